@@ -1,0 +1,2 @@
+//! Stateless TCP over AF_XDP.
+pub mod service;

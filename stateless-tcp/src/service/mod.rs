@@ -1,0 +1,54 @@
+//! What is answered: octets of one request in, octets of one response out.
+//!
+//! A [`Service`] knows nothing of TCP: it sees the client's stream from a message boundary on, and is asked first where
+//! the message ends, then for its answer. It does no I/O and reads no clock; all its content is prepared beforehand, so
+//! that a request costs no allocation.
+
+pub mod dns;
+pub mod http;
+
+use std::time::SystemTime;
+
+/// Most octets that one response, or all the responses to one segment together, may have (docs/protocol.md).
+pub const MAX_RESPONSE: usize = 65_000;
+
+/// A protocol over a TCP stream, whose answers are a pure function of (message, content, [`Context`]).
+pub trait Service: Send + Sync {
+    /// Where the first message of `stream` (never empty) ends.
+    fn frame(&self, stream: &[u8]) -> Framing;
+
+    /// Appends the response to `message`, one whole message as [`Service::frame`] delimited it, to `response`.
+    ///
+    /// At most `context.room` octets are appended: where the true response is larger, a short one that says so (DNS:
+    /// SERVFAIL, HTTP: 503). Where not even that fits, nothing is appended. The capacity of `response` always covers
+    /// `context.room`, so that appending never allocates.
+    fn answer(&self, message: &[u8], context: &Context, response: &mut Vec<u8>) -> Answered;
+}
+
+/// What [`Service::frame`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// The stream begins with a whole message of so many octets (at least 1).
+    Message(usize),
+    /// The message goes on beyond the octets at hand.
+    Incomplete,
+}
+
+/// What an answer depends on besides the message and the content.
+#[derive(Clone, Copy, Debug)]
+pub struct Context {
+    /// Wall-clock time, for HTTP's Date.
+    pub now: SystemTime,
+    /// Most octets this response may have: the client's window and [`MAX_RESPONSE`], less what goes before it.
+    pub room: usize,
+}
+
+/// What the responder must know of an answer besides its octets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Answered {
+    /// So many octets at the front of this response may differ when it is asked for again (HTTP's Date): it can be
+    /// resumed only beyond them. 0 for a response that is always the same.
+    pub volatile: usize,
+    /// The service is done with the stream: messages after this one are not looked at.
+    pub last: bool,
+}
