@@ -1,2 +1,19 @@
-//! Core.
-#![no_std]
+//! The protocol core of stateless-tcp: everything that is decided about a frame or a segment is decided here, once, for
+//! the XDP program and for user space alike.
+//!
+//! | module | what it decides |
+//! |---|---|
+//! | [`steer`] | whether a frame is ours to answer, the kernel's, or nobody's |
+//! | [`segment`] | what a TCP header says, as values |
+//! | [`cookie`] | the initial sequence number, and whether a segment proves that it knows it |
+//! | [`rule`] | what is sent in answer to a segment |
+//! | [`abi`] | the maps that the XDP program and user space share |
+//!
+//! Nothing here does I/O, reads a clock or keeps anything: frames, keys and content lengths are arguments.
+#![cfg_attr(not(test), no_std)]
+
+pub mod abi;
+pub mod cookie;
+pub mod rule;
+pub mod segment;
+pub mod steer;

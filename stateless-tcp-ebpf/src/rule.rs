@@ -1,0 +1,324 @@
+//! The rules: what is sent in answer to a segment, as a function of the segment, the keys and the length of the
+//! response. Nothing else is known and nothing is kept (docs/protocol.md, "The four rules").
+//!
+//! | arrives | [`decide`] says | sent |
+//! |---|---|---|
+//! | SYN | [`Verdict::Send`] | SYN,ACK with the cookie as its sequence number |
+//! | first segment, with payload | [`Verdict::Answer`] | the response by [`Request::reply`], then FIN |
+//! | FIN without payload | [`Verdict::Send`] | ACK; with our FIN if the client has asked for nothing |
+//! | anything else | [`Verdict::Ignore`] | nothing |
+
+use crate::cookie::{self, Keys, MssClass, Proof, Terms};
+use crate::segment::{Flags, Segment};
+use core::ops::Range;
+
+/// Most octets of one response: with its FIN it stays clear of every window edge of 2^16.
+pub const MAX_RESPONSE: u32 = 65_000;
+
+/// A rule set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Rules {
+    /// A request is acknowledged at once, and FIN has a segment of its own. What the network loses stays lost.
+    Classic,
+    /// A request is acknowledged only together with its answer, so that the client resends it until it has that.
+    #[default]
+    Reliable,
+}
+
+impl Rules {
+    /// The receive window that we advertise. It is a promise about nothing, for we hold no buffer: a bound on what the
+    /// client has in flight.
+    #[inline]
+    #[must_use]
+    pub const fn window(self) -> u16 {
+        match self {
+            Self::Classic => 65_535,
+            Self::Reliable => 4_095,
+        }
+    }
+
+    /// The payload of our segments unless configured, in octets.
+    #[inline]
+    #[must_use]
+    pub const fn segment_size(self) -> u16 {
+        match self {
+            Self::Classic => 512,
+            Self::Reliable => MssClass::Standard.octets(),
+        }
+    }
+}
+
+/// Why a segment is not answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// Sent from an address or port that no single other host can have.
+    Martian,
+    /// RST: never answered (RFC 9293 section 3.10.7).
+    Reset,
+    /// SYN,ACK: we open no connections.
+    SynAck,
+    /// A combination of control bits that no conversation holds: none, FIN without ACK, SYN with FIN, ...
+    UnusualFlags,
+    /// SYN of a client whose largest segment is below 536 octets.
+    MssTooSmall,
+    /// ACK alone: the client has what it acknowledges, and we keep no account of it.
+    BareAck,
+    /// Payload whose sequence and acknowledgment numbers do not fit our cookie: forged, or not the first segment.
+    BadCookie,
+    /// The content that the connection began under is not served any more.
+    GenerationGone,
+    /// Acknowledges more than the response holds.
+    BeyondResponse,
+    /// Asks to resume inside octets that were not the same the first time.
+    Volatile,
+    /// The client's window cannot take the response.
+    WindowTooSmall,
+}
+
+/// What is to be done about a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Send this one segment; it has no payload.
+    Send(Outgoing),
+    /// Find the response, then send what [`Request::reply`] says.
+    Answer(Request),
+    /// Send nothing.
+    Ignore(Reason),
+}
+
+/// A segment of ours: the header fields that the rules decide. Addresses and ports are the client's, swapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outgoing {
+    /// SEG.SEQ.
+    pub seq: u32,
+    /// SEG.ACK.
+    pub ack: u32,
+    /// Control bits.
+    pub flags: Flags,
+    /// SEG.WND.
+    pub window: u16,
+    /// MSS option, on SYN,ACK.
+    pub mss: Option<u16>,
+    /// First octet of the payload, as an offset in the response.
+    pub offset: u32,
+    /// Octets of payload.
+    pub length: u16,
+}
+
+impl Outgoing {
+    /// The octets of the response that this segment carries.
+    #[inline]
+    #[must_use]
+    pub fn payload(&self) -> Range<usize> {
+        self.offset as usize..self.offset as usize + usize::from(self.length)
+    }
+}
+
+/// Decides what `segment` gets. `generation` is that of the content being served.
+#[inline]
+#[must_use]
+pub fn decide(rules: Rules, keys: &Keys, generation: bool, segment: &Segment) -> Verdict {
+    let tuple = &segment.tuple;
+    if !tuple.client.is_unicast() || tuple.client == tuple.server || tuple.client_port == 0 {
+        return Verdict::Ignore(Reason::Martian);
+    }
+    let (syn, ack, fin) = (
+        segment.flags.contains(Flags::SYN),
+        segment.flags.contains(Flags::ACK),
+        segment.flags.contains(Flags::FIN),
+    );
+    if segment.flags.contains(Flags::RST) {
+        return Verdict::Ignore(Reason::Reset);
+    }
+    match (syn, ack, fin) {
+        (true, false, false) => synchronise(rules, keys, generation, segment),
+        (true, true, false) => Verdict::Ignore(Reason::SynAck),
+        (false, true, _) if segment.length > 0 => answer(keys, generation, segment),
+        (false, true, true) => finish(rules, keys, segment),
+        (false, true, false) => Verdict::Ignore(Reason::BareAck),
+        (true, _, true) | (false, false, _) => Verdict::Ignore(Reason::UnusualFlags),
+    }
+}
+
+/// SYN. Whatever payload it carries is not acknowledged and comes again (RFC 9293 section 3.10.7.2).
+#[inline]
+fn synchronise(rules: Rules, keys: &Keys, generation: bool, segment: &Segment) -> Verdict {
+    let Some(class) = MssClass::offered(segment.options.mss, segment.tuple.server.ipv4().is_some()) else {
+        return Verdict::Ignore(Reason::MssTooSmall);
+    };
+    let terms = Terms { class, generation };
+    Verdict::Send(Outgoing {
+        seq: cookie::iss(&keys.current, &segment.tuple, segment.seq, terms),
+        ack: segment.seq.wrapping_add(1),
+        flags: Flags::SYN | Flags::ACK,
+        window: rules.window(),
+        mss: Some(MssClass::Standard.octets()),
+        offset: 0,
+        length: 0,
+    })
+}
+
+/// Payload: answered if it is the first of its connection.
+#[inline]
+fn answer(keys: &Keys, generation: bool, segment: &Segment) -> Verdict {
+    match cookie::prove(keys, segment, MAX_RESPONSE + 1) {
+        None => Verdict::Ignore(Reason::BadCookie),
+        Some(Proof { terms, .. }) if terms.generation != generation => {
+            Verdict::Ignore(Reason::GenerationGone)
+        }
+        Some(Proof { received, terms }) => Verdict::Answer(Request { received, class: terms.class }),
+    }
+}
+
+/// FIN without payload. Acknowledged as it stands, for nothing is known of a later segment; the answer is no larger
+/// than the question. A client that closes without having asked anything gets our FIN as well.
+#[inline]
+fn finish(rules: Rules, keys: &Keys, segment: &Segment) -> Verdict {
+    let asked_nothing = matches!(cookie::prove(keys, segment, 0), Some(Proof { received: 0, .. }));
+    Verdict::Send(Outgoing {
+        seq: segment.ack,
+        ack: segment.next(),
+        flags: if asked_nothing { Flags::FIN | Flags::ACK } else { Flags::ACK },
+        window: rules.window(),
+        mss: None,
+        offset: 0,
+        length: 0,
+    })
+}
+
+/// The first segment of a connection, proven, with the request in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// Octets of the response (FIN counts one) that the client has received in order: 0 unless it asks again.
+    pub received: u32,
+    /// Largest payload that the client takes.
+    pub class: MssClass,
+}
+
+impl Request {
+    /// Most octets that the response may have: what the client's window takes, with room for FIN.
+    ///
+    /// A window never shrinks from the right (RFC 9293 section 3.8.6), so for a resent request this is no less than the
+    /// first time: a response that fitted once fits again.
+    #[inline]
+    #[must_use]
+    pub fn room(&self, segment: &Segment) -> u32 {
+        let edge = self.received + u32::from(segment.window);
+        edge.saturating_sub(1).min(MAX_RESPONSE)
+    }
+
+    /// The segments that carry a response of `length` octets, of which the first `volatile` may differ from what was
+    /// sent before, in payloads of at most `segment_size` octets.
+    ///
+    /// # Errors
+    /// The reason why nothing is sent.
+    #[inline]
+    pub fn reply(
+        &self,
+        rules: Rules,
+        segment: &Segment,
+        length: u32,
+        volatile: u32,
+        segment_size: u16,
+    ) -> Result<Reply, Reason> {
+        let size = u32::from(segment_size.min(self.class.octets()));
+        if self.received > length + 1 {
+            return Err(Reason::BeyondResponse);
+        }
+        if self.received > 0 && self.received < volatile {
+            return Err(Reason::Volatile);
+        }
+        if self.received <= length && length > self.room(segment) {
+            return Err(Reason::WindowTooSmall);
+        }
+        let base = segment.ack.wrapping_sub(self.received);
+        // What one segment can carry is whole or absent, so it may acknowledge the request. Were one of several to do
+        // so, a lost sibling could never be asked for again (docs/protocol.md, "Connections without timestamps").
+        let whole = length.saturating_sub(self.received) <= size;
+        let acknowledged = match rules {
+            Rules::Reliable if !whole => segment.seq,
+            Rules::Reliable | Rules::Classic => segment.next(),
+        };
+        let rest = if self.received > length {
+            Rest::Acknowledgment { then_data: false }
+        } else if rules == Rules::Classic {
+            Rest::Acknowledgment { then_data: true }
+        } else {
+            Rest::Data
+        };
+        let window = rules.window();
+        let fin_apart = rules == Rules::Classic;
+        Ok(Reply { base, acknowledged, window, size, length, fin_apart, next: self.received, rest })
+    }
+}
+
+/// The segments of one response, in order.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    /// Sequence number of the response's first octet.
+    base: u32,
+    acknowledged: u32,
+    window: u16,
+    size: u32,
+    length: u32,
+    fin_apart: bool,
+    /// Offset in the response of the next octet to send; `length` is FIN's.
+    next: u32,
+    rest: Rest,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rest {
+    Acknowledgment { then_data: bool },
+    Data,
+    Nothing,
+}
+
+impl Reply {
+    #[inline]
+    fn outgoing(&self, flags: Flags, length: u16) -> Outgoing {
+        Outgoing {
+            seq: self.base.wrapping_add(self.next),
+            ack: self.acknowledged,
+            flags,
+            window: self.window,
+            mss: None,
+            offset: self.next.min(self.length),
+            length,
+        }
+    }
+}
+
+impl Iterator for Reply {
+    type Item = Outgoing;
+
+    #[inline]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "a payload is at most `size`, which came from 16 bits"
+    )]
+    fn next(&mut self) -> Option<Outgoing> {
+        match self.rest {
+            Rest::Nothing => None,
+            Rest::Acknowledgment { then_data } => {
+                self.rest = if then_data { Rest::Data } else { Rest::Nothing };
+                Some(self.outgoing(Flags::ACK, 0))
+            }
+            Rest::Data => {
+                let left = self.length - self.next;
+                let payload = left.min(self.size);
+                let fin = payload == left && !(self.fin_apart && left > 0);
+                let flags = if fin { Flags::FIN | Flags::ACK } else { Flags::ACK };
+                let outgoing = self.outgoing(flags, payload as u16);
+                self.next += payload;
+                if fin {
+                    self.rest = Rest::Nothing;
+                }
+                Some(outgoing)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,284 @@
+//! Whether a frame is ours to answer, the kernel's, or nobody's: the whole decision of the XDP program.
+//!
+//! It looks at link, network and port fields only. That a steered frame makes sense (lengths, checksums, options) is
+//! seen to by who answers it: a damaged segment for a served port is not for the kernel either, which might reset.
+
+use crate::segment::Address;
+
+/// Octets of a frame, wherever they lie. Every read is checked; the verifier sees the check in place.
+pub trait Frame {
+    /// The `N` octets from `offset` on, if the frame reaches that far.
+    fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]>;
+}
+
+impl Frame for [u8] {
+    #[inline]
+    fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+        self.get(offset..)?.first_chunk().copied()
+    }
+}
+
+/// What is served, as the operator said.
+pub trait Served {
+    /// Whether `address` is one of ours.
+    fn address(&self, address: &Address) -> bool;
+    /// Whether TCP port `port` is served.
+    fn port(&self, port: u16) -> bool;
+}
+
+/// Where the headers of a steered frame begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// Offset of the IP header: 14, and 4 for each VLAN tag.
+    pub network: usize,
+    /// Offset of the TCP header.
+    pub transport: usize,
+    /// IPv4 or IPv6.
+    pub version: Version,
+}
+
+/// The network protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// RFC 791.
+    V4,
+    /// RFC 8200.
+    V6,
+}
+
+/// What became of a frame, and why: each has a counter, in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Reason {
+    /// TCP to a served address and port: to the socket of its queue.
+    Served,
+    /// As [`Reason::Served`], but no socket is bound to the queue.
+    NoSocket,
+    /// First fragment of a segment for a served port. Were it passed on, the kernel would put the segment together.
+    FirstFragment,
+    /// Ends within the link or network header, or before the ports.
+    Truncated,
+    /// Addressed to a group at the link layer, where TCP has no business.
+    LinkGroup,
+    /// ARP and everything else that is neither IPv4 nor IPv6, or stands behind more than two VLAN tags.
+    NotIp,
+    /// IP version or header length that contradict the Ethernet type.
+    Malformed,
+    /// UDP, ICMP, ...
+    NotTcp,
+    /// IPv6 with an extension header before TCP.
+    ExtensionHeader,
+    /// Fragment that is not the first, or not of a served port.
+    Fragment,
+    /// TCP to an address that is not served.
+    OtherAddress,
+    /// TCP to a port that is not served.
+    OtherPort,
+}
+
+/// What the XDP program does with a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// To the AF_XDP socket.
+    Redirect,
+    /// To nobody.
+    Drop,
+    /// To the kernel.
+    Pass,
+}
+
+impl Reason {
+    /// Every reason, by its index.
+    pub const ALL: [Self; 12] = [
+        Self::Served,
+        Self::NoSocket,
+        Self::FirstFragment,
+        Self::Truncated,
+        Self::LinkGroup,
+        Self::NotIp,
+        Self::Malformed,
+        Self::NotTcp,
+        Self::ExtensionHeader,
+        Self::Fragment,
+        Self::OtherAddress,
+        Self::OtherPort,
+    ];
+
+    /// What follows from the reason.
+    #[inline]
+    #[must_use]
+    pub const fn action(self) -> Action {
+        match self {
+            Self::Served => Action::Redirect,
+            Self::FirstFragment => Action::Drop,
+            Self::NoSocket
+            | Self::Truncated
+            | Self::LinkGroup
+            | Self::NotIp
+            | Self::Malformed
+            | Self::NotTcp
+            | Self::ExtensionHeader
+            | Self::Fragment
+            | Self::OtherAddress
+            | Self::OtherPort => Action::Pass,
+        }
+    }
+
+    /// Name of its counter.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Served => "xdp_served",
+            Self::NoSocket => "xdp_no_socket",
+            Self::FirstFragment => "xdp_first_fragment",
+            Self::Truncated => "xdp_truncated",
+            Self::LinkGroup => "xdp_link_group",
+            Self::NotIp => "xdp_not_ip",
+            Self::Malformed => "xdp_malformed",
+            Self::NotTcp => "xdp_not_tcp",
+            Self::ExtensionHeader => "xdp_extension_header",
+            Self::Fragment => "xdp_fragment",
+            Self::OtherAddress => "xdp_other_address",
+            Self::OtherPort => "xdp_other_port",
+        }
+    }
+}
+
+mod field {
+    //! Offsets, in octets from the beginning of their header.
+    pub(super) const ETHERNET_DESTINATION: usize = 0;
+    pub(super) const ETHERNET_TYPE: usize = 12;
+    pub(super) const VLAN_TAG: usize = 4;
+    pub(super) const IPV4_VERSION_IHL: usize = 0;
+    pub(super) const IPV4_FRAGMENT: usize = 6;
+    pub(super) const IPV4_PROTOCOL: usize = 9;
+    pub(super) const IPV4_DESTINATION: usize = 16;
+    pub(super) const IPV6_VERSION: usize = 0;
+    pub(super) const IPV6_NEXT_HEADER: usize = 6;
+    pub(super) const IPV6_DESTINATION: usize = 24;
+    pub(super) const IPV6_HEADER: usize = 40;
+    pub(super) const IPV6_FRAGMENT_HEADER: usize = 8;
+    pub(super) const TCP_DESTINATION: usize = 2;
+}
+
+const ETHERTYPE_IPV4: u16 = 0x0800;
+const ETHERTYPE_IPV6: u16 = 0x86dd;
+/// 802.1Q and 802.1ad.
+const ETHERTYPE_VLAN: [u16; 2] = [0x8100, 0x88a8];
+const PROTOCOL_TCP: u8 = 6;
+/// Hop-by-hop, routing, encapsulating security payload, authentication, destination options, mobility, HIP, shim6.
+const EXTENSION_HEADERS: [u8; 8] = [0, 43, 50, 51, 60, 135, 139, 140];
+const EXTENSION_FRAGMENT: u8 = 44;
+const MORE_FRAGMENTS: u16 = 0x2000;
+const FRAGMENT_OFFSET: u16 = 0x1fff;
+
+/// Decides where `frame`, an Ethernet frame, goes: where its headers are if it is ours, else why it is not.
+///
+/// # Errors
+/// Any [`Reason`] but [`Reason::Served`] and [`Reason::NoSocket`].
+#[inline(always)]
+#[expect(
+    clippy::inline_always,
+    reason = "one function in BPF: the verifier follows its offsets through every check"
+)]
+pub fn steer<F: Frame + ?Sized, S: Served>(frame: &F, served: &S) -> Result<Layout, Reason> {
+    let [first] = frame.read(field::ETHERNET_DESTINATION).ok_or(Reason::Truncated)?;
+    let (ethertype, network) = network(frame)?;
+    if first & 1 == 1 {
+        return Err(Reason::LinkGroup);
+    }
+    match ethertype {
+        ETHERTYPE_IPV4 => steer_ipv4(frame, served, network),
+        ETHERTYPE_IPV6 => steer_ipv6(frame, served, network),
+        _ => Err(Reason::NotIp),
+    }
+}
+
+/// Ethernet type and offset of what stands behind at most two VLAN tags.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "see steer")]
+fn network<F: Frame + ?Sized>(frame: &F) -> Result<(u16, usize), Reason> {
+    let mut at = field::ETHERNET_TYPE;
+    let mut ethertype = u16::from_be_bytes(frame.read(at).ok_or(Reason::Truncated)?);
+    for _ in 0..2 {
+        if !ETHERTYPE_VLAN.contains(&ethertype) {
+            break;
+        }
+        at += field::VLAN_TAG;
+        ethertype = u16::from_be_bytes(frame.read(at).ok_or(Reason::Truncated)?);
+    }
+    Ok((ethertype, at + 2))
+}
+
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "see steer")]
+fn steer_ipv4<F: Frame + ?Sized, S: Served>(frame: &F, served: &S, network: usize) -> Result<Layout, Reason> {
+    let destination = frame.read(network + field::IPV4_DESTINATION).ok_or(Reason::Truncated)?;
+    let [version_ihl] = frame.read(network + field::IPV4_VERSION_IHL).ok_or(Reason::Truncated)?;
+    let [protocol] = frame.read(network + field::IPV4_PROTOCOL).ok_or(Reason::Truncated)?;
+    let fragment = u16::from_be_bytes(frame.read(network + field::IPV4_FRAGMENT).ok_or(Reason::Truncated)?);
+    let header = usize::from(version_ihl & 0x0f) * 4;
+    if version_ihl >> 4 != 4 || header < 20 {
+        return Err(Reason::Malformed);
+    }
+    if protocol != PROTOCOL_TCP {
+        return Err(Reason::NotTcp);
+    }
+    if fragment & FRAGMENT_OFFSET != 0 {
+        return Err(Reason::Fragment);
+    }
+    let layout = Layout { network, transport: network + header, version: Version::V4 };
+    let ours = serve(frame, served, &Address::from_ipv4(destination), layout);
+    if fragment & MORE_FRAGMENTS != 0 { Err(first_fragment(ours)) } else { ours }
+}
+
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "see steer")]
+fn steer_ipv6<F: Frame + ?Sized, S: Served>(frame: &F, served: &S, network: usize) -> Result<Layout, Reason> {
+    let destination = Address(frame.read(network + field::IPV6_DESTINATION).ok_or(Reason::Truncated)?);
+    let [version] = frame.read(network + field::IPV6_VERSION).ok_or(Reason::Truncated)?;
+    let [next_header] = frame.read(network + field::IPV6_NEXT_HEADER).ok_or(Reason::Truncated)?;
+    if version >> 4 != 6 {
+        return Err(Reason::Malformed);
+    }
+    let layout = Layout { network, transport: network + field::IPV6_HEADER, version: Version::V6 };
+    match next_header {
+        PROTOCOL_TCP => serve(frame, served, &destination, layout),
+        EXTENSION_FRAGMENT => {
+            let [next_header, _, high, low] = frame.read(layout.transport).ok_or(Reason::Truncated)?;
+            let offset = u16::from_be_bytes([high, low]) >> 3;
+            if offset != 0 || next_header != PROTOCOL_TCP {
+                return Err(Reason::Fragment);
+            }
+            let transport = layout.transport + field::IPV6_FRAGMENT_HEADER;
+            Err(first_fragment(serve(frame, served, &destination, Layout { transport, ..layout })))
+        }
+        extension if EXTENSION_HEADERS.contains(&extension) => Err(Reason::ExtensionHeader),
+        _ => Err(Reason::NotTcp),
+    }
+}
+
+/// A first fragment is dropped if it would have been served whole.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "see steer")]
+fn first_fragment(ours: Result<Layout, Reason>) -> Reason {
+    if ours.is_ok() { Reason::FirstFragment } else { Reason::Fragment }
+}
+
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "see steer")]
+fn serve<F: Frame + ?Sized, S: Served>(
+    frame: &F,
+    served: &S,
+    destination: &Address,
+    layout: Layout,
+) -> Result<Layout, Reason> {
+    if !served.address(destination) {
+        return Err(Reason::OtherAddress);
+    }
+    let port = frame.read(layout.transport + field::TCP_DESTINATION).ok_or(Reason::Truncated)?;
+    if !served.port(u16::from_be_bytes(port)) {
+        return Err(Reason::OtherPort);
+    }
+    Ok(layout)
+}
