@@ -148,9 +148,8 @@ impl Options {
             };
             let (option, rest) = octets.split_at_checked(length).ok_or(MalformedOption)?;
             match (kind, option) {
-                (_, [] | [_]) => return Err(MalformedOption),
                 (MAXIMUM_SEGMENT_SIZE, &[_, _, high, low]) => {
-                    options.mss = Some(u16::from_be_bytes([high, low]))
+                    options.mss = Some(u16::from_be_bytes([high, low]));
                 }
                 (TIMESTAMPS, &[_, _, v0, v1, v2, v3, e0, e1, e2, e3]) => {
                     options.timestamps = Some(Timestamps {
@@ -158,7 +157,7 @@ impl Options {
                         echo: u32::from_be_bytes([e0, e1, e2, e3]),
                     });
                 }
-                (MAXIMUM_SEGMENT_SIZE | TIMESTAMPS, _) => return Err(MalformedOption),
+                (_, [] | [_]) | (MAXIMUM_SEGMENT_SIZE | TIMESTAMPS, _) => return Err(MalformedOption),
                 _ => {}
             }
             octets = rest;

@@ -1,2 +1,20 @@
-//! Stateless TCP over AF_XDP.
+//! DNS and HTTP over TCP, answered packet by packet from an AF_XDP ring, with nothing kept for each connection.
+//!
+//! ```text
+//! NIC -> XDP verdict -> XSKMAP[queue] -> RX ring -> responder -> (same frame, rewritten) -> TX ring -> completion -> fill
+//! ```
+//!
+//! | module | its room |
+//! |---|---|
+//! | [`stateless_tcp_ebpf`] | every protocol decision, shared with the XDP program |
+//! | [`wire`] | frames as octets |
+//! | [`service`] | request octets to response octets: DNS, HTTP |
+//! | [`responder`] | the path of a frame through the three above; no I/O |
+//! | [`xdp`] | rings, UMEM, the XDP program: the only unsafe code |
+//! | [`counters`] | what became of each frame |
+
+pub mod counters;
+pub mod responder;
 pub mod service;
+pub mod wire;
+pub mod xdp;

@@ -10,7 +10,7 @@ pub mod http;
 use std::time::SystemTime;
 
 /// Most octets that one response, or all the responses to one segment together, may have (docs/protocol.md).
-pub const MAX_RESPONSE: usize = 65_000;
+pub const MAX_RESPONSE: usize = stateless_tcp_ebpf::rule::MAX_RESPONSE as usize;
 
 /// A protocol over a TCP stream, whose answers are a pure function of (message, content, [`Context`]).
 pub trait Service: Send + Sync {

@@ -1,0 +1,139 @@
+//! One counter for each thing that can become of a steered frame.
+
+use crate::wire::Malformed;
+use stateless_tcp_ebpf::rule::Reason;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
+        /// What is counted; each has a name, in the log and in the documentation.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(usize)]
+        pub enum Counter { $($(#[$doc])* $variant,)* }
+
+        impl Counter {
+            /// Every counter, in order.
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+
+            /// Its name.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+        }
+    };
+}
+
+counters! {
+    /// Frames taken from the RX ring.
+    Received = "received",
+    /// Segments whose checksum was that of the pseudo-header alone, accepted: a local sender over a virtual link.
+    PartialChecksum = "partial_checksum",
+    /// SYN,ACK sent.
+    SynAck = "syn_ack",
+    /// ACK, or FIN,ACK, sent for a FIN.
+    FinAcknowledged = "fin_acknowledged",
+    /// Requests answered (a segment may hold several messages).
+    Answered = "answered",
+    /// Messages answered.
+    Messages = "messages",
+    /// Requests asked for again and resumed or acknowledged.
+    Resumed = "resumed",
+    /// Requests that ended in an incomplete message, and so with FIN: the client asks again.
+    Incomplete = "incomplete",
+    /// Segments sent.
+    Sent = "sent",
+    /// Frames that no served address and port fits; they reach the ring only when the configuration changes under way.
+    NotServed = "not_served",
+    /// IP length wrong.
+    IpLength = "ip_length",
+    /// IPv4 header checksum wrong.
+    IpChecksum = "ip_checksum",
+    /// TCP data offset wrong.
+    TcpHeader = "tcp_header",
+    /// TCP checksum wrong.
+    TcpChecksum = "tcp_checksum",
+    /// TCP option of impossible length.
+    TcpOption = "tcp_option",
+    /// Sender that no single other host can be.
+    Martian = "martian",
+    /// RST received.
+    Reset = "reset",
+    /// SYN,ACK received.
+    SynAckReceived = "syn_ack_received",
+    /// Control bits that no conversation holds.
+    UnusualFlags = "unusual_flags",
+    /// SYN with an MSS below 536.
+    MssTooSmall = "mss_too_small",
+    /// ACK without payload.
+    BareAck = "bare_ack",
+    /// Payload that does not prove our cookie.
+    BadCookie = "bad_cookie",
+    /// Connection of content that is gone.
+    GenerationGone = "generation_gone",
+    /// Acknowledges more than there is.
+    BeyondResponse = "beyond_response",
+    /// Resumes within octets that change.
+    Volatile = "volatile",
+    /// The client's window is too small for the response.
+    WindowTooSmall = "window_too_small",
+    /// Segments not sent because no frame was free; the client asks again.
+    NoFrame = "no_frame",
+    /// Segments not sent because the TX ring was full; the client asks again.
+    TxRingFull = "tx_ring_full",
+}
+
+impl From<Malformed> for Counter {
+    fn from(malformed: Malformed) -> Self {
+        match malformed {
+            Malformed::IpLength => Self::IpLength,
+            Malformed::IpChecksum => Self::IpChecksum,
+            Malformed::TcpHeader => Self::TcpHeader,
+            Malformed::TcpChecksum => Self::TcpChecksum,
+            Malformed::TcpOption => Self::TcpOption,
+        }
+    }
+}
+
+impl From<Reason> for Counter {
+    fn from(reason: Reason) -> Self {
+        match reason {
+            Reason::Martian => Self::Martian,
+            Reason::Reset => Self::Reset,
+            Reason::SynAck => Self::SynAckReceived,
+            Reason::UnusualFlags => Self::UnusualFlags,
+            Reason::MssTooSmall => Self::MssTooSmall,
+            Reason::BareAck => Self::BareAck,
+            Reason::BadCookie => Self::BadCookie,
+            Reason::GenerationGone => Self::GenerationGone,
+            Reason::BeyondResponse => Self::BeyondResponse,
+            Reason::Volatile => Self::Volatile,
+            Reason::WindowTooSmall => Self::WindowTooSmall,
+        }
+    }
+}
+
+/// The counters of one worker. Only it adds; anyone may read.
+#[derive(Debug)]
+pub struct Counters([AtomicU64; Counter::ALL.len()]);
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self([const { AtomicU64::new(0) }; Counter::ALL.len()])
+    }
+}
+
+impl Counters {
+    /// Adds `amount`. A load and a store, not a locked addition: there is one writer.
+    #[inline]
+    pub fn add(&self, counter: Counter, amount: u64) {
+        let cell = &self.0[counter as usize];
+        cell.store(cell.load(Relaxed).wrapping_add(amount), Relaxed);
+    }
+
+    /// The value now.
+    #[must_use]
+    pub fn get(&self, counter: Counter) -> u64 {
+        self.0[counter as usize].load(Relaxed)
+    }
+}

@@ -1,0 +1,100 @@
+//! The TCP header (RFC 9293 section 3.1).
+
+use super::checksum::{self, Sum};
+use super::ipv4::array;
+use super::{Malformed, Network, Received};
+use stateless_tcp_ebpf::rule::Outgoing;
+use stateless_tcp_ebpf::segment::{Address, Flags, FourTuple, Options, Segment};
+use std::ops::Range;
+
+mod field {
+    use std::ops::Range;
+    pub(super) const SOURCE: Range<usize> = 0..2;
+    pub(super) const DESTINATION: Range<usize> = 2..4;
+    pub(super) const SEQUENCE: Range<usize> = 4..8;
+    pub(super) const ACKNOWLEDGMENT: Range<usize> = 8..12;
+    pub(super) const DATA_OFFSET: usize = 12;
+    pub(super) const FLAGS: usize = 13;
+    pub(super) const WINDOW: Range<usize> = 14..16;
+    pub(super) const CHECKSUM: Range<usize> = 16..18;
+    pub(super) const URGENT: Range<usize> = 18..20;
+}
+
+/// Octets of the header without options.
+pub const HEADER: usize = 20;
+
+/// Octets of the only option that we send (RFC 9293 section 3.2).
+pub const MSS_OPTION: usize = 4;
+
+const MSS_KIND: u8 = 2;
+
+/// Checks and reads the segment that stands at `transport` in `frame`.
+#[inline]
+pub(super) fn parse(frame: &[u8], network: Network, transport: Range<usize>) -> Result<Received, Malformed> {
+    let octets = &frame[transport.clone()];
+    if octets.len() < HEADER {
+        return Err(Malformed::IpLength);
+    }
+    let header = usize::from(octets[field::DATA_OFFSET] >> 4) * 4;
+    if header < HEADER || header > octets.len() {
+        return Err(Malformed::TcpHeader);
+    }
+    let pseudo_header = checksum::pseudo_header(&network, octets.len());
+    let whole = pseudo_header.over(octets).fold() == 0xffff;
+    let partial_checksum = !whole && array(&octets[field::CHECKSUM]) == pseudo_header.fold().to_be_bytes();
+    if !whole && !partial_checksum {
+        return Err(Malformed::TcpChecksum);
+    }
+    let options = Options::parse(&octets[HEADER..header]).map_err(|_| Malformed::TcpOption)?;
+    let (client, server) = match network {
+        Network::V4 { source, destination } => (Address::from_ipv4(source), Address::from_ipv4(destination)),
+        Network::V6 { source, destination } => (Address(source), Address(destination)),
+    };
+    #[expect(clippy::cast_possible_truncation, reason = "the IP header bounds it by 16 bits")]
+    let length = (octets.len() - header) as u16;
+    let segment = Segment {
+        tuple: FourTuple {
+            server,
+            client,
+            server_port: u16::from_be_bytes(array(&octets[field::DESTINATION])),
+            client_port: u16::from_be_bytes(array(&octets[field::SOURCE])),
+        },
+        seq: u32::from_be_bytes(array(&octets[field::SEQUENCE])),
+        ack: u32::from_be_bytes(array(&octets[field::ACKNOWLEDGMENT])),
+        flags: Flags(octets[field::FLAGS]),
+        window: u16::from_be_bytes(array(&octets[field::WINDOW])),
+        options,
+        length,
+    };
+    Ok(Received { segment, payload: transport.start + header, partial_checksum })
+}
+
+/// Writes one of our segments; `octets` is exactly as long as it.
+#[inline]
+pub(super) fn emit(
+    octets: &mut [u8],
+    tuple: &FourTuple,
+    outgoing: &Outgoing,
+    payload: &[u8],
+    pseudo_header: Sum,
+) {
+    let header = octets.len() - payload.len();
+    octets[field::SOURCE].copy_from_slice(&tuple.server_port.to_be_bytes());
+    octets[field::DESTINATION].copy_from_slice(&tuple.client_port.to_be_bytes());
+    octets[field::SEQUENCE].copy_from_slice(&outgoing.seq.to_be_bytes());
+    octets[field::ACKNOWLEDGMENT].copy_from_slice(&outgoing.ack.to_be_bytes());
+    #[expect(clippy::cast_possible_truncation, reason = "a header is at most 60 octets")]
+    let words = (header / 4) as u8;
+    octets[field::DATA_OFFSET] = words << 4;
+    octets[field::FLAGS] = outgoing.flags.0;
+    octets[field::WINDOW].copy_from_slice(&outgoing.window.to_be_bytes());
+    octets[field::CHECKSUM].fill(0);
+    octets[field::URGENT].fill(0);
+    if let Some(mss) = outgoing.mss {
+        let [high, low] = mss.to_be_bytes();
+        octets[HEADER..HEADER + MSS_OPTION].copy_from_slice(&[MSS_KIND, 4, high, low]);
+    }
+    octets[header..].copy_from_slice(payload);
+    let checksum = pseudo_header.over(octets).complement();
+    octets[field::CHECKSUM].copy_from_slice(&checksum.to_be_bytes());
+}

@@ -1,0 +1,117 @@
+//! Rings, UMEM and the XDP program: the only room with unsafe code, and the only one that knows a NIC.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`interface`] | queues and attached programs of a network interface |
+//! | [`program`] | the XDP program: load, fill its maps, attach, count |
+//! | [`umem`] | the frames of one queue, each a value that cannot be copied |
+//! | [`socket`] | the four rings of one queue, and the account of where every frame is |
+//! | [`worker`] | the loop that moves frames between the rings and the responder |
+#![allow(unsafe_code, reason = "system calls and memory shared with the kernel")]
+
+pub mod interface;
+pub mod program;
+pub mod socket;
+pub mod umem;
+pub mod worker;
+
+use std::io;
+
+/// Why XDP could not be set up: what was tried, on what, the kernel's reason, and what usually helps.
+#[derive(Debug, thiserror::Error)]
+pub enum XdpError {
+    /// No such interface.
+    #[error("there is no network interface {0:?} in this network namespace; `ip link` lists them")]
+    NoInterface(String),
+    /// Somebody's XDP program is attached.
+    #[error("{interface} has an XDP program already: {name} (id {id}, {mode} mode){steers}; {remedy}")]
+    Occupied {
+        /// Interface.
+        interface: String,
+        /// Program's name.
+        name: String,
+        /// Program's id.
+        id: u32,
+        /// How it is attached.
+        mode: &'static str,
+        /// What it steers, if it is ours.
+        steers: String,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// The object was refused.
+    #[error("cannot load the XDP program: {reason}{}", privilege_hint(reason))]
+    Load {
+        /// The kernel's or the loader's words.
+        reason: String,
+    },
+    /// A map refused a change.
+    #[error("cannot write map {map} of the XDP program: {reason}")]
+    Map {
+        /// Name of the map.
+        map: &'static str,
+        /// The kernel's words.
+        reason: String,
+    },
+    /// The program could not be attached.
+    #[error("cannot attach the XDP program to {interface} in {mode} mode: {reason}{hint}")]
+    Attach {
+        /// Interface.
+        interface: String,
+        /// Mode tried.
+        mode: &'static str,
+        /// The kernel's words.
+        reason: String,
+        /// What usually helps.
+        hint: &'static str,
+    },
+    /// The memory for frames could not be had.
+    #[error(
+        "cannot register {octets} octets of packet memory for queue {queue} of {interface}: {reason}; \
+         run as root or with CAP_NET_RAW, and on kernels before 5.11 raise `ulimit -l`"
+    )]
+    Memory {
+        /// Interface.
+        interface: String,
+        /// RX queue.
+        queue: u32,
+        /// Size asked for.
+        octets: usize,
+        /// The kernel's words.
+        reason: String,
+    },
+    /// The socket could not be bound.
+    #[error("cannot bind an AF_XDP socket to queue {queue} of {interface} ({mode}): {reason}{hint}")]
+    Bind {
+        /// Interface.
+        interface: String,
+        /// RX queue.
+        queue: u32,
+        /// Copy mode tried.
+        mode: &'static str,
+        /// The kernel's words.
+        reason: io::Error,
+        /// What usually helps.
+        hint: &'static str,
+    },
+    /// A system call on a running socket failed.
+    #[error("{call} on queue {queue} of {interface}: {reason}")]
+    Running {
+        /// System call.
+        call: &'static str,
+        /// Interface.
+        interface: String,
+        /// RX queue.
+        queue: u32,
+        /// The kernel's words.
+        reason: io::Error,
+    },
+}
+
+fn privilege_hint(reason: &str) -> &'static str {
+    if reason.contains("not permitted") || reason.contains("ermission") {
+        "; run as root, or with the capabilities CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF and CAP_PERFMON"
+    } else {
+        ""
+    }
+}

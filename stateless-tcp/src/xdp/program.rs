@@ -1,0 +1,257 @@
+//! The XDP program of one interface: loaded from the embedded object, its maps filled, attached by a BPF link that
+//! dies with this process.
+
+use super::XdpError;
+use super::interface::{AttachMode, Interface};
+use aya::maps::{HashMap, Map, MapData, PerCpuArray, XskMap};
+use aya::programs::xdp::XdpLinkId;
+use aya::programs::{ProgramError, Xdp, XdpMode, loaded_programs};
+use aya::{Ebpf, EbpfLoader};
+use aya_log::EbpfLogger;
+use stateless_tcp_ebpf::abi;
+use stateless_tcp_ebpf::segment::Address;
+use stateless_tcp_ebpf::steer::Reason;
+use std::error::Error;
+use std::os::fd::AsRawFd;
+
+/// Alignment that an ELF reader may want of the object.
+#[repr(align(8))]
+struct Aligned<T: ?Sized>(T);
+
+static OBJECT: &Aligned<[u8]> = &Aligned(*include_bytes!("../../../stateless-tcp-ebpf/stateless-tcp.bpf.o"));
+
+/// Frames by [`Reason`].
+pub type Counts = [u64; Reason::ALL.len()];
+
+/// The program, loaded for one interface. Dropping it detaches it.
+pub struct Program {
+    interface: Interface,
+    ebpf: Ebpf,
+    counts: PerCpuArray<MapData, Counts>,
+    sockets: XskMap<MapData>,
+    link: Option<XdpLinkId>,
+}
+
+impl Program {
+    /// Loads the object and prepares its maps; nothing is attached yet.
+    ///
+    /// `log` is the least important level that the program logs; without it, the verifier removes its log code.
+    ///
+    /// # Errors
+    /// What the kernel or the loader refuses.
+    pub fn load(interface: &Interface, log: Option<log::Level>) -> Result<Self, XdpError> {
+        let level = log.map_or(0, |level| level as u8);
+        let mut ebpf = EbpfLoader::new()
+            .override_global(aya_log::LEVEL, &level, true)
+            .load(&OBJECT.0)
+            .map_err(|error| XdpError::Load { reason: chain(&error) })?;
+        xdp(&mut ebpf)?.load().map_err(|error| XdpError::Load { reason: chain(&error) })?;
+        let counts = PerCpuArray::try_from(take(&mut ebpf, abi::COUNTS)?).map_err(map_error(abi::COUNTS))?;
+        let sockets = XskMap::try_from(take(&mut ebpf, abi::SOCKETS)?).map_err(map_error(abi::SOCKETS))?;
+        Ok(Self { interface: interface.clone(), ebpf, counts, sockets, link: None })
+    }
+
+    /// The reader of the program's log messages. Where logging is off there is nothing to read.
+    ///
+    /// # Errors
+    /// If it was taken before.
+    pub fn logger(&mut self) -> Result<EbpfLogger<&'static dyn log::Log>, XdpError> {
+        EbpfLogger::init(&mut self.ebpf).map_err(|error| XdpError::Load { reason: chain(&error) })
+    }
+
+    /// Steers TCP to `addresses` and `ports` from now on, besides what was steered before.
+    ///
+    /// # Errors
+    /// If a map is full or refuses.
+    pub fn serve(
+        &mut self,
+        addresses: impl IntoIterator<Item = Address>,
+        ports: impl IntoIterator<Item = u16>,
+    ) -> Result<(), XdpError> {
+        let map = self.map(abi::ADDRESSES)?;
+        let mut served: HashMap<_, [u8; 16], u8> =
+            HashMap::try_from(map).map_err(map_error(abi::ADDRESSES))?;
+        for address in addresses {
+            served.insert(address.0, 0, 0).map_err(map_error(abi::ADDRESSES))?;
+        }
+        let map = self.map(abi::PORTS)?;
+        let mut served: HashMap<_, u16, u8> = HashMap::try_from(map).map_err(map_error(abi::PORTS))?;
+        for port in ports {
+            served.insert(port, 0, 0).map_err(map_error(abi::PORTS))?;
+        }
+        Ok(())
+    }
+
+    /// Hands the frames of `queue` to `socket`.
+    ///
+    /// # Errors
+    /// If the queue's number is beyond the map.
+    pub fn register(&mut self, queue: u32, socket: &impl AsRawFd) -> Result<(), XdpError> {
+        self.sockets.set(queue, socket.as_raw_fd(), 0).map_err(map_error(abi::SOCKETS))
+    }
+
+    /// Attaches to the interface. From here on the kernel's TCP sees no frame that is served.
+    ///
+    /// # Errors
+    /// The kernel's reason.
+    pub fn attach(&mut self, mode: AttachMode) -> Result<(), XdpError> {
+        let flags = match mode {
+            AttachMode::Native => XdpMode::Driver,
+            AttachMode::Generic => XdpMode::Skb,
+            AttachMode::Hardware => XdpMode::Hardware,
+        };
+        let index = self.interface.index;
+        let link =
+            xdp(&mut self.ebpf)?.attach_to_if_index(index, flags).map_err(|error| XdpError::Attach {
+                interface: self.interface.name.clone(),
+                mode: mode.name(),
+                hint: attach_hint(&error),
+                reason: chain(&error),
+            })?;
+        self.link = Some(link);
+        Ok(())
+    }
+
+    /// Takes the program off: the kernel has its ports back.
+    ///
+    /// # Errors
+    /// Never, for a link of ours.
+    pub fn detach(&mut self) -> Result<(), XdpError> {
+        match self.link.take() {
+            Some(link) => {
+                xdp(&mut self.ebpf)?.detach(link).map_err(|error| XdpError::Load { reason: chain(&error) })
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// What the program has counted, over all CPUs.
+    ///
+    /// # Errors
+    /// If the map cannot be read.
+    pub fn counts(&self) -> Result<Counts, XdpError> {
+        let mut sum = [0; Reason::ALL.len()];
+        for counts in self.counts.get(&0, 0).map_err(map_error(abi::COUNTS))?.iter() {
+            for (total, count) in sum.iter_mut().zip(counts) {
+                *total += count;
+            }
+        }
+        Ok(sum)
+    }
+
+    /// The loaded program, to run it on frames of one's own.
+    ///
+    /// # Errors
+    /// Never, for an object of ours.
+    pub fn xdp(&mut self) -> Result<&mut Xdp, XdpError> {
+        xdp(&mut self.ebpf)
+    }
+
+    fn map(&mut self, name: &'static str) -> Result<&mut Map, XdpError> {
+        self.ebpf
+            .map_mut(name)
+            .ok_or_else(|| XdpError::Map { map: name, reason: "not in the object".to_owned() })
+    }
+}
+
+/// Refuses an interface that has a program already, or takes that off if `replace`.
+///
+/// # Errors
+/// [`XdpError::Occupied`], with what is known of the program.
+pub fn make_way(interface: &Interface, replace: bool) -> Result<(), XdpError> {
+    // Where the kernel does not tell, attaching will.
+    let Ok(Some(attached)) = interface.attached() else { return Ok(()) };
+    let remedy = if replace {
+        match interface.detach(attached) {
+            Ok(()) => {
+                tracing::warn!(
+                    interface = interface.name,
+                    program = attached.id,
+                    "took off another XDP program"
+                );
+                return Ok(());
+            }
+            Err(_) => {
+                "it is held by a BPF link, which only the process that holds it can let go: stop that process"
+            }
+        }
+    } else {
+        "stop the process that attached it, or take it off by --replace (not possible for a program held by a BPF link)"
+    };
+    let program = loaded_programs().filter_map(Result::ok).find(|program| program.id() == attached.id);
+    let name = program.as_ref().and_then(|program| program.name_as_str()).unwrap_or("unnamed").to_owned();
+    let steers = if name == abi::PROGRAM { steered(program).unwrap_or_default() } else { String::new() };
+    let (interface, mode) = (interface.name.clone(), attached.mode.name());
+    Err(XdpError::Occupied { interface, name, id: attached.id, mode, steers, remedy })
+}
+
+/// The ports that another instance steers, in words.
+fn steered(program: Option<aya::programs::ProgramInfo>) -> Option<String> {
+    for id in program?.map_ids().ok()?? {
+        let map = MapData::from_id(id).ok()?;
+        if map.info().ok()?.name_as_str() != Some(abi::PORTS) {
+            continue;
+        }
+        let ports: HashMap<_, u16, u8> = HashMap::try_from(Map::HashMap(map)).ok()?;
+        let mut ports: Vec<u16> = ports.keys().filter_map(Result::ok).collect();
+        ports.sort_unstable();
+        let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
+        return Some(format!(", another instance of stateless-tcp that steers port {}", ports.join(" and ")));
+    }
+    None
+}
+
+fn xdp(ebpf: &mut Ebpf) -> Result<&mut Xdp, XdpError> {
+    let program = ebpf.program_mut(abi::PROGRAM);
+    let program =
+        program.ok_or_else(|| XdpError::Load { reason: format!("no program {} in it", abi::PROGRAM) })?;
+    program.try_into().map_err(|error: ProgramError| XdpError::Load { reason: chain(&error) })
+}
+
+fn take(ebpf: &mut Ebpf, name: &'static str) -> Result<Map, XdpError> {
+    ebpf.take_map(name).ok_or_else(|| XdpError::Map { map: name, reason: "not in the object".to_owned() })
+}
+
+fn map_error<E: Error>(map: &'static str) -> impl Fn(E) -> XdpError {
+    move |error| XdpError::Map { map, reason: chain(&error) }
+}
+
+/// What usually stands behind the kernel's errno for an attachment.
+fn attach_hint(error: &ProgramError) -> &'static str {
+    let ProgramError::SyscallError(call) = error else { return "" };
+    match call.io_error.raw_os_error() {
+        Some(libc_errno::EBUSY) => "; another XDP program is attached (`ip link show` names it)",
+        Some(libc_errno::EOPNOTSUPP) => "; the driver has no XDP of this mode: try --xdp-mode generic",
+        Some(libc_errno::EINVAL | libc_errno::ERANGE | libc_errno::E2BIG) => {
+            "; usual causes: an MTU too large for the driver's XDP, LRO on, or too few queues: `stateless-tcp doctor`"
+        }
+        Some(libc_errno::EPERM | libc_errno::EACCES) => "; run as root or with CAP_NET_ADMIN and CAP_BPF",
+        _ => "",
+    }
+}
+
+mod libc_errno {
+    //! Numbers of the errors that get a hint.
+    use nix::errno::Errno;
+    pub(super) const EBUSY: i32 = Errno::EBUSY as i32;
+    pub(super) const EOPNOTSUPP: i32 = Errno::EOPNOTSUPP as i32;
+    pub(super) const EINVAL: i32 = Errno::EINVAL as i32;
+    pub(super) const ERANGE: i32 = Errno::ERANGE as i32;
+    pub(super) const E2BIG: i32 = Errno::E2BIG as i32;
+    pub(super) const EPERM: i32 = Errno::EPERM as i32;
+    pub(super) const EACCES: i32 = Errno::EACCES as i32;
+}
+
+/// An error and all that caused it, in one line.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.ends_with(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}

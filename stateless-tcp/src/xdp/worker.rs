@@ -1,0 +1,97 @@
+//! The loop that moves frames between the rings of one queue and the responder.
+
+use super::socket::{Account, BATCH, Socket};
+use crate::counters::Counters;
+use crate::responder::Responder;
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::unistd::Pid;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
+use tokio::sync::mpsc::UnboundedSender;
+
+/// Milliseconds after which an idle worker looks whether it shall end.
+const IDLE: i32 = 100;
+
+/// Milliseconds after which a worker with frames in the TX ring gives the kernel another push.
+const SENDING: i32 = 1;
+
+/// What main and a worker share.
+#[derive(Debug)]
+pub struct Shared {
+    /// Set to end the worker.
+    pub stop: AtomicBool,
+    /// What became of its frames.
+    pub counters: Arc<Counters>,
+    /// Where its frames were at the last idle moment.
+    pub account: Mutex<Option<Account>>,
+    /// For tests: panic upon so many frames.
+    pub panic_after: Option<u64>,
+}
+
+/// Starts the worker of one queue on a thread of its own, pinned to CPU `cpu` if there is such a CPU. When it ends, for
+/// whatever reason, `ended` hears of it.
+///
+/// # Errors
+/// If the thread cannot be made.
+pub fn spawn(
+    name: String,
+    cpu: usize,
+    socket: Socket,
+    responder: Responder,
+    shared: Arc<Shared>,
+    ended: UnboundedSender<io::Result<()>>,
+) -> io::Result<()> {
+    let work = move || {
+        pin(cpu);
+        // Whoever no longer listens has no use for the news.
+        let _ = ended.send(run(socket, responder, &shared));
+    };
+    std::thread::Builder::new().name(name).spawn(work).map(drop)
+}
+
+/// One straight path a turn: receive, respond, transmit, replenish.
+fn run(mut socket: Socket, mut responder: Responder, shared: &Shared) -> io::Result<()> {
+    let mut batch = Vec::with_capacity(BATCH);
+    let mut frames = 0;
+    loop {
+        socket.receive(&mut batch);
+        if batch.is_empty() {
+            publish(&socket, shared);
+            if shared.stop.load(Relaxed) {
+                return Ok(());
+            }
+            socket.wait(if socket.is_sending() { SENDING } else { IDLE })?;
+        } else {
+            frames += batch.len() as u64;
+            // One reading of the clock serves a batch: Date has seconds.
+            let now = SystemTime::now();
+            for (frame, length) in batch.drain(..) {
+                responder.respond(now, &mut socket, frame, length, &shared.counters);
+            }
+            assert!(
+                shared.panic_after.is_none_or(|after| frames <= after),
+                "asked for by --test-panic-after-frames"
+            );
+        }
+        socket.transmit()?;
+        socket.replenish();
+    }
+}
+
+fn publish(socket: &Socket, shared: &Shared) {
+    if let Ok(mut account) = shared.account.lock() {
+        *account = Some(socket.account());
+    }
+}
+
+/// Keeps the thread on one CPU, so that the caches stay warm. A wish, not a condition: in a container the CPU may not
+/// be ours.
+fn pin(cpu: usize) {
+    let mut set = CpuSet::new();
+    let pinned = set.set(cpu).and_then(|()| sched_setaffinity(Pid::from_raw(0), &set));
+    if let Err(error) = pinned {
+        tracing::info!(cpu, %error, "worker is not pinned");
+    }
+}
