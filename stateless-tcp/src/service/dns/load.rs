@@ -1,0 +1,287 @@
+//! Master files (RFC 1035 section 5) to records, each with the place where it stands.
+
+use super::name::Name;
+use domain::base::iana::Class;
+use domain::base::name::ToName;
+use domain::base::rdata::ComposeRecordData;
+use domain::zonefile::inplace::{Entry, ScannedRecord, Zonefile};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// How deep `$INCLUDE` may nest: deeper is taken for a loop.
+const MAX_INCLUDES: usize = 8;
+
+/// Why zones cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum ZoneError {
+    /// The file cannot be read.
+    #[error("{}: cannot be read: {cause}", file.display())]
+    Unreadable {
+        /// The master file.
+        file: PathBuf,
+        /// What the system said.
+        cause: std::io::Error,
+    },
+    /// Something is wrong at one place of the file.
+    #[error("{}:{line}:{column}: {what}", file.display())]
+    Entry {
+        /// The master file, or the one that it includes.
+        file: PathBuf,
+        /// Line, from 1.
+        line: usize,
+        /// Column, from 1.
+        column: usize,
+        /// What is wrong, and what is expected.
+        what: String,
+    },
+    /// Something is wrong with the file as a whole.
+    #[error("{}: {what}", file.display())]
+    File {
+        /// The master file.
+        file: PathBuf,
+        /// What is wrong, and what is expected.
+        what: String,
+    },
+}
+
+/// Where a record stands.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    file: Arc<Path>,
+    line: usize,
+    column: usize,
+}
+
+impl Place {
+    /// The error of the entry that stands here.
+    pub(super) fn error(&self, what: impl Into<String>) -> ZoneError {
+        ZoneError::Entry {
+            file: self.file.to_path_buf(),
+            line: self.line,
+            column: self.column,
+            what: what.into(),
+        }
+    }
+}
+
+/// One record of a master file, names uncompressed and in the file's case.
+#[derive(Debug)]
+pub(super) struct RawRecord {
+    pub(super) owner: Vec<u8>,
+    pub(super) rtype: u16,
+    pub(super) ttl: u32,
+    pub(super) rdata: Vec<u8>,
+    pub(super) place: Place,
+}
+
+/// Reads the records of the master file at `path` and of those that it includes.
+pub(super) fn read_file(path: &Path) -> Result<Vec<RawRecord>, ZoneError> {
+    let mut records = Vec::new();
+    Reader { records: &mut records }.file(path, &State::default(), 0)?;
+    Ok(records)
+}
+
+/// Reads the records of a master file given as text; `name` stands for its path in errors.
+pub(super) fn read_text(name: &Path, text: &str) -> Result<Vec<RawRecord>, ZoneError> {
+    let mut records = Vec::new();
+    Reader { records: &mut records }.text(name, text.as_bytes(), &State::default(), 0)?;
+    Ok(records)
+}
+
+/// What an included file takes over from the one that includes it (RFC 1035 section 5.1).
+#[derive(Clone, Default)]
+struct State {
+    /// Wire form.
+    origin: Option<Vec<u8>>,
+    /// The `$TTL` in force.
+    default_ttl: Option<u32>,
+    /// Some record or `$TTL` has stated a TTL: one that states none has one to take over.
+    ttl_stated: bool,
+}
+
+struct Reader<'a> {
+    records: &'a mut Vec<RawRecord>,
+}
+
+impl Reader<'_> {
+    fn file(&mut self, path: &Path, state: &State, depth: usize) -> Result<State, ZoneError> {
+        let text =
+            fs::read(path).map_err(|cause| ZoneError::Unreadable { file: path.to_path_buf(), cause })?;
+        self.text(path, &text, state, depth)
+    }
+
+    fn text(&mut self, path: &Path, text: &[u8], state: &State, depth: usize) -> Result<State, ZoneError> {
+        let file: Arc<Path> = path.into();
+        let mut state = state.clone();
+        // The library has no setter for the $TTL in force: an included file gets it as a line of its own.
+        let head = state.default_ttl.map_or(String::new(), |ttl| format!("$TTL {ttl}\n"));
+        let mut zonefile = Zonefile::from(head.as_bytes());
+        zonefile.extend_from_slice(text);
+        if !text.ends_with(b"\n") {
+            zonefile.extend_from_slice(b"\n");
+        }
+        zonefile.set_default_class(Class::IN);
+        if let Some(Ok(origin)) =
+            state.origin.clone().map(|wire| domain::base::Name::from_octets(wire.into()))
+        {
+            zonefile.set_origin(origin);
+        }
+        let head_lines = usize::from(!head.is_empty());
+        let mut source = Source::new(text);
+        loop {
+            let entry = zonefile
+                .next_entry()
+                .map_err(|error| source.explain(&file, head_lines, &error.to_string()))?;
+            let Some(entry) = entry else { return Ok(state) };
+            let (place, stated) = source.advance(&file, &mut state.default_ttl);
+            state.ttl_stated |= stated;
+            match entry {
+                Entry::Record(record) => {
+                    if !state.ttl_stated {
+                        return Err(place.error("no TTL: state one, or begin the file with $TTL"));
+                    }
+                    self.records.push(convert(&record, place)?);
+                }
+                Entry::Include { path: included, origin } => {
+                    if depth == MAX_INCLUDES {
+                        return Err(place.error("$INCLUDE nested too deep: does a file include itself?"));
+                    }
+                    let included = path.parent().unwrap_or(Path::new("")).join(&*included);
+                    let origin =
+                        origin.or_else(|| zonefile.origin().ok()).map(|name| name.as_slice().to_vec());
+                    let inner = self.file(&included, &State { origin, ..state.clone() }, depth + 1);
+                    state.ttl_stated |= match inner {
+                        Ok(inner) => inner.ttl_stated,
+                        Err(ZoneError::Unreadable { file, cause }) => {
+                            return Err(place.error(format!("cannot include {}: {cause}", file.display())));
+                        }
+                        Err(other) => return Err(other),
+                    };
+                }
+            }
+        }
+    }
+}
+
+fn convert(record: &ScannedRecord, place: Place) -> Result<RawRecord, ZoneError> {
+    let mut owner: Vec<u8> = Vec::new();
+    owner.extend_from_slice(record.owner().to_name::<Vec<u8>>().as_slice());
+    let mut rdata: Vec<u8> = Vec::new();
+    let Ok(()) = record.data().compose_rdata(&mut rdata);
+    if record.class() != Class::IN {
+        return Err(place.error(format!("class {}: only IN is served", record.class())));
+    }
+    if rdata.len() > usize::from(u16::MAX) {
+        return Err(place.error("record data of more than 65535 octets"));
+    }
+    Ok(RawRecord { owner, rtype: record.rtype().to_int(), ttl: record.ttl().as_secs(), rdata, place })
+}
+
+/// The text beside the library's scanner, which tells the place of an error but not that of a record: walked entry by
+/// entry.
+struct Source<'a> {
+    text: &'a [u8],
+    at: usize,
+    line: usize,
+}
+
+impl<'a> Source<'a> {
+    fn new(text: &'a [u8]) -> Self {
+        Self { text, at: 0, line: 1 }
+    }
+
+    /// Walks over the next entry: tells where it begins, and whether a TTL was stated in or before it. The `$TTL` lines
+    /// on the way go to `default_ttl`.
+    fn advance(&mut self, file: &Arc<Path>, default_ttl: &mut Option<u32>) -> (Place, bool) {
+        let mut stated = false;
+        loop {
+            let line = self.line;
+            let entry = self.entry();
+            let words: Vec<&[u8]> = entry
+                .split(|octet| octet.is_ascii_whitespace() || matches!(octet, b'(' | b')'))
+                .filter(|word| !word.is_empty())
+                .collect();
+            let control = words.first().is_some_and(|word| word[0] == b'$');
+            let include = control && words[0].eq_ignore_ascii_case(b"$INCLUDE");
+            if control && words[0].eq_ignore_ascii_case(b"$TTL") {
+                *default_ttl = words.get(1).and_then(|word| std::str::from_utf8(word).ok()?.parse().ok());
+                stated |= default_ttl.is_some();
+            }
+            let exhausted = self.at >= self.text.len();
+            if !words.is_empty() && (include || !control) || exhausted {
+                let indented = entry.first().is_some_and(u8::is_ascii_whitespace);
+                let before_type = words.iter().skip(usize::from(!indented)).take(2);
+                stated |= before_type.into_iter().any(|word| word.iter().all(u8::is_ascii_digit));
+                let column = 1 + entry.iter().take_while(|octet| octet.is_ascii_whitespace()).count();
+                return (Place { file: Arc::clone(file), line, column }, stated);
+            }
+        }
+    }
+
+    /// The next entry without its comments: a line, or as many as its parentheses hold together.
+    fn entry(&mut self) -> Vec<u8> {
+        let (mut open, mut quoted) = (0_usize, false);
+        let mut entry = Vec::new();
+        while let Some(&octet) = self.text.get(self.at) {
+            self.at += 1;
+            match octet {
+                b'\\' => {
+                    entry.push(octet);
+                    entry.extend(self.text.get(self.at));
+                    self.at += 1;
+                    continue;
+                }
+                b'"' => quoted = !quoted,
+                b';' if !quoted => {
+                    while self.text.get(self.at).is_some_and(|&octet| octet != b'\n') {
+                        self.at += 1;
+                    }
+                    continue;
+                }
+                b'(' if !quoted => open += 1,
+                b')' if !quoted => open = open.saturating_sub(1),
+                b'\n' => {
+                    self.line += 1;
+                    if open == 0 && !quoted {
+                        break;
+                    }
+                }
+                _ => {}
+            }
+            entry.push(octet);
+        }
+        entry
+    }
+
+    /// The library's `line:column: message` as an error that also says which word it stumbled over.
+    fn explain(&self, file: &Arc<Path>, head_lines: usize, message: &str) -> ZoneError {
+        let mut parts = message.splitn(3, ':');
+        let mut number = || parts.next().and_then(|part| part.trim().parse::<usize>().ok());
+        let (Some(line), Some(column)) = (number(), number()) else {
+            return ZoneError::File { file: file.to_path_buf(), what: message.to_owned() };
+        };
+        let what = parts.next().unwrap_or(message).trim();
+        let line = line.saturating_sub(head_lines).max(1);
+        let text = self.text.split(|&octet| octet == b'\n').nth(line - 1).unwrap_or_default();
+        // The scanner stands behind the word that it could not take.
+        let end = column.saturating_sub(1).min(text.len());
+        let end = text[..end].trim_ascii_end().len();
+        let start = text[..end].iter().rposition(u8::is_ascii_whitespace).map_or(0, |space| space + 1);
+        let word = String::from_utf8_lossy(&text[start..end]);
+        let (column, what) = match what {
+            "expected rtype" => (start + 1, format!("unknown record type \"{word}\"")),
+            "missing origin" => (column, "relative name, and no $ORIGIN before it".to_owned()),
+            "missing last owner" => {
+                (column, "no owner: no record before this one to take it from".to_owned())
+            }
+            other => (column, other.to_owned()),
+        };
+        Place { file: Arc::clone(file), line, column }.error(what)
+    }
+}
+
+/// The name in presentation form, for messages.
+pub(super) fn display(wire: &[u8]) -> String {
+    Name::read(wire).map_or_else(|| "(no name)".to_owned(), |(name, _)| name.to_string())
+}

@@ -1,0 +1,240 @@
+//! Domain names in wire form, as the lookups need them: lowercased, on the stack, any suffix at hand.
+
+use std::fmt;
+
+/// Most octets of a name on the wire, the root's zero included (RFC 1035 section 2.3.4).
+pub(super) const MAX_NAME: usize = 255;
+/// Most octets of a label.
+const MAX_LABEL: u8 = 63;
+/// Most labels of a name: 127 of one octet each, and the root.
+pub(super) const MAX_LABELS: usize = 127;
+
+/// A name in lowercase wire form with the places of its labels. Its *depth* is its number of labels, the root's not
+/// counted; a *suffix* is named by its own depth.
+#[derive(Clone)]
+pub(super) struct Name {
+    octets: [u8; MAX_NAME],
+    length: u8,
+    starts: [u8; MAX_LABELS],
+    depth: u8,
+}
+
+impl Name {
+    /// Reads the uncompressed name that `octets` begins with, and tells how many octets it takes. `None` where it is cut
+    /// off or too long, or holds anything but plain labels: a question has nothing before it that it could point at.
+    pub(super) fn read(octets: &[u8]) -> Option<(Self, usize)> {
+        let mut name = Self { octets: [0; MAX_NAME], length: 0, starts: [0; MAX_LABELS], depth: 0 };
+        let mut at = 0;
+        loop {
+            let label = *octets.get(at)?;
+            if label == 0 {
+                break;
+            }
+            if label > MAX_LABEL || usize::from(name.depth) == MAX_LABELS {
+                return None;
+            }
+            name.starts[usize::from(name.depth)] = u8::try_from(at).ok()?;
+            name.depth += 1;
+            at += 1 + usize::from(label);
+        }
+        let length = at + 1;
+        if length > MAX_NAME {
+            return None;
+        }
+        let wire = &mut name.octets[..length];
+        wire.copy_from_slice(&octets[..length]);
+        // Length octets are below 64, hence no letters: the whole may be lowercased at once.
+        wire.make_ascii_lowercase();
+        name.length = u8::try_from(length).ok()?;
+        Some((name, length))
+    }
+
+    /// The whole name in lowercase wire form.
+    pub(super) fn wire(&self) -> &[u8] {
+        &self.octets[..usize::from(self.length)]
+    }
+
+    /// Octets on the wire.
+    pub(super) fn len(&self) -> usize {
+        usize::from(self.length)
+    }
+
+    /// Number of labels.
+    pub(super) fn depth(&self) -> usize {
+        usize::from(self.depth)
+    }
+
+    /// The suffix of so many labels.
+    pub(super) fn suffix(&self, depth: usize) -> &[u8] {
+        &self.wire()[self.suffix_start(depth)..]
+    }
+
+    /// Where the suffix of so many labels begins.
+    pub(super) fn suffix_start(&self, depth: usize) -> usize {
+        match self.depth() - depth {
+            skipped if skipped == self.depth() => self.len() - 1,
+            skipped => usize::from(self.starts[skipped]),
+        }
+    }
+
+    /// The name with its suffix of `depth` labels replaced by `target`, or `None` where that is no name any more
+    /// because it is too long (RFC 6672 section 2.2).
+    pub(super) fn redirect(&self, depth: usize, target: &[u8]) -> Option<Self> {
+        let kept = &self.wire()[..self.suffix_start(depth)];
+        let mut whole = [0; 2 * MAX_NAME];
+        whole[..kept.len()].copy_from_slice(kept);
+        whole[kept.len()..kept.len() + target.len()].copy_from_slice(target);
+        Self::read(&whole[..kept.len() + target.len()]).map(|(name, _)| name)
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.depth == 0 {
+            return f.write_str(".");
+        }
+        for &start in &self.starts[..self.depth()] {
+            let start = usize::from(start);
+            let length = usize::from(self.octets[start]);
+            for &octet in &self.octets[start + 1..][..length] {
+                match octet {
+                    b'.' | b'\\' | b'"' | b';' | b'(' | b')' => write!(f, "\\{}", char::from(octet))?,
+                    b'!'..=b'~' => write!(f, "{}", char::from(octet))?,
+                    _ => write!(f, "\\{octet:03}")?,
+                }
+            }
+            f.write_str(".")?;
+        }
+        Ok(())
+    }
+}
+
+/// A key whose plain octet order is the canonical order of names (RFC 4034 section 6.1): the labels from the right, each
+/// ended by 0, with 0 and 1 inside a label escaped so that they sort after the end.
+pub(super) struct CanonicalKey {
+    octets: [u8; 2 * MAX_NAME],
+    length: usize,
+}
+
+impl CanonicalKey {
+    pub(super) fn of(name: &Name) -> Self {
+        let mut key = Self { octets: [0; 2 * MAX_NAME], length: 0 };
+        for &start in name.starts[..name.depth()].iter().rev() {
+            let start = usize::from(start);
+            let length = usize::from(name.octets[start]);
+            for &octet in &name.octets[start + 1..][..length] {
+                if octet <= 1 {
+                    key.push(1);
+                    key.push(octet + 1);
+                } else {
+                    key.push(octet);
+                }
+            }
+            key.push(0);
+        }
+        key
+    }
+
+    fn push(&mut self, octet: u8) {
+        self.octets[self.length] = octet;
+        self.length += 1;
+    }
+
+    pub(super) fn as_slice(&self) -> &[u8] {
+        &self.octets[..self.length]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    fn wire(text: &str) -> Vec<u8> {
+        let mut wire = Vec::new();
+        for label in text.split('.').filter(|label| !label.is_empty()) {
+            wire.push(u8::try_from(label.len()).unwrap());
+            wire.extend_from_slice(label.as_bytes());
+        }
+        wire.push(0);
+        wire
+    }
+
+    fn name(text: &str) -> Name {
+        Name::read(&wire(text)).unwrap().0
+    }
+
+    /// A name of so many octets on the wire.
+    fn of_length(length: usize) -> Vec<u8> {
+        let mut wire = Vec::new();
+        let mut left = length - 1;
+        while left > 0 {
+            let label = (left - 1).min(63).min(if left == 65 { 62 } else { 63 });
+            wire.push(u8::try_from(label).unwrap());
+            wire.extend(std::iter::repeat_n(b'x', label));
+            left -= label + 1;
+        }
+        wire.push(0);
+        assert_eq!(wire.len(), length);
+        wire
+    }
+
+    #[rstest]
+    #[case::root(vec![0], Some(0))]
+    #[case::of_255_octets(of_length(255), Some(4))]
+    #[case::of_256_octets(of_length(256), None)]
+    #[case::of_127_labels([1, b'a'].repeat(127).into_iter().chain([0]).collect(), Some(127))]
+    #[case::of_128_labels([1, b'a'].repeat(128).into_iter().chain([0]).collect(), None)]
+    #[case::label_of_63([&[63][..], &[b'a'; 63], &[0]].concat(), Some(1))]
+    #[case::label_of_64([&[64][..], &[b'a'; 64], &[0]].concat(), None)]
+    #[case::pointer(vec![0xc0, 12], None)]
+    #[case::pointer_after_label(vec![1, b'a', 0xc0, 12], None)]
+    #[case::cut_in_label(vec![5, b'a'], None)]
+    #[case::no_root(vec![1, b'a'], None)]
+    #[case::empty(vec![], None)]
+    fn reads_plain_names_within_the_limits(#[case] octets: Vec<u8>, #[case] depth: Option<usize>) {
+        assert_eq!(Name::read(&octets).map(|(name, _)| name.depth()), depth);
+    }
+
+    #[test]
+    fn suffixes_are_lowercase_and_counted_from_the_root() {
+        let name = name("WWW.Example.COM");
+        assert_eq!(name.suffix(0), [0]);
+        assert_eq!(name.suffix(1), wire("com"));
+        assert_eq!(name.suffix(3), wire("www.example.com"));
+    }
+
+    #[rstest]
+    #[case::short("a.b.example", "x.y", Some("a.b.x.y."))]
+    #[case::to_the_root("a.b.example", "", Some("a.b."))]
+    fn redirects(#[case] from: &str, #[case] to: &str, #[case] expected: Option<&str>) {
+        let redirected = name(from).redirect(1, &wire(to)).map(|name| name.to_string());
+        assert_eq!(redirected.as_deref(), expected);
+    }
+
+    #[test]
+    fn a_redirection_may_overflow() {
+        assert!(name("abc.example").redirect(1, &of_length(251)).is_some());
+        assert!(name("abc.example").redirect(1, &of_length(252)).is_none());
+        assert!(Name::read(&of_length(255)).unwrap().0.redirect(0, &of_length(255)).is_none());
+    }
+
+    #[test]
+    fn keys_sort_as_rfc_4034_section_6_1_lists() {
+        let mut sorted: Vec<Vec<u8>> =
+            ["example", "a.example", "yljkjljk.a.example", "Z.a.example", "zABC.a.EXAMPLE", "z.example"]
+                .map(wire)
+                .to_vec();
+        sorted.push([&[1, 1][..], &wire("z.example")].concat());
+        sorted.push(wire("*.z.example"));
+        sorted.push([&[1, 200][..], &wire("z.example")].concat());
+        let keys: Vec<Vec<u8>> = sorted
+            .iter()
+            .map(|wire| CanonicalKey::of(&Name::read(wire).unwrap().0).as_slice().to_vec())
+            .collect();
+        assert!(keys.is_sorted_by(|a, b| a < b), "{keys:?}");
+        let zero = Name::read(&[1, 0, 0]).unwrap().0;
+        let zero_one = Name::read(&[2, 0, 0, 0]).unwrap().0;
+        assert!(CanonicalKey::of(&zero).as_slice() < CanonicalKey::of(&zero_one).as_slice());
+    }
+}

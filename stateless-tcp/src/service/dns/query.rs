@@ -1,0 +1,147 @@
+//! Reading a query: header, question, OPT. Whatever else it holds is skipped, but must be well formed.
+
+use super::catalog::rtype;
+use super::message::HEADER;
+use super::name::Name;
+
+/// Class IN.
+const IN: u16 = 1;
+/// Octets of type and class, which end the question, and of what stands between a record's owner and its data.
+const TYPE_CLASS: usize = 4;
+const FIXED: usize = 10;
+
+/// Response codes (RFC 1035 section 4.1.1, RFC 6672 section 2.2, RFC 6891 section 9). The high 8 bits go into the OPT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rcode {
+    NoError = 0,
+    FormErr = 1,
+    ServFail = 2,
+    NxDomain = 3,
+    NotImp = 4,
+    Refused = 5,
+    YxDomain = 6,
+    BadVers = 16,
+}
+
+/// Bits of the header's second 16.
+pub(super) mod flag {
+    pub(in super::super) const QR: u16 = 0x8000;
+    pub(in super::super) const OPCODE: u16 = 0x7800;
+    pub(in super::super) const AA: u16 = 0x0400;
+    pub(in super::super) const RD: u16 = 0x0100;
+    pub(in super::super) const CD: u16 = 0x0010;
+}
+
+/// The query's OPT record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Edns {
+    /// DO: signatures and proofs are wanted (RFC 3225).
+    pub(super) signed: bool,
+}
+
+/// What every response repeats of its query, whatever becomes of it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Envelope<'a> {
+    pub(super) id: [u8; 2],
+    pub(super) flags: u16,
+    /// The question, octet for octet; empty where it cannot be read.
+    pub(super) question: &'a [u8],
+    pub(super) edns: Option<Edns>,
+}
+
+/// A question that is answered from the zones.
+pub(super) struct Question {
+    pub(super) name: Name,
+    pub(super) rtype: u16,
+}
+
+/// Whether `message` is to be answered at all: it has a header, and is no response (two servers would answer each
+/// other for ever).
+pub(super) fn is_query(message: &[u8]) -> bool {
+    message.len() >= HEADER && word(message, 2) & flag::QR == 0
+}
+
+/// Reads a message for which [`is_query`] holds.
+pub(super) fn parse(message: &[u8]) -> (Envelope<'_>, Result<Question, Rcode>) {
+    let mut envelope =
+        Envelope { id: [message[0], message[1]], flags: word(message, 2), question: &[], edns: None };
+    let question = examine(message, &mut envelope);
+    (envelope, question)
+}
+
+fn examine<'a>(message: &'a [u8], envelope: &mut Envelope<'a>) -> Result<Question, Rcode> {
+    if envelope.flags & flag::OPCODE != 0 {
+        return Err(Rcode::NotImp);
+    }
+    let [questions, answers, authorities, additionals] = [4, 6, 8, 10].map(|at| word(message, at));
+    if questions != 1 {
+        return Err(Rcode::FormErr);
+    }
+    let (name, length) = Name::read(&message[HEADER..]).ok_or(Rcode::FormErr)?;
+    let end = HEADER + length + TYPE_CLASS;
+    envelope.question = message.get(HEADER..end).ok_or(Rcode::FormErr)?;
+    let (rtype, class) = (word(message, end - 4), word(message, end - 2));
+
+    let mut version = 0;
+    let mut at = end;
+    for index in 0..u32::from(answers) + u32::from(authorities) + u32::from(additionals) {
+        let fixed = skip_name(message, at).ok_or(Rcode::FormErr)?;
+        let is_root = fixed == at + 1;
+        at = fixed;
+        let fixed = message.get(at..at + FIXED).ok_or(Rcode::FormErr)?;
+        at += FIXED + usize::from(word(fixed, 8));
+        let data = message.get(at - usize::from(word(fixed, 8))..at).ok_or(Rcode::FormErr)?;
+        if word(fixed, 0) == rtype::OPT {
+            // One, in the additional section, of the root (RFC 6891 section 6.1.1).
+            let misplaced = index < u32::from(answers) + u32::from(authorities);
+            if misplaced || !is_root || envelope.edns.is_some() || !options_fit(data) {
+                envelope.edns = None;
+                return Err(Rcode::FormErr);
+            }
+            version = fixed[5];
+            envelope.edns = Some(Edns { signed: fixed[6] & 0x80 != 0 });
+        }
+    }
+    if at != message.len() {
+        return Err(Rcode::FormErr);
+    }
+    if version != 0 {
+        return Err(Rcode::BadVers);
+    }
+    if class != IN {
+        return Err(Rcode::Refused);
+    }
+    match rtype {
+        rtype::OPT => Err(Rcode::FormErr),
+        rtype::AXFR | rtype::IXFR => Err(Rcode::Refused),
+        rtype::MAILA | rtype::MAILB => Err(Rcode::NotImp),
+        _ => Ok(Question { name, rtype }),
+    }
+}
+
+/// Where the name at `at` ends. A pointer ends it; where it leads does not matter.
+fn skip_name(message: &[u8], mut at: usize) -> Option<usize> {
+    loop {
+        match *message.get(at)? {
+            0 => return Some(at + 1),
+            label @ 1..=63 => at += 1 + usize::from(label),
+            0xc0..=0xff => return (at + 1 < message.len()).then_some(at + 2),
+            _ => return None,
+        }
+    }
+}
+
+/// Whether the options (code, length, data) fill the OPT's data exactly.
+fn options_fit(mut data: &[u8]) -> bool {
+    while let Some(head) = data.get(..4) {
+        match data.get(4 + usize::from(word(head, 2))..) {
+            Some(rest) => data = rest,
+            None => return false,
+        }
+    }
+    data.is_empty()
+}
+
+fn word(octets: &[u8], at: usize) -> u16 {
+    u16::from_be_bytes([octets[at], octets[at + 1]])
+}
