@@ -1,1 +1,199 @@
-//! http
+//! The embedded HTTP/1.x service: files, one request a connection.
+//!
+//! All pages are read when they are loaded and kept as whole responses in a map from decoded path to response. A request
+//! is a lookup and a copy: it opens no file, so whatever its path looks like, no path can leave the root.
+//! Knows nothing of TCP; see [`Service`].
+
+mod faults;
+mod load;
+mod prepared;
+mod request;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use self::faults::{Fault, Faults};
+use self::prepared::Prepared;
+use self::request::{MAX_LINE, Refusal, Request};
+use super::{Answered, Context, Framing, MAX_RESPONSE, Service};
+
+pub use self::load::HttpRootError;
+
+/// Files served over HTTP.
+pub struct Http {
+    pages: HashMap<Box<[u8]>, Page, foldhash::fast::RandomState>,
+    faults: Faults,
+}
+
+/// What a path leads to.
+#[derive(Clone)]
+enum Page {
+    File(Arc<File>),
+    /// A directory asked for without its final slash.
+    Moved(Arc<Prepared>),
+    /// A file whose response, of so many octets, is beyond [`MAX_RESPONSE`]: known, but not kept.
+    TooLarge(u64),
+}
+
+struct File {
+    found: Prepared,
+    not_modified: Prepared,
+    /// In whole seconds, as it stands in Last-Modified.
+    modified: Option<SystemTime>,
+}
+
+impl Http {
+    /// The built-in pages: `/`, `/robots.txt`, and `/20k.html` of exactly 20,000 octets.
+    #[must_use]
+    pub fn builtin() -> Self {
+        let mut http = Self::empty();
+        let large = numbered_page(20_000);
+        for (path, name, body) in [
+            ("/", "index.html", include_str!("builtin/index.html")),
+            ("/index.html", "index.html", include_str!("builtin/index.html")),
+            ("/robots.txt", "robots.txt", include_str!("builtin/robots.txt")),
+            ("/20k.html", "20k.html", large.as_str()),
+        ] {
+            let file = File::new(Path::new(name), None, body.as_bytes());
+            http.pages.insert(path.as_bytes().into(), Page::File(Arc::new(file)));
+        }
+        http
+    }
+
+    /// Reads every file under `root`.
+    ///
+    /// Symbolic links are followed where they lead to something under `root`. What cannot be served (links out of the
+    /// root, special files, unreadable ones) is left out and named in the log.
+    ///
+    /// # Errors
+    /// When `root` is not a directory that can be read, or holds more than fits the memory set aside for pages.
+    pub fn load(root: &Path) -> Result<Self, HttpRootError> {
+        let mut http = Self::empty();
+        http.pages = load::pages(root, SystemTime::now(), load::MAX_MEMORY)?;
+        Ok(http)
+    }
+
+    /// How many paths are answered with something else than 404.
+    #[must_use]
+    pub fn paths(&self) -> usize {
+        self.pages.len()
+    }
+
+    fn empty() -> Self {
+        Self { pages: HashMap::default(), faults: Faults::new() }
+    }
+
+    /// The answer to a request, unless it is not kept, and the octets it has.
+    fn choose(&self, parsed: Result<Request<'_>, Refusal>) -> (Option<&Prepared>, u64) {
+        let found = match parsed {
+            Ok(request) => self.find(request.path).map(|page| match page {
+                Page::File(file) => Ok(file.answer_to(&request)),
+                Page::Moved(moved) => Ok(moved.as_ref()),
+                Page::TooLarge(len) => Err(*len),
+            }),
+            Err(Refusal::Fault(fault)) => Err(fault),
+            Err(Refusal::Incomplete) => Err(Fault::Malformed),
+        };
+        match found.unwrap_or_else(|fault| Ok(self.faults.of(fault))) {
+            Ok(prepared) => (Some(prepared), prepared.len() as u64),
+            Err(wanted) => (None, wanted),
+        }
+    }
+
+    fn find(&self, path: &[u8]) -> Result<&Page, Fault> {
+        let mut place;
+        let decoded = if path.contains(&b'%') {
+            place = [0; MAX_LINE];
+            request::decode(path, &mut place).ok_or(Fault::Target)?
+        } else {
+            path
+        };
+        self.pages.get(decoded).ok_or(Fault::NotFound)
+    }
+}
+
+impl File {
+    fn new(name: &Path, modified: Option<SystemTime>, body: &[u8]) -> Self {
+        let last_modified = modified
+            .map(|time| format!("Last-Modified: {}\r\n", prepared::http_date(time)))
+            .unwrap_or_default();
+        let fields = format!(
+            "{last_modified}Content-Type: {}\r\nContent-Length: {}\r\n",
+            content_type(name),
+            body.len()
+        );
+        Self {
+            found: Prepared::new("200 OK", &fields, body),
+            not_modified: Prepared::new("304 Not Modified", &last_modified, b""),
+            modified,
+        }
+    }
+
+    fn answer_to(&self, request: &Request<'_>) -> &Prepared {
+        match (request.modified_since, self.modified) {
+            (Some(since), Some(modified)) if modified <= since => &self.not_modified,
+            _ => &self.found,
+        }
+    }
+
+    /// Octets of memory.
+    fn size(&self) -> usize {
+        size_of::<Self>() + self.found.len() + self.not_modified.len()
+    }
+}
+
+impl Service for Http {
+    fn frame(&self, stream: &[u8]) -> Framing {
+        match request::parse(stream) {
+            Ok(request) => Framing::Message(request.len),
+            Err(Refusal::Incomplete) => Framing::Incomplete,
+            // Where such a message would end nobody can tell; the connection ends with its answer.
+            Err(Refusal::Fault(_)) => Framing::Message(stream.len()),
+        }
+    }
+
+    fn answer(&self, message: &[u8], context: &Context, response: &mut Vec<u8>) -> Answered {
+        let room = context.room.min(MAX_RESPONSE);
+        let parsed = request::parse(message);
+        let head_only = parsed.as_ref().is_ok_and(|request| request.head_only);
+        let (found, wanted) = self.choose(parsed);
+        let volatile = match found {
+            // RFC 9110 9.3.2: HEAD is answered as GET would be, so the body counts although it is not sent.
+            Some(prepared) if wanted <= room as u64 => prepared.write(head_only, context.now, response),
+            _ => prepared::write_too_large(wanted, room, head_only, context.now, response),
+        };
+        Answered { volatile, last: true }
+    }
+}
+
+/// The type of a file by its name; text is taken to be UTF-8.
+fn content_type(name: &Path) -> String {
+    let guess = mime_guess::from_path(name).first_or_octet_stream();
+    if guess.type_() == mime_guess::mime::TEXT && guess.get_param("charset").is_none() {
+        format!("{guess}; charset=utf-8")
+    } else {
+        guess.to_string()
+    }
+}
+
+/// A page of exactly `len` octets in numbered lines, in which a lost, doubled or displaced piece shows.
+fn numbered_page(len: usize) -> String {
+    const START: &str = "<!doctype html>\n<title>A large page</title>\n<pre>\n";
+    const END: &str = "</pre>\n";
+    let mut page = String::from(START);
+    let mut number = 1;
+    while page.len() + END.len() < len {
+        // Writing to a string cannot fail.
+        let _ = writeln!(page, "line {number:4} of a page that takes more than one segment to send");
+        number += 1;
+    }
+    page.truncate(len - END.len() - 1);
+    page.push('\n');
+    page.push_str(END);
+    page
+}

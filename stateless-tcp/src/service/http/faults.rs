@@ -1,0 +1,105 @@
+//! What a client is told when its request cannot be served. Knows only the words.
+
+use super::prepared::Prepared;
+
+/// The errors that a request can be answered with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// Not HTTP.
+    Malformed,
+    /// The request line has no version: HTTP/0.9.
+    NoVersion,
+    /// A version other than 1.0 and 1.1.
+    Version,
+    /// HTTP/1.1 without Host, or several, or an invalid one (RFC 9112 3.2).
+    Host,
+    /// The target is not a path, or is wrongly encoded.
+    Target,
+    /// No such page.
+    NotFound,
+    /// A method of RFC 9110 or RFC 5789 that files do not take.
+    Method,
+    /// A request with a body.
+    Body,
+    /// A Content-Length or Transfer-Encoding that cannot be understood.
+    BodyLength,
+    /// The request line is too long.
+    Line,
+    /// The header section is too long, or has too many fields.
+    Fields,
+    /// A method that nobody knows.
+    UnknownMethod,
+}
+
+impl Fault {
+    /// All of them, in their order: the index into [`Faults`].
+    const ALL: [Self; 12] = [
+        Self::Malformed,
+        Self::NoVersion,
+        Self::Version,
+        Self::Host,
+        Self::Target,
+        Self::NotFound,
+        Self::Method,
+        Self::Body,
+        Self::BodyLength,
+        Self::Line,
+        Self::Fields,
+        Self::UnknownMethod,
+    ];
+
+    fn prepare(self) -> Prepared {
+        let (status, text) = match self {
+            Self::Malformed => ("400 Bad Request", "This is not an HTTP/1.x request.\n"),
+            Self::NoVersion => {
+                ("400 Bad Request", "HTTP/0.9 is not spoken here: the request line has no version.\n")
+            }
+            Self::Version => {
+                ("505 HTTP Version Not Supported", "Only HTTP/1.0 and HTTP/1.1 are spoken here.\n")
+            }
+            Self::Host => ("400 Bad Request", "The request needs exactly one Host field, and a valid one.\n"),
+            Self::Target => ("400 Bad Request", "The request target is not a valid path.\n"),
+            Self::NotFound => ("404 Not Found", "There is no such page here.\n"),
+            Self::Method => ("405 Method Not Allowed", "Only GET and HEAD are allowed here.\n"),
+            Self::Body => ("413 Content Too Large", "A request with a body is not accepted here.\n"),
+            Self::BodyLength => (
+                "400 Bad Request",
+                "The length of the body cannot be told, and a body would not be accepted here.\n",
+            ),
+            Self::Line => ("414 URI Too Long", "The request line is longer than 8000 octets.\n"),
+            Self::Fields => (
+                "431 Request Header Fields Too Large",
+                "The request has more than 8192 octets or more than 64 header fields.\n",
+            ),
+            Self::UnknownMethod => ("501 Not Implemented", "This method is not known here.\n"),
+        };
+        // RFC 9110 15.5.6: a 405 must say what is allowed.
+        let fields = if self == Self::Method { "Allow: GET, HEAD\r\n" } else { "" };
+        Prepared::text(status, fields, text)
+    }
+}
+
+/// The prepared answers, by [`Fault`].
+pub(super) struct Faults([Prepared; Fault::ALL.len()]);
+
+impl Faults {
+    pub(super) fn new() -> Self {
+        Self(Fault::ALL.map(Fault::prepare))
+    }
+
+    pub(super) fn of(&self, fault: Fault) -> &Prepared {
+        &self.0[fault as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_fault_stands_at_its_place() {
+        for (index, fault) in Fault::ALL.into_iter().enumerate() {
+            assert_eq!(fault as usize, index, "{fault:?}");
+        }
+    }
+}

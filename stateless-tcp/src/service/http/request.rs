@@ -1,0 +1,240 @@
+//! What a request asks for: its head parsed and checked once. Knows nothing of files and answers.
+
+use std::mem::MaybeUninit;
+use std::time::SystemTime;
+
+use super::faults::Fault;
+use httparse::{Error, Header, Status};
+
+/// Most octets of a request line; RFC 9112 3 recommends to support at least this many.
+pub(super) const MAX_LINE: usize = 8_000;
+/// Most octets of a request's head, request line included.
+pub(super) const MAX_HEAD: usize = 8_192;
+/// Most header fields of a request.
+pub(super) const MAX_FIELDS: usize = 64;
+
+/// A well-formed GET or HEAD request.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Request<'a> {
+    /// Octets of the head, the blank line included.
+    pub(super) len: usize,
+    /// HEAD: all but the body is wanted.
+    pub(super) head_only: bool,
+    /// The path, percent-encoded as it came, without the query.
+    pub(super) path: &'a [u8],
+    /// A valid If-Modified-Since that counts (RFC 9110 13.1.3).
+    pub(super) modified_since: Option<SystemTime>,
+}
+
+/// Why there is no request to answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// The head is not complete.
+    Incomplete,
+    /// It is an error, whatever may follow.
+    Fault(Fault),
+}
+
+impl From<Fault> for Refusal {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+/// Reads the request at the front of `stream`.
+pub(super) fn parse(stream: &[u8]) -> Result<Request<'_>, Refusal> {
+    // `parse_with_uninit_headers`: clearing 64 fields would cost more than parsing the usual five.
+    let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
+    let mut head = httparse::Request::new(&mut []);
+    let outcome = head.parse_with_uninit_headers(stream, &mut fields);
+    let line = line_len(stream);
+    match outcome {
+        Ok(_) if line > MAX_LINE => Err(Fault::Line.into()),
+        Ok(Status::Partial) if stream.len() > MAX_HEAD => Err(Fault::Fields.into()),
+        Ok(Status::Partial) => Err(Refusal::Incomplete),
+        Ok(Status::Complete(len)) if len > MAX_HEAD => Err(Fault::Fields.into()),
+        Ok(Status::Complete(len)) => check(len, &head),
+        Err(Error::TooManyHeaders) => Err(Fault::Fields.into()),
+        Err(Error::Version | Error::Token) => Err(bad_line(stream).into()),
+        Err(_) => Err(Fault::Malformed.into()),
+    }
+}
+
+/// What the fields say, once the syntax is right.
+fn check<'a>(len: usize, head: &httparse::Request<'_, 'a>) -> Result<Request<'a>, Refusal> {
+    let fields = Fields::read(head.headers);
+    // RFC 9112 3.2: exactly one Host in HTTP/1.1, and never several or one that is no host.
+    if fields.hosts > 1 || (fields.hosts == 0 && head.version == Some(1)) || fields.bad_host {
+        return Err(Fault::Host.into());
+    }
+    let head_only = match head.method {
+        Some("GET") => false,
+        Some("HEAD") => true,
+        Some("POST" | "PUT" | "DELETE" | "CONNECT" | "OPTIONS" | "TRACE" | "PATCH") => {
+            return Err(Fault::Method.into());
+        }
+        _ => return Err(Fault::UnknownMethod.into()),
+    };
+    match fields.body {
+        Body::None => {}
+        Body::Some => return Err(Fault::Body.into()),
+        Body::Unclear => return Err(Fault::BodyLength.into()),
+    }
+    let path = head.path.map(str::as_bytes).and_then(path_of).ok_or(Fault::Target)?;
+    let modified_since = fields.modified_since.filter(|_| !fields.has_none_match);
+    Ok(Request { len, head_only, path, modified_since })
+}
+
+/// The path of a target in origin-form or absolute-form (RFC 9112 3.2.1, 3.2.2).
+fn path_of(target: &[u8]) -> Option<&[u8]> {
+    let path = if target.first() == Some(&b'/') {
+        target
+    } else {
+        let scheme = ["http://", "https://"].into_iter().find(|scheme| {
+            target.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme.as_bytes()))
+        })?;
+        let rest = &target[scheme.len()..];
+        let authority = rest.iter().position(|octet| matches!(octet, b'/' | b'?')).unwrap_or(rest.len());
+        if !is_host(&rest[..authority]) || authority == 0 {
+            return None;
+        }
+        // RFC 9110 4.2.3: an empty path means "/".
+        if rest.get(authority) == Some(&b'/') { &rest[authority..] } else { b"/" }
+    };
+    // RFC 3986: neither a fragment nor an octet beyond ASCII stands in a request target.
+    if path.iter().any(|octet| *octet == b'#' || !octet.is_ascii()) {
+        return None;
+    }
+    path.split(|octet| *octet == b'?').next()
+}
+
+/// `uri-host [ ":" port ]` as far as its characters go (RFC 3986 3.2.2); it may be empty (RFC 9112 3.2).
+fn is_host(value: &[u8]) -> bool {
+    value.iter().all(|octet| octet.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:[]%".contains(octet))
+}
+
+/// The fault of a request line that httparse refuses.
+fn bad_line(stream: &[u8]) -> Fault {
+    let line = line_of(stream);
+    let mut words = line.split(|octet| *octet == b' ');
+    let method = words.next().unwrap_or_default();
+    let target = words.next().unwrap_or_default();
+    let version = words.next().unwrap_or_default();
+    if method.is_empty() || !method.iter().all(u8::is_ascii_uppercase) {
+        return Fault::Malformed;
+    }
+    match version {
+        [b'H', b'T', b'T', b'P', b'/', digit, ..] if digit.is_ascii_digit() => Fault::Version,
+        [] | b"\r" if target.first() == Some(&b'/') => Fault::NoVersion,
+        _ => Fault::Malformed,
+    }
+}
+
+/// The request line, without its end; RFC 9112 2.2 allows empty lines before it.
+fn line_of(stream: &[u8]) -> &[u8] {
+    let start = stream.iter().position(|octet| !matches!(octet, b'\r' | b'\n')).unwrap_or(stream.len());
+    let line = stream[start..].split(|octet| *octet == b'\n').next().unwrap_or_default();
+    line.strip_suffix(b"\r").unwrap_or(line)
+}
+
+fn line_len(stream: &[u8]) -> usize {
+    // Short streams, that is all but a few, need no search.
+    if stream.len() > MAX_LINE { line_of(stream).len() } else { 0 }
+}
+
+/// The header fields that matter to files.
+#[derive(Default)]
+struct Fields {
+    hosts: usize,
+    bad_host: bool,
+    lengths: usize,
+    body: Body,
+    modified_since: Option<SystemTime>,
+    has_none_match: bool,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Body {
+    #[default]
+    None,
+    Some,
+    Unclear,
+}
+
+impl Fields {
+    fn read(headers: &[Header<'_>]) -> Self {
+        let mut fields = Self::default();
+        for header in headers {
+            fields.add(header);
+        }
+        fields
+    }
+
+    fn add(&mut self, header: &Header<'_>) {
+        let is = |name: &str| header.name.eq_ignore_ascii_case(name);
+        if is("host") {
+            self.hosts += 1;
+            self.bad_host |= !is_host(header.value);
+        } else if is("content-length") {
+            self.lengths += 1;
+            // RFC 9112 6.3: several lengths, or one that is none, are an attempt to smuggle a request.
+            let digits = !header.value.is_empty() && header.value.iter().all(u8::is_ascii_digit);
+            if self.lengths > 1 || !digits {
+                self.body = Body::Unclear;
+            } else if header.value.iter().any(|digit| *digit != b'0') {
+                self.add_body();
+            }
+        } else if is("transfer-encoding") {
+            self.lengths += 1;
+            // RFC 9112 6.1: with a Content-Length beside it, likewise.
+            if self.lengths > 1 {
+                self.body = Body::Unclear;
+            } else {
+                self.add_body();
+            }
+        } else if is("if-modified-since") {
+            let value = str::from_utf8(header.value).ok();
+            self.modified_since = value.and_then(|value| httpdate::parse_http_date(value).ok());
+        } else if is("if-none-match") {
+            self.has_none_match = true;
+        }
+    }
+
+    fn add_body(&mut self) {
+        if self.body == Body::None {
+            self.body = Body::Some;
+        }
+    }
+}
+
+/// Decodes a percent-encoded `path` into `place`; `None` where it is wrongly encoded.
+///
+/// An encoded "/" is no separator (RFC 3986 2.2) and cannot stand in a file's name: it becomes NUL, which cannot either.
+pub(super) fn decode<'a>(path: &[u8], place: &'a mut [u8; MAX_LINE]) -> Option<&'a [u8]> {
+    let mut len = 0;
+    let mut rest = path;
+    while let [first, after @ ..] = rest {
+        let mut octet = *first;
+        rest = after;
+        if octet == b'%' {
+            let [high, low, after @ ..] = after else { return None };
+            octet = hexadecimal(*high)? << 4 | hexadecimal(*low)?;
+            if octet == b'/' {
+                octet = 0;
+            }
+            rest = after;
+        }
+        *place.get_mut(len)? = octet;
+        len += 1;
+    }
+    Some(&place[..len])
+}
+
+fn hexadecimal(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        b'A'..=b'F' => Some(digit - b'A' + 10),
+        _ => None,
+    }
+}

@@ -1,0 +1,197 @@
+//! What is served from a directory, and what is not.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, SystemTime};
+
+use rstest::rstest;
+
+use super::super::{Http, HttpRootError, Page, load};
+use super::{at, get, get_path};
+use crate::service::MAX_RESPONSE;
+
+/// A directory with a `root` to serve and a secret beside it.
+fn tree() -> tempfile::TempDir {
+    let tree = tempfile::tempdir().unwrap();
+    let root = tree.path().join("root");
+    fs::create_dir_all(root.join("with index")).unwrap();
+    fs::create_dir_all(root.join("without")).unwrap();
+    for (name, body) in [
+        ("secret", "SECRET"),
+        ("root/index.html", "<p>start"),
+        ("root/a.css", "p {}"),
+        ("root/a.svg", "<svg/>"),
+        ("root/a.json", "{}"),
+        ("root/none-known", "?"),
+        ("root/\u{e4}.txt", "umlaut"),
+        ("root/empty.txt", ""),
+        ("root/with index/index.html", "<p>inside"),
+        ("root/without/b.txt", "b"),
+    ] {
+        fs::write(tree.path().join(name), body).unwrap();
+        let file = fs::File::options().write(true).open(tree.path().join(name)).unwrap();
+        file.set_modified(at(0) + Duration::from_millis(700)).unwrap();
+    }
+    tree
+}
+
+fn serve(tree: &tempfile::TempDir) -> Http {
+    Http::load(&tree.path().join("root")).unwrap()
+}
+
+#[rstest]
+#[case::start("/", 200, "text/html; charset=utf-8", "<p>start")]
+#[case::index("/index.html", 200, "text/html; charset=utf-8", "<p>start")]
+#[case::css("/a.css", 200, "text/css; charset=utf-8", "p {}")]
+#[case::svg("/a.svg", 200, "image/svg+xml", "<svg/>")]
+#[case::json("/a.json", 200, "application/json", "{}")]
+#[case::unknown("/none-known", 200, "application/octet-stream", "?")]
+#[case::umlaut("/%c3%a4.txt", 200, "text/plain; charset=utf-8", "umlaut")]
+#[case::empty("/empty.txt", 200, "text/plain; charset=utf-8", "")]
+#[case::inside("/without/b.txt", 200, "text/plain; charset=utf-8", "b")]
+#[case::directory("/with%20index/", 200, "text/html; charset=utf-8", "<p>inside")]
+#[case::no_index("/without/", 404, "text/plain; charset=utf-8", "There is no such page here.\n")]
+#[case::no_index_no_slash("/without", 404, "text/plain; charset=utf-8", "There is no such page here.\n")]
+fn file_is_served(#[case] path: &str, #[case] status: u16, #[case] content: &str, #[case] body: &str) {
+    let reply = get_path(&serve(&tree()), path);
+    assert_eq!((reply.status, reply.text().as_str()), (status, body));
+    assert_eq!(reply.field("Content-Type"), Some(content));
+    let modified = (status == 200).then_some("Sun, 06 Nov 1994 08:49:37 GMT");
+    assert_eq!(reply.field("Last-Modified"), modified);
+}
+
+#[test]
+fn directory_without_slash_is_redirected() {
+    let reply = get_path(&serve(&tree()), "/with%20index?a");
+    assert_eq!(reply.status, 301);
+    assert_eq!(reply.field("Location"), Some("/with%20index/"));
+}
+
+#[rstest]
+#[case::dots("/../secret")]
+#[case::dots_deeper("/without/../../secret")]
+#[case::encoded_dots("/%2e%2e/secret")]
+#[case::encoded_slash("/..%2fsecret")]
+#[case::encoded_slash_inside("/without%2fb.txt")]
+#[case::all_encoded("/%2e%2e%2f%73ecret")]
+#[case::encoded_twice("/%252e%252e%252fsecret")]
+#[case::backslash("/..\\secret")]
+#[case::encoded_backslash("/..%5csecret")]
+#[case::nul("/a.css%00.txt")]
+#[case::overlong_utf8("/%c0%ae%c0%ae/secret")]
+#[case::double_slash("//secret")]
+#[case::absolute_path("//etc/passwd")]
+#[case::absolute_form("http://a/../secret")]
+#[case::dot_inside("/./a.css")]
+#[case::file_as_directory("/a.css/")]
+fn no_path_leaves_the_root(#[case] path: &str) {
+    let reply = get_path(&serve(&tree()), path);
+    assert_eq!(reply.status, 404, "{}", reply.text());
+}
+
+#[rstest]
+#[case::same("Sun, 06 Nov 1994 08:49:37 GMT", 304)]
+#[case::later("Sun, 06 Nov 1994 08:49:38 GMT", 304)]
+#[case::earlier("Sun, 06 Nov 1994 08:49:36 GMT", 200)]
+#[case::rfc_850("Sunday, 06-Nov-94 08:49:37 GMT", 304)]
+#[case::asctime("Sun Nov  6 08:49:37 1994", 304)]
+#[case::nonsense("yesterday", 200)]
+#[case::none_match_wins("Sun, 06 Nov 1994 08:49:37 GMT\r\nIf-None-Match: \"a\"", 200)]
+fn unmodified_file_is_not_sent_again(#[case] since: &str, #[case] status: u16) {
+    let http = serve(&tree());
+    let reply = get(&http, &format!("GET /a.css HTTP/1.1\r\nHost: a\r\nIf-Modified-Since: {since}\r\n\r\n"));
+    assert_eq!(reply.status, status);
+    assert_eq!(reply.field("Last-Modified"), Some("Sun, 06 Nov 1994 08:49:37 GMT"));
+    if status == 304 {
+        assert_eq!((reply.body.len(), reply.field("Content-Length")), (0, None));
+    }
+}
+
+#[test]
+fn file_from_the_future_has_no_time() {
+    let tree = tree();
+    let file = fs::File::options().write(true).open(tree.path().join("root/a.css")).unwrap();
+    file.set_modified(SystemTime::now() + Duration::from_hours(1)).unwrap();
+    assert_eq!(get_path(&serve(&tree), "/a.css").field("Last-Modified"), None);
+}
+
+#[test]
+fn links_are_followed_inside_the_root_only() {
+    let tree = tree();
+    let root = tree.path().join("root");
+    let link = |target: &Path, name: &str| symlink(target, root.join(name)).unwrap();
+    link(Path::new("a.css"), "file");
+    link(Path::new("with index"), "directory");
+    link(Path::new("../secret"), "out");
+    link(Path::new("/etc"), "away");
+    link(Path::new("."), "loop");
+    link(Path::new("nothing"), "dangling");
+    symlink("../..", root.join("without/up")).unwrap();
+    let http = serve(&tree);
+    for (path, status) in [
+        ("/file", 200),
+        ("/directory/", 200),
+        ("/directory", 301),
+        ("/out", 404),
+        ("/away/passwd", 404),
+        ("/loop/a.css", 404),
+        ("/dangling", 404),
+        ("/without/up/secret", 404),
+    ] {
+        assert_eq!(get_path(&http, path).status, status, "{path}");
+    }
+}
+
+#[test]
+fn special_files_are_left_out() {
+    let tree = tree();
+    let fifo = tree.path().join("root/fifo");
+    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let _socket = UnixListener::bind(tree.path().join("root/socket")).unwrap();
+    symlink("/dev/zero", tree.path().join("root/zero")).unwrap();
+    let http = serve(&tree);
+    for path in ["/fifo", "/socket", "/zero"] {
+        assert_eq!(get_path(&http, path).status, 404, "{path}");
+    }
+}
+
+#[test]
+fn file_beyond_what_can_be_sent_is_named_but_not_kept() {
+    let tree = tree();
+    let root = tree.path().join("root");
+    fs::write(root.join("large.bin"), vec![0; 1_000_000]).unwrap();
+    let http = serve(&tree);
+    assert!(matches!(http.pages[&b"/large.bin"[..]], Page::TooLarge(len) if len > 1_000_000));
+    let reply = get_path(&http, "/large.bin");
+    assert_eq!(reply.status, 503);
+    assert!(reply.text().contains("at most 65000"), "{}", reply.text());
+
+    // The limit itself.
+    let head = get_path(&http, "/none-known").octets.len() - 1 + "64999".len() - "1".len();
+    for (len, status) in [(MAX_RESPONSE - head, 200), (MAX_RESPONSE - head + 1, 503)] {
+        let file = fs::File::create(root.join("edge")).unwrap();
+        file.set_len(len as u64).unwrap();
+        assert_eq!(get_path(&serve(&tree), "/edge").status, status, "{len}");
+    }
+}
+
+#[test]
+fn memory_is_limited() {
+    let tree = tree();
+    let root = tree.path().join("root");
+    assert!(load::pages(&root, at(0), 100_000).is_ok());
+    let error = load::pages(&root, at(0), 1_000).err().unwrap();
+    assert!(matches!(error, HttpRootError::TooMuch { limit: 1_000, .. }), "{error}");
+}
+
+#[rstest]
+#[case::missing("nowhere")]
+#[case::file("secret")]
+fn root_must_be_a_directory(#[case] name: &str) {
+    let tree = tree();
+    let error = Http::load(&tree.path().join(name)).err().unwrap();
+    assert!(error.to_string().contains(name), "{error}");
+}

@@ -1,0 +1,90 @@
+//! No HTTP request, good or bad, costs an allocation.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::fs;
+use std::time::SystemTime;
+
+use stateless_tcp::service::http::Http;
+use stateless_tcp::service::{Context, Framing, MAX_RESPONSE, Service as _};
+
+thread_local! {
+    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
+}
+
+/// The system's allocator; counts what each thread asks of it.
+struct Counting;
+
+#[expect(unsafe_code, reason = "an allocator cannot be written without")]
+// SAFETY: every call goes to the system's allocator as it came, so its promises are kept by it. The counter is a
+// constant-initialised `Cell` without destructor: reading it allocates nothing, so the allocator never re-enters itself.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+        // SAFETY: the caller's promises are those of `System`.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+        // SAFETY: as above; `pointer` came from `System`.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: as above; `pointer` came from `System`.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+#[test]
+fn request_costs_no_allocation() {
+    let root = tempfile::tempdir().unwrap();
+    fs::create_dir(root.path().join("directory")).unwrap();
+    fs::write(root.path().join("directory/index.html"), "<p>inside").unwrap();
+    fs::write(root.path().join("page.html"), "<p>page").unwrap();
+    fs::write(root.path().join("large"), vec![0; 2 * MAX_RESPONSE]).unwrap();
+    let http = Http::load(root.path()).unwrap();
+    let now = SystemTime::now();
+    let mut response = Vec::with_capacity(MAX_RESPONSE);
+
+    let tomorrow = "Fri, 31 Dec 9999 00:00:00 GMT";
+    let requests = [
+        ("page", "GET /page.html HTTP/1.1\r\nHost: a\r\nAccept: */*\r\n\r\n".to_owned(), 200),
+        ("encoded", "GET /p%61ge.html HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), 200),
+        ("head", "HEAD /page.html HTTP/1.0\r\n\r\n".to_owned(), 200),
+        ("absolute", "GET http://a/page.html HTTP/1.0\r\n\r\n".to_owned(), 200),
+        ("not modified", format!("GET /page.html HTTP/1.0\r\nIf-Modified-Since: {tomorrow}\r\n\r\n"), 304),
+        ("bad date", "GET /page.html HTTP/1.0\r\nIf-Modified-Since: never\r\n\r\n".to_owned(), 200),
+        ("directory", "GET /directory HTTP/1.0\r\n\r\n".to_owned(), 301),
+        ("too large", "GET /large HTTP/1.0\r\n\r\n".to_owned(), 503),
+        ("not found", "GET /none HTTP/1.0\r\n\r\n".to_owned(), 404),
+        ("post", "POST / HTTP/1.0\r\nContent-Length: 3\r\n\r\nabc".to_owned(), 405),
+        ("version", "GET / HTTP/3.0\r\n\r\n".to_owned(), 505),
+        ("garbage", "\u{1}\u{2}\u{3}".to_owned(), 400),
+        ("many fields", format!("GET / HTTP/1.0\r\n{}\r\n", "A: b\r\n".repeat(100)), 431),
+        ("long", format!("GET /{} HTTP/1.0\r\n\r\n", "a".repeat(9_000)), 414),
+    ];
+    for (name, request, status) in &requests {
+        for room in [MAX_RESPONSE, 300, 10] {
+            response.clear();
+            let before = ALLOCATIONS.get();
+            let framing = http.frame(request.as_bytes());
+            let Framing::Message(len) = framing else { panic!("{name}: incomplete") };
+            http.answer(&request.as_bytes()[..len], &Context { now, room }, &mut response);
+            assert_eq!(ALLOCATIONS.get() - before, 0, "{name} into {room}");
+            if room == MAX_RESPONSE {
+                let line = String::from_utf8_lossy(&response[..12]).into_owned();
+                assert_eq!(line, format!("HTTP/1.1 {status}"), "{name}");
+            }
+        }
+    }
+
+    // The counter counts.
+    let before = ALLOCATIONS.get();
+    drop(std::hint::black_box(vec![0_u8; 10]));
+    assert_eq!(ALLOCATIONS.get() - before, 1);
+}
