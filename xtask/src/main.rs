@@ -1,2 +1,46 @@
-//! Development commands.
-fn main() {}
+//! Development commands of stateless-tcp: one file each, and what they share.
+//!
+//! Everything here runs on a machine that has only rustup and a C compiler: nothing of the workspace is linked in, so
+//! that `cargo xtask setup` can install what the workspace needs.
+
+mod build_ebpf;
+mod process;
+mod rust_src;
+mod toolchain;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Development commands of stateless-tcp")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Build the XDP program into the object that the user-space crate embeds (needs nightly)
+    BuildEbpf(build_ebpf::Options),
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::BuildEbpf(options) => build_ebpf::build_ebpf(&options),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The workspace's root.
+fn workspace() -> PathBuf {
+    // The crate's directory at build time: right wherever `cargo xtask` builds and runs it in one go.
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().map(PathBuf::from).unwrap_or_default()
+}

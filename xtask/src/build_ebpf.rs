@@ -1,0 +1,164 @@
+//! `cargo xtask build-ebpf`: the XDP program, built so that the same source gives the same octets anywhere.
+
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+
+use crate::process::{read, run};
+use crate::rust_src;
+use crate::toolchain::{Record, Toolchain, inspect_rustc, sha256_file};
+use crate::workspace;
+
+const TARGET: &str = "bpfel-unknown-none";
+const PROFILE: &str = "bpf";
+const BINARY: &str = "stateless-tcp-xdp";
+
+/// The command's options.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Rebuild in a temporary directory and fail if the committed object differs
+    #[arg(long, conflicts_with = "record")]
+    check: bool,
+    /// Accept the installed toolchain of this name (as `nightly`) and record it
+    #[arg(long, value_name = "TOOLCHAIN")]
+    record: Option<String>,
+    /// Use these sources of core: the directory that holds library/
+    #[arg(long, value_name = "DIRECTORY")]
+    rust_src: Option<PathBuf>,
+}
+
+/// Builds the object, or proves the committed one.
+pub(crate) fn build_ebpf(options: &Options) -> Result<()> {
+    let directory = workspace().join("stateless-tcp-ebpf");
+    let committed = directory.join("stateless-tcp.bpf.o");
+    let recorded_at = directory.join("toolchain.toml");
+    let mut record = Record::load(&recorded_at)?;
+    if let Some(name) = &options.record {
+        record.rustc = inspect_rustc(name)?;
+        if let Some(sources) = &options.rust_src {
+            record.rust_src.library_sha256 = rust_src::digest(sources)?;
+        }
+    }
+    let toolchain = Toolchain::obtain(&record, options.rust_src.as_deref())?;
+    if options.check {
+        return check(&toolchain, &record, &committed);
+    }
+    if !toolchain.sources_match {
+        bail!(
+            "{} are not the recorded sources of core (rust-src {}); `--record TOOLCHAIN` accepts them",
+            toolchain.sources.display(),
+            record.rust_src.version
+        );
+    }
+    build(&toolchain, &directory.join("target"), &committed)?;
+    record.object.sha256 = sha256_file(&committed)?;
+    record.store(&recorded_at)?;
+    println!("{} {}", record.object.sha256, committed.display());
+    Ok(())
+}
+
+/// Rebuilds elsewhere and compares.
+fn check(toolchain: &Toolchain, record: &Record, committed: &Path) -> Result<()> {
+    let found = sha256_file(committed)?;
+    if found != record.object.sha256 {
+        bail!(
+            "{} has SHA-256 {found}, but toolchain.toml records {}: one was committed without the other; run `cargo \
+             xtask build-ebpf` and commit both",
+            committed.display(),
+            record.object.sha256
+        );
+    }
+    let scratch = tempfile::tempdir().context("creating a temporary directory")?;
+    let rebuilt = scratch.path().join("rebuilt.o");
+    build(toolchain, &scratch.path().join("target"), &rebuilt)?;
+    let built = sha256_file(&rebuilt)?;
+    if built == found {
+        println!("{} is what its source gives", committed.display());
+        return Ok(());
+    }
+    if toolchain.sources_match {
+        bail!(
+            "the source gives {built}, the committed object is {found}, and the toolchain is the recorded one: the \
+             source has changed since; run `cargo xtask build-ebpf` and commit the object and toolchain.toml"
+        );
+    }
+    bail!(
+        "the source gives {built}, the committed object is {found}; but it was built from {}, which are not the \
+         recorded sources of core, so either may be the reason: get rust-src {} and say --rust-src DIRECTORY",
+        toolchain.sources.display(),
+        record.rust_src.version
+    );
+}
+
+/// Builds with all paths remapped, and puts the object, without DWARF, at `destination`.
+fn build(toolchain: &Toolchain, target: &Path, destination: &Path) -> Result<()> {
+    let root = workspace();
+    // So that the registry's directory exists when its name is remapped.
+    run(toolchain.command("cargo").current_dir(&root).args(["fetch", "--quiet", "--locked"]))?;
+    let sysroot = toolchain.sysroot()?;
+    let mut command = toolchain.command("cargo");
+    command
+        .current_dir(&root)
+        .args(["build", "--quiet", "--locked", "--package", "stateless-tcp-ebpf", "--bin", BINARY])
+        .args(["--profile", PROFILE, "--target", TARGET, "-Z", "build-std=core", "--target-dir"])
+        .arg(target)
+        // How cargo's own tests point build-std at other sources than the toolchain's: there is no stable way.
+        .env("__CARGO_TESTS_ONLY_SRC_ROOT", toolchain.sources.join("library"))
+        .env("CARGO_ENCODED_RUSTFLAGS", rustflags(toolchain, &root)?)
+        // What the caller's environment would change.
+        .env_remove("CARGO_BUILD_BUILD_DIR")
+        .env_remove("CARGO_BUILD_TARGET_DIR")
+        .env_remove("CARGO_TARGET_DIR")
+        .env_remove("CARGO_INCREMENTAL")
+        .env_remove("RUSTFLAGS")
+        .env_remove("RUSTC")
+        .env_remove("RUSTC_WRAPPER")
+        .env_remove("RUSTC_WORKSPACE_WRAPPER");
+    run(&mut command)?;
+    let built = target.join(TARGET).join(PROFILE).join(BINARY);
+    // The kernel reads BTF, not DWARF; and DWARF holds hashes of where core's sources lie.
+    let host = read(toolchain.command("rustc").args(["--print", "host-tuple"]))?;
+    let objcopy = sysroot.join("lib/rustlib").join(host).join("bin/rust-objcopy");
+    run(toolchain.command(objcopy).arg("--strip-debug").arg(&built).arg(destination))
+}
+
+/// The flags that cargo's profile cannot express, separated as `CARGO_ENCODED_RUSTFLAGS` wants them.
+fn rustflags(toolchain: &Toolchain, root: &Path) -> Result<OsString> {
+    let mut linker = OsString::from("-Clinker=");
+    linker.push(&toolchain.linker);
+    let mut flags = vec![
+        linker,
+        // Types for the maps and line numbers for the verifier's complaints.
+        "-Clink-arg=--btf".into(),
+        // 32-bit ALU and jumps, in every kernel since 5.1: AF_XDP as it is used here needs a later one anyway.
+        "-Ctarget-cpu=v3".into(),
+    ];
+    for (from, to) in remapped(toolchain, root)? {
+        let mut flag = OsString::from("--remap-path-prefix=");
+        flag.push(from);
+        flag.push("=");
+        flag.push(to);
+        flags.push(flag);
+    }
+    Ok(flags.join(OsStr::new("\u{1f}")))
+}
+
+/// Directories of this machine, and what the object calls them. Of several that match, rustc takes the last.
+fn remapped(toolchain: &Toolchain, root: &Path) -> Result<Vec<(PathBuf, &'static str)>> {
+    let cargo_home = match std::env::var_os("CARGO_HOME").filter(|home| !home.is_empty()) {
+        Some(home) => PathBuf::from(home),
+        None => std::env::home_dir().context("neither CARGO_HOME nor a home directory")?.join(".cargo"),
+    };
+    let mut remapped = vec![
+        (root.to_owned(), "/workspace"),
+        (cargo_home.clone(), "/cargo"),
+        (toolchain.sources.clone(), "/rust-src"),
+    ];
+    // The registry's directory is named after the registry, which may be a mirror.
+    let registries = fs::read_dir(cargo_home.join("registry/src")).into_iter().flatten();
+    remapped.extend(registries.filter_map(|entry| entry.ok().map(|entry| (entry.path(), "/registry"))));
+    Ok(remapped)
+}
