@@ -5,7 +5,9 @@
 
 mod build_ebpf;
 mod process;
+mod run;
 mod rust_src;
+mod setup;
 mod toolchain;
 
 use std::path::PathBuf;
@@ -22,12 +24,18 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Install what the other commands need (Debian, Ubuntu), and say what
+    Setup(setup::Options),
     /// Build the XDP program into the object that the user-space crate embeds (needs nightly)
     BuildEbpf(build_ebpf::Options),
+    /// Build the release binary and run it as root with these arguments
+    Run(run::Options),
 }
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
+        Command::Setup(options) => setup::setup(&options),
+        Command::Run(options) => run::run(&options),
         Command::BuildEbpf(options) => build_ebpf::build_ebpf(&options),
     };
     match result {

@@ -1,0 +1,67 @@
+//! `cargo xtask run -- ARGUMENTS`: the release binary as root, in this process's place.
+
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use nix::unistd::geteuid;
+
+use crate::process::{describe, run as run_command};
+use crate::setup::{Need, ensure, find_program};
+use crate::workspace;
+
+/// The command's options.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Arguments of `stateless-tcp run`
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<String>,
+}
+
+/// Builds the release binary and becomes it: signals reach it and its exit status is this command's.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    ensure(Need::Run)?;
+    let binary = build_release()?;
+    let mut command = if geteuid().is_root() {
+        Command::new(&binary)
+    } else {
+        if find_program("sudo").is_none() {
+            bail!("only root may attach XDP programs, and there is no sudo: run this command as root");
+        }
+        let mut command = Command::new("sudo");
+        command.arg("--").arg(&binary);
+        command
+    };
+    command.arg("run").args(&options.arguments);
+    let error = command.exec();
+    Err(error).with_context(|| format!("starting {}", describe(&command)))
+}
+
+/// Builds the release binary and returns its path.
+pub(crate) fn build_release() -> Result<PathBuf> {
+    run_command(cargo().args([
+        "build",
+        "--release",
+        "--locked",
+        "--package",
+        "stateless-tcp",
+        "--bin",
+        "stateless-tcp",
+    ]))?;
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from);
+    let binary = target.join("release/stateless-tcp");
+    if !binary.is_file() {
+        bail!("cargo built the binary somewhere else than {}", binary.display());
+    }
+    Ok(binary)
+}
+
+/// The cargo that runs this command, in the workspace.
+pub(crate) fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(workspace());
+    command
+}
