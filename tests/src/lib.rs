@@ -1,1 +1,20 @@
-//! Harness.
+//! The ground the namespace tests stand on: network namespaces, links, the responder as a process, frames built and
+//! read by code that knows nothing of the code under test.
+//!
+//! A test takes [`topology::Topology`], starts a [`responder::Responder`] in its server namespace and talks to it from the
+//! client's, with real programs or, through [`raw::Port`], with [`packet::Packet`]s of its own. Everything ends with
+//! its guard. Root is needed, and its absence is a failure.
+#![expect(
+    clippy::missing_panics_doc,
+    reason = "a harness reports what is wrong by panicking: that is its purpose"
+)]
+#![expect(clippy::must_use_candidate, reason = "nothing here is called for its value and then forgotten")]
+
+pub mod capture;
+pub mod client;
+pub mod netns;
+pub mod packet;
+pub mod raw;
+pub mod responder;
+pub mod seed;
+pub mod topology;

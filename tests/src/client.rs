@@ -1,0 +1,102 @@
+//! A scripted TCP client over raw frames: nothing is sent that the script does not say.
+
+use std::{net::IpAddr, time::Duration};
+
+use crate::{
+    packet::{MSS_1460, Packet, flags},
+    raw::Port,
+    topology::{GHOST_V4, GHOST_V6, INTERFACE, Topology},
+};
+
+/// How long an answer that must come may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// One connection's client end.
+#[derive(Debug)]
+pub struct Client<'port> {
+    port: &'port Port,
+    /// A packet from here to the server; what it says of the segment is filled in each time.
+    pub template: Packet,
+    /// Its initial sequence number.
+    pub isn: u32,
+    /// The server's initial sequence number, once known.
+    pub iss: u32,
+}
+
+/// Opens the client's interface.
+pub fn port(topology: &Topology) -> Port {
+    Port::open(&topology.client, INTERFACE)
+}
+
+/// The ghost's address of the server's family.
+pub fn ghost(server: IpAddr) -> IpAddr {
+    match server {
+        IpAddr::V4(_) => IpAddr::V4(GHOST_V4),
+        IpAddr::V6(_) => IpAddr::V6(GHOST_V6),
+    }
+}
+
+impl<'port> Client<'port> {
+    /// A client at the ghost's address that has sent nothing yet.
+    pub fn new(port: &'port Port, source_port: u16, server: IpAddr, server_port: u16, isn: u32) -> Self {
+        let template = Packet::new(ghost(server), source_port, server, server_port);
+        Self { port, template, isn, iss: 0 }
+    }
+
+    /// Its SYN, as the transcripts have it.
+    pub fn syn(&self) -> Packet {
+        Packet { seq: self.isn, flags: flags::SYN, options: MSS_1460.to_vec(), ..self.template.clone() }
+    }
+
+    /// A later segment: numbers relative to each side's ISN.
+    pub fn segment(&self, flags: u8, seq: u32, ack: u32, payload: &[u8]) -> Packet {
+        Packet {
+            flags,
+            seq: self.isn.wrapping_add(seq),
+            ack: self.iss.wrapping_add(ack),
+            payload: payload.to_vec(),
+            ..self.template.clone()
+        }
+    }
+
+    /// Sends a packet.
+    pub fn send(&self, packet: &Packet) {
+        self.port.send(&packet.octets());
+    }
+
+    /// Sends the SYN and takes the SYN,ACK.
+    pub fn open(&mut self) -> Packet {
+        self.send(&self.syn());
+        let answer = self.expect();
+        assert!(answer.is(flags::SYN | flags::ACK), "not a SYN,ACK: {answer}");
+        self.iss = answer.seq;
+        answer
+    }
+
+    /// The server's next packet on this connection, if one comes within `patience`.
+    pub fn receive(&self, patience: Duration) -> Option<Packet> {
+        self.port.receive_tcp(patience, |packet| self.is_answer(packet))
+    }
+
+    /// The server's next packet on this connection, which must come, with right checksums.
+    pub fn expect(&self) -> Packet {
+        let packet = self.receive(PATIENCE).unwrap_or_else(|| panic!("no answer to {}", self.template));
+        assert!(packet.intact, "wrong checksums: {packet}");
+        packet
+    }
+
+    /// Whether `packet` goes from this connection's server to its client.
+    pub fn is_answer(&self, packet: &Packet) -> bool {
+        let ends = |packet: &Packet| {
+            (packet.source, packet.source_port, packet.destination, packet.destination_port)
+        };
+        let (client, client_port, server, server_port) = ends(&self.template);
+        ends(packet) == (server, server_port, client, client_port)
+    }
+
+    /// A packet's (flags, seq, ack, payload length), relative to each side's ISN: a line of a transcript.
+    pub fn relative(&self, packet: &Packet) -> (u8, u32, u32, usize) {
+        let (own, other) = if self.is_answer(packet) { (self.iss, self.isn) } else { (self.isn, self.iss) };
+        (packet.flags, packet.seq.wrapping_sub(own), packet.ack.wrapping_sub(other), packet.payload.len())
+    }
+}

@@ -1,0 +1,76 @@
+//! What makes a run repeatable: one seed, one size, both from the environment.
+
+use std::sync::Once;
+
+const DEFAULT: u64 = 0x5eed_2009_0515_0002;
+
+/// The seed of this run: `STATELESS_TCP_SEED` (decimal), or a fixed one. Printed once, so that a failure can be had again.
+pub fn seed() -> u64 {
+    static SAY: Once = Once::new();
+    let seed = match std::env::var("STATELESS_TCP_SEED") {
+        Ok(text) => text.parse().unwrap_or_else(|_| panic!("STATELESS_TCP_SEED is not a number: {text:?}")),
+        Err(_) => DEFAULT,
+    };
+    SAY.call_once(|| println!("STATELESS_TCP_SEED={seed}"));
+    seed
+}
+
+/// `sample`, or `full` if `STATELESS_TCP_FULL=1` asks for the whole size.
+pub fn size(sample: usize, full: usize) -> usize {
+    if std::env::var("STATELESS_TCP_FULL").is_ok_and(|value| value == "1") { full } else { sample }
+}
+
+/// `SplitMix64`: all the randomness that frames need, and the same on every machine.
+#[derive(Clone, Debug)]
+pub struct Random(u64);
+
+impl Random {
+    /// A stream of its own for each `purpose`, so that one test's draws never shift another's.
+    pub fn new(purpose: &str) -> Self {
+        Self(purpose.bytes().fold(seed(), |state, octet| {
+            (state ^ u64::from(octet)).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(23)
+        }))
+    }
+
+    /// 64 fresh bits.
+    pub fn draw(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// A number below `bound`, which is not 0.
+    pub fn below(&mut self, bound: usize) -> usize {
+        let bound = u64::try_from(bound).expect("usize fits 64 bits");
+        usize::try_from(self.draw() % bound).expect("below a usize")
+    }
+
+    /// True once in `n` draws.
+    pub fn one_in(&mut self, n: usize) -> bool {
+        self.below(n) == 0
+    }
+
+    /// One of `choices`, which is not empty.
+    pub fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
+        choices[self.below(choices.len())]
+    }
+
+    /// 8 fresh bits.
+    pub fn octet(&mut self) -> u8 {
+        self.draw().to_le_bytes()[0]
+    }
+
+    /// 16 fresh bits.
+    pub fn short(&mut self) -> u16 {
+        let [a, b, ..] = self.draw().to_le_bytes();
+        u16::from_le_bytes([a, b])
+    }
+
+    /// 32 fresh bits.
+    pub fn word(&mut self) -> u32 {
+        let [a, b, c, d, ..] = self.draw().to_le_bytes();
+        u32::from_le_bytes([a, b, c, d])
+    }
+}

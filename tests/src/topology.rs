@@ -1,0 +1,67 @@
+//! Client namespace ⇄ server namespace, by a veth pair.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::netns::Netns;
+
+/// The interface's name, the same in both namespaces.
+pub const INTERFACE: &str = "eth0";
+
+/// The server's addresses.
+pub const SERVER_V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+/// See [`SERVER_V4`].
+pub const SERVER_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
+/// The client kernel's addresses.
+pub const CLIENT_V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
+/// See [`CLIENT_V4`].
+pub const CLIENT_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2);
+/// The scripted client's: nobody's, as far as the client's kernel knows, so that it leaves those connections alone. The
+/// server's kernel has them in its neighbour tables, so that anything it has to say to them would be seen.
+pub const GHOST_V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 99);
+/// See [`GHOST_V4`].
+pub const GHOST_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x99);
+
+/// The client's hardware address.
+pub const CLIENT_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
+/// The server's hardware address.
+pub const SERVER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
+
+/// The server's addresses, one of each family.
+pub const SERVERS: [IpAddr; 2] = [IpAddr::V4(SERVER_V4), IpAddr::V6(SERVER_V6)];
+
+/// Two namespaces and the link between them.
+#[derive(Debug)]
+pub struct Topology {
+    /// Where the questions come from.
+    pub client: Netns,
+    /// Where the responder runs.
+    pub server: Netns,
+    /// Receive queues of each end.
+    pub queues: usize,
+}
+
+impl Topology {
+    /// A link with so many queues at each end, addresses of both families on both.
+    pub fn new(queues: usize) -> Self {
+        let (client, server) = (Netns::new("client"), Netns::new("server"));
+        let ends = format!("numrxqueues {queues} numtxqueues {queues}");
+        client.run(&format!(
+            "ip link add {INTERFACE} address 02:00:00:00:00:02 {ends} type veth \
+             peer name {INTERFACE} address 02:00:00:00:00:01 {ends} netns {}",
+            server.name()
+        ));
+        for (namespace, v4, v6) in [(&client, CLIENT_V4, CLIENT_V6), (&server, SERVER_V4, SERVER_V6)] {
+            // No link-local addresses: their router solicitations and reports would be noise in every capture.
+            namespace.run(&format!("ip link set {INTERFACE} addrgenmode none"));
+            namespace.run(&format!("ip address add {v4}/24 dev {INTERFACE}"));
+            namespace.run(&format!("ip address add {v6}/64 dev {INTERFACE} nodad"));
+            namespace.run(&format!("ip link set {INTERFACE} up"));
+        }
+        for ghost in [IpAddr::V4(GHOST_V4), IpAddr::V6(GHOST_V6)] {
+            server.run(&format!(
+                "ip neighbour add {ghost} lladdr 02:00:00:00:00:02 dev {INTERFACE} nud permanent"
+            ));
+        }
+        Self { client, server, queues }
+    }
+}
