@@ -18,7 +18,7 @@ use tempfile::TempDir;
 
 use crate::{netns::Netns, packet::Packet, raw::Port};
 
-/// Ends a capture: an EtherType for local experiments (IEEE 802) and a text, after which nothing of interest comes.
+/// Ends a capture: an `EtherType` for local experiments (IEEE 802) and a text, after which nothing of interest comes.
 const MARK: &[u8] = b"\xff\xff\xff\xff\xff\xff\x02\x00\x00\x00\x00\x0f\x88\xb5the capture ends here";
 
 /// A running tcpdump.

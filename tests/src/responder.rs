@@ -88,12 +88,18 @@ impl Responder {
         }
     }
 
-    /// Runs the binary with exactly these arguments, and says how it ended if it does not come to answer.
+    /// Runs the binary with exactly these arguments.
+    ///
+    /// # Errors
+    /// How it ended, if it did not come to answer.
     pub fn try_start(namespace: &Netns, queues: usize, arguments: &[&str]) -> Result<Self, Ended> {
         Self::spawn(namespace, queues, &[], arguments)
     }
 
     /// Like [`Responder::try_start`], but through `wrapper`, a program that executes its last arguments.
+    ///
+    /// # Errors
+    /// How it ended, if it did not come to answer.
     pub fn spawn(
         namespace: &Netns,
         queues: usize,
@@ -118,12 +124,14 @@ impl Responder {
         let log = Log::collect(process.stderr.take().expect("its standard error"));
         let ready = first_line(process.stdout.take().expect("its standard output"));
         let mut responder = Self { process, log, queues };
-        match ready.recv_timeout(PATIENCE) {
-            Ok(line) if line.starts_with("ready") => Ok(responder),
-            Ok(line) if line.is_empty() => Err(responder.wait()),
-            Ok(line) => panic!("the first line is not about being ready: {line:?}"),
-            Err(_) => panic!("neither ready nor ended after {PATIENCE:?}:\n{}", responder.log()),
+        let Ok(line) = ready.recv_timeout(PATIENCE) else {
+            panic!("neither ready nor ended after {PATIENCE:?}:\n{}", responder.log());
+        };
+        if line.is_empty() {
+            return Err(responder.wait());
         }
+        assert!(line.starts_with("ready"), "the first line is not about being ready: {line:?}");
+        Ok(responder)
     }
 
     /// Its process id.

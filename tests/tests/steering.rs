@@ -1,0 +1,343 @@
+//! The XDP program and the library cannot disagree: the same frame through the kernel (`BPF_PROG_TEST_RUN`) and
+//! through [`steer`] comes to the same verdict for the same reason.
+
+use std::{
+    cell::Cell,
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    os::fd::{AsRawFd, OwnedFd},
+};
+
+use aya::{
+    Ebpf, TestRun, TestRunOptions,
+    maps::{HashMap, MapData, PerCpuArray, XskMap},
+    programs::Xdp,
+};
+use rustix::net::{AddressFamily, SocketType, socket};
+use stateless_tcp_ebpf::{
+    abi,
+    segment::Address,
+    steer::{Action, Reason, Served, steer},
+};
+use stateless_tcp_tests::{
+    packet::{Packet, flags},
+    seed::{Random, size},
+    topology::{CLIENT_V4, CLIENT_V6, SERVER_V4, SERVER_V6},
+};
+
+const OBJECT: &[u8] = aya::include_bytes_aligned!("../../stateless-tcp-ebpf/stateless-tcp.bpf.o");
+const PORTS: [u16; 2] = [53, 80];
+/// The kernel refuses test frames without a whole Ethernet header.
+const SHORTEST: usize = 14;
+/// How often each verdict and each reason must occur among the generated frames.
+const LEAST: usize = 500;
+
+/// The program as the kernel has it, attached to nothing.
+struct Kernel {
+    ebpf: Ebpf,
+    counts: PerCpuArray<MapData, [u64; Reason::ALL.len()]>,
+    before: Vec<u64>,
+    /// In the slot of queue 0, the only queue of a test run.
+    _socket: Option<OwnedFd>,
+}
+
+impl Kernel {
+    fn load(socket_bound: bool) -> Self {
+        assert!(nix::unistd::Uid::effective().is_root(), "loading an XDP program needs root");
+        let mut ebpf = Ebpf::load(OBJECT).expect("load the object");
+        let program: &mut Xdp =
+            ebpf.program_mut(abi::PROGRAM).expect("the program").try_into().expect("an XDP program");
+        program.load().expect("the verifier accepts it");
+        let mut addresses: HashMap<_, [u8; 16], u8> =
+            HashMap::try_from(ebpf.take_map(abi::ADDRESSES).expect("its addresses")).expect("a hash map");
+        for address in [IpAddr::from(SERVER_V4), IpAddr::from(SERVER_V6)] {
+            addresses.insert(Address::from(address).0, 0, 0).expect("serve an address");
+        }
+        let mut ports: HashMap<_, u16, u8> =
+            HashMap::try_from(ebpf.take_map(abi::PORTS).expect("its ports")).expect("a hash map");
+        for port in PORTS {
+            ports.insert(port, 0, 0).expect("serve a port");
+        }
+        let socket = socket_bound.then(|| {
+            let socket = socket(AddressFamily::XDP, SocketType::RAW, None).expect("an AF_XDP socket");
+            let sockets = ebpf.map_mut(abi::SOCKETS).expect("its sockets");
+            XskMap::try_from(sockets)
+                .expect("an XSKMAP")
+                .set(0, socket.as_raw_fd(), 0)
+                .expect("fill the slot of queue 0");
+            socket
+        });
+        let counts = PerCpuArray::try_from(ebpf.take_map(abi::COUNTS).expect("its counters"))
+            .expect("a per-CPU array");
+        Self { ebpf, counts, before: vec![0; Reason::ALL.len()], _socket: socket }
+    }
+
+    /// The program's verdict, and which of its counters went up: exactly one, by one.
+    fn judge(&mut self, frame: &[u8]) -> (Action, Reason) {
+        let program: &Xdp =
+            self.ebpf.program(abi::PROGRAM).expect("the program").try_into().expect("an XDP program");
+        let options = TestRunOptions { data_in: Some(frame), ..TestRunOptions::default() };
+        let action = match program.test_run(options).expect("run the program").return_value {
+            1 => Action::Drop,
+            2 => Action::Pass,
+            4 => Action::Redirect,
+            other => panic!("XDP action {other} for {frame:02x?}"),
+        };
+        let mut after = vec![0; Reason::ALL.len()];
+        for cpu in self.counts.get(&0, 0).expect("read the counters").iter() {
+            after.iter_mut().zip(cpu).for_each(|(sum, count)| *sum += count);
+        }
+        let grown: Vec<_> = (0..after.len()).filter(|&index| after[index] != self.before[index]).collect();
+        let [index] = grown[..] else { panic!("not one counter went up, but {grown:?}, for {frame:02x?}") };
+        assert_eq!(after[index], self.before[index] + 1, "{:?} for {frame:02x?}", Reason::ALL[index]);
+        self.before = after;
+        (action, Reason::ALL[index])
+    }
+}
+
+/// The same two addresses and ports as in the maps; notes whether the port was asked about.
+#[derive(Default)]
+struct Table {
+    port_tested: Cell<bool>,
+}
+
+impl Served for Table {
+    fn address(&self, address: &Address) -> bool {
+        let address = IpAddr::from(*address);
+        address == IpAddr::V4(SERVER_V4) || address == IpAddr::V6(SERVER_V6)
+    }
+
+    fn port(&self, port: u16) -> bool {
+        self.port_tested.set(true);
+        PORTS.contains(&port)
+    }
+}
+
+/// The library's reason, and whether it came as far as the port.
+fn library(frame: &[u8], socket_bound: bool) -> (Reason, bool) {
+    let table = Table::default();
+    let reason = match steer(frame, &table) {
+        Ok(_) if socket_bound => Reason::Served,
+        Ok(_) => Reason::NoSocket,
+        Err(reason) => reason,
+    };
+    (reason, table.port_tested.get())
+}
+
+fn v4() -> Packet {
+    Packet { flags: flags::SYN, ..Packet::new(IpAddr::V4(CLIENT_V4), 40_000, IpAddr::V4(SERVER_V4), 53) }
+}
+
+fn v6() -> Packet {
+    Packet { flags: flags::SYN, ..Packet::new(IpAddr::V6(CLIENT_V6), 40_000, IpAddr::V6(SERVER_V6), 80) }
+}
+
+/// A frame of the table with one octet of its headers set.
+fn with(packet: &Packet, offset: usize, octet: u8) -> Vec<u8> {
+    let mut frame = packet.octets();
+    frame[offset] = octet;
+    frame
+}
+
+fn cut(packet: &Packet, length: usize) -> Vec<u8> {
+    packet.unpadded()[..length].to_vec()
+}
+
+fn tagged(packet: Packet, tags: &[(u16, u16)]) -> Vec<u8> {
+    Packet { tags: tags.to_vec(), ..packet }.octets()
+}
+
+/// An IPv6 fragment header behind its next-header octet: offset in units of 8 octets, and whether more follow.
+fn fragment_header(offset: u16, more: bool) -> (u8, Vec<u8>) {
+    let [high, low] = (offset << 3 | u16::from(more)).to_be_bytes();
+    (44, vec![0, high, low, 0, 0, 0, 7])
+}
+
+/// Frames with names, and what is to become of each.
+fn named() -> Vec<(&'static str, Vec<u8>, Reason)> {
+    let (ip, tcp4, tcp6) = (14, v4().tcp_offset(), v6().tcp_offset());
+    let with_fragment = |offset, more| {
+        let extensions = vec![fragment_header(offset, more)];
+        Packet { extensions, ..v6() }
+    };
+    vec![
+        ("IPv4 SYN", v4().octets(), Reason::Served),
+        ("IPv6 SYN", v6().octets(), Reason::Served),
+        ("IPv4 with options", Packet { ip_options: vec![1; 40], ..v4() }.octets(), Reason::Served),
+        ("one 802.1Q tag", tagged(v4(), &[(0x8100, 7)]), Reason::Served),
+        ("one 802.1ad tag", tagged(v6(), &[(0x88a8, 7)]), Reason::Served),
+        ("two tags", tagged(v6(), &[(0x88a8, 7), (0x8100, 8)]), Reason::Served),
+        ("three tags", tagged(v4(), &[(0x8100, 7); 3]), Reason::NotIp),
+        ("tag cut off", cut(&Packet { tags: vec![(0x8100, 7)], ..v4() }, 16), Reason::Truncated),
+        ("Ethernet header only", cut(&v4(), 14), Reason::Truncated),
+        ("half an IPv4 header", cut(&v4(), 30), Reason::Truncated),
+        ("half an IPv6 header", cut(&v6(), 40), Reason::Truncated),
+        ("IPv4 header only", cut(&v4(), tcp4), Reason::Truncated),
+        ("IPv4 up to the source port", cut(&v4(), tcp4 + 2), Reason::Truncated),
+        ("IPv4 up to half the port", cut(&v4(), tcp4 + 3), Reason::Truncated),
+        ("IPv4 up to the port", cut(&v4(), tcp4 + 4), Reason::Served),
+        ("IPv6 up to the port", cut(&v6(), tcp6 + 4), Reason::Served),
+        ("IPv6 up to half the port", cut(&v6(), tcp6 + 3), Reason::Truncated),
+        ("link-layer broadcast", Packet { to: [0xff; 6], ..v4() }.octets(), Reason::LinkGroup),
+        ("link-layer multicast", Packet { to: [0x33, 0x33, 0, 0, 0, 1], ..v6() }.octets(), Reason::LinkGroup),
+        ("ARP", with(&v4(), 13, 0x06), Reason::NotIp),
+        ("an 802.3 length", with(&v4(), 12, 0x00), Reason::NotIp),
+        ("version 6 in an IPv4 frame", with(&v4(), ip, 0x65), Reason::Malformed),
+        ("version 4 in an IPv6 frame", with(&v6(), ip, 0x40), Reason::Malformed),
+        ("header of 16 octets", with(&v4(), ip, 0x44), Reason::Malformed),
+        ("header of no octets", with(&v4(), ip, 0x40), Reason::Malformed),
+        ("header of 60 octets beyond the frame", with(&v4(), ip, 0x4f), Reason::Truncated),
+        ("IPv4 UDP", with(&v4(), ip + 9, 17), Reason::NotTcp),
+        ("IPv4 ICMP", with(&v4(), ip + 9, 1), Reason::NotTcp),
+        ("IPv6 UDP", with(&v6(), ip + 6, 17), Reason::NotTcp),
+        ("IPv6 no next header", with(&v6(), ip + 6, 59), Reason::NotTcp),
+        (
+            "hop-by-hop options",
+            Packet { extensions: vec![(0, vec![0; 7])], ..v6() }.octets(),
+            Reason::ExtensionHeader,
+        ),
+        (
+            "destination options",
+            Packet { extensions: vec![(60, vec![0; 7])], ..v6() }.octets(),
+            Reason::ExtensionHeader,
+        ),
+        ("authentication header", with(&v6(), ip + 6, 51), Reason::ExtensionHeader),
+        ("IPv4 first fragment", Packet { fragment: 0x2000, ..v4() }.octets(), Reason::FirstFragment),
+        ("IPv4 later fragment", Packet { fragment: 0x2001, ..v4() }.octets(), Reason::Fragment),
+        ("IPv4 last fragment", Packet { fragment: 0x0001, ..v4() }.octets(), Reason::Fragment),
+        (
+            "IPv4 first fragment, other port",
+            Packet { fragment: 0x2000, destination_port: 22, ..v4() }.octets(),
+            Reason::Fragment,
+        ),
+        ("IPv6 first fragment", with_fragment(0, true).octets(), Reason::FirstFragment),
+        ("IPv6 atomic fragment", with_fragment(0, false).octets(), Reason::FirstFragment),
+        ("IPv6 later fragment", with_fragment(1, true).octets(), Reason::Fragment),
+        (
+            "IPv6 first fragment, other port",
+            Packet { destination_port: 22, ..with_fragment(0, true) }.octets(),
+            Reason::Fragment,
+        ),
+        (
+            "other IPv4 address",
+            Packet { destination: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 3)), ..v4() }.octets(),
+            Reason::OtherAddress,
+        ),
+        (
+            "other IPv6 address",
+            Packet { destination: IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 3)), ..v6() }
+                .octets(),
+            Reason::OtherAddress,
+        ),
+        ("other port", Packet { destination_port: 54, ..v4() }.octets(), Reason::OtherPort),
+        (
+            "served port as the source",
+            Packet { source_port: 53, destination_port: 40_000, ..v4() }.octets(),
+            Reason::OtherPort,
+        ),
+        (
+            "served port with its octets swapped",
+            Packet { destination_port: 53 << 8, ..v4() }.octets(),
+            Reason::OtherPort,
+        ),
+    ]
+}
+
+#[test]
+fn named_frames_come_to_the_verdict_that_is_written_here() {
+    let (mut bound, mut unbound) = (Kernel::load(true), Kernel::load(false));
+    for (name, frame, reason) in named() {
+        let without_socket = if reason == Reason::Served { Reason::NoSocket } else { reason };
+        for (kernel, expected, socket_bound) in
+            [(&mut bound, reason, true), (&mut unbound, without_socket, false)]
+        {
+            assert_eq!(
+                library(&frame, socket_bound).0,
+                expected,
+                "{name}, library, socket bound: {socket_bound}"
+            );
+            assert_eq!(
+                kernel.judge(&frame),
+                (expected.action(), expected),
+                "{name}, kernel, socket: {socket_bound}"
+            );
+        }
+    }
+}
+
+#[test]
+fn generated_frames_come_to_the_same_verdict_on_both_sides() {
+    let count = size(100_000, 1_000_000);
+    let mut random = Random::new("steering");
+    let (mut bound, mut unbound) = (Kernel::load(true), Kernel::load(false));
+    let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut actions: BTreeMap<String, usize> = BTreeMap::new();
+    let mut at_port = 0;
+    for _ in 0..count {
+        let frame = generate(&mut random);
+        let socket_bound = !random.one_in(4);
+        let kernel = if socket_bound { &mut bound } else { &mut unbound };
+        let (reason, port_tested) = library(&frame, socket_bound);
+        assert_eq!(kernel.judge(&frame), (reason.action(), reason), "{frame:02x?}");
+        *reasons.entry(reason.name()).or_default() += 1;
+        *actions.entry(format!("{:?}", reason.action())).or_default() += 1;
+        at_port += usize::from(port_tested);
+    }
+    println!("{count} frames, {at_port} at the port test, {actions:?}, {reasons:?}");
+    assert!(at_port * 2 >= count, "only {at_port} of {count} frames reached the port test");
+    for reason in Reason::ALL {
+        let seen = reasons.get(reason.name()).copied().unwrap_or(0);
+        assert!(seen >= LEAST, "{} occurred {seen} times, at least {LEAST} are wanted", reason.name());
+    }
+    for action in [Action::Redirect, Action::Drop, Action::Pass] {
+        let seen = actions.get(&format!("{action:?}")).copied().unwrap_or(0);
+        assert!(seen >= LEAST, "{action:?} occurred {seen} times, at least {LEAST} are wanted");
+    }
+}
+
+/// A frame that mostly makes sense, so that it gets far, then now and then one that something was done to.
+fn generate(random: &mut Random) -> Vec<u8> {
+    let mut packet = if random.one_in(2) { v4() } else { v6() };
+    packet.source_port = random.short();
+    packet.destination_port = if random.one_in(3) { random.short() } else { random.pick(&PORTS) };
+    (packet.seq, packet.ack, packet.flags) = (random.word(), random.word(), random.octet());
+    packet.options = vec![random.octet(); 4 * random.below(11)];
+    packet.payload = vec![random.octet(); if random.one_in(3) { random.below(1200) } else { 0 }];
+    let tags = random.pick(&[0, 0, 0, 1, 1, 2]);
+    packet.tags = (0..tags).map(|_| (random.pick(&[0x8100, 0x88a8]), random.short())).collect();
+    let another = random.octet();
+    match &mut packet.destination {
+        _ if !random.one_in(10) => {}
+        IpAddr::V4(address) => *address = Ipv4Addr::from([192, 0, 2, another]),
+        IpAddr::V6(address) => *address = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, u16::from(another)),
+    }
+    if packet.source.is_ipv4() {
+        packet.ip_options = vec![1; 4 * if random.one_in(4) { random.below(11) } else { 0 }];
+        packet.fragment =
+            if random.one_in(8) { random.short() & random.pick(&[0x2000, 0x3fff, 0xffff]) } else { 0 };
+    } else if random.one_in(8) {
+        packet.extensions = vec![match random.below(3) {
+            0 => fragment_header(random.pick(&[0, 0, 0, 1, 0x1fff]), random.one_in(2)),
+            1 => (random.pick(&[0, 43, 60, 135]), vec![0; 7]),
+            _ => (random.pick(&[51, 139, 140, 50]), vec![0; 7]),
+        }];
+    }
+    let headers = packet.tcp_offset() + 20;
+    let mut frame = packet.octets();
+    match random.below(16) {
+        0 => frame.truncate(SHORTEST + random.below(headers + 1 - SHORTEST)),
+        1 => frame[..6].fill(random.octet()),
+        2 => frame[12..14]
+            .copy_from_slice(&random.pick(&[0x0806_u16, 0x0800, 0x86dd, 0x8100, 0x002e]).to_be_bytes()),
+        3 => frame[packet.ip_offset()] = random.octet(),
+        4 => frame[packet.ip_offset() + if packet.source.is_ipv4() { 9 } else { 6 }] = random.octet(),
+        5 => {
+            for _ in 0..=random.below(4) {
+                let at = random.below(headers);
+                frame[at] ^= 1 << random.below(8);
+            }
+        }
+        _ => {}
+    }
+    frame
+}
