@@ -159,9 +159,8 @@ impl Service for Http {
 
     fn answer(&self, message: &[u8], context: &Context, response: &mut Vec<u8>) -> Answered {
         let room = context.room.min(MAX_RESPONSE);
-        let parsed = request::parse(message);
-        let head_only = parsed.as_ref().is_ok_and(|request| request.head_only);
-        let (found, wanted) = self.choose(parsed);
+        let head_only = request::is_head(message);
+        let (found, wanted) = self.choose(request::parse(message));
         let volatile = match found {
             // RFC 9110 9.3.2: HEAD is answered as GET would be, so the body counts although it is not sent.
             Some(prepared) if wanted <= room as u64 => prepared.write(head_only, context.now, response),

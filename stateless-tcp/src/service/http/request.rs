@@ -18,8 +18,6 @@ pub(super) const MAX_FIELDS: usize = 64;
 pub(super) struct Request<'a> {
     /// Octets of the head, the blank line included.
     pub(super) len: usize,
-    /// HEAD: all but the body is wanted.
-    pub(super) head_only: bool,
     /// The path, percent-encoded as it came, without the query.
     pub(super) path: &'a [u8],
     /// A valid If-Modified-Since that counts (RFC 9110 13.1.3).
@@ -60,6 +58,11 @@ pub(super) fn parse(stream: &[u8]) -> Result<Request<'_>, Refusal> {
     }
 }
 
+/// Whether only a header section may answer `message`, even if all else about it is wrong (RFC 9110 9.3.2).
+pub(super) fn is_head(message: &[u8]) -> bool {
+    after_empty_lines(message).starts_with(b"HEAD ")
+}
+
 /// What the fields say, once the syntax is right.
 fn check<'a>(len: usize, head: &httparse::Request<'_, 'a>) -> Result<Request<'a>, Refusal> {
     let fields = Fields::read(head.headers);
@@ -67,14 +70,13 @@ fn check<'a>(len: usize, head: &httparse::Request<'_, 'a>) -> Result<Request<'a>
     if fields.hosts > 1 || (fields.hosts == 0 && head.version == Some(1)) || fields.bad_host {
         return Err(Fault::Host.into());
     }
-    let head_only = match head.method {
-        Some("GET") => false,
-        Some("HEAD") => true,
+    match head.method {
+        Some("GET" | "HEAD") => {}
         Some("POST" | "PUT" | "DELETE" | "CONNECT" | "OPTIONS" | "TRACE" | "PATCH") => {
             return Err(Fault::Method.into());
         }
         _ => return Err(Fault::UnknownMethod.into()),
-    };
+    }
     match fields.body {
         Body::None => {}
         Body::Some => return Err(Fault::Body.into()),
@@ -82,7 +84,7 @@ fn check<'a>(len: usize, head: &httparse::Request<'_, 'a>) -> Result<Request<'a>
     }
     let path = head.path.map(str::as_bytes).and_then(path_of).ok_or(Fault::Target)?;
     let modified_since = fields.modified_since.filter(|_| !fields.has_none_match);
-    Ok(Request { len, head_only, path, modified_since })
+    Ok(Request { len, path, modified_since })
 }
 
 /// The path of a target in origin-form or absolute-form (RFC 9112 3.2.1, 3.2.2).
@@ -130,11 +132,16 @@ fn bad_line(stream: &[u8]) -> Fault {
     }
 }
 
-/// The request line, without its end; RFC 9112 2.2 allows empty lines before it.
+/// The request line, without its end.
 fn line_of(stream: &[u8]) -> &[u8] {
-    let start = stream.iter().position(|octet| !matches!(octet, b'\r' | b'\n')).unwrap_or(stream.len());
-    let line = stream[start..].split(|octet| *octet == b'\n').next().unwrap_or_default();
+    let line = after_empty_lines(stream).split(|octet| *octet == b'\n').next().unwrap_or_default();
     line.strip_suffix(b"\r").unwrap_or(line)
+}
+
+/// RFC 9112 2.2 allows empty lines before the request line.
+fn after_empty_lines(stream: &[u8]) -> &[u8] {
+    let start = stream.iter().position(|octet| !matches!(octet, b'\r' | b'\n')).unwrap_or(stream.len());
+    &stream[start..]
 }
 
 fn line_len(stream: &[u8]) -> usize {
