@@ -12,8 +12,12 @@
 //! | [`responder`] | the path of a frame through the three above; no I/O |
 //! | [`xdp`] | rings, UMEM, the XDP program: the only unsafe code |
 //! | [`counters`] | what became of each frame |
+//! | [`cli`], [`config`], [`keys`] | what the user asks for |
 
+pub mod cli;
+pub mod config;
 pub mod counters;
+pub mod keys;
 pub mod responder;
 pub mod service;
 pub mod wire;

@@ -1,0 +1,146 @@
+//! The command line: what can be asked of the program, and how it is said. What it means is [`config`](crate::config)'s.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{ArgAction, Parser, Subcommand};
+
+use crate::config::{Config, ConfigError, Options, Port, Queues};
+
+/// What the program was asked to do.
+#[derive(Debug)]
+pub struct Invocation {
+    /// How often `-v` was given.
+    pub verbose: u8,
+    /// The command.
+    pub command: Command,
+}
+
+/// A command and its validated configuration.
+#[derive(Debug)]
+pub enum Command {
+    /// Answer on network interfaces.
+    Run(Config),
+    /// Answer the frames of a capture.
+    Replay {
+        /// The capture to read.
+        input: PathBuf,
+        /// The capture to write.
+        output: PathBuf,
+        /// What to answer with; it names no interface.
+        config: Config,
+    },
+    /// Examine a network interface.
+    Doctor(DoctorOptions),
+}
+
+/// What the doctor is to look at.
+#[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
+pub struct DoctorOptions {
+    /// The network interface to examine
+    #[arg(short, long, value_name = "IFACE")]
+    pub interface: String,
+    /// The port that DNS would be served on
+    #[arg(long, value_name = "PORT", default_value = "53")]
+    pub dns_port: Port,
+    /// The port that HTTP would be served on
+    #[arg(long, value_name = "PORT", default_value = "80")]
+    pub http_port: Port,
+    /// The receive queues that would be served [default: all]
+    #[arg(long, value_name = "LIST")]
+    pub queues: Option<Queues>,
+}
+
+/// Answers DNS and HTTP over TCP from `AF_XDP` with no state per connection.
+#[derive(Parser)]
+#[command(name = "stateless-tcp", version, about, max_term_width = 110, propagate_version = false)]
+struct Cli {
+    /// Log more; twice: still more
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    verbose: u8,
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// Answer on network interfaces until SIGINT or SIGTERM
+    Run {
+        #[command(flatten)]
+        options: Box<Options>,
+        /// Read options from a TOML file, with the names of the flags; flags win over it
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+    /// Answer the frames of a capture (pcap or pcapng) and write what would have been sent; needs no privileges
+    Replay {
+        /// The capture to read
+        #[arg(value_name = "IN.pcap")]
+        input: PathBuf,
+        /// The capture to write
+        #[arg(value_name = "OUT.pcap")]
+        output: PathBuf,
+        #[command(flatten)]
+        options: Box<Options>,
+        /// Read options from a TOML file, with the names of the flags; flags win over it
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+    /// Tell whether an interface will serve, what will change for it, and the command to use
+    Doctor(DoctorOptions),
+}
+
+/// Reads the process's own command line.
+///
+/// # Errors
+/// See [`ConfigError`]; asking for help or the version is one too, with exit status 0.
+pub fn parse() -> Result<Invocation, ConfigError> {
+    parse_from(std::env::args_os())
+}
+
+/// Reads a command line, the program's name first.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_from<I>(arguments: I) -> Result<Invocation, ConfigError>
+where
+    I: IntoIterator,
+    I::Item: Into<OsString> + Clone,
+{
+    let Cli { verbose, action } = Cli::try_parse_from(arguments)?;
+    let command = match action {
+        Action::Run { options, config } => Command::Run(options.over_file(config.as_deref())?.for_run()?),
+        Action::Replay { input, output, options, config } => {
+            let config = options.over_file(config.as_deref())?.for_replay()?;
+            Command::Replay { input, output, config }
+        }
+        Action::Doctor(options) => {
+            crate::config::check_ports(options.dns_port, options.http_port)?;
+            crate::config::check_interface(&options.interface)?;
+            Command::Doctor(options)
+        }
+    };
+    Ok(Invocation { verbose, command })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn doctor_has_the_ports_and_queues() {
+        let invocation =
+            parse_from(["stateless-tcp", "doctor", "-vv", "-i", "eth0", "--queues", "1"]).unwrap();
+        assert_eq!(invocation.verbose, 2);
+        let Command::Doctor(options) = invocation.command else { panic!("another command") };
+        assert_eq!((options.dns_port.get(), options.http_port.get()), (53, 80));
+        assert_eq!(options.queues.unwrap().get(), [1]);
+    }
+}

@@ -1,0 +1,260 @@
+//! The configuration: flags and file taken together, validated once, and plain values from then on.
+//!
+//! [`Options`] is what may be said, in the same words as flags and in a TOML file; [`Config`] is what follows from it.
+//! Opens no file but the configuration file.
+
+mod error;
+#[cfg(test)]
+mod tests;
+mod values;
+
+use std::fs;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use stateless_tcp_ebpf::abi::MAX_ADDRESSES;
+pub use stateless_tcp_ebpf::rule::Rules;
+
+pub use self::error::ConfigError;
+pub use self::values::{Address, Port, Queues, RuleSet, SegmentSize, XdpLog, XdpMode, ZeroCopy};
+
+/// What to serve, where and how. Validated: no two values contradict each other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Network interfaces; none when a capture is answered.
+    pub interfaces: Vec<String>,
+    /// The addresses to answer for; `None`: the interfaces' own (of a capture: all).
+    pub addresses: Option<Vec<IpAddr>>,
+    /// The port that DNS is served on.
+    pub dns_port: u16,
+    /// The port that HTTP is served on.
+    pub http_port: u16,
+    /// Master files; none: the built-in zone.
+    pub zones: Vec<PathBuf>,
+    /// Answer ANY with one set of records (RFC 8482).
+    pub minimal_any: bool,
+    /// The directory served over HTTP; `None`: the built-in pages.
+    pub http_root: Option<PathBuf>,
+    /// The rule set.
+    pub rules: Rules,
+    /// Most octets of payload in a segment; `None`: the rule set's.
+    pub segment_size: Option<u16>,
+    /// The file with the cookie keys; `None`: a random key.
+    pub key_file: Option<PathBuf>,
+    /// How the XDP program is attached.
+    pub xdp_mode: XdpMode,
+    /// How frames get from the driver to us.
+    pub zero_copy: ZeroCopy,
+    /// The receive queues to serve, ascending; `None`: all.
+    pub queues: Option<Vec<u32>>,
+    /// Start although `queues` leaves some of the interface's queues to the kernel.
+    pub uncovered_queues: bool,
+    /// Take the place of an XDP program that is attached already.
+    pub replace: bool,
+    /// What the XDP program logs.
+    pub xdp_log: XdpLog,
+    /// Panic after so many frames, to test how the process ends.
+    pub test_panic_after_frames: Option<u64>,
+}
+
+/// What may be said on the command line and in the configuration file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, clap::Args)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Options {
+    /// A network interface to answer on; may be repeated
+    #[arg(short, long, value_name = "IFACE")]
+    interface: Vec<String>,
+    /// A master file to serve over DNS; may be repeated [default: a built-in zone, example.com]
+    #[arg(long, value_name = "FILE")]
+    zone: Vec<PathBuf>,
+    /// The directory to serve over HTTP [default: a built-in page]
+    #[arg(long, value_name = "DIR")]
+    http_root: Option<PathBuf>,
+    /// An address to answer for; may be repeated [default: the interface's own]
+    #[arg(long, value_name = "IP")]
+    address: Vec<Address>,
+    /// The port to serve DNS on [default: 53]
+    #[arg(long, value_name = "PORT")]
+    dns_port: Option<Port>,
+    /// The port to serve HTTP on [default: 80]
+    #[arg(long, value_name = "PORT")]
+    http_port: Option<Port>,
+    /// How segments are answered [default: reliable]
+    #[arg(long)]
+    rules: Option<RuleSet>,
+    /// Most octets of payload in a segment, 64 to 1220 [default: 512 classic, 1220 reliable]
+    #[arg(long, value_name = "OCTETS")]
+    segment_size: Option<SegmentSize>,
+    /// Cookie keys: 32 hexadecimal digits a line, the current key, then the previous [default: a random key]
+    #[arg(long, value_name = "FILE")]
+    key_file: Option<PathBuf>,
+    /// Answer ANY with one set of records (RFC 8482), not with all
+    #[arg(long)]
+    minimal_any: bool,
+    /// How to attach the XDP program [default: auto, native where the driver can]
+    #[arg(long, value_name = "MODE")]
+    xdp_mode: Option<XdpMode>,
+    /// Whether the driver hands over frames without a copy [default: auto, where the driver can]
+    #[arg(long, value_name = "WHEN")]
+    zero_copy: Option<ZeroCopy>,
+    /// The receive queues to serve, as in 0,2-5 [default: all]
+    #[arg(long, value_name = "LIST")]
+    queues: Option<Queues>,
+    /// Start although --queues leaves queues to the kernel, which answers served traffic there with RST
+    #[arg(long)]
+    uncovered_queues: bool,
+    /// Take the place of an XDP program that is attached already
+    #[arg(long)]
+    replace: bool,
+    /// What the XDP program logs [default: off]
+    #[arg(long, value_name = "LEVEL")]
+    xdp_log: Option<XdpLog>,
+    #[arg(long, value_name = "N", hide = true)]
+    test_panic_after_frames: Option<u64>,
+}
+
+impl Options {
+    /// These options, and those of the file at `path` where these say nothing.
+    pub(crate) fn over_file(self, path: Option<&Path>) -> Result<Self, ConfigError> {
+        let Some(path) = path else { return Ok(self) };
+        let text =
+            fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        let file: Self = toml::from_str(&text).map_err(|error| ConfigError::in_file(path, &text, &error))?;
+        Ok(Self {
+            interface: first_given(self.interface, file.interface),
+            zone: first_given(self.zone, file.zone),
+            http_root: self.http_root.or(file.http_root),
+            address: first_given(self.address, file.address),
+            dns_port: self.dns_port.or(file.dns_port),
+            http_port: self.http_port.or(file.http_port),
+            rules: self.rules.or(file.rules),
+            segment_size: self.segment_size.or(file.segment_size),
+            key_file: self.key_file.or(file.key_file),
+            minimal_any: self.minimal_any || file.minimal_any,
+            xdp_mode: self.xdp_mode.or(file.xdp_mode),
+            zero_copy: self.zero_copy.or(file.zero_copy),
+            queues: self.queues.or(file.queues),
+            uncovered_queues: self.uncovered_queues || file.uncovered_queues,
+            replace: self.replace || file.replace,
+            xdp_log: self.xdp_log.or(file.xdp_log),
+            test_panic_after_frames: self.test_panic_after_frames.or(file.test_panic_after_frames),
+        })
+    }
+
+    pub(crate) fn for_run(self) -> Result<Config, ConfigError> {
+        if self.interface.is_empty() {
+            return Err(ConfigError::invalid("no interface to answer on: give -i IFACE"));
+        }
+        self.validate()
+    }
+
+    pub(crate) fn for_replay(self) -> Result<Config, ConfigError> {
+        if let Some(interface) = self.interface.first() {
+            return Err(ConfigError::invalid(format!(
+                "replay answers a capture, not an interface: leave out -i {interface}"
+            )));
+        }
+        self.validate()
+    }
+
+    fn validate(self) -> Result<Config, ConfigError> {
+        for (index, interface) in self.interface.iter().enumerate() {
+            check_interface(interface)?;
+            if self.interface[..index].contains(interface) {
+                return Err(ConfigError::invalid(format!(
+                    "interface {interface} is named twice: name it once, its queues are all served"
+                )));
+            }
+        }
+        let dns_port = self.dns_port.unwrap_or(Port::DNS);
+        let http_port = self.http_port.unwrap_or(Port::HTTP);
+        check_ports(dns_port, http_port)?;
+        let xdp_mode = self.xdp_mode.unwrap_or_default();
+        let zero_copy = self.zero_copy.unwrap_or_default();
+        if xdp_mode == XdpMode::Generic && zero_copy == ZeroCopy::Always {
+            return Err(ConfigError::invalid(
+                "--zero-copy always cannot be had with --xdp-mode generic, which works on copies: \
+                 leave out one of them",
+            ));
+        }
+        if self.uncovered_queues && self.queues.is_none() {
+            return Err(ConfigError::invalid(
+                "--uncovered-queues means nothing without --queues: all queues are served, leave it out",
+            ));
+        }
+        Ok(Config {
+            addresses: addresses(&self.address, &self.interface)?,
+            interfaces: self.interface,
+            dns_port: dns_port.get(),
+            http_port: http_port.get(),
+            zones: self.zone,
+            minimal_any: self.minimal_any,
+            http_root: self.http_root,
+            rules: self.rules.map(Rules::from).unwrap_or_default(),
+            segment_size: self.segment_size.map(SegmentSize::get),
+            key_file: self.key_file,
+            xdp_mode,
+            zero_copy,
+            queues: self.queues.map(Queues::into_inner),
+            uncovered_queues: self.uncovered_queues,
+            replace: self.replace,
+            xdp_log: self.xdp_log.unwrap_or_default(),
+            test_panic_after_frames: self.test_panic_after_frames,
+        })
+    }
+}
+
+fn first_given<T>(flags: Vec<T>, file: Vec<T>) -> Vec<T> {
+    if flags.is_empty() { file } else { flags }
+}
+
+/// The addresses, each once, where any are given.
+fn addresses(given: &[Address], interfaces: &[String]) -> Result<Option<Vec<IpAddr>>, ConfigError> {
+    if given.is_empty() {
+        return Ok(None);
+    }
+    let mut addresses: Vec<_> = given.iter().map(|address| address.get()).collect();
+    addresses.sort_unstable();
+    addresses.dedup();
+    let elsewhere = !interfaces.is_empty() && !interfaces.iter().any(|interface| interface == "lo");
+    if let Some(address) = addresses.iter().find(|address| address.is_loopback() && elsewhere) {
+        return Err(ConfigError::invalid(format!(
+            "address {address} is a loopback address, for which nothing arrives on {}: \
+             give an address of the interface, or -i lo",
+            interfaces.join(", ")
+        )));
+    }
+    if addresses.len() > MAX_ADDRESSES as usize {
+        return Err(ConfigError::invalid(format!(
+            "{} addresses are too many: {MAX_ADDRESSES} can be served",
+            addresses.len()
+        )));
+    }
+    Ok(Some(addresses))
+}
+
+pub(crate) fn check_ports(dns: Port, http: Port) -> Result<(), ConfigError> {
+    if dns == http {
+        return Err(ConfigError::invalid(format!(
+            "--http-port {}: port {0} is already steered to DNS; give --dns-port or --http-port another",
+            dns.get()
+        )));
+    }
+    Ok(())
+}
+
+pub(crate) fn check_interface(name: &str) -> Result<(), ConfigError> {
+    // The kernel's `dev_valid_name`.
+    let valid = (1..=15).contains(&name.len())
+        && name != "."
+        && name != ".."
+        && !name.bytes().any(|octet| octet == b'/' || octet == b':' || octet.is_ascii_whitespace());
+    if valid {
+        return Ok(());
+    }
+    Err(ConfigError::invalid(format!(
+        "{name:?} cannot be an interface's name (1 to 15 octets, no slash, colon or space): \
+         `ip link` lists the names"
+    )))
+}

@@ -1,0 +1,207 @@
+//! Tables over command lines and configuration files.
+
+use std::fs;
+use std::path::PathBuf;
+
+use rstest::rstest;
+
+use super::{Config, ConfigError, Rules, XdpLog, XdpMode, ZeroCopy};
+use crate::cli::{self, Command};
+
+fn run(arguments: &str) -> Result<Config, ConfigError> {
+    let words = ["stateless-tcp", "run"].into_iter().chain(arguments.split_whitespace());
+    match cli::parse_from(words)?.command {
+        Command::Run(config) => Ok(config),
+        other => panic!("another command: {other:?}"),
+    }
+}
+
+/// A configuration file in a directory that lives as long as it does.
+fn file(text: &str) -> (tempfile::TempDir, PathBuf) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("s.toml");
+    fs::write(&path, text).unwrap();
+    (directory, path)
+}
+
+fn defaults() -> Config {
+    Config {
+        interfaces: vec!["eth0".to_owned()],
+        addresses: None,
+        dns_port: 53,
+        http_port: 80,
+        zones: vec![],
+        minimal_any: false,
+        http_root: None,
+        rules: Rules::Reliable,
+        segment_size: None,
+        key_file: None,
+        xdp_mode: XdpMode::Auto,
+        zero_copy: ZeroCopy::Auto,
+        queues: None,
+        uncovered_queues: false,
+        replace: false,
+        xdp_log: XdpLog::Off,
+        test_panic_after_frames: None,
+    }
+}
+
+fn everything() -> Config {
+    Config {
+        interfaces: vec!["eth0".to_owned(), "eth1".to_owned()],
+        addresses: Some(vec!["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()]),
+        dns_port: 5353,
+        http_port: 8080,
+        zones: vec!["a.zone".into(), "b.zone".into()],
+        minimal_any: true,
+        http_root: Some("www".into()),
+        rules: Rules::Classic,
+        segment_size: Some(512),
+        key_file: Some("keys".into()),
+        xdp_mode: XdpMode::Native,
+        zero_copy: ZeroCopy::Always,
+        queues: Some(vec![0, 2, 3, 4, 5]),
+        uncovered_queues: true,
+        replace: true,
+        xdp_log: XdpLog::Trace,
+        test_panic_after_frames: Some(9),
+    }
+}
+
+const EVERY_FLAG: &str = "-i eth0 --interface eth1 --address 2001:db8::1 --address 192.0.2.1 --address 192.0.2.1 \
+    --dns-port 5353 --http-port 8080 --zone a.zone --zone b.zone --minimal-any --http-root www --rules classic \
+    --segment-size 512 --key-file keys --xdp-mode native --zero-copy always --queues 0,2-5 --uncovered-queues \
+    --replace --xdp-log trace --test-panic-after-frames 9";
+
+const EVERY_KEY: &str = r#"
+interface = ["eth0", "eth1"]
+address = ["192.0.2.1", "2001:db8::1"]
+dns-port = 5353
+http-port = 8080
+zone = ["a.zone", "b.zone"]
+minimal-any = true
+http-root = "www"
+rules = "classic"
+segment-size = 512
+key-file = "keys"
+xdp-mode = "native"
+zero-copy = "always"
+queues = "0,2-5"
+uncovered-queues = true
+replace = true
+xdp-log = "trace"
+test-panic-after-frames = 9
+"#;
+
+#[test]
+fn flags_and_file_say_the_same() {
+    assert_eq!(run("-i eth0").unwrap(), defaults());
+    assert_eq!(run(EVERY_FLAG).unwrap(), everything());
+    let (_directory, path) = file(EVERY_KEY);
+    assert_eq!(run(&format!("--config {}", path.display())).unwrap(), everything());
+}
+
+#[test]
+fn flags_win_over_the_file() {
+    let (_directory, path) = file(EVERY_KEY);
+    let flags = "-i eth9 --address 192.0.2.9 --dns-port 9 --http-port 10 --zone z --http-root r --rules reliable \
+        --segment-size 99 --key-file k --xdp-mode auto --zero-copy never --queues 9 --xdp-log off \
+        --test-panic-after-frames 1";
+    let config = run(&format!("{flags} --config {}", path.display())).unwrap();
+    let expected = Config {
+        // What only a file can switch on, flags cannot switch off.
+        minimal_any: true,
+        uncovered_queues: true,
+        replace: true,
+        ..run(flags).unwrap()
+    };
+    assert_eq!(config, expected);
+}
+
+#[rstest]
+#[case::no_interface("", "give -i IFACE")]
+#[case::interface_twice("-i eth0 -i eth0", "eth0 is named twice")]
+#[case::interface_too_long("-i abcdefghijklmnop", "1 to 15 octets")]
+#[case::interface_with_slash("-i ../eth0", "no slash")]
+#[case::same_ports("-i eth0 --dns-port 80", "port 80 is already steered")]
+#[case::port_0("-i eth0 --dns-port 0", "0 is no port")]
+#[case::port_too_large("-i eth0 --http-port 65536", "65536 is no port")]
+#[case::port_no_number("-i eth0 --http-port www", "\"www\" is no number")]
+#[case::segment_too_small("-i eth0 --segment-size 63", "64 to 1220")]
+#[case::segment_too_large("-i eth0 --segment-size 1221", "64 to 1220")]
+#[case::no_queue("-i eth0 --queues ,", "\"\" is no number")]
+#[case::empty_queues("-i eth0 --queues=", "it is empty")]
+#[case::queues_backwards("-i eth0 --queues 5-2", "goes backwards")]
+#[case::queue_twice("-i eth0 --queues 0-3,2", "queue 2 is named twice")]
+#[case::queue_too_large("-i eth0 --queues 0-4000000000", "above 255")]
+#[case::uncovered_without_queues("-i eth0 --uncovered-queues", "without --queues")]
+#[case::address_unspecified("-i eth0 --address ::", "names no host")]
+#[case::address_multicast("-i eth0 --address ff02::1", "multicast")]
+#[case::address_broadcast("-i eth0 --address 255.255.255.255", "broadcast")]
+#[case::address_mapped("-i eth0 --address ::ffff:192.0.2.1", "write it as IPv4")]
+#[case::address_loopback("-i eth0 --address 127.0.0.1", "nothing arrives on eth0")]
+#[case::address_with_port("-i eth0 --address 192.0.2.1:53", "without port")]
+#[case::generic_without_copy("-i eth0 --xdp-mode generic --zero-copy always", "leave out one")]
+#[case::unknown_mode("-i eth0 --xdp-mode fast", "[possible values: auto, native, generic]")]
+#[case::unknown_flag("-i eth0 --dns-relay 192.0.2.1:53", "unexpected argument '--dns-relay'")]
+fn bad_usage_is_refused(#[case] arguments: &str, #[case] says: &str) {
+    let error = run(arguments).unwrap_err();
+    assert!(error.to_string().contains(says), "{error}");
+    assert_eq!(error.exit_status(), 2);
+}
+
+#[rstest]
+#[case::unknown_key("zone = []\nzones = []\n", "s.toml:2:1:", "unknown field `zones`")]
+#[case::bad_value(
+    "replace = true\n\nsegment-size = 9\n",
+    "s.toml:3:16:",
+    "segment-size: 9 is no segment size"
+)]
+#[case::bad_port("dns-port = -1\n", "s.toml:1:12:", "dns-port: -1 is no port")]
+#[case::bad_type("queues = 3\n", "s.toml:1:10:", "queues: invalid type")]
+#[case::bad_word("rules = \"fast\"\n", "s.toml:1:9:", "rules: unknown variant `fast`")]
+#[case::in_a_list(
+    "address = [\n  \"192.0.2.1\",\n  \"::\",\n]\n",
+    "s.toml:1:11:",
+    "address: :: names no host"
+)]
+#[case::syntax("replace = yes\n", "s.toml:1:11:", "replace")]
+#[case::twice("replace = true\nreplace = true\n", "s.toml:2:1:", "replace")]
+fn bad_file_is_refused(#[case] text: &str, #[case] place: &str, #[case] says: &str) {
+    let (_directory, path) = file(text);
+    let error = run(&format!("-i eth0 --config {}", path.display())).unwrap_err();
+    assert!(error.to_string().contains(place), "{error}");
+    assert!(error.to_string().contains(says), "{error}");
+    assert_eq!(error.exit_status(), 2);
+}
+
+#[test]
+fn missing_file_is_a_failure() {
+    let error = run("-i eth0 --config /nonexistent/s.toml").unwrap_err();
+    assert!(error.to_string().contains("/nonexistent/s.toml: No such file"), "{error}");
+    assert_eq!(error.exit_status(), 1);
+}
+
+#[test]
+fn loopback_address_is_served_on_lo() {
+    assert!(run("-i lo --address 127.0.0.1").is_ok());
+}
+
+#[test]
+fn replay_takes_content_but_no_interface() {
+    let words =
+        ["stateless-tcp", "replay", "a.pcap", "b.pcap", "--rules", "classic", "--address", "127.0.0.1"];
+    let Command::Replay { input, output, config } = cli::parse_from(words).unwrap().command else {
+        panic!("another command")
+    };
+    assert_eq!((input, output), ("a.pcap".into(), "b.pcap".into()));
+    assert_eq!((config.rules, config.interfaces.len()), (Rules::Classic, 0));
+    let error = cli::parse_from(["stateless-tcp", "replay", "a", "b", "-i", "eth0"]).unwrap_err();
+    assert!(error.to_string().contains("leave out -i eth0"), "{error}");
+}
+
+#[test]
+fn help_is_no_failure() {
+    assert_eq!(run("--help").unwrap_err().exit_status(), 0);
+    assert!(!run("--help").unwrap_err().to_string().contains("--test-panic"), "a hidden flag shows");
+}

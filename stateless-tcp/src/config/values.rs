@@ -1,0 +1,258 @@
+//! Single values of the configuration: each type holds only what is valid, whether a flag or a file said it.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use clap::ValueEnum;
+use serde::Deserialize;
+use stateless_tcp_ebpf::abi::MAX_QUEUES;
+use stateless_tcp_ebpf::rule::Rules;
+
+/// How the XDP program is attached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum XdpMode {
+    /// Native where the driver can, else generic
+    #[default]
+    Auto,
+    /// In the driver, or not at all
+    Native,
+    /// In the kernel's general receive path: works with every driver, slower
+    Generic,
+}
+
+/// How frames get from the driver to us.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum ZeroCopy {
+    /// Without a copy where the driver can, else copied
+    #[default]
+    Auto,
+    /// Without a copy, or not at all
+    Always,
+    /// Copied
+    Never,
+}
+
+/// What the XDP program logs: messages of this level and above.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum XdpLog {
+    /// Nothing, at no cost
+    #[default]
+    Off,
+    /// Errors
+    Error,
+    /// Warnings
+    Warn,
+    /// What happens seldom
+    Info,
+    /// What happens often
+    Debug,
+    /// Every frame
+    Trace,
+}
+
+/// The name of a rule set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum RuleSet {
+    /// A request is acknowledged at once; what the network loses stays lost
+    Classic,
+    /// A request is acknowledged with its answer, so that the client resends what was lost
+    Reliable,
+}
+
+impl From<RuleSet> for Rules {
+    fn from(name: RuleSet) -> Self {
+        match name {
+            RuleSet::Classic => Self::Classic,
+            RuleSet::Reliable => Self::Reliable,
+        }
+    }
+}
+
+/// Why a value is none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadValue(String);
+
+impl fmt::Display for BadValue {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for BadValue {}
+
+/// A TCP port, not 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "i64")]
+pub struct Port(u16);
+
+impl Port {
+    /// DNS's.
+    pub const DNS: Self = Self(53);
+    /// HTTP's.
+    pub const HTTP: Self = Self(80);
+
+    /// The number.
+    #[must_use]
+    pub const fn get(self) -> u16 {
+        self.0
+    }
+}
+
+impl TryFrom<i64> for Port {
+    type Error = BadValue;
+
+    fn try_from(number: i64) -> Result<Self, BadValue> {
+        match u16::try_from(number) {
+            Ok(port) if port > 0 => Ok(Self(port)),
+            _ => Err(BadValue(format!("{number} is no port: ports are 1 to 65535"))),
+        }
+    }
+}
+
+impl FromStr for Port {
+    type Err = BadValue;
+
+    fn from_str(text: &str) -> Result<Self, BadValue> {
+        number(text)?.try_into()
+    }
+}
+
+/// Most octets of payload in a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "i64")]
+pub struct SegmentSize(u16);
+
+impl SegmentSize {
+    /// The number of octets.
+    #[must_use]
+    pub const fn get(self) -> u16 {
+        self.0
+    }
+}
+
+impl TryFrom<i64> for SegmentSize {
+    type Error = BadValue;
+
+    fn try_from(number: i64) -> Result<Self, BadValue> {
+        match u16::try_from(number) {
+            Ok(size @ 64..=1220) => Ok(Self(size)),
+            _ => Err(BadValue(format!(
+                "{number} is no segment size: 64 to 1220 octets fit every path (IPv6 carries 1280)"
+            ))),
+        }
+    }
+}
+
+impl FromStr for SegmentSize {
+    type Err = BadValue;
+
+    fn from_str(text: &str) -> Result<Self, BadValue> {
+        number(text)?.try_into()
+    }
+}
+
+fn number(text: &str) -> Result<i64, BadValue> {
+    text.parse().map_err(|_| BadValue(format!("{text:?} is no number")))
+}
+
+/// An address that TCP can be served on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "IpAddr")]
+pub struct Address(IpAddr);
+
+impl Address {
+    /// The address.
+    #[must_use]
+    pub const fn get(self) -> IpAddr {
+        self.0
+    }
+}
+
+impl TryFrom<IpAddr> for Address {
+    type Error = BadValue;
+
+    fn try_from(address: IpAddr) -> Result<Self, BadValue> {
+        let what = match address {
+            _ if address.is_unspecified() => "names no host: leave it out to serve the interface's own",
+            _ if address.is_multicast() => "is a multicast address, which TCP does not know",
+            IpAddr::V4(v4) if v4.is_broadcast() => "is the broadcast address, which TCP does not know",
+            IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some() => {
+                "is an IPv4 address written as IPv6, which no packet carries: write it as IPv4"
+            }
+            _ => return Ok(Self(address)),
+        };
+        Err(BadValue(format!("{address} {what}")))
+    }
+}
+
+impl FromStr for Address {
+    type Err = BadValue;
+
+    fn from_str(text: &str) -> Result<Self, BadValue> {
+        let address: IpAddr = text.parse().map_err(|_| {
+            BadValue(format!("{text:?} is no IP address: write it without port, prefix length and zone"))
+        })?;
+        address.try_into()
+    }
+}
+
+/// Receive queues, at least one, ascending.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Queues(Vec<u32>);
+
+impl Queues {
+    /// The queues' numbers.
+    #[must_use]
+    pub fn get(&self) -> &[u32] {
+        &self.0
+    }
+
+    pub(crate) fn into_inner(self) -> Vec<u32> {
+        self.0
+    }
+}
+
+impl FromStr for Queues {
+    type Err = BadValue;
+
+    fn from_str(text: &str) -> Result<Self, BadValue> {
+        let bad =
+            |what: &str| BadValue(format!("{text:?} is no list of queues ({what}): write it as in 0,2-5"));
+        let queue = |text: &str| match text.trim().parse::<u32>() {
+            Ok(queue) if queue < MAX_QUEUES => Ok(queue),
+            Ok(queue) => Err(bad(&format!("{queue} is above {}", MAX_QUEUES - 1))),
+            Err(_) => Err(bad(&format!("{text:?} is no number"))),
+        };
+        if text.trim().is_empty() {
+            return Err(bad("it is empty"));
+        }
+        let mut queues = Vec::new();
+        for part in text.split(',') {
+            let (first, last) = part.split_once('-').unwrap_or((part, part));
+            let (first, last) = (queue(first)?, queue(last)?);
+            if first > last {
+                return Err(bad(&format!("{part:?} goes backwards")));
+            }
+            queues.extend(first..=last);
+        }
+        queues.sort_unstable();
+        if let Some([queue, ..]) = queues.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(bad(&format!("queue {queue} is named twice")));
+        }
+        Ok(Self(queues))
+    }
+}
+
+impl TryFrom<String> for Queues {
+    type Error = BadValue;
+
+    fn try_from(text: String) -> Result<Self, BadValue> {
+        text.parse()
+    }
+}
