@@ -4,6 +4,7 @@
 //! that `cargo xtask setup` can install what the workspace needs.
 
 mod build_ebpf;
+mod demo;
 mod process;
 mod run;
 mod rust_src;
@@ -28,6 +29,8 @@ enum Command {
     Setup(setup::Options),
     /// Build the XDP program into the object that the user-space crate embeds (needs nightly)
     BuildEbpf(build_ebpf::Options),
+    /// See it answer dig and curl in network namespaces, packet by packet
+    Demo(demo::Options),
     /// Build the release binary and run it as root with these arguments
     Run(run::Options),
 }
@@ -35,6 +38,7 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Setup(options) => setup::setup(&options),
+        Command::Demo(options) => demo::demo(&options),
         Command::Run(options) => run::run(&options),
         Command::BuildEbpf(options) => build_ebpf::build_ebpf(&options),
     };
