@@ -5,10 +5,8 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use stateless_tcp_ebpf::cookie::{Key, Keys};
 use thiserror::Error;
-
-/// A key as it is: 128 bits.
-pub type RawKey = [u8; 16];
 
 /// Hexadecimal digits of a key.
 const DIGITS: usize = 32;
@@ -16,15 +14,6 @@ const DIGITS: usize = 32;
 const MAX_FILE: u64 = 4_096;
 /// The mode bits of everybody but the owner.
 const OTHERS: u32 = 0o077;
-
-/// The keys of a server.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct RawKeys {
-    /// Made into every SYN,ACK.
-    pub current: RawKey,
-    /// Accepted as well, while connections that began under it last.
-    pub previous: Option<RawKey>,
-}
 
 /// Why there are no keys.
 #[derive(Debug, Error)]
@@ -64,7 +53,7 @@ pub enum KeyError {
 ///
 /// # Errors
 /// See [`KeyError`].
-pub fn load(path: &Path) -> Result<RawKeys, KeyError> {
+pub fn load(path: &Path) -> Result<Keys, KeyError> {
     let failed = |source| KeyError::Read { path: path.to_owned(), source };
     let file = File::open(path).map_err(failed)?;
     // Of the opened file: what is checked is what is read.
@@ -77,17 +66,29 @@ pub fn load(path: &Path) -> Result<RawKeys, KeyError> {
     parse(&text).map_err(|(line, what)| KeyError::Line { path: path.to_owned(), line, what })
 }
 
+/// The keys of `path`, or without one a random key, which is said in the log.
+///
+/// # Errors
+/// See [`KeyError`].
+pub fn load_or_create(path: Option<&Path>) -> Result<Keys, KeyError> {
+    if let Some(path) = path {
+        return load(path);
+    }
+    tracing::info!("no --key-file: the cookie key is random, and forgotten when the process ends");
+    random()
+}
+
 /// A key of the kernel's randomness; it is forgotten when the process ends.
 ///
 /// # Errors
 /// Where the kernel has none.
-pub fn random() -> Result<RawKeys, KeyError> {
+pub fn random() -> Result<Keys, KeyError> {
     let mut current = [0; 16];
     getrandom::fill(&mut current).map_err(KeyError::Random)?;
-    Ok(RawKeys { current, previous: None })
+    Ok(Keys { current: Key(current), previous: None })
 }
 
-fn parse(text: &str) -> Result<RawKeys, (usize, &'static str)> {
+fn parse(text: &str) -> Result<Keys, (usize, &'static str)> {
     let mut lines = text.lines().map(str::trim).enumerate().map(|(index, line)| (index + 1, line));
     let (number, line) = lines.next().ok_or((1, "the file is empty"))?;
     let current = key(line).map_err(|what| (number, what))?;
@@ -101,10 +102,10 @@ fn parse(text: &str) -> Result<RawKeys, (usize, &'static str)> {
     if previous == Some(current) {
         return Err((2, "the previous key is the current one"));
     }
-    Ok(RawKeys { current, previous })
+    Ok(Keys { current, previous })
 }
 
-fn key(line: &str) -> Result<RawKey, &'static str> {
+fn key(line: &str) -> Result<Key, &'static str> {
     if line.len() != DIGITS {
         return Err("the line has not 32 digits");
     }
@@ -115,7 +116,7 @@ fn key(line: &str) -> Result<RawKey, &'static str> {
         // Two digits of four bits each.
         *octet = u8::try_from(value(digits[0])? << 4 | value(digits[1])?).unwrap_or_default();
     }
-    Ok(key)
+    Ok(Key(key))
 }
 
 #[cfg(test)]
@@ -129,7 +130,7 @@ mod tests {
     const ONE: &str = "000102030405060708090a0b0c0d0e0f";
     const TWO: &str = "F0F1F2F3F4F5F6F7F8F9FAFBFCFDFEFF";
 
-    fn load_text(text: &str, mode: u32) -> Result<RawKeys, KeyError> {
+    fn load_text(text: &str, mode: u32) -> Result<Keys, KeyError> {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("keys");
         fs::write(&path, text).unwrap();
@@ -144,8 +145,8 @@ mod tests {
     #[case::carriage_returns(format!("{ONE}\r\n{TWO}\r\n\r\n"), true)]
     fn keys_are_read(#[case] text: String, #[case] has_previous: bool) {
         let keys = load_text(&text, 0o600).unwrap();
-        assert_eq!(keys.current, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]);
-        let previous = keys.previous.map(|key| (key[0], key[15]));
+        assert_eq!(keys.current.0, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]);
+        let previous = keys.previous.map(|key| (key.0[0], key.0[15]));
         assert_eq!(previous, has_previous.then_some((0xf0, 0xff)));
     }
 

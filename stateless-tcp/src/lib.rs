@@ -12,13 +12,17 @@
 //! | [`responder`] | the path of a frame through the three above; no I/O |
 //! | [`xdp`] | rings, UMEM, the XDP program: the only unsafe code |
 //! | [`counters`] | what became of each frame |
-//! | [`cli`], [`config`], [`keys`] | what the user asks for |
+//! | [`cli`], [`config`], [`keys`], [`content`] | what the user asks for |
+//! | [`serve`], [`replay`] | the commands |
 
 pub mod cli;
 pub mod config;
+pub mod content;
 pub mod counters;
 pub mod keys;
+pub mod replay;
 pub mod responder;
+pub mod serve;
 pub mod service;
 pub mod wire;
 pub mod xdp;

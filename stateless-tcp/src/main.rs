@@ -1,2 +1,47 @@
-//! x
-fn main() {}
+//! Arguments, then the command they name, then its exit status: 0, 1 for a failure, 2 for bad usage.
+
+use stateless_tcp::cli::{self, Command, Invocation};
+use stateless_tcp::{replay, serve};
+use std::io::stderr;
+use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    let Invocation { verbose, command } = match cli::parse() {
+        Ok(invocation) => invocation,
+        Err(error) => {
+            error.print();
+            return ExitCode::from(error.exit_status());
+        }
+    };
+    log_to_stderr(verbose);
+    let result = match command {
+        Command::Run(config) => serve::run(&config),
+        Command::Replay { input, output, config } => replay::run(&config, &input, &output),
+        Command::Doctor(_) => Err(anyhow::anyhow!("not yet")),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// `RUST_LOG` says what is logged; without it `info`, or what `-v` asks for.
+fn log_to_stderr(verbose: u8) {
+    let default = match verbose {
+        0 => "info",
+        1 => "debug",
+        _ => "trace",
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
+    let colours = std::io::IsTerminal::is_terminal(&stderr());
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(colours)
+        .with_target(false)
+        .with_writer(stderr)
+        .init();
+}

@@ -54,6 +54,21 @@ pub enum XdpLog {
     Trace,
 }
 
+impl XdpLog {
+    /// The level, unless nothing is logged.
+    #[must_use]
+    pub const fn level(self) -> Option<log::Level> {
+        match self {
+            Self::Off => None,
+            Self::Error => Some(log::Level::Error),
+            Self::Warn => Some(log::Level::Warn),
+            Self::Info => Some(log::Level::Info),
+            Self::Debug => Some(log::Level::Debug),
+            Self::Trace => Some(log::Level::Trace),
+        }
+    }
+}
+
 /// The name of a rule set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]

@@ -78,16 +78,9 @@ impl Interface {
     /// # Errors
     /// If the kernel does not tell.
     pub fn attached(&self) -> io::Result<Option<Attached>> {
-        let mut options = libxdp_sys::bpf_xdp_query_opts {
-            sz: size_of::<libxdp_sys::bpf_xdp_query_opts>(),
-            prog_id: 0,
-            drv_prog_id: 0,
-            hw_prog_id: 0,
-            skb_prog_id: 0,
-            attach_mode: 0,
-            feature_flags: 0,
-            xdp_zc_max_segs: 0,
-        };
+        // SAFETY: all fields are numbers, and libbpf wants the padding behind them zero as well.
+        let mut options: libxdp_sys::bpf_xdp_query_opts = unsafe { std::mem::zeroed() };
+        options.sz = size_of_val(&options);
         // SAFETY: `options` lives through the call and states its own size, which bounds what is written to it.
         let status = unsafe { libxdp_sys::bpf_xdp_query(self.index.cast_signed(), 0, &raw mut options) };
         if status < 0 {

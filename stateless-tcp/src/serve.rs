@@ -1,0 +1,317 @@
+//! The `run` command: bind a socket a queue, attach, start a worker a queue, wait for a signal, give the ports back.
+
+use crate::config::{Config, XdpMode, ZeroCopy};
+use crate::content;
+use crate::counters::{Counter, Counters};
+use crate::keys;
+use crate::responder::{Content, Policy, Responder};
+use crate::xdp::interface::{AttachMode, Interface};
+use crate::xdp::program::{self, Program};
+use crate::xdp::socket::{CopyMode, Socket};
+use crate::xdp::worker::{self, Shared};
+use crate::xdp::{XdpError, umem};
+use anyhow::{Context as _, Result, bail};
+use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
+use stateless_tcp_ebpf::segment::Address;
+use stateless_tcp_ebpf::steer::Reason;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+
+/// Times that a queue is asked for again while the kernel is letting go of it, and the pause between.
+const BIND_TRIES: u32 = 20;
+const BIND_PAUSE: Duration = Duration::from_millis(50);
+
+/// How long workers may take to end after the program is off: they answer what is in their rings.
+const DRAIN: Duration = Duration::from_secs(2);
+
+/// Serves until SIGINT or SIGTERM.
+///
+/// # Errors
+/// Whatever keeps it from serving, with the remedy; the kernel has its ports then.
+pub fn run(config: &Config) -> Result<()> {
+    // Packet memory counts against this limit unless CAP_IPC_LOCK is held. Without the right to raise it, binding
+    // says what is missing.
+    let _ = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
+    let services = content::load(config)?;
+    let keys = keys::load_or_create(config.key_file.as_deref())?;
+    let segment_size = config.segment_size.unwrap_or(config.rules.segment_size());
+    let policy = Policy { rules: config.rules, keys, segment_size };
+
+    let interfaces =
+        config.interfaces.iter().map(|name| Interface::find(name)).collect::<Result<Vec<_>, XdpError>>()?;
+    let addresses = addresses(config, &interfaces)?;
+    let content = Content::new(addresses.iter().map(|&address| Address::from(address)), services);
+
+    let mut fronts = Vec::new();
+    for interface in &interfaces {
+        fronts.push(Front::open(config, interface, &content)?);
+    }
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start tokio")?;
+    runtime.block_on(supervise(config, fronts, &content, &policy, &addresses))
+}
+
+/// The addresses to serve: those asked for, else the interfaces' own.
+fn addresses(config: &Config, interfaces: &[Interface]) -> Result<Vec<IpAddr>> {
+    if let Some(addresses) = &config.addresses {
+        return Ok(addresses.clone());
+    }
+    let mut addresses = Vec::new();
+    for entry in nix::ifaddrs::getifaddrs().context("cannot list the addresses of this machine")? {
+        if !interfaces.iter().any(|interface| interface.name == entry.interface_name) {
+            continue;
+        }
+        let Some(address) = entry.address else { continue };
+        if let Some(v4) = address.as_sockaddr_in() {
+            addresses.push(IpAddr::V4(v4.ip()));
+        } else if let Some(v6) = address.as_sockaddr_in6() {
+            addresses.push(IpAddr::V6(v6.ip()));
+        }
+    }
+    if addresses.is_empty() {
+        let names: Vec<&str> = interfaces.iter().map(|interface| interface.name.as_str()).collect();
+        bail!("{} has no IP address: give it one, or say which to serve by --address", names.join(" and "));
+    }
+    Ok(addresses)
+}
+
+/// One interface, with its program attached and a socket on each queue.
+struct Front {
+    interface: Interface,
+    program: Program,
+    attach: AttachMode,
+    copy: CopyMode,
+    sockets: Vec<(u32, Socket, Arc<Counters>)>,
+}
+
+impl Front {
+    fn open(config: &Config, interface: &Interface, content: &Content) -> Result<Self> {
+        let queues = queues(config, interface)?;
+        program::make_way(interface, config.replace)?;
+        let modes: &[AttachMode] = match config.xdp_mode {
+            XdpMode::Auto => &[AttachMode::Native, AttachMode::Generic],
+            XdpMode::Native => &[AttachMode::Native],
+            XdpMode::Generic => &[AttachMode::Generic],
+        };
+        let (last, first) = modes.split_last().context("no XDP mode to try")?;
+        for &mode in first {
+            match Self::open_as(config, interface, content, &queues, mode) {
+                Ok(front) => return Ok(front),
+                Err(error) => {
+                    tracing::warn!(interface = interface.name, "falling back to generic mode: {error}");
+                }
+            }
+        }
+        Ok(Self::open_as(config, interface, content, &queues, *last)?)
+    }
+
+    fn open_as(
+        config: &Config,
+        interface: &Interface,
+        content: &Content,
+        queues: &[u32],
+        attach: AttachMode,
+    ) -> Result<Self, XdpError> {
+        let mut program = Program::load(interface, config.xdp_log.level())?;
+        program.serve(content.addresses().copied(), content.ports())?;
+        let copies: &[CopyMode] = match (config.zero_copy, attach) {
+            // Generic mode has no zero-copy: asked for, the kernel says so.
+            (ZeroCopy::Always, _) => &[CopyMode::ZeroCopy],
+            (ZeroCopy::Auto, AttachMode::Native | AttachMode::Hardware) => {
+                &[CopyMode::ZeroCopy, CopyMode::Copy]
+            }
+            (ZeroCopy::Auto, AttachMode::Generic) | (ZeroCopy::Never, _) => &[CopyMode::Copy],
+        };
+        let mut last_error = None;
+        for &copy in copies {
+            match bind_all(interface, queues, attach, copy) {
+                Ok(sockets) => {
+                    for (queue, socket, _) in &sockets {
+                        program.register(*queue, socket)?;
+                    }
+                    program.attach(attach)?;
+                    return Ok(Self { interface: interface.clone(), program, attach, copy, sockets });
+                }
+                Err(error) if Some(&copy) != copies.last() => {
+                    tracing::info!(interface = interface.name, "falling back to copy mode: {error}");
+                }
+                Err(error) => last_error = Some(error),
+            }
+        }
+        Err(last_error.unwrap_or_else(|| XdpError::NoInterface(interface.name.clone())))
+    }
+}
+
+/// The queues to bind: all, or those asked for if nothing is left to the kernel unsaid.
+fn queues(config: &Config, interface: &Interface) -> Result<Vec<u32>> {
+    let name = &interface.name;
+    let all = interface.queues().with_context(|| format!("cannot list the RX queues of {name}"))?;
+    let Some(chosen) = &config.queues else { return Ok(all) };
+    if let Some(missing) = chosen.iter().find(|queue| !all.contains(queue)) {
+        bail!("{name} has no RX queue {missing}: it has {}; see `ethtool -l {name}`", list(&all));
+    }
+    let uncovered: Vec<u32> = all.iter().copied().filter(|queue| !chosen.contains(queue)).collect();
+    if !uncovered.is_empty() && !config.uncovered_queues {
+        bail!(
+            "--queues {} leaves RX queue {} of {name} to the kernel, which resets connections that arrive there: \
+             cover all queues, reduce them by `ethtool -L {name} combined N`, or say --uncovered-queues if the card \
+             steers served traffic away from them",
+            list(chosen),
+            list(&uncovered),
+        );
+    }
+    Ok(chosen.clone())
+}
+
+fn list(queues: &[u32]) -> String {
+    queues.iter().map(u32::to_string).collect::<Vec<_>>().join(",")
+}
+
+fn bind_all(
+    interface: &Interface,
+    queues: &[u32],
+    attach: AttachMode,
+    copy: CopyMode,
+) -> Result<Vec<(u32, Socket, Arc<Counters>)>, XdpError> {
+    let mut sockets = Vec::with_capacity(queues.len());
+    for &queue in queues {
+        let counters = Arc::new(Counters::default());
+        sockets.push((queue, bind(interface, queue, attach, copy, &counters)?, counters));
+    }
+    Ok(sockets)
+}
+
+/// Binds one queue. The kernel lets go of a queue some time after the last socket on it was closed.
+fn bind(
+    interface: &Interface,
+    queue: u32,
+    attach: AttachMode,
+    copy: CopyMode,
+    counters: &Arc<Counters>,
+) -> Result<Socket, XdpError> {
+    let mut tries = 1;
+    loop {
+        match Socket::bind(interface, queue, attach, copy, Arc::clone(counters)) {
+            Err(XdpError::Bind { reason, .. })
+                if reason.raw_os_error() == Some(nix::errno::Errno::EBUSY as i32) && tries < BIND_TRIES =>
+            {
+                tries += 1;
+                std::thread::sleep(BIND_PAUSE);
+            }
+            result => return result,
+        }
+    }
+}
+
+/// A worker as main sees it.
+struct Worker {
+    interface: String,
+    queue: u32,
+    shared: Arc<Shared>,
+}
+
+/// Starts the workers, says `ready`, and waits for the end.
+async fn supervise(
+    config: &Config,
+    fronts: Vec<Front>,
+    content: &Content,
+    policy: &Policy,
+    addresses: &[IpAddr],
+) -> Result<()> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut report = signal(SignalKind::user_defined1())?;
+    let (ended, mut ends) = mpsc::unbounded_channel();
+    let (mut programs, mut workers, mut served) = (Vec::new(), Vec::new(), Vec::new());
+    for front in fronts {
+        let Front { interface, mut program, attach, copy, sockets } = front;
+        let name = &interface.name;
+        let count = sockets.len();
+        served.push(format!("{name} ({} mode, {}, {count} queue(s))", attach.name(), copy.name()));
+        if config.xdp_log.level().is_some() {
+            tokio::spawn(read_log(program.logger()?));
+        }
+        for (queue, socket, counters) in sockets {
+            let shared = Arc::new(Shared {
+                stop: AtomicBool::new(false),
+                counters,
+                account: Mutex::new(None),
+                panic_after: config.test_panic_after_frames,
+            });
+            let responder = Responder::new(content.clone(), policy.clone());
+            let cpu = workers.len() % std::thread::available_parallelism().map_or(1, usize::from);
+            let thread = format!("{name}-{queue}");
+            worker::spawn(thread, cpu, socket, responder, Arc::clone(&shared), ended.clone())
+                .with_context(|| format!("cannot start a thread for queue {queue} of {name}"))?;
+            workers.push(Worker { interface: name.clone(), queue, shared });
+        }
+        if interface.queues().is_ok_and(|now| config.queues.is_none() && now.len() != count) {
+            tracing::warn!(
+                interface = name,
+                "attaching changed the number of RX queues: restart to cover them all"
+            );
+        }
+        programs.push(program);
+    }
+    drop(ended);
+    println!("ready: {} on {}", content::describe(config, addresses), served.join(", "));
+    let outcome = loop {
+        tokio::select! {
+            _ = interrupt.recv() => break Ok(()),
+            _ = terminate.recv() => break Ok(()),
+            _ = report.recv() => log_counters(&programs, &workers),
+            Some(end) = ends.recv() => break end.context("a worker ended, so nothing is served any more"),
+        }
+    };
+    // First the ports, then the frames: what is in the rings is still answered.
+    for program in &mut programs {
+        program.detach()?;
+    }
+    for worker in &workers {
+        worker.shared.stop.store(true, Relaxed);
+    }
+    let drained = tokio::time::timeout(DRAIN, async { while ends.recv().await.is_some() {} }).await;
+    if drained.is_err() {
+        tracing::warn!("workers did not end in time");
+    }
+    log_counters(&programs, &workers);
+    outcome
+}
+
+/// Logs what is not zero: what the XDP program did with frames, what the workers did, where the frames are.
+fn log_counters(programs: &[Program], workers: &[Worker]) {
+    for reason in Reason::ALL {
+        let counts = programs.iter().filter_map(|program| program.counts().ok());
+        log_counter(reason.name(), counts.map(|counts| counts[reason as usize]).sum());
+    }
+    for &counter in Counter::ALL {
+        log_counter(counter.name(), workers.iter().map(|worker| worker.shared.counters.get(counter)).sum());
+    }
+    for Worker { interface, queue, shared } in workers {
+        if let Some(account) = shared.account.lock().ok().and_then(|account| *account) {
+            tracing::info!("frames {interface} {queue} {account}");
+            if !account.is_whole() {
+                tracing::error!("frames of queue {queue} of {interface} do not add up to {}", umem::FRAMES);
+            }
+        }
+    }
+}
+
+fn log_counter(name: &str, value: u64) {
+    if value > 0 {
+        tracing::info!("counter {name} {value}");
+    }
+}
+
+/// Passes on what the XDP program logs, several times a second: soon enough for a reader, and no burden on the queues.
+async fn read_log(mut log: aya_log::EbpfLogger<&'static dyn log::Log>) {
+    let mut turns = tokio::time::interval(Duration::from_millis(100));
+    loop {
+        turns.tick().await;
+        log.flush();
+    }
+}
