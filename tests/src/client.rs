@@ -100,3 +100,25 @@ impl<'port> Client<'port> {
         (packet.flags, packet.seq.wrapping_sub(own), packet.ack.wrapping_sub(other), packet.payload.len())
     }
 }
+
+/// A DNS query as it goes over TCP, with its length before it: RD set, no EDNS.
+pub fn query(id: u16, name: &str, rtype: u16) -> Vec<u8> {
+    let mut message = id.to_be_bytes().to_vec();
+    message.extend([1, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
+    for label in name.split('.').filter(|label| !label.is_empty()) {
+        message.push(u8::try_from(label.len()).expect("a short label"));
+        message.extend(label.as_bytes());
+    }
+    message.push(0);
+    message.extend(rtype.to_be_bytes());
+    message.extend([0, 1]);
+    let length = u16::try_from(message.len()).expect("a short message");
+    [&length.to_be_bytes()[..], &message].concat()
+}
+
+/// An HTTP request of exactly `length` octets for `path`: a header nobody reads fills it up.
+pub fn get(path: &str, length: usize) -> Vec<u8> {
+    let (front, back) = (format!("GET {path} HTTP/1.1\r\nHost: www.example.com\r\nX-Fill: "), "\r\n\r\n");
+    let fill = length.checked_sub(front.len() + back.len()).expect("a longer request");
+    format!("{front}{}{back}", "x".repeat(fill)).into_bytes()
+}

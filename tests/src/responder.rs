@@ -52,7 +52,7 @@ pub struct Counters {
 /// Where the frames of a queue's pool are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Frames {
-    /// Frames by place: `free`, `fill`, `rx`, `tx`, `completion`.
+    /// Frames by place: `free`, in our hands; `receiving`, fill and RX ring; `sending`, TX and completion ring.
     pub places: BTreeMap<String, u64>,
     /// The pool's size.
     pub total: u64,
@@ -154,7 +154,7 @@ impl Responder {
         let before = self.log.lines().len();
         self.signal(Signal::SIGUSR1);
         let lines = self.log.wait_for(before, |lines| {
-            lines.iter().filter(|line| line.contains("frames free=")).count() >= self.queues
+            lines.iter().filter(|line| Frames::find(line).is_some()).count() >= self.queues
         });
         Counters::parse(&lines)
     }
@@ -206,8 +206,8 @@ impl Counters {
                 if let (Some(name), Some(Ok(value))) = (words.next(), words.next().map(str::parse)) {
                     report.counters.insert(name.to_owned(), value);
                 }
-            } else if let Some(at) = line.find("frames free=") {
-                report.frames.push(Frames::parse(&line[at..]));
+            } else if let Some(text) = Frames::find(line) {
+                report.frames.push(Frames::parse(text));
             }
         }
         report
@@ -238,13 +238,17 @@ impl Counters {
 }
 
 impl Frames {
+    /// Where an account of frames begins in a line, if there is one: `frames INTERFACE QUEUE free=… … total=…`.
+    fn find(line: &str) -> Option<&str> {
+        let (_, text) = line.split_once("frames ")?;
+        text.contains(" free=").then_some(text)
+    }
+
     fn parse(text: &str) -> Self {
         let pairs = text.split_whitespace().filter_map(|word| word.split_once('='));
         let mut places: BTreeMap<_, _> =
             pairs.filter_map(|(name, value)| Some((name.to_owned(), value.parse().ok()?))).collect();
         let total = places.remove("total").unwrap_or(0);
-        let named = ["free", "fill", "rx", "tx", "completion"];
-        places.retain(|name, _| named.contains(&name.as_str()));
         Self { places, total }
     }
 }

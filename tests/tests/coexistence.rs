@@ -1,0 +1,164 @@
+//! While it serves, everything else on the interface goes on as before, and the kernel's TCP stays out of its ports.
+
+use std::{
+    io::{Read, Write},
+    net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket},
+    thread,
+    time::Duration,
+};
+
+use rstest::rstest;
+use stateless_tcp_tests::{
+    capture::Capture,
+    client::{Client, port, query},
+    netns::Netns,
+    packet::{Packet, flags},
+    responder::Responder,
+    topology::{INTERFACE, SERVER_V4, SERVER_V6, SERVERS, Topology},
+};
+
+const PATIENCE: Duration = Duration::from_secs(5);
+const KERNEL_PORT: u16 = 8080;
+const A: u16 = 1;
+
+fn dig(client: &Netns, server: IpAddr, transport: &str) {
+    let answer =
+        client.run(&format!("dig @{server} {transport} +norecurse +tries=1 +time=5 +short example.com A"));
+    assert_eq!(answer, "192.0.2.1\n");
+}
+
+#[rstest]
+#[case::native("native")]
+#[case::generic("generic")]
+fn the_kernel_goes_on(#[case] mode: &str) {
+    let topology = Topology::new(1);
+    let responder = Responder::start(&topology, &["--xdp-mode", mode]);
+    let listeners: Vec<_> = topology.server.enter(|| {
+        SERVERS.iter().map(|&server| TcpListener::bind((server, KERNEL_PORT)).expect("listen")).collect()
+    });
+    for listener in listeners {
+        thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                thread::spawn(move || echo(stream));
+            }
+        });
+    }
+    let capture = Capture::start(&topology.client, INTERFACE);
+    // One kernel connection stays open throughout.
+    let mut kept: Vec<_> = SERVERS.iter().map(|&server| connect(&topology.client, server)).collect();
+    for _ in 0..5 {
+        for (server, stream) in SERVERS.into_iter().zip(&mut kept) {
+            // What is known of the other end is forgotten on both sides and found again by ARP and by RFC 4861.
+            topology.client.run(&format!("ip neighbour flush dev {INTERFACE}"));
+            topology
+                .server
+                .run(&format!("ip neighbour flush dev {INTERFACE} nud reachable nud stale nud delay"));
+            dig(&topology.client, server, "+tcp");
+            topology.client.run(&format!("ping -n -c 1 -W 5 {server}"));
+            let neighbours = topology.client.run(&format!("ip neighbour show {server} dev {INTERFACE}"));
+            assert!(neighbours.contains("02:00:00:00:00:01"), "{neighbours}");
+            ask(stream, b"one octet more, and one octet less");
+            ask(&mut connect(&topology.client, server), b"a new connection");
+        }
+    }
+    let packets = capture.packets();
+    let resets = resets_of_served_ports(&packets);
+    assert!(resets.is_empty(), "{resets:?}");
+    responder.stop();
+}
+
+/// Whatever comes for a served port, the kernel does not reset it; for another port it does, and the capture sees that.
+#[rstest]
+#[case::v4(IpAddr::V4(SERVER_V4))]
+#[case::v6(IpAddr::V6(SERVER_V6))]
+fn no_reset_leaves_for_a_served_port(#[case] server: IpAddr) {
+    let topology = Topology::new(1);
+    let responder = Responder::start(&topology, &[]);
+    let port = port(&topology);
+    let capture = Capture::start(&topology.client, INTERFACE);
+    for served in [53, 80] {
+        let mut client = Client::new(&port, 40_000, server, served, 99);
+        for flags in 0..=u8::MAX {
+            for payload in [&b""[..], b"some octets"] {
+                client.send(&client.segment(flags, 1, 1, payload));
+            }
+        }
+        // One right connection as well, left half-way.
+        client.open();
+        client.send(&client.segment(flags::PSH | flags::ACK, 1, 1, &query(1, "example.com", A)));
+    }
+    let closed = Client::new(&port, 40_000, server, 81, 99);
+    closed.send(&closed.syn());
+    let reset = closed.receive(PATIENCE).expect("the kernel resets what nobody serves");
+    assert!(reset.is(flags::RST | flags::ACK), "{reset}");
+
+    let packets = capture.packets();
+    let resets = resets_of_served_ports(&packets);
+    assert!(resets.is_empty(), "{resets:?}");
+    assert_eq!(
+        packets.iter().filter(|packet| packet.flags & flags::RST != 0 && packet.source == server).count(),
+        1
+    );
+    responder.stop();
+}
+
+fn resets_of_served_ports(packets: &[Packet]) -> Vec<&Packet> {
+    packets
+        .iter()
+        .filter(|packet| [53, 80].contains(&packet.source_port) && packet.flags & flags::RST != 0)
+        .collect()
+}
+
+/// UDP on the served port number is the kernel's: a name server there is asked by the same client at the same address.
+#[test]
+fn udp_reaches_the_kernel() {
+    let topology = Topology::new(1);
+    let sockets: Vec<_> = topology.server.enter(|| {
+        SERVERS.iter().map(|&server| UdpSocket::bind((server, 53)).expect("bind UDP 53")).collect()
+    });
+    for socket in sockets {
+        thread::spawn(move || {
+            let mut octets = [0; 512];
+            while let Ok((length, client)) = socket.recv_from(&mut octets) {
+                // A response with nothing in it, told from ours by its code, NOTIMP.
+                octets[2] |= 0x80;
+                octets[3] = 4;
+                let _ = socket.send_to(&octets[..length], client);
+            }
+        });
+    }
+    let responder = Responder::start(&topology, &[]);
+    for server in SERVERS {
+        let over_udp =
+            topology.client.run(&format!("dig @{server} +notcp +noedns +tries=1 +time=5 example.com A"));
+        assert!(over_udp.contains("status: NOTIMP"), "{over_udp}");
+        dig(&topology.client, server, "+tcp");
+    }
+    let counters = responder.stop();
+    assert!(counters.get("xdp_not_tcp") >= 2, "{counters:?}");
+}
+
+fn echo(mut stream: TcpStream) {
+    let mut octets = [0; 1024];
+    while let Ok(length @ 1..) = stream.read(&mut octets) {
+        if stream.write_all(&octets[..length]).is_err() {
+            return;
+        }
+    }
+}
+
+fn connect(client: &Netns, server: IpAddr) -> TcpStream {
+    client.enter(|| {
+        let stream =
+            TcpStream::connect_timeout(&SocketAddr::new(server, KERNEL_PORT), PATIENCE).expect("connect");
+        stream.set_read_timeout(Some(PATIENCE)).expect("set a timeout");
+        stream
+    })
+}
+
+fn ask(stream: &mut TcpStream, octets: &[u8]) {
+    stream.write_all(octets).expect("send");
+    let mut answer = vec![0; octets.len()];
+    stream.read_exact(&mut answer).expect("receive");
+    assert_eq!(answer, octets);
+}
