@@ -30,6 +30,11 @@ pub(crate) struct Options {
     rust_src: Option<PathBuf>,
 }
 
+/// Proves the committed object.
+pub(crate) fn check_committed() -> Result<()> {
+    build_ebpf(&Options { check: true, record: None, rust_src: None })
+}
+
 /// Builds the object, or proves the committed one.
 pub(crate) fn build_ebpf(options: &Options) -> Result<()> {
     let directory = workspace().join("stateless-tcp-ebpf");

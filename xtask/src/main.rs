@@ -5,10 +5,12 @@
 
 mod build_ebpf;
 mod demo;
+mod fuzz;
 mod process;
 mod run;
 mod rust_src;
 mod setup;
+mod test;
 mod toolchain;
 
 use std::path::PathBuf;
@@ -31,6 +33,8 @@ enum Command {
     BuildEbpf(build_ebpf::Options),
     /// See it answer dig and curl in network namespaces, packet by packet
     Demo(demo::Options),
+    /// Run every check; the first failure ends it
+    Test(test::Options),
     /// Build the release binary and run it as root with these arguments
     Run(run::Options),
 }
@@ -39,6 +43,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Setup(options) => setup::setup(&options),
         Command::Demo(options) => demo::demo(&options),
+        Command::Test(options) => test::test(&options),
         Command::Run(options) => run::run(&options),
         Command::BuildEbpf(options) => build_ebpf::build_ebpf(&options),
     };

@@ -143,7 +143,7 @@ pub(crate) fn ensure(need: Need) -> Result<()> {
 }
 
 /// The components of the toolchain in use that checks need, which a minimal installation lacks.
-fn components() -> Result<()> {
+pub(crate) fn components() -> Result<()> {
     for (program, component) in [("cargo-fmt", "rustfmt"), ("cargo-clippy", "clippy")] {
         if read(Command::new(program).arg("--version")).is_err() {
             eprintln!("installing {component}");

@@ -1,0 +1,196 @@
+//! `cargo xtask test`: every check there is, in the order in which failures are cheapest to find.
+
+use std::fmt;
+use std::process::Command;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::{Args, ValueEnum};
+use nix::unistd::geteuid;
+
+use crate::build_ebpf;
+use crate::fuzz;
+use crate::process::run;
+use crate::run::{build_release, cargo};
+use crate::setup::{self, Need};
+
+/// The command's options.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Everything at full size instead of a sample
+    #[arg(long)]
+    full: bool,
+    /// Leave a step out; may be repeated
+    #[arg(long, value_name = "STEP", value_enum)]
+    skip: Vec<Step>,
+    /// Run only this step; may be repeated
+    #[arg(long, value_name = "STEP", value_enum, conflicts_with = "skip")]
+    only: Vec<Step>,
+    /// Repeat a run by the seed that it printed
+    #[arg(long)]
+    seed: Option<u64>,
+}
+
+/// One step, by the name that selects it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Step {
+    /// The code is formatted
+    Format,
+    /// No warning of the compiler or clippy
+    Clippy,
+    /// The committed XDP program is what its source gives
+    BuildEbpf,
+    /// Unit and property tests
+    Unit,
+    /// Examples in the documentation
+    DocTests,
+    /// The documentation, without a warning
+    Doc,
+    /// The release binary
+    Binary,
+    /// Real clients and servers in network namespaces (root)
+    Namespaces,
+    /// Every benchmark once
+    Benches,
+    /// Every fuzz target for a while
+    Fuzz,
+}
+
+/// How large a run is and what it is repeated by.
+struct Scale {
+    full: bool,
+    seed: u64,
+}
+
+/// Runs the steps chosen; the first failure ends it.
+pub(crate) fn test(options: &Options) -> Result<()> {
+    let chosen = |step: &Step| {
+        if options.only.is_empty() { !options.skip.contains(step) } else { options.only.contains(step) }
+    };
+    let (steps, skipped): (Vec<Step>, Vec<Step>) =
+        Step::value_variants().iter().partition(|step| chosen(step));
+    let scale = Scale { full: options.full, seed: options.seed.map_or_else(fresh_seed, Ok)? };
+    println!("seed {} (repeat this run with --seed {}{})", scale.seed, scale.seed, scale.flag());
+    refuse_without_root(&steps)?;
+    setup::ensure(if steps.contains(&Step::Namespaces) { Need::Test } else { Need::Build })?;
+    setup::components()?;
+
+    let begun = Instant::now();
+    let mut passed = 0;
+    for step in &steps {
+        println!("\n== {step}");
+        let begun = Instant::now();
+        let result = step.run(&scale);
+        let elapsed = seconds(begun.elapsed());
+        match result {
+            Ok(()) => println!("== {step}: passed in {elapsed}"),
+            Err(error) => {
+                println!("== {step}: FAILED after {elapsed}: {error:#}");
+                println!("\n{passed} passed, 1 failed ({step}), {} not run", steps.len() - passed - 1);
+                bail!(
+                    "step {step} failed; repeat it with: cargo xtask test --only {step} --seed {}{}",
+                    scale.seed,
+                    scale.flag()
+                );
+            }
+        }
+        passed += 1;
+    }
+    println!("\nall in {}, seed {}", seconds(begun.elapsed()), scale.seed);
+    let names: Vec<String> = skipped.iter().map(ToString::to_string).collect();
+    let left_out = if names.is_empty() { String::new() } else { format!(", left out: {}", names.join(" ")) };
+    println!("{passed} passed, 0 failed{left_out}");
+    Ok(())
+}
+
+impl Step {
+    fn needs_root(self) -> bool {
+        self == Step::Namespaces
+    }
+
+    fn run(self, scale: &Scale) -> Result<()> {
+        match self {
+            Step::Format => run(cargo().args(["fmt", "--all", "--check"])),
+            Step::Clippy => run(cargo()
+                .args(["clippy", "--quiet", "--locked", "--workspace", "--all-targets", "--"])
+                .args(["--deny", "warnings"])),
+            Step::BuildEbpf => build_ebpf::check_committed(),
+            Step::Unit => run(scaled(
+                cargo()
+                    .args(["test", "--quiet", "--locked", "--workspace", "--exclude", "stateless-tcp-tests"])
+                    .args(["--lib", "--bins", "--tests"]),
+                scale,
+            )),
+            Step::DocTests => run(cargo().args(["test", "--quiet", "--locked", "--workspace", "--doc"])),
+            Step::Doc => run(cargo()
+                .args(["doc", "--quiet", "--locked", "--workspace", "--no-deps"])
+                .env("RUSTDOCFLAGS", "--deny warnings")),
+            Step::Binary => build_release().map(|binary| println!("{}", binary.display())),
+            Step::Namespaces => run(scaled(
+                cargo().args([
+                    "test",
+                    "--locked",
+                    "--package",
+                    "stateless-tcp-tests",
+                    "--tests",
+                    "--",
+                    "--test-threads=1",
+                ]),
+                scale,
+            )
+            .env("STATELESS_TCP_BIN", build_release()?)),
+            Step::Benches => run(cargo().args(["test", "--quiet", "--locked", "--workspace", "--benches"])),
+            Step::Fuzz => fuzz::fuzz(Duration::from_secs(if scale.full { 300 } else { 10 }), scale.seed),
+        }
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let value = self.to_possible_value();
+        formatter.write_str(value.as_ref().map_or("", |value| value.get_name()))
+    }
+}
+
+impl Scale {
+    fn flag(&self) -> &'static str {
+        if self.full { " --full" } else { "" }
+    }
+}
+
+/// Gives tests their seed and size; proptest reads variables of its own.
+fn scaled<'a>(command: &'a mut Command, scale: &Scale) -> &'a mut Command {
+    command
+        .env("STATELESS_TCP_SEED", scale.seed.to_string())
+        .env("PROPTEST_RNG_SEED", scale.seed.to_string());
+    if scale.full {
+        command.env("STATELESS_TCP_FULL", "1").env("PROPTEST_CASES", "20000");
+    }
+    command
+}
+
+/// A skipped test is a failure unless the skip was asked for by name.
+fn refuse_without_root(steps: &[Step]) -> Result<()> {
+    if geteuid().is_root() {
+        return Ok(());
+    }
+    let need: Vec<String> = steps.iter().filter(|step| step.needs_root()).map(ToString::to_string).collect();
+    ensure!(
+        need.is_empty(),
+        "only root can create network namespaces, which these steps need: {}; run as root, or leave them out by name \
+         (--skip {})",
+        need.join(" "),
+        need.join(" --skip ")
+    );
+    Ok(())
+}
+
+fn fresh_seed() -> Result<u64> {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock stands before 1970")?;
+    // Short enough to be typed.
+    Ok(u64::from(since.subsec_nanos()) ^ (since.as_secs() & 0xffff_ffff))
+}
+
+fn seconds(duration: Duration) -> String {
+    format!("{:.1} s", duration.as_secs_f64())
+}
