@@ -139,7 +139,9 @@ impl Step {
                 scale,
             )
             .env("STATELESS_TCP_BIN", build_release()?)),
-            Step::Benches => run(cargo().args(["test", "--quiet", "--locked", "--workspace", "--benches"])),
+            Step::Benches => {
+                run(cargo().args(["test", "--quiet", "--locked", "--package", "stateless-tcp", "--benches"]))
+            }
             Step::Fuzz => fuzz::fuzz(Duration::from_secs(if scale.full { 300 } else { 10 }), scale.seed),
         }
     }
