@@ -12,8 +12,12 @@
 
 pub mod capture;
 pub mod client;
+pub mod compare;
+pub mod exceptions;
+pub mod nameserver;
 pub mod netns;
 pub mod packet;
+pub mod questions;
 pub mod raw;
 pub mod responder;
 pub mod seed;

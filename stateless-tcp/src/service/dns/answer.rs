@@ -78,6 +78,7 @@ impl Lookup<'_> {
             let Some(next) = self.zone(&name, question.rtype) else { break };
             (zone, found) = (next, next.find(&name));
         }
+        message.proofs()?;
         message.additional(self.signed)?;
         Ok(Outcome { rcode, authoritative: !referral })
     }
@@ -109,7 +110,7 @@ impl Lookup<'_> {
         message: &mut Message<'_>,
     ) -> Result<Step, Full> {
         if let Some(cut) = Self::delegates(zone, found, sought.rtype) {
-            self.refer(cut, message)?;
+            self.refer(zone, cut, message)?;
             return Ok(Step::Done(Rcode::NoError));
         }
         match found {
@@ -126,8 +127,8 @@ impl Lookup<'_> {
                     return self.data(zone, zone.node(wildcard), Some((encloser, depth)), sought, message);
                 }
                 self.soa(zone, message)?;
-                self.deny(zone, encloser, depth, sought.name, message)?;
-                self.prove(encloser.proof.wildcard, message)?;
+                self.deny(zone, encloser, depth, sought.name, message);
+                self.prove([encloser.proof.wildcard, None], message);
                 Ok(Step::Done(Rcode::NxDomain))
             }
         }
@@ -155,21 +156,28 @@ impl Lookup<'_> {
             rtype => {
                 if let Some(set) = catalog.find_set(node, rtype) {
                     message.set(Section::Answer, set, owner, self.signed, None)?;
-                } else if let Some(cname) = node.cname
-                    && rtype != rtype::NSEC
-                {
-                    let place = message.set(Section::Answer, cname, owner, self.signed, None)?;
-                    self.deny_expanded(zone, below, sought.name, message)?;
-                    return Ok(self.follow(cname, place));
                 }
             }
         }
-        if message.counts()[0] == before {
+        let is_empty = message.counts()[0] == before;
+        let followed = match node.cname {
+            // NSEC and RRSIG stand beside a CNAME (RFC 4034 section 3): their absence is final.
+            Some(cname) if is_empty && !matches!(sought.rtype, rtype::NSEC | rtype::RRSIG) => {
+                let place = message.set(Section::Answer, cname, owner, self.signed, None)?;
+                Some(self.follow(cname, place))
+            }
+            _ => None,
+        };
+        if is_empty && followed.is_none() {
             self.soa(zone, message)?;
-            self.prove_both(node.proof.node, message)?;
+            if let Some((encloser, depth)) = below {
+                self.deny(zone, encloser, depth, sought.name, message);
+            }
+            self.prove(node.proof.node, message);
+        } else if let Some((encloser, depth)) = below {
+            self.deny_closer(zone, encloser, depth, sought.name, message);
         }
-        self.deny_expanded(zone, below, sought.name, message)?;
-        Ok(Step::Done(Rcode::NoError))
+        Ok(followed.unwrap_or(Step::Done(Rcode::NoError)))
     }
 
     fn follow(&self, cname: SetId, place: usize) -> Step {
@@ -211,18 +219,19 @@ impl Lookup<'_> {
         Ok(if sought.rtype == rtype::CNAME { Step::Done(Rcode::NoError) } else { Step::Follow(name, place) })
     }
 
-    fn refer(&self, cut: &Node, message: &mut Message<'_>) -> Result<(), Full> {
+    fn refer(&self, zone: &Zone, cut: &Node, message: &mut Message<'_>) -> Result<(), Full> {
         let catalog = self.catalog;
         if let Some(set) = catalog.find_set(cut, rtype::NS) {
             message.set(Section::Authority, set, Owner::Own, false, None)?;
         }
-        if !self.signed {
+        if !self.signed || matches!(zone.denial, Denial::None) {
             return Ok(());
         }
-        match catalog.find_set(cut, rtype::DS) {
-            Some(set) => message.authority(set),
-            None => self.prove_both(cut.proof.node, message),
+        if let Some(set) = catalog.find_set(cut, rtype::DS) {
+            return message.set(Section::Authority, set, Owner::Own, true, None).map(drop);
         }
+        self.prove(cut.proof.node, message);
+        Ok(())
     }
 
     fn soa(&self, zone: &Zone, message: &mut Message<'_>) -> Result<(), Full> {
@@ -231,54 +240,38 @@ impl Lookup<'_> {
     }
 
     /// Proves that no node matches `name` closer than its encloser does.
-    fn deny(
+    fn deny(&self, zone: &Zone, encloser: &Node, depth: usize, name: &Name, message: &mut Message<'_>) {
+        if matches!(zone.denial, Denial::Nsec3(_)) {
+            self.prove(encloser.proof.node, message);
+        }
+        self.deny_closer(zone, encloser, depth, name, message);
+    }
+
+    /// Proves that no node lies between `name` and its encloser, where the encloser is known from a wildcard's
+    /// signature (RFC 4035 section 3.1.3.3, RFC 5155 section 7.2.6).
+    fn deny_closer(
         &self,
         zone: &Zone,
         encloser: &Node,
         depth: usize,
         name: &Name,
         message: &mut Message<'_>,
-    ) -> Result<(), Full> {
+    ) {
         if !self.signed {
-            return Ok(());
+            return;
         }
-        match &zone.denial {
-            Denial::None => Ok(()),
-            denial @ Denial::Nsec(_) => self.prove(denial.cover(name), message),
-            Denial::Nsec3(nsec3) => {
-                self.prove_both(encloser.proof.node, message)?;
-                if !encloser.proof.hashed {
-                    return Ok(());
-                }
-                let next_closer = nsec3.hash(name.suffix(depth + 1));
-                self.prove(nsec3.cover(&next_closer), message)
-            }
-        }
+        let cover = match &zone.denial {
+            Denial::None => None,
+            Denial::Nsec(_) => zone.denial.cover(name),
+            Denial::Nsec3(nsec3) if encloser.proof.hashed => nsec3.cover(&nsec3.hash(name.suffix(depth + 1))),
+            Denial::Nsec3(_) => encloser.proof.node[1],
+        };
+        self.prove([cover, None], message);
     }
 
-    /// Proves for an answer made from a wildcard that nothing closer exists (RFC 4035 section 3.1.3.3, RFC 5155
-    /// section 7.2.6).
-    fn deny_expanded(
-        &self,
-        zone: &Zone,
-        below: Option<(&Node, usize)>,
-        name: &Name,
-        message: &mut Message<'_>,
-    ) -> Result<(), Full> {
-        match below {
-            Some((encloser, depth)) => self.deny(zone, encloser, depth, name, message),
-            None => Ok(()),
-        }
-    }
-
-    fn prove_both(&self, sets: [Option<SetId>; 2], message: &mut Message<'_>) -> Result<(), Full> {
-        sets.into_iter().try_for_each(|set| self.prove(set, message))
-    }
-
-    fn prove(&self, set: Option<SetId>, message: &mut Message<'_>) -> Result<(), Full> {
-        match set {
-            Some(set) if self.signed => message.authority(set),
-            _ => Ok(()),
+    fn prove(&self, sets: [Option<SetId>; 2], message: &mut Message<'_>) {
+        if self.signed {
+            sets.into_iter().flatten().for_each(|set| message.prove(set));
         }
     }
 }

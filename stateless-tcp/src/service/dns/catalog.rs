@@ -30,6 +30,8 @@ pub(super) mod rtype {
     pub(in super::super) const NSEC: u16 = 47;
     pub(in super::super) const NSEC3: u16 = 50;
     pub(in super::super) const NSEC3PARAM: u16 = 51;
+    pub(in super::super) const SVCB: u16 = 64;
+    pub(in super::super) const HTTPS: u16 = 65;
     pub(in super::super) const IXFR: u16 = 251;
     pub(in super::super) const AXFR: u16 = 252;
     pub(in super::super) const MAILB: u16 = 253;

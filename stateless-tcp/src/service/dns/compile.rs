@@ -149,7 +149,8 @@ impl Compiler {
             end += length;
         }
         let target = names[0];
-        if let (rtype::NS | rtype::MX | rtype::SRV, Some(target)) = (rtype, target)
+        if let (rtype::NS | rtype::MX | rtype::SRV | rtype::SVCB | rtype::HTTPS, Some(target)) =
+            (rtype, target)
             && !self.catalog.additional[additional_from..].contains(&target)
         {
             self.catalog.additional.push(target);
@@ -233,6 +234,8 @@ pub(super) fn layout(rtype: u16) -> (usize, usize, bool) {
         // RFC 2782, and RFC 6672 section 2.5: their target is not compressed.
         rtype::SRV => (6, 1, false),
         rtype::DNAME => (0, 1, false),
+        // RFC 9460 section 2.2.
+        rtype::SVCB | rtype::HTTPS => (2, 1, false),
         _ => (0, 0, false),
     }
 }

@@ -85,6 +85,7 @@ fn well_formed(rtype: u16, rdata: &[u8]) -> bool {
         rtype::SOA => rest == 20,
         rtype::RRSIG => rest >= 18,
         rtype::NSEC3 | rtype::NSEC3PARAM => rest >= 5,
+        rtype::SVCB | rtype::HTTPS => true,
         _ => names == 0 || rest == 0,
     }
 }

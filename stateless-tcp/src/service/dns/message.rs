@@ -12,6 +12,9 @@ const PLACES: usize = 96;
 /// Sets whose presence is remembered. Beyond that nothing optional is added any more.
 const SETS: usize = 96;
 
+/// Sets that prove something. One answer needs four, and two for each wildcard that its CNAMEs lead through.
+const PROOFS: usize = 48;
+
 /// The response does not fit.
 #[derive(Debug)]
 pub(super) struct Full;
@@ -44,6 +47,8 @@ pub(super) struct Message<'a> {
     /// Sets written, and whether under their own names.
     sets: [Option<(SetId, bool)>; SETS],
     present: usize,
+    proofs: [Option<SetId>; PROOFS],
+    proven: usize,
     counts: [u16; 3],
 }
 
@@ -65,6 +70,8 @@ impl<'a> Message<'a> {
             placed: 0,
             sets: [None; SETS],
             present: 0,
+            proofs: [None; PROOFS],
+            proven: 0,
             counts: [0; 3],
         };
         for part in head {
@@ -254,12 +261,24 @@ impl<'a> Message<'a> {
         Ok(if kept.is_empty() { end } else { at })
     }
 
-    /// Writes the set to the authority section unless it is there already.
-    pub(super) fn authority(&mut self, set: SetId) -> Result<(), Full> {
-        if self.has(set) {
-            return Ok(());
+    /// Remembers a set for the end of the authority section: the answer section may yet go on.
+    pub(super) fn prove(&mut self, set: SetId) {
+        if !self.proofs[..self.proven].contains(&Some(set))
+            && let Some(free) = self.proofs.get_mut(self.proven)
+        {
+            *free = Some(set);
+            self.proven += 1;
         }
-        self.set(Section::Authority, set, Owner::Own, true, None).map(drop)
+    }
+
+    /// Writes the sets that [`Message::prove`] remembers.
+    pub(super) fn proofs(&mut self) -> Result<(), Full> {
+        for index in 0..self.proven {
+            if let Some(set) = self.proofs[index] {
+                self.set(Section::Authority, set, Owner::Own, true, None)?;
+            }
+        }
+        Ok(())
     }
 
     /// Writes the addresses that belong to the sets written so far.

@@ -1,0 +1,230 @@
+//! Real name servers to compare with: Knot DNS, NSD and BIND, each in a directory of its own, ended when dropped.
+
+use anyhow::{Context, bail};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// How long a server may take to start, and to end when asked.
+const PATIENCE: Duration = Duration::from_secs(20);
+const FAREWELL: Duration = Duration::from_secs(3);
+
+/// A running knotd.
+pub struct Knot {
+    _server: Server,
+}
+
+/// A running nsd.
+pub struct Nsd {
+    _server: Server,
+}
+
+/// A running named.
+pub struct Bind {
+    _server: Server,
+}
+
+impl Knot {
+    /// Serves the master files, each named after its zone (`example.com.zone`), at `address`, in the network namespace
+    /// `netns` if one is given.
+    ///
+    /// # Errors
+    ///
+    /// knotd is not installed, or does not serve all zones in time; its log is in the message.
+    pub fn start(zones: &[PathBuf], address: SocketAddr, netns: Option<&str>) -> anyhow::Result<Self> {
+        let dir = TempDir::with_prefix("knot-")?;
+        let at = dir.path().display();
+        let mut conf = format!(
+            "server:\n    listen: {}@{}\n    rundir: {at}\n    tcp-workers: 1\n    udp-workers: 1\n    \
+             background-workers: 1\ndatabase:\n    storage: {at}\ntemplate:\n  - id: default\n    \
+             journal-content: none\n    zonefile-load: whole\n    zonefile-sync: -1\n    semantic-checks: off\n\
+             log:\n  - target: stderr\n    any: info\nzone:\n",
+            address.ip(),
+            address.port()
+        );
+        for (name, file) in named(zones)? {
+            writeln!(conf, "  - domain: {name}\n    file: {}", file.display())?;
+        }
+        let loaded = " loaded, serial";
+        Server::start("knotd", &["-c"], &conf, dir, netns, loaded, zones.len())
+            .map(|server| Self { _server: server })
+    }
+}
+
+impl Nsd {
+    /// As [`Knot::start`].
+    ///
+    /// # Errors
+    ///
+    /// nsd is not installed, or does not start in time; its log is in the message.
+    pub fn start(zones: &[PathBuf], address: SocketAddr, netns: Option<&str>) -> anyhow::Result<Self> {
+        let dir = TempDir::with_prefix("nsd-")?;
+        let at = dir.path().display();
+        let mut conf = format!(
+            "server:\n  ip-address: {}@{}\n  username: \"\"\n  pidfile: \"\"\n  database: \"\"\n  \
+             zonelistfile: \"{at}/zone.list\"\n  xfrdfile: \"{at}/xfrd.state\"\n  xfrdir: \"{at}\"\n  \
+             server-count: 1\n  verbosity: 1\n  refuse-any: no\n  rrl-ratelimit: 0\nremote-control:\n  control-enable: no\n",
+            address.ip(),
+            address.port()
+        );
+        for (name, file) in named(zones)? {
+            writeln!(conf, "zone:\n  name: {name}\n  zonefile: \"{}\"", file.display())?;
+        }
+        Server::start("nsd", &["-d", "-c"], &conf, dir, netns, "nsd started", 1)
+            .map(|server| Self { _server: server })
+    }
+}
+
+impl Bind {
+    /// As [`Knot::start`]. It answers ANY in full, and leaves out authority sections that nothing needs.
+    ///
+    /// # Errors
+    ///
+    /// named is not installed, or does not load all zones in time; its log is in the message.
+    pub fn start(zones: &[PathBuf], address: SocketAddr, netns: Option<&str>) -> anyhow::Result<Self> {
+        let dir = TempDir::with_prefix("named-")?;
+        let (ip, port) = (address.ip(), address.port());
+        let (listen, other) =
+            if ip.is_ipv4() { ("listen-on", "listen-on-v6") } else { ("listen-on-v6", "listen-on") };
+        let mut conf = format!(
+            "options {{\n  directory \"{}\";\n  {listen} port {port} {{ {ip}; }};\n  {other} {{ none; }};\n  \
+             recursion no;\n  minimal-responses no-auth;\n  minimal-any no;\n  dnssec-validation no;\n  \
+             notify no;\n  pid-file none;\n  session-keyfile none;\n  check-integrity no;\n}};\ncontrols {{ }};\n",
+            dir.path().display()
+        );
+        for (name, file) in named(zones)? {
+            writeln!(conf, "zone \"{name}\" {{ type primary; file \"{}\"; }};", file.display())?;
+        }
+        let loaded = ": loaded serial";
+        let server =
+            Server::start("named", &["-g", "-n", "1", "-c"], &conf, dir, netns, loaded, zones.len())?;
+        Ok(Self { _server: server })
+    }
+}
+
+/// A free port of the loopback address, for one of the servers.
+///
+/// # Errors
+///
+/// None is left.
+pub fn free_address() -> anyhow::Result<SocketAddr> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+}
+
+/// Asks over TCP, on a connection of its own: both messages without their lengths.
+///
+/// # Errors
+///
+/// The server does not answer within five seconds.
+pub fn ask(address: SocketAddr, query: &[u8]) -> anyhow::Result<Vec<u8>> {
+    let timeout = Duration::from_secs(5);
+    let mut stream = TcpStream::connect_timeout(&address, timeout)?;
+    stream.set_read_timeout(Some(timeout))?;
+    let length = u16::try_from(query.len())?.to_be_bytes();
+    stream.write_all(&[&length, query].concat())?;
+    let mut prefix = [0; 2];
+    stream.read_exact(&mut prefix)?;
+    let mut answer = vec![0; usize::from(u16::from_be_bytes(prefix))];
+    stream.read_exact(&mut answer)?;
+    Ok(answer)
+}
+
+/// A server process, leader of a group of its own.
+struct Server {
+    child: Child,
+    _dir: TempDir,
+}
+
+impl Server {
+    fn start(
+        program: &str,
+        arguments: &[&str],
+        conf: &str,
+        dir: TempDir,
+        netns: Option<&str>,
+        mark: &str,
+        marks: usize,
+    ) -> anyhow::Result<Self> {
+        use std::os::unix::process::CommandExt;
+        let (conf_path, log_path) = (dir.path().join("conf"), dir.path().join("log"));
+        fs::write(&conf_path, conf)?;
+        let log = File::create(&log_path)?;
+        let mut command = match netns {
+            Some(netns) => {
+                let mut ip = Command::new("ip");
+                ip.args(["netns", "exec", netns, program]);
+                ip
+            }
+            None => Command::new(program),
+        };
+        command.args(arguments).arg(&conf_path).stdin(Stdio::null());
+        command.stdout(log.try_clone()?).stderr(log).process_group(0);
+        let child = command.spawn().with_context(|| format!("cannot start {program}: is it installed?"))?;
+        let mut server = Self { child, _dir: dir };
+        let started = Instant::now();
+        loop {
+            let log = fs::read_to_string(&log_path)?;
+            if log.matches(mark).count() >= marks {
+                return Ok(server);
+            }
+            if let Some(status) = server.child.try_wait()? {
+                bail!("{program} ended with {status}:\n{log}");
+            }
+            if started.elapsed() > PATIENCE {
+                bail!("{program} is not ready after {PATIENCE:?}:\n{log}");
+            }
+            sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let Ok(group) = i32::try_from(self.child.id()).map(Pid::from_raw) else { return };
+        let _ = killpg(group, Signal::SIGTERM);
+        let asked = Instant::now();
+        while asked.elapsed() < FAREWELL {
+            if matches!(self.child.try_wait(), Ok(Some(_))) {
+                break;
+            }
+            sleep(Duration::from_millis(10));
+        }
+        // Children that outlived the leader, or all of them.
+        let _ = killpg(group, Signal::SIGKILL);
+        let _ = self.child.wait();
+    }
+}
+
+/// Each master file with the name of its zone.
+fn named(zones: &[PathBuf]) -> anyhow::Result<Vec<(String, PathBuf)>> {
+    let name = |file: &PathBuf| -> anyhow::Result<_> {
+        let file = fs::canonicalize(file).with_context(|| format!("{}", file.display()))?;
+        let stem = file.file_stem().and_then(|stem| stem.to_str()).context("a master file without a name")?;
+        Ok((stem.to_owned(), file.clone()))
+    };
+    zones.iter().map(name).collect()
+}
+
+/// The master files of `tests/fixtures` that [`crate::questions::list`] asks about.
+#[must_use]
+pub fn zones() -> Vec<PathBuf> {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+    [
+        "plain.example",
+        "child.plain.example",
+        "nsec.example",
+        "nsec3.example",
+        "strict.example",
+        "other.example",
+    ]
+    .map(|zone| fixtures.join(format!("{zone}.zone")))
+    .to_vec()
+}
