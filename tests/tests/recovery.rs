@@ -18,7 +18,7 @@ const AT_ONCE: usize = 125;
 /// Per cent of the segments lost each way.
 const LOSS: u32 = 10;
 /// A client gives up after this. Its kernel would try for a quarter of an hour.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 const A: u16 = 1;
 const TXT: u16 = 16;
