@@ -262,20 +262,20 @@ impl<'a> Source<'a> {
             return ZoneError::File { file: file.to_path_buf(), what: message.to_owned() };
         };
         let what = parts.next().unwrap_or(message).trim();
-        let line = line.saturating_sub(head_lines).max(1);
-        let text = self.text.split(|&octet| octet == b'\n').nth(line - 1).unwrap_or_default();
-        // The scanner stands behind the word that it could not take.
-        let end = column.saturating_sub(1).min(text.len());
-        let end = text[..end].trim_ascii_end().len();
-        let start = text[..end].iter().rposition(u8::is_ascii_whitespace).map_or(0, |space| space + 1);
-        let word = String::from_utf8_lossy(&text[start..end]);
-        let (column, what) = match what {
-            "expected rtype" => (start + 1, format!("unknown record type \"{word}\"")),
-            "missing origin" => (column, "relative name, and no $ORIGIN before it".to_owned()),
-            "missing last owner" => {
-                (column, "no owner: no record before this one to take it from".to_owned())
-            }
-            other => (column, other.to_owned()),
+        // The scanner stands behind the word that it could not take, perhaps lines behind.
+        let lines =
+            self.text.split_inclusive(|&octet| octet == b'\n').take(line.saturating_sub(head_lines + 1));
+        let stop = (lines.map(<[u8]>::len).sum::<usize>() + column.saturating_sub(1)).min(self.text.len());
+        let end = self.text[..stop].trim_ascii_end().len();
+        let start = self.text[..end].iter().rposition(u8::is_ascii_whitespace).map_or(0, |space| space + 1);
+        let word = String::from_utf8_lossy(&self.text[start..end]);
+        let before = &self.text[..start];
+        let line = before.split(|&octet| octet == b'\n').count();
+        let column = 1 + before.iter().rev().take_while(|&&octet| octet != b'\n').count();
+        let what = match what {
+            "expected rtype" => format!("unknown record type \"{word}\""),
+            "missing origin" => format!("relative name \"{word}\", and no $ORIGIN before it"),
+            other => format!("{other}, at \"{word}\""),
         };
         Place { file: Arc::clone(file), line, column }.error(what)
     }
@@ -284,4 +284,106 @@ impl<'a> Source<'a> {
 /// The name in presentation form, for messages.
 pub(super) fn display(wire: &[u8]) -> String {
     Name::read(wire).map_or_else(|| "(no name)".to_owned(), |(name, _)| name.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::service::dns::{Dns, DnsOptions};
+    use rstest::rstest;
+    use std::fs;
+
+    const HEAD: &str = "$ORIGIN a.example.\n$TTL 60\n@ SOA ns h 1 2 3 4 5\n@ NS ns\n";
+
+    #[rstest]
+    #[case::unknown_type("www FOO 1", "x.zone:5:5: unknown record type \"FOO\"")]
+    #[case::second_soa(
+        "@ SOA ns h 1 2 3 4 5\n@ SOA ns h 2 2 3 4 5",
+        "x.zone:5:1: a second SOA record: a zone has one"
+    )]
+    #[case::out_of_zone(
+        "\n; note\nb.example. A 192.0.2.1",
+        "x.zone:7:1: b.example. lies outside the zone a.example."
+    )]
+    #[case::apex_of_a_suffix(
+        "xa.example. A 192.0.2.1",
+        "x.zone:5:1: xa.example. lies outside the zone a.example."
+    )]
+    #[case::cname_and_other(
+        "w A 192.0.2.1\nw CNAME v",
+        "x.zone:6:1: w.a.example.: CNAME and other data at one name"
+    )]
+    #[case::two_cnames("w CNAME v\nw CNAME u", "x.zone:5:1: w.a.example.: more than one at a name")]
+    #[case::two_dnames("w DNAME v\nw DNAME u", "x.zone:5:1: w.a.example.: more than one at a name")]
+    #[case::dname_at_a_cut("w NS v\nw DNAME u", "x.zone:6:1: w.a.example.: DNAME at a zone cut")]
+    #[case::below_a_dname(
+        "w DNAME v\nb.a.w A 192.0.2.1",
+        "x.zone:6:1: b.a.w.a.example. lies below the DNAME at w.a.example., which hides it"
+    )]
+    #[case::bad_address("w A 192.0.2.256", "x.zone:5:5: expected IPv4 address, at \"192.0.2.256\"")]
+    #[case::multi_line_before(
+        "t TXT ( \"a ; (\"\n \"b\" ) ; )\n\n  A 192.0.2.1\nb.example. A 192.0.2.1",
+        "x.zone:9:1: b.example. lies"
+    )]
+    #[case::other_class("w CH A 192.0.2.1", "x.zone:5:6: different class: CH != IN")]
+    #[case::orphan_signature(
+        "w A 192.0.2.1\nw RRSIG AAAA 8 3 60 20900101000000 20260101000000 1 a.example. AAAA",
+        "x.zone:6:1: RRSIG of a set that w.a.example. does not have (type 28)"
+    )]
+    #[case::malformed_data("w MX \\# 3 000a03", "x.zone:5:")]
+    #[case::unreadable_include("$INCLUDE nothing.zone", "x.zone:5:1: cannot include")]
+    fn says_where_and_what(#[case] text: &str, #[case] expected: &str) {
+        fails(&format!("{HEAD}{text}\n"), expected);
+    }
+
+    #[rstest]
+    #[case::no_soa("a.example. 60 NS ns.a.example.\n", "x.zone: no SOA record: a zone begins with one")]
+    #[case::empty("", "x.zone: no SOA record: a zone begins with one")]
+    #[case::no_origin(
+        "@ 60 SOA ns h 1 2 3 4 5\n",
+        "x.zone:1:1: relative name \"@\", and no $ORIGIN before it"
+    )]
+    #[case::no_ttl(
+        "a.example. SOA ns. h. 1 2 3 4 5\n",
+        "x.zone:1:1: no TTL: state one, or begin the file with $TTL"
+    )]
+    fn says_what_is_missing(#[case] text: &str, #[case] expected: &str) {
+        fails(text, expected);
+    }
+
+    fn fails(text: &str, expected: &str) {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("x.zone");
+        fs::write(&file, text).unwrap();
+        let error = Dns::load(&[file], &DnsOptions::default()).unwrap_err().to_string();
+        let error = error.strip_prefix(&format!("{}/", dir.path().display())).unwrap();
+        assert!(error.starts_with(expected), "{error}");
+    }
+
+    #[test]
+    fn a_zone_is_given_once_and_must_be_readable() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = ["x.zone", "y.zone"].map(|name| dir.path().join(name));
+        files.iter().for_each(|file| fs::write(file, HEAD).unwrap());
+        let error = Dns::load(&files, &DnsOptions::default()).unwrap_err().to_string();
+        assert!(error.ends_with("y.zone: zone a.example. is loaded already: give each zone once"), "{error}");
+        let missing = dir.path().join("z.zone");
+        let error = Dns::load(&[missing], &DnsOptions::default()).unwrap_err().to_string();
+        assert!(error.contains("z.zone: cannot be read: No such file"), "{error}");
+    }
+
+    #[test]
+    fn included_files_take_over_origin_and_ttl() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("x.zone");
+        fs::write(&file, format!("{HEAD}$INCLUDE y.zone\n$INCLUDE y.zone sub.a.example.\n")).unwrap();
+        fs::write(dir.path().join("y.zone"), "w A 192.0.2.1\n").unwrap();
+        let dns = Dns::load(std::slice::from_ref(&file), &DnsOptions::default()).unwrap();
+        let zone = &dns.catalog.zones[0];
+        for owner in [&b"\x01w\x01a\x07example\0"[..], b"\x01w\x03sub\x01a\x07example\0"] {
+            assert!(zone.index.contains_key(owner));
+        }
+        fs::write(dir.path().join("y.zone"), "\nw FOO\n").unwrap();
+        let error = Dns::load(&[file], &DnsOptions::default()).unwrap_err().to_string();
+        assert!(error.ends_with("y.zone:2:3: unknown record type \"FOO\""), "{error}");
+    }
 }
