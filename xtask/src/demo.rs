@@ -218,13 +218,9 @@ fn show_proof(packets: &[Packet], before: u64, after: u64) -> Result<()> {
     let sent: Vec<&Packet> = packets.iter().filter(|packet| packet.side == Side::Server).collect();
     let resets = sent.iter().filter(|packet| packet.flags.rst).count();
     let fragments = sent.iter().filter(|packet| packet.fragment).count();
+    println!("The server sent {} TCP segments: {resets} RST, {fragments} IP fragments.", sent.len());
     println!(
-        "Of {} segments that left the server, {resets} were RST and {fragments} IP fragments.",
-        sent.len()
-    );
-    println!(
-        "TCP segments that its kernel received meanwhile (Tcp InSegs in /proc/net/snmp): {}, \
-         so it had nothing to reset.\n",
+        "Its kernel's TCP received {} (Tcp InSegs in /proc/net/snmp): what it does not see it cannot reset.\n",
         after - before
     );
     ensure!(resets == 0, "the server sent RST");
@@ -239,12 +235,11 @@ fn show_summary(log: &str) -> Result<()> {
     let counters: Vec<String> = log.lines().filter_map(|line| after(line, "counter ")).collect();
     ensure!(!counters.is_empty(), "the responder logged no counters:\n{log}");
     println!("What stateless-tcp counted");
-    for counter in counters {
-        let (name, value) = counter.split_once(' ').unwrap_or((&counter, ""));
-        println!("  {value:>6} {name}");
+    for row in counters.chunks(6) {
+        println!("  {}", row.join(" · "));
     }
     for frames in log.lines().filter_map(|line| after(line, "frames ")) {
-        println!("  frames: {frames}");
+        println!("  frames of {frames}");
     }
     println!("\nTo run it on a network card, see README.md; `cargo xtask test` tests everything.");
     Ok(())
