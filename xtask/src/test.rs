@@ -126,22 +126,20 @@ impl Step {
                 .args(["doc", "--quiet", "--locked", "--workspace", "--no-deps"])
                 .env("RUSTDOCFLAGS", "--deny warnings")),
             Step::Binary => build_release().map(|binary| println!("{}", binary.display())),
+            // One at a time: each has the machine's two cores, and the kernel's AF_XDP, to itself.
             Step::Namespaces => run(scaled(
                 cargo().args([
                     "test",
                     "--locked",
                     "--package",
                     "stateless-tcp-tests",
-                    "--tests",
                     "--",
                     "--test-threads=1",
                 ]),
                 scale,
             )
             .env("STATELESS_TCP_BIN", build_release()?)),
-            Step::Benches => {
-                run(cargo().args(["test", "--quiet", "--locked", "--package", "stateless-tcp", "--benches"]))
-            }
+            Step::Benches => run(cargo().args(["test", "--quiet", "--locked", "--workspace", "--benches"])),
             Step::Fuzz => fuzz::fuzz(Duration::from_secs(if scale.full { 300 } else { 10 }), scale.seed),
         }
     }

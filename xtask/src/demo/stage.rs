@@ -101,7 +101,11 @@ impl Stage {
         let mut process = Process { name: "stateless-tcp", child };
         let stdout = process.child.stdout.take().context("stateless-tcp has no standard output")?;
         let ready = wait_for_line(stdout, "stateless-tcp", |line| line.starts_with("ready"));
-        let ready = ready.with_context(|| fs::read_to_string(&log).unwrap_or_default())?;
+        if ready.is_err() {
+            // Its own words say more.
+            eprint!("{}", fs::read_to_string(&log).unwrap_or_default());
+        }
+        let ready = ready?;
         Ok(Responder { process, log, ready })
     }
 }
