@@ -144,6 +144,11 @@ impl Responder {
         self.log.lines().join("\n")
     }
 
+    /// Its log, as soon as `enough` holds of the lines.
+    pub fn log_until(&self, enough: impl Fn(&[String]) -> bool) -> Vec<String> {
+        self.log.wait_for(0, enough)
+    }
+
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {
         kill(self.pid(), signal).unwrap_or_else(|error| panic!("{signal} for the responder: {error}"));
@@ -279,7 +284,11 @@ impl Log {
             .changed
             .wait_timeout_while(state, PATIENCE, |(lines, ended)| !*ended && !enough(&lines[from..]))
             .expect("the log");
-        assert!(!waited.timed_out() && enough(&state.0[from..]), "no report came:\n{}", state.0.join("\n"));
+        assert!(
+            !waited.timed_out() && enough(&state.0[from..]),
+            "what was waited for is not in the log:\n{}",
+            state.0.join("\n")
+        );
         state.0[from..].to_vec()
     }
 

@@ -9,13 +9,15 @@ use stateless_tcp_tests::{
     packet::{MSS_1460, Packet, checksum, flags},
     raw::Port,
     responder::{Counters, Responder},
-    seed::{Random, size},
+    seed::Random,
     topology::{GHOST_V4, GHOST_V6, INTERFACE, SERVER_V4, SERVER_V6, SERVERS, Topology},
 };
 
 /// The longest that the answer to a barrier may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 const A: u16 = 1;
+/// Link-layer address of ff02::16, where multicast listener reports go.
+const MLD_ROUTERS: [u8; 6] = [0x33, 0x33, 0, 0, 0, 0x16];
 
 /// Sends a SYN of a port of its own after what is under test, and takes all frames up to its answer. One queue, one
 /// worker: what is answered at all is answered before that.
@@ -34,6 +36,8 @@ impl Barrier {
             let frame = port.receive(PATIENCE).expect("an answer to the barrier's SYN");
             match Packet::parse(&frame) {
                 Some(packet) if client.is_answer(&packet) => return before,
+                // The server's kernel tells which groups it is in, whatever anybody sends it (RFC 9777).
+                _ if frame.starts_with(&MLD_ROUTERS) => {}
                 _ => before.push(frame),
             }
         }
@@ -250,12 +254,15 @@ fn a_cookie_of_another_connection_is_wrong() {
     responder.stop();
 }
 
-/// A blind sender's requests, with sequence numbers at random: not one of a million is answered. The key is fixed, so
-/// that the outcome is a function of the seed.
+/// A blind sender's requests, with sequence numbers at random: not one of a million is answered.
+///
+/// A guess fits if it falls among the octets of its answer, under one of two MSS classes: for REFUSED, of 19 octets, 42 of
+/// 2^32. A million guesses succeed once in a hundred runs; the key is fixed, so that the seed decides, and the default one
+/// is not such a run.
 #[test]
 fn forged_requests_are_not_answered() {
     const BETWEEN_BARRIERS: usize = 512;
-    let count = size(1_000_000, 4_000_000);
+    const COUNT: usize = 1_000_000;
     let directory = tempfile::tempdir().expect("a temporary directory");
     let key = directory.path().join("key");
     fs::write(&key, "000102030405060708090a0b0c0d0e0f\n").expect("write the key");
@@ -269,12 +276,12 @@ fn forged_requests_are_not_answered() {
     barrier.pass(&port);
     let before = responder.counters();
     let templates = [v4(), v6()].map(|base| {
-        let packet = Packet { flags: flags::PSH | flags::ACK, payload: question(), ..base };
+        let packet = Packet { flags: flags::PSH | flags::ACK, payload: query(1, ".", A), ..base };
         (packet.octets(), packet.ip_offset(), packet.tcp_offset())
     });
     let mut sent = 0;
-    while sent < count {
-        for _ in 0..BETWEEN_BARRIERS.min(count - sent) {
+    while sent < COUNT {
+        for _ in 0..BETWEEN_BARRIERS.min(COUNT - sent) {
             let (frame, ip, tcp) = &templates[random.below(2)];
             port.send(&forge(frame, *ip, *tcp, &mut random));
             sent += 1;
@@ -286,9 +293,8 @@ fn forged_requests_are_not_answered() {
         .map(|reason| counted.get(reason).copied().unwrap_or(0))
         .iter()
         .sum();
-    let count = u64::try_from(count).expect("a number");
     println!("{counted:?}");
-    assert_eq!(refused, count, "{counted:?}");
+    assert_eq!(refused, 1_000_000, "{counted:?}");
     assert_eq!(counted.get("syn_ack"), counted.get("sent"), "only the barriers were answered: {counted:?}");
     responder.stop();
 }

@@ -143,7 +143,7 @@ fn a_second_instance_is_refused() {
 #[rstest]
 #[case::missing_interface(&["run", "-i", "nowhere0"], 1, &["nowhere0", "ip link"])]
 #[case::two_services_on_a_port(&["run", "-i", INTERFACE, "--dns-port", "80"], 2, &["80", "--http-port"])]
-#[case::no_interface(&["run"], 2, &["--interface"])]
+#[case::no_interface(&["run"], 2, &["-i IFACE"])]
 #[case::unknown_option(&["run", "-i", INTERFACE, "--no-such-option"], 2, &["--no-such-option"])]
 #[case::missing_zone(&["run", "-i", INTERFACE, "--zone", "/nowhere/x.zone"], 1, &["/nowhere/x.zone", "No such file"])]
 #[case::missing_root(&["run", "-i", INTERFACE, "--http-root", "/nowhere/pages"], 1, &["/nowhere/pages", "No such file"])]
