@@ -2,7 +2,8 @@
 
 use std::{
     io::{Read, Write},
-    net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket},
+    net::{IpAddr, SocketAddr, TcpListener, TcpStream},
+    path::Path,
     thread,
     time::Duration,
 };
@@ -11,6 +12,7 @@ use rstest::rstest;
 use stateless_tcp_tests::{
     capture::Capture,
     client::{Client, port, query},
+    nameserver::Knot,
     netns::Netns,
     packet::{Packet, flags},
     responder::Responder,
@@ -109,33 +111,40 @@ fn resets_of_served_ports(packets: &[Packet]) -> Vec<&Packet> {
         .collect()
 }
 
-/// UDP on the served port number is the kernel's: a name server there is asked by the same client at the same address.
-#[test]
-fn udp_reaches_the_kernel() {
+/// UDP on the served port number is the kernel's: a name server there, with another zone, is asked by the same client at
+/// the same address. It listens on TCP as well, and hears nothing.
+#[rstest]
+#[case::v4(IpAddr::V4(SERVER_V4))]
+#[case::v6(IpAddr::V6(SERVER_V6))]
+fn udp_reaches_the_kernel(#[case] server: IpAddr) {
     let topology = Topology::new(1);
-    let sockets: Vec<_> = topology.server.enter(|| {
-        SERVERS.iter().map(|&server| UdpSocket::bind((server, 53)).expect("bind UDP 53")).collect()
-    });
-    for socket in sockets {
-        thread::spawn(move || {
-            let mut octets = [0; 512];
-            while let Ok((length, client)) = socket.recv_from(&mut octets) {
-                // A response with nothing in it, told from ours by its code, NOTIMP.
-                octets[2] |= 0x80;
-                octets[3] = 4;
-                let _ = socket.send_to(&octets[..length], client);
-            }
-        });
-    }
+    let theirs = [Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/rand.apnic.net.zone")];
+    let _knot =
+        Knot::start(&theirs, SocketAddr::new(server, 53), Some(topology.server.name())).expect("start Knot");
+    let ask = |transport: &str, name: &str| {
+        let words = format!("dig @{server} {transport} +norecurse +tries=1 +time=5 {name} SOA");
+        topology.client.run(&words)
+    };
+    let before = ask("+tcp", "rand.apnic.net");
+    assert!(before.contains("status: NOERROR"), "Knot answers over TCP while we do not: {before}");
+
     let responder = Responder::start(&topology, &[]);
-    for server in SERVERS {
-        let over_udp =
-            topology.client.run(&format!("dig @{server} +notcp +noedns +tries=1 +time=5 example.com A"));
-        assert!(over_udp.contains("status: NOTIMP"), "{over_udp}");
-        dig(&topology.client, server, "+tcp");
+    for _ in 0..5 {
+        for (transport, name, status) in [
+            ("+notcp", "rand.apnic.net", "NOERROR"),
+            ("+notcp", "example.com", "REFUSED"),
+            ("+tcp", "rand.apnic.net", "REFUSED"),
+            ("+tcp", "example.com", "NOERROR"),
+        ] {
+            let answer = ask(transport, name);
+            assert!(answer.contains(&format!("status: {status}")), "{name} {transport}: {answer}");
+        }
     }
     let counters = responder.stop();
-    assert!(counters.get("xdp_not_tcp") >= 2, "{counters:?}");
+    assert_eq!(counters.get("answered"), 10, "{counters:?}");
+    assert!(counters.get("xdp_not_tcp") >= 10, "{counters:?}");
+    let after = ask("+tcp", "rand.apnic.net");
+    assert!(after.contains("status: NOERROR"), "Knot answers over TCP again: {after}");
 }
 
 fn echo(mut stream: TcpStream) {
