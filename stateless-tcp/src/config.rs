@@ -217,12 +217,11 @@ fn addresses(given: &[Address], interfaces: &[String]) -> Result<Option<Vec<IpAd
     let mut addresses: Vec<_> = given.iter().map(|address| address.get()).collect();
     addresses.sort_unstable();
     addresses.dedup();
-    let elsewhere = !interfaces.is_empty() && !interfaces.iter().any(|interface| interface == "lo");
-    if let Some(address) = addresses.iter().find(|address| address.is_loopback() && elsewhere) {
+    let is_live = !interfaces.is_empty();
+    if let Some(address) = addresses.iter().find(|address| address.is_loopback() && is_live) {
         return Err(ConfigError::invalid(format!(
-            "address {address} is a loopback address, for which nothing arrives on {}: \
-             give an address of the interface, or -i lo",
-            interfaces.join(", ")
+            "address {address} is a loopback address, which no client but this machine can reach, and \
+             that is never answered: give an address of the interface"
         )));
     }
     if addresses.len() > MAX_ADDRESSES as usize {
