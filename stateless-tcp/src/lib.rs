@@ -13,12 +13,13 @@
 //! | [`xdp`] | rings, UMEM, the XDP program: the only unsafe code |
 //! | [`counters`] | what became of each frame |
 //! | [`cli`], [`config`], [`keys`], [`content`] | what the user asks for |
-//! | [`serve`], [`replay`] | the commands |
+//! | [`serve`], [`replay`], [`doctor`] | the commands |
 
 pub mod cli;
 pub mod config;
 pub mod content;
 pub mod counters;
+pub mod doctor;
 pub mod keys;
 pub mod replay;
 pub mod responder;

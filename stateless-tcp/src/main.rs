@@ -1,7 +1,7 @@
 //! Arguments, then the command they name, then its exit status: 0, 1 for a failure, 2 for bad usage.
 
 use stateless_tcp::cli::{self, Command, Invocation};
-use stateless_tcp::{replay, serve};
+use stateless_tcp::{doctor, replay, serve};
 use std::io::stderr;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
@@ -16,12 +16,14 @@ fn main() -> ExitCode {
     };
     log_to_stderr(verbose);
     let result = match command {
-        Command::Run(config) => serve::run(&config),
-        Command::Replay { input, output, config } => replay::run(&config, &input, &output),
-        Command::Doctor(_) => Err(anyhow::anyhow!("not yet")),
+        Command::Run(config) => serve::run(&config).map(|()| ExitCode::SUCCESS),
+        Command::Replay { input, output, config } => {
+            replay::run(&config, &input, &output).map(|()| ExitCode::SUCCESS)
+        }
+        Command::Doctor(options) => doctor::run(&options),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(status) => status,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE

@@ -1,0 +1,28 @@
+//! `stateless-tcp doctor`: whether an interface will serve, what attaching will change for its operator, and the exact
+//! command to use.
+//!
+//! Looking and judging are apart: [`collect`] asks the kernel and notes what it could not see, [`judge`](judge::judge)
+//! is a pure function of the [`Facts`](facts::Facts). It changes nothing, and works without privileges as far as it can.
+
+mod collect;
+mod facts;
+mod judge;
+mod netlink;
+mod proc;
+mod report;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use crate::cli::DoctorOptions;
+
+/// Examines an interface and prints the findings; success if it will serve.
+///
+/// # Errors
+/// If standard output cannot be written to.
+pub fn run(options: &DoctorOptions) -> anyhow::Result<ExitCode> {
+    let facts = collect::collect(options);
+    let diagnosis = judge::judge(&facts);
+    std::io::stdout().lock().write_all(report::render(&diagnosis).as_bytes())?;
+    Ok(if diagnosis.works() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

@@ -1,0 +1,215 @@
+//! Tables over facts: each case spoils one fact of an interface that serves well.
+
+use rstest::rstest;
+
+use super::super::facts::{Facts, Firewall, Link, Peer, Program, Socket, System};
+use super::{Check, Diagnosis, Verdict, judge, list};
+
+/// A card and a machine on which nothing is to be remarked.
+fn good() -> Facts {
+    Facts {
+        interface: "eth0".to_owned(),
+        ports: [53, 80],
+        queues: None,
+        interfaces: vec!["lo".to_owned(), "eth0".to_owned()],
+        link: Some(Link {
+            up: true,
+            carrier: true,
+            loopback: false,
+            mtu: 1500,
+            driver: Some("ice".to_owned()),
+            bus: Some("pci".to_owned()),
+            master: None,
+            vlans: vec![],
+            addresses: vec!["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()],
+            rx_queues: Ok(vec![0, 1, 2, 3]),
+            tx_queues: Ok(4),
+            offloads: Ok(["rx-gro", "tx-checksum-ipv4"].map(str::to_owned).into()),
+            xdp_features: Ok(0b1011),
+            programs: vec![],
+            peer: Peer::None,
+        }),
+        system: System {
+            release: "6.12.0".to_owned(),
+            version: Some((6, 12)),
+            xdp_sockets: Ok(true),
+            jit: Ok(true),
+            btf: true,
+            capabilities: Ok(u64::MAX),
+            memlock: Ok(Some(8 << 20)),
+            cpus: Ok("0-7".to_owned()),
+            cpu_count: 8,
+        },
+        sockets: Ok(vec![]),
+        firewall: Firewall { nftables: Ok(vec![]), iptables: Ok(vec![]), conntrack: None },
+    }
+}
+
+fn link(facts: &mut Facts) -> &mut Link {
+    facts.link.as_mut().unwrap()
+}
+
+fn find<'a>(diagnosis: &'a Diagnosis, name: &str) -> &'a Check {
+    diagnosis.checks.iter().find(|check| check.name == name).unwrap_or_else(|| panic!("no check {name}"))
+}
+
+fn without_capability(number: u32) -> u64 {
+    !(1 << number)
+}
+
+fn program(holder: Result<Option<String>, String>) -> Program {
+    Program { id: 7, mode: "native", name: Ok("other".to_owned()), holder }
+}
+
+fn socket(local: &str, listening: bool) -> Socket {
+    Socket { local: local.parse().unwrap(), listening }
+}
+
+#[test]
+fn good_interface_serves() {
+    let diagnosis = judge(&good());
+    for check in &diagnosis.checks {
+        assert_eq!((check.verdict, check.remedy.as_str()), (Verdict::Ok, ""), "{check:?}");
+    }
+    assert!(diagnosis.works());
+    assert_eq!(diagnosis.command.as_deref(), Some("stateless-tcp run -i eth0"));
+}
+
+#[test]
+fn missing_interface_has_no_command() {
+    let diagnosis = judge(&Facts { link: None, ..good() });
+    assert!(!diagnosis.works());
+    assert_eq!(diagnosis.command, None);
+    assert!(find(&diagnosis, "interface").remedy.contains("lo, eth0"));
+}
+
+/// Name of the case, what is spoilt, the check that must say so, how, with which words, and the command then.
+#[rstest]
+#[case::down(|f: &mut Facts| link(f).up = false, "interface", Verdict::Fail, "is down", "")]
+#[case::no_carrier(|f: &mut Facts| link(f).carrier = false, "interface", Verdict::Warn, "without carrier", "")]
+#[case::no_address(|f: &mut Facts| link(f).addresses.clear(), "interface", Verdict::Warn, "no address", "")]
+#[case::loopback(|f: &mut Facts| link(f).loopback = true, "interface", Verdict::Fail, "to itself", "")]
+#[case::no_native(|f: &mut Facts| link(f).xdp_features = Ok(0), "native XDP", Verdict::Warn, "the kernel says so",
+    " --xdp-mode generic")]
+#[case::no_redirect(|f: &mut Facts| link(f).xdp_features = Ok(1), "native XDP", Verdict::Warn, "not supported",
+    " --xdp-mode generic")]
+#[case::old_kernel_known_driver(|f: &mut Facts| link(f).xdp_features = Err("no netdev".to_owned()), "native XDP",
+    Verdict::Ok, "what is known of the driver", "")]
+#[case::old_kernel_unknown_driver(|f: &mut Facts| {
+    link(f).xdp_features = Err("no netdev".to_owned());
+    link(f).driver = Some("e100".to_owned());
+}, "native XDP", Verdict::Warn, "what is known of the driver", " --xdp-mode generic")]
+#[case::copies(|f: &mut Facts| link(f).xdp_features = Ok(3), "zero-copy", Verdict::Note, "copied", "")]
+#[case::jumbo(|f: &mut Facts| link(f).mtu = 9000, "MTU", Verdict::Warn, "3498", " --xdp-mode generic")]
+#[case::largest_mtu(|f: &mut Facts| link(f).mtu = 3498, "MTU", Verdict::Ok, "3498", "")]
+#[case::small_mtu(|f: &mut Facts| link(f).mtu = 1279, "MTU", Verdict::Warn, "do not fit", " --segment-size 1219")]
+#[case::smallest_mtu(|f: &mut Facts| link(f).mtu = 1280, "MTU", Verdict::Ok, "1280", "")]
+#[case::tiny_mtu(|f: &mut Facts| link(f).mtu = 123, "MTU", Verdict::Fail, "too small", "")]
+#[case::uncovered(|f: &mut Facts| f.queues = Some(vec![0, 2]), "queues", Verdict::Warn, "leaves out 1,3",
+    " --queues 0,2 --uncovered-queues")]
+#[case::covered(|f: &mut Facts| f.queues = Some(vec![0, 1, 2, 3]), "queues", Verdict::Ok, "4 to receive",
+    " --queues 0-3")]
+#[case::no_such_queue(|f: &mut Facts| f.queues = Some(vec![0, 1, 2, 3, 4]), "queues", Verdict::Fail, "no queue 4",
+    " --queues 0-3")]
+#[case::too_many_queues(|f: &mut Facts| link(f).rx_queues = Ok((0..257).collect()), "queues", Verdict::Fail,
+    "at most 256", "")]
+#[case::few_cpus(|f: &mut Facts| f.system.cpu_count = 2, "queues", Verdict::Note, "share CPUs", "")]
+#[case::queues_unseen(|f: &mut Facts| link(f).rx_queues = Err("no sysfs".to_owned()), "queues", Verdict::Warn,
+    "no sysfs", "")]
+#[case::gro_in_generic_mode(|f: &mut Facts| link(f).xdp_features = Ok(0), "receive offloads", Verdict::Warn,
+    "GRO is on", " --xdp-mode generic")]
+#[case::lro(|f: &mut Facts| { link(f).offloads = Ok(["rx-lro".to_owned()].into()); }, "receive offloads",
+    Verdict::Warn, "LRO is on", "")]
+#[case::peer_elsewhere(|f: &mut Facts| link(f).peer = Peer::Elsewhere, "veth peer", Verdict::Note, "another", "")]
+#[case::partial_checksums(|f: &mut Facts| {
+    link(f).peer = Peer::Here { name: "p".to_owned(), leaves_checksums: true };
+}, "veth peer", Verdict::Note, "partial", "")]
+#[case::vlans(|f: &mut Facts| link(f).vlans = vec!["eth0.7".to_owned()], "VLANs", Verdict::Note, "eth0.7", "")]
+#[case::vlans_stripped(|f: &mut Facts| {
+    link(f).vlans = vec!["eth0.7".to_owned()];
+    link(f).offloads = Ok(["rx-vlan-hw-parse".to_owned()].into());
+}, "VLANs", Verdict::Warn, "takes tags off", "")]
+#[case::bridged(|f: &mut Facts| link(f).master = Some("br0".to_owned()), "master", Verdict::Note, "br0", "")]
+#[case::program(|f: &mut Facts| link(f).programs = vec![program(Ok(None))], "XDP programs", Verdict::Fail,
+    "other, id 7, is attached in native mode", " --replace")]
+#[case::program_of_unknown_holder(|f: &mut Facts| link(f).programs = vec![program(Err("hidden".to_owned()))],
+    "XDP programs", Verdict::Fail, "unknown: hidden", " --replace")]
+#[case::program_held(|f: &mut Facts| link(f).programs = vec![program(Ok(Some("p (pid 9)".to_owned())))],
+    "XDP programs", Verdict::Fail, "BPF link of p (pid 9)", "")]
+#[case::no_xdp_sockets(|f: &mut Facts| f.system.xdp_sockets = Ok(false), "kernel", Verdict::Fail,
+    "no XDP sockets", "")]
+#[case::old_kernel(|f: &mut Facts| f.system.version = Some((5, 8)), "kernel", Verdict::Fail, "BPF links", "")]
+#[case::oldest_kernel(|f: &mut Facts| f.system.version = Some((5, 9)), "kernel", Verdict::Ok, "BTF", "")]
+#[case::no_jit(|f: &mut Facts| f.system.jit = Ok(false), "BPF JIT", Verdict::Warn, "interpreted", "")]
+#[case::listener(|f: &mut Facts| f.sockets = Ok(vec![socket("192.0.2.1:53", true)]), "listeners", Verdict::Warn,
+    "192.0.2.1:53", "")]
+#[case::listener_on_all(|f: &mut Facts| f.sockets = Ok(vec![socket("[::]:80", true)]), "listeners", Verdict::Warn,
+    "[::]:80", "")]
+#[case::listener_elsewhere(|f: &mut Facts| f.sockets = Ok(vec![socket("192.0.2.9:53", true)]), "listeners",
+    Verdict::Ok, "no kernel TCP service", "")]
+#[case::listener_on_another_port(|f: &mut Facts| f.sockets = Ok(vec![socket("0.0.0.0:22", true)]), "listeners",
+    Verdict::Ok, "no kernel TCP service", "")]
+#[case::connections(|f: &mut Facts| f.sockets = Ok(vec![socket("[2001:db8::1]:80", false); 3]), "connections",
+    Verdict::Warn, "3 open kernel TCP connections on [2001:db8::1]:80 will become black holes", "")]
+#[case::nftables(|f: &mut Facts| f.firewall.nftables = Ok(vec![("inet f".to_owned(), 2)]), "firewall",
+    Verdict::Warn, "table inet f (2 rules)", "")]
+#[case::iptables(|f: &mut Facts| f.firewall.iptables = Ok(vec!["nat".to_owned()]), "firewall", Verdict::Warn,
+    "iptables tables nat", "")]
+#[case::conntrack_alone(|f: &mut Facts| f.firewall.conntrack = Some(0), "firewall", Verdict::Ok, "no rules", "")]
+#[case::firewall_unseen(|f: &mut Facts| f.firewall.nftables = Err("not permitted".to_owned()), "firewall",
+    Verdict::Note, "could not see nftables (not permitted)", "")]
+#[case::locked_memory(|f: &mut Facts| f.system.capabilities = Ok(without_capability(14)), "locked memory",
+    Verdict::Fail, "64 MiB are needed", "")]
+#[case::memory_unlimited(|f: &mut Facts| {
+    f.system.capabilities = Ok(without_capability(14));
+    f.system.memlock = Ok(None);
+}, "locked memory", Verdict::Ok, "unlimited", "")]
+#[case::other_ports(|f: &mut Facts| f.ports = [5353, 8080], "listeners", Verdict::Ok, "5353 and 8080",
+    " --dns-port 5353 --http-port 8080")]
+fn spoilt_fact_is_told(
+    #[case] spoil: fn(&mut Facts),
+    #[case] name: &str,
+    #[case] verdict: Verdict,
+    #[case] says: &str,
+    #[case] options: &str,
+) {
+    let mut facts = good();
+    spoil(&mut facts);
+    let diagnosis = judge(&facts);
+    let check = find(&diagnosis, name);
+    assert_eq!(check.verdict, verdict, "{check:?}");
+    assert!(check.finding.contains(says), "{check:?}");
+    assert_eq!(diagnosis.works(), verdict != Verdict::Fail);
+    assert!(verdict < Verdict::Warn || diagnosis.summary.contains(name), "{}", diagnosis.summary);
+    assert_eq!(diagnosis.command, Some(format!("stateless-tcp run -i eth0{options}")));
+}
+
+#[rstest]
+#[case::net_admin(12, "CAP_NET_ADMIN")]
+#[case::net_raw(13, "CAP_NET_RAW")]
+fn missing_capability_takes_sudo(#[case] number: u32, #[case] capability: &str) {
+    let mut facts = good();
+    facts.system.capabilities = Ok(without_capability(number));
+    let diagnosis = judge(&facts);
+    assert!(find(&diagnosis, "capabilities").finding.ends_with(capability));
+    assert_eq!(diagnosis.command.as_deref(), Some("sudo stateless-tcp run -i eth0"));
+    assert!(diagnosis.works());
+}
+
+#[rstest]
+#[case::sys_admin_does_for_both(without_capability(38) & without_capability(39), Verdict::Ok)]
+#[case::both_do_without_it(without_capability(21), Verdict::Ok)]
+#[case::neither(without_capability(21) & without_capability(39), Verdict::Warn)]
+fn sys_admin_is_bpf_and_perfmon(#[case] set: u64, #[case] verdict: Verdict) {
+    let mut facts = good();
+    facts.system.capabilities = Ok(set);
+    assert_eq!(find(&judge(&facts), "capabilities").verdict, verdict);
+}
+
+#[rstest]
+#[case(&[], "")]
+#[case(&[3], "3")]
+#[case(&[0, 2, 3, 4, 7], "0,2-4,7")]
+fn list_is_what_queues_takes(#[case] numbers: &[u32], #[case] text: &str) {
+    assert_eq!(list(numbers), text);
+}
