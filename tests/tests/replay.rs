@@ -1,0 +1,142 @@
+//! `replay` is the responder: over a capture of what the running one was asked, it gives what that one sent.
+
+use std::fs::{self, File, Permissions};
+use std::io::BufReader;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use pcap_file::DataLink;
+use pcap_file::pcap::{PcapHeader, PcapPacket, PcapReader, PcapWriter};
+use pcap_file::pcapng::PcapNgWriter;
+use pcap_file::pcapng::blocks::enhanced_packet::EnhancedPacketBlock;
+use pcap_file::pcapng::blocks::interface_description::InterfaceDescriptionBlock;
+use rstest::rstest;
+use stateless_tcp_tests::capture::Capture;
+use stateless_tcp_tests::netns::execute;
+use stateless_tcp_tests::responder::{Responder, binary};
+use stateless_tcp_tests::topology::{INTERFACE, SERVER_MAC, SERVERS, Topology};
+
+const ETHERNET: usize = 14;
+
+/// Of one run: what went to the server, and what came from it.
+fn conversation(rules: &str, key: &Path) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
+    let topology = Topology::new(1);
+    let key = key.to_str().expect("a path in UTF-8");
+    let responder = Responder::start(&topology, &["--rules", rules, "--key-file", key]);
+    let capture = Capture::start(&topology.client, INTERFACE);
+    for server in SERVERS {
+        for (name, rtype) in [("example.com", "A"), ("large.example.com", "TXT"), ("none.example.com", "MX")]
+        {
+            topology.client.run(&format!("dig +tcp +dnssec @{server} {name} {rtype}"));
+        }
+    }
+    responder.stop().assert_conserved();
+    let tcp = |frame: &Vec<u8>| match frame[12..14] {
+        [0x08, 0x00] => frame[ETHERNET + 9] == 6,
+        [0x86, 0xdd] => frame[ETHERNET + 6] == 6,
+        _ => false,
+    };
+    capture.stop().into_iter().filter(tcp).partition(|frame| frame[..6] == SERVER_MAC)
+}
+
+#[derive(Clone, Copy)]
+enum Format {
+    Pcap(DataLink),
+    PcapNg,
+}
+
+fn write(path: &Path, format: Format, frames: &[Vec<u8>]) {
+    let file = File::create(path).expect("create the capture");
+    let length = |octets: &[u8]| u32::try_from(octets.len()).expect("a short frame");
+    match format {
+        Format::Pcap(datalink) => {
+            let header = PcapHeader { datalink, ..PcapHeader::default() };
+            let mut writer = PcapWriter::with_header(file, header).expect("write the header");
+            for frame in frames {
+                let octets = if datalink == DataLink::RAW { &frame[ETHERNET..] } else { &frame[..] };
+                let packet = PcapPacket::new(Duration::ZERO, length(octets), octets);
+                writer.write_packet(&packet).expect("write a packet");
+            }
+        }
+        Format::PcapNg => {
+            let mut writer = PcapNgWriter::new(file).expect("write the header");
+            let interface =
+                InterfaceDescriptionBlock { linktype: DataLink::ETHERNET, snaplen: 0, options: vec![] };
+            writer.write_pcapng_block(interface).expect("write the interface");
+            for frame in frames {
+                let packet = EnhancedPacketBlock {
+                    interface_id: 0,
+                    timestamp: Duration::ZERO,
+                    original_len: length(frame),
+                    data: frame.into(),
+                    options: vec![],
+                };
+                writer.write_pcapng_block(packet).expect("write a packet");
+            }
+        }
+    }
+}
+
+fn read(path: &Path) -> (DataLink, Vec<Vec<u8>>) {
+    let mut reader = PcapReader::new(BufReader::new(File::open(path).expect("open"))).expect("a capture");
+    let mut packets = Vec::new();
+    while let Some(packet) = reader.next_packet() {
+        packets.push(packet.expect("a whole packet").data.into_owned());
+    }
+    (reader.header().datalink, packets)
+}
+
+#[rstest]
+#[case::reliable("reliable")]
+#[case::classic("classic")]
+fn a_replay_sends_what_the_responder_sent(#[case] rules: &str) {
+    let directory = tempfile::tempdir().expect("a directory");
+    // Whoever the replay runs as may read what it needs, and the key is its own.
+    fs::set_permissions(directory.path(), Permissions::from_mode(0o777)).expect("open the directory");
+    let key = directory.path().join("key");
+    fs::write(&key, "00112233445566778899aabbccddeeff\n").expect("write the key");
+    fs::set_permissions(&key, Permissions::from_mode(0o600)).expect("close the key");
+    let (asked, answered) = conversation(rules, &key);
+    assert!(answered.len() > 20, "only {} segments in the conversation", answered.len());
+    execute(Command::new("chown").arg("nobody").arg(&key));
+    let program = directory.path().join("stateless-tcp");
+    fs::copy(binary(), &program).expect("copy the binary");
+
+    for (name, format) in [
+        ("ethernet.pcap", Format::Pcap(DataLink::ETHERNET)),
+        ("raw.pcap", Format::Pcap(DataLink::RAW)),
+        ("ethernet.pcapng", Format::PcapNg),
+    ] {
+        let (input, output) = (directory.path().join(name), directory.path().join(format!("{name}.answers")));
+        write(&input, format, &asked);
+        let mut replay = Command::new("setpriv");
+        replay.args(["--reuid", "nobody", "--clear-groups", "--bounding-set", "-all", "--inh-caps", "-all"]);
+        replay.arg(&program).arg("replay").arg(&input).arg(&output);
+        execute(replay.args(["--rules", rules, "--key-file"]).arg(&key));
+        let (link, replayed) = read(&output);
+        let raw = matches!(format, Format::Pcap(DataLink::RAW));
+        assert_eq!(link, if raw { DataLink::RAW } else { DataLink::ETHERNET }, "{name}");
+        let skip = if raw { ETHERNET } else { 0 };
+        assert_eq!(replayed.len(), answered.len(), "{name}");
+        for (number, (replayed, answered)) in replayed.iter().zip(&answered).enumerate() {
+            assert_eq!(replayed[..], answered[skip..], "{name}: packet {number}");
+        }
+    }
+}
+
+#[test]
+fn what_is_no_capture_is_named() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let input = directory.path().join("broken.pcap");
+    fs::write(&input, "not a capture").expect("write");
+    for (input, said) in [(&input, "is not a whole capture"), (&directory.path().join("none"), "cannot open")]
+    {
+        let output = directory.path().join("out.pcap");
+        let ended = Command::new(binary()).arg("replay").arg(input).arg(output).output().expect("run it");
+        let log = String::from_utf8_lossy(&ended.stderr).into_owned();
+        assert_eq!(ended.status.code(), Some(1), "{log}");
+        assert!(log.contains(said) && log.contains(input.to_str().unwrap()), "{log}");
+    }
+}
