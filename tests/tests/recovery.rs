@@ -64,7 +64,7 @@ fn every_connection_gets_the_right_octets(
                                     .push(format!("{} other octets", answer.len()));
                             }
                             Err(error) => {
-                                failures.lock().expect("no thread panicked").push(error.to_string())
+                                failures.lock().expect("no thread panicked").push(error.to_string());
                             }
                         }
                     }
