@@ -187,6 +187,7 @@ const ZONES: &[(&str, &[Edns])] = &[
 
 /// Whole names that occur in one zone only, or in none.
 const SINGLES: &[(&str, u16, Edns)] = &[
+    ("intoloop.plain.example", A, Edns::None),
     ("child.plain.example", SOA, Edns::None),
     ("child.plain.example", A, Edns::None),
     ("child.plain.example", DS, Edns::None),

@@ -255,14 +255,60 @@ fn minimal_any_is_one_set_and_its_signature() {
 
 #[test]
 fn names_beyond_a_pointers_reach_are_written_out() {
+    use domain::rdata::Mx;
     use std::fmt::Write as _;
-    let mut text = "$ORIGIN example.\n$TTL 60\n@ SOA ns h 1 2 3 4 5\n@ NS ns\n".to_owned();
-    for host in 0..900 {
-        writeln!(text, "@ MX 1 host-{host}.many.names\nhost-{host}.many.names A 192.0.2.1").unwrap();
+    let mut text = "$ORIGIN example.\n$TTL 60\n@ SOA ns h 1 2 3 4 5\n".to_owned();
+    for number in 0..80 {
+        writeln!(text, "@ TXT {number:0>250}").unwrap();
     }
-    let response = answer(&zone(&text), &query(&wire("example"), 15, false), MAX_RESPONSE).unwrap();
-    assert_eq!(u16::from_be_bytes([response[6], response[7]]), 900);
+    text += "@ MX 1 x.many.names\n@ MX 2 y.many.names\n";
+    let response = answer(&zone(&text), &query(&wire("example"), ANY, false), MAX_RESPONSE).unwrap();
     assert!(response.len() > 0x4000);
+    let parsed = Parsed::from_octets(&response).unwrap();
+    let exchanges: Vec<String> = parsed
+        .answer()
+        .unwrap()
+        .limit_to::<Mx<_>>()
+        .map(|record| record.unwrap().data().exchange().to_string())
+        .collect();
+    assert_eq!(exchanges, ["x.many.names.example", "y.many.names.example"]);
+}
+
+#[test]
+fn no_pointer_leads_to_a_pointer() {
+    let text = "$ORIGIN example.\n$TTL 60\n@ SOA ns h 1 2 3 4 5\nc.b CNAME b\nb A 192.0.2.1\n";
+    let response = answer(&zone(text), &query(&wire("c.b.example"), A, false), MAX_RESPONSE).unwrap();
+    // CNAME data and address's owner are the end of the question's name.
+    assert!(response.ends_with(&[0, 2, 0xc0, 14, 0xc0, 14, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 192, 0, 2, 1]));
+    let text = "$ORIGIN example.\n$TTL 60\n@ SOA ns h 1 2 3 4 5\n*.d CNAME a\na A 192.0.2.1\n";
+    let query = query(&wire("x.d.example"), A, false);
+    let response = answer(&zone(text), &query, MAX_RESPONSE).unwrap();
+    // The address's owner points at the name in the CNAME's data.
+    let target = query.len() + 12;
+    assert_eq!(response[target..][..4], [1, b'a', 0xc0, 16]);
+    assert_eq!(usize::from(response[target + 5]), target);
+}
+
+#[test]
+fn a_cut_below_a_cut_is_hidden() {
+    let text = "$ORIGIN example.\n$TTL 60\n@ SOA ns h 1 2 3 4 5\nsub NS ns.test.\nlow.sub NS other.test.\n";
+    for name in ["sub.example", "low.sub.example", "x.low.sub.example"] {
+        let response = answer(&zone(text), &query(&wire(name), A, false), MAX_RESPONSE).unwrap();
+        let parsed = Parsed::from_octets(&response).unwrap();
+        let owner = parsed.authority().unwrap().next().unwrap().unwrap().owner().to_string();
+        assert_eq!(owner, "sub.example");
+    }
+}
+
+#[rstest]
+#[case::closed_at_its_beginning("loop1", 2)]
+#[case::closed_behind_its_beginning("intoloop", 3)]
+fn a_loop_ends_where_it_closes(#[case] name: &str, #[case] links: u8) {
+    let text = "$ORIGIN example.\n$TTL 60\n@ SOA ns h 1 2 3 4 5\n@ NS ns\nintoloop CNAME loop1\n\
+                loop1 CNAME LOOP2\nloop2 CNAME Loop1\n";
+    let response =
+        answer(&zone(text), &query(&wire(&format!("{name}.example")), A, false), MAX_RESPONSE).unwrap();
+    assert_eq!((response[3] & 0xf, response[7]), (0, links));
 }
 
 #[test]
