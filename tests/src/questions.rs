@@ -187,6 +187,15 @@ const ZONES: &[(&str, &[Edns])] = &[
 
 /// Whole names that occur in one zone only, or in none.
 const SINGLES: &[(&str, u16, Edns)] = &[
+    // Below names that opt-out left without an NSEC3.
+    ("x.alone.deep.under.nsec3.example", DS, Edns::Signed),
+    ("x.alone.deep.under.nsec3.example", A, Edns::Signed),
+    ("alone.deep.under.nsec3.example", A, Edns::Signed),
+    ("deep.under.nsec3.example", DS, Edns::Signed),
+    ("under.nsec3.example", A, Edns::Signed),
+    ("nowhere.alone.deep.under.nsec3.example", A, Edns::Signed),
+    ("nowhere.deep.under.nsec3.example", DS, Edns::Signed),
+    ("a.b.nowhere.under.nsec3.example", TXT, Edns::Signed),
     ("intoloop.plain.example", A, Edns::None),
     ("child.plain.example", SOA, Edns::None),
     ("child.plain.example", A, Edns::None),
