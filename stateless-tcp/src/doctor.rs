@@ -1,8 +1,8 @@
 //! `stateless-tcp doctor`: whether an interface will serve, what attaching will change for its operator, and the exact
 //! command to use.
 //!
-//! Looking and judging are apart: [`collect`] asks the kernel and notes what it could not see, [`judge`](judge::judge)
-//! is a pure function of the [`Facts`](facts::Facts). It changes nothing, and works without privileges as far as it can.
+//! Looking and judging are apart: `collect` asks the kernel and notes what it could not see, `judge`
+//! is a pure function of the `Facts`. It changes nothing, and works without privileges as far as it can.
 
 mod collect;
 mod facts;

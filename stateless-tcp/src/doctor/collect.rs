@@ -322,3 +322,29 @@ fn family(message: &[u8]) -> &'static str {
         _ => "?",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loopback_interface_is_seen() {
+        let links = links().unwrap();
+        let lo = links.iter().find(|link| link.name == "lo").unwrap();
+        let link = describe(lo, &links);
+        assert!(link.loopback);
+        assert_eq!((link.driver.as_deref(), link.bus, link.peer), (Some("loopback"), None, Peer::None));
+        assert_eq!((link.rx_queues, link.tx_queues), (Ok(vec![0]), Ok(1)));
+        assert!(link.mtu > 0 && link.programs.is_empty());
+        // Fixed for this device, whoever set up the machine.
+        let offloads = link.offloads.unwrap();
+        assert!(offloads.contains("loopback") && !offloads.contains("rx-lro"), "{offloads:?}");
+    }
+
+    #[test]
+    fn machine_is_seen() {
+        let system = system();
+        assert!(system.version.is_some() && system.cpu_count > 0, "{system:?}");
+        assert!(system.capabilities.is_ok() && system.memlock.is_ok(), "{system:?}");
+    }
+}
