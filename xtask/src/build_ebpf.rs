@@ -138,7 +138,7 @@ fn rustflags(toolchain: &Toolchain, root: &Path) -> Result<OsString> {
         linker,
         // Types for the maps and line numbers for the verifier's complaints.
         "-Clink-arg=--btf".into(),
-        // 32-bit ALU and jumps, in every kernel since 5.1: AF_XDP as it is used here needs a later one anyway.
+        // 32-bit ALU and jumps, in every kernel since 5.1; BPF links for XDP came with 5.9 anyway.
         "-Ctarget-cpu=v3".into(),
     ];
     for (from, to) in remapped(toolchain, root)? {
