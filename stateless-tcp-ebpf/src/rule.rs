@@ -228,7 +228,8 @@ impl Request {
         if self.received > 0 && self.received < volatile {
             return Err(Reason::Volatile);
         }
-        if self.received <= length && length > self.room(segment) {
+        // FIN takes an octet of the window too, even where nothing goes before it.
+        if self.received <= length && (length > self.room(segment) || segment.window == 0) {
             return Err(Reason::WindowTooSmall);
         }
         let base = segment.ack.wrapping_sub(self.received);

@@ -156,6 +156,10 @@ fn windows_volatile_octets_and_generations() {
     let mut small = segment(PSH_ACK, 1, 1, 34);
     small.window = 231;
     assert_eq!(respond(Rules::Reliable, &small, 231, 1220), Err(Reason::WindowTooSmall));
+    small.window = 0;
+    assert_eq!(respond(Rules::Reliable, &small, 0, 1220), Err(Reason::WindowTooSmall), "no room for FIN");
+    small.window = 1;
+    assert_eq!(respond(Rules::Reliable, &small, 0, 1220), Ok(vec![(FIN_ACK, 1, 35, 0..0)]));
     small.window = 232;
     assert!(respond(Rules::Reliable, &small, 231, 1220).is_ok());
 
