@@ -14,6 +14,7 @@ pub mod capture;
 pub mod client;
 pub mod compare;
 pub mod exceptions;
+pub mod lab;
 pub mod lossy;
 pub mod nameserver;
 pub mod netns;

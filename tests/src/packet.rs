@@ -229,8 +229,8 @@ impl Packet {
         segment
     }
 
-    /// RFC 9293 3.1 and RFC 8200 8.1.
-    fn pseudo_header(&self, length: usize) -> Vec<u8> {
+    /// What the checksum covers besides a segment of `length` octets (RFC 9293 3.1, RFC 8200 8.1).
+    pub fn pseudo_header(&self, length: usize) -> Vec<u8> {
         let mut header = match (self.source, self.destination) {
             (IpAddr::V4(source), IpAddr::V4(destination)) => [source.octets(), destination.octets()].concat(),
             (IpAddr::V6(source), IpAddr::V6(destination)) => [source.octets(), destination.octets()].concat(),

@@ -1,0 +1,7 @@
+//! The whole responder in conversations with clients that are mostly honest; what must hold is asserted at each frame.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use stateless_tcp_tests::lab::script::Script;
+
+fuzz_target!(|octets: &[u8]| Script::read(octets).play());

@@ -1,0 +1,196 @@
+//! What must hold of an exchange, whatever was received.
+
+use stateless_tcp::counters::Counter;
+use stateless_tcp_ebpf::rule::Rules;
+
+use super::{DNS_PORT, Exchange, HTTP_PORT, Lab, PLENTY, agreement, content, pool::LARGEST_PAYLOAD};
+use crate::{
+    packet::{Packet, flags},
+    topology::SERVERS,
+};
+
+/// The only option that we send: an MSS of 1,220.
+const MSS_1220: [u8; 4] = [2, 4, 0x04, 0xc4];
+/// Octets of one response at most, and with its FIN.
+const LARGEST_RESPONSE: u32 = 65_000;
+/// IPv6's minimum MTU: what every path carries (RFC 8200 5).
+const MTU: usize = 1280;
+
+/// Reads a frame of ours: it has right checksums, and no octet that an independent builder would not have put there.
+pub(super) fn read(octets: &[u8]) -> Packet {
+    let packet = Packet::parse(octets).unwrap_or_else(|| panic!("no TCP packet: {octets:02x?}"));
+    assert!(packet.intact, "checksums of {packet}: {octets:02x?}");
+    // DF clear and identification 0 (docs/protocol.md, "The cookie"): so says the packet that was read.
+    assert_eq!((packet.fragment, packet.ttl), (0, 64), "{packet}");
+    if packet.source.is_ipv4() {
+        assert_eq!(packet.identification, 0, "{packet}");
+    }
+    let expected = packet.unpadded();
+    let same = expected == octets;
+    assert!(same, "{packet}\nsent  {octets:02x?}\nbuilt {expected:02x?}");
+    packet
+}
+
+pub(super) fn assert_exchange(lab: &mut Lab, frame: &[u8], exchange: &Exchange, sent: &[Vec<u8>]) {
+    if exchange.outcome == Counter::BadCookie {
+        let packet = agreement::intact(frame).expect("a segment").0;
+        assert_eq!(proof(lab, &packet), None, "refused though it proves our cookie: {packet}");
+    }
+    if exchange.sent.is_empty() {
+        return;
+    }
+    let (received, partial) = agreement::intact(frame).expect("only whole segments are answered");
+    assert_eq!(exchange.grown(Counter::PartialChecksum), u64::from(partial), "{received}");
+    assert_may_be_answered(&received);
+    for (packet, octets) in exchange.sent.iter().zip(sent) {
+        assert_goes_back(lab, &received, packet);
+        assert!(octets.len() - packet.ip_offset() <= MTU, "{} octets: {packet}", octets.len());
+    }
+    match exchange.outcome {
+        Counter::SynAck => assert_syn_ack(&received, exchange),
+        Counter::FinAcknowledged => assert_fin_acknowledged(&received, exchange),
+        Counter::Answered | Counter::Resumed => assert_answered(lab, &received, exchange),
+        silent => panic!("{silent:?}, yet {:?} went out", exchange.sent),
+    }
+}
+
+fn assert_may_be_answered(received: &Packet) {
+    assert!(SERVERS.contains(&received.destination), "not to us: {received}");
+    assert!([DNS_PORT, HTTP_PORT].contains(&received.destination_port), "not served: {received}");
+    assert!(received.tags.len() <= 2 && received.extensions.is_empty(), "{received:?}");
+    assert!(!agreement::is_fragment(received), "a fragment: {received:?}");
+    assert_eq!(received.to[0] & 1, 0, "to a group: {received:?}");
+    assert_eq!(received.flags & flags::RST, 0, "RST: {received}");
+    assert_ne!(received.source, received.destination, "to itself: {received}");
+    assert_ne!(received.source_port, 0, "{received}");
+}
+
+/// What holds of every segment that we send.
+fn assert_goes_back(lab: &Lab, received: &Packet, packet: &Packet) {
+    assert_eq!(
+        (packet.to, packet.from, &packet.tags),
+        (received.from, received.to, &received.tags),
+        "{packet}"
+    );
+    assert_eq!((packet.source, packet.destination), (received.destination, received.source));
+    assert_eq!(
+        (packet.source_port, packet.destination_port),
+        (received.destination_port, received.source_port)
+    );
+    let window = match lab.rules {
+        Rules::Classic => 65_535,
+        Rules::Reliable => 4_095,
+    };
+    assert_eq!(packet.window, window, "{packet}");
+    assert!(packet.payload.len() <= LARGEST_PAYLOAD.min(lab.segment_size.into()), "{packet}");
+    assert!(packet.flags & flags::ACK != 0 && packet.flags & flags::RST == 0, "{packet}");
+    if packet.flags & flags::SYN == 0 {
+        assert!(packet.options.is_empty(), "options: {packet:?}");
+    }
+}
+
+fn assert_syn_ack(received: &Packet, exchange: &Exchange) {
+    let control = flags::SYN | flags::ACK | flags::FIN;
+    assert_eq!(received.flags & control, flags::SYN, "{received}");
+    let [packet] = &exchange.sent[..] else { panic!("{} segments for a SYN", exchange.sent.len()) };
+    assert!(packet.is(flags::SYN | flags::ACK) && packet.payload.is_empty(), "{packet}");
+    assert_eq!(packet.ack, received.seq.wrapping_add(1), "{packet}");
+    assert_eq!(packet.options, MSS_1220, "{packet}");
+}
+
+fn assert_fin_acknowledged(received: &Packet, exchange: &Exchange) {
+    let control = flags::SYN | flags::ACK | flags::FIN;
+    assert_eq!(received.flags & control, flags::FIN | flags::ACK, "{received}");
+    assert!(received.payload.is_empty(), "{received}");
+    let [packet] = &exchange.sent[..] else { panic!("{} segments for a FIN", exchange.sent.len()) };
+    assert!(packet.is(flags::ACK) || packet.is(flags::FIN | flags::ACK), "{packet}");
+    assert!(packet.payload.is_empty(), "no amplifier: {packet}");
+    assert_eq!((packet.seq, packet.ack), (received.ack, received.seq.wrapping_add(1)), "{packet}");
+}
+
+fn assert_answered(lab: &mut Lab, received: &Packet, exchange: &Exchange) {
+    let (had, class) = proof(lab, received).expect("only who has seen our SYN,ACK is answered");
+    assert_eq!(exchange.outcome, if had == 0 { Counter::Answered } else { Counter::Resumed });
+    let whole = whole_response(lab, received, had);
+    let length = u32::try_from(whole.len()).expect("a response is short");
+    let edge = had + u32::from(received.window);
+    let room = edge.saturating_sub(1).min(LARGEST_RESPONSE);
+    let incomplete = exchange.grown(Counter::Incomplete) > 0;
+    let judge =
+        if received.destination_port == DNS_PORT { content::assert_dns } else { content::assert_http };
+    judge(&received.payload, &whole, room.try_into().expect("32 bits fit"), incomplete);
+
+    let missing = exchange.grown(Counter::NoFrame);
+    let last = exchange.sent.len() - 1;
+    let mut seq = received.ack;
+    for (index, packet) in exchange.sent.iter().enumerate() {
+        assert_eq!(packet.seq, seq, "segment {index} does not follow the one before it: {packet}");
+        assert!(packet.payload.len() <= class, "the client takes {class}: {packet}");
+        assert_eq!(packet.ack, exchange.sent[0].ack, "{packet}");
+        if packet.flags & flags::FIN != 0 {
+            assert_eq!((index, missing), (last, 0), "FIN before the end: {packet}");
+        }
+        seq = packet.seq.wrapping_add(packet.sequence_length());
+    }
+    let progress = seq.wrapping_sub(received.ack);
+    assert!(progress <= received.window.into(), "{progress} octets into a window of {received}");
+    let stream = exchange.stream();
+    let from = had.min(length) as usize;
+    assert_eq!(stream, whole[from..][..stream.len()], "octets from {from} on");
+    if missing == 0 {
+        assert_eq!(progress, (length + 1).saturating_sub(had), "the rest of the response, and FIN");
+    }
+    assert_acknowledgment(lab, received, exchange, missing, from + stream.len() == whole.len());
+}
+
+/// A request is acknowledged only together with all that its sender still lacks, unless the rules are classic.
+fn assert_acknowledgment(lab: &Lab, received: &Packet, exchange: &Exchange, missing: u64, complete: bool) {
+    let acknowledged = exchange.sent[0].ack != received.seq;
+    if acknowledged {
+        assert_eq!(exchange.sent[0].ack, received.seq.wrapping_add(received.sequence_length()));
+    }
+    match lab.rules {
+        Rules::Classic => {
+            assert!(acknowledged && exchange.sent[0].payload.is_empty());
+            assert!(exchange.sent[0].is(flags::ACK), "the acknowledgment comes first");
+        }
+        Rules::Reliable if acknowledged => {
+            assert!(exchange.sent.len() == 1 && missing == 0 && complete, "a lost one never comes again");
+        }
+        Rules::Reliable => assert!(exchange.sent.len() as u64 + missing > 1, "a whole answer acknowledges"),
+    }
+}
+
+/// The response octets that a client of this request has already, and the largest payload it takes, if the request
+/// proves that it knows our ISS: what the responder answers to the SYN before it says which that is.
+fn proof(lab: &mut Lab, request: &Packet) -> Option<(u32, usize)> {
+    [(1460_u16, 1220), (1219, 536)].into_iter().find_map(|(mss, class)| {
+        let [high, low] = mss.to_be_bytes();
+        let syn = Packet {
+            seq: request.seq.wrapping_sub(1),
+            ack: 0,
+            flags: flags::SYN,
+            options: vec![2, 4, high, low],
+            payload: Vec::new(),
+            ..request.clone()
+        };
+        let (exchange, _) = lab.ask(&syn.octets(), 0);
+        let had = request.ack.wrapping_sub(exchange.sent.first()?.seq).wrapping_sub(1);
+        (had <= LARGEST_RESPONSE + 1).then_some((had, class))
+    })
+}
+
+/// What the client of this request gets that has nothing yet.
+fn whole_response(lab: &mut Lab, request: &Packet, had: u32) -> Vec<u8> {
+    let window = (u32::from(request.window) + had).min(65_535);
+    let first = Packet {
+        ack: request.ack.wrapping_sub(had),
+        window: window.try_into().expect("16 bits"),
+        ..request.clone()
+    };
+    let (exchange, _) = lab.ask(&first.octets(), PLENTY);
+    assert_eq!(exchange.outcome, Counter::Answered, "resumed, but never to be had from the start: {request}");
+    let end = exchange.sent.last().expect("a segment");
+    assert!(end.flags & flags::FIN != 0, "the first answer closes: {end}");
+    exchange.stream()
+}

@@ -1,0 +1,159 @@
+//! The whole responder in memory: a frame in, every frame out, and what must hold of them asserted at each.
+//!
+//! Property tests and fuzz targets share it: they differ in where the octets come from that [`script::Script`] is made of.
+
+pub mod agreement;
+pub mod content;
+mod invariants;
+pub mod pool;
+pub mod script;
+
+use std::{
+    sync::{Arc, LazyLock},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use stateless_tcp::{
+    counters::{Counter, Counters},
+    responder::{Content, Policy, Responder},
+    service::{
+        Service,
+        dns::{Dns, DnsOptions},
+        http::Http,
+    },
+};
+use stateless_tcp_ebpf::{
+    cookie::{Key, Keys},
+    rule::Rules,
+};
+
+use crate::{packet::Packet, topology::SERVERS};
+use pool::Pool;
+
+/// Served by [`dns`].
+pub const DNS_PORT: u16 = 53;
+/// Served by [`http`].
+pub const HTTP_PORT: u16 = 80;
+/// More frames than any response takes.
+pub const PLENTY: usize = 1 << 16;
+
+/// Every frame ends in exactly one of these.
+const OUTCOMES: [Counter; 21] = [
+    Counter::SynAck,
+    Counter::FinAcknowledged,
+    Counter::Answered,
+    Counter::Resumed,
+    Counter::NotServed,
+    Counter::IpLength,
+    Counter::IpChecksum,
+    Counter::TcpHeader,
+    Counter::TcpChecksum,
+    Counter::TcpOption,
+    Counter::Martian,
+    Counter::Reset,
+    Counter::SynAckReceived,
+    Counter::UnusualFlags,
+    Counter::MssTooSmall,
+    Counter::BareAck,
+    Counter::BadCookie,
+    Counter::GenerationGone,
+    Counter::BeyondResponse,
+    Counter::Volatile,
+    Counter::WindowTooSmall,
+];
+
+/// The built-in zone, compiled once.
+pub fn dns() -> Arc<dyn Service> {
+    static DNS: LazyLock<Arc<Dns>> = LazyLock::new(|| Arc::new(Dns::builtin(DnsOptions::default())));
+    DNS.clone()
+}
+
+/// The built-in pages.
+pub fn http() -> Arc<dyn Service> {
+    static HTTP: LazyLock<Arc<Http>> = LazyLock::new(|| Arc::new(Http::builtin()));
+    HTTP.clone()
+}
+
+/// A responder for the built-in content at [`SERVERS`].
+pub struct Lab {
+    responder: Responder,
+    counters: Counters,
+    /// Rule set.
+    pub rules: Rules,
+    /// Largest payload as configured.
+    pub segment_size: u16,
+    /// What the clock says.
+    pub now: SystemTime,
+}
+
+/// What became of one frame.
+#[derive(Clone, Debug)]
+pub struct Exchange {
+    /// Why.
+    pub outcome: Counter,
+    /// What was sent, in order.
+    pub sent: Vec<Packet>,
+    /// How much each counter grew.
+    grown: Vec<u64>,
+}
+
+impl Exchange {
+    /// How much `counter` grew.
+    pub fn grown(&self, counter: Counter) -> u64 {
+        self.grown[counter as usize]
+    }
+
+    /// The octets of all segments sent.
+    pub fn stream(&self) -> Vec<u8> {
+        self.sent.iter().flat_map(|packet| packet.payload.clone()).collect()
+    }
+}
+
+impl Lab {
+    /// A responder with a fixed key.
+    pub fn new(rules: Rules, segment_size: u16) -> Self {
+        let services = vec![(DNS_PORT, dns()), (HTTP_PORT, http())];
+        let keys = Keys { current: Key(*b"sixteen octets !"), previous: None };
+        Self {
+            responder: Responder::new(
+                Content::new(SERVERS.map(Into::into), services),
+                Policy { rules, keys, segment_size },
+            ),
+            counters: Counters::default(),
+            rules,
+            segment_size,
+            now: UNIX_EPOCH + Duration::from_hours(500_000),
+        }
+    }
+
+    /// Gives the responder a frame, with `free` further ones to take, and asserts everything that must hold of every
+    /// exchange whatever the frame is.
+    pub fn exchange(&mut self, frame: &[u8], free: usize) -> Exchange {
+        let (exchange, octets) = self.ask(frame, free);
+        invariants::assert_exchange(self, frame, &exchange, &octets);
+        exchange
+    }
+
+    /// An exchange in which only frames and counters are looked at; also the octets sent.
+    fn ask(&mut self, frame: &[u8], free: usize) -> (Exchange, Vec<Vec<u8>>) {
+        let before = self.counts();
+        let mut pool = Pool::new(free);
+        let received = pool.receive(frame);
+        self.responder.respond(self.now, &mut pool, received, frame.len(), &self.counters);
+        pool.assert_conserved();
+        let grown: Vec<u64> =
+            self.counts().iter().zip(before).map(|(after, before)| after - before).collect();
+        let count = |counter: Counter| grown[counter as usize];
+        assert_eq!(count(Counter::Received), 1);
+        let outcomes: Vec<_> = OUTCOMES.into_iter().filter(|&outcome| count(outcome) > 0).collect();
+        let [outcome] = outcomes[..] else { panic!("not one outcome but {outcomes:?}") };
+        assert_eq!(count(outcome), 1, "{outcome:?}");
+        assert_eq!(count(Counter::Sent), pool.sent.len() as u64, "frames sent");
+        let sent = pool.sent.iter().map(|octets| invariants::read(octets)).collect();
+        (Exchange { outcome, sent, grown }, pool.sent)
+    }
+
+    fn counts(&self) -> Vec<u64> {
+        Counter::ALL.iter().map(|&counter| self.counters.get(counter)).collect()
+    }
+}
