@@ -363,7 +363,9 @@ mod tests {
     fn a_zone_is_given_once_and_must_be_readable() {
         let dir = tempfile::tempdir().unwrap();
         let files = ["x.zone", "y.zone"].map(|name| dir.path().join(name));
-        files.iter().for_each(|file| fs::write(file, HEAD).unwrap());
+        for file in &files {
+            fs::write(file, HEAD).unwrap();
+        }
         let error = Dns::load(&files, &DnsOptions::default()).unwrap_err().to_string();
         assert!(error.ends_with("y.zone: zone a.example. is loaded already: give each zone once"), "{error}");
         let missing = dir.path().join("z.zone");
