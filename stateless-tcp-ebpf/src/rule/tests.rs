@@ -197,8 +197,8 @@ proptest! {
     /// carries all that was missing.
     #[test]
     fn a_reply_is_the_rest_of_the_response(
-        classic: bool, (length, received) in (0..=MAX_RESPONSE).prop_flat_map(|length| (Just(length), 0..=length + 1)), window: u16, size in 64u16..=1220,
-        payload in 1u16..1221,
+        classic: bool, window: u16, size in 64u16..=1220, payload in 1u16..1221,
+        (length, received) in (0..=MAX_RESPONSE).prop_flat_map(|length| (Just(length), 0..=length + 1)),
     ) {
         let rules = if classic { Rules::Classic } else { Rules::Reliable };
         let mut seg = segment(PSH_ACK, 1, 1 + received, payload);
