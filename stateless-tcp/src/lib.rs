@@ -9,7 +9,8 @@
 //! | [`stateless_tcp_ebpf`] | every protocol decision, shared with the XDP program |
 //! | [`wire`] | frames as octets |
 //! | [`service`] | request octets to response octets: DNS, HTTP |
-//! | [`responder`] | the path of a frame through the three above; no I/O |
+//! | [`exchange`] | a segment in, segments out: rules and services together |
+//! | [`responder`] | the path of a frame through the four above; no I/O |
 //! | [`xdp`] | rings, UMEM, the XDP program: the only unsafe code |
 //! | [`counters`] | what became of each frame |
 //! | [`cli`], [`config`], [`keys`], [`content`] | what the user asks for |
@@ -20,6 +21,7 @@ pub mod config;
 pub mod content;
 pub mod counters;
 pub mod doctor;
+pub mod exchange;
 pub mod keys;
 pub mod replay;
 pub mod responder;

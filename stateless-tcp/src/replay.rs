@@ -6,8 +6,9 @@
 use crate::config::Config;
 use crate::content;
 use crate::counters::{Counter, Counters};
+use crate::exchange::{Content, Policy};
 use crate::keys;
-use crate::responder::{Content, Frames, Policy, Responder};
+use crate::responder::{Frames, Responder};
 use anyhow::{Context as _, Result, bail};
 use pcap_file::pcap::{PcapHeader, PcapPacket, PcapReader, PcapWriter};
 use pcap_file::pcapng::{Block, PcapNgReader};

@@ -3,8 +3,9 @@
 use crate::config::{Config, XdpMode, ZeroCopy};
 use crate::content;
 use crate::counters::{Counter, Counters};
+use crate::exchange::{Content, Policy};
 use crate::keys;
-use crate::responder::{Content, Policy, Responder};
+use crate::responder::Responder;
 use crate::xdp::interface::{AttachMode, Interface};
 use crate::xdp::program::{self, Program};
 use crate::xdp::socket::{CopyMode, Socket};

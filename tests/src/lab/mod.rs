@@ -15,7 +15,8 @@ use std::{
 
 use stateless_tcp::{
     counters::{Counter, Counters},
-    responder::{Content, Policy, Responder},
+    exchange::{Content, Policy},
+    responder::Responder,
     service::{
         Service,
         dns::{Dns, DnsOptions},

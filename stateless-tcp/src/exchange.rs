@@ -1,0 +1,205 @@
+//! A segment in, segments out: the rules and the services together, knowing nothing of frames.
+
+use crate::counters::{Counter, Counters};
+use crate::service::{Context, Framing, MAX_RESPONSE, Service};
+use foldhash::fast::RandomState;
+use stateless_tcp_ebpf::cookie::Keys;
+use stateless_tcp_ebpf::rule::{self, Outgoing, Reply, Request, Rules, Verdict};
+use stateless_tcp_ebpf::segment::{Address, Segment};
+use stateless_tcp_ebpf::steer::Served;
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// What is served where. Shared by all workers.
+#[derive(Clone)]
+pub struct Content {
+    addresses: HashSet<Address, RandomState>,
+    services: Vec<(u16, Arc<dyn Service>)>,
+}
+
+impl Content {
+    /// Serves each service at its TCP port on all of `addresses`.
+    #[must_use]
+    pub fn new(addresses: impl IntoIterator<Item = Address>, services: Vec<(u16, Arc<dyn Service>)>) -> Self {
+        Self { addresses: addresses.into_iter().collect(), services }
+    }
+
+    /// The served addresses.
+    pub fn addresses(&self) -> impl Iterator<Item = &Address> {
+        self.addresses.iter()
+    }
+
+    /// The served ports.
+    pub fn ports(&self) -> impl Iterator<Item = u16> {
+        self.services.iter().map(|&(port, _)| port)
+    }
+
+    #[inline]
+    fn service(&self, port: u16) -> Option<&dyn Service> {
+        self.services.iter().find(|&&(served, _)| served == port).map(|(_, service)| &**service)
+    }
+}
+
+impl Served for Content {
+    #[inline]
+    fn address(&self, address: &Address) -> bool {
+        self.addresses.contains(address)
+    }
+
+    #[inline]
+    fn port(&self, port: u16) -> bool {
+        self.service(port).is_some()
+    }
+}
+
+/// How segments are answered.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// Rule set.
+    pub rules: Rules,
+    /// Cookie keys.
+    pub keys: Keys,
+    /// Largest payload sent, in octets.
+    pub segment_size: u16,
+}
+
+/// The generation of the content: one until content can be replaced.
+const GENERATION: bool = false;
+
+/// Answers segments, one at a time.
+pub struct Exchange {
+    content: Content,
+    policy: Policy,
+    /// The response being sent. Never grows: [`Service::answer`] is given less room than it has.
+    response: Vec<u8>,
+}
+
+/// The segments that answer one segment, in order. Their payload is [`Exchange::payload`].
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// None.
+    Silence,
+    /// One without payload.
+    One(Outgoing),
+    /// A response.
+    Response(Reply),
+}
+
+impl Iterator for Answer {
+    type Item = Outgoing;
+
+    #[inline]
+    fn next(&mut self) -> Option<Outgoing> {
+        match self {
+            Self::Silence => None,
+            Self::One(outgoing) => {
+                let outgoing = *outgoing;
+                *self = Self::Silence;
+                Some(outgoing)
+            }
+            Self::Response(reply) => reply.next(),
+        }
+    }
+}
+
+impl Exchange {
+    /// Answers for `content` by `policy`.
+    #[must_use]
+    pub fn new(content: Content, policy: Policy) -> Self {
+        Self { content, policy, response: Vec::with_capacity(2 * MAX_RESPONSE) }
+    }
+
+    /// What is served.
+    #[must_use]
+    pub fn content(&self) -> &Content {
+        &self.content
+    }
+
+    /// What is to be sent in answer to `segment`, whose payload is `payload`; counts why.
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "a response is at most MAX_RESPONSE octets")]
+    pub fn consider(
+        &mut self,
+        now: SystemTime,
+        segment: &Segment,
+        payload: &[u8],
+        counters: &Counters,
+    ) -> Answer {
+        let Policy { rules, ref keys, segment_size } = self.policy;
+        let reply = match rule::decide(rules, keys, GENERATION, segment) {
+            Verdict::Send(outgoing) => {
+                let syn = outgoing.mss.is_some();
+                counters.add(if syn { Counter::SynAck } else { Counter::FinAcknowledged }, 1);
+                return Answer::One(outgoing);
+            }
+            Verdict::Ignore(reason) => Err(reason),
+            Verdict::Answer(request) => {
+                let volatile = self.answer(now, payload, segment, request, counters);
+                let length = self.response.len() as u32;
+                let reply = request.reply(rules, segment, length, volatile as u32, segment_size);
+                if reply.is_ok() {
+                    counters.add(if request.received == 0 { Counter::Answered } else { Counter::Resumed }, 1);
+                }
+                reply
+            }
+        };
+        match reply {
+            Ok(reply) => Answer::Response(reply),
+            Err(reason) => {
+                counters.add(reason.into(), 1);
+                Answer::Silence
+            }
+        }
+    }
+
+    /// The payload of a segment of the last answer.
+    #[inline]
+    #[must_use]
+    pub fn payload(&self, outgoing: &Outgoing) -> &[u8] {
+        &self.response[outgoing.payload()]
+    }
+
+    /// Puts the responses to all whole messages of `stream` into `self.response`, as far as the client's window goes,
+    /// and says how many octets at their front are volatile.
+    #[inline]
+    fn answer(
+        &mut self,
+        now: SystemTime,
+        mut stream: &[u8],
+        segment: &Segment,
+        request: Request,
+        counters: &Counters,
+    ) -> usize {
+        self.response.clear();
+        let Some(service) = self.content.service(segment.tuple.server_port) else { return 0 };
+        let room = request.room(segment) as usize;
+        let mut volatile = 0;
+        let mut messages = 0;
+        while !stream.is_empty() {
+            let Framing::Message(end) = service.frame(stream) else {
+                counters.add(Counter::Incomplete, 1);
+                break;
+            };
+            let (message, rest) = stream.split_at(end);
+            let before = self.response.len();
+            let answered = service.answer(message, &Context { now, room }, &mut self.response);
+            if self.response.len() > room && messages > 0 {
+                // No room for this one behind the others: the connection closes, and the client asks again for what it
+                // has no answer to (RFC 7766 section 6.2.4).
+                self.response.truncate(before);
+                break;
+            }
+            messages += 1;
+            if answered.volatile > 0 {
+                volatile = before + answered.volatile;
+            }
+            if answered.last {
+                break;
+            }
+            stream = rest;
+        }
+        counters.add(Counter::Messages, messages);
+        volatile
+    }
+}
