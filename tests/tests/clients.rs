@@ -4,14 +4,19 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use rstest::rstest;
 use stateless_tcp_tests::{
-    client::{Client, port},
+    client::{Client, port, query},
     netns::Netns,
+    packet::flags,
     responder::Responder,
     topology::{SERVERS, Topology},
 };
 
 /// Connections opened to hit every queue, by chance of their ports' hash.
 const CONNECTIONS: u16 = 256;
+const A: u16 = 1;
+const NOERROR: u8 = 0;
+const NXDOMAIN: u8 = 3;
+const REFUSED: u8 = 5;
 
 #[rstest]
 #[case::native_1("native", 1)]
@@ -94,4 +99,36 @@ fn every_queue_answers(#[case] mode: &str, #[case] expected: &[u32]) {
     let counters = responder.stop();
     assert_eq!(counters.get("syn_ack"), 2 * u64::from(CONNECTIONS));
     assert_eq!(counters.get("xdp_served"), 2 * u64::from(CONNECTIONS));
+}
+
+/// Three questions in one segment (RFC 7766 section 6.2.1.1): three answers, in that order, and then FIN.
+#[test]
+fn pipelined_questions_are_answered_in_order() {
+    let topology = Topology::new(1);
+    let responder = Responder::start(&topology, &[]);
+    let port = port(&topology);
+    for server in SERVERS {
+        let mut client = Client::new(&port, 40_000, server, 53, 1);
+        client.open();
+        let questions = [(7_u8, "example.com"), (8, "nowhere.example.com"), (9, "example.org")];
+        let stream: Vec<u8> =
+            questions.iter().flat_map(|(id, name)| query(u16::from(*id), name, A)).collect();
+        client.send(&client.segment(flags::PSH | flags::ACK, 1, 1, &stream));
+        let reply = client.expect();
+        assert_eq!(
+            reply.ack,
+            client.isn.wrapping_add(1 + u32::try_from(stream.len()).expect("a short stream"))
+        );
+        assert!(reply.is(flags::FIN | flags::ACK), "{reply}");
+        let mut rest = &reply.payload[..];
+        for ((id, name), code) in questions.into_iter().zip([NOERROR, NXDOMAIN, REFUSED]) {
+            let (length, message) = rest.split_first_chunk().expect("a length");
+            let (message, after) = message.split_at(usize::from(u16::from_be_bytes(*length)));
+            assert_eq!((&message[..2], message[3] & 0x0f), (&[0, id][..], code), "{name}");
+            rest = after;
+        }
+        assert_eq!(rest, [0; 0], "octets behind the last answer");
+    }
+    let counters = responder.stop();
+    assert_eq!((counters.get("answered"), counters.get("messages")), (2, 6), "{counters:?}");
 }

@@ -356,9 +356,9 @@ fn forged_requests_are_well_formed() {
 #[case::one(&[(0x8100, 0x2007)])]
 #[case::one_of_802_1ad(&[(0x88a8, 0x0007)])]
 #[case::two(&[(0x88a8, 0x0064), (0x8100, 0xa007)])]
-fn vlan_tags_are_kept(#[case] tags: &[(u16, u16)]) {
+fn vlan_tags_are_kept(#[case] tags: &[(u16, u16)], #[values("native", "generic")] mode: &str) {
     let topology = Topology::new(1);
-    let responder = Responder::start(&topology, &[]);
+    let responder = Responder::start(&topology, &["--xdp-mode", mode]);
     let port = port(&topology);
     for server in SERVERS {
         // A packet socket sees frames after the kernel has taken the outer tag off; tcpdump puts it back.
