@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
-use crate::process::{read, run};
+use crate::process::{describe, read, run};
 use crate::run::cargo;
 use crate::workspace;
 
@@ -67,12 +67,19 @@ fn run_target(binary: &Path, name: &str, directory: &Path, duration: Duration, s
     for needed in [&corpus, &artifacts] {
         fs::create_dir_all(needed).with_context(|| format!("creating {}", needed.display()))?;
     }
-    println!("{name}: {} s", duration.as_secs());
-    run(Command::new(binary)
+    let mut command = Command::new(binary);
+    command
         .arg(format!("-max_total_time={}", duration.as_secs()))
         // libFuzzer takes 32 bits, and 0 for a seed of its own choice.
         .arg(format!("-seed={}", (seed & 0xffff_ffff).max(1)))
-        .args(["-verbosity=0", "-print_final_stats=1", "-timeout=10"])
+        .args(["-print_final_stats=1", "-timeout=10"])
         .arg(format!("-artifact_prefix={}/", artifacts.display()))
-        .arg(&corpus))
+        .arg(&corpus);
+    let output = command.output().with_context(|| format!("starting {}", describe(&command)))?;
+    // All that libFuzzer says, and the target's panic, goes to standard error.
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{said}\nfuzz target {name} failed ({})", output.status);
+    let executed = said.lines().find_map(|line| line.strip_prefix("stat::number_of_executed_units:"));
+    println!("{name}: {} executions in {} s", executed.unwrap_or("?").trim(), duration.as_secs());
+    Ok(())
 }
