@@ -93,6 +93,3 @@ impl Responder {
         Ok((wire::parse(octets, &layout)?, layout))
     }
 }
-
-#[cfg(test)]
-mod tests;
