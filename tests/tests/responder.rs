@@ -1,0 +1,268 @@
+//! The whole responder by named cases: honest clients over every link, each refusal by its counter, and what happens
+//! when the answer is long, the frames run out, or the request does not end. The lab looks at every frame besides.
+
+use std::net::IpAddr;
+
+use rstest::rstest;
+use stateless_tcp::counters::Counter;
+use stateless_tcp_ebpf::rule::Rules;
+use stateless_tcp_tests::{
+    compare::Reply,
+    lab::{DNS_PORT, Exchange, HTTP_PORT, Lab, PLENTY, script::query},
+    packet::{MSS_1460, Packet, checksum, flags},
+    topology::{GHOST_V4, GHOST_V6, SERVER_V4, SERVER_V6, SERVERS},
+};
+
+const A: u16 = 1;
+const TXT: u16 = 16;
+const ISN: u32 = u32::MAX - 20;
+const REQUEST: u8 = flags::PSH | flags::ACK;
+const FIN_ACK: u8 = flags::FIN | flags::ACK;
+
+/// A client that has its SYN,ACK.
+struct Client {
+    lab: Lab,
+    packet: Packet,
+    iss: u32,
+}
+
+impl Client {
+    /// Opens a connection in which all packets look like `packet`.
+    fn open(rules: Rules, segment_size: u16, packet: Packet) -> Self {
+        let mut lab = Lab::new(rules, segment_size);
+        let syn = Packet { flags: flags::SYN, seq: ISN, options: MSS_1460.to_vec(), ..packet.clone() };
+        let opened = lab.exchange(&syn.octets(), 0);
+        assert_eq!(opened.outcome, Counter::SynAck);
+        let iss = opened.sent[0].seq;
+        Self { lab, packet, iss }
+    }
+
+    fn reliable(port: u16) -> Self {
+        Self::open(Rules::Reliable, 1220, v4(port))
+    }
+
+    /// The request, from a client that has the first `had` octets of its answer.
+    fn request(&self, payload: &[u8], had: u32) -> Packet {
+        Packet {
+            flags: REQUEST,
+            seq: ISN.wrapping_add(1),
+            ack: self.iss.wrapping_add(1).wrapping_add(had),
+            payload: payload.to_vec(),
+            ..self.packet.clone()
+        }
+    }
+
+    fn ask(&mut self, payload: &[u8], had: u32) -> Exchange {
+        let request = self.request(payload, had);
+        self.lab.exchange(&request.octets(), PLENTY)
+    }
+}
+
+fn v4(port: u16) -> Packet {
+    Packet::new(GHOST_V4.into(), 40_000, SERVER_V4.into(), port)
+}
+
+fn v6(port: u16) -> Packet {
+    Packet::new(GHOST_V6.into(), 40_000, SERVER_V6.into(), port)
+}
+
+fn small() -> Vec<u8> {
+    query(7, 0x0100, "example.com", A, None)
+}
+
+fn large() -> Vec<u8> {
+    query(7, 0x0100, "large.example.com", TXT, None)
+}
+
+/// Ids of the DNS messages in a stream.
+fn ids(mut stream: &[u8]) -> Vec<u16> {
+    let mut ids = Vec::new();
+    while let [high, low, rest @ ..] = stream {
+        let (message, behind) = rest.split_at(u16::from_be_bytes([*high, *low]).into());
+        ids.push(u16::from_be_bytes([message[0], message[1]]));
+        stream = behind;
+    }
+    ids
+}
+
+#[rstest]
+#[case::ipv4(v4(DNS_PORT))]
+#[case::ipv6(v6(DNS_PORT))]
+#[case::one_tag(Packet { tags: vec![(0x8100, 7)], ..v4(DNS_PORT) })]
+#[case::two_tags(Packet { tags: vec![(0x88a8, 7), (0x8100, 8)], ..v6(DNS_PORT) })]
+#[case::ip_options(Packet { ip_options: vec![1; 40], ..v4(DNS_PORT) })]
+fn honest_client_is_answered(
+    #[values(Rules::Classic, Rules::Reliable)] rules: Rules,
+    #[case] packet: Packet,
+) {
+    let mut client = Client::open(rules, rules.segment_size(), packet);
+    let answered = client.ask(&small(), 0);
+    assert_eq!((answered.outcome, answered.grown(Counter::Messages)), (Counter::Answered, 1));
+    let stream = answered.stream();
+    let reply = Reply::parse(&stream[2..]).expect("a message");
+    assert_eq!((reply.rcode, reply.sections[0].len()), (0, 1), "{reply:?}");
+    let shapes: Vec<_> = answered.sent.iter().map(|packet| (packet.flags, packet.payload.len())).collect();
+    match rules {
+        Rules::Reliable => assert_eq!(shapes, [(FIN_ACK, stream.len())]),
+        Rules::Classic => assert_eq!(shapes, [(flags::ACK, 0), (flags::ACK, stream.len()), (FIN_ACK, 0)]),
+    }
+}
+
+#[test]
+fn request_shorter_than_60_octets_ends_where_its_ip_header_says() {
+    let mut client = Client::reliable(HTTP_PORT);
+    let request = client.request(b"GET", 0);
+    assert!(request.unpadded().len() < 60 && request.octets().len() == 60);
+    let exchange = client.lab.exchange(&request.octets(), PLENTY);
+    assert_eq!(exchange.grown(Counter::Incomplete), 1);
+    assert_eq!(exchange.sent[0].ack, request.seq.wrapping_add(4 - 1), "the padding is no payload");
+}
+
+#[test]
+fn partial_checksum_is_accepted_and_counted() {
+    let mut client = Client::reliable(DNS_PORT);
+    let request = client.request(&small(), 0);
+    let mut frame = request.octets();
+    let sum = !checksum(&[&request.pseudo_header(20 + request.payload.len())]);
+    frame[request.tcp_offset() + 16..][..2].copy_from_slice(&sum.to_be_bytes());
+    let exchange = client.lab.exchange(&frame, PLENTY);
+    assert_eq!((exchange.outcome, exchange.grown(Counter::PartialChecksum)), (Counter::Answered, 1));
+}
+
+#[rstest]
+#[case::dns(DNS_PORT, large())]
+#[case::several(DNS_PORT, [small(), small(), small()].concat())]
+fn resumed_at_every_offset(
+    #[values(Rules::Classic, Rules::Reliable)] rules: Rules,
+    #[case] port: u16,
+    #[case] request: Vec<u8>,
+) {
+    let mut client = Client::open(rules, 1220, v4(port));
+    let whole = client.ask(&request, 0).stream();
+    let length = u32::try_from(whole.len()).expect("short");
+    for had in 1..=length + 1 {
+        // The lab compares each octet with the whole answer's.
+        let resumed = client.ask(&request, had);
+        assert_eq!(resumed.outcome, Counter::Resumed, "{had} of {length}");
+        assert_eq!(resumed.stream().len(), length.saturating_sub(had) as usize);
+    }
+    assert_eq!(client.ask(&request, length + 2).outcome, Counter::BeyondResponse);
+}
+
+#[test]
+fn http_is_resumed_behind_its_date_only() {
+    const PAGE: &[u8] = b"GET /20k.html HTTP/1.1\r\nHost: a\r\n\r\n";
+    let mut client = Client::reliable(HTTP_PORT);
+    let whole = client.ask(PAGE, 0).stream();
+    let date = whole.windows(8).position(|octets| octets == b"\r\nDate: ").expect("a date") + 8;
+    let date_end = u32::try_from(date + 29).expect("short");
+    assert_eq!(client.ask(PAGE, date_end - 1).outcome, Counter::Volatile);
+    assert_eq!(client.ask(PAGE, date_end).outcome, Counter::Resumed);
+    assert_eq!(client.ask(PAGE, 1220).stream(), whole[1220..]);
+}
+
+#[test]
+fn several_messages_are_answered_in_order() {
+    let mut client = Client::reliable(DNS_PORT);
+    let request: Vec<u8> =
+        (10..18).flat_map(|id| query(id, 0, "nowhere.example.com", A, Some(id % 2 == 0))).collect();
+    let exchange = client.ask(&request, 0);
+    assert_eq!(exchange.grown(Counter::Messages), 8);
+    assert_eq!(ids(&exchange.stream()), (10..18).collect::<Vec<_>>());
+}
+
+#[test]
+fn incomplete_message_is_answered_by_fin() {
+    let mut client = Client::reliable(DNS_PORT);
+    let cut = &small()[..20];
+    let alone = client.ask(cut, 0);
+    assert_eq!((alone.outcome, alone.grown(Counter::Incomplete)), (Counter::Answered, 1));
+    assert!(alone.sent[0].is(FIN_ACK) && alone.sent.len() == 1 && alone.stream().is_empty());
+    let behind = client.ask(&[&small(), cut].concat(), 0);
+    assert_eq!((ids(&behind.stream()), behind.grown(Counter::Incomplete)), (vec![7], 1));
+    assert!(behind.sent[0].is(FIN_ACK));
+}
+
+#[test]
+fn what_lacks_a_frame_is_resumed_later() {
+    let mut client = Client::reliable(DNS_PORT);
+    let whole = client.ask(&large(), 0);
+    let request = client.request(&large(), 0);
+    for free in 0..whole.sent.len() - 1 {
+        let exchange = client.lab.exchange(&request.octets(), free);
+        // The frame that came is the first to go.
+        assert_eq!(exchange.sent, whole.sent[..=free]);
+        assert_eq!(exchange.grown(Counter::NoFrame), (whole.sent.len() - 1 - free) as u64);
+        let had = u32::try_from(exchange.stream().len()).expect("short");
+        assert_eq!(client.ask(&large(), had).stream(), whole.stream()[had as usize..]);
+    }
+}
+
+#[test]
+fn window_bounds_the_answer() {
+    let mut client = Client::reliable(DNS_PORT);
+    let length = u16::try_from(client.ask(&large(), 0).stream().len()).expect("short");
+    for (window, rcode) in [(length + 1, 0), (length, 2)] {
+        let request = Packet { window, ..client.request(&large(), 0) };
+        let stream = client.lab.exchange(&request.octets(), PLENTY).stream();
+        assert_eq!(Reply::parse(&stream[2..]).expect("a message").rcode, rcode, "window of {window}");
+    }
+    let request = Packet { window: 0, ..client.request(&large(), 0) };
+    assert_eq!(client.lab.exchange(&request.octets(), PLENTY).outcome, Counter::WindowTooSmall);
+}
+
+#[test]
+fn client_of_small_segments_gets_small_ones() {
+    let mut lab = Lab::new(Rules::Reliable, 1220);
+    let syn = Packet { flags: flags::SYN, seq: ISN, options: vec![2, 4, 0x04, 0xc3], ..v4(DNS_PORT) };
+    let iss = lab.exchange(&syn.octets(), 0).sent[0].seq;
+    let (seq, ack) = (ISN.wrapping_add(1), iss.wrapping_add(1));
+    let request = Packet { flags: REQUEST, seq, ack, payload: large(), ..v4(DNS_PORT) };
+    let longest =
+        lab.exchange(&request.octets(), PLENTY).sent.iter().map(|packet| packet.payload.len()).max();
+    assert_eq!(longest, Some(536));
+}
+
+#[rstest]
+#[case::other_port(Packet { destination_port: 54, ..v4(DNS_PORT) }, Counter::NotServed)]
+#[case::other_address(Packet { destination: IpAddr::V4(GHOST_V4), ..v4(DNS_PORT) }, Counter::NotServed)]
+#[case::extension_header(Packet { extensions: vec![(60, vec![0; 7])], ..v6(DNS_PORT) }, Counter::NotServed)]
+#[case::fragment(Packet { fragment: 0x2000, ..v4(DNS_PORT) }, Counter::NotServed)]
+#[case::from_itself(Packet { source: SERVERS[0], ..v4(DNS_PORT) }, Counter::Martian)]
+#[case::from_port_0(Packet { source_port: 0, ..v4(DNS_PORT) }, Counter::Martian)]
+#[case::small_mss(Packet { options: vec![2, 4, 2, 23], ..v4(DNS_PORT) }, Counter::MssTooSmall)]
+#[case::bad_option(Packet { options: vec![2, 0, 1, 1], ..v4(DNS_PORT) }, Counter::TcpOption)]
+#[case::reset(Packet { flags: flags::RST, ..v4(DNS_PORT) }, Counter::Reset)]
+#[case::syn_ack(Packet { flags: flags::SYN | flags::ACK, ..v4(DNS_PORT) }, Counter::SynAckReceived)]
+#[case::null(Packet { flags: flags::URG, ..v4(DNS_PORT) }, Counter::UnusualFlags)]
+#[case::bare_ack(Packet { flags: flags::ACK, ..v4(DNS_PORT) }, Counter::BareAck)]
+#[case::out_of_nowhere(Packet { flags: REQUEST, payload: small(), ..v4(DNS_PORT) }, Counter::BadCookie)]
+fn refused(
+    #[values(Rules::Classic, Rules::Reliable)] rules: Rules,
+    #[case] packet: Packet,
+    #[case] outcome: Counter,
+) {
+    let flags = if packet.flags == 0 { flags::SYN } else { packet.flags };
+    let exchange = Lab::new(rules, 1220).exchange(&Packet { flags, ..packet }.octets(), PLENTY);
+    assert_eq!((exchange.outcome, exchange.sent), (outcome, vec![]));
+}
+
+#[rstest]
+#[case::total_length(16, 0xff, Counter::IpLength)]
+#[case::ip_header(22, 1, Counter::IpChecksum)]
+#[case::data_offset(46, 0xf0, Counter::TcpHeader)]
+#[case::tcp_checksum(50, 1, Counter::TcpChecksum)]
+fn damaged(#[case] at: usize, #[case] by: u8, #[case] outcome: Counter) {
+    let mut frame = Packet { flags: flags::SYN, ..v4(DNS_PORT) }.octets();
+    frame[at] ^= by;
+    let exchange = Lab::new(Rules::Reliable, 1220).exchange(&frame, PLENTY);
+    assert_eq!((exchange.outcome, exchange.sent), (outcome, vec![]));
+}
+
+#[test]
+fn later_segment_is_a_bad_cookie() {
+    let mut client = Client::reliable(DNS_PORT);
+    let first = client.request(&small(), 0);
+    let later = Packet { seq: first.seq.wrapping_add(first.sequence_length()), ..first };
+    assert_eq!(client.lab.exchange(&later.octets(), PLENTY).outcome, Counter::BadCookie);
+}
