@@ -54,6 +54,10 @@ pub(crate) fn fuzz(duration: Duration, seed: u64) -> Result<()> {
         ])
         .env("RUSTFLAGS", FLAGS)
         .env_remove("CARGO_ENCODED_RUSTFLAGS"))?;
+    // What fuzzing begins with is made by the tests' builders. Built without the flags above, so by another run of cargo.
+    run(cargo()
+        .args(["run", "--quiet", "--locked", "--package", "stateless-tcp-tests", "--example", "seeds", "--"])
+        .arg(directory.join("corpus")))?;
     let built = directory.join("target").join(host).join("release");
     for target in targets {
         run_target(&built.join(&target.name), &target.name, &directory, duration, seed)?;

@@ -3,6 +3,7 @@
 //! Everything here runs on a machine that has only rustup and a C compiler: nothing of the workspace is linked in, so
 //! that `cargo xtask setup` can install what the workspace needs.
 
+mod bench;
 mod build_ebpf;
 mod demo;
 mod fuzz;
@@ -33,6 +34,8 @@ enum Command {
     BuildEbpf(build_ebpf::Options),
     /// See it answer dig and curl in network namespaces, packet by packet
     Demo(demo::Options),
+    /// Measure nanoseconds and, with valgrind, instructions
+    Bench(bench::Options),
     /// Run every check; the first failure ends it
     Test(test::Options),
     /// Build the release binary and run it as root with these arguments
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Setup(options) => setup::setup(&options),
         Command::Demo(options) => demo::demo(&options),
+        Command::Bench(options) => bench::bench(&options),
         Command::Test(options) => test::test(&options),
         Command::Run(options) => run::run(&options),
         Command::BuildEbpf(options) => build_ebpf::build_ebpf(&options),
