@@ -14,7 +14,8 @@ fn main() -> ExitCode {
             return ExitCode::from(error.exit_status());
         }
     };
-    log_to_stderr(verbose);
+    let xdp_log = if let Command::Run(config) = &command { config.xdp_log.level() } else { None };
+    log_to_stderr(verbose, xdp_log);
     let result = match command {
         Command::Run(config) => serve::run(&config).map(|()| ExitCode::SUCCESS),
         Command::Replay { input, output, config } => {
@@ -31,14 +32,20 @@ fn main() -> ExitCode {
     }
 }
 
-/// `RUST_LOG` says what is logged; without it `info`, or what `-v` asks for.
-fn log_to_stderr(verbose: u8) {
+/// What the XDP program's messages are filed under: its crate.
+const XDP_TARGET: &str = "stateless_tcp_xdp";
+
+/// `RUST_LOG` says what is logged; without it `info`, or what `-v` asks for. What the XDP program was told to log is
+/// shown in any case.
+fn log_to_stderr(verbose: u8, xdp_log: Option<log::Level>) {
     let default = match verbose {
         0 => "info",
         1 => "debug",
         _ => "trace",
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
+    let xdp = xdp_log.and_then(|level| format!("{XDP_TARGET}={level}").parse().ok());
+    let filter = if let Some(xdp) = xdp { filter.add_directive(xdp) } else { filter };
     let colours = std::io::IsTerminal::is_terminal(&stderr());
     tracing_subscriber::fmt()
         .with_env_filter(filter)

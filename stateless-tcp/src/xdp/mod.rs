@@ -68,7 +68,7 @@ pub enum XdpError {
     /// The memory for frames could not be had.
     #[error(
         "cannot register {octets} octets of packet memory for queue {queue} of {interface}: {reason}; \
-         run as root or with CAP_NET_RAW, and on kernels before 5.11 raise `ulimit -l`"
+         run as root, or with CAP_NET_RAW and, lacking CAP_IPC_LOCK, a higher `ulimit -l`"
     )]
     Memory {
         /// Interface.
