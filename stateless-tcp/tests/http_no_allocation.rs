@@ -1,44 +1,13 @@
 //! No HTTP request, good or bad, costs an allocation.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
+mod counting;
+
 use std::fs;
 use std::time::SystemTime;
 
+use counting::allocations;
 use stateless_tcp::service::http::Http;
 use stateless_tcp::service::{Context, Framing, MAX_RESPONSE, Service as _};
-
-thread_local! {
-    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
-}
-
-/// The system's allocator; counts what each thread asks of it.
-struct Counting;
-
-#[expect(unsafe_code, reason = "an allocator cannot be written without")]
-// SAFETY: every call goes to the system's allocator as it came, so its promises are kept by it. The counter is a
-// constant-initialised `Cell` without destructor: reading it allocates nothing, so the allocator never re-enters itself.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        // SAFETY: the caller's promises are those of `System`.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        // SAFETY: as above; `pointer` came from `System`.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: as above; `pointer` came from `System`.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 #[test]
 fn request_costs_no_allocation() {
@@ -71,11 +40,12 @@ fn request_costs_no_allocation() {
     for (name, request, status) in &requests {
         for room in [MAX_RESPONSE, 300, 10] {
             response.clear();
-            let before = ALLOCATIONS.get();
-            let framing = http.frame(request.as_bytes());
-            let Framing::Message(len) = framing else { panic!("{name}: incomplete") };
-            http.answer(&request.as_bytes()[..len], &Context { now, room }, &mut response);
-            assert_eq!(ALLOCATIONS.get() - before, 0, "{name} into {room}");
+            let asked = allocations(|| {
+                let framing = http.frame(request.as_bytes());
+                let Framing::Message(len) = framing else { panic!("{name}: incomplete") };
+                http.answer(&request.as_bytes()[..len], &Context { now, room }, &mut response);
+            });
+            assert_eq!(asked, 0, "{name} into {room}");
             if room == MAX_RESPONSE {
                 let line = String::from_utf8_lossy(&response[..12]).into_owned();
                 assert_eq!(line, format!("HTTP/1.1 {status}"), "{name}");
@@ -84,7 +54,5 @@ fn request_costs_no_allocation() {
     }
 
     // The counter counts.
-    let before = ALLOCATIONS.get();
-    drop(std::hint::black_box(vec![0_u8; 10]));
-    assert_eq!(ALLOCATIONS.get() - before, 1);
+    assert_eq!(allocations(|| drop(std::hint::black_box(vec![0_u8; 10]))), 1);
 }
