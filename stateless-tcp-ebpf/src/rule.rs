@@ -8,7 +8,7 @@
 //! | FIN without payload | [`Verdict::Send`] | ACK; with our FIN if the client has asked for nothing |
 //! | anything else | [`Verdict::Ignore`] | nothing |
 
-use crate::cookie::{self, Keys, MssClass, Proof, Terms};
+use crate::cookie::{self, Generations, Keys, MssClass, Proof, Terms};
 use crate::segment::{Flags, Segment};
 use core::ops::Range;
 
@@ -114,10 +114,10 @@ impl Outgoing {
     }
 }
 
-/// Decides what `segment` gets. `generation` is that of the content being served.
+/// Decides what `segment` gets. `generations` are those of the content that can be served.
 #[inline]
 #[must_use]
-pub fn decide(rules: Rules, keys: &Keys, generation: bool, segment: &Segment) -> Verdict {
+pub fn decide(rules: Rules, keys: &Keys, generations: Generations, segment: &Segment) -> Verdict {
     let tuple = &segment.tuple;
     if !tuple.client.is_unicast() || tuple.client == tuple.server || tuple.client_port == 0 {
         return Verdict::Ignore(Reason::Martian);
@@ -131,10 +131,10 @@ pub fn decide(rules: Rules, keys: &Keys, generation: bool, segment: &Segment) ->
         return Verdict::Ignore(Reason::Reset);
     }
     match (syn, ack, fin) {
-        (true, false, false) => synchronise(rules, keys, generation, segment),
+        (true, false, false) => synchronise(rules, keys, generations.current, segment),
         (true, true, false) => Verdict::Ignore(Reason::SynAck),
-        (false, true, _) if segment.length > 0 => answer(keys, generation, segment),
-        (false, true, true) => finish(rules, keys, segment),
+        (false, true, _) if segment.length > 0 => answer(keys, generations, segment),
+        (false, true, true) => finish(rules, keys, generations, segment),
         (false, true, false) => Verdict::Ignore(Reason::BareAck),
         (true, _, true) | (false, false, _) => Verdict::Ignore(Reason::UnusualFlags),
     }
@@ -142,7 +142,7 @@ pub fn decide(rules: Rules, keys: &Keys, generation: bool, segment: &Segment) ->
 
 /// SYN. Whatever payload it carries is not acknowledged and comes again (RFC 9293 section 3.10.7.2).
 #[inline]
-fn synchronise(rules: Rules, keys: &Keys, generation: bool, segment: &Segment) -> Verdict {
+fn synchronise(rules: Rules, keys: &Keys, generation: u8, segment: &Segment) -> Verdict {
     let Some(class) = MssClass::offered(segment.options.mss, segment.tuple.server.ipv4().is_some()) else {
         return Verdict::Ignore(Reason::MssTooSmall);
     };
@@ -160,21 +160,24 @@ fn synchronise(rules: Rules, keys: &Keys, generation: bool, segment: &Segment) -
 
 /// Payload: answered if it is the first of its connection.
 #[inline]
-fn answer(keys: &Keys, generation: bool, segment: &Segment) -> Verdict {
-    match cookie::prove(keys, segment, MAX_RESPONSE + 1) {
+fn answer(keys: &Keys, generations: Generations, segment: &Segment) -> Verdict {
+    match cookie::prove(keys, generations, segment, MAX_RESPONSE + 1) {
         None => Verdict::Ignore(Reason::BadCookie),
-        Some(Proof { terms, .. }) if terms.generation != generation => {
+        Some(Proof { terms, .. }) if !generations.hold(terms.generation) => {
             Verdict::Ignore(Reason::GenerationGone)
         }
-        Some(Proof { received, terms }) => Verdict::Answer(Request { received, class: terms.class }),
+        Some(Proof { received, terms: Terms { class, generation } }) => {
+            Verdict::Answer(Request { received, class, generation })
+        }
     }
 }
 
 /// FIN without payload. Acknowledged as it stands, for nothing is known of a later segment; the answer is no larger
 /// than the question. A client that closes without having asked anything gets our FIN as well.
 #[inline]
-fn finish(rules: Rules, keys: &Keys, segment: &Segment) -> Verdict {
-    let asked_nothing = matches!(cookie::prove(keys, segment, 0), Some(Proof { received: 0, .. }));
+fn finish(rules: Rules, keys: &Keys, generations: Generations, segment: &Segment) -> Verdict {
+    let asked_nothing =
+        matches!(cookie::prove(keys, generations, segment, 0), Some(Proof { received: 0, .. }));
     Verdict::Send(Outgoing {
         seq: segment.ack,
         ack: segment.next(),
@@ -193,6 +196,8 @@ pub struct Request {
     pub received: u32,
     /// Largest payload that the client takes.
     pub class: MssClass,
+    /// Generation of the content that it is to be answered from: one of those served.
+    pub generation: u8,
 }
 
 impl Request {

@@ -1,10 +1,11 @@
 //! A segment in, segments out: the rules and the services together, knowing nothing of frames.
 
 use crate::counters::{Counter, Counters};
+use crate::offer::Offer;
 use crate::service::{Context, Framing, MAX_RESPONSE, Service};
 use foldhash::fast::RandomState;
 use stateless_tcp_ebpf::cookie::Keys;
-use stateless_tcp_ebpf::rule::{self, Outgoing, Reply, Request, Rules, Verdict};
+use stateless_tcp_ebpf::rule::{self, Outgoing, Reply, Rules, Verdict};
 use stateless_tcp_ebpf::segment::{Address, Segment};
 use stateless_tcp_ebpf::steer::Served;
 use std::collections::HashSet;
@@ -64,13 +65,9 @@ pub struct Policy {
     pub segment_size: u16,
 }
 
-/// The generation of the content: one until content can be replaced.
-const GENERATION: bool = false;
-
 /// Answers segments, one at a time.
 pub struct Exchange {
-    content: Content,
-    policy: Policy,
+    offer: Arc<Offer>,
     /// The response being sent. Never grows: [`Service::answer`] is given less room than it has.
     response: Vec<u8>,
 }
@@ -104,16 +101,22 @@ impl Iterator for Answer {
 }
 
 impl Exchange {
-    /// Answers for `content` by `policy`.
+    /// Answers from `offer`.
     #[must_use]
-    pub fn new(content: Content, policy: Policy) -> Self {
-        Self { content, policy, response: Vec::with_capacity(2 * MAX_RESPONSE) }
+    pub fn new(offer: Arc<Offer>) -> Self {
+        Self { offer, response: Vec::with_capacity(2 * MAX_RESPONSE) }
     }
 
-    /// What is served.
+    /// Answers from `offer` from now on.
+    pub fn switch(&mut self, offer: Arc<Offer>) {
+        self.offer = offer;
+    }
+
+    /// What new connections are served.
+    #[inline]
     #[must_use]
     pub fn content(&self) -> &Content {
-        &self.content
+        &self.offer.current.content
     }
 
     /// What is to be sent in answer to `segment`, whose payload is `payload`; counts why.
@@ -126,8 +129,8 @@ impl Exchange {
         payload: &[u8],
         counters: &Counters,
     ) -> Answer {
-        let Policy { rules, ref keys, segment_size } = self.policy;
-        let reply = match rule::decide(rules, keys, GENERATION, segment) {
+        let Policy { rules, ref keys, segment_size } = self.offer.policy;
+        let reply = match rule::decide(rules, keys, self.offer.generations(), segment) {
             Verdict::Send(outgoing) => {
                 let syn = outgoing.mss.is_some();
                 counters.add(if syn { Counter::SynAck } else { Counter::FinAcknowledged }, 1);
@@ -135,7 +138,12 @@ impl Exchange {
             }
             Verdict::Ignore(reason) => Err(reason),
             Verdict::Answer(request) => {
-                let volatile = self.answer(now, payload, segment, request, counters);
+                self.response.clear();
+                let edition = self.offer.content(request.generation);
+                let service = edition.and_then(|content| content.service(segment.tuple.server_port));
+                let context = Context { now, room: request.room(segment) as usize };
+                let volatile = service
+                    .map_or(0, |service| answer(service, payload, &context, &mut self.response, counters));
                 let length = self.response.len() as u32;
                 let reply = request.reply(rules, segment, length, volatile as u32, segment_size);
                 if reply.is_ok() {
@@ -159,47 +167,43 @@ impl Exchange {
     pub fn payload(&self, outgoing: &Outgoing) -> &[u8] {
         &self.response[outgoing.payload()]
     }
+}
 
-    /// Puts the responses to all whole messages of `stream` into `self.response`, as far as the client's window goes,
-    /// and says how many octets at their front are volatile.
-    #[inline]
-    fn answer(
-        &mut self,
-        now: SystemTime,
-        mut stream: &[u8],
-        segment: &Segment,
-        request: Request,
-        counters: &Counters,
-    ) -> usize {
-        self.response.clear();
-        let Some(service) = self.content.service(segment.tuple.server_port) else { return 0 };
-        let room = request.room(segment) as usize;
-        let mut volatile = 0;
-        let mut messages = 0;
-        while !stream.is_empty() {
-            let Framing::Message(end) = service.frame(stream) else {
-                counters.add(Counter::Incomplete, 1);
-                break;
-            };
-            let (message, rest) = stream.split_at(end);
-            let before = self.response.len();
-            let answered = service.answer(message, &Context { now, room }, &mut self.response);
-            if self.response.len() > room && messages > 0 {
-                // No room for this one behind the others: the connection closes, and the client asks again for what it
-                // has no answer to (RFC 7766 section 6.2.4).
-                self.response.truncate(before);
-                break;
-            }
-            messages += 1;
-            if answered.volatile > 0 {
-                volatile = before + answered.volatile;
-            }
-            if answered.last {
-                break;
-            }
-            stream = rest;
+/// Puts the responses to all whole messages of `stream` into `response`, as far as there is room, and says how many
+/// octets at their front are volatile.
+#[inline]
+fn answer(
+    service: &dyn Service,
+    mut stream: &[u8],
+    context: &Context,
+    response: &mut Vec<u8>,
+    counters: &Counters,
+) -> usize {
+    let mut volatile = 0;
+    let mut messages = 0;
+    while !stream.is_empty() {
+        let Framing::Message(end) = service.frame(stream) else {
+            counters.add(Counter::Incomplete, 1);
+            break;
+        };
+        let (message, rest) = stream.split_at(end);
+        let before = response.len();
+        let answered = service.answer(message, context, response);
+        if response.len() > context.room && messages > 0 {
+            // No room for this one behind the others: the connection closes, and the client asks again for what it
+            // has no answer to (RFC 7766 section 6.2.4).
+            response.truncate(before);
+            break;
         }
-        counters.add(Counter::Messages, messages);
-        volatile
+        messages += 1;
+        if answered.volatile > 0 {
+            volatile = before + answered.volatile;
+        }
+        if answered.last {
+            break;
+        }
+        stream = rest;
     }
+    counters.add(Counter::Messages, messages);
+    volatile
 }

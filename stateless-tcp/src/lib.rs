@@ -10,6 +10,7 @@
 //! | [`wire`] | frames as octets |
 //! | [`service`] | request octets to response octets: DNS, HTTP |
 //! | [`exchange`] | a segment in, segments out: rules and services together |
+//! | [`offer`] | the generations of content, and how workers change to another |
 //! | [`responder`] | the path of a frame through the four above; no I/O |
 //! | [`xdp`] | rings, UMEM, the XDP program: the only unsafe code |
 //! | [`counters`] | what became of each frame |
@@ -23,6 +24,7 @@ pub mod counters;
 pub mod doctor;
 pub mod exchange;
 pub mod keys;
+pub mod offer;
 pub mod replay;
 pub mod responder;
 pub mod serve;

@@ -8,8 +8,10 @@
 
 use crate::counters::{Counter, Counters};
 use crate::exchange::{Content, Exchange, Policy};
+use crate::offer::Offer;
 use crate::wire::{self, Received, Reply};
 use stateless_tcp_ebpf::steer::{self, Layout};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 /// Where frames come from and go to: a UMEM and its rings, or plain memory.
@@ -42,7 +44,18 @@ impl Responder {
     /// A responder for `content`.
     #[must_use]
     pub fn new(content: Content, policy: Policy) -> Self {
-        Self { exchange: Exchange::new(content, policy) }
+        Self::of(Arc::new(Offer::first(content, policy)))
+    }
+
+    /// A responder for what is on offer.
+    #[must_use]
+    pub fn of(offer: Arc<Offer>) -> Self {
+        Self { exchange: Exchange::new(offer) }
+    }
+
+    /// Answers from `offer` from now on.
+    pub fn switch(&mut self, offer: Arc<Offer>) {
+        self.exchange.switch(offer);
     }
 
     /// Answers the frame whose `length` received octets stand at the beginning of `frame`, or releases it; either way

@@ -8,7 +8,8 @@ use rstest::rstest;
 
 const KEYS: Keys = Keys { current: Key([7; 16]), previous: None };
 const ISN: u32 = u32::MAX - 10;
-const TERMS: Terms = Terms { class: MssClass::Standard, generation: false };
+const SERVED: Generations = Generations { current: 7, previous: None };
+const TERMS: Terms = Terms { class: MssClass::Standard, generation: 7 };
 
 fn tuple() -> FourTuple {
     FourTuple {
@@ -48,7 +49,7 @@ fn respond(rules: Rules, segment: &Segment, length: u32, segment_size: u16) -> S
     let relative = |out: Outgoing| {
         (out.flags, out.seq.wrapping_sub(server_isn()), out.ack.wrapping_sub(ISN), out.payload())
     };
-    match decide(rules, &KEYS, false, segment) {
+    match decide(rules, &KEYS, SERVED, segment) {
         Verdict::Send(outgoing) => Ok(vec![relative(outgoing)]),
         Verdict::Answer(request) => {
             request.reply(rules, segment, length, 0, segment_size).map(|reply| reply.map(relative).collect())
@@ -125,7 +126,7 @@ fn reliable(
 #[test]
 fn syn_ack_carries_mss_and_the_window_of_its_rules() {
     for (rules, window) in [(Rules::Classic, 65_535), (Rules::Reliable, 4_095)] {
-        let Verdict::Send(outgoing) = decide(rules, &KEYS, false, &segment(Flags::SYN, 0, 0, 0)) else {
+        let Verdict::Send(outgoing) = decide(rules, &KEYS, SERVED, &segment(Flags::SYN, 0, 0, 0)) else {
             panic!("a SYN is answered");
         };
         assert_eq!((outgoing.mss, outgoing.window), (Some(1220), window));
@@ -136,23 +137,23 @@ fn syn_ack_carries_mss_and_the_window_of_its_rules() {
 fn a_small_mss_bounds_every_segment() {
     let mut syn = segment(Flags::SYN, 0, 0, 0);
     syn.options.mss = Some(600);
-    let Verdict::Send(syn_ack) = decide(Rules::Reliable, &KEYS, false, &syn) else {
+    let Verdict::Send(syn_ack) = decide(Rules::Reliable, &KEYS, SERVED, &syn) else {
         panic!("a SYN is answered")
     };
     let mut data = segment(PSH_ACK, 1, 0, 34);
     data.ack = syn_ack.seq.wrapping_add(1);
-    let Verdict::Answer(request) = decide(Rules::Reliable, &KEYS, false, &data) else {
+    let Verdict::Answer(request) = decide(Rules::Reliable, &KEYS, SERVED, &data) else {
         panic!("it is proven")
     };
     let reply = request.reply(Rules::Reliable, &data, 1300, 0, 1220).expect("fits the window");
     assert_eq!(reply.map(|outgoing| outgoing.length).collect::<Vec<_>>(), [536, 536, 228]);
 
     syn.options.mss = Some(535);
-    assert_eq!(decide(Rules::Reliable, &KEYS, false, &syn), Verdict::Ignore(Reason::MssTooSmall));
+    assert_eq!(decide(Rules::Reliable, &KEYS, SERVED, &syn), Verdict::Ignore(Reason::MssTooSmall));
 }
 
 #[test]
-fn windows_volatile_octets_and_generations() {
+fn windows_and_volatile_octets() {
     let mut small = segment(PSH_ACK, 1, 1, 34);
     small.window = 231;
     assert_eq!(respond(Rules::Reliable, &small, 231, 1220), Err(Reason::WindowTooSmall));
@@ -166,15 +167,29 @@ fn windows_volatile_octets_and_generations() {
     for (ack, expected) in [(1, None), (2, Some(Reason::Volatile)), (50, Some(Reason::Volatile)), (51, None)]
     {
         let resent = segment(PSH_ACK, 1, ack, 34);
-        let Verdict::Answer(request) = decide(Rules::Reliable, &KEYS, false, &resent) else {
+        let Verdict::Answer(request) = decide(Rules::Reliable, &KEYS, SERVED, &resent) else {
             panic!("proven")
         };
         assert_eq!(request.reply(Rules::Reliable, &resent, 2000, 50, 1220).err(), expected, "ack {ack}");
     }
-    assert_eq!(
-        decide(Rules::Reliable, &KEYS, true, &segment(PSH_ACK, 1, 1, 34)),
-        Verdict::Ignore(Reason::GenerationGone)
-    );
+}
+
+#[rstest]
+#[case::current(Generations { current: 7, previous: None }, true)]
+#[case::previous(Generations { current: 8, previous: Some(7) }, true)]
+#[case::gone(Generations { current: 8, previous: None }, false)]
+// What a single bit could not tell: two reloads later it would be the same again.
+#[case::long_gone(Generations { current: 9, previous: Some(8) }, false)]
+fn a_connection_stays_with_its_generation(#[case] served: Generations, #[case] answered: bool) {
+    let data = segment(PSH_ACK, 1, 1, 34);
+    let request = Request { received: 0, class: MssClass::Standard, generation: 7 };
+    let expected = if answered { Verdict::Answer(request) } else { Verdict::Ignore(Reason::GenerationGone) };
+    assert_eq!(decide(Rules::Reliable, &KEYS, served, &data), expected);
+    let Verdict::Send(syn_ack) = decide(Rules::Reliable, &KEYS, served, &segment(Flags::SYN, 0, 0, 0)) else {
+        panic!("a SYN is answered")
+    };
+    let generation = served.current;
+    assert_eq!(syn_ack.seq, iss(&KEYS.current, &tuple(), ISN, Terms { generation, ..TERMS }));
 }
 
 #[test]
@@ -187,7 +202,7 @@ fn impossible_senders_are_ignored() {
     let mut port_zero = syn;
     port_zero.tuple.client_port = 0;
     for segment in [own, multicast, port_zero] {
-        assert_eq!(decide(Rules::Reliable, &KEYS, false, &segment), Verdict::Ignore(Reason::Martian));
+        assert_eq!(decide(Rules::Reliable, &KEYS, SERVED, &segment), Verdict::Ignore(Reason::Martian));
     }
 }
 
@@ -203,7 +218,7 @@ proptest! {
         let rules = if classic { Rules::Classic } else { Rules::Reliable };
         let mut seg = segment(PSH_ACK, 1, 1 + received, payload);
         seg.window = window;
-        let Verdict::Answer(request) = decide(rules, &KEYS, false, &seg) else { panic!("proven") };
+        let Verdict::Answer(request) = decide(rules, &KEYS, SERVED, &seg) else { panic!("proven") };
         prop_assert_eq!(request.received, received);
         let Ok(reply) = request.reply(rules, &seg, length, 0, size) else {
             prop_assert!(u32::from(window) < length + 1 - received);

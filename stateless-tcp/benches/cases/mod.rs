@@ -19,13 +19,14 @@ use stateless_tcp::service::dns::{Dns, DnsOptions};
 use stateless_tcp::service::http::Http;
 use stateless_tcp::service::{Context, MAX_RESPONSE, Service};
 use stateless_tcp::wire::{self, Reply};
-use stateless_tcp_ebpf::cookie::{self, Key, Keys, MssClass, Terms};
+use stateless_tcp_ebpf::cookie::{self, Generations, Key, Keys, MssClass, Terms};
 use stateless_tcp_ebpf::rule::{self, Outgoing, Rules};
 use stateless_tcp_ebpf::segment::Flags;
 use stateless_tcp_ebpf::steer;
 
 const ISN: u32 = 1_000;
 const KEYS: Keys = Keys { current: Key([7; 16]), previous: None };
+const SERVED: Generations = Generations { current: 0, previous: None };
 const SYN: u8 = 0x02;
 const FIN_ACK: u8 = 0x11;
 const PSH_ACK: u8 = 0x18;
@@ -67,7 +68,7 @@ fn steps() -> Vec<Case> {
             black_box(wire::parse(octets, &layout)).expect("a segment");
         }));
         cases.push(case(decide, move || {
-            black_box(rule::decide(Rules::Reliable, &KEYS, false, black_box(&received.segment)));
+            black_box(rule::decide(Rules::Reliable, &KEYS, SERVED, black_box(&received.segment)));
         }));
     }
     for (name, length) in [("emit/0", 0), ("emit/231", 231), ("emit/1220", 1220)] {
@@ -176,7 +177,7 @@ fn whole(name: &'static str, version: usize, outcome: Counter, mut segment: Segm
         let octets = frame(client, server, segment);
         let layout = steer::steer(&octets[..], &content).expect("served");
         let tuple = wire::parse(&octets, &layout).expect("a segment").segment.tuple;
-        let terms = Terms { class: MssClass::Standard, generation: false };
+        let terms = Terms { class: MssClass::Standard, generation: 0 };
         segment.ack = cookie::iss(&KEYS.current, &tuple, ISN, terms).wrapping_add(1);
     }
     let octets = frame(client, server, segment);

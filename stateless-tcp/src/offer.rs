@@ -1,0 +1,187 @@
+//! What workers answer from, and how another takes its place while they run.
+//!
+//! An [`Offer`] never changes. To change what is served, a new one is put into the [`Switch`]; each worker looks at a
+//! counter there once a batch, and only when that has grown takes a lock and the new offer. Nothing else of a reload
+//! reaches a worker.
+
+use crate::exchange::{Content, Policy};
+use stateless_tcp_ebpf::cookie::Generations;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The content of one generation.
+#[derive(Clone)]
+pub struct Edition {
+    /// Its number, which goes into the cookie of every connection that begins with it.
+    pub generation: u8,
+    /// What is served.
+    pub content: Arc<Content>,
+}
+
+/// Everything that an answer is made from but the segment: content and keys.
+#[derive(Clone)]
+pub struct Offer {
+    /// How segments are answered.
+    pub policy: Policy,
+    /// What new connections get.
+    pub current: Edition,
+    /// What connections get that began with it.
+    pub previous: Option<Edition>,
+}
+
+impl Offer {
+    /// The first generation of `content`.
+    #[must_use]
+    pub fn first(content: Content, policy: Policy) -> Self {
+        Self { policy, current: Edition { generation: 0, content: Arc::new(content) }, previous: None }
+    }
+
+    /// This offer's content made the previous one by `content`, which gets the next number.
+    #[must_use]
+    pub fn succeeded_by(&self, content: Content, policy: Policy) -> Self {
+        let generation = self.current.generation.wrapping_add(1);
+        let current = Edition { generation, content: Arc::new(content) };
+        Self { policy, current, previous: Some(self.current.clone()) }
+    }
+
+    /// This offer without what was served before.
+    #[must_use]
+    pub fn without_previous(&self) -> Self {
+        Self { previous: None, ..self.clone() }
+    }
+
+    /// The generations that are served.
+    #[inline]
+    #[must_use]
+    pub fn generations(&self) -> Generations {
+        Generations {
+            current: self.current.generation,
+            previous: self.previous.as_ref().map(|edition| edition.generation),
+        }
+    }
+
+    /// The content of a served generation.
+    #[inline]
+    #[must_use]
+    pub fn content(&self, generation: u8) -> Option<&Content> {
+        let editions = std::iter::once(&self.current).chain(&self.previous);
+        editions.filter(|edition| edition.generation == generation).map(|edition| &*edition.content).next()
+    }
+}
+
+/// Where the offer in force is found.
+pub struct Switch {
+    /// Grows with each offer.
+    version: AtomicU64,
+    offer: Mutex<Arc<Offer>>,
+}
+
+impl Switch {
+    /// A switch that stands at `offer`.
+    #[must_use]
+    pub fn new(offer: Offer) -> Self {
+        Self { version: AtomicU64::new(0), offer: Mutex::new(Arc::new(offer)) }
+    }
+
+    /// The offer in force.
+    #[must_use]
+    pub fn offer(&self) -> Arc<Offer> {
+        Arc::clone(&self.offer.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Puts `offer` in force and returns the one before.
+    ///
+    /// Whoever lets go of an offer last frees its content, which takes time: the caller is to keep what it gets until
+    /// the workers have moved on, so that none of them has that work.
+    pub fn put(&self, offer: Offer) -> Arc<Offer> {
+        let before = {
+            let mut place = self.offer.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *place, Arc::new(offer))
+        };
+        self.version.fetch_add(1, Ordering::Release);
+        before
+    }
+}
+
+/// One worker's view of a [`Switch`].
+pub struct Follower {
+    switch: Arc<Switch>,
+    seen: u64,
+}
+
+impl Follower {
+    /// Follows `switch`, from the offer in force on, which comes with it.
+    #[must_use]
+    pub fn new(switch: Arc<Switch>) -> (Self, Arc<Offer>) {
+        // Looked at first: an offer that comes between the two is taken twice, not missed.
+        let seen = switch.version.load(Ordering::Acquire);
+        let offer = switch.offer();
+        (Self { switch, seen }, offer)
+    }
+
+    /// The offer in force, if it is another than last time. Costs one load if not.
+    #[inline]
+    pub fn news(&mut self) -> Option<Arc<Offer>> {
+        let version = self.switch.version.load(Ordering::Acquire);
+        (version != self.seen).then(|| {
+            self.seen = version;
+            self.switch.offer()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::dns::{Dns, DnsOptions};
+    use stateless_tcp_ebpf::cookie::{Key, Keys};
+    use stateless_tcp_ebpf::rule::Rules;
+
+    fn content(port: u16) -> Content {
+        Content::new([], vec![(port, Arc::new(Dns::builtin(DnsOptions::default())))])
+    }
+
+    fn policy() -> Policy {
+        let keys = Keys { current: Key([1; 16]), previous: None };
+        Policy { rules: Rules::Reliable, keys, segment_size: 1220 }
+    }
+
+    fn ports(offer: &Offer, generation: u8) -> Option<Vec<u16>> {
+        offer.content(generation).map(|content| content.ports().collect())
+    }
+
+    #[test]
+    fn each_generation_has_its_own_content() {
+        let first = Offer::first(content(1), policy());
+        assert_eq!((ports(&first, 0), ports(&first, 1)), (Some(vec![1]), None));
+        let second = first.succeeded_by(content(2), policy());
+        assert_eq!((ports(&second, 0), ports(&second, 1)), (Some(vec![1]), Some(vec![2])));
+        let third = second.succeeded_by(content(3), policy());
+        assert_eq!([0, 1, 2].map(|of| ports(&third, of)), [None, Some(vec![2]), Some(vec![3])]);
+        assert_eq!(third.generations(), Generations { current: 2, previous: Some(1) });
+        let alone = third.without_previous();
+        assert_eq!([1, 2].map(|of| ports(&alone, of)), [None, Some(vec![3])]);
+    }
+
+    #[test]
+    fn numbers_begin_again_after_the_last() {
+        let mut offer = Offer::first(content(1), policy());
+        for _ in 0..256 {
+            offer = offer.succeeded_by(content(1), policy());
+        }
+        assert_eq!(offer.generations(), Generations { current: 0, previous: Some(255) });
+    }
+
+    #[test]
+    fn a_follower_hears_of_each_offer_once() {
+        let switch = Arc::new(Switch::new(Offer::first(content(1), policy())));
+        let (mut follower, offer) = Follower::new(Arc::clone(&switch));
+        assert_eq!(offer.current.generation, 0);
+        assert!(follower.news().is_none(), "nothing new");
+        let before = switch.put(offer.succeeded_by(content(2), policy()));
+        assert!(Arc::ptr_eq(&before, &offer));
+        let news = follower.news().expect("another offer");
+        assert_eq!(news.current.generation, 1);
+        assert!(follower.news().is_none(), "heard of already");
+    }
+}
