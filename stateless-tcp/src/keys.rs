@@ -1,8 +1,8 @@
 //! Where the cookie keys come from: a file that servers can share, or the kernel's randomness.
 
-use std::fs::File;
-use std::io::{self, Read as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 
 use stateless_tcp_ebpf::cookie::{Key, Keys};
@@ -22,6 +22,14 @@ pub enum KeyError {
     #[error("cannot read the key file {path}: {source}")]
     Read {
         /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file cannot be written.
+    #[error("cannot write the key file {path}: {source}")]
+    Write {
+        /// The file, or the one that is to take its place.
         path: PathBuf,
         /// What the system said.
         source: io::Error,
@@ -66,16 +74,72 @@ pub fn load(path: &Path) -> Result<Keys, KeyError> {
     parse(&text).map_err(|(line, what)| KeyError::Line { path: path.to_owned(), line, what })
 }
 
-/// The keys of `path`, or without one a random key, which is said in the log.
+/// The keys of `path`, which is made with a random key if it does not exist; or without a path a random key. What is
+/// random is said in the log.
 ///
 /// # Errors
 /// See [`KeyError`].
 pub fn load_or_create(path: Option<&Path>) -> Result<Keys, KeyError> {
-    if let Some(path) = path {
-        return load(path);
+    let Some(path) = path else {
+        tracing::info!("no --key-file: the cookie key is random, and forgotten when the process ends");
+        return random();
+    };
+    match load(path) {
+        Err(KeyError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+        result => return result,
     }
-    tracing::info!("no --key-file: the cookie key is random, and forgotten when the process ends");
-    random()
+    let keys = random()?;
+    write(path, &keys, None)?;
+    tracing::info!("made the key file {} with a random key", path.display());
+    Ok(keys)
+}
+
+/// Puts a random key into the file at `path`, with the current one behind it as the previous. Whoever reads the file
+/// finds the old keys or the new ones, never half of them.
+///
+/// # Errors
+/// See [`KeyError`]; the file is then as it was.
+pub fn rotate(path: &Path) -> Result<(), KeyError> {
+    let failed = |source| KeyError::Read { path: path.to_owned(), source };
+    // Where a link leads, not the link, gets the new keys.
+    let path = path.canonicalize().map_err(failed)?;
+    let keys = load(&path)?;
+    let owner = fs::metadata(&path).map_err(failed)?;
+    write(&path, &Keys { previous: Some(keys.current), ..random()? }, Some((owner.uid(), owner.gid())))
+}
+
+/// Writes `keys` beside `path`, for `owner`, and renames. The other file is also a lock: two writers at a time would
+/// lose a key.
+fn write(path: &Path, keys: &Keys, owner: Option<(u32, u32)>) -> Result<(), KeyError> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".new");
+    let beside = PathBuf::from(name);
+    let failed = |source| KeyError::Write { path: beside.clone(), source };
+    let mut file =
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside).map_err(failed)?;
+    let written = (|| {
+        if let Some((user, group)) = owner {
+            fchown(&file, Some(user), Some(group))?;
+        }
+        file.write_all(compose(keys).as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&beside, path)
+    })();
+    written.map_err(|error| {
+        // What cannot be written can often not be removed either; the next writer says so.
+        let _ = fs::remove_file(&beside);
+        failed(error)
+    })
+}
+
+/// The lines that [`load`] reads.
+fn compose(keys: &Keys) -> String {
+    let mut text = String::new();
+    for key in std::iter::once(&keys.current).chain(&keys.previous) {
+        text.extend(key.0.iter().map(|octet| format!("{octet:02x}")));
+        text.push('\n');
+    }
+    text
 }
 
 /// A key of the kernel's randomness; it is forgotten when the process ends.
@@ -121,7 +185,7 @@ fn key(line: &str) -> Result<Key, &'static str> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs::{self, Permissions};
+    use std::fs::Permissions;
 
     use rstest::rstest;
 
@@ -179,6 +243,48 @@ mod tests {
     fn missing_file_is_named() {
         let error = load(Path::new("/nonexistent/keys")).err().unwrap();
         assert!(error.to_string().contains("/nonexistent/keys: No such file"), "{error}");
+    }
+
+    #[test]
+    fn a_missing_file_is_made_for_the_owner_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("keys");
+        let made = load_or_create(Some(&path)).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o600);
+        assert_eq!(load_or_create(Some(&path)).unwrap(), made, "it is not made twice");
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "nothing else is left");
+        // Whatever else is wrong with a file is no reason to make one.
+        fs::write(&path, "").unwrap();
+        assert!(load_or_create(Some(&path)).is_err());
+    }
+
+    #[test]
+    fn rotation_keeps_the_current_key_as_the_previous() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("keys");
+        let first = load_or_create(Some(&path)).unwrap();
+        let link = directory.path().join("link");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        rotate(&link).unwrap();
+        let second = load(&path).unwrap();
+        assert_eq!(second.previous, Some(first.current));
+        assert_ne!(second.current, first.current);
+        rotate(&path).unwrap();
+        assert_eq!(load(&path).unwrap().previous, Some(second.current));
+        let file = fs::metadata(&path).unwrap();
+        assert_eq!((file.permissions().mode() & 0o7777, link.is_symlink()), (0o600, true));
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2, "nothing else is left");
+    }
+
+    #[test]
+    fn two_writers_do_not_lose_a_key() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("keys");
+        let keys = load_or_create(Some(&path)).unwrap();
+        fs::write(directory.path().join("keys.new"), "").unwrap();
+        let error = rotate(&path).err().unwrap().to_string();
+        assert!(error.contains("keys.new: File exists"), "{error}");
+        assert_eq!(load(&path).unwrap(), keys);
     }
 
     #[test]

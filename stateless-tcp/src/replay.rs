@@ -35,7 +35,10 @@ pub fn run(config: &Config, input: &Path, output: &Path) -> Result<()> {
         );
     }
     let services = content::load(config)?;
-    let keys = keys::load_or_create(config.key_file.as_deref())?;
+    let keys = match &config.key_file {
+        Some(path) => keys::load(path)?,
+        None => keys::random()?,
+    };
     let packets = read(input)?;
     let ports: Vec<u16> = services.iter().map(|&(port, _)| port).collect();
     let addresses = match &config.addresses {
