@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Parser, Subcommand};
 
-use crate::config::{Config, ConfigError, Options, Port, Queues};
+use crate::config::{Config, ConfigError, Options, Port, Queues, Source};
 
 /// What the program was asked to do.
 #[derive(Debug)]
@@ -20,7 +20,22 @@ pub struct Invocation {
 #[derive(Debug)]
 pub enum Command {
     /// Answer on network interfaces.
-    Run(Config),
+    Run {
+        /// What to answer with, and where.
+        config: Config,
+        /// Where to read that again.
+        source: Source,
+    },
+    /// Have a running instance read its configuration, zones, files and keys again.
+    Reload {
+        /// Its process id; `None`: there is only one.
+        pid: Option<u32>,
+    },
+    /// Put a new key into a key file; the current one becomes the previous.
+    RotateKey {
+        /// The key file.
+        file: PathBuf,
+    },
     /// Answer the frames of a capture.
     Replay {
         /// The capture to read.
@@ -72,6 +87,19 @@ enum Action {
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
     },
+    /// Have a running instance read its configuration, zones, files and keys again; fails, and changes nothing, if
+    /// anything is wrong with them
+    Reload {
+        /// The process id of the instance [default: the only one that runs]
+        #[arg(long, value_name = "PID")]
+        pid: Option<u32>,
+    },
+    /// Put a new random key into a key file; the current one becomes the previous. `reload` brings it into force
+    RotateKey {
+        /// The key file
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
     /// Answer the frames of a capture (pcap or pcapng) and write what would have been sent; needs no privileges
     Replay {
         /// The capture to read
@@ -109,7 +137,12 @@ where
 {
     let Cli { verbose, action } = Cli::try_parse_from(arguments)?;
     let command = match action {
-        Action::Run { options, config } => Command::Run(options.over_file(config.as_deref())?.for_run()?),
+        Action::Run { options, config } => {
+            let source = Source::new(*options, config);
+            Command::Run { config: source.read()?, source }
+        }
+        Action::Reload { pid } => Command::Reload { pid },
+        Action::RotateKey { file } => Command::RotateKey { file },
         Action::Replay { input, output, options, config } => {
             let config = options.over_file(config.as_deref())?.for_replay()?;
             Command::Replay { input, output, config }

@@ -4,6 +4,7 @@
 //! Opens no file but the configuration file.
 
 mod error;
+mod reload;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -17,6 +18,7 @@ use stateless_tcp_ebpf::abi::MAX_ADDRESSES;
 pub use stateless_tcp_ebpf::rule::Rules;
 
 pub use self::error::ConfigError;
+pub use self::reload::Source;
 pub use self::values::{Address, Port, Queues, RuleSet, SegmentSize, XdpLog, XdpMode, ZeroCopy};
 
 /// What to serve, where and how. Validated: no two values contradict each other.
@@ -40,7 +42,7 @@ pub struct Config {
     pub rules: Rules,
     /// Most octets of payload in a segment; `None`: the rule set's.
     pub segment_size: Option<u16>,
-    /// The file with the cookie keys; `None`: a random key.
+    /// The file with the cookie keys; `None`: a key that is forgotten when the process ends.
     pub key_file: Option<PathBuf>,
     /// How the XDP program is attached.
     pub xdp_mode: XdpMode,
@@ -56,6 +58,8 @@ pub struct Config {
     pub xdp_log: XdpLog,
     /// Panic after so many frames, to test how the process ends.
     pub test_panic_after_frames: Option<u64>,
+    /// Keep content that was replaced for so many seconds, to test what comes after.
+    pub test_keep_seconds: Option<u64>,
 }
 
 /// What may be said on the command line and in the configuration file.
@@ -86,7 +90,8 @@ pub struct Options {
     /// Most octets of payload in a segment, 64 to 1220 [default: 512 classic, 1220 reliable]
     #[arg(long, value_name = "OCTETS")]
     segment_size: Option<SegmentSize>,
-    /// Cookie keys: 32 hexadecimal digits a line, the current key, then the previous [default: a random key]
+    /// Cookie keys: 32 hexadecimal digits a line, the current key, then the previous; made if there is no such file
+    /// [default: a random key]
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
     /// Answer ANY with one set of records (RFC 8482), not with all
@@ -112,6 +117,8 @@ pub struct Options {
     xdp_log: Option<XdpLog>,
     #[arg(long, value_name = "N", hide = true)]
     test_panic_after_frames: Option<u64>,
+    #[arg(long, value_name = "N", hide = true)]
+    test_keep_seconds: Option<u64>,
 }
 
 impl Options {
@@ -139,6 +146,7 @@ impl Options {
             replace: self.replace || file.replace,
             xdp_log: self.xdp_log.or(file.xdp_log),
             test_panic_after_frames: self.test_panic_after_frames.or(file.test_panic_after_frames),
+            test_keep_seconds: self.test_keep_seconds.or(file.test_keep_seconds),
         })
     }
 
@@ -201,6 +209,7 @@ impl Options {
             replace: self.replace,
             xdp_log: self.xdp_log.unwrap_or_default(),
             test_panic_after_frames: self.test_panic_after_frames,
+            test_keep_seconds: self.test_keep_seconds,
         })
     }
 }

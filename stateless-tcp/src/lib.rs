@@ -16,10 +16,12 @@
 //! | [`counters`] | what became of each frame |
 //! | [`cli`], [`config`], [`keys`], [`content`] | what the user asks for |
 //! | [`serve`], [`replay`], [`doctor`] | the commands |
+//! | [`control`] | how a running instance is found and spoken to |
 
 pub mod cli;
 pub mod config;
 pub mod content;
+pub mod control;
 pub mod counters;
 pub mod doctor;
 pub mod exchange;

@@ -1,7 +1,7 @@
 //! Arguments, then the command they name, then its exit status: 0, 1 for a failure, 2 for bad usage.
 
 use stateless_tcp::cli::{self, Command, Invocation};
-use stateless_tcp::{doctor, replay, serve};
+use stateless_tcp::{control, doctor, keys, replay, serve};
 use std::io::stderr;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
@@ -14,10 +14,21 @@ fn main() -> ExitCode {
             return ExitCode::from(error.exit_status());
         }
     };
-    let xdp_log = if let Command::Run(config) = &command { config.xdp_log.level() } else { None };
+    let xdp_log = if let Command::Run { config, .. } = &command { config.xdp_log.level() } else { None };
     log_to_stderr(verbose, xdp_log);
     let result = match command {
-        Command::Run(config) => serve::run(&config).map(|()| ExitCode::SUCCESS),
+        Command::Run { config, source } => serve::run(config, source).map(|()| ExitCode::SUCCESS),
+        Command::Reload { pid } => control::reload(pid).map(|outcome| {
+            println!("{outcome}");
+            ExitCode::SUCCESS
+        }),
+        Command::RotateKey { file } => match keys::rotate(&file) {
+            Ok(()) => {
+                println!("{} has a new key; `stateless-tcp reload` brings it into force", file.display());
+                Ok(ExitCode::SUCCESS)
+            }
+            Err(error) => Err(error.into()),
+        },
         Command::Replay { input, output, config } => {
             replay::run(&config, &input, &output).map(|()| ExitCode::SUCCESS)
         }

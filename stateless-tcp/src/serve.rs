@@ -1,59 +1,55 @@
 //! The `run` command: bind a socket a queue, attach, start a worker a queue, wait for a signal, give the ports back.
 
-use crate::config::{Config, XdpMode, ZeroCopy};
+mod reload;
+mod supervise;
+
+use crate::config::{Config, Source, XdpMode, ZeroCopy};
 use crate::content;
-use crate::counters::{Counter, Counters};
+use crate::counters::Counters;
 use crate::exchange::{Content, Policy};
 use crate::keys;
-use crate::responder::Responder;
+use crate::offer::{Offer, Switch};
+use crate::xdp::XdpError;
 use crate::xdp::interface::{AttachMode, Interface};
 use crate::xdp::program::{self, Program};
 use crate::xdp::socket::{CopyMode, Socket};
-use crate::xdp::worker::{self, Shared};
-use crate::xdp::{XdpError, umem};
 use anyhow::{Context as _, Result, bail};
 use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
 use stateless_tcp_ebpf::segment::Address;
-use stateless_tcp_ebpf::steer::Reason;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
 
 /// Times that a queue is asked for again while the kernel is letting go of it, and the pause between.
 const BIND_TRIES: u32 = 20;
 const BIND_PAUSE: Duration = Duration::from_millis(50);
 
-/// How long workers may take to end after the program is off: they answer what is in their rings.
-const DRAIN: Duration = Duration::from_secs(2);
-
-/// Serves until SIGINT or SIGTERM.
+/// Serves by `config`, which `source` gave, until SIGINT or SIGTERM.
 ///
 /// # Errors
 /// Whatever keeps it from serving, with the remedy; the kernel has its ports then.
-pub fn run(config: &Config) -> Result<()> {
+pub fn run(config: Config, source: Source) -> Result<()> {
     // Packet memory counts against this limit unless CAP_IPC_LOCK is held. Without the right to raise it, binding
     // says what is missing.
     let _ = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
-    let services = content::load(config)?;
+    let services = content::load(&config)?;
     let keys = keys::load_or_create(config.key_file.as_deref())?;
     let segment_size = config.segment_size.unwrap_or(config.rules.segment_size());
     let policy = Policy { rules: config.rules, keys, segment_size };
 
     let interfaces =
         config.interfaces.iter().map(|name| Interface::find(name)).collect::<Result<Vec<_>, XdpError>>()?;
-    let addresses = addresses(config, &interfaces)?;
+    let addresses = addresses(&config, &interfaces)?;
     let content = Content::new(addresses.iter().map(|&address| Address::from(address)), services);
 
     let mut fronts = Vec::new();
     for interface in &interfaces {
-        fronts.push(Front::open(config, interface, &content)?);
+        fronts.push(Front::open(&config, interface, &content)?);
     }
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start tokio")?;
-    runtime.block_on(supervise(config, fronts, &content, &policy, &addresses))
+    let switch = Arc::new(Switch::new(Offer::first(content, policy)));
+    runtime.block_on(supervise::supervise(config, source, fronts, switch, &addresses))
 }
 
 /// The addresses to serve: those asked for, else the interfaces' own.
@@ -205,114 +201,5 @@ fn bind(
             }
             result => return result,
         }
-    }
-}
-
-/// A worker as main sees it.
-struct Worker {
-    interface: String,
-    queue: u32,
-    shared: Arc<Shared>,
-}
-
-/// Starts the workers, says `ready`, and waits for the end.
-async fn supervise(
-    config: &Config,
-    fronts: Vec<Front>,
-    content: &Content,
-    policy: &Policy,
-    addresses: &[IpAddr],
-) -> Result<()> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut report = signal(SignalKind::user_defined1())?;
-    let (ended, mut ends) = mpsc::unbounded_channel();
-    let (mut programs, mut workers, mut served) = (Vec::new(), Vec::new(), Vec::new());
-    for front in fronts {
-        let Front { interface, mut program, attach, copy, sockets } = front;
-        let name = &interface.name;
-        let count = sockets.len();
-        served.push(format!("{name} ({} mode, {}, {count} queue(s))", attach.name(), copy.name()));
-        if config.xdp_log.level().is_some() {
-            tokio::spawn(read_log(program.logger()?));
-        }
-        for (queue, socket, counters) in sockets {
-            let shared = Arc::new(Shared {
-                stop: AtomicBool::new(false),
-                counters,
-                account: Mutex::new(None),
-                panic_after: config.test_panic_after_frames,
-            });
-            let responder = Responder::new(content.clone(), policy.clone());
-            let cpu = workers.len() % std::thread::available_parallelism().map_or(1, usize::from);
-            let thread = format!("{name}-{queue}");
-            worker::spawn(thread, cpu, socket, responder, Arc::clone(&shared), ended.clone())
-                .with_context(|| format!("cannot start a thread for queue {queue} of {name}"))?;
-            workers.push(Worker { interface: name.clone(), queue, shared });
-        }
-        if interface.queues().is_ok_and(|now| config.queues.is_none() && now.len() != count) {
-            tracing::warn!(
-                interface = name,
-                "attaching changed the number of RX queues: restart to cover them all"
-            );
-        }
-        programs.push(program);
-    }
-    drop(ended);
-    println!("ready: {} on {}", content::describe(config, addresses), served.join(", "));
-    let outcome = loop {
-        tokio::select! {
-            _ = interrupt.recv() => break Ok(()),
-            _ = terminate.recv() => break Ok(()),
-            _ = report.recv() => log_counters(&programs, &workers),
-            Some(end) = ends.recv() => break end.context("a worker ended, so nothing is served any more"),
-        }
-    };
-    // First the ports, then the frames: what is in the rings is still answered.
-    for program in &mut programs {
-        program.detach()?;
-    }
-    for worker in &workers {
-        worker.shared.stop.store(true, Relaxed);
-    }
-    let drained = tokio::time::timeout(DRAIN, async { while ends.recv().await.is_some() {} }).await;
-    if drained.is_err() {
-        tracing::warn!("workers did not end in time");
-    }
-    log_counters(&programs, &workers);
-    outcome
-}
-
-/// Logs what is not zero: what the XDP program did with frames, what the workers did, where the frames are.
-fn log_counters(programs: &[Program], workers: &[Worker]) {
-    for reason in Reason::ALL {
-        let counts = programs.iter().filter_map(|program| program.counts().ok());
-        log_counter(reason.name(), counts.map(|counts| counts[reason as usize]).sum());
-    }
-    for &counter in Counter::ALL {
-        log_counter(counter.name(), workers.iter().map(|worker| worker.shared.counters.get(counter)).sum());
-    }
-    for Worker { interface, queue, shared } in workers {
-        if let Some(account) = shared.account.lock().ok().and_then(|account| *account) {
-            tracing::info!("frames {interface} {queue} {account}");
-            if !account.is_whole() {
-                tracing::error!("frames of queue {queue} of {interface} do not add up to {}", umem::FRAMES);
-            }
-        }
-    }
-}
-
-fn log_counter(name: &str, value: u64) {
-    if value > 0 {
-        tracing::info!("counter {name} {value}");
-    }
-}
-
-/// Passes on what the XDP program logs, several times a second: soon enough for a reader, and no burden on the queues.
-async fn read_log(mut log: aya_log::EbpfLogger<&'static dyn log::Log>) {
-    let mut turns = tokio::time::interval(Duration::from_millis(100));
-    loop {
-        turns.tick().await;
-        log.flush();
     }
 }

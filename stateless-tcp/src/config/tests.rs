@@ -11,7 +11,7 @@ use crate::cli::{self, Command};
 fn run(arguments: &str) -> Result<Config, ConfigError> {
     let words = ["stateless-tcp", "run"].into_iter().chain(arguments.split_whitespace());
     match cli::parse_from(words)?.command {
-        Command::Run(config) => Ok(config),
+        Command::Run { config, .. } => Ok(config),
         other => panic!("another command: {other:?}"),
     }
 }
@@ -43,6 +43,7 @@ fn defaults() -> Config {
         replace: false,
         xdp_log: XdpLog::Off,
         test_panic_after_frames: None,
+        test_keep_seconds: None,
     }
 }
 
@@ -65,6 +66,7 @@ fn everything() -> Config {
         replace: true,
         xdp_log: XdpLog::Trace,
         test_panic_after_frames: Some(9),
+        test_keep_seconds: None,
     }
 }
 
@@ -199,4 +201,36 @@ fn replay_takes_content_but_no_interface() {
 fn help_is_no_failure() {
     assert_eq!(run("--help").unwrap_err().exit_status(), 0);
     assert!(!run("--help").unwrap_err().to_string().contains("--test-panic"), "a hidden flag shows");
+}
+
+#[test]
+fn a_file_is_read_again_and_what_needs_a_restart_is_named() {
+    let (_directory, path) = file("interface = [\"eth0\"]\nqueues = \"0\"\nuncovered-queues = true\n");
+    let words = ["stateless-tcp", "run", "--dns-port", "5353", "--config", path.to_str().unwrap()];
+    let Command::Run { config: running, source } = cli::parse_from(words).unwrap().command else {
+        panic!("another command")
+    };
+    assert_eq!(source.read().unwrap().within(&running), (running.clone(), vec![]), "nothing has changed");
+
+    let text = "interface = [\"eth1\"]\nrules = \"classic\"\nzone = [\"b.zone\"]\nminimal-any = true\n\
+                dns-port = 54\nhttp-port = 8080\naddress = [\"192.0.2.7\"]\nhttp-root = \"www\"\nkey-file = \"k\"\n";
+    fs::write(&path, text).unwrap();
+    let (config, kept) = source.read().unwrap().within(&running);
+    assert_eq!(kept, ["interface", "rules", "queues", "uncovered-queues"]);
+    let expected = Config {
+        addresses: Some(vec!["192.0.2.7".parse().unwrap()]),
+        // The flag wins, as it did at the start.
+        dns_port: 5353,
+        http_port: 8080,
+        zones: vec!["b.zone".into()],
+        minimal_any: true,
+        http_root: Some("www".into()),
+        key_file: Some("k".into()),
+        ..running.clone()
+    };
+    assert_eq!(config, expected);
+
+    fs::write(&path, "interface = [\"eth0\"]\nzones = []\n").unwrap();
+    let error = source.read().unwrap_err().to_string();
+    assert!(error.contains(":2:1: "), "{error}");
 }

@@ -59,7 +59,7 @@ impl Program {
         EbpfLogger::init(&mut self.ebpf).map_err(|error| XdpError::Load { reason: chain(&error) })
     }
 
-    /// Steers TCP to `addresses` and `ports` from now on, besides what was steered before.
+    /// Steers TCP to `addresses` and `ports` from now on, and to no others.
     ///
     /// # Errors
     /// If a map is full or refuses.
@@ -71,15 +71,33 @@ impl Program {
         let map = self.map(abi::ADDRESSES)?;
         let mut served: HashMap<_, [u8; 16], u8> =
             HashMap::try_from(map).map_err(map_error(abi::ADDRESSES))?;
+        let addresses: Vec<[u8; 16]> = addresses.into_iter().map(|address| address.0).collect();
+        for former in served.keys().filter_map(Result::ok).collect::<Vec<_>>() {
+            if !addresses.contains(&former) {
+                served.remove(&former).map_err(map_error(abi::ADDRESSES))?;
+            }
+        }
         for address in addresses {
-            served.insert(address.0, 0, 0).map_err(map_error(abi::ADDRESSES))?;
+            served.insert(address, 0, 0).map_err(map_error(abi::ADDRESSES))?;
         }
         let map = self.map(abi::PORTS)?;
         let mut served: HashMap<_, u16, u8> = HashMap::try_from(map).map_err(map_error(abi::PORTS))?;
+        let ports: Vec<u16> = ports.into_iter().collect();
+        for former in served.keys().filter_map(Result::ok).collect::<Vec<_>>() {
+            if !ports.contains(&former) {
+                served.remove(&former).map_err(map_error(abi::PORTS))?;
+            }
+        }
         for port in ports {
             served.insert(port, 0, 0).map_err(map_error(abi::PORTS))?;
         }
         Ok(())
+    }
+
+    /// The interface that it is for.
+    #[must_use]
+    pub fn interface(&self) -> &Interface {
+        &self.interface
     }
 
     /// Hands the frames of `queue` to `socket`.

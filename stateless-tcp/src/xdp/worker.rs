@@ -2,6 +2,7 @@
 
 use super::socket::{Account, BATCH, Socket};
 use crate::counters::Counters;
+use crate::offer::{Follower, Switch};
 use crate::responder::Responder;
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
@@ -30,7 +31,7 @@ pub struct Shared {
     pub panic_after: Option<u64>,
 }
 
-/// Starts the worker of one queue on a thread of its own, pinned to CPU `cpu` if there is such a CPU. When it ends, for
+/// Starts the worker of one queue, which answers from what is in `switch`, on a thread of its own, pinned to CPU `cpu` if there is such a CPU. When it ends, for
 /// whatever reason, `ended` hears of it.
 ///
 /// # Errors
@@ -39,24 +40,30 @@ pub fn spawn(
     name: String,
     cpu: usize,
     socket: Socket,
-    responder: Responder,
+    switch: Arc<Switch>,
     shared: Arc<Shared>,
     ended: UnboundedSender<io::Result<()>>,
 ) -> io::Result<()> {
     let work = move || {
         pin(cpu);
         // Whoever no longer listens has no use for the news.
-        let _ = ended.send(run(socket, responder, &shared));
+        let _ = ended.send(run(socket, switch, &shared));
     };
     std::thread::Builder::new().name(name).spawn(work).map(drop)
 }
 
 /// One straight path a turn: receive, respond, transmit, replenish.
-fn run(mut socket: Socket, mut responder: Responder, shared: &Shared) -> io::Result<()> {
+fn run(mut socket: Socket, switch: Arc<Switch>, shared: &Shared) -> io::Result<()> {
+    let (mut follower, offer) = Follower::new(switch);
+    let mut responder = Responder::of(offer);
     let mut batch = Vec::with_capacity(BATCH);
     let mut frames = 0;
     loop {
         socket.receive(&mut batch);
+        // An idle worker comes here every IDLE milliseconds: it lets go of what is no longer served, too.
+        if let Some(offer) = follower.news() {
+            responder.switch(offer);
+        }
         if batch.is_empty() {
             publish(&socket, shared);
             if shared.stop.load(Relaxed) {

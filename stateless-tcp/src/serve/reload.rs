@@ -1,0 +1,214 @@
+//! Replacing what is served while it is served.
+//!
+//! All that can fail is done beside the running service, on another thread: the configuration, zones, files and keys
+//! are read and checked as at the start. Then the XDP program is told the addresses and ports, and the workers the
+//! content. The content before is kept for [`KEEP`], and no further reload begins while it is: a wish for one waits.
+//! So there are never more than two generations, and none ends before its connections can be expected to have.
+
+use super::addresses;
+use crate::config::{Config, Source};
+use crate::content;
+use crate::control::{Outcome, Request};
+use crate::exchange::{Content, Policy};
+use crate::keys;
+use crate::offer::{Offer, Switch};
+use crate::xdp::XdpError;
+use crate::xdp::interface::Interface;
+use crate::xdp::program::Program;
+use anyhow::{Result, bail};
+use stateless_tcp_ebpf::abi::MAX_ADDRESSES;
+use stateless_tcp_ebpf::cookie::Keys;
+use stateless_tcp_ebpf::segment::Address;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+/// How long content is kept for its connections after another has taken its place: longer than a client's timer
+/// takes through several losses in a row.
+pub(super) const KEEP: Duration = Duration::from_mins(1);
+
+/// How long an offer that no worker should hold any more is held here: workers are to find nothing left to free.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// What takes the place of what is served.
+struct Prepared {
+    config: Config,
+    addresses: Vec<IpAddr>,
+    content: Content,
+    policy: Policy,
+    /// For the user.
+    notes: Vec<String>,
+}
+
+/// What is served now, and the reload under way, if any.
+pub(super) struct Reloader {
+    source: Source,
+    config: Config,
+    interfaces: Vec<Interface>,
+    switch: Arc<Switch>,
+    keep: Duration,
+    stage: Stage,
+}
+
+enum Stage {
+    /// A reload can begin.
+    Idle,
+    /// Something new is being read; those who asked for it are told what becomes of it.
+    Reading(JoinHandle<Result<Prepared>>, Vec<Request>),
+    /// Content that was replaced is kept until then.
+    Keeping(Instant),
+}
+
+impl Reloader {
+    pub(super) fn new(
+        source: Source,
+        config: Config,
+        interfaces: Vec<Interface>,
+        switch: Arc<Switch>,
+    ) -> Self {
+        let keep = config.test_keep_seconds.map_or(KEEP, Duration::from_secs);
+        Self { source, config, interfaces, switch, keep, stage: Stage::Idle }
+    }
+
+    /// Whether a reload can begin.
+    pub(super) fn is_idle(&self) -> bool {
+        matches!(self.stage, Stage::Idle)
+    }
+
+    /// Begins a reload; those of `requests` are told the outcome.
+    pub(super) fn begin(&mut self, requests: Vec<Request>) {
+        let (source, running) = (self.source.clone(), self.config.clone());
+        let (interfaces, offer) = (self.interfaces.clone(), self.switch.offer());
+        let reading =
+            tokio::task::spawn_blocking(move || prepare(&source, &running, &interfaces, &offer.policy));
+        self.stage = Stage::Reading(reading, requests);
+    }
+
+    /// Carries on with what is under way, for ever if that is nothing. May be given up and called again at any time.
+    pub(super) async fn proceed(&mut self, programs: &mut [Program]) {
+        match &mut self.stage {
+            Stage::Idle => std::future::pending().await,
+            Stage::Reading(reading, requests) => {
+                let prepared = reading.await;
+                let requests = std::mem::take(requests);
+                let outcome = match prepared {
+                    Ok(Ok(prepared)) => self.enforce(prepared, programs).map_err(|error| error.to_string()),
+                    Ok(Err(error)) => Err(format!("{error:#}")),
+                    Err(error) => Err(error.to_string()),
+                };
+                if outcome.is_err() {
+                    self.stage = Stage::Idle;
+                }
+                tell(&outcome, requests);
+            }
+            Stage::Keeping(until) => {
+                tokio::time::sleep_until(*until).await;
+                let offer = self.switch.offer();
+                linger(self.switch.put(offer.without_previous()));
+                if let Some(gone) = &offer.previous {
+                    tracing::debug!("generation {} is gone", gone.generation);
+                }
+                self.stage = Stage::Idle;
+            }
+        }
+    }
+
+    /// Puts what is prepared in force. Steering comes first, as it is what can fail: a frame for a new address that
+    /// a worker gets before it hears of that is lost, and comes again.
+    fn enforce(&mut self, prepared: Prepared, programs: &mut [Program]) -> Result<String, XdpError> {
+        let Prepared { config, addresses, content, policy, notes } = prepared;
+        let before = self.switch.offer();
+        if let Err(error) = steer(programs, &content) {
+            // What was possible a moment ago is so again.
+            steer(programs, &before.current.content)?;
+            return Err(error);
+        }
+        linger(self.switch.put(before.succeeded_by(content, policy)));
+        self.stage = Stage::Keeping(Instant::now() + self.keep);
+        let mut text = format!("reloaded: {}", content::describe(&config, &addresses));
+        for note in notes {
+            text.push('\n');
+            text.push_str(&note);
+        }
+        self.config = config;
+        Ok(text)
+    }
+}
+
+/// Reads and checks everything anew.
+fn prepare(source: &Source, running: &Config, interfaces: &[Interface], policy: &Policy) -> Result<Prepared> {
+    let (config, kept) = source.read()?.within(running);
+    let mut notes = Vec::new();
+    if !kept.is_empty() {
+        notes.push(format!("unchanged until a restart: {}", kept.join(", ")));
+    }
+    let services = content::load(&config)?;
+    let keys = match &config.key_file {
+        Some(path) => keys::load(path)?,
+        // A random key stays as long as the process does.
+        None => policy.keys,
+    };
+    notes.extend(loss(&policy.keys, &keys));
+    let addresses = addresses(&config, interfaces)?;
+    if addresses.len() > MAX_ADDRESSES as usize {
+        bail!("{} addresses are too many: {MAX_ADDRESSES} can be served", addresses.len());
+    }
+    let content = Content::new(addresses.iter().map(|&address| Address::from(address)), services);
+    Ok(Prepared { config, addresses, content, policy: Policy { keys, ..policy.clone() }, notes })
+}
+
+/// What is lost where `keys` take the place of `former`.
+fn loss(former: &Keys, keys: &Keys) -> Option<String> {
+    let kept = keys.current == former.current || keys.previous == Some(former.current);
+    (!kept).then(|| {
+        "the key used until now is not in the key file: connections under way are lost (`stateless-tcp rotate-key` \
+         keeps it as the previous one)"
+            .to_owned()
+    })
+}
+
+fn steer(programs: &mut [Program], content: &Content) -> Result<(), XdpError> {
+    programs.iter_mut().try_for_each(|program| program.serve(content.addresses().copied(), content.ports()))
+}
+
+fn linger(offer: Arc<Offer>) {
+    tokio::spawn(async move {
+        tokio::time::sleep(LINGER).await;
+        drop(offer);
+    });
+}
+
+fn tell(outcome: &Outcome, requests: Vec<Request>) {
+    match outcome {
+        Ok(text) => text.lines().for_each(|line| tracing::info!("{line}")),
+        Err(reason) => tracing::error!("not reloaded, what was served is served on: {reason}"),
+    }
+    for request in requests {
+        // Whoever no longer listens has no use for the news.
+        let _ = request.send(outcome.clone());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use stateless_tcp_ebpf::cookie::Key;
+
+    #[test]
+    fn a_key_that_is_dropped_is_named() {
+        let [one, two, three] = [1, 2, 3].map(|octet| Key([octet; 16]));
+        let keys = |current, previous| Keys { current, previous };
+        for (former, new, lost) in [
+            (keys(one, None), keys(one, None), false),
+            (keys(one, None), keys(two, Some(one)), false),
+            (keys(two, Some(one)), keys(three, Some(two)), false),
+            (keys(two, Some(one)), keys(two, None), false),
+            (keys(one, None), keys(two, None), true),
+            (keys(one, None), keys(three, Some(two)), true),
+        ] {
+            assert_eq!(loss(&former, &new).is_some(), lost, "{former:?} {new:?}");
+        }
+    }
+}

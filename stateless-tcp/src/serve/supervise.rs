@@ -1,0 +1,151 @@
+//! The running service: its workers, what signals ask of it, and its end.
+
+use super::Front;
+use super::reload::Reloader;
+use crate::config::{Config, Source};
+use crate::content;
+use crate::control::{DIRECTORY, Listener, Request};
+use crate::counters::Counter;
+use crate::offer::Switch;
+use crate::xdp::program::Program;
+use crate::xdp::umem;
+use crate::xdp::worker::{self, Shared};
+use anyhow::{Context as _, Result};
+use stateless_tcp_ebpf::steer::Reason;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+
+/// How long workers may take to end after the program is off: they answer what is in their rings.
+const DRAIN: Duration = Duration::from_secs(2);
+
+/// A worker as main sees it.
+struct Worker {
+    interface: String,
+    queue: u32,
+    shared: Arc<Shared>,
+}
+
+/// Starts the workers, says `ready`, and waits for the end.
+pub(super) async fn supervise(
+    config: Config,
+    source: Source,
+    fronts: Vec<Front>,
+    switch: Arc<Switch>,
+    addresses: &[IpAddr],
+) -> Result<()> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut report = signal(SignalKind::user_defined1())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    let (ended, mut ends) = mpsc::unbounded_channel();
+    let (mut programs, mut workers, mut served) = (Vec::new(), Vec::new(), Vec::new());
+    for front in fronts {
+        let Front { interface, mut program, attach, copy, sockets } = front;
+        let name = &interface.name;
+        let count = sockets.len();
+        served.push(format!("{name} ({} mode, {}, {count} queue(s))", attach.name(), copy.name()));
+        if config.xdp_log.level().is_some() {
+            tokio::spawn(read_log(program.logger()?));
+        }
+        for (queue, socket, counters) in sockets {
+            let shared = Arc::new(Shared {
+                stop: AtomicBool::new(false),
+                counters,
+                account: Mutex::new(None),
+                panic_after: config.test_panic_after_frames,
+            });
+            let cpu = workers.len() % std::thread::available_parallelism().map_or(1, usize::from);
+            let thread = format!("{name}-{queue}");
+            worker::spawn(thread, cpu, socket, Arc::clone(&switch), Arc::clone(&shared), ended.clone())
+                .with_context(|| format!("cannot start a thread for queue {queue} of {name}"))?;
+            workers.push(Worker { interface: name.clone(), queue, shared });
+        }
+        if interface.queues().is_ok_and(|now| config.queues.is_none() && now.len() != count) {
+            tracing::warn!(
+                interface = name,
+                "attaching changed the number of RX queues: restart to cover them all"
+            );
+        }
+        programs.push(program);
+    }
+    drop(ended);
+    let (requested, mut requests) = mpsc::unbounded_channel();
+    let _control = listen(requested);
+    println!("ready: {} on {}", content::describe(&config, addresses), served.join(", "));
+    let interfaces = programs.iter().map(|program: &Program| program.interface().clone()).collect();
+    let mut reloader = Reloader::new(source, config, interfaces, switch);
+    let outcome = loop {
+        tokio::select! {
+            _ = interrupt.recv() => break Ok(()),
+            _ = terminate.recv() => break Ok(()),
+            _ = report.recv() => log_counters(&programs, &workers),
+            // Whoever comes while one is under way waits: signals are kept, and so are requests.
+            Some(()) = hangup.recv(), if reloader.is_idle() => reloader.begin(Vec::new()),
+            Some(request) = requests.recv(), if reloader.is_idle() => {
+                // One reload serves all who wait for one.
+                let others = std::iter::from_fn(|| requests.try_recv().ok());
+                reloader.begin([request].into_iter().chain(others).collect());
+            }
+            () = reloader.proceed(&mut programs) => {}
+            Some(end) = ends.recv() => break end.context("a worker ended, so nothing is served any more"),
+        }
+    };
+    // First the ports, then the frames: what is in the rings is still answered.
+    for program in &mut programs {
+        program.detach()?;
+    }
+    for worker in &workers {
+        worker.shared.stop.store(true, Relaxed);
+    }
+    let drained = tokio::time::timeout(DRAIN, async { while ends.recv().await.is_some() {} }).await;
+    if drained.is_err() {
+        tracing::warn!("workers did not end in time");
+    }
+    log_counters(&programs, &workers);
+    outcome
+}
+
+/// The control socket. Without it there are still signals.
+fn listen(requested: mpsc::UnboundedSender<Request>) -> Option<Listener> {
+    Listener::open(requested)
+        .map_err(|error| tracing::warn!("no control socket in {DIRECTORY}, only SIGHUP reloads: {error}"))
+        .ok()
+}
+
+/// Logs what is not zero: what the XDP program did with frames, what the workers did, where the frames are.
+fn log_counters(programs: &[Program], workers: &[Worker]) {
+    for reason in Reason::ALL {
+        let counts = programs.iter().filter_map(|program| program.counts().ok());
+        log_counter(reason.name(), counts.map(|counts| counts[reason as usize]).sum());
+    }
+    for &counter in Counter::ALL {
+        log_counter(counter.name(), workers.iter().map(|worker| worker.shared.counters.get(counter)).sum());
+    }
+    for Worker { interface, queue, shared } in workers {
+        if let Some(account) = shared.account.lock().ok().and_then(|account| *account) {
+            tracing::info!("frames {interface} {queue} {account}");
+            if !account.is_whole() {
+                tracing::error!("frames of queue {queue} of {interface} do not add up to {}", umem::FRAMES);
+            }
+        }
+    }
+}
+
+fn log_counter(name: &str, value: u64) {
+    if value > 0 {
+        tracing::info!("counter {name} {value}");
+    }
+}
+
+/// Passes on what the XDP program logs, several times a second: soon enough for a reader, and no burden on the queues.
+async fn read_log(mut log: aya_log::EbpfLogger<&'static dyn log::Log>) {
+    let mut turns = tokio::time::interval(Duration::from_millis(100));
+    loop {
+        turns.tick().await;
+        log.flush();
+    }
+}
