@@ -1,0 +1,387 @@
+//! What is served is replaced while it is served: nobody is disturbed, and no answer is put together from two.
+
+use std::{
+    fs,
+    io::{Read, Write},
+    net::{IpAddr, TcpStream},
+    os::unix::fs::PermissionsExt,
+    path::PathBuf,
+    process::{Command, Output},
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
+    },
+    thread::sleep,
+    time::Duration,
+};
+
+use nix::sys::signal::Signal;
+use stateless_tcp_tests::{
+    client::{Client, port, query},
+    lossy::{Lossy, SERVER},
+    netns::text,
+    packet::flags,
+    responder::{Responder, binary},
+    topology::{INTERFACE, SERVERS, Topology},
+};
+
+const A: u16 = 1;
+const TXT: u16 = 16;
+
+/// Longer than anything takes that is to happen at once, for what must not happen.
+const QUIET: Duration = Duration::from_millis(500);
+
+/// A zone, a key file and a configuration file in a directory of their own.
+struct Files {
+    directory: tempfile::TempDir,
+}
+
+impl Files {
+    fn new() -> Self {
+        let files = Self { directory: tempfile::tempdir().expect("a temporary directory") };
+        files.write_zone(0);
+        files
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.directory.path().join(name).to_str().expect("a path").to_owned()
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        // As an editor would: a reader sees the old file or the new one.
+        let new = PathBuf::from(self.path("new"));
+        fs::write(&new, text).expect("write a file");
+        fs::rename(new, self.path(name)).expect("rename a file");
+    }
+
+    /// Version `number` of the zone: a small answer and one of six segments, in both of which the number shows.
+    fn write_zone(&self, number: u8) {
+        let letter = letter(number).to_string().repeat(250);
+        let texts = format!("\"{letter}\" ").repeat(26);
+        self.write(
+            "zone",
+            &format!(
+                "$ORIGIN example.org.\n$TTL 60\n@ SOA ns hostmaster 1 2 3 4 5\n@ NS ns\nns A 192.0.2.1\n\
+                 small A 192.0.2.{}\nlarge TXT {texts}\n",
+                100 + number
+            ),
+        );
+    }
+
+    fn rotate(&self) {
+        let output = stateless_tcp(&["rotate-key", &self.path("key")]);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+    }
+}
+
+fn letter(number: u8) -> char {
+    char::from(b'a' + number)
+}
+
+fn stateless_tcp(arguments: &[&str]) -> Output {
+    Command::new(binary()).args(arguments).output().expect("run the binary")
+}
+
+/// Asks for a reload and waits for its outcome.
+fn reload(responder: &Responder) -> Result<String, String> {
+    let output = stateless_tcp(&["reload", "--pid", &responder.pid().to_string()]);
+    match output.status.code() {
+        Some(0) => Ok(text(&output.stdout)),
+        Some(1) => Err(text(&output.stderr)),
+        other => panic!("exit status {other:?}: {}", text(&output.stderr)),
+    }
+}
+
+/// The address of `small.example.org` as dig hears it at `port` of the server.
+fn small(topology: &Topology, port: u16) -> String {
+    let [server, _] = SERVERS;
+    topology.client.run(&format!("dig @{server} -p {port} +tcp +short +tries=1 +time=5 small.example.org A"))
+}
+
+#[test]
+fn a_reload_changes_what_is_served() {
+    let topology = Topology::new(1);
+    let files = Files::new();
+    fs::create_dir(files.path("www")).expect("a directory");
+    files.write("www/page", "one\n");
+    let configuration = |more: &str| {
+        let (zone, www, key) = (files.path("zone"), files.path("www"), files.path("key"));
+        format!("zone = [{zone:?}]\nhttp-root = {www:?}\nkey-file = {key:?}\n{more}")
+    };
+    files.write("s.toml", &configuration(""));
+    let arguments = ["--config", &files.path("s.toml"), "--test-keep-seconds", "0"];
+    let responder = Responder::start(&topology, &arguments);
+    let mode = fs::metadata(files.path("key")).expect("the key file is made").permissions().mode();
+    assert_eq!(mode & 0o7777, 0o600);
+    assert!(responder.log().contains("made the key file"), "{}", responder.log());
+    assert_eq!(small(&topology, 53), "192.0.2.100\n");
+
+    files.write_zone(1);
+    files.write("www/page", "two\n");
+    files.rotate();
+    assert_eq!(small(&topology, 53), "192.0.2.100\n", "not before it is asked to");
+    let said = reload(&responder).expect("nothing is wrong");
+    assert!(said.starts_with("reloaded: 1 zone at port 53"), "{said}");
+    assert!(!said.contains("lost"), "{said}");
+    assert_eq!(small(&topology, 53), "192.0.2.101\n");
+    let [server, _] = SERVERS;
+    assert_eq!(topology.client.run(&format!("curl -s -m 5 http://{server}/page")), "two\n");
+
+    // Other ports and addresses, by signal. What cannot change is named, and does not keep the rest from it.
+    files.write_zone(2);
+    let more = "dns-port = 5353\naddress = [\"192.0.2.1\"]\nrules = \"classic\"\nxdp-mode = \"generic\"\n";
+    files.write("s.toml", &configuration(more));
+    responder.signal(Signal::SIGHUP);
+    let log = responder.log_until(|lines| lines.iter().any(|line| line.contains("until a restart")));
+    let named = log.iter().find(|line| line.contains("until a restart")).expect("just found");
+    assert!(named.ends_with("unchanged until a restart: rules, xdp-mode"), "{named}");
+    assert_eq!(small(&topology, 5353), "192.0.2.102\n");
+    topology.client.enter(|| {
+        let [v4, v6] = SERVERS;
+        for closed in [(v4, 53), (v6, 5353)] {
+            let error = TcpStream::connect(closed).expect_err("the kernel has it back");
+            assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused, "{closed:?}: {error}");
+        }
+    });
+    responder.stop();
+}
+
+#[test]
+fn an_error_changes_nothing() {
+    let topology = Topology::new(1);
+    let files = Files::new();
+    let good = format!("zone = [{:?}]\nkey-file = {:?}\n", files.path("zone"), files.path("key"));
+    files.write("s.toml", &good);
+    let responder = Responder::start(&topology, &["--config", &files.path("s.toml")]);
+    let before = fs::read(files.path("zone")).expect("the zone");
+    let refused = |words: &[&str]| {
+        let said = reload(&responder).expect_err("something is wrong");
+        let log = responder.log();
+        for word in words {
+            assert!(said.contains(word) && log.contains(word), "{word:?} is not in:\n{said}\n{log}");
+        }
+        assert!(said.contains(&format!("process {} goes on with what it had", responder.pid())), "{said}");
+        assert_eq!(small(&topology, 53), "192.0.2.100\n");
+    };
+
+    let zone = files.path("zone");
+    files.write("zone", &format!("{}www NOSUCHTYPE 192.0.2.2\n", text(&before).replace(".100", ".199")));
+    refused(&[&format!("{zone}:8:5: "), "NOSUCHTYPE"]);
+    fs::remove_file(&zone).expect("remove the zone");
+    refused(&[&zone, "No such file"]);
+    files.write_zone(1);
+
+    files.write("s.toml", &format!("{good}dns-port = 0\n"));
+    refused(&[&format!("{}:3:12: ", files.path("s.toml")), "dns-port"]);
+    files.write("s.toml", &format!("{good}http-port = 53\n"));
+    refused(&["53", "--http-port"]);
+    files.write("s.toml", &format!("{good}http-root = \"/nowhere/pages\"\n"));
+    refused(&["/nowhere/pages", "No such file"]);
+    files.write("s.toml", &good);
+
+    fs::set_permissions(files.path("key"), fs::Permissions::from_mode(0o644)).expect("chmod");
+    refused(&["chmod 600"]);
+    // A key file that has gone is not made again: its connections would be lost.
+    fs::rename(files.path("key"), files.path("away")).expect("rename");
+    refused(&[&files.path("key"), "No such file"]);
+    fs::rename(files.path("away"), files.path("key")).expect("rename");
+    fs::set_permissions(files.path("key"), fs::Permissions::from_mode(0o600)).expect("chmod");
+
+    // With all that mended, and only then, what was written meanwhile is served.
+    reload(&responder).expect("nothing is wrong any more");
+    assert_eq!(small(&topology, 53), "192.0.2.101\n");
+    responder.stop();
+}
+
+/// The version of the zone that an answer, or a part of one, comes from.
+fn version(payload: &[u8]) -> u8 {
+    let found = (0..=9).filter(|&number| {
+        let letters = [letter(number) as u8; 200];
+        payload.windows(letters.len()).any(|window| window == letters)
+    });
+    let found: Vec<u8> = found.collect();
+    assert_eq!(found.len(), 1, "from {found:?}");
+    found[0]
+}
+
+/// Sends the question for the large answer, of which `received` octets are there already.
+fn ask_large(client: &Client<'_>, received: u32) {
+    let question = query(7, "large.example.org", TXT);
+    client.send(&client.segment(flags::PSH | flags::ACK, 1, 1 + received, &question));
+}
+
+/// All octets up to FIN.
+fn receive_all(client: &Client<'_>) -> Vec<u8> {
+    let mut octets = Vec::new();
+    loop {
+        let packet = client.expect();
+        octets.extend(&packet.payload);
+        if packet.flags & flags::FIN != 0 {
+            return octets;
+        }
+    }
+}
+
+#[test]
+fn a_connection_stays_with_what_it_began_with() {
+    let topology = Topology::new(1);
+    let files = Files::new();
+    let responder =
+        Responder::start(&topology, &["--zone", &files.path("zone"), "--key-file", &files.path("key")]);
+    let port = port(&topology);
+    let [_, server] = SERVERS;
+    let mut early = Client::new(&port, 40_000, server, 53, 1);
+    early.open();
+    let mut half = Client::new(&port, 40_001, server, 53, 1);
+    half.open();
+    ask_large(&half, 0);
+    let before = receive_all(&half);
+    assert_eq!(version(&before), 0);
+
+    files.write_zone(1);
+    files.rotate();
+    reload(&responder).expect("nothing is wrong");
+    // One that had not asked yet, one that resumes, and one that begins.
+    ask_large(&early, 0);
+    assert!(receive_all(&early) == before, "other octets than before");
+    ask_large(&half, 1220);
+    assert!(receive_all(&half) == before[1220..], "the answer goes on with other octets");
+    let mut late = Client::new(&port, 40_002, server, 53, 1);
+    late.open();
+    ask_large(&late, 0);
+    assert_eq!(version(&receive_all(&late)), 1);
+    responder.stop();
+}
+
+/// When its content is gone, a connection gets nothing: neither from the next generation nor from the one after,
+/// whose number ends in the same bit.
+#[test]
+fn a_connection_whose_content_is_gone_is_never_answered() {
+    let topology = Topology::new(1);
+    let files = Files::new();
+    let (zone, key) = (files.path("zone"), files.path("key"));
+    let responder =
+        Responder::start(&topology, &["-v", "--zone", &zone, "--key-file", &key, "--test-keep-seconds", "1"]);
+    let port = port(&topology);
+    let mut client = Client::new(&port, 40_000, SERVERS[0], 53, 1);
+    client.open();
+    ask_large(&client, 0);
+    receive_all(&client);
+    for number in 1..=2 {
+        files.write_zone(number);
+        reload(&responder).expect("nothing is wrong");
+        let gone = format!("generation {} is gone", number - 1);
+        responder.log_until(|lines| lines.iter().any(|line| line.ends_with(&gone)));
+        ask_large(&client, 1220);
+        assert_eq!(client.receive(QUIET), None, "answered after reload {number}");
+        assert_eq!(responder.counters().get("generation_gone"), u64::from(number));
+    }
+    responder.stop();
+}
+
+/// An answer of version 0 as another version gives it.
+fn as_version(number: u8, answer: &[u8]) -> Vec<u8> {
+    let mut octets = answer.to_vec();
+    let letters = [letter(0) as u8; 250];
+    for at in 0..octets.len() {
+        if octets[at..].starts_with(&[192, 0, 2, 100]) {
+            octets[at + 3] += number;
+        } else if octets[at..].starts_with(&letters) {
+            octets[at..at + letters.len()].fill(letter(number) as u8);
+        }
+    }
+    octets
+}
+
+/// Keys and zone are changed several times under load, on a path that loses: every client gets one version, whole.
+#[test]
+fn changes_under_load_lose_nothing() {
+    const CLIENTS: u64 = 32;
+    const CHANGES: u8 = 3;
+    const LOSS: u32 = 2;
+    /// A client gives up after this.
+    const PATIENCE: Duration = Duration::from_mins(1);
+
+    /// Opens, waits, then asks: many changes come in between.
+    fn ask(name: &str, rtype: u16, pause: Duration) -> std::io::Result<Vec<u8>> {
+        let mut stream = TcpStream::connect::<(IpAddr, u16)>((SERVER, 53))?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        sleep(pause);
+        stream.write_all(&query(7, name, rtype))?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer)?;
+        Ok(answer)
+    }
+
+    let path = Lossy::new();
+    let files = Files::new();
+    let (zone, key) = (files.path("zone"), files.path("key"));
+    // A change waits until the one before is over: longer than a client takes that is out of luck several times.
+    let run = ["run", "-i", INTERFACE, "--zone", &zone, "--key-file", &key, "--test-keep-seconds", "20"];
+    let responder = Responder::try_start(&path.server, 1, &run).expect("it starts");
+    let questions = [("small.example.org", A), ("large.example.org", TXT)];
+    let right = questions.map(|(name, rtype)| {
+        let answer =
+            path.client.enter(|| ask(name, rtype, Duration::ZERO)).expect("an answer over a good path");
+        [0, 1, 2, 3].map(|number| as_version(number, &answer))
+    });
+    let segments = right.each_ref().map(|versions| versions[0].len().div_ceil(1220));
+    assert_eq!(segments, [1, 6]);
+    let [of_small, of_large] = right.each_ref().map(|[first, second, ..]| first != second);
+    assert!(of_small && of_large, "the versions differ");
+
+    path.lose(LOSS);
+    let changed = AtomicBool::new(false);
+    let seen: [AtomicUsize; 4] = [const { AtomicUsize::new(0) }; 4];
+    let failures = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        let (path, right, changed, seen, failures) = (&path, &right, &changed, &seen, &failures);
+        for client in 0..CLIENTS {
+            scope.spawn(move || {
+                path.client.enter(|| {
+                    for turn in 0.. {
+                        if changed.load(SeqCst) {
+                            break;
+                        }
+                        let which = usize::from((client + turn) % 2 == 0);
+                        let (name, rtype) = questions[which];
+                        let what = match ask(name, rtype, Duration::from_millis(1_000 + 30 * client)) {
+                            Ok(answer) => match right[which].iter().position(|right| *right == answer) {
+                                Some(version) => {
+                                    seen[version].fetch_add(1, SeqCst);
+                                    continue;
+                                }
+                                None => format!("{name}: {} octets of no version", answer.len()),
+                            },
+                            Err(error) => format!("{name}: {error}"),
+                        };
+                        failures.lock().expect("no thread panicked").push(what);
+                    }
+                });
+            });
+        }
+        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            for number in 1..=CHANGES {
+                sleep(Duration::from_secs(2));
+                files.write_zone(number);
+                files.rotate();
+                let said = reload(&responder).expect("nothing is wrong");
+                assert!(!said.contains("lost"), "{said}");
+            }
+            sleep(Duration::from_secs(4));
+        }));
+        changed.store(true, SeqCst);
+        outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    });
+    let seen = seen.map(AtomicUsize::into_inner);
+    let failures = failures.into_inner().expect("no thread panicked");
+    let connections = seen.iter().sum::<usize>() + failures.len();
+    assert!(failures.is_empty(), "{} of {connections} failed: {failures:?}", failures.len());
+    assert!(connections >= 500, "only {connections} connections");
+    assert!(seen.iter().all(|seen| *seen > 0), "{seen:?}");
+    assert!(path.lost() > 50, "only {} segments were lost", path.lost());
+    let counters = responder.stop();
+    assert_eq!(counters.get("generation_gone"), 0);
+    assert!(counters.get("resumed") > 0, "no answer was resumed");
+    println!("{connections} connections, by version {seen:?}");
+}
