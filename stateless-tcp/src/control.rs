@@ -4,10 +4,10 @@
 //! say. The directory belongs to the user that runs the instance, and to no other.
 
 use anyhow::{Context as _, Result, bail};
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, Permissions};
 use std::io::{self, BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::net::Shutdown;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// After so long without an answer, the user is told why it may take.
 const SILENCE: Duration = Duration::from_secs(3);
 
-/// The outcome of a reload: what there is to say of it, or why there was none.
+/// The outcome of a reload: what there is to say of it, or that there was none, and why.
 pub type Outcome = Result<String, String>;
 
 /// Somebody's wish for a reload; the outcome goes to it.
@@ -52,6 +52,7 @@ impl Listener {
         let _ = fs::remove_file(&path);
         let listener = UnixListener::bind(&path)?;
         let this = Self(path);
+        fs::set_permissions(&this.0, Permissions::from_mode(0o600))?;
         let listen = move || {
             for stream in listener.incoming().filter_map(Result::ok) {
                 let requests = requests.clone();
@@ -115,7 +116,7 @@ fn reload_in(directory: &Path, pid: Option<u32>) -> Result<String> {
         return Ok(text.to_owned());
     }
     match answer.strip_prefix(FAILED) {
-        Some(reason) => bail!("{reason}; process {pid} goes on with what it had"),
+        Some(reason) => bail!("process {pid}: {reason}"),
         None => bail!("process {pid} ended before it answered"),
     }
 }
@@ -208,7 +209,7 @@ mod tests {
             (Ok("served".to_owned()), "served".to_owned()),
             (
                 Err("a.zone:6:5: no such type".to_owned()),
-                format!("a.zone:6:5: no such type; process {} goes on with what it had", std::process::id()),
+                format!("process {}: a.zone:6:5: no such type", std::process::id()),
             ),
         ] {
             let directory = tempfile::tempdir().unwrap();

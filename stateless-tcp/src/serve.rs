@@ -49,7 +49,10 @@ pub fn run(config: Config, source: Source) -> Result<()> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start tokio")?;
     let switch = Arc::new(Switch::new(Offer::first(content, policy)));
-    runtime.block_on(supervise::supervise(config, source, fronts, switch, &addresses))
+    let outcome = runtime.block_on(supervise::supervise(config, source, fronts, switch, &addresses));
+    // A reload that is still reading is not waited for.
+    runtime.shutdown_background();
+    outcome
 }
 
 /// The addresses to serve: those asked for, else the interfaces' own.

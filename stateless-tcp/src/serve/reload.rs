@@ -15,7 +15,7 @@ use crate::offer::{Offer, Switch};
 use crate::xdp::XdpError;
 use crate::xdp::interface::Interface;
 use crate::xdp::program::Program;
-use anyhow::{Result, bail};
+use anyhow::{Error, Result, bail};
 use stateless_tcp_ebpf::abi::MAX_ADDRESSES;
 use stateless_tcp_ebpf::cookie::Keys;
 use stateless_tcp_ebpf::segment::Address;
@@ -94,14 +94,15 @@ impl Reloader {
                 let prepared = reading.await;
                 let requests = std::mem::take(requests);
                 let outcome = match prepared {
-                    Ok(Ok(prepared)) => self.enforce(prepared, programs).map_err(|error| error.to_string()),
-                    Ok(Err(error)) => Err(format!("{error:#}")),
-                    Err(error) => Err(error.to_string()),
+                    Ok(Ok(prepared)) => self.enforce(prepared, programs).map_err(Into::into),
+                    Ok(Err(error)) => Err(error),
+                    Err(error) => Err(error.into()),
                 };
                 if outcome.is_err() {
                     self.stage = Stage::Idle;
                 }
-                tell(&outcome, requests);
+                let refused = |error: Error| format!("not reloaded, what was served is served on: {error:#}");
+                tell(&outcome.map_err(refused), requests);
             }
             Stage::Keeping(until) => {
                 tokio::time::sleep_until(*until).await;
@@ -183,7 +184,7 @@ fn linger(offer: Arc<Offer>) {
 fn tell(outcome: &Outcome, requests: Vec<Request>) {
     match outcome {
         Ok(text) => text.lines().for_each(|line| tracing::info!("{line}")),
-        Err(reason) => tracing::error!("not reloaded, what was served is served on: {reason}"),
+        Err(reason) => tracing::error!("{reason}"),
     }
     for request in requests {
         // Whoever no longer listens has no use for the news.
