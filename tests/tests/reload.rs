@@ -2,11 +2,11 @@
 
 use std::{
     fs,
-    io::{Read, Write},
+    io::{BufRead, BufReader, Read, Write},
     net::{IpAddr, TcpStream},
     os::unix::fs::PermissionsExt,
     path::PathBuf,
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
     sync::{
         Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
@@ -129,8 +129,8 @@ fn a_reload_changes_what_is_served() {
 
     // Other ports and addresses, by signal. What cannot change is named, and does not keep the rest from it.
     files.write_zone(2);
-    let more = "dns-port = 5353\naddress = [\"192.0.2.1\"]\nrules = \"classic\"\nxdp-mode = \"generic\"\n";
-    files.write("s.toml", &configuration(more));
+    let changes = "dns-port = 5353\naddress = [\"192.0.2.1\"]\nrules = \"classic\"\nxdp-mode = \"generic\"\n";
+    files.write("s.toml", &configuration(changes));
     responder.signal(Signal::SIGHUP);
     let log = responder.log_until(|lines| lines.iter().any(|line| line.contains("until a restart")));
     let named = log.iter().find(|line| line.contains("until a restart")).expect("just found");
@@ -160,7 +160,8 @@ fn an_error_changes_nothing() {
         for word in words {
             assert!(said.contains(word) && log.contains(word), "{word:?} is not in:\n{said}\n{log}");
         }
-        assert!(said.contains(&format!("process {} goes on with what it had", responder.pid())), "{said}");
+        let reason = format!("process {}: not reloaded, what was served is served on: ", responder.pid());
+        assert!(said.contains(&reason), "{said}");
         assert_eq!(small(&topology, 53), "192.0.2.100\n");
     };
 
@@ -250,7 +251,23 @@ fn a_connection_stays_with_what_it_began_with() {
     late.open();
     ask_large(&late, 0);
     assert_eq!(version(&receive_all(&late)), 1);
+
+    // A further reload waits for their sake, and is in no one's way.
+    files.write_zone(2);
+    let mut waiting = Command::new(binary())
+        .args(["reload", "--pid", &responder.pid().to_string()])
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("run the binary");
+    let mut said = String::new();
+    let mut errors = BufReader::new(waiting.stderr.take().expect("its standard error"));
+    errors.read_line(&mut said).expect("what it says");
+    assert!(said.starts_with("waiting: "), "it does not wait, but says {said:?}");
+    ask_large(&half, 2440);
+    assert!(receive_all(&half) == before[2440..], "the answer goes on with other octets");
     responder.stop();
+    errors.read_to_string(&mut said).expect("what it says");
+    assert_eq!(waiting.wait().expect("its end").code(), Some(1), "there was no reload: {said}");
 }
 
 /// When its content is gone, a connection gets nothing: neither from the next generation nor from the one after,
