@@ -1,10 +1,10 @@
 //! From a question to the records of its answer: RFC 1034 section 4.3.2, with RFC 4592 (wildcards), RFC 6672 (DNAME),
 //! RFC 4035 section 3.1 and RFC 5155 section 7.2 (signed zones).
 
-use super::catalog::{Catalog, Found, Node, SetId, Zone, rtype};
+use super::catalog::{Catalog, Found, NameId, Node, SetId, Zone, rtype};
 use super::denial::Denial;
 use super::message::{Full, HEADER, Message, Owner, Section};
-use super::name::Name;
+use super::name::{MAX_NAME, Name};
 use super::query::{Question, Rcode};
 
 /// Most CNAMEs that one answer follows. A loop ends sooner, where it closes.
@@ -28,10 +28,14 @@ pub(super) struct Lookup<'a> {
 }
 
 /// Where the walk along CNAMEs and DNAMEs goes on.
-#[expect(clippy::large_enum_variant, reason = "lives on the stack, and is taken apart at once")]
 enum Step {
     Done(Rcode),
-    Follow(Name, usize),
+    /// To the name sought with its suffix of `depth` labels replaced by `target`, which can be read at `place`.
+    Follow {
+        depth: usize,
+        target: NameId,
+        place: usize,
+    },
 }
 
 /// The name that is looked up at this step, and where the message holds it.
@@ -59,24 +63,29 @@ impl Lookup<'_> {
 
         let referral = Self::delegates(zone, found, question.rtype).is_some();
         let mut visited = [0; MAX_CHAIN];
-        let (mut name, mut place) = (question.name.clone(), HEADER);
+        let mut followed;
+        let (mut name, mut place) = (&question.name, HEADER);
         let (mut zone, mut found) = (zone, found);
         let mut rcode = Rcode::NoError;
         for link in 0..MAX_CHAIN {
-            let sought = Sought { name: &name, place, rtype: question.rtype };
+            let sought = Sought { name, place, rtype: question.rtype };
             match self.step(zone, found, &sought, message)? {
                 Step::Done(code) => {
                     rcode = code;
                     break;
                 }
-                Step::Follow(next, at) => (name, place) = (next, at),
+                Step::Follow { depth, target, place: at } => {
+                    let Some(redirected) = name.redirect(depth, self.catalog.wire(target)) else { break };
+                    followed = redirected;
+                    (name, place) = (&followed, at);
+                }
             }
-            visited[link] = self.catalog.fingerprint(&name);
+            visited[link] = self.catalog.fingerprint(name);
             if visited[..link].contains(&visited[link]) || name.wire() == question.name.wire() {
                 break;
             }
-            let Some(next) = self.zone(&name, question.rtype) else { break };
-            (zone, found) = (next, next.find(&name));
+            let Some(next) = self.zone(name, question.rtype) else { break };
+            (zone, found) = (next, next.find(name));
         }
         message.proofs()?;
         message.additional(self.signed)?;
@@ -164,7 +173,11 @@ impl Lookup<'_> {
             // NSEC and RRSIG stand beside a CNAME (RFC 4034 section 3): their absence is final.
             Some(cname) if is_empty && !matches!(sought.rtype, rtype::NSEC | rtype::RRSIG) => {
                 let place = message.set(Section::Answer, cname, owner, self.signed, None)?;
-                Some(self.follow(cname, place))
+                catalog.set(cname).target.map(|target| Step::Follow {
+                    depth: sought.name.depth(),
+                    target,
+                    place,
+                })
             }
             _ => None,
         };
@@ -178,11 +191,6 @@ impl Lookup<'_> {
             self.deny_closer(zone, encloser, depth, sought.name, message);
         }
         Ok(followed.unwrap_or(Step::Done(Rcode::NoError)))
-    }
-
-    fn follow(&self, cname: SetId, place: usize) -> Step {
-        let target = self.catalog.set(cname).target.and_then(|target| Name::read(self.catalog.wire(target)));
-        target.map_or(Step::Done(Rcode::ServFail), |(name, _)| Step::Follow(name, place))
     }
 
     /// Everything at the node, or what stands for it.
@@ -210,13 +218,16 @@ impl Lookup<'_> {
         let catalog = self.catalog;
         message.set(Section::Answer, dname, Owner::Own, self.signed, None)?;
         let Some(target) = catalog.set(dname).target else { return Ok(Step::Done(Rcode::ServFail)) };
-        let suffix = catalog.wire(target);
-        let Some(name) = sought.name.redirect(depth, suffix) else {
-            return Ok(Step::Done(Rcode::YxDomain));
-        };
         let kept = &sought.name.wire()[..sought.name.suffix_start(depth)];
+        if kept.len() + catalog.wire(target).len() > MAX_NAME {
+            return Ok(Step::Done(Rcode::YxDomain));
+        }
         let place = message.synthesized_cname(dname, sought.owner(), kept, target)?;
-        Ok(if sought.rtype == rtype::CNAME { Step::Done(Rcode::NoError) } else { Step::Follow(name, place) })
+        Ok(if sought.rtype == rtype::CNAME {
+            Step::Done(Rcode::NoError)
+        } else {
+            Step::Follow { depth, target, place }
+        })
     }
 
     fn refer(&self, zone: &Zone, cut: &Node, message: &mut Message<'_>) -> Result<(), Full> {
@@ -261,10 +272,8 @@ impl Lookup<'_> {
             return;
         }
         let cover = match &zone.denial {
-            Denial::None => None,
-            Denial::Nsec(_) => zone.denial.cover(name),
-            Denial::Nsec3(nsec3) if encloser.proof.hashed => nsec3.cover(&nsec3.hash(name.suffix(depth + 1))),
-            Denial::Nsec3(_) => encloser.proof.node[1],
+            Denial::Nsec3(_) if !encloser.proof.hashed => encloser.proof.node[1],
+            denial => denial.cover(name, depth + 1),
         };
         self.prove([cover, None], message);
     }

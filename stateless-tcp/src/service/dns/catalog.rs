@@ -55,6 +55,9 @@ macro_rules! index {
         pub(super) struct $name(u32);
 
         impl $name {
+            /// The first there is.
+            pub(super) const FIRST: Self = Self(0);
+
             pub(super) fn new(index: usize) -> Self {
                 Self(u32::try_from(index).expect("fewer than 2^32 items: a master file is smaller"))
             }
@@ -91,7 +94,7 @@ pub(super) struct Known {
 }
 
 /// The root's id.
-pub(super) const ROOT: NameId = NameId(0);
+pub(super) const ROOT: NameId = NameId::FIRST;
 
 /// One record, less its owner: [`FIXED`] octets, what goes before the names in its data, the names, what goes after.
 /// Only names that may be compressed (RFC 3597 section 4) are kept as names.
@@ -183,7 +186,7 @@ impl Zone {
 }
 
 /// The apex is each zone's first node.
-pub(super) const APEX: NodeId = NodeId(0);
+pub(super) const APEX: NodeId = NodeId::FIRST;
 
 /// All zones served.
 #[derive(Debug)]

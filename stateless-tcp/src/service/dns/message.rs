@@ -42,42 +42,45 @@ pub(super) struct Message<'a> {
     out: &'a mut Vec<u8>,
     start: usize,
     end: usize,
-    places: [(NameId, u16); PLACES],
+    /// Names written, and where.
+    names: [NameId; PLACES],
+    places: [u16; PLACES],
     placed: usize,
     /// Sets written, and whether under their own names.
-    sets: [Option<(SetId, bool)>; SETS],
+    sets: [SetId; SETS],
+    own: [bool; SETS],
     present: usize,
-    proofs: [Option<SetId>; PROOFS],
+    proofs: [SetId; PROOFS],
     proven: usize,
     counts: [u16; 3],
 }
 
 impl<'a> Message<'a> {
-    /// Begins a message of at most `room` octets at the end of `out`, with `head` as its first octets.
-    pub(super) fn begin(
-        catalog: &'a Catalog,
-        out: &'a mut Vec<u8>,
-        room: usize,
-        head: [&[u8]; 2],
-    ) -> Result<Self, Full> {
+    /// Begins a message of at most `room` octets at the end of `out`.
+    pub(super) fn new(catalog: &'a Catalog, out: &'a mut Vec<u8>, room: usize) -> Self {
         let start = out.len();
-        let mut message = Self {
+        // The arrays are of one plain number each, and all zero: cleared by a few wide stores.
+        Self {
             catalog,
             out,
             start,
             end: start + room,
-            places: [(ROOT, 0); PLACES],
+            names: [ROOT; PLACES],
+            places: [0; PLACES],
             placed: 0,
-            sets: [None; SETS],
+            sets: [SetId::FIRST; SETS],
+            own: [false; SETS],
             present: 0,
-            proofs: [None; PROOFS],
+            proofs: [SetId::FIRST; PROOFS],
             proven: 0,
             counts: [0; 3],
-        };
-        for part in head {
-            message.push(part)?;
         }
-        Ok(message)
+    }
+
+    /// Writes the header, to be filled in at the end, and the question.
+    pub(super) fn head(&mut self, question: &[u8]) -> Result<(), Full> {
+        self.push(&[0; HEADER])?;
+        self.push(question)
     }
 
     /// Records in each section.
@@ -115,16 +118,19 @@ impl<'a> Message<'a> {
     }
 
     fn place(&mut self, name: NameId, at: usize) {
-        if let (Some(free), Ok(at)) = (self.places.get_mut(self.placed), u16::try_from(at))
-            && usize::from(at) < REACH
+        if self.placed < PLACES
+            && let Ok(place) = u16::try_from(at)
+            && at < REACH
         {
-            *free = (name, at);
+            self.names[self.placed] = name;
+            self.places[self.placed] = place;
             self.placed += 1;
         }
     }
 
     fn find(&self, name: NameId) -> Option<u16> {
-        self.places[..self.placed].iter().find_map(|&(placed, at)| (placed == name).then_some(at))
+        let found = self.names[..self.placed].iter().position(|&placed| placed == name);
+        found.map(|index| self.places[index])
     }
 
     /// Writes a name, compressed, and returns where it can be read: here, or where the pointer that stands for it leads.
@@ -161,7 +167,7 @@ impl<'a> Message<'a> {
 
     /// Whether the set has been written under its own name.
     fn has(&self, set: SetId) -> bool {
-        self.sets[..self.present].contains(&Some((set, true)))
+        self.sets[..self.present].iter().zip(&self.own).any(|(&present, &own)| own && present == set)
     }
 
     /// Writes the set, and with `signed` its signatures; a `ttl` replaces its own. Returns where the last name in the
@@ -175,8 +181,9 @@ impl<'a> Message<'a> {
         ttl: Option<u32>,
     ) -> Result<usize, Full> {
         let catalog = self.catalog;
-        if let Some(free) = self.sets.get_mut(self.present) {
-            *free = Some((set, matches!(owner, Owner::Own)));
+        if self.present < SETS {
+            self.sets[self.present] = set;
+            self.own[self.present] = matches!(owner, Owner::Own);
             self.present += 1;
         }
         let Set { records, signatures, .. } = catalog.set(set);
@@ -263,10 +270,10 @@ impl<'a> Message<'a> {
 
     /// Remembers a set for the end of the authority section: the answer section may yet go on.
     pub(super) fn prove(&mut self, set: SetId) {
-        if !self.proofs[..self.proven].contains(&Some(set))
+        if !self.proofs[..self.proven].contains(&set)
             && let Some(free) = self.proofs.get_mut(self.proven)
         {
-            *free = Some(set);
+            *free = set;
             self.proven += 1;
         }
     }
@@ -274,9 +281,7 @@ impl<'a> Message<'a> {
     /// Writes the sets that [`Message::prove`] remembers.
     pub(super) fn proofs(&mut self) -> Result<(), Full> {
         for index in 0..self.proven {
-            if let Some(set) = self.proofs[index] {
-                self.set(Section::Authority, set, Owner::Own, true, None)?;
-            }
+            self.set(Section::Authority, self.proofs[index], Owner::Own, true, None)?;
         }
         Ok(())
     }
@@ -284,9 +289,7 @@ impl<'a> Message<'a> {
     /// Writes the addresses that belong to the sets written so far.
     pub(super) fn additional(&mut self, signed: bool) -> Result<(), Full> {
         for index in 0..self.present {
-            if let Some((set, _)) = self.sets[index] {
-                self.addresses(set, signed)?;
-            }
+            self.addresses(self.sets[index], signed)?;
         }
         Ok(())
     }

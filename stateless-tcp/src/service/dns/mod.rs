@@ -94,7 +94,8 @@ impl Dns {
         room: usize,
         response: &mut Vec<u8>,
     ) -> Result<(), Full> {
-        let mut message = Message::begin(&self.catalog, response, room, [&[0; HEADER], envelope.question])?;
+        let mut message = Message::new(&self.catalog, response, room);
+        message.head(envelope.question)?;
         let outcome = match question {
             Ok(question) => {
                 let signed = envelope.edns.is_some_and(|edns| edns.signed);

@@ -23,29 +23,30 @@ impl Name {
     /// Reads the uncompressed name that `octets` begins with, and tells how many octets it takes. `None` where it is cut
     /// off or too long, or holds anything but plain labels: a question has nothing before it that it could point at.
     pub(super) fn read(octets: &[u8]) -> Option<(Self, usize)> {
+        let octets = &octets[..octets.len().min(MAX_NAME)];
         let mut name = Self { octets: [0; MAX_NAME], length: 0, starts: [0; MAX_LABELS], depth: 0 };
-        let mut at = 0;
+        let (mut at, mut depth) = (0, 0);
         loop {
             let label = *octets.get(at)?;
             if label == 0 {
                 break;
             }
-            if label > MAX_LABEL || usize::from(name.depth) == MAX_LABELS {
+            if label > MAX_LABEL {
                 return None;
             }
-            name.starts[usize::from(name.depth)] = u8::try_from(at).ok()?;
-            name.depth += 1;
+            #[expect(clippy::cast_possible_truncation, reason = "octets are at most 255")]
+            let start = at as u8;
+            *name.starts.get_mut(depth)? = start;
+            depth += 1;
             at += 1 + usize::from(label);
         }
         let length = at + 1;
-        if length > MAX_NAME {
-            return None;
-        }
         let wire = &mut name.octets[..length];
         wire.copy_from_slice(&octets[..length]);
         // Length octets are below 64, hence no letters: the whole may be lowercased at once.
         wire.make_ascii_lowercase();
         name.length = u8::try_from(length).ok()?;
+        name.depth = u8::try_from(depth).ok()?;
         Some((name, length))
     }
 
@@ -117,9 +118,10 @@ pub(super) struct CanonicalKey {
 }
 
 impl CanonicalKey {
-    pub(super) fn of(name: &Name) -> Self {
+    /// The key of the name's suffix of so many labels.
+    pub(super) fn of(name: &Name, depth: usize) -> Self {
         let mut key = Self { octets: [0; 2 * MAX_NAME], length: 0 };
-        for &start in name.starts[..name.depth()].iter().rev() {
+        for &start in name.starts[name.depth() - depth..name.depth()].iter().rev() {
             let start = usize::from(start);
             let length = usize::from(name.octets[start]);
             for &octet in &name.octets[start + 1..][..length] {
@@ -228,13 +230,18 @@ mod tests {
         sorted.push([&[1, 1][..], &wire("z.example")].concat());
         sorted.push(wire("*.z.example"));
         sorted.push([&[1, 200][..], &wire("z.example")].concat());
-        let keys: Vec<Vec<u8>> = sorted
-            .iter()
-            .map(|wire| CanonicalKey::of(&Name::read(wire).unwrap().0).as_slice().to_vec())
-            .collect();
+        let key = |wire: &[u8]| {
+            let name = Name::read(wire).unwrap().0;
+            CanonicalKey::of(&name, name.depth()).as_slice().to_vec()
+        };
+        let keys: Vec<Vec<u8>> = sorted.iter().map(|wire| key(wire)).collect();
         assert!(keys.is_sorted_by(|a, b| a < b), "{keys:?}");
-        let zero = Name::read(&[1, 0, 0]).unwrap().0;
-        let zero_one = Name::read(&[2, 0, 0, 0]).unwrap().0;
-        assert!(CanonicalKey::of(&zero).as_slice() < CanonicalKey::of(&zero_one).as_slice());
+        assert!(key(&[1, 0, 0]) < key(&[2, 0, 0, 0]));
+    }
+
+    #[test]
+    fn a_suffixs_key_is_that_of_the_suffix_alone() {
+        let (whole, suffix) = (name("x.www.example.com"), name("example.com"));
+        assert_eq!(CanonicalKey::of(&whole, 2).as_slice(), CanonicalKey::of(&suffix, 2).as_slice());
     }
 }

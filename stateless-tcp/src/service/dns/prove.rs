@@ -10,7 +10,7 @@ use domain::utils::base32;
 /// The chain of a zone's NSEC sets; none if it has none.
 pub(super) fn nsec<'a>(sets: impl Iterator<Item = (&'a Name, SetId)>) -> Denial {
     let mut chain: Vec<(Box<[u8]>, SetId)> =
-        sets.map(|(name, set)| (CanonicalKey::of(name).as_slice().into(), set)).collect();
+        sets.map(|(name, set)| (CanonicalKey::of(name, name.depth()).as_slice().into(), set)).collect();
     chain.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
     if chain.is_empty() { Denial::None } else { Denial::Nsec(chain) }
 }
@@ -66,8 +66,8 @@ pub(super) fn prepare(zone: &mut Zone, groups: &[&Group]) {
             Denial::None => Proof::default(),
             // The predecessor or the node itself, if the key is in the chain.
             denial @ Denial::Nsec(_) => Proof {
-                node: [denial.cover(name), None],
-                wildcard: wildcard_of(name).and_then(|wildcard| denial.cover(&wildcard)),
+                node: [denial.cover(name, name.depth()), None],
+                wildcard: wildcard_of(name).and_then(|wildcard| denial.cover(&wildcard, wildcard.depth())),
                 hashed: false,
             },
             Denial::Nsec3(nsec3) => match nsec3.matching(&nsec3.hash(name.wire())) {
