@@ -22,5 +22,6 @@ pub(crate) fn bench(options: &Options) -> Result<()> {
         return run(benches("time").args(["--", filter]));
     }
     run(&mut benches("instructions"))?;
+    run(&mut benches("dns_instructions"))?;
     run(&mut benches("time"))
 }

@@ -1,0 +1,193 @@
+//! Instructions that one DNS question costs, by kind of zone and kind of name, counted by callgrind: the same on every
+//! run and beside any load, which a clock's figures are not.
+//!
+//! `cargo bench -p stateless-tcp --bench dns_instructions` prints the table, and fails where a name costs more than so many
+//! times the known one with its small answer: twice, and with DO what the records that prove a denial add. valgrind knows
+//! no SHA instructions: NSEC3 is counted with SHA-1 in software, 1,400 instructions a block.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::SystemTime;
+use std::{env, fs, io};
+
+use stateless_tcp::service::dns::{Dns, DnsOptions};
+use stateless_tcp::service::{Context, MAX_RESPONSE, Service};
+
+/// Most that any name may cost without DO, by the cost of the known one.
+const LIMIT: f64 = 2.0;
+/// Questions asked at each measurement, and once before it.
+const REPEATS: u32 = 100;
+/// Stands in the arguments of the process that callgrind runs.
+const MEASURE: &str = "--measure";
+
+/// Zone, what it is, and most that any name may cost with DO, by the cost of the known one. Iterations are what RFC 9276
+/// section 3.1 advises against: each hashes every name of a flood once more.
+const ZONES: [(&str, &str, f64); 4] = [
+    ("plain.example", "unsigned", LIMIT),
+    ("nsec.example", "NSEC", 2.8),
+    ("strict.example", "NSEC3, 0 iterations", 3.7),
+    ("nsec3.example", "NSEC3, 5 iterations", 7.0),
+];
+
+/// Kind of name, a prefix and how often it stands before the zone's name, and the response code. The first is what the
+/// others are compared with.
+const NAMES: [(&str, &str, usize, u8); 6] = [
+    ("known", "www.", 1, 0),
+    ("wildcard", "q7x3kd.wild.", 1, 0),
+    ("below the apex", "q7x3kd.", 1, 3),
+    ("below an empty non-terminal", "q7x3kd.ent.", 1, 3),
+    ("below a leaf", "q7x3kd.www.", 1, 3),
+    ("of 115 labels", "q.", 113, 3),
+];
+
+/// One line of the table.
+struct Case {
+    zone: &'static str,
+    kind: &'static str,
+    limit: f64,
+    signed: bool,
+    name: &'static str,
+    query: Vec<u8>,
+    rcode: u8,
+}
+
+fn main() -> ExitCode {
+    let asked = |argument| env::args().any(|given| given == argument);
+    if asked(MEASURE) {
+        let cases = cases();
+        // The first one twice: its first count is not of it alone.
+        cases[..1].iter().chain(&cases).for_each(measure_all(&service()));
+        return ExitCode::SUCCESS;
+    }
+    check(&service());
+    if !asked("--bench") {
+        // `cargo test` builds without optimisation: only the table is checked.
+        return ExitCode::SUCCESS;
+    }
+    match count() {
+        Ok(counts) => report(&counts),
+        Err(error) => {
+            eprintln!("instructions cannot be counted: {error}; is valgrind installed?");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn service() -> Dns {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures");
+    let files = ZONES.map(|(zone, ..)| fixtures.join(format!("{zone}.zone")));
+    Dns::load(&files, &DnsOptions::default()).expect("the fixtures are zones")
+}
+
+fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (zone, kind, with_do) in ZONES {
+        for signed in [false, true] {
+            let limit = if signed { with_do } else { LIMIT };
+            for (name, prefix, repeated, rcode) in NAMES {
+                let query = query(&format!("{}{zone}", prefix.repeat(repeated)), signed);
+                cases.push(Case { zone, kind, limit, signed, name, query, rcode });
+            }
+        }
+    }
+    cases
+}
+
+/// A question for A with its length before it, and an OPT with DO for `signed`.
+fn query(name: &str, signed: bool) -> Vec<u8> {
+    let mut query = vec![0, 0, 0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, u8::from(signed)];
+    for label in name.split('.') {
+        query.push(u8::try_from(label.len()).expect("a short label"));
+        query.extend_from_slice(label.as_bytes());
+    }
+    query.extend_from_slice(&[0, 0, 1, 0, 1]);
+    if signed {
+        query.extend_from_slice(&[0, 0, 41, 4, 208, 0, 0, 0x80, 0, 0, 0]);
+    }
+    let length = u16::try_from(query.len() - 2).expect("a short query");
+    query[..2].copy_from_slice(&length.to_be_bytes());
+    query
+}
+
+/// Callgrind writes its count whenever this returns.
+#[inline(never)]
+fn measured(service: &dyn Service, query: &[u8], context: &Context, response: &mut Vec<u8>) {
+    for _ in 0..REPEATS {
+        response.clear();
+        service.answer(query, context, response);
+    }
+}
+
+fn measure_all(service: &dyn Service) -> impl FnMut(&Case) {
+    let mut response = Vec::with_capacity(MAX_RESPONSE);
+    move |case| {
+        let context = Context { now: SystemTime::UNIX_EPOCH, room: MAX_RESPONSE };
+        measured(service, &case.query, &context, &mut response);
+    }
+}
+
+/// The questions are answered as the table's names say.
+fn check(service: &dyn Service) {
+    let mut response = Vec::with_capacity(MAX_RESPONSE);
+    for case in cases() {
+        response.clear();
+        let context = Context { now: SystemTime::UNIX_EPOCH, room: MAX_RESPONSE };
+        service.answer(&case.query, &context, &mut response);
+        assert_eq!(response[5] & 0xf, case.rcode, "{} {}", case.zone, case.name);
+    }
+}
+
+/// Instructions of each case, each of [`REPEATS`] questions.
+fn count() -> io::Result<Vec<u64>> {
+    let directory = env::temp_dir().join(format!("dns-instructions-{}", std::process::id()));
+    fs::create_dir_all(&directory)?;
+    let counts = count_in(&directory);
+    fs::remove_dir_all(&directory)?;
+    counts
+}
+
+fn count_in(directory: &Path) -> io::Result<Vec<u64>> {
+    let output = directory.join("counts");
+    let status = Command::new("valgrind")
+        .args(["--quiet", "--tool=callgrind", "--dump-after=*measured*"])
+        .arg(format!("--callgrind-out-file={}", output.display()))
+        .arg(env::current_exe()?)
+        .arg(MEASURE)
+        .status()?;
+    if !status.success() {
+        return Err(io::Error::other(format!("valgrind: {status}")));
+    }
+    // Each dump holds what went on since the one before, the first also all that precedes it.
+    (2..).take(cases().len()).map(|number| total(&output.with_extension(number.to_string()))).collect()
+}
+
+fn total(file: &PathBuf) -> io::Result<u64> {
+    let text = fs::read_to_string(file)?;
+    let total =
+        text.lines().find_map(|line| line.strip_prefix("summary: ").or(line.strip_prefix("totals: ")));
+    total
+        .and_then(|total| total.trim().parse().ok())
+        .ok_or_else(|| io::Error::other(format!("no total in {}", file.display())))
+}
+
+fn report(counts: &[u64]) -> ExitCode {
+    let mut beyond = 0;
+    let mut known = 0;
+    for (case, total) in cases().iter().zip(counts) {
+        let each = total / u64::from(REPEATS);
+        if case.name == NAMES[0].0 {
+            println!("\n{}{}", case.kind, if case.signed { ", DO" } else { "" });
+            known = each;
+        }
+        #[expect(clippy::cast_precision_loss, reason = "a few thousand instructions")]
+        let ratio = each as f64 / known as f64;
+        let exceeds = ratio > case.limit;
+        beyond += u32::from(exceeds);
+        println!("  {:<30}{each:>8}{ratio:>8.2}{}", case.name, if exceeds { "  too much" } else { "" });
+    }
+    if beyond > 0 {
+        eprintln!("\n{beyond} kinds of name cost more than they may");
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+}
