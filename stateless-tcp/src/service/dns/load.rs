@@ -1,6 +1,7 @@
 //! Master files (RFC 1035 section 5) to records, each with the place where it stands.
 
 use super::name::Name;
+use super::source::Source;
 use domain::base::iana::Class;
 use domain::base::name::ToName;
 use domain::base::rdata::ComposeRecordData;
@@ -48,9 +49,9 @@ pub enum ZoneError {
 /// Where a record stands.
 #[derive(Clone, Debug)]
 pub(super) struct Place {
-    file: Arc<Path>,
-    line: usize,
-    column: usize,
+    pub(super) file: Arc<Path>,
+    pub(super) line: usize,
+    pub(super) column: usize,
 }
 
 impl Place {
@@ -116,8 +117,9 @@ impl Reader<'_> {
         let mut state = state.clone();
         // The library has no setter for the $TTL in force: an included file gets it as a line of its own.
         let head = state.default_ttl.map_or(String::new(), |ttl| format!("$TTL {ttl}\n"));
+        let mut source = Source::new(&file, text)?;
         let mut zonefile = Zonefile::from(head.as_bytes());
-        zonefile.extend_from_slice(text);
+        zonefile.extend_from_slice(source.in_seconds());
         if !text.ends_with(b"\n") {
             zonefile.extend_from_slice(b"\n");
         }
@@ -128,13 +130,11 @@ impl Reader<'_> {
             zonefile.set_origin(origin);
         }
         let head_lines = usize::from(!head.is_empty());
-        let mut source = Source::new(text);
         loop {
-            let entry = zonefile
-                .next_entry()
-                .map_err(|error| source.explain(&file, head_lines, &error.to_string()))?;
+            let entry =
+                zonefile.next_entry().map_err(|error| source.explain(head_lines, &error.to_string()))?;
             let Some(entry) = entry else { return Ok(state) };
-            let (place, stated) = source.advance(&file, &mut state.default_ttl);
+            let (place, stated) = source.advance(&mut state.default_ttl);
             state.ttl_stated |= stated;
             match entry {
                 Entry::Record(record) => {
@@ -176,109 +176,6 @@ fn convert(record: &ScannedRecord, place: Place) -> Result<RawRecord, ZoneError>
         return Err(place.error("record data of more than 65535 octets"));
     }
     Ok(RawRecord { owner, rtype: record.rtype().to_int(), ttl: record.ttl().as_secs(), rdata, place })
-}
-
-/// The text beside the library's scanner, which tells the place of an error but not that of a record: walked entry by
-/// entry.
-struct Source<'a> {
-    text: &'a [u8],
-    at: usize,
-    line: usize,
-}
-
-impl<'a> Source<'a> {
-    fn new(text: &'a [u8]) -> Self {
-        Self { text, at: 0, line: 1 }
-    }
-
-    /// Walks over the next entry: tells where it begins, and whether a TTL was stated in or before it. The `$TTL` lines
-    /// on the way go to `default_ttl`.
-    fn advance(&mut self, file: &Arc<Path>, default_ttl: &mut Option<u32>) -> (Place, bool) {
-        let mut stated = false;
-        loop {
-            let line = self.line;
-            let entry = self.entry();
-            let words: Vec<&[u8]> = entry
-                .split(|octet| octet.is_ascii_whitespace() || matches!(octet, b'(' | b')'))
-                .filter(|word| !word.is_empty())
-                .collect();
-            let control = words.first().is_some_and(|word| word[0] == b'$');
-            let include = control && words[0].eq_ignore_ascii_case(b"$INCLUDE");
-            if control && words[0].eq_ignore_ascii_case(b"$TTL") {
-                *default_ttl = words.get(1).and_then(|word| std::str::from_utf8(word).ok()?.parse().ok());
-                stated |= default_ttl.is_some();
-            }
-            let exhausted = self.at >= self.text.len();
-            if !words.is_empty() && (include || !control) || exhausted {
-                let indented = entry.first().is_some_and(u8::is_ascii_whitespace);
-                let before_type = words.iter().skip(usize::from(!indented)).take(2);
-                stated |= before_type.into_iter().any(|word| word.iter().all(u8::is_ascii_digit));
-                let column = 1 + entry.iter().take_while(|octet| octet.is_ascii_whitespace()).count();
-                return (Place { file: Arc::clone(file), line, column }, stated);
-            }
-        }
-    }
-
-    /// The next entry without its comments: a line, or as many as its parentheses hold together.
-    fn entry(&mut self) -> Vec<u8> {
-        let (mut open, mut quoted) = (0_usize, false);
-        let mut entry = Vec::new();
-        while let Some(&octet) = self.text.get(self.at) {
-            self.at += 1;
-            match octet {
-                b'\\' => {
-                    entry.push(octet);
-                    entry.extend(self.text.get(self.at));
-                    self.at += 1;
-                    continue;
-                }
-                b'"' => quoted = !quoted,
-                b';' if !quoted => {
-                    while self.text.get(self.at).is_some_and(|&octet| octet != b'\n') {
-                        self.at += 1;
-                    }
-                    continue;
-                }
-                b'(' if !quoted => open += 1,
-                b')' if !quoted => open = open.saturating_sub(1),
-                b'\n' => {
-                    self.line += 1;
-                    if open == 0 && !quoted {
-                        break;
-                    }
-                }
-                _ => {}
-            }
-            entry.push(octet);
-        }
-        entry
-    }
-
-    /// The library's `line:column: message` as an error that also says which word it stumbled over.
-    fn explain(&self, file: &Arc<Path>, head_lines: usize, message: &str) -> ZoneError {
-        let mut parts = message.splitn(3, ':');
-        let mut number = || parts.next().and_then(|part| part.trim().parse::<usize>().ok());
-        let (Some(line), Some(column)) = (number(), number()) else {
-            return ZoneError::File { file: file.to_path_buf(), what: message.to_owned() };
-        };
-        let what = parts.next().unwrap_or(message).trim();
-        // The scanner stands behind the word that it could not take, perhaps lines behind.
-        let lines =
-            self.text.split_inclusive(|&octet| octet == b'\n').take(line.saturating_sub(head_lines + 1));
-        let stop = (lines.map(<[u8]>::len).sum::<usize>() + column.saturating_sub(1)).min(self.text.len());
-        let end = self.text[..stop].trim_ascii_end().len();
-        let start = self.text[..end].iter().rposition(u8::is_ascii_whitespace).map_or(0, |space| space + 1);
-        let word = String::from_utf8_lossy(&self.text[start..end]);
-        let before = &self.text[..start];
-        let line = before.split(|&octet| octet == b'\n').count();
-        let column = 1 + before.iter().rev().take_while(|&&octet| octet != b'\n').count();
-        let what = match what {
-            "expected rtype" => format!("unknown record type \"{word}\""),
-            "missing origin" => format!("relative name \"{word}\", and no $ORIGIN before it"),
-            other => format!("{other}, at \"{word}\""),
-        };
-        Place { file: Arc::clone(file), line, column }.error(what)
-    }
 }
 
 /// The name in presentation form, for messages.
@@ -329,6 +226,13 @@ mod tests {
         "w A 192.0.2.1\nw RRSIG AAAA 8 3 60 20900101000000 20260101000000 1 a.example. AAAA",
         "x.zone:6:1: RRSIG of a set that w.a.example. does not have (type 28)"
     )]
+    #[case::behind_a_unit("w 1h30m A 192.0.2.256", "x.zone:5:11: expected IPv4 address, at \"192.0.2.256\"")]
+    #[case::below_a_unit(
+        "w 1w A 192.0.2.1\nw 1W A 192.0.2.256\nv A 192.0.2.1",
+        "x.zone:6:8: expected IPv4 address"
+    )]
+    #[case::too_long_a_time("w 7102w A 192.0.2.1", "x.zone:5:3: 7102w is more than 4294967295 seconds")]
+    #[case::no_unit("w 1x A 192.0.2.1", "x.zone:5:3: unknown record type \"1x\"")]
     #[case::malformed_data("w MX \\# 3 000a03", "x.zone:5:")]
     #[case::unreadable_include("$INCLUDE nothing.zone", "x.zone:5:1: cannot include")]
     fn says_where_and_what(#[case] text: &str, #[case] expected: &str) {
@@ -342,12 +246,33 @@ mod tests {
         "@ 60 SOA ns h 1 2 3 4 5\n",
         "x.zone:1:1: relative name \"@\", and no $ORIGIN before it"
     )]
+    #[case::no_ttl_but_a_number(
+        "a.example. MX 10 b.\na.example. 60 SOA ns. h. 1 2 3 4 5\n",
+        "x.zone:1:1: no TTL: state one, or begin the file with $TTL"
+    )]
     #[case::no_ttl(
         "a.example. SOA ns. h. 1 2 3 4 5\n",
         "x.zone:1:1: no TTL: state one, or begin the file with $TTL"
     )]
     fn says_what_is_missing(#[case] text: &str, #[case] expected: &str) {
         fails(text, expected);
+    }
+
+    #[test]
+    fn times_may_have_units() {
+        let read = |text: &str| {
+            let records = super::read_text(std::path::Path::new("x.zone"), text).unwrap();
+            records.into_iter().map(|record| (record.owner, record.ttl, record.rdata)).collect::<Vec<_>>()
+        };
+        let units = "$ORIGIN a.\n$TTL 1W2d ; 3h\n@ SOA 1h 2h ( 3 1D 2H ; 5m\n 30m 90S )\n1m TXT 1h \"2d 3h\"\n\
+                     1h 1H30m IN TXT 1w\n IN 2m A 192.0.2.1\nin 3 in MX 10 1d\n";
+        let seconds = "$ORIGIN a.\n$TTL 777600\n@ SOA 1h 2h 3 86400 7200 1800 90\n1m TXT 1h \"2d 3h\"\n\
+                       1h 5400 IN TXT 1w\n1h IN 120 A 192.0.2.1\nin 3 IN MX 10 1d\n";
+        assert_eq!(read(units), read(seconds));
+        assert_eq!(
+            read(units).iter().map(|record| record.1).collect::<Vec<_>>(),
+            [777_600, 777_600, 5_400, 120, 3]
+        );
     }
 
     fn fails(text: &str, expected: &str) {

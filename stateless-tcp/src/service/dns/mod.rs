@@ -13,6 +13,9 @@
 //! - CNAMEs and DNAMEs are followed into every zone served (RFC 1034 section 4.3.2, step 3a), and additional addresses
 //!   taken from each of them.
 //! - Octets behind the last record of a query make it FORMERR.
+//! - Times in a master file may have units (`1h30m`, as BIND takes them).
+//! - NSEC3 may iterate, up to 150 times, but should not (RFC 9276): each iteration is one more hash for every name that
+//!   does not exist, and only that; all other hashes are prepared.
 
 mod answer;
 mod catalog;
@@ -24,6 +27,7 @@ mod message;
 mod name;
 mod prove;
 mod query;
+mod source;
 
 pub use load::ZoneError;
 
