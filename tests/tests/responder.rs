@@ -260,6 +260,25 @@ fn damaged(#[case] at: usize, #[case] by: u8, #[case] outcome: Counter) {
 }
 
 #[test]
+fn fin_is_answered_by_fin_only_where_nothing_was_asked() {
+    let mut client = Client::reliable(DNS_PORT);
+    for (had, expected) in [(0, FIN_ACK), (1, flags::ACK), (100_000, flags::ACK)] {
+        let fin = Packet { flags: FIN_ACK, ..client.request(&[], had) };
+        let exchange = client.lab.exchange(&fin.octets(), 0);
+        assert_eq!(exchange.outcome, Counter::FinAcknowledged);
+        assert!(exchange.sent[0].is(expected), "{had}: {}", exchange.sent[0]);
+    }
+}
+
+#[test]
+fn proof_ends_at_the_largest_response_and_its_fin() {
+    let mut client = Client::reliable(DNS_PORT);
+    assert_eq!(client.ask(&small(), 65_001).outcome, Counter::BeyondResponse);
+    assert_eq!(client.ask(&small(), 65_002).outcome, Counter::BadCookie);
+    assert_eq!(client.ask(&small(), u32::MAX).outcome, Counter::BadCookie);
+}
+
+#[test]
 fn later_segment_is_a_bad_cookie() {
     let mut client = Client::reliable(DNS_PORT);
     let first = client.request(&small(), 0);

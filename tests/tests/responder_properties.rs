@@ -7,14 +7,24 @@ use stateless_tcp_tests::{
     topology::{GHOST_V4, GHOST_V6, SERVERS},
 };
 
+/// The seed of the whole run is printed (`PROPTEST_RNG_SEED`): that, and no file, makes a failure come again.
+fn config(times: u32) -> ProptestConfig {
+    let default = ProptestConfig::default();
+    ProptestConfig { failure_persistence: None, cases: default.cases * times, ..default }
+}
+
 proptest! {
-    // The seed of the whole run is printed (`PROPTEST_RNG_SEED`): that, and no file, makes a failure come again.
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+    // Most of what can be said about a conversation shows only where several rare things meet.
+    #![proptest_config(config(4))]
 
     #[test]
     fn conversations(script in vec(any::<u8>(), 0..400).prop_map(|octets| Script::read(&octets))) {
         script.play();
     }
+}
+
+proptest! {
+    #![proptest_config(config(1))]
 
     #[test]
     fn options_are_read_as_an_independent_reader_does(
