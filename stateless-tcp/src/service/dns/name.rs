@@ -25,7 +25,8 @@ impl Name {
     pub(super) fn read(octets: &[u8]) -> Option<(Self, usize)> {
         let octets = &octets[..octets.len().min(MAX_NAME)];
         let mut name = Self { octets: [0; MAX_NAME], length: 0, starts: [0; MAX_LABELS], depth: 0 };
-        let (mut at, mut depth) = (0, 0);
+        let mut starts = name.starts.iter_mut();
+        let mut at = 0;
         loop {
             let label = *octets.get(at)?;
             if label == 0 {
@@ -36,10 +37,10 @@ impl Name {
             }
             #[expect(clippy::cast_possible_truncation, reason = "octets are at most 255")]
             let start = at as u8;
-            *name.starts.get_mut(depth)? = start;
-            depth += 1;
+            *starts.next()? = start;
             at += 1 + usize::from(label);
         }
+        let depth = MAX_LABELS - starts.len();
         let length = at + 1;
         let wire = &mut name.octets[..length];
         wire.copy_from_slice(&octets[..length]);
