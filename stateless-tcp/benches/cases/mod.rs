@@ -94,10 +94,12 @@ fn steps() -> Vec<Case> {
 fn names() -> Vec<Case> {
     let plain: Arc<dyn Service> = Arc::new(fixture("plain.example.zone"));
     let nsec3: Arc<dyn Service> = Arc::new(fixture("nsec3.example.zone"));
+    let strict: Arc<dyn Service> = Arc::new(fixture("strict.example.zone"));
     let builtin = builtin();
     let random = Some(RANDOM_LABEL.len());
     let unsigned = |label: &str| query(&format!("{label}plain.example"), 1, false);
     let signed = |label: &str| query(&format!("{label}nsec3.example"), 1, true);
+    let strictly = |label: &str| query(&format!("{label}strict.example"), 1, true);
     vec![
         answer("answer/unsigned_known", &plain, unsigned("www."), None),
         answer("answer/unsigned_nxdomain", &plain, unsigned("xxxxxxxx."), random),
@@ -105,6 +107,9 @@ fn names() -> Vec<Case> {
         answer("answer/nsec_nxdomain", &builtin, query("xxxxxxxx.example.com", 1, true), random),
         answer("answer/nsec3_known", &nsec3, signed("www."), None),
         answer("answer/nsec3_nxdomain", &nsec3, signed("xxxxxxxx."), random),
+        // RFC 9276: no salt, no iterations. The zone before has a salt and five.
+        answer("answer/nsec3_rfc9276_known", &strict, strictly("www."), None),
+        answer("answer/nsec3_rfc9276_nxdomain", &strict, strictly("xxxxxxxx."), random),
         answer("answer/dnssec_any", &builtin, query("example.com", ANY, true), None),
     ]
 }
