@@ -212,8 +212,7 @@ impl Request {
         edge.saturating_sub(1).min(MAX_RESPONSE)
     }
 
-    /// The segments that carry a response of `length` octets, of which the first `volatile` may differ from what was
-    /// sent before, in payloads of at most `segment_size` octets.
+    /// The segments that carry `response` in payloads of at most `segment_size` octets.
     ///
     /// # Errors
     /// The reason why nothing is sent.
@@ -222,10 +221,10 @@ impl Request {
         &self,
         rules: Rules,
         segment: &Segment,
-        length: u32,
-        volatile: u32,
+        response: Response,
         segment_size: u16,
     ) -> Result<Reply, Reason> {
+        let Response { length, volatile, .. } = response;
         let size = u32::from(segment_size.min(self.class.octets()));
         if self.received > length + 1 {
             return Err(Reason::BeyondResponse);
@@ -240,7 +239,9 @@ impl Request {
         let base = segment.ack.wrapping_sub(self.received);
         // What one segment can carry is whole or absent, so it may acknowledge the request. Were one of several to do
         // so, a lost sibling could never be asked for again (docs/protocol.md, "Connections without timestamps").
-        let whole = length.saturating_sub(self.received) <= size;
+        // Nor does an answer to a part: late, it would take the beginning of a message off the send buffer of a client
+        // that meanwhile sends that message whole.
+        let whole = self.received > length || response.complete && length - self.received <= size;
         let acknowledged = match rules {
             Rules::Reliable if !whole => segment.seq,
             Rules::Reliable | Rules::Classic => segment.next(),
@@ -256,6 +257,17 @@ impl Request {
         let fin_apart = rules == Rules::Classic;
         Ok(Reply { base, acknowledged, window, size, length, fin_apart, next: self.received, rest })
     }
+}
+
+/// What the rules must know of a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Response {
+    /// Octets.
+    pub length: u32,
+    /// So many at the front may differ from what was sent before.
+    pub volatile: u32,
+    /// It answers all of the payload.
+    pub complete: bool,
 }
 
 /// The segments of one response, in order.

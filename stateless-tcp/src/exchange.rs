@@ -5,7 +5,7 @@ use crate::offer::Offer;
 use crate::service::{Context, Framing, MAX_RESPONSE, Service};
 use foldhash::fast::RandomState;
 use stateless_tcp_ebpf::cookie::Keys;
-use stateless_tcp_ebpf::rule::{self, Outgoing, Reply, Rules, Verdict};
+use stateless_tcp_ebpf::rule::{self, Outgoing, Reply, Response, Rules, Verdict};
 use stateless_tcp_ebpf::segment::{Address, Segment};
 use stateless_tcp_ebpf::steer::Served;
 use std::collections::HashSet;
@@ -121,7 +121,6 @@ impl Exchange {
 
     /// What is to be sent in answer to `segment`, whose payload is `payload`; counts why.
     #[inline]
-    #[expect(clippy::cast_possible_truncation, reason = "a response is at most MAX_RESPONSE octets")]
     pub fn consider(
         &mut self,
         now: SystemTime,
@@ -142,10 +141,11 @@ impl Exchange {
                 let edition = self.offer.content(request.generation);
                 let service = edition.and_then(|content| content.service(segment.tuple.server_port));
                 let context = Context { now, room: request.room(segment) as usize };
-                let volatile = service
-                    .map_or(0, |service| answer(service, payload, &context, &mut self.response, counters));
-                let length = self.response.len() as u32;
-                let reply = request.reply(rules, segment, length, volatile as u32, segment_size);
+                let nothing = Response { length: 0, volatile: 0, complete: true };
+                let response = service.map_or(nothing, |service| {
+                    answer(service, payload, &context, &mut self.response, counters)
+                });
+                let reply = request.reply(rules, segment, response, segment_size);
                 if reply.is_ok() {
                     counters.add(if request.received == 0 { Counter::Answered } else { Counter::Resumed }, 1);
                 }
@@ -169,30 +169,36 @@ impl Exchange {
     }
 }
 
-/// Puts the responses to all whole messages of `stream` into `response`, as far as there is room, and says how many
-/// octets at their front are volatile.
+/// Puts the responses to all whole messages of `stream` into `response`, as far as there is room.
 #[inline]
+#[expect(clippy::cast_possible_truncation, reason = "a response is at most MAX_RESPONSE octets")]
 fn answer(
     service: &dyn Service,
     mut stream: &[u8],
     context: &Context,
     response: &mut Vec<u8>,
     counters: &Counters,
-) -> usize {
+) -> Response {
     let mut volatile = 0;
     let mut messages = 0;
+    let mut complete = true;
     while !stream.is_empty() {
         let Framing::Message(end) = service.frame(stream) else {
             counters.add(Counter::Incomplete, 1);
+            complete = false;
             break;
         };
         let (message, rest) = stream.split_at(end);
         let before = response.len();
-        let answered = service.answer(message, context, response);
+        // Only the first answer may be refused for want of room. A refusal behind others would be taken back when the
+        // request comes again with a larger window, while the client has octets of what followed it.
+        let room = if messages == 0 { context.room } else { MAX_RESPONSE };
+        let answered = service.answer(message, &Context { room, ..*context }, response);
         if response.len() > context.room && messages > 0 {
             // No room for this one behind the others: the connection closes, and the client asks again for what it
             // has no answer to (RFC 7766 section 6.2.4).
             response.truncate(before);
+            complete = false;
             break;
         }
         messages += 1;
@@ -205,5 +211,5 @@ fn answer(
         stream = rest;
     }
     counters.add(Counter::Messages, messages);
-    volatile
+    Response { length: response.len() as u32, volatile: volatile as u32, complete }
 }

@@ -111,7 +111,8 @@ fn honest_client_is_answered(
 #[test]
 fn request_shorter_than_60_octets_ends_where_its_ip_header_says() {
     let mut client = Client::reliable(HTTP_PORT);
-    let request = client.request(b"GET", 0);
+    // It has our FIN, which answers a part of a request, and so gets that acknowledged.
+    let request = client.request(b"GET", 1);
     assert!(request.unpadded().len() < 60 && request.octets().len() == 60);
     let exchange = client.lab.exchange(&request.octets(), PLENTY);
     assert_eq!(exchange.grown(Counter::Incomplete), 1);
@@ -181,6 +182,28 @@ fn incomplete_message_is_answered_by_fin() {
     let behind = client.ask(&[&small(), cut].concat(), 0);
     assert_eq!((ids(&behind.stream()), behind.grown(Counter::Incomplete)), (vec![7], 1));
     assert!(behind.sent[0].is(FIN_ACK));
+    // Neither acknowledges the request, for the client may send it whole later; what it has received does.
+    let received = u32::try_from(behind.stream().len()).expect("short") + 1;
+    let confirmed = client.ask(&[&small(), cut].concat(), received);
+    let acknowledged = [&alone, &behind, &confirmed].map(|exchange| exchange.sent[0].ack.wrapping_sub(ISN));
+    assert_eq!(acknowledged, [1, 1, 1 + u32::try_from(small().len() + cut.len()).expect("short")]);
+}
+
+/// What a small window refuses, a larger one may get when the request comes again: nothing may have followed it.
+#[test]
+fn only_the_first_message_is_refused_for_the_window() {
+    let mut client = Client::reliable(DNS_PORT);
+    let [first, second] = [8, 9].map(|id| query(id, 0, "example.com", A, None));
+    for (request, answered, rcode) in
+        [([large(), second.clone()].concat(), vec![7], 2), ([first, large(), second].concat(), vec![8], 0)]
+    {
+        let packet = Packet { window: 1_000, ..client.request(&request, 0) };
+        let stream = client.lab.exchange(&packet.octets(), PLENTY).stream();
+        assert_eq!(ids(&stream), answered);
+        assert_eq!(Reply::parse(&stream[2..]).expect("a message").rcode, rcode);
+        let all = ids(&request);
+        assert_eq!(ids(&client.ask(&request, 0).stream()), all);
+    }
 }
 
 #[test]

@@ -45,15 +45,21 @@ const PSH_ACK: Flags = Flags(0x18);
 /// (flags, relative seq, relative ack, payload) of what is sent, or the reason for silence.
 type Sent = Result<Vec<(Flags, u32, u32, Range<usize>)>, Reason>;
 
+fn relative(out: Outgoing) -> (Flags, u32, u32, Range<usize>) {
+    (out.flags, out.seq.wrapping_sub(server_isn()), out.ack.wrapping_sub(ISN), out.payload())
+}
+
+/// A response to the whole payload, always the same.
+fn response(length: u32) -> Response {
+    Response { length, volatile: 0, complete: true }
+}
+
 fn respond(rules: Rules, segment: &Segment, length: u32, segment_size: u16) -> Sent {
-    let relative = |out: Outgoing| {
-        (out.flags, out.seq.wrapping_sub(server_isn()), out.ack.wrapping_sub(ISN), out.payload())
-    };
     match decide(rules, &KEYS, SERVED, segment) {
         Verdict::Send(outgoing) => Ok(vec![relative(outgoing)]),
-        Verdict::Answer(request) => {
-            request.reply(rules, segment, length, 0, segment_size).map(|reply| reply.map(relative).collect())
-        }
+        Verdict::Answer(request) => request
+            .reply(rules, segment, response(length), segment_size)
+            .map(|reply| reply.map(relative).collect()),
         Verdict::Ignore(reason) => Err(reason),
     }
 }
@@ -123,6 +129,26 @@ fn reliable(
     assert_eq!(respond(Rules::Reliable, &segment(flags, 1, ack, 34), length, 1220), Ok(sent));
 }
 
+/// What answers only a part of the payload acknowledges nothing until it is received.
+#[rstest]
+#[case::nothing_whole(1, 0, (FIN_ACK, 1, 1, 0..0))]
+#[case::nothing_whole_resent(2, 0, (ACK, 2, 35, 0..0))]
+#[case::one_whole(1, 231, (FIN_ACK, 1, 1, 0..231))]
+#[case::one_whole_resent(233, 231, (ACK, 233, 35, 231..231))]
+fn a_part_is_not_acknowledged(
+    #[case] ack: u32,
+    #[case] length: u32,
+    #[case] sent: (Flags, u32, u32, Range<usize>),
+) {
+    let data = segment(PSH_ACK, 1, ack, 34);
+    let Verdict::Answer(request) = decide(Rules::Reliable, &KEYS, SERVED, &data) else {
+        panic!("it is proven")
+    };
+    let part = Response { complete: false, ..response(length) };
+    let reply = request.reply(Rules::Reliable, &data, part, 1220).expect("fits the window");
+    assert_eq!(reply.map(relative).collect::<Vec<_>>(), [sent]);
+}
+
 #[test]
 fn syn_ack_carries_mss_and_the_window_of_its_rules() {
     for (rules, window) in [(Rules::Classic, 65_535), (Rules::Reliable, 4_095)] {
@@ -145,7 +171,7 @@ fn a_small_mss_bounds_every_segment() {
     let Verdict::Answer(request) = decide(Rules::Reliable, &KEYS, SERVED, &data) else {
         panic!("it is proven")
     };
-    let reply = request.reply(Rules::Reliable, &data, 1300, 0, 1220).expect("fits the window");
+    let reply = request.reply(Rules::Reliable, &data, response(1300), 1220).expect("fits the window");
     assert_eq!(reply.map(|outgoing| outgoing.length).collect::<Vec<_>>(), [536, 536, 228]);
 
     syn.options.mss = Some(535);
@@ -170,7 +196,11 @@ fn windows_and_volatile_octets() {
         let Verdict::Answer(request) = decide(Rules::Reliable, &KEYS, SERVED, &resent) else {
             panic!("proven")
         };
-        assert_eq!(request.reply(Rules::Reliable, &resent, 2000, 50, 1220).err(), expected, "ack {ack}");
+        assert_eq!(
+            request.reply(Rules::Reliable, &resent, Response { volatile: 50, ..response(2000) }, 1220).err(),
+            expected,
+            "ack {ack}"
+        );
     }
 }
 
@@ -220,7 +250,7 @@ proptest! {
         seg.window = window;
         let Verdict::Answer(request) = decide(rules, &KEYS, SERVED, &seg) else { panic!("proven") };
         prop_assert_eq!(request.received, received);
-        let Ok(reply) = request.reply(rules, &seg, length, 0, size) else {
+        let Ok(reply) = request.reply(rules, &seg, response(length), size) else {
             prop_assert!(u32::from(window) < length + 1 - received);
             return Ok(());
         };

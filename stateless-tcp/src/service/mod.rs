@@ -20,7 +20,8 @@ pub trait Service: Send + Sync {
     /// Appends the response to `message`, one whole message as [`Service::frame`] delimited it, to `response`.
     ///
     /// At most `context.room` octets are appended: where the true response is larger, a short one that says so (DNS:
-    /// SERVFAIL, HTTP: 503). Where not even that fits, nothing is appended. The capacity of `response` always covers
+    /// SERVFAIL, HTTP: 503), which is [`Answered::last`]: being one segment, it is received whole or not at all, and may
+    /// be another when the request comes again. Where not even that fits, nothing is appended. The capacity of `response` always covers
     /// `context.room`, so that appending never allocates.
     fn answer(&self, message: &[u8], context: &Context, response: &mut Vec<u8>) -> Answered;
 }

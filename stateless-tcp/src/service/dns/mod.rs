@@ -139,9 +139,11 @@ impl Service for Dns {
         let room = room.min(usize::from(u16::MAX));
         let (envelope, question) = query::parse(query);
         response.extend_from_slice(&[0; PREFIX]);
+        let mut last = false;
         let written = self
             .write(&envelope, question.as_ref().map_err(|&rcode| rcode), room, response)
             .or_else(|Full| {
+                last = true;
                 response.truncate(start + PREFIX);
                 self.write(&envelope, Err(Rcode::ServFail), room, response)
             });
@@ -153,7 +155,7 @@ impl Service for Dns {
             }
             Err(Full) => response.truncate(start),
         }
-        Answered::default()
+        Answered { last, ..Answered::default() }
     }
 }
 
