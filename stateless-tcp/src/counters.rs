@@ -88,6 +88,7 @@ impl From<Malformed> for Counter {
         match malformed {
             Malformed::IpLength => Self::IpLength,
             Malformed::IpChecksum => Self::IpChecksum,
+            Malformed::MappedAddress => Self::Martian,
             Malformed::TcpHeader => Self::TcpHeader,
             Malformed::TcpChecksum => Self::TcpChecksum,
             Malformed::TcpOption => Self::TcpOption,

@@ -1,7 +1,7 @@
 //! The whole responder by named cases: honest clients over every link, each refusal by its counter, and what happens
 //! when the answer is long, the frames run out, or the request does not end. The lab looks at every frame besides.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use rstest::rstest;
 use stateless_tcp::counters::Counter;
@@ -64,6 +64,11 @@ fn v4(port: u16) -> Packet {
 
 fn v6(port: u16) -> Packet {
     Packet::new(GHOST_V6.into(), 40_000, SERVER_V6.into(), port)
+}
+
+/// An IPv4 address in the form that no IPv6 header may hold (RFC 4291 2.5.5.2).
+fn mapped(address: Ipv4Addr) -> IpAddr {
+    address.to_ipv6_mapped().into()
 }
 
 fn small() -> Vec<u8> {
@@ -253,6 +258,11 @@ fn client_of_small_segments_gets_small_ones() {
 #[case::fragment(Packet { fragment: 0x2000, ..v4(DNS_PORT) }, Counter::NotServed)]
 #[case::from_itself(Packet { source: SERVERS[0], ..v4(DNS_PORT) }, Counter::Martian)]
 #[case::from_port_0(Packet { source_port: 0, ..v4(DNS_PORT) }, Counter::Martian)]
+#[case::from_mapped(Packet { source: mapped(GHOST_V4), ..v6(DNS_PORT) }, Counter::Martian)]
+#[case::both_mapped(
+    Packet { source: mapped(GHOST_V4), destination: mapped(SERVER_V4), ..v6(DNS_PORT) },
+    Counter::Martian
+)]
 #[case::small_mss(Packet { options: vec![2, 4, 2, 23], ..v4(DNS_PORT) }, Counter::MssTooSmall)]
 #[case::bad_option(Packet { options: vec![2, 0, 1, 1], ..v4(DNS_PORT) }, Counter::TcpOption)]
 #[case::reset(Packet { flags: flags::RST, ..v4(DNS_PORT) }, Counter::Reset)]

@@ -2,6 +2,7 @@
 
 use super::ipv4::array;
 use super::{Malformed, Network};
+use stateless_tcp_ebpf::segment::Address;
 use stateless_tcp_ebpf::steer::Layout;
 use std::ops::Range;
 
@@ -34,6 +35,10 @@ pub(super) fn parse(frame: &[u8], layout: &Layout) -> Result<(Network, Range<usi
     }
     let source = array(&header[field::SOURCE]);
     let destination = array(&header[field::DESTINATION]);
+    // Taken for an IPv4 address, it would make an IPv4 datagram of the reply, behind a link header that says IPv6.
+    if Address(source).ipv4().is_some() || Address(destination).ipv4().is_some() {
+        return Err(Malformed::MappedAddress);
+    }
     Ok((Network::V6 { source, destination }, layout.transport..end))
 }
 

@@ -54,6 +54,8 @@ pub enum Malformed {
     IpLength,
     /// The IPv4 header checksum is wrong.
     IpChecksum,
+    /// An IPv6 header with an IPv4-mapped address, which is for use within a host only (RFC 4291 section 2.5.5.2).
+    MappedAddress,
     /// The TCP data offset is below 5 or past the end.
     TcpHeader,
     /// The TCP checksum is wrong.

@@ -104,8 +104,14 @@ fn is_served(frame: &[u8], packet: &Packet) -> bool {
         && packet.tags.len() <= 2
         && packet.extensions.is_empty()
         && !is_fragment(packet)
+        && !is_mapped(packet.source)
         && packet.to[0] & 1 == 0
         && options(&packet.options).is_some()
+}
+
+/// Whether an IPv6 address is for use within a host only (RFC 4291 2.5.5.2).
+fn is_mapped(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(address) if address.to_ipv4_mapped().is_some())
 }
 
 /// Whether more fragments follow, or this one is not the first (RFC 791 3.1).
