@@ -48,8 +48,10 @@ pub fn assert_dns(request: &[u8], stream: &[u8], room: usize, incomplete: bool) 
     assert!(stream.len() <= room, "{} octets into room for {room}", stream.len());
     let (queries, cut_off) = messages(request);
     assert!(!incomplete || !cut_off.is_empty(), "only whole messages: {request:02x?}");
-    let queries: Vec<_> =
-        queries.into_iter().filter(|query| query.len() >= HEADER && query[2] & 0x80 == 0).collect();
+    let is_query = |message: &&[u8]| message.len() >= HEADER && message[2] & 0x80 == 0;
+    // Only the first message is refused for want of room, and one that is no query is met with silence.
+    let first_is_answered = queries.first().is_some_and(is_query);
+    let queries: Vec<_> = queries.into_iter().filter(is_query).collect();
     let (responses, rest) = messages(stream);
     assert!(rest.is_empty(), "{} octets behind the last whole response", rest.len());
     assert!(responses.len() <= queries.len(), "{} responses to {} queries", responses.len(), queries.len());
@@ -61,7 +63,7 @@ pub fn assert_dns(request: &[u8], stream: &[u8], room: usize, incomplete: bool) 
         }
         return;
     }
-    assert!(!responses.is_empty() || queries.is_empty(), "no response to the first query");
+    assert!(!responses.is_empty() || !first_is_answered, "no response to the first query");
     for (query, response) in queries.iter().zip(&responses) {
         assert_answers(query, response);
     }
