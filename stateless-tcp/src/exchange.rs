@@ -12,6 +12,9 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+/// Octets of payload that every client takes in one segment: the least MSS (536), less options.
+const WHOLE: u16 = 512;
+
 /// What is served where. Shared by all workers.
 #[derive(Clone)]
 pub struct Content {
@@ -140,7 +143,13 @@ impl Exchange {
                 self.response.clear();
                 let edition = self.offer.content(request.generation);
                 let service = edition.and_then(|content| content.service(segment.tuple.server_port));
-                let context = Context { now, room: request.room(segment) as usize };
+                let context = Context {
+                    now,
+                    client: segment.tuple.client,
+                    persistent: false,
+                    whole: segment_size.min(WHOLE).into(),
+                    room: request.room(segment) as usize,
+                };
                 let nothing = Response { length: 0, volatile: 0, complete: true };
                 let response = service.map_or(nothing, |service| {
                     answer(service, payload, &context, &mut self.response, counters)
@@ -193,7 +202,9 @@ fn answer(
         // Only the first answer may be refused for want of room. A refusal behind others would be taken back when the
         // request comes again with a larger window, while the client has octets of what followed it.
         let room = if messages == 0 { context.room } else { MAX_RESPONSE };
-        let answered = service.answer(message, &Context { room, ..*context }, response);
+        // What follows another response may be cut anywhere.
+        let whole = if messages == 0 { context.whole } else { 0 };
+        let answered = service.answer(message, &Context { whole, room, ..*context }, response);
         if response.len() > context.room && messages > 0 {
             // No room for this one behind the others: the connection closes, and the client asks again for what it
             // has no answer to (RFC 7766 section 6.2.4).
@@ -212,4 +223,34 @@ fn answer(
     }
     counters.add(Counter::Messages, messages);
     Response { length: response.len() as u32, volatile: volatile as u32, complete }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::Answered;
+
+    /// Messages of one octet; the answer is how much of it goes out in one segment.
+    struct Telling;
+
+    impl Service for Telling {
+        fn frame(&self, _: &[u8]) -> Framing {
+            Framing::Message(1)
+        }
+
+        fn answer(&self, _: &[u8], context: &Context, response: &mut Vec<u8>) -> Answered {
+            response.extend_from_slice(&context.whole.to_be_bytes());
+            Answered { volatile: context.whole.min(3), last: false }
+        }
+    }
+
+    /// What stands behind another response may be cut by a segment's end: it must not depend on the time.
+    #[test]
+    fn only_the_first_response_is_sent_whole() {
+        let mut response = Vec::new();
+        let context = Context { whole: 512, ..Context::default() };
+        let answered = answer(&Telling, b"???", &context, &mut response, &Counters::default());
+        assert_eq!(response, [512_usize, 0, 0].map(usize::to_be_bytes).concat());
+        assert_eq!(answered.volatile, 3);
+    }
 }

@@ -9,6 +9,8 @@ pub mod http;
 
 use std::time::SystemTime;
 
+use stateless_tcp_ebpf::segment::Address;
+
 /// Most octets that one response, or all the responses to one segment together, may have (docs/protocol.md).
 pub const MAX_RESPONSE: usize = stateless_tcp_ebpf::rule::MAX_RESPONSE as usize;
 
@@ -38,17 +40,37 @@ pub enum Framing {
 /// What an answer depends on besides the message and the content.
 #[derive(Clone, Copy, Debug)]
 pub struct Context {
-    /// Wall-clock time, for HTTP's Date.
+    /// Wall-clock time, for HTTP's Date and DNS cookies.
     pub now: SystemTime,
+    /// Who asks.
+    pub client: Address,
+    /// The connection stays open after this answer.
+    pub persistent: bool,
+    /// A response of at most so many octets goes out in one segment, and so is received whole or not at all: all of it
+    /// may depend on `now`, if [`Answered::volatile`] says so. 0 where another response goes before it.
+    pub whole: usize,
     /// Most octets this response may have: the client's window and [`MAX_RESPONSE`], less what goes before it.
     pub room: usize,
+}
+
+impl Default for Context {
+    /// The least that can be said: nobody in particular, in 1970, once, and all the room that there ever is.
+    fn default() -> Self {
+        Self {
+            now: SystemTime::UNIX_EPOCH,
+            client: Address([0; 16]),
+            persistent: false,
+            whole: 0,
+            room: MAX_RESPONSE,
+        }
+    }
 }
 
 /// What the responder must know of an answer besides its octets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Answered {
-    /// So many octets at the front of this response may differ when it is asked for again (HTTP's Date): it can be
-    /// resumed only beyond them. 0 for a response that is always the same.
+    /// So many octets at the front of this response may differ when it is asked for again (HTTP's Date, a DNS cookie):
+    /// it can be resumed only beyond them. 0 for a response that is always the same.
     pub volatile: usize,
     /// The service is done with the stream: messages after this one are not looked at.
     pub last: bool,
