@@ -19,7 +19,7 @@ pub use stateless_tcp_ebpf::rule::Rules;
 
 pub use self::error::ConfigError;
 pub use self::reload::Source;
-pub use self::values::{Address, Port, Queues, RuleSet, SegmentSize, XdpLog, XdpMode, ZeroCopy};
+pub use self::values::{Address, Keepalive, Port, Queues, RuleSet, SegmentSize, XdpLog, XdpMode, ZeroCopy};
 
 /// What to serve, where and how. Validated: no two values contradict each other.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +36,10 @@ pub struct Config {
     pub zones: Vec<PathBuf>,
     /// Answer ANY with one set of records (RFC 8482).
     pub minimal_any: bool,
+    /// Seconds for which a connection may be idle, as told to who asks (RFC 7828); 0: nobody is told.
+    pub dns_keepalive: u16,
+    /// The file with the secret of DNS cookies (RFC 9018); `None`: it is made of the cookie key.
+    pub dns_cookie_secret_file: Option<PathBuf>,
     /// The directory served over HTTP; `None`: the built-in pages.
     pub http_root: Option<PathBuf>,
     /// The rule set.
@@ -97,6 +101,13 @@ pub struct Options {
     /// Answer ANY with one set of records (RFC 8482), not with all
     #[arg(long)]
     minimal_any: bool,
+    /// How long a connection may be idle, as told to clients that ask (RFC 7828); 0: they get no answer [default: 120]
+    #[arg(long, value_name = "SECONDS")]
+    dns_keepalive: Option<Keepalive>,
+    /// The secret of DNS cookies (RFC 9018), 32 hexadecimal digits, shared with other servers [default: made of the
+    /// cookie key]
+    #[arg(long, value_name = "FILE")]
+    dns_cookie_secret_file: Option<PathBuf>,
     /// How to attach the XDP program [default: auto, native where the driver can]
     #[arg(long, value_name = "MODE")]
     xdp_mode: Option<XdpMode>,
@@ -139,6 +150,8 @@ impl Options {
             segment_size: self.segment_size.or(file.segment_size),
             key_file: self.key_file.or(file.key_file),
             minimal_any: self.minimal_any || file.minimal_any,
+            dns_keepalive: self.dns_keepalive.or(file.dns_keepalive),
+            dns_cookie_secret_file: self.dns_cookie_secret_file.or(file.dns_cookie_secret_file),
             xdp_mode: self.xdp_mode.or(file.xdp_mode),
             zero_copy: self.zero_copy.or(file.zero_copy),
             queues: self.queues.or(file.queues),
@@ -198,6 +211,8 @@ impl Options {
             http_port: http_port.get(),
             zones: self.zone,
             minimal_any: self.minimal_any,
+            dns_keepalive: self.dns_keepalive.unwrap_or_default().get(),
+            dns_cookie_secret_file: self.dns_cookie_secret_file,
             http_root: self.http_root,
             rules: self.rules.map(Rules::from).unwrap_or_default(),
             segment_size: self.segment_size.map(SegmentSize::get),

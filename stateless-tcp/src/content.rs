@@ -1,19 +1,32 @@
 //! What is served, made of the configuration.
 
 use crate::config::Config;
+use crate::keys;
 use crate::service::Service;
-use crate::service::dns::{Dns, DnsOptions};
+use crate::service::dns::{Cookies, Dns, DnsOptions};
 use crate::service::http::Http;
-use anyhow::Result;
+use anyhow::{Context as _, Result};
+use stateless_tcp_ebpf::cookie::Keys;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::SystemTime;
 
-/// Reads zones and files, or takes the built-in ones where none are named.
+/// Reads zones and files, or takes the built-in ones where none are named. DNS cookies that must not depend on the time
+/// when they are asked for say `now`; without a secret of their own they are made by one that `keys` give.
 ///
 /// # Errors
 /// Whatever is wrong with a zone or the files.
-pub fn load(config: &Config) -> Result<Vec<(u16, Arc<dyn Service>)>> {
-    let options = DnsOptions { minimal_any: config.minimal_any };
+pub fn load(config: &Config, keys: &Keys, now: SystemTime) -> Result<Vec<(u16, Arc<dyn Service>)>> {
+    let cookies = match &config.dns_cookie_secret_file {
+        Some(path) => Cookies::new(keys::load(path).context("--dns-cookie-secret-file")?.current, now),
+        None => Cookies::derived(&keys.current, now),
+    };
+    let options = DnsOptions {
+        minimal_any: config.minimal_any,
+        // Configuration has whole seconds, the wire units of 100 ms (RFC 7828 section 3.1).
+        keepalive: config.dns_keepalive.saturating_mul(10),
+        cookies: Some(cookies),
+    };
     let dns =
         if config.zones.is_empty() { Dns::builtin(options) } else { Dns::load(&config.zones, &options)? };
     let http = match &config.http_root {

@@ -34,12 +34,13 @@ pub fn run(config: &Config, input: &Path, output: &Path) -> Result<()> {
              have acknowledged a sequence number made by it"
         );
     }
-    let services = content::load(config)?;
     let keys = match &config.key_file {
         Some(path) => keys::load(path)?,
         None => keys::random()?,
     };
     let packets = read(input)?;
+    let begin = packets.first().map_or(Duration::ZERO, |packet| packet.time);
+    let services = content::load(config, &keys, UNIX_EPOCH + begin)?;
     let ports: Vec<u16> = services.iter().map(|&(port, _)| port).collect();
     let addresses = match &config.addresses {
         Some(addresses) => addresses.iter().map(|&address| Address::from(address)).collect(),

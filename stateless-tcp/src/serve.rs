@@ -18,7 +18,7 @@ use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
 use stateless_tcp_ebpf::segment::Address;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// Times that a queue is asked for again while the kernel is letting go of it, and the pause between.
 const BIND_TRIES: u32 = 20;
@@ -32,8 +32,8 @@ pub fn run(config: Config, source: Source) -> Result<()> {
     // Packet memory counts against this limit unless CAP_IPC_LOCK is held. Without the right to raise it, binding
     // says what is missing.
     let _ = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
-    let services = content::load(&config)?;
     let keys = keys::load_or_create(config.key_file.as_deref())?;
+    let services = content::load(&config, &keys, SystemTime::now())?;
     let segment_size = config.segment_size.unwrap_or(config.rules.segment_size());
     let policy = Policy { rules: config.rules, keys, segment_size };
 

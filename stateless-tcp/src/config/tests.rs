@@ -32,6 +32,8 @@ fn defaults() -> Config {
         http_port: 80,
         zones: vec![],
         minimal_any: false,
+        dns_keepalive: 120,
+        dns_cookie_secret_file: None,
         http_root: None,
         rules: Rules::Reliable,
         segment_size: None,
@@ -55,6 +57,8 @@ fn everything() -> Config {
         http_port: 8080,
         zones: vec!["a.zone".into(), "b.zone".into()],
         minimal_any: true,
+        dns_keepalive: 0,
+        dns_cookie_secret_file: Some("secret".into()),
         http_root: Some("www".into()),
         rules: Rules::Classic,
         segment_size: Some(512),
@@ -71,7 +75,8 @@ fn everything() -> Config {
 }
 
 const EVERY_FLAG: &str = "-i eth0 --interface eth1 --address 2001:db8::1 --address 192.0.2.1 --address 192.0.2.1 \
-    --dns-port 5353 --http-port 8080 --zone a.zone --zone b.zone --minimal-any --http-root www --rules classic \
+    --dns-port 5353 --http-port 8080 --zone a.zone --zone b.zone --minimal-any --dns-keepalive 0 \
+    --dns-cookie-secret-file secret --http-root www --rules classic \
     --segment-size 512 --key-file keys --xdp-mode native --zero-copy always --queues 0,2-5 --uncovered-queues \
     --replace --xdp-log trace --test-panic-after-frames 9";
 
@@ -82,6 +87,8 @@ dns-port = 5353
 http-port = 8080
 zone = ["a.zone", "b.zone"]
 minimal-any = true
+dns-keepalive = 0
+dns-cookie-secret-file = "secret"
 http-root = "www"
 rules = "classic"
 segment-size = 512
@@ -106,7 +113,7 @@ fn flags_and_file_say_the_same() {
 #[test]
 fn flags_win_over_the_file() {
     let (_directory, path) = file(EVERY_KEY);
-    let flags = "-i eth9 --address 192.0.2.9 --dns-port 9 --http-port 10 --zone z --http-root r --rules reliable \
+    let flags = "-i eth9 --address 192.0.2.9 --dns-port 9 --http-port 10 --zone z --dns-keepalive 6553 --dns-cookie-secret-file s --http-root r --rules reliable \
         --segment-size 99 --key-file k --xdp-mode auto --zero-copy never --queues 9 --xdp-log off \
         --test-panic-after-frames 1";
     let config = run(&format!("{flags} --config {}", path.display())).unwrap();
@@ -131,6 +138,8 @@ fn flags_win_over_the_file() {
 #[case::port_no_number("-i eth0 --http-port www", "\"www\" is no number")]
 #[case::segment_too_small("-i eth0 --segment-size 63", "64 to 1220")]
 #[case::segment_too_large("-i eth0 --segment-size 1221", "64 to 1220")]
+#[case::keepalive_too_large("-i eth0 --dns-keepalive 6554", "1 to 6553 can")]
+#[case::keepalive_negative("-i eth0 --dns-keepalive=-1", "-1 seconds cannot be told")]
 #[case::no_queue("-i eth0 --queues ,", "\"\" is no number")]
 #[case::empty_queues("-i eth0 --queues=", "it is empty")]
 #[case::queues_backwards("-i eth0 --queues 5-2", "goes backwards")]
@@ -213,7 +222,7 @@ fn a_file_is_read_again_and_what_needs_a_restart_is_named() {
     assert_eq!(source.read().unwrap().within(&running), (running.clone(), vec![]), "nothing has changed");
 
     let text = "interface = [\"eth1\"]\nrules = \"classic\"\nzone = [\"b.zone\"]\nminimal-any = true\n\
-                dns-port = 54\nhttp-port = 8080\naddress = [\"192.0.2.7\"]\nhttp-root = \"www\"\nkey-file = \"k\"\n";
+                dns-keepalive = 9\ndns-cookie-secret-file = \"s\"\ndns-port = 54\nhttp-port = 8080\naddress = [\"192.0.2.7\"]\nhttp-root = \"www\"\nkey-file = \"k\"\n";
     fs::write(&path, text).unwrap();
     let (config, kept) = source.read().unwrap().within(&running);
     assert_eq!(kept, ["interface", "rules", "queues", "uncovered-queues"]);
@@ -224,6 +233,8 @@ fn a_file_is_read_again_and_what_needs_a_restart_is_named() {
         http_port: 8080,
         zones: vec!["b.zone".into()],
         minimal_any: true,
+        dns_keepalive: 9,
+        dns_cookie_secret_file: Some("s".into()),
         http_root: Some("www".into()),
         key_file: Some("k".into()),
         ..running.clone()

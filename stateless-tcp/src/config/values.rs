@@ -171,6 +171,51 @@ impl FromStr for SegmentSize {
     }
 }
 
+/// Seconds that a DNS connection may be idle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "i64")]
+pub struct Keepalive(u16);
+
+impl Keepalive {
+    /// What 16 bits of 100 ms each can say (RFC 7828 section 3.1), in whole seconds.
+    const MAX: u16 = u16::MAX / 10;
+
+    /// The number of seconds.
+    #[must_use]
+    pub const fn get(self) -> u16 {
+        self.0
+    }
+}
+
+impl Default for Keepalive {
+    /// As long as clients care to keep one: an idle connection costs nothing here.
+    fn default() -> Self {
+        Self(120)
+    }
+}
+
+impl TryFrom<i64> for Keepalive {
+    type Error = BadValue;
+
+    fn try_from(number: i64) -> Result<Self, BadValue> {
+        match u16::try_from(number) {
+            Ok(seconds @ 0..=Self::MAX) => Ok(Self(seconds)),
+            _ => Err(BadValue(format!(
+                "{number} seconds cannot be told: 1 to {} can, and with 0 nothing is",
+                Self::MAX
+            ))),
+        }
+    }
+}
+
+impl FromStr for Keepalive {
+    type Err = BadValue;
+
+    fn from_str(text: &str) -> Result<Self, BadValue> {
+        number(text)?.try_into()
+    }
+}
+
 fn number(text: &str) -> Result<i64, BadValue> {
     text.parse().map_err(|_| BadValue(format!("{text:?} is no number")))
 }

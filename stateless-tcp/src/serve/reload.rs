@@ -21,7 +21,7 @@ use stateless_tcp_ebpf::cookie::Keys;
 use stateless_tcp_ebpf::segment::Address;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -145,12 +145,12 @@ fn prepare(source: &Source, running: &Config, interfaces: &[Interface], policy: 
     if !kept.is_empty() {
         notes.push(format!("unchanged until a restart: {}", kept.join(", ")));
     }
-    let services = content::load(&config)?;
     let keys = match &config.key_file {
         Some(path) => keys::load(path)?,
         // A random key stays as long as the process does.
         None => policy.keys,
     };
+    let services = content::load(&config, &keys, SystemTime::now())?;
     notes.extend(loss(&policy.keys, &keys));
     let addresses = addresses(&config, interfaces)?;
     if addresses.len() > MAX_ADDRESSES as usize {

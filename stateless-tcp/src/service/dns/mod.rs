@@ -3,7 +3,8 @@
 //! Master files are compiled when they are loaded: names to nodes by a hash of the wire form, sets of records to octets
 //! that are copied into the answer, what proves a name's absence to pointers. A question then costs a few hash
 //! lookups and copies, whether or not it was ever asked before, and allocates nothing. What this room does not know:
-//! TCP beyond the length that frames a message (RFC 7766 section 8), addresses, and time.
+//! TCP beyond the length that frames a message (RFC 7766 section 8); and of addresses and time only what a DNS cookie is
+//! made of.
 //!
 //! Choices where the texts leave one:
 //! - AXFR and IXFR are REFUSED, as NSD answers who may not transfer (Knot says NOTAUTH).
@@ -20,7 +21,9 @@
 mod answer;
 mod catalog;
 mod compile;
+mod cookie;
 mod denial;
+mod edns;
 mod group;
 mod load;
 mod message;
@@ -29,20 +32,21 @@ mod prove;
 mod query;
 mod source;
 
+pub use cookie::Cookies;
 pub use load::ZoneError;
 
 use super::{Answered, Context, Framing, Service};
 use answer::{Lookup, Outcome};
 use catalog::Catalog;
 use compile::Compiler;
+use cookie::Sent;
+use edns::{Edns, Opt};
 use message::{Full, HEADER, Message};
-use query::{Edns, Envelope, Question, Rcode, flag};
+use query::{Envelope, Question, Rcode, flag};
 use std::path::{Path, PathBuf};
 
 /// Octets of the length before a message (RFC 1035 section 4.2.2).
 const PREFIX: usize = 2;
-/// What our OPT says of UDP, which we do not serve: the size that every path carries (RFC 9715).
-const UDP_SIZE: u16 = 1232;
 
 /// The zone that is served when none is given.
 const BUILTIN: &str = include_str!("../../../zones/example.com.zone");
@@ -52,6 +56,10 @@ const BUILTIN: &str = include_str!("../../../zones/example.com.zone");
 pub struct DnsOptions {
     /// Answer ANY with one set of records (RFC 8482) instead of all.
     pub minimal_any: bool,
+    /// How long a connection may stay idle, as told to who asks (RFC 7828), in units of 100 ms; 0: nobody is told.
+    pub keepalive: u16,
+    /// What DNS cookies are answered with; `None`: they are not.
+    pub cookies: Option<Cookies>,
 }
 
 /// The DNS service: zones, compiled.
@@ -90,17 +98,18 @@ impl Dns {
         Ok(Self { catalog: compiler.finish(), options: *options })
     }
 
-    /// Writes the answer to `question`, or what refuses it.
+    /// Writes the answer to `question`, or what refuses it, and says whether it depends on the time.
     fn write(
         &self,
         envelope: &Envelope<'_>,
         question: Result<&Question, Rcode>,
-        room: usize,
+        context: &Context,
         response: &mut Vec<u8>,
-    ) -> Result<(), Full> {
+    ) -> Result<bool, Full> {
+        let room = context.room.min(usize::from(u16::MAX));
         let mut message = Message::new(&self.catalog, response, room);
         message.head(envelope.question)?;
-        let outcome = match question {
+        let mut outcome = match question {
             Ok(question) => {
                 let signed = envelope.edns.is_some_and(|edns| edns.signed);
                 let minimal_any = self.options.minimal_any;
@@ -108,8 +117,20 @@ impl Dns {
             }
             Err(rcode) => Outcome { rcode, authoritative: false },
         };
-        if let Some(edns) = envelope.edns {
-            message.opt(&opt(edns, outcome.rcode))?;
+        let mut volatile = false;
+        if let Some(edns) = &envelope.edns {
+            let mut opt = Opt::new(edns.signed);
+            if edns.keepalive || edns.cookie.is_some() {
+                let length = PREFIX + message.octets().len();
+                let cookie = self.options(edns, context, length, &mut opt);
+                volatile = cookie.volatile;
+                // The only query that a cookie decides (RFC 7873 section 5.4): there is no question.
+                if cookie.sent == Sent::Bad && outcome.rcode == Rcode::NoError && envelope.question.is_empty()
+                {
+                    outcome.rcode = Rcode::BadCookie;
+                }
+            }
+            message.opt(opt.finish(outcome.rcode))?;
         }
         let counts = message.counts();
         let header = &mut message.octets()[..HEADER];
@@ -119,8 +140,31 @@ impl Dns {
         for (field, count) in header[6..].chunks_exact_mut(2).zip(counts) {
             field.copy_from_slice(&count.to_be_bytes());
         }
-        Ok(())
+        Ok(volatile)
     }
+
+    /// Answers the options that the query has, behind `length` octets of a response.
+    fn options(&self, edns: &Edns<'_>, context: &Context, length: usize, opt: &mut Opt) -> Exchanged {
+        if edns.keepalive && self.options.keepalive > 0 {
+            // 0 asks the client to close (RFC 7828 section 3.3.2).
+            let timeout = if context.persistent { self.options.keepalive } else { 0 };
+            opt.option(edns::KEEPALIVE, &timeout.to_be_bytes());
+        }
+        let (Some(cookies), Some(presented)) = (self.options.cookies, edns.cookie) else {
+            return Exchanged { sent: Sent::None, volatile: false };
+        };
+        let volatile = length + opt.len() + edns::OPTION_HEAD + cookie::DATA <= context.whole;
+        let renewed = cookies.renew(presented, context.client, volatile.then_some(context.now));
+        opt.option(edns::COOKIE, &renewed.data);
+        Exchanged { sent: renewed.sent, volatile }
+    }
+}
+
+/// What became of a query's COOKIE option.
+struct Exchanged {
+    sent: Sent,
+    /// The answer's depends on the time.
+    volatile: bool,
 }
 
 impl Service for Dns {
@@ -136,26 +180,26 @@ impl Service for Dns {
             return Answered::default();
         };
         let Some(room) = context.room.checked_sub(PREFIX) else { return Answered::default() };
-        let room = room.min(usize::from(u16::MAX));
+        let context = Context { room, ..*context };
         let (envelope, question) = query::parse(query);
         response.extend_from_slice(&[0; PREFIX]);
         let mut last = false;
         let written = self
-            .write(&envelope, question.as_ref().map_err(|&rcode| rcode), room, response)
+            .write(&envelope, question.as_ref().map_err(|&rcode| rcode), &context, response)
             .or_else(|Full| {
                 last = true;
                 response.truncate(start + PREFIX);
-                self.write(&envelope, Err(Rcode::ServFail), room, response)
+                let closing = Context { persistent: false, ..context };
+                self.write(&envelope, Err(Rcode::ServFail), &closing, response)
             });
-        match written {
-            Ok(()) => {
-                let length = response.len() - start - PREFIX;
-                #[expect(clippy::cast_possible_truncation, reason = "room is at most 65,535")]
-                response[start..][..PREFIX].copy_from_slice(&(length as u16).to_be_bytes());
-            }
-            Err(Full) => response.truncate(start),
-        }
-        Answered { last, ..Answered::default() }
+        let Ok(volatile) = written else {
+            response.truncate(start);
+            return Answered { last, ..Answered::default() };
+        };
+        let whole = response.len() - start;
+        #[expect(clippy::cast_possible_truncation, reason = "room is at most 65,535")]
+        response[start..][..PREFIX].copy_from_slice(&((whole - PREFIX) as u16).to_be_bytes());
+        Answered { volatile: if volatile { whole } else { 0 }, last }
     }
 }
 
@@ -164,12 +208,6 @@ fn flags(envelope: &Envelope<'_>, outcome: Outcome) -> u16 {
     let kept = envelope.flags & (flag::OPCODE | flag::RD | flag::CD);
     let authoritative = if outcome.authoritative { flag::AA } else { 0 };
     flag::QR | kept | authoritative | (outcome.rcode as u16 & 0xf)
-}
-
-/// An OPT record: root, type 41, size, extended RCODE, version 0, DO as it came, no options (RFC 6891 section 6.1.3).
-fn opt(edns: Edns, rcode: Rcode) -> [u8; 11] {
-    let [high, low] = UDP_SIZE.to_be_bytes();
-    [0, 0, 41, high, low, rcode as u8 >> 4, 0, if edns.signed { 0x80 } else { 0 }, 0, 0, 0]
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Reading a query: header, question, OPT. Whatever else it holds is skipped, but must be well formed.
 
 use super::catalog::rtype;
+use super::edns::Edns;
 use super::message::HEADER;
 use super::name::Name;
 
@@ -10,7 +11,8 @@ const IN: u16 = 1;
 const TYPE_CLASS: usize = 4;
 const FIXED: usize = 10;
 
-/// Response codes (RFC 1035 section 4.1.1, RFC 6672 section 2.2, RFC 6891 section 9). The high 8 bits go into the OPT.
+/// Response codes (RFC 1035 section 4.1.1, RFC 6672 section 2.2, RFC 6891 section 9, RFC 7873 section 8). The high 8 bits
+/// go into the OPT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rcode {
     NoError = 0,
@@ -21,6 +23,7 @@ pub(super) enum Rcode {
     Refused = 5,
     YxDomain = 6,
     BadVers = 16,
+    BadCookie = 23,
 }
 
 /// Bits of the header's second 16.
@@ -32,21 +35,14 @@ pub(super) mod flag {
     pub(in super::super) const CD: u16 = 0x0010;
 }
 
-/// The query's OPT record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Edns {
-    /// DO: signatures and proofs are wanted (RFC 3225).
-    pub(super) signed: bool,
-}
-
 /// What every response repeats of its query, whatever becomes of it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Envelope<'a> {
     pub(super) id: [u8; 2],
     pub(super) flags: u16,
-    /// The question, octet for octet; empty where it cannot be read.
+    /// The question, octet for octet; empty where there is none, or it cannot be read.
     pub(super) question: &'a [u8],
-    pub(super) edns: Option<Edns>,
+    pub(super) edns: Option<Edns<'a>>,
 }
 
 /// A question that is answered from the zones.
@@ -61,7 +57,7 @@ pub(super) fn is_query(message: &[u8]) -> bool {
     message.len() >= HEADER && word(message, 2) & flag::QR == 0
 }
 
-/// Reads a message for which [`is_query`] holds.
+/// Reads a message for which [`is_query`] holds: what is asked, or the code that answers it without a look at the zones.
 pub(super) fn parse(message: &[u8]) -> (Envelope<'_>, Result<Question, Rcode>) {
     let mut envelope =
         Envelope { id: [message[0], message[1]], flags: word(message, 2), question: &[], edns: None };
@@ -74,13 +70,17 @@ fn examine<'a>(message: &'a [u8], envelope: &mut Envelope<'a>) -> Result<Questio
         return Err(Rcode::NotImp);
     }
     let [questions, answers, authorities, additionals] = [4, 6, 8, 10].map(|at| word(message, at));
-    if questions != 1 {
+    if questions > 1 {
         return Err(Rcode::FormErr);
     }
-    let (name, length) = Name::read(&message[HEADER..]).ok_or(Rcode::FormErr)?;
-    let end = HEADER + length + TYPE_CLASS;
-    envelope.question = message.get(HEADER..end).ok_or(Rcode::FormErr)?;
-    let (rtype, class) = (word(message, end - 4), word(message, end - 2));
+    let mut name = None;
+    let mut end = HEADER;
+    if questions == 1 {
+        let (read, length) = Name::read(&message[HEADER..]).ok_or(Rcode::FormErr)?;
+        end += length + TYPE_CLASS;
+        envelope.question = message.get(HEADER..end).ok_or(Rcode::FormErr)?;
+        name = Some(read);
+    }
 
     let mut version = 0;
     let mut at = end;
@@ -94,12 +94,17 @@ fn examine<'a>(message: &'a [u8], envelope: &mut Envelope<'a>) -> Result<Questio
         if word(fixed, 0) == rtype::OPT {
             // One, in the additional section, of the root (RFC 6891 section 6.1.1).
             let misplaced = index < u32::from(answers) + u32::from(authorities);
-            if misplaced || !is_root || envelope.edns.is_some() || !options_fit(data) {
+            if misplaced || !is_root || envelope.edns.is_some() {
                 envelope.edns = None;
                 return Err(Rcode::FormErr);
             }
             version = fixed[5];
-            envelope.edns = Some(Edns { signed: fixed[6] & 0x80 != 0 });
+            let signed = fixed[6] & 0x80 != 0;
+            // Is an option malformed, the answer has an OPT all the same (RFC 6891 section 7).
+            envelope.edns = Some(Edns::without_options(signed));
+            if version == 0 {
+                envelope.edns = Some(Edns::read(signed, data).ok_or(Rcode::FormErr)?);
+            }
         }
     }
     if at != message.len() {
@@ -108,6 +113,12 @@ fn examine<'a>(message: &'a [u8], envelope: &mut Envelope<'a>) -> Result<Questio
     if version != 0 {
         return Err(Rcode::BadVers);
     }
+    let Some(name) = name else {
+        // No question is one for a server cookie (RFC 7873 section 5.4).
+        let asks_for_cookie = envelope.edns.is_some_and(|edns| edns.cookie.is_some());
+        return Err(if asks_for_cookie { Rcode::NoError } else { Rcode::FormErr });
+    };
+    let (rtype, class) = (word(message, end - 4), word(message, end - 2));
     if class != IN {
         return Err(Rcode::Refused);
     }
@@ -129,17 +140,6 @@ fn skip_name(message: &[u8], mut at: usize) -> Option<usize> {
             _ => return None,
         }
     }
-}
-
-/// Whether the options (code, length, data) fill the OPT's data exactly.
-fn options_fit(mut data: &[u8]) -> bool {
-    while let Some(head) = data.get(..4) {
-        match data.get(4 + usize::from(word(head, 2))..) {
-            Some(rest) => data = rest,
-            None => return false,
-        }
-    }
-    data.is_empty()
 }
 
 fn word(octets: &[u8], at: usize) -> u16 {

@@ -1,0 +1,166 @@
+//! The OPT record (RFC 6891): what a query's says, and composing an answer's.
+
+use super::cookie;
+use super::query::Rcode;
+
+/// What our OPT says of UDP, which we do not serve: the size that every path carries (RFC 9715).
+const UDP_SIZE: u16 = 1232;
+
+/// Option codes (RFC 7873 section 4, RFC 7828 section 3.1).
+pub(super) const COOKIE: u16 = 10;
+pub(super) const KEEPALIVE: u16 = 11;
+
+/// Octets before an option's data: code and length.
+pub(super) const OPTION_HEAD: usize = 4;
+/// Octets of an OPT record without options, and where their length stands.
+const FIXED: usize = 11;
+const DATA_LENGTH: usize = 9;
+/// Octets of the largest OPT that is composed: both options.
+const MAX: usize = FIXED + OPTION_HEAD + 2 + OPTION_HEAD + cookie::DATA;
+
+/// The query's OPT record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Edns<'a> {
+    /// DO: signatures and proofs are wanted (RFC 3225).
+    pub(super) signed: bool,
+    /// How long the connection stays open is asked for (RFC 7828).
+    pub(super) keepalive: bool,
+    /// The data of the COOKIE option, of a length that it may have.
+    pub(super) cookie: Option<&'a [u8]>,
+}
+
+impl<'a> Edns<'a> {
+    /// An OPT record whose options are not looked at.
+    pub(super) fn without_options(signed: bool) -> Self {
+        Self { signed, keepalive: false, cookie: None }
+    }
+
+    /// An OPT record with its data; none where an option is malformed. Unknown ones are skipped.
+    pub(super) fn read(signed: bool, mut data: &'a [u8]) -> Option<Self> {
+        let mut edns = Self::without_options(signed);
+        while let [code_high, code_low, high, low, rest @ ..] = data {
+            let (option, rest) = rest.split_at_checked(u16::from_be_bytes([*high, *low]).into())?;
+            match u16::from_be_bytes([*code_high, *code_low]) {
+                // Of several, the first counts (RFC 7873 section 5.2).
+                COOKIE if edns.cookie.is_none() => {
+                    // A client's alone, or with a server's of 8 to 32 octets (RFC 7873 section 5.2.2).
+                    if !matches!(option.len(), 8 | 16..=40) {
+                        return None;
+                    }
+                    edns.cookie = Some(option);
+                }
+                KEEPALIVE => {
+                    // A client says no time (RFC 7828 section 3.2.1).
+                    if !option.is_empty() {
+                        return None;
+                    }
+                    edns.keepalive = true;
+                }
+                _ => {}
+            }
+            data = rest;
+        }
+        data.is_empty().then_some(edns)
+    }
+}
+
+/// An OPT record under construction.
+pub(super) struct Opt {
+    octets: [u8; MAX],
+    length: usize,
+}
+
+impl Opt {
+    /// One without options: root, type 41, size, version 0, DO as it came (RFC 6891 section 6.1.3).
+    pub(super) fn new(signed: bool) -> Self {
+        let [high, low] = UDP_SIZE.to_be_bytes();
+        let mut octets = [0; MAX];
+        octets[..FIXED].copy_from_slice(&[0, 0, 41, high, low, 0, 0, if signed { 0x80 } else { 0 }, 0, 0, 0]);
+        Self { octets, length: FIXED }
+    }
+
+    /// Octets so far.
+    pub(super) fn len(&self) -> usize {
+        self.length
+    }
+
+    /// Adds an option. Each kind at most once, for there is no room for more.
+    pub(super) fn option<const N: usize>(&mut self, code: u16, data: &[u8; N]) {
+        let option = &mut self.octets[self.length..][..OPTION_HEAD + N];
+        #[expect(clippy::cast_possible_truncation, reason = "less than MAX")]
+        let length = N as u16;
+        option[..2].copy_from_slice(&code.to_be_bytes());
+        option[2..OPTION_HEAD].copy_from_slice(&length.to_be_bytes());
+        option[OPTION_HEAD..].copy_from_slice(data);
+        self.length += OPTION_HEAD + N;
+    }
+
+    /// The whole record, with the high bits of the response code.
+    pub(super) fn finish(&mut self, rcode: Rcode) -> &[u8] {
+        self.octets[5] = rcode as u8 >> 4;
+        #[expect(clippy::cast_possible_truncation, reason = "less than 256")]
+        let options = (self.length - FIXED) as u8;
+        self.octets[DATA_LENGTH + 1] = options;
+        &self.octets[..self.length]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    fn option(code: u16, data: &[u8]) -> Vec<u8> {
+        let length = u16::try_from(data.len()).unwrap();
+        [&code.to_be_bytes(), &length.to_be_bytes(), data].concat()
+    }
+
+    #[test]
+    fn a_cookie_has_8_or_16_to_40_octets() {
+        for length in 0..=64 {
+            let cookie = vec![7; length];
+            let data = option(COOKIE, &cookie);
+            let edns = Edns::read(true, &data);
+            let good = length == 8 || (16..=40).contains(&length);
+            let expected = Edns { signed: true, keepalive: false, cookie: Some(&cookie[..]) };
+            assert_eq!(edns, good.then_some(expected), "{length} octets");
+        }
+    }
+
+    #[rstest]
+    #[case::empty(&[], true)]
+    #[case::one_octet(&[0], false)]
+    #[case::a_time(&[0, 100], false)]
+    fn a_client_s_keepalive_is_empty(#[case] data: &[u8], #[case] good: bool) {
+        let data = option(KEEPALIVE, data);
+        assert_eq!(Edns::read(false, &data).map(|edns| edns.keepalive), good.then_some(true));
+    }
+
+    #[test]
+    fn unknown_options_are_skipped_and_the_first_cookie_counts() {
+        let data = [
+            option(3, b""),
+            option(COOKIE, b"the-1st."),
+            option(65_001, &[0; 300]),
+            option(COOKIE, b"none"),
+            option(KEEPALIVE, b""),
+        ]
+        .concat();
+        let edns = Edns::read(false, &data).unwrap();
+        assert_eq!(edns, Edns { signed: false, keepalive: true, cookie: Some(b"the-1st.") });
+        let ends: Vec<usize> =
+            (0..=data.len()).filter(|&end| Edns::read(false, &data[..end]).is_some()).collect();
+        assert_eq!(ends, [0, 4, 16, 320, 328, 332], "where an option ends");
+    }
+
+    #[test]
+    fn an_opt_says_how_long_its_options_are() {
+        let mut opt = Opt::new(true);
+        assert_eq!(opt.finish(Rcode::NoError), [0, 0, 41, 4, 208, 0, 0, 0x80, 0, 0, 0]);
+        opt.option(KEEPALIVE, &[4, 176]);
+        opt.option(COOKIE, &[7; 24]);
+        let head = [0, 0, 41, 4, 208, 1, 0, 0x80, 0, 0, 34, 0, 11, 0, 2, 4, 176, 0, 10, 0, 24];
+        assert_eq!(opt.finish(Rcode::BadCookie), [&head[..], &[7; 24]].concat());
+        assert_eq!(opt.len(), MAX);
+    }
+}
