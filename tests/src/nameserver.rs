@@ -40,11 +40,31 @@ impl Knot {
     ///
     /// knotd is not installed, or does not serve all zones in time; its log is in the message.
     pub fn start(zones: &[PathBuf], address: SocketAddr, netns: Option<&str>) -> anyhow::Result<Self> {
+        Self::with_cookies(zones, address, netns, None)
+    }
+
+    /// As [`Knot::start`]. With a secret, 32 hexadecimal digits, no query over UDP is answered but with a DNS cookie made
+    /// by it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Knot::start`].
+    pub fn with_cookies(
+        zones: &[PathBuf],
+        address: SocketAddr,
+        netns: Option<&str>,
+        secret: Option<&str>,
+    ) -> anyhow::Result<Self> {
         let dir = TempDir::with_prefix("knot-")?;
         let at = dir.path().display();
+        let (module, global) = secret.map_or_else(Default::default, |secret| {
+            let module =
+                format!("mod-cookies:\n  - id: shared\n    secret: 0x{secret}\n    badcookie-slip: 1\n");
+            (module, "    global-module: mod-cookies/shared\n")
+        });
         let mut conf = format!(
             "server:\n    listen: {}@{}\n    rundir: {at}\n    tcp-workers: 1\n    udp-workers: 1\n    \
-             background-workers: 1\ndatabase:\n    storage: {at}\ntemplate:\n  - id: default\n    \
+             background-workers: 1\ndatabase:\n    storage: {at}\n{module}template:\n  - id: default\n{global}    \
              journal-content: none\n    zonefile-load: whole\n    zonefile-sync: -1\n    semantic-checks: off\n\
              log:\n  - target: stderr\n    any: info\nzone:\n",
             address.ip(),
@@ -66,12 +86,30 @@ impl Nsd {
     ///
     /// nsd is not installed, or does not start in time; its log is in the message.
     pub fn start(zones: &[PathBuf], address: SocketAddr, netns: Option<&str>) -> anyhow::Result<Self> {
+        Self::with_cookies(zones, address, netns, None)
+    }
+
+    /// As [`Nsd::start`]. With a secret, 32 hexadecimal digits, DNS cookies are answered with those made by it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Nsd::start`].
+    pub fn with_cookies(
+        zones: &[PathBuf],
+        address: SocketAddr,
+        netns: Option<&str>,
+        secret: Option<&str>,
+    ) -> anyhow::Result<Self> {
         let dir = TempDir::with_prefix("nsd-")?;
         let at = dir.path().display();
+        let cookies = secret.map_or_else(
+            || "  answer-cookie: no\n".to_owned(),
+            |secret| format!("  answer-cookie: yes\n  cookie-secret: {secret}\n"),
+        );
         let mut conf = format!(
             "server:\n  ip-address: {}@{}\n  username: \"\"\n  pidfile: \"\"\n  database: \"\"\n  \
              zonelistfile: \"{at}/zone.list\"\n  xfrdfile: \"{at}/xfrd.state\"\n  xfrdir: \"{at}\"\n  \
-             server-count: 1\n  verbosity: 1\n  refuse-any: no\n  rrl-ratelimit: 0\nremote-control:\n  control-enable: no\n",
+             server-count: 1\n  verbosity: 1\n  refuse-any: no\n  rrl-ratelimit: 0\n{cookies}remote-control:\n  control-enable: no\n",
             address.ip(),
             address.port()
         );
