@@ -104,9 +104,9 @@ impl Dns {
         envelope: &Envelope<'_>,
         question: Result<&Question, Rcode>,
         context: &Context,
+        room: usize,
         response: &mut Vec<u8>,
     ) -> Result<bool, Full> {
-        let room = context.room.min(usize::from(u16::MAX));
         let mut message = Message::new(&self.catalog, response, room);
         message.head(envelope.question)?;
         let mut outcome = match question {
@@ -180,17 +180,17 @@ impl Service for Dns {
             return Answered::default();
         };
         let Some(room) = context.room.checked_sub(PREFIX) else { return Answered::default() };
-        let context = Context { room, ..*context };
+        let room = room.min(usize::from(u16::MAX));
         let (envelope, question) = query::parse(query);
         response.extend_from_slice(&[0; PREFIX]);
         let mut last = false;
         let written = self
-            .write(&envelope, question.as_ref().map_err(|&rcode| rcode), &context, response)
+            .write(&envelope, question.as_ref().map_err(|&rcode| rcode), context, room, response)
             .or_else(|Full| {
                 last = true;
                 response.truncate(start + PREFIX);
-                let closing = Context { persistent: false, ..context };
-                self.write(&envelope, Err(Rcode::ServFail), &closing, response)
+                let closing = Context { persistent: false, ..*context };
+                self.write(&envelope, Err(Rcode::ServFail), &closing, room, response)
             });
         let Ok(volatile) = written else {
             response.truncate(start);

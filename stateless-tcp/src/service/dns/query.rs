@@ -5,6 +5,11 @@ use super::edns::Edns;
 use super::message::HEADER;
 use super::name::Name;
 
+/// Where the header counts questions, and the records of each section (RFC 1035 section 4.1.1).
+const QUESTIONS: usize = 4;
+const ANSWERS: usize = 6;
+const AUTHORITIES: usize = 8;
+const ADDITIONALS: usize = 10;
 /// Class IN.
 const IN: u16 = 1;
 /// Octets of type and class, which end the question, and of what stands between a record's owner and its data.
@@ -69,22 +74,38 @@ fn examine<'a>(message: &'a [u8], envelope: &mut Envelope<'a>) -> Result<Questio
     if envelope.flags & flag::OPCODE != 0 {
         return Err(Rcode::NotImp);
     }
-    let [questions, answers, authorities, additionals] = [4, 6, 8, 10].map(|at| word(message, at));
-    if questions > 1 {
-        return Err(Rcode::FormErr);
+    match word(message, QUESTIONS) {
+        0 => {
+            records(message, HEADER, envelope)?;
+            // No question is one for a server cookie (RFC 7873 section 5.4).
+            let asks_for_cookie = envelope.edns.is_some_and(|edns| edns.cookie.is_some());
+            return Err(if asks_for_cookie { Rcode::NoError } else { Rcode::FormErr });
+        }
+        1 => {}
+        _ => return Err(Rcode::FormErr),
     }
-    let mut name = None;
-    let mut end = HEADER;
-    if questions == 1 {
-        let (read, length) = Name::read(&message[HEADER..]).ok_or(Rcode::FormErr)?;
-        end += length + TYPE_CLASS;
-        envelope.question = message.get(HEADER..end).ok_or(Rcode::FormErr)?;
-        name = Some(read);
+    let (name, length) = Name::read(&message[HEADER..]).ok_or(Rcode::FormErr)?;
+    let end = HEADER + length + TYPE_CLASS;
+    envelope.question = message.get(HEADER..end).ok_or(Rcode::FormErr)?;
+    let (rtype, class) = (word(message, end - 4), word(message, end - 2));
+    records(message, end, envelope)?;
+    if class != IN {
+        return Err(Rcode::Refused);
     }
+    match rtype {
+        rtype::OPT => Err(Rcode::FormErr),
+        rtype::AXFR | rtype::IXFR => Err(Rcode::Refused),
+        rtype::MAILA | rtype::MAILB => Err(Rcode::NotImp),
+        _ => Ok(Question { name, rtype }),
+    }
+}
 
+/// Reads what follows the question, from `at` to the message's end.
+fn records<'a>(message: &'a [u8], mut at: usize, envelope: &mut Envelope<'a>) -> Result<(), Rcode> {
+    let count = |at| u32::from(word(message, at));
+    let (answers, authorities, additionals) = (count(ANSWERS), count(AUTHORITIES), count(ADDITIONALS));
     let mut version = 0;
-    let mut at = end;
-    for index in 0..u32::from(answers) + u32::from(authorities) + u32::from(additionals) {
+    for index in 0..answers + authorities + additionals {
         let fixed = skip_name(message, at).ok_or(Rcode::FormErr)?;
         let is_root = fixed == at + 1;
         at = fixed;
@@ -93,7 +114,7 @@ fn examine<'a>(message: &'a [u8], envelope: &mut Envelope<'a>) -> Result<Questio
         let data = message.get(at - usize::from(word(fixed, 8))..at).ok_or(Rcode::FormErr)?;
         if word(fixed, 0) == rtype::OPT {
             // One, in the additional section, of the root (RFC 6891 section 6.1.1).
-            let misplaced = index < u32::from(answers) + u32::from(authorities);
+            let misplaced = index < answers + authorities;
             if misplaced || !is_root || envelope.edns.is_some() {
                 envelope.edns = None;
                 return Err(Rcode::FormErr);
@@ -113,21 +134,7 @@ fn examine<'a>(message: &'a [u8], envelope: &mut Envelope<'a>) -> Result<Questio
     if version != 0 {
         return Err(Rcode::BadVers);
     }
-    let Some(name) = name else {
-        // No question is one for a server cookie (RFC 7873 section 5.4).
-        let asks_for_cookie = envelope.edns.is_some_and(|edns| edns.cookie.is_some());
-        return Err(if asks_for_cookie { Rcode::NoError } else { Rcode::FormErr });
-    };
-    let (rtype, class) = (word(message, end - 4), word(message, end - 2));
-    if class != IN {
-        return Err(Rcode::Refused);
-    }
-    match rtype {
-        rtype::OPT => Err(Rcode::FormErr),
-        rtype::AXFR | rtype::IXFR => Err(Rcode::Refused),
-        rtype::MAILA | rtype::MAILB => Err(Rcode::NotImp),
-        _ => Ok(Question { name, rtype }),
-    }
+    Ok(())
 }
 
 /// Where the name at `at` ends. A pointer ends it; where it leads does not matter.
