@@ -49,3 +49,49 @@ pub fn describe(config: &Config, addresses: &[IpAddr]) -> String {
     let (dns, http) = (config.dns_port, config.http_port);
     format!("{zones} at port {dns} and {files} at port {http} of {}", addresses.join(", "))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::{self, Command};
+    use crate::service::{Context, MAX_RESPONSE};
+    use rstest::rstest;
+    use stateless_tcp_ebpf::cookie::Key;
+
+    /// The options of a first DNS answer to `example.com. A`, asked with a client cookie and for keepalive.
+    fn options(arguments: &[&str], key: u8) -> Vec<u8> {
+        const QUERY: &[u8] = b"\0\x38\x12\x34\0\0\0\x01\0\0\0\0\0\x01\x07example\x03com\0\0\x01\0\x01\
+            \0\0\x29\x04\xd0\0\0\0\0\0\x10\0\x0b\0\0\0\x0a\0\x08a client";
+        let words = [&["stateless-tcp", "replay", "in", "out"], arguments].concat();
+        let Command::Replay { config, .. } = cli::parse_from(words).unwrap().command else {
+            panic!("another command")
+        };
+        let keys = Keys { current: Key([key; 16]), previous: None };
+        let services = load(&config, &keys, SystemTime::UNIX_EPOCH).unwrap();
+        let mut response = Vec::with_capacity(MAX_RESPONSE);
+        services[0].1.answer(QUERY, &Context { persistent: true, ..Context::default() }, &mut response);
+        let opt = response.windows(3).position(|octets| octets == [0, 0, 41]).unwrap();
+        response.split_off(opt + 11)
+    }
+
+    #[rstest]
+    #[case::default(&[], Some([4, 176]))]
+    #[case::seconds(&["--dns-keepalive", "7"], Some([0, 70]))]
+    #[case::none(&["--dns-keepalive", "0"], None)]
+    fn keepalive_is_told_in_units_of_100_ms(#[case] arguments: &[&str], #[case] said: Option<[u8; 2]>) {
+        let options = options(arguments, 1);
+        let keepalive = options.strip_prefix(&[0, 11, 0, 2]).map(|rest| [rest[0], rest[1]]);
+        assert_eq!(keepalive, said);
+    }
+
+    #[test]
+    fn the_secret_is_the_file_s_or_made_of_the_current_key() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("secret");
+        keys::load_or_create(Some(&path)).unwrap();
+        let given = ["--dns-cookie-secret-file", path.to_str().unwrap()];
+        assert_eq!(options(&given, 1), options(&given, 2), "the file's, whatever the key");
+        assert_ne!(options(&[], 1), options(&[], 2));
+        assert_ne!(options(&given, 1), options(&[], 1));
+    }
+}

@@ -2,6 +2,7 @@
 //! when the answer is long, the frames run out, or the request does not end. The lab looks at every frame besides.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
 
 use rstest::rstest;
 use stateless_tcp::counters::Counter;
@@ -165,6 +166,50 @@ fn http_is_resumed_behind_its_date_only() {
     assert_eq!(client.ask(PAGE, date_end - 1).outcome, Counter::Volatile);
     assert_eq!(client.ask(PAGE, date_end).outcome, Counter::Resumed);
     assert_eq!(client.ask(PAGE, 1220).stream(), whole[1220..]);
+}
+
+/// A query with an OPT record and, in it, a client cookie.
+fn with_cookie(mut query: Vec<u8>) -> Vec<u8> {
+    const OPTION: [u8; 12] = *b"\0\x0a\0\x08a client";
+    let end = query.len();
+    query.extend(OPTION);
+    for (at, length) in [(0, query.len() - 2), (end - 2, OPTION.len())] {
+        query[at..][..2].copy_from_slice(&u16::try_from(length).expect("short").to_be_bytes());
+    }
+    query
+}
+
+/// A cookie has a time in it; what is resumed must not.
+#[rstest]
+#[case::long(1220, &["large.example.com"], false)]
+#[case::behind_another(1220, &["large.example.com", "example.com"], false)]
+#[case::before_another(1220, &["example.com", "large.example.com"], true)]
+#[case::short_in_small_segments(64, &["example.com"], false)]
+#[case::short(1220, &["example.com"], true)]
+fn a_cookie_does_not_change_what_is_resumed(
+    #[case] segment_size: u16,
+    #[case] names: &[&str],
+    #[case] changes: bool,
+) {
+    let mut client = Client::open(Rules::Reliable, segment_size, v4(DNS_PORT));
+    let request: Vec<u8> =
+        names.iter().flat_map(|name| with_cookie(query(7, 0, name, TXT, Some(false)))).collect();
+    let first = client.ask(&request, 0);
+    let whole = first.stream();
+    let length = u32::try_from(whole.len()).expect("short");
+    for had in (0..=length).step_by(7).chain([length - 9, length - 1, length]) {
+        client.lab.now += Duration::from_secs(1);
+        let again = client.ask(&request, had);
+        match again.outcome {
+            Counter::Answered => assert_eq!(again.stream() != whole, changes, "asked for anew"),
+            // Only inside the first segment, which is received whole.
+            Counter::Volatile => assert!(changes && had < 512 && had > 0, "{had} of {length}"),
+            outcome => {
+                assert_eq!(outcome, Counter::Resumed, "{had} of {length}");
+                assert_eq!(again.stream(), whole[had as usize..], "{had} of {length}");
+            }
+        }
+    }
 }
 
 #[test]

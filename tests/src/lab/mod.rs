@@ -19,7 +19,7 @@ use stateless_tcp::{
     responder::Responder,
     service::{
         Service,
-        dns::{Dns, DnsOptions},
+        dns::{Cookies, Dns, DnsOptions},
         http::Http,
     },
 };
@@ -65,7 +65,10 @@ const OUTCOMES: [Counter; 21] = [
 
 /// The built-in zone, compiled once.
 pub fn dns() -> Arc<dyn Service> {
-    static DNS: LazyLock<Arc<Dns>> = LazyLock::new(|| Arc::new(Dns::builtin(DnsOptions::default())));
+    static DNS: LazyLock<Arc<Dns>> = LazyLock::new(|| {
+        let cookies = Some(Cookies::new(Key(*b"another 16 octet"), UNIX_EPOCH));
+        Arc::new(Dns::builtin(DnsOptions { keepalive: 1_200, cookies, ..DnsOptions::default() }))
+    });
     DNS.clone()
 }
 
