@@ -15,7 +15,7 @@ use frames::{CHUNK, Pool, Segment, frame, query};
 use stateless_tcp::counters::{Counter, Counters};
 use stateless_tcp::exchange::{Content, Policy};
 use stateless_tcp::responder::Responder;
-use stateless_tcp::service::dns::{Dns, DnsOptions};
+use stateless_tcp::service::dns::{Cookies, Dns, DnsOptions};
 use stateless_tcp::service::http::Http;
 use stateless_tcp::service::{Context, MAX_RESPONSE, Service};
 use stateless_tcp::wire::{self, Reply};
@@ -102,6 +102,7 @@ fn names() -> Vec<Case> {
     let strictly = |label: &str| query(&format!("{label}strict.example"), 1, true);
     vec![
         answer("answer/unsigned_known", &plain, unsigned("www."), None),
+        answer("answer/unsigned_cookie", &plain, with_cookie(unsigned("www.")), None),
         answer("answer/unsigned_nxdomain", &plain, unsigned("xxxxxxxx."), random),
         answer("answer/nsec_known", &builtin, query("example.com", 1, true), None),
         answer("answer/nsec_nxdomain", &builtin, query("xxxxxxxx.example.com", 1, true), random),
@@ -112,6 +113,15 @@ fn names() -> Vec<Case> {
         answer("answer/nsec3_rfc9276_nxdomain", &strict, strictly("xxxxxxxx."), random),
         answer("answer/dnssec_any", &builtin, query("example.com", ANY, true), None),
     ]
+}
+
+/// A query without OPT, with one that holds a client cookie.
+fn with_cookie(mut query: Vec<u8>) -> Vec<u8> {
+    const OPT: &[u8] = b"\0\0\x29\x04\xd0\0\0\0\0\0\x0c\0\x0a\0\x08a client";
+    query[1] += u8::try_from(OPT.len()).expect("short");
+    query[13] = 1;
+    query.extend_from_slice(OPT);
+    query
 }
 
 /// Where a query's first label stands: behind the length, the header and its own length.
@@ -218,7 +228,8 @@ fn builtin() -> Arc<dyn Service> {
 
 fn fixture(name: &str) -> Dns {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures").join(name);
-    Dns::load(&[file], &DnsOptions::default()).expect("the fixture compiles")
+    let cookies = Some(Cookies::new(KEYS.current, now()));
+    Dns::load(&[file], &DnsOptions { cookies, ..DnsOptions::default() }).expect("the fixture compiles")
 }
 
 /// A time that does not pass: HTTP's Date is formatted all the same.
