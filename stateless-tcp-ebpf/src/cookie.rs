@@ -6,7 +6,17 @@
 //!
 //! H is the low half of SipHash-2-4. The class and the generation are added, not hashed: the sequence numbers that they
 //! give lie 2^23 apart, no response is that long, so one hash tells them apart with no chance of error.
+//!
+//! With timestamps the client's ISN is added too, so that every later segment proves as much as the first:
+//!
+//! ```text
+//! ISS = ISN + F.low + class * 2^25 + generation * 2^26     modulo 2^32,     F = H(key, addresses, ports), 64 bits
+//! ```
+//!
+//! SEG.ACK - SEG.SEQ then differs from F.low and the terms by what the server sent less what the client sent: the
+//! drift. F.high seals the promises ([`crate::promise`]).
 
+use crate::promise::Seal;
 use crate::segment::{FourTuple, Segment};
 use core::hash::Hasher;
 use siphasher::sip::SipHasher24;
@@ -63,6 +73,19 @@ impl MssClass {
             Self::Minimal => 536,
         }
     }
+
+    #[inline]
+    const fn bit(self) -> u32 {
+        match self {
+            Self::Standard => 0,
+            Self::Minimal => 1,
+        }
+    }
+
+    #[inline]
+    const fn of_bit(bits: u32) -> Self {
+        if bits & 1 == 0 { Self::Standard } else { Self::Minimal }
+    }
 }
 
 /// What a connection was given at its beginning and bears in its ISS ever after.
@@ -93,6 +116,14 @@ impl Generations {
     pub fn hold(self, generation: u8) -> bool {
         generation == self.current || Some(generation) == self.previous
     }
+
+    /// The served generation whose number ends in the six bits of `number`.
+    #[inline]
+    #[must_use]
+    pub fn ending_in(self, number: u8) -> Option<u8> {
+        let mut served = core::iter::once(self.current).chain(self.previous);
+        served.find(|served| served & GENERATION_MASK == number)
+    }
 }
 
 /// Position in our stream that a segment acknowledges, and the terms of its connection.
@@ -104,18 +135,73 @@ pub struct Proof {
     pub terms: Terms,
 }
 
+/// What a segment of a connection with timestamps proves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drift {
+    /// Octets of ours that the client has acknowledged, less those that it has sent before this segment.
+    pub octets: i32,
+    /// Largest payload.
+    pub class: MssClass,
+    /// The last six bits of the generation's number.
+    pub generation: u8,
+    /// F: the same for all segments of the connection, and known to nobody who lacks the key.
+    pub secret: u64,
+}
+
+impl Drift {
+    /// What the connection's promises are sealed by.
+    #[inline]
+    #[must_use]
+    pub fn seal(&self) -> Seal {
+        seal(self.secret)
+    }
+}
+
+/// A connection with timestamps ends when its drift goes beyond this, half of what can be read: 2^23 octets.
+pub const MAX_DRIFT: i32 = 1 << 23;
+
 /// Bits of a sequence number below the terms.
 const TERMS_SHIFT: u32 = 23;
+
+/// The same, with timestamps.
+const DRIFT_BITS: u32 = 25;
+
+/// The bits of a generation's number that there is room for beside the drift.
+const GENERATION_MASK: u8 = 63;
 
 /// Our initial sequence number for the connection that begins with the client's `isn`.
 #[inline]
 #[must_use]
 pub fn iss(key: &Key, tuple: &FourTuple, isn: u32, terms: Terms) -> u32 {
-    let class = match terms.class {
-        MssClass::Standard => 0,
-        MssClass::Minimal => 1,
-    };
-    hash(key, tuple, isn).wrapping_add((u32::from(terms.generation) << 1 | class) << TERMS_SHIFT)
+    let terms = u32::from(terms.generation) << 1 | terms.class.bit();
+    hash(key, tuple, isn).wrapping_add(terms << TERMS_SHIFT)
+}
+
+/// Our initial sequence number for a connection with timestamps, and the seal of its promises.
+#[inline]
+#[must_use]
+pub fn iss_with_timestamps(key: &Key, tuple: &FourTuple, isn: u32, terms: Terms) -> (u32, Seal) {
+    let secret = sip(key, &pack(tuple));
+    let terms = u32::from(terms.generation & GENERATION_MASK) << 1 | terms.class.bit();
+    (isn.wrapping_add(sum(secret)).wrapping_add(terms << DRIFT_BITS), seal(secret))
+}
+
+/// Reads `segment`, of a connection with timestamps, under `key`. Every segment says something: it proves no more than
+/// that one generation in 64 was guessed, until its promise is looked at.
+#[inline]
+#[must_use]
+pub fn drift(key: &Key, segment: &Segment) -> Drift {
+    const HALF: u32 = 1 << (DRIFT_BITS - 1);
+    // Of fewer octets than the hash of a first segment, so that neither says anything about the other.
+    let secret = sip(key, &pack(&segment.tuple));
+    let distance = segment.ack.wrapping_sub(segment.seq).wrapping_sub(sum(secret)).wrapping_add(HALF);
+    let terms = distance >> DRIFT_BITS;
+    Drift {
+        octets: (distance & (2 * HALF - 1)).cast_signed() - HALF.cast_signed(),
+        class: MssClass::of_bit(terms),
+        generation: (terms >> 1) as u8,
+        secret,
+    }
 }
 
 /// What `segment` proves if it is the first of its connection, that is if SEG.SEQ - 1 is the client's ISN: that it
@@ -144,7 +230,7 @@ fn prove_by(key: &Key, segment: &Segment, most: u32) -> Option<Proof> {
     let distance = segment.ack.wrapping_sub(base).wrapping_sub(1);
     let received = distance & ((1 << TERMS_SHIFT) - 1);
     let terms = Terms {
-        class: if distance >> TERMS_SHIFT & 1 == 0 { MssClass::Standard } else { MssClass::Minimal },
+        class: MssClass::of_bit(distance >> TERMS_SHIFT),
         generation: (distance >> (TERMS_SHIFT + 1)) as u8,
     };
     (received <= most).then_some(Proof { received, terms })
@@ -153,123 +239,42 @@ fn prove_by(key: &Key, segment: &Segment, most: u32) -> Option<Proof> {
 #[inline]
 #[expect(clippy::cast_possible_truncation, reason = "a sequence number is the low half of the hash")]
 fn hash(key: &Key, tuple: &FourTuple, isn: u32) -> u32 {
-    let mut octets = [0; 40];
+    let mut octets = [0; TUPLE + 4];
+    octets[..TUPLE].copy_from_slice(&pack(tuple));
+    octets[TUPLE..].copy_from_slice(&isn.to_be_bytes());
+    sip(key, &octets) as u32
+}
+
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "the low half")]
+fn sum(secret: u64) -> u32 {
+    secret as u32
+}
+
+#[inline]
+fn seal(secret: u64) -> Seal {
+    Seal((secret >> 32) as u32)
+}
+
+/// Octets of a packed tuple.
+const TUPLE: usize = 36;
+
+#[inline]
+fn pack(tuple: &FourTuple) -> [u8; TUPLE] {
+    let mut octets = [0; TUPLE];
     octets[..16].copy_from_slice(&tuple.server.0);
     octets[16..32].copy_from_slice(&tuple.client.0);
     octets[32..34].copy_from_slice(&tuple.server_port.to_be_bytes());
-    octets[34..36].copy_from_slice(&tuple.client_port.to_be_bytes());
-    octets[36..].copy_from_slice(&isn.to_be_bytes());
+    octets[34..].copy_from_slice(&tuple.client_port.to_be_bytes());
+    octets
+}
+
+#[inline]
+fn sip(key: &Key, octets: &[u8]) -> u64 {
     let mut hasher = SipHasher24::new_with_key(&key.0);
-    hasher.write(&octets);
-    hasher.finish() as u32
+    hasher.write(octets);
+    hasher.finish()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::segment::{Address, Flags, Options};
-    use proptest::prelude::*;
-
-    const MOST: u32 = 65_001;
-    const FIRST: Generations = Generations { current: 0, previous: None };
-
-    fn segment(seq: u32, ack: u32) -> Segment {
-        let tuple = FourTuple {
-            server: Address::from_ipv4([192, 0, 2, 1]),
-            client: Address::from_ipv4([192, 0, 2, 2]),
-            server_port: 53,
-            client_port: 40_000,
-        };
-        Segment {
-            tuple,
-            seq,
-            ack,
-            flags: Flags::ACK,
-            window: 65_535,
-            options: Options::default(),
-            length: 34,
-        }
-    }
-
-    fn terms() -> impl Strategy<Value = Terms> {
-        let class = prop_oneof![Just(MssClass::Standard), Just(MssClass::Minimal)];
-        (class, any::<u8>()).prop_map(|(class, generation)| Terms { class, generation })
-    }
-
-    proptest! {
-        /// Whatever we sent in a SYN,ACK is read back, under the current key and the previous one.
-        #[test]
-        fn a_first_segment_proves_its_terms(
-            octets: [u8; 16], other: [u8; 16], isn: u32, received in 0..=MOST, terms in terms(), rotated: bool,
-        ) {
-            let mut segment = segment(isn.wrapping_add(1), 0);
-            segment.ack = iss(&Key(octets), &segment.tuple, isn, terms).wrapping_add(1).wrapping_add(received);
-            let keys = if rotated {
-                Keys { current: Key(other), previous: Some(Key(octets)) }
-            } else {
-                Keys { current: Key(octets), previous: None }
-            };
-            let generations = Generations { current: terms.generation, previous: None };
-            prop_assert_eq!(prove(&keys, generations, &segment, MOST), Some(Proof { received, terms }));
-        }
-
-        /// A later segment of the same connection proves nothing: its SEG.SEQ - 1 is not the ISN that ISS was made of.
-        #[test]
-        fn a_later_segment_proves_nothing(octets: [u8; 16], isn: u32, sent in 1u32..4096, terms in terms()) {
-            let mut segment = segment(isn.wrapping_add(1).wrapping_add(sent), 0);
-            segment.ack = iss(&Key(octets), &segment.tuple, isn, terms).wrapping_add(1);
-            let keys = Keys { current: Key(octets), previous: None };
-            // By chance one in 129 does (512 windows of 65,002 in 2^32), of any generation: no failure.
-            if let Some(proof) = prove(&keys, FIRST, &segment, MOST) {
-                prop_assert!(proof.received > 0);
-            }
-        }
-    }
-
-    #[test]
-    fn blind_guesses_fit_as_rarely_as_stated() {
-        let keys = Keys { current: Key([7; 16]), previous: None };
-        let fitting = (0..1_000_000u32)
-            .filter(|guess| {
-                let proof = prove(&keys, FIRST, &segment(1, guess.wrapping_mul(2_654_435_761)), MOST);
-                proof.is_some_and(|proof| FIRST.hold(proof.terms.generation))
-            })
-            .count();
-        // 2 * 65,002 / 2^32 of a million is 30.3.
-        assert!((10..=60).contains(&fitting), "{fitting} of a million guesses fit");
-    }
-
-    /// While keys change, a proof that both keys give is read as that of a generation that is served.
-    #[test]
-    fn accidents_of_key_rotation_do_not_hide_a_served_generation() {
-        let served = Generations { current: 5, previous: Some(4) };
-        let mut accidents = 0;
-        for isn in 0..20_000 {
-            let keys = Keys { current: Key([1; 16]), previous: Some(Key([2; 16])) };
-            let mut segment = segment(isn + 1, 0);
-            let terms = Terms { class: MssClass::Standard, generation: 4 };
-            let received = 3_000;
-            segment.ack = iss(&Key([2; 16]), &segment.tuple, isn, terms).wrapping_add(1 + received);
-            accidents += u32::from(prove_by(&keys.current, &segment, MOST).is_some());
-            assert_eq!(prove(&keys, served, &segment, MOST), Some(Proof { received, terms }), "ISN {isn}");
-        }
-        // One in 129 of them: without the order, some of these would be lost for good.
-        assert!(accidents > 50, "{accidents}");
-    }
-
-    #[test]
-    fn mss_classes() {
-        for (offered, ipv4, class) in [
-            (None, true, Some(MssClass::Minimal)),
-            (None, false, Some(MssClass::Standard)),
-            (Some(1460), true, Some(MssClass::Standard)),
-            (Some(1220), true, Some(MssClass::Standard)),
-            (Some(1219), false, Some(MssClass::Minimal)),
-            (Some(536), true, Some(MssClass::Minimal)),
-            (Some(535), true, None),
-            (Some(0), false, None),
-        ] {
-            assert_eq!(MssClass::offered(offered, ipv4), class, "{offered:?}, IPv4 {ipv4}");
-        }
-    }
-}
+mod tests;

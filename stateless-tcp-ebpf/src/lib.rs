@@ -6,14 +6,20 @@
 //! | [`steer`] | whether a frame is ours to answer, the kernel's, or nobody's |
 //! | [`segment`] | what a TCP header says, as values |
 //! | [`cookie`] | the initial sequence number, and whether a segment proves that it knows it |
+//! | [`promise`] | what our timestamps say |
 //! | [`rule`] | what is sent in answer to a segment |
+//! | [`converse`] | the same, on connections with timestamps |
+//! | [`reply`] | how a response is cut into segments |
 //! | [`abi`] | the maps that the XDP program and user space share |
 //!
 //! Nothing here does I/O, reads a clock or keeps anything: frames, keys and content lengths are arguments.
 #![cfg_attr(not(test), no_std)]
 
 pub mod abi;
+pub mod converse;
 pub mod cookie;
+pub mod promise;
+pub mod reply;
 pub mod rule;
 pub mod segment;
 pub mod steer;

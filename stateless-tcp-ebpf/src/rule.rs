@@ -6,11 +6,14 @@
 //! | SYN | [`Verdict::Send`] | SYN,ACK with the cookie as its sequence number |
 //! | first segment, with payload | [`Verdict::Answer`] | the response by [`Request::reply`], then FIN |
 //! | FIN without payload | [`Verdict::Send`] | ACK; with our FIN if the client has asked for nothing |
+//! | anything of a connection with timestamps | [`Verdict::Converse`] | what [`crate::converse`] says |
 //! | anything else | [`Verdict::Ignore`] | nothing |
 
 use crate::cookie::{self, Generations, Keys, MssClass, Proof, Terms};
-use crate::segment::{Flags, Segment};
-use core::ops::Range;
+use crate::promise::{Promise, State};
+use crate::reply::{Fin, Grid, Rest};
+pub use crate::reply::{Outgoing, Reply};
+use crate::segment::{Flags, Segment, Timestamps};
 
 /// Most octets of one response: with its FIN it stays clear of every window edge of 2^16.
 pub const MAX_RESPONSE: u32 = 65_000;
@@ -73,6 +76,14 @@ pub enum Reason {
     Volatile,
     /// The client's window cannot take the response.
     WindowTooSmall,
+    /// The beginning of its message was acknowledged and kept, and is lost.
+    Forgotten,
+    /// Sent again and again, and cannot be answered.
+    Stuck,
+    /// Behind octets of the client's whose answers it has not received: it keeps this, and sends it again.
+    Ahead,
+    /// Acknowledges what no segment of ours ended at, or a promise that does not fit the messages at hand.
+    Misaligned,
 }
 
 /// What is to be done about a segment.
@@ -82,36 +93,10 @@ pub enum Verdict {
     Send(Outgoing),
     /// Find the response, then send what [`Request::reply`] says.
     Answer(Request),
+    /// A segment of a connection with timestamps: [`crate::converse`] decides.
+    Converse,
     /// Send nothing.
     Ignore(Reason),
-}
-
-/// A segment of ours: the header fields that the rules decide. Addresses and ports are the client's, swapped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Outgoing {
-    /// SEG.SEQ.
-    pub seq: u32,
-    /// SEG.ACK.
-    pub ack: u32,
-    /// Control bits.
-    pub flags: Flags,
-    /// SEG.WND.
-    pub window: u16,
-    /// MSS option, on SYN,ACK.
-    pub mss: Option<u16>,
-    /// First octet of the payload, as an offset in the response.
-    pub offset: u32,
-    /// Octets of payload.
-    pub length: u16,
-}
-
-impl Outgoing {
-    /// The octets of the response that this segment carries.
-    #[inline]
-    #[must_use]
-    pub fn payload(&self) -> Range<usize> {
-        self.offset as usize..self.offset as usize + usize::from(self.length)
-    }
 }
 
 /// Decides what `segment` gets. `generations` are those of the content that can be served.
@@ -130,6 +115,10 @@ pub fn decide(rules: Rules, keys: &Keys, generations: Generations, segment: &Seg
     if segment.flags.contains(Flags::RST) {
         return Verdict::Ignore(Reason::Reset);
     }
+    // Whoever negotiated timestamps sends them in every segment (RFC 7323 section 3.2).
+    if rules == Rules::Reliable && !syn && ack && segment.options.timestamps.is_some() {
+        return Verdict::Converse;
+    }
     match (syn, ack, fin) {
         (true, false, false) => synchronise(rules, keys, generations.current, segment),
         (true, true, false) => Verdict::Ignore(Reason::SynAck),
@@ -147,14 +136,19 @@ fn synchronise(rules: Rules, keys: &Keys, generation: u8, segment: &Segment) -> 
         return Verdict::Ignore(Reason::MssTooSmall);
     };
     let terms = Terms { class, generation };
+    let ack = segment.seq.wrapping_add(1);
+    let (seq, timestamps) = match segment.options.timestamps {
+        Some(offered) if rules == Rules::Reliable => {
+            let (iss, seal) = cookie::iss_with_timestamps(&keys.current, &segment.tuple, segment.seq, terms);
+            let promise = Promise::new(ack, iss.wrapping_add(1), State::Confirmed);
+            (iss, Some(Timestamps { value: promise.seal(seal), echo: offered.value }))
+        }
+        _ => (cookie::iss(&keys.current, &segment.tuple, segment.seq, terms), None),
+    };
     Verdict::Send(Outgoing {
-        seq: cookie::iss(&keys.current, &segment.tuple, segment.seq, terms),
-        ack: segment.seq.wrapping_add(1),
-        flags: Flags::SYN | Flags::ACK,
-        window: rules.window(),
         mss: Some(MssClass::Standard.octets()),
-        offset: 0,
-        length: 0,
+        timestamps,
+        ..Outgoing::bare(seq, ack, Flags::SYN | Flags::ACK, rules.window())
     })
 }
 
@@ -178,15 +172,15 @@ fn answer(keys: &Keys, generations: Generations, segment: &Segment) -> Verdict {
 fn finish(rules: Rules, keys: &Keys, generations: Generations, segment: &Segment) -> Verdict {
     let asked_nothing =
         matches!(cookie::prove(keys, generations, segment, 0), Some(Proof { received: 0, .. }));
-    Verdict::Send(Outgoing {
-        seq: segment.ack,
-        ack: segment.next(),
-        flags: if asked_nothing { Flags::FIN | Flags::ACK } else { Flags::ACK },
-        window: rules.window(),
-        mss: None,
-        offset: 0,
-        length: 0,
-    })
+    let flags = if asked_nothing { Flags::FIN | Flags::ACK } else { Flags::ACK };
+    Verdict::Send(Outgoing::bare(segment.ack, segment.next(), flags, rules.window()))
+}
+
+/// RST, for a segment whose sender knows our sequence numbers and cannot be helped otherwise (RFC 9293 section 3.5.2).
+#[inline]
+#[must_use]
+pub fn reset(segment: &Segment) -> Outgoing {
+    Outgoing::bare(segment.ack, 0, Flags::RST, 0)
 }
 
 /// The first segment of a connection, proven, with the request in it.
@@ -212,6 +206,13 @@ impl Request {
         edge.saturating_sub(1).min(MAX_RESPONSE)
     }
 
+    /// Most octets of payload of our segments to this client.
+    #[inline]
+    #[must_use]
+    pub fn segment_size(&self, configured: u16) -> u16 {
+        configured.min(self.class.octets())
+    }
+
     /// The segments that carry `response` in payloads of at most `segment_size` octets.
     ///
     /// # Errors
@@ -225,9 +226,13 @@ impl Request {
         segment_size: u16,
     ) -> Result<Reply, Reason> {
         let Response { length, volatile, .. } = response;
-        let size = u32::from(segment_size.min(self.class.octets()));
+        let size = u32::from(self.segment_size(segment_size));
         if self.received > length + 1 {
             return Err(Reason::BeyondResponse);
+        }
+        // A later segment of a connection passes for the first one by chance; it then acknowledges any octet at all.
+        if self.received < length && !self.received.is_multiple_of(size) {
+            return Err(Reason::Misaligned);
         }
         if self.received > 0 && self.received < volatile {
             return Err(Reason::Volatile);
@@ -253,9 +258,20 @@ impl Request {
         } else {
             Rest::Data
         };
-        let window = rules.window();
-        let fin_apart = rules == Rules::Classic;
-        Ok(Reply { base, acknowledged, window, size, length, fin_apart, next: self.received, rest })
+        Ok(Reply {
+            base,
+            acknowledged,
+            echoed: acknowledged,
+            window: rules.window(),
+            timestamps: None,
+            size,
+            grid: Grid::EVERYWHERE,
+            length,
+            edge: length + 1,
+            fin: if rules == Rules::Classic { Fin::Apart } else { Fin::OnLast },
+            next: self.received,
+            rest,
+        })
     }
 }
 
@@ -268,74 +284,6 @@ pub struct Response {
     pub volatile: u32,
     /// It answers all of the payload.
     pub complete: bool,
-}
-
-/// The segments of one response, in order.
-#[derive(Clone, Debug)]
-pub struct Reply {
-    /// Sequence number of the response's first octet.
-    base: u32,
-    acknowledged: u32,
-    window: u16,
-    size: u32,
-    length: u32,
-    fin_apart: bool,
-    /// Offset in the response of the next octet to send; `length` is FIN's.
-    next: u32,
-    rest: Rest,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Rest {
-    Acknowledgment { then_data: bool },
-    Data,
-    Nothing,
-}
-
-impl Reply {
-    #[inline]
-    fn outgoing(&self, flags: Flags, length: u16) -> Outgoing {
-        Outgoing {
-            seq: self.base.wrapping_add(self.next),
-            ack: self.acknowledged,
-            flags,
-            window: self.window,
-            mss: None,
-            offset: self.next.min(self.length),
-            length,
-        }
-    }
-}
-
-impl Iterator for Reply {
-    type Item = Outgoing;
-
-    #[inline]
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "a payload is at most `size`, which came from 16 bits"
-    )]
-    fn next(&mut self) -> Option<Outgoing> {
-        match self.rest {
-            Rest::Nothing => None,
-            Rest::Acknowledgment { then_data } => {
-                self.rest = if then_data { Rest::Data } else { Rest::Nothing };
-                Some(self.outgoing(Flags::ACK, 0))
-            }
-            Rest::Data => {
-                let left = self.length - self.next;
-                let payload = left.min(self.size);
-                let fin = payload == left && !(self.fin_apart && left > 0);
-                let flags = if fin { Flags::FIN | Flags::ACK } else { Flags::ACK };
-                let outgoing = self.outgoing(flags, payload as u16);
-                self.next += payload;
-                if fin {
-                    self.rest = Rest::Nothing;
-                }
-                Some(outgoing)
-            }
-        }
-    }
 }
 
 #[cfg(test)]

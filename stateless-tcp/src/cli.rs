@@ -22,9 +22,9 @@ pub enum Command {
     /// Answer on network interfaces.
     Run {
         /// What to answer with, and where.
-        config: Config,
+        config: Box<Config>,
         /// Where to read that again.
-        source: Source,
+        source: Box<Source>,
     },
     /// Have a running instance read its configuration, zones, files and keys again.
     Reload {
@@ -43,7 +43,7 @@ pub enum Command {
         /// The capture to write.
         output: PathBuf,
         /// What to answer with; it names no interface.
-        config: Config,
+        config: Box<Config>,
     },
     /// Examine a network interface.
     Doctor(DoctorOptions),
@@ -138,14 +138,14 @@ where
     let Cli { verbose, action } = Cli::try_parse_from(arguments)?;
     let command = match action {
         Action::Run { options, config } => {
-            let source = Source::new(*options, config);
-            Command::Run { config: source.read()?, source }
+            let source = Box::new(Source::new(*options, config));
+            Command::Run { config: Box::new(source.read()?), source }
         }
         Action::Reload { pid } => Command::Reload { pid },
         Action::RotateKey { file } => Command::RotateKey { file },
         Action::Replay { input, output, options, config } => {
             let config = options.over_file(config.as_deref())?.for_replay()?;
-            Command::Replay { input, output, config }
+            Command::Replay { input, output, config: Box::new(config) }
         }
         Action::Doctor(options) => {
             crate::config::check_ports(options.dns_port, options.http_port)?;

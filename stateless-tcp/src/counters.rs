@@ -41,6 +41,14 @@ counters! {
     Resumed = "resumed",
     /// Requests that ended in an incomplete message, and so with FIN: the client asks again.
     Incomplete = "incomplete",
+    /// Segments that acknowledge what the client has the answers to, or a probe, or its FIN; without payload.
+    Confirmed = "confirmed",
+    /// Requests answered ahead of what the client says it has, from what is remembered of its connection.
+    Hinted = "hinted",
+    /// Beginnings of messages kept until the rest comes.
+    Kept = "kept",
+    /// RST sent.
+    ResetSent = "reset_sent",
     /// Segments sent.
     Sent = "sent",
     /// Frames that no served address and port fits; they reach the ring only when the configuration changes under way.
@@ -77,6 +85,14 @@ counters! {
     Volatile = "volatile",
     /// The client's window is too small for the response.
     WindowTooSmall = "window_too_small",
+    /// The beginning of the message was kept and is lost: crowded out, or kept by another server.
+    Forgotten = "forgotten",
+    /// Sent again and again, and cannot be answered: the client is told so.
+    Stuck = "stuck",
+    /// Behind what the client has the answers to; it keeps this and sends it again.
+    Ahead = "ahead",
+    /// Acknowledges, or was promised, what does not fit the messages at hand.
+    Misaligned = "misaligned",
     /// Segments not sent because no frame was free; the client asks again.
     NoFrame = "no_frame",
     /// Segments not sent because the TX ring was full; the client asks again.
@@ -110,6 +126,10 @@ impl From<Reason> for Counter {
             Reason::BeyondResponse => Self::BeyondResponse,
             Reason::Volatile => Self::Volatile,
             Reason::WindowTooSmall => Self::WindowTooSmall,
+            Reason::Forgotten => Self::Forgotten,
+            Reason::Stuck => Self::Stuck,
+            Reason::Ahead => Self::Ahead,
+            Reason::Misaligned => Self::Misaligned,
         }
     }
 }

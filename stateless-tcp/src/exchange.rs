@@ -1,9 +1,15 @@
 //! A segment in, segments out: the rules and the services together, knowing nothing of frames.
 
+mod converse;
+mod limit;
+mod walk;
+
 use crate::counters::{Counter, Counters};
+use crate::hints::{Hints, MAX_KEPT};
 use crate::offer::Offer;
 use crate::service::{Context, Framing, MAX_RESPONSE, Service};
 use foldhash::fast::RandomState;
+use limit::{Limit, Stuck};
 use stateless_tcp_ebpf::cookie::Keys;
 use stateless_tcp_ebpf::rule::{self, Outgoing, Reply, Response, Rules, Verdict};
 use stateless_tcp_ebpf::segment::{Address, Segment};
@@ -11,6 +17,7 @@ use stateless_tcp_ebpf::steer::Served;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::SystemTime;
+use walk::Answers;
 
 /// Octets of payload that every client takes in one segment: the least MSS (536), less options.
 const WHOLE: u16 = 512;
@@ -64,15 +71,23 @@ pub struct Policy {
     pub rules: Rules,
     /// Cookie keys.
     pub keys: Keys,
-    /// Largest payload sent, in octets.
+    /// Largest payload sent, in octets. The same on all servers that share a key: a client acknowledges where segments
+    /// end.
     pub segment_size: u16,
+    /// Connections that each worker remembers something of ([`Hints`]).
+    pub hints: usize,
 }
 
 /// Answers segments, one at a time.
 pub struct Exchange {
     offer: Arc<Offer>,
     /// The response being sent. Never grows: [`Service::answer`] is given less room than it has.
-    response: Vec<u8>,
+    answers: Answers,
+    /// A message put together from several segments.
+    joined: Vec<u8>,
+    hints: Hints,
+    doubtful: Limit,
+    stuck: Stuck,
 }
 
 /// The segments that answer one segment, in order. Their payload is [`Exchange::payload`].
@@ -107,12 +122,26 @@ impl Exchange {
     /// Answers from `offer`.
     #[must_use]
     pub fn new(offer: Arc<Offer>) -> Self {
-        Self { offer, response: Vec::with_capacity(2 * MAX_RESPONSE) }
+        let hints = Hints::new(offer.policy.hints);
+        let joined = Vec::with_capacity(MAX_KEPT + usize::from(u16::MAX));
+        Self {
+            offer,
+            answers: Answers::new(),
+            joined,
+            hints,
+            doubtful: Limit::default(),
+            stuck: Stuck::default(),
+        }
     }
 
     /// Answers from `offer` from now on.
     pub fn switch(&mut self, offer: Arc<Offer>) {
         self.offer = offer;
+    }
+
+    /// What is remembered of connections.
+    pub fn hints(&mut self) -> &mut Hints {
+        &mut self.hints
     }
 
     /// What new connections are served.
@@ -131,7 +160,7 @@ impl Exchange {
         payload: &[u8],
         counters: &Counters,
     ) -> Answer {
-        let Policy { rules, ref keys, segment_size } = self.offer.policy;
+        let Policy { rules, ref keys, segment_size, .. } = self.offer.policy;
         let reply = match rule::decide(rules, keys, self.offer.generations(), segment) {
             Verdict::Send(outgoing) => {
                 let syn = outgoing.mss.is_some();
@@ -139,20 +168,21 @@ impl Exchange {
                 return Answer::One(outgoing);
             }
             Verdict::Ignore(reason) => Err(reason),
+            Verdict::Converse => return self.converse(now, segment, payload, counters),
             Verdict::Answer(request) => {
-                self.response.clear();
+                self.answers.clear();
                 let edition = self.offer.content(request.generation);
                 let service = edition.and_then(|content| content.service(segment.tuple.server_port));
                 let context = Context {
                     now,
                     client: segment.tuple.client,
                     persistent: false,
-                    whole: segment_size.min(WHOLE).into(),
+                    whole: request.segment_size(segment_size).min(WHOLE).into(),
                     room: request.room(segment) as usize,
                 };
                 let nothing = Response { length: 0, volatile: 0, complete: true };
                 let response = service.map_or(nothing, |service| {
-                    answer(service, payload, &context, &mut self.response, counters)
+                    answer(service, payload, &context, &mut self.answers.octets, counters)
                 });
                 let reply = request.reply(rules, segment, response, segment_size);
                 if reply.is_ok() {
@@ -174,7 +204,7 @@ impl Exchange {
     #[inline]
     #[must_use]
     pub fn payload(&self, outgoing: &Outgoing) -> &[u8] {
-        &self.response[outgoing.payload()]
+        &self.answers.octets[outgoing.payload()]
     }
 }
 
@@ -236,6 +266,10 @@ mod tests {
     impl Service for Telling {
         fn frame(&self, _: &[u8]) -> Framing {
             Framing::Message(1)
+        }
+
+        fn begins(&self, _: &[u8]) -> bool {
+            true
         }
 
         fn answer(&self, _: &[u8], context: &Context, response: &mut Vec<u8>) -> Answered {

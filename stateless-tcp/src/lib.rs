@@ -10,6 +10,7 @@
 //! | [`wire`] | frames as octets |
 //! | [`service`] | request octets to response octets: DNS, HTTP |
 //! | [`exchange`] | a segment in, segments out: rules and services together |
+//! | [`hints`] | what is remembered of connections, and never needed |
 //! | [`offer`] | the generations of content, and how workers change to another |
 //! | [`responder`] | the path of a frame through the four above; no I/O |
 //! | [`xdp`] | rings, UMEM, the XDP program: the only unsafe code |
@@ -25,6 +26,7 @@ pub mod control;
 pub mod counters;
 pub mod doctor;
 pub mod exchange;
+pub mod hints;
 pub mod keys;
 pub mod offer;
 pub mod replay;

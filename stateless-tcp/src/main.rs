@@ -17,7 +17,7 @@ fn main() -> ExitCode {
     let xdp_log = if let Command::Run { config, .. } = &command { config.xdp_log.level() } else { None };
     log_to_stderr(verbose, xdp_log);
     let result = match command {
-        Command::Run { config, source } => serve::run(config, source).map(|()| ExitCode::SUCCESS),
+        Command::Run { config, source } => serve::run(*config, *source).map(|()| ExitCode::SUCCESS),
         Command::Reload { pid } => control::reload(pid).map(|outcome| {
             println!("{outcome}");
             ExitCode::SUCCESS

@@ -35,7 +35,7 @@ pub fn run(config: Config, source: Source) -> Result<()> {
     let keys = keys::load_or_create(config.key_file.as_deref())?;
     let services = content::load(&config, &keys, SystemTime::now())?;
     let segment_size = config.segment_size.unwrap_or(config.rules.segment_size());
-    let policy = Policy { rules: config.rules, keys, segment_size };
+    let policy = Policy { rules: config.rules, keys, segment_size, hints: config.hints };
 
     let interfaces =
         config.interfaces.iter().map(|name| Interface::find(name)).collect::<Result<Vec<_>, XdpError>>()?;

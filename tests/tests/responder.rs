@@ -139,17 +139,21 @@ fn partial_checksum_is_accepted_and_counted() {
 #[rstest]
 #[case::dns(DNS_PORT, large())]
 #[case::several(DNS_PORT, [small(), small(), small()].concat())]
-fn resumed_at_every_offset(
+fn resumed_where_a_segment_ended(
     #[values(Rules::Classic, Rules::Reliable)] rules: Rules,
     #[case] port: u16,
     #[case] request: Vec<u8>,
 ) {
-    let mut client = Client::open(rules, 1220, v4(port));
+    let mut client = Client::open(rules, 100, v4(port));
     let whole = client.ask(&request, 0).stream();
     let length = u32::try_from(whole.len()).expect("short");
     for had in 1..=length + 1 {
         // The lab compares each octet with the whole answer's.
         let resumed = client.ask(&request, had);
+        if had < length && had % 100 != 0 {
+            assert_eq!(resumed.outcome, Counter::Misaligned, "{had} of {length}");
+            continue;
+        }
         assert_eq!(resumed.outcome, Counter::Resumed, "{had} of {length}");
         assert_eq!(resumed.stream().len(), length.saturating_sub(had) as usize);
     }
@@ -158,14 +162,15 @@ fn resumed_at_every_offset(
 
 #[test]
 fn http_is_resumed_behind_its_date_only() {
+    // Our segments end after 40 octets, 80, ...: the first within the date.
     const PAGE: &[u8] = b"GET /20k.html HTTP/1.1\r\nHost: a\r\n\r\n";
-    let mut client = Client::reliable(HTTP_PORT);
+    let mut client = Client::open(Rules::Reliable, 40, v4(HTTP_PORT));
     let whole = client.ask(PAGE, 0).stream();
     let date = whole.windows(8).position(|octets| octets == b"\r\nDate: ").expect("a date") + 8;
     let date_end = u32::try_from(date + 29).expect("short");
-    assert_eq!(client.ask(PAGE, date_end - 1).outcome, Counter::Volatile);
-    assert_eq!(client.ask(PAGE, date_end).outcome, Counter::Resumed);
-    assert_eq!(client.ask(PAGE, 1220).stream(), whole[1220..]);
+    assert!((date..date_end as usize).contains(&40), "the date has moved");
+    assert_eq!(client.ask(PAGE, 40).outcome, Counter::Volatile);
+    assert_eq!(client.ask(PAGE, 80).stream(), whole[80..]);
 }
 
 /// A query with an OPT record and, in it, a client cookie.

@@ -3,6 +3,7 @@
 use super::*;
 use crate::cookie::{Key, iss};
 use crate::segment::{Address, FourTuple, Options};
+use core::ops::Range;
 use proptest::prelude::*;
 use rstest::rstest;
 
@@ -57,6 +58,7 @@ fn response(length: u32) -> Response {
 fn respond(rules: Rules, segment: &Segment, length: u32, segment_size: u16) -> Sent {
     match decide(rules, &KEYS, SERVED, segment) {
         Verdict::Send(outgoing) => Ok(vec![relative(outgoing)]),
+        Verdict::Converse => Err(Reason::UnusualFlags),
         Verdict::Answer(request) => request
             .reply(rules, segment, response(length), segment_size)
             .map(|reply| reply.map(relative).collect()),
@@ -190,14 +192,24 @@ fn windows_and_volatile_octets() {
     small.window = 232;
     assert!(respond(Rules::Reliable, &small, 231, 1220).is_ok());
 
-    for (ack, expected) in [(1, None), (2, Some(Reason::Volatile)), (50, Some(Reason::Volatile)), (51, None)]
-    {
+    // Our segments end after 20 octets, 40, 60, ...; the first 50 change.
+    for (received, expected) in [
+        (0, None),
+        (20, Some(Reason::Volatile)),
+        (40, Some(Reason::Volatile)),
+        (59, Some(Reason::Misaligned)),
+        (60, None),
+        (1990, Some(Reason::Misaligned)),
+        (2000, None),
+        (2001, None),
+    ] {
+        let ack = 1 + received;
         let resent = segment(PSH_ACK, 1, ack, 34);
         let Verdict::Answer(request) = decide(Rules::Reliable, &KEYS, SERVED, &resent) else {
             panic!("proven")
         };
         assert_eq!(
-            request.reply(Rules::Reliable, &resent, Response { volatile: 50, ..response(2000) }, 1220).err(),
+            request.reply(Rules::Reliable, &resent, Response { volatile: 50, ..response(2000) }, 20).err(),
             expected,
             "ack {ack}"
         );
@@ -244,15 +256,26 @@ proptest! {
     fn a_reply_is_the_rest_of_the_response(
         classic: bool, window: u16, size in 64u16..=1220, payload in 1u16..1221,
         (length, received) in (0..=MAX_RESPONSE).prop_flat_map(|length| (Just(length), 0..=length + 1)),
+        anywhere: bool,
     ) {
+        // Where a segment of ours ended, most of the time.
+        let on_a_boundary = received >= length || received % u32::from(size) == 0;
+        let received = if anywhere || on_a_boundary { received } else { received - received % u32::from(size) };
         let rules = if classic { Rules::Classic } else { Rules::Reliable };
         let mut seg = segment(PSH_ACK, 1, 1 + received, payload);
         seg.window = window;
         let Verdict::Answer(request) = decide(rules, &KEYS, SERVED, &seg) else { panic!("proven") };
         prop_assert_eq!(request.received, received);
-        let Ok(reply) = request.reply(rules, &seg, response(length), size) else {
-            prop_assert!(u32::from(window) < length + 1 - received);
-            return Ok(());
+        let reply = match request.reply(rules, &seg, response(length), size) {
+            Err(Reason::Misaligned) => {
+                prop_assert!(anywhere && !on_a_boundary);
+                return Ok(());
+            }
+            Err(Reason::WindowTooSmall) => {
+                prop_assert!(u32::from(window) < length + 1 - received);
+                return Ok(());
+            }
+            reply => reply.expect("nothing else is wrong with it"),
         };
         let edge = seg.ack.wrapping_add(u32::from(window));
         let mut next = received.min(length);

@@ -77,8 +77,16 @@ fn steps() -> Vec<Case> {
         let layout = steer::steer(&octets[..], &content(server)).expect("served");
         let tuple = wire::parse(&octets, &layout).expect("a segment").segment.tuple;
         let reply = Reply::to(&octets, &layout, tuple);
-        let outgoing =
-            Outgoing { seq: 1, ack: 2, flags: Flags::ACK, window: 4095, mss: None, offset: 0, length };
+        let outgoing = Outgoing {
+            seq: 1,
+            ack: 2,
+            flags: Flags::ACK,
+            window: 4095,
+            mss: None,
+            timestamps: None,
+            offset: 0,
+            length,
+        };
         let payload = vec![0x5a; length.into()];
         let mut buffer = Box::new([0; CHUNK]);
         cases.push(case(name, move || {
@@ -196,7 +204,7 @@ fn whole(name: &'static str, version: usize, outcome: Counter, mut segment: Segm
         segment.ack = cookie::iss(&KEYS.current, &tuple, ISN, terms).wrapping_add(1);
     }
     let octets = frame(client, server, segment);
-    let policy = Policy { rules: Rules::Reliable, keys: KEYS, segment_size: 1220 };
+    let policy = Policy { rules: Rules::Reliable, keys: KEYS, segment_size: 1220, hints: 64 };
     let mut responder = Responder::new(content, policy);
     let (mut pool, counters) = (Pool::new(), Counters::default());
     let mut respond = move || {

@@ -43,6 +43,7 @@ impl Config {
             interfaces: "interface",
             rules: "rules",
             segment_size: "segment-size",
+            hints: "hints",
             xdp_mode: "xdp-mode",
             zero_copy: "zero-copy",
             queues: "queues",

@@ -11,7 +11,7 @@ use crate::cli::{self, Command};
 fn run(arguments: &str) -> Result<Config, ConfigError> {
     let words = ["stateless-tcp", "run"].into_iter().chain(arguments.split_whitespace());
     match cli::parse_from(words)?.command {
-        Command::Run { config, .. } => Ok(config),
+        Command::Run { config, .. } => Ok(*config),
         other => panic!("another command: {other:?}"),
     }
 }
@@ -37,6 +37,7 @@ fn defaults() -> Config {
         http_root: None,
         rules: Rules::Reliable,
         segment_size: None,
+        hints: 4096,
         key_file: None,
         xdp_mode: XdpMode::Auto,
         zero_copy: ZeroCopy::Auto,
@@ -62,6 +63,7 @@ fn everything() -> Config {
         http_root: Some("www".into()),
         rules: Rules::Classic,
         segment_size: Some(512),
+        hints: 99,
         key_file: Some("keys".into()),
         xdp_mode: XdpMode::Native,
         zero_copy: ZeroCopy::Always,
@@ -77,7 +79,7 @@ fn everything() -> Config {
 const EVERY_FLAG: &str = "-i eth0 --interface eth1 --address 2001:db8::1 --address 192.0.2.1 --address 192.0.2.1 \
     --dns-port 5353 --http-port 8080 --zone a.zone --zone b.zone --minimal-any --dns-keepalive 0 \
     --dns-cookie-secret-file secret --http-root www --rules classic \
-    --segment-size 512 --key-file keys --xdp-mode native --zero-copy always --queues 0,2-5 --uncovered-queues \
+    --segment-size 512 --hints 99 --key-file keys --xdp-mode native --zero-copy always --queues 0,2-5 --uncovered-queues \
     --replace --xdp-log trace --test-panic-after-frames 9";
 
 const EVERY_KEY: &str = r#"
@@ -92,6 +94,7 @@ dns-cookie-secret-file = "secret"
 http-root = "www"
 rules = "classic"
 segment-size = 512
+hints = 99
 key-file = "keys"
 xdp-mode = "native"
 zero-copy = "always"
@@ -114,7 +117,7 @@ fn flags_and_file_say_the_same() {
 fn flags_win_over_the_file() {
     let (_directory, path) = file(EVERY_KEY);
     let flags = "-i eth9 --address 192.0.2.9 --dns-port 9 --http-port 10 --zone z --dns-keepalive 6553 --dns-cookie-secret-file s --http-root r --rules reliable \
-        --segment-size 99 --key-file k --xdp-mode auto --zero-copy never --queues 9 --xdp-log off \
+        --segment-size 99 --hints 0 --key-file k --xdp-mode auto --zero-copy never --queues 9 --xdp-log off \
         --test-panic-after-frames 1";
     let config = run(&format!("{flags} --config {}", path.display())).unwrap();
     let expected = Config {
@@ -137,6 +140,7 @@ fn flags_win_over_the_file() {
 #[case::port_too_large("-i eth0 --http-port 65536", "65536 is no port")]
 #[case::port_no_number("-i eth0 --http-port www", "\"www\" is no number")]
 #[case::segment_too_small("-i eth0 --segment-size 63", "64 to 1220")]
+#[case::hints_too_many("-i eth0 --hints 1048577", "0 to 1048576")]
 #[case::segment_too_large("-i eth0 --segment-size 1221", "64 to 1220")]
 #[case::keepalive_too_large("-i eth0 --dns-keepalive 6554", "1 to 6553 can")]
 #[case::keepalive_negative("-i eth0 --dns-keepalive=-1", "-1 seconds cannot be told")]
@@ -219,6 +223,7 @@ fn a_file_is_read_again_and_what_needs_a_restart_is_named() {
     let Command::Run { config: running, source } = cli::parse_from(words).unwrap().command else {
         panic!("another command")
     };
+    let running = *running;
     assert_eq!(source.read().unwrap().within(&running), (running.clone(), vec![]), "nothing has changed");
 
     let text = "interface = [\"eth1\"]\nrules = \"classic\"\nzone = [\"b.zone\"]\nminimal-any = true\n\

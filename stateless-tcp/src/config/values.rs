@@ -216,6 +216,47 @@ impl FromStr for Keepalive {
     }
 }
 
+/// How many connections a worker remembers something of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "i64")]
+pub struct Hints(usize);
+
+impl Hints {
+    /// The number of connections.
+    #[must_use]
+    pub const fn get(self) -> usize {
+        self.0
+    }
+}
+
+impl Default for Hints {
+    /// 256 KiB: with it, a second-level cache holds the whole table.
+    fn default() -> Self {
+        Self(4_096)
+    }
+}
+
+impl TryFrom<i64> for Hints {
+    type Error = BadValue;
+
+    fn try_from(number: i64) -> Result<Self, BadValue> {
+        match usize::try_from(number) {
+            Ok(places @ 0..=1_048_576) => Ok(Self(places)),
+            _ => Err(BadValue(format!(
+                "{number} is no number of connections to remember: 0 to 1048576, which is 64 MiB a queue"
+            ))),
+        }
+    }
+}
+
+impl FromStr for Hints {
+    type Err = BadValue;
+
+    fn from_str(text: &str) -> Result<Self, BadValue> {
+        number(text)?.try_into()
+    }
+}
+
 fn number(text: &str) -> Result<i64, BadValue> {
     text.parse().map_err(|_| BadValue(format!("{text:?} is no number")))
 }

@@ -14,10 +14,29 @@ use stateless_tcp_ebpf::segment::Address;
 /// Most octets that one response, or all the responses to one segment together, may have (docs/protocol.md).
 pub const MAX_RESPONSE: usize = stateless_tcp_ebpf::rule::MAX_RESPONSE as usize;
 
+/// Most octets at the front of a response that may change.
+pub const MAX_VOLATILE: usize = stateless_tcp_ebpf::reply::MAX_VOLATILE as usize;
+
 /// A protocol over a TCP stream, whose answers are a pure function of (message, content, [`Context`]).
 pub trait Service: Send + Sync {
     /// Where the first message of `stream` (never empty) ends.
     fn frame(&self, stream: &[u8]) -> Framing;
+
+    /// Whether a message can begin as `stream` (never empty) does. Where the client's octets do not tell where a message
+    /// begins, this keeps the inside of one from being taken for another.
+    fn begins(&self, stream: &[u8]) -> bool;
+
+    /// Whether `tail`, which [`Service::frame`] found to be incomplete, is no more than what [`Service::prefix`] restores.
+    fn is_prefix(&self, tail: &[u8]) -> bool {
+        let _ = tail;
+        false
+    }
+
+    /// The octets before `stream`, if it goes on where a message's length stood and tells that length itself.
+    fn prefix(&self, stream: &[u8]) -> Option<[u8; 2]> {
+        let _ = stream;
+        None
+    }
 
     /// Appends the response to `message`, one whole message as [`Service::frame`] delimited it, to `response`.
     ///
@@ -44,10 +63,11 @@ pub struct Context {
     pub now: SystemTime,
     /// Who asks.
     pub client: Address,
-    /// The connection stays open after this answer.
+    /// The connection stays open after this answer, unless it is [`Answered::last`].
     pub persistent: bool,
     /// A response of at most so many octets goes out in one segment, and so is received whole or not at all: all of it
-    /// may depend on `now`, if [`Answered::volatile`] says so. 0 where another response goes before it.
+    /// may depend on `now`, if [`Answered::volatile`] says so. 0 where another response goes before it and nothing keeps
+    /// them apart.
     pub whole: usize,
     /// Most octets this response may have: the client's window and [`MAX_RESPONSE`], less what goes before it.
     pub room: usize,
@@ -70,7 +90,8 @@ impl Default for Context {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Answered {
     /// So many octets at the front of this response may differ when it is asked for again (HTTP's Date, a DNS cookie):
-    /// it can be resumed only beyond them. 0 for a response that is always the same.
+    /// it can be resumed only beyond them. At most [`MAX_VOLATILE`], or all of a response of at most [`Context::whole`]
+    /// octets; 0 for one that is always the same.
     pub volatile: usize,
     /// The service is done with the stream: messages after this one are not looked at.
     pub last: bool,

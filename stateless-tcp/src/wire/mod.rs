@@ -14,8 +14,9 @@ use stateless_tcp_ebpf::segment::{FourTuple, Segment};
 use stateless_tcp_ebpf::steer::{Layout, Version};
 use std::ops::Range;
 
-/// Octets of headers that a reply can have at the most: Ethernet with two tags, IPv6, TCP with the MSS option.
-pub const MAX_HEADERS: usize = ethernet::MAX_HEADER + ipv6::HEADER + tcp::HEADER + tcp::MSS_OPTION;
+/// Octets of headers that a reply can have at the most: Ethernet with two tags, IPv6, TCP with its options.
+pub const MAX_HEADERS: usize =
+    ethernet::MAX_HEADER + ipv6::HEADER + tcp::HEADER + tcp::MSS_OPTION + tcp::TIMESTAMPS_OPTION;
 
 /// The addresses of a datagram as its header holds them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,7 +120,7 @@ impl Reply {
     #[inline]
     pub fn emit(&self, frame: &mut [u8], outgoing: &Outgoing, payload: &[u8]) -> usize {
         let link = self.link.as_slice();
-        let segment = tcp::HEADER + outgoing.mss.map_or(0, |_| tcp::MSS_OPTION) + payload.len();
+        let segment = tcp::header(outgoing) + payload.len();
         let (network, header) = Network::back(&self.tuple);
         let length = link.len() + header + segment;
         let (front, transport) = frame[..length].split_at_mut(link.len() + header);

@@ -23,10 +23,17 @@ mod field {
 /// Octets of the header without options.
 pub const HEADER: usize = 20;
 
-/// Octets of the only option that we send (RFC 9293 section 3.2).
+/// Octets of the MSS option (RFC 9293 section 3.2).
 pub const MSS_OPTION: usize = 4;
 
-const MSS_KIND: u8 = 2;
+/// Octets of the timestamps option, aligned as RFC 7323 appendix A recommends.
+pub const TIMESTAMPS_OPTION: usize = 12;
+
+/// Kind and length of the MSS option.
+const MSS: [u8; 2] = [2, 4];
+
+/// Two of no operation, kind and length of the timestamps option.
+const TIMESTAMPS: [u8; 4] = [1, 1, 8, 10];
 
 /// Checks and reads the segment that stands at `transport` in `frame`.
 #[inline]
@@ -69,6 +76,14 @@ pub(super) fn parse(frame: &[u8], network: Network, transport: Range<usize>) -> 
     Ok(Received { segment, payload: transport.start + header, partial_checksum })
 }
 
+/// Octets of the header of `outgoing`, options included.
+#[inline]
+pub(super) fn header(outgoing: &Outgoing) -> usize {
+    let mss = outgoing.mss.map_or(0, |_| MSS_OPTION);
+    let timestamps = outgoing.timestamps.map_or(0, |_| TIMESTAMPS_OPTION);
+    HEADER + mss + timestamps
+}
+
 /// Writes one of our segments; `octets` is exactly as long as it.
 #[inline]
 pub(super) fn emit(
@@ -90,9 +105,16 @@ pub(super) fn emit(
     octets[field::WINDOW].copy_from_slice(&outgoing.window.to_be_bytes());
     octets[field::CHECKSUM].fill(0);
     octets[field::URGENT].fill(0);
+    let mut at = HEADER;
     if let Some(mss) = outgoing.mss {
-        let [high, low] = mss.to_be_bytes();
-        octets[HEADER..HEADER + MSS_OPTION].copy_from_slice(&[MSS_KIND, 4, high, low]);
+        octets[at..at + 2].copy_from_slice(&MSS);
+        octets[at + 2..at + MSS_OPTION].copy_from_slice(&mss.to_be_bytes());
+        at += MSS_OPTION;
+    }
+    if let Some(timestamps) = outgoing.timestamps {
+        octets[at..at + 4].copy_from_slice(&TIMESTAMPS);
+        octets[at + 4..at + 8].copy_from_slice(&timestamps.value.to_be_bytes());
+        octets[at + 8..at + TIMESTAMPS_OPTION].copy_from_slice(&timestamps.echo.to_be_bytes());
     }
     octets[header..].copy_from_slice(payload);
     let checksum = pseudo_header.over(octets).complement();

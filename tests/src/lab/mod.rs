@@ -39,7 +39,7 @@ pub const HTTP_PORT: u16 = 80;
 pub const PLENTY: usize = 1 << 16;
 
 /// Every frame ends in exactly one of these.
-const OUTCOMES: [Counter; 21] = [
+const OUTCOMES: [Counter; 28] = [
     Counter::SynAck,
     Counter::FinAcknowledged,
     Counter::Answered,
@@ -61,6 +61,13 @@ const OUTCOMES: [Counter; 21] = [
     Counter::BeyondResponse,
     Counter::Volatile,
     Counter::WindowTooSmall,
+    Counter::Confirmed,
+    Counter::Hinted,
+    Counter::Kept,
+    Counter::Ahead,
+    Counter::Misaligned,
+    Counter::Forgotten,
+    Counter::Stuck,
 ];
 
 /// The built-in zone, compiled once.
@@ -121,7 +128,7 @@ impl Lab {
         Self {
             responder: Responder::new(
                 Content::new(SERVERS.map(Into::into), services),
-                Policy { rules, keys, segment_size },
+                Policy { rules, keys, segment_size, hints: 256 },
             ),
             counters: Counters::default(),
             rules,

@@ -174,6 +174,19 @@ impl Service for Dns {
         if stream.len() < whole { Framing::Incomplete } else { Framing::Message(whole) }
     }
 
+    fn begins(&self, stream: &[u8]) -> bool {
+        stream.get(PREFIX..).is_some_and(query::is_plain)
+    }
+
+    fn is_prefix(&self, tail: &[u8]) -> bool {
+        tail.len() == PREFIX
+    }
+
+    fn prefix(&self, stream: &[u8]) -> Option<[u8; PREFIX]> {
+        let length = query::length(stream)?;
+        u16::try_from(length).ok().map(u16::to_be_bytes)
+    }
+
     fn answer(&self, message: &[u8], context: &Context, response: &mut Vec<u8>) -> Answered {
         let start = response.len();
         let Some(query) = message.get(PREFIX..).filter(|query| query::is_query(query)) else {

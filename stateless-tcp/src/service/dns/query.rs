@@ -62,6 +62,31 @@ pub(super) fn is_query(message: &[u8]) -> bool {
     message.len() >= HEADER && word(message, 2) & flag::QR == 0
 }
 
+/// Whether `message` begins as the queries of clients do: one question, no answer, and besides it what IXFR, EDNS and
+/// signed queries have. The inside of a message hardly ever does.
+pub(super) fn is_plain(message: &[u8]) -> bool {
+    is_query(message)
+        && word(message, 4) == 1
+        && word(message, 6) == 0
+        && word(message, 8) <= 1
+        && word(message, 10) <= 2
+}
+
+/// Octets of the query that `stream` begins with, by what its records say.
+pub(super) fn length(stream: &[u8]) -> Option<usize> {
+    if !is_plain(stream) {
+        return None;
+    }
+    let records = word(stream, 8) + word(stream, 10);
+    let mut at = skip_name(stream, HEADER)? + TYPE_CLASS;
+    for _ in 0..records {
+        at = skip_name(stream, at)?;
+        let fixed = stream.get(at..at + FIXED)?;
+        at += FIXED + usize::from(word(fixed, 8));
+    }
+    (at <= stream.len()).then_some(at)
+}
+
 /// Reads a message for which [`is_query`] holds: what is asked, or the code that answers it without a look at the zones.
 pub(super) fn parse(message: &[u8]) -> (Envelope<'_>, Result<Question, Rcode>) {
     let mut envelope =

@@ -157,6 +157,10 @@ impl Service for Http {
         }
     }
 
+    fn begins(&self, stream: &[u8]) -> bool {
+        request::begins(stream)
+    }
+
     fn answer(&self, message: &[u8], context: &Context, response: &mut Vec<u8>) -> Answered {
         let room = context.room.min(MAX_RESPONSE);
         let head_only = request::is_head(message);

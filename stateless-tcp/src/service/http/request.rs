@@ -58,6 +58,13 @@ pub(super) fn parse(stream: &[u8]) -> Result<Request<'_>, Refusal> {
     }
 }
 
+/// Whether `stream` begins as a request of a known method does.
+pub(super) fn begins(stream: &[u8]) -> bool {
+    let methods = ["GET ", "HEAD ", "POST ", "PUT ", "DELETE ", "CONNECT ", "OPTIONS ", "TRACE ", "PATCH "];
+    let line = after_empty_lines(stream);
+    methods.iter().any(|method| line.starts_with(method.as_bytes()))
+}
+
 /// Whether only a header section may answer `message`, even if all else about it is wrong (RFC 9110 9.3.2).
 pub(super) fn is_head(message: &[u8]) -> bool {
     after_empty_lines(message).starts_with(b"HEAD ")

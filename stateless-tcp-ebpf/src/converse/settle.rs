@@ -1,0 +1,195 @@
+//! What the messages around P come to: the answers' place in our stream, and what of them is sent.
+
+use super::{Echo, MAX_HINTED, Standing};
+use crate::promise::{Promise, State};
+use crate::reply::{Fin, Reply, Rest};
+use crate::rule::{Reason, Rules};
+use crate::segment::{Flags, Segment};
+
+/// What was found in a payload: the messages before P and after it, and their answers' lengths.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Walk {
+    /// Octets of the answers to the messages before P.
+    pub old: u32,
+    /// Octets of the answers to the messages after P.
+    pub new: u32,
+    /// Offset in the payload behind the last message that was answered.
+    pub end: u16,
+    /// The service is done with the connection.
+    pub last: bool,
+    /// The payload ends in an incomplete message.
+    pub incomplete: bool,
+    /// What it ends in is a message's length and no more, which nobody needs to keep.
+    pub prefix: bool,
+}
+
+/// One answer among those of a walk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Offset in the answers behind it.
+    pub end: u32,
+    /// Offset in the payload behind its message.
+    pub message: u16,
+    /// So many octets at its front may differ from what was sent before.
+    pub volatile: u32,
+}
+
+/// What is known of a position in the answers.
+struct Spot {
+    /// A segment of ours may have ended here.
+    known: bool,
+    /// Here begins an answer with so many volatile octets.
+    volatile: u32,
+    /// Offset in the payload behind the last message whose answer lies before this position.
+    answered: u16,
+    /// How far one may go from here if octets that change are to stay in one segment.
+    stop: u32,
+}
+
+impl Echo {
+    /// The segments that answer a payload in which `walk` found the answers `parts`: what the client lacks of them, old
+    /// and new. The promise that they carry covers what was walked, so that whatever of them is lost, the resend can be
+    /// read.
+    ///
+    /// # Errors
+    /// The reason why nothing is sent.
+    #[inline]
+    pub fn settle(
+        &self,
+        segment: &Segment,
+        walk: &Walk,
+        parts: &[Part],
+        segment_size: u16,
+    ) -> Result<Reply, Reason> {
+        let size = u32::from(self.segment_size(segment_size));
+        let grid = self.grid(size);
+        let length = walk.old + walk.new;
+        let next = self.next(walk).ok_or(Reason::Ahead)?;
+        let spot = Spot::find(parts, next, length)?;
+        if !spot.known && grid.beyond(segment.ack) != 0 {
+            return Err(Reason::Misaligned);
+        }
+        let End { closing, cut_off, position: end_position } = self.end(segment, walk);
+        let total = length + u32::from(closing);
+        let base = segment.ack.wrapping_sub(next);
+        let nothing_missing = next >= total;
+        let single = length.saturating_sub(next) <= size;
+        let edge = {
+            let stop = if single { total } else { spot.stop.min(total) };
+            let window = next.saturating_add(u32::from(segment.window));
+            match window {
+                _ if window >= stop => stop,
+                _ if window >= length => length,
+                _ => window.saturating_sub(grid.beyond(base.wrapping_add(window))),
+            }
+        };
+        if !nothing_missing && edge <= next {
+            return Err(Reason::WindowTooSmall);
+        }
+        // One segment with all that is missing is whole or absent, so it may acknowledge. Were one of several to do so, a
+        // lost sibling could never be asked for again.
+        // Not so an answer to what began inside a message: the resend does again, and has to find the same promise.
+        let mid_message = self.promise.state == State::MidMessage;
+        let confirmed = nothing_missing || single && edge == total && !mid_message;
+        let position = self.position(segment);
+        let (end, promise) = if !confirmed && mid_message {
+            (position, self.promise)
+        } else {
+            let prefix = confirmed && walk.prefix && !closing;
+            let end = if prefix { segment.next() } else { end_position };
+            let state = match (closing, confirmed) {
+                (true, _) => State::Closing,
+                (false, true) if prefix => State::MidMessage,
+                (false, true) => State::Confirmed,
+                (false, false) => State::Withheld,
+            };
+            let state = if end == position { state.max(self.promise.state) } else { state };
+            (end, Promise::new(end, base.wrapping_add(length), state))
+        };
+        let answered = |gap: i32| segment.seq.wrapping_add_signed(gap.min(i32::from(spot.answered)));
+        let reply = Reply {
+            base,
+            acknowledged: if nothing_missing || confirmed && !cut_off { end } else { answered(self.gap) },
+            // What arrives out of order moves the beginning of the client's send buffer, but not its echo (RFC 7323
+            // section 4.3). Only the first segment is in order for certain; the others leave both where the client has them.
+            echoed: answered(self.echoed().0),
+            window: Rules::Reliable.window(),
+            timestamps: Some(self.timestamps(segment, promise)),
+            size,
+            grid,
+            length,
+            edge,
+            fin: if closing { Fin::OnLast } else { Fin::None },
+            next,
+            rest: if nothing_missing { Rest::Acknowledgment { then_data: false } } else { Rest::Data },
+        };
+        if !nothing_missing && reply.cut() < spot.volatile {
+            return Err(Reason::WindowTooSmall);
+        }
+        Ok(reply)
+    }
+
+    /// Offset of SEG.ACK in the answers, old and new; none if the client lacks answers to what went before them.
+    #[inline]
+    fn next(&self, walk: &Walk) -> Option<u32> {
+        match self.standing {
+            Standing::Lacks(octets) => walk.old.checked_sub(octets),
+            // A stale echo: what was sent for this payload arrived, or FIN behind it, or answers sent on hints.
+            Standing::Exceeds(octets) => {
+                (octets <= MAX_HINTED.max(walk.new + 1)).then_some(walk.old + octets)
+            }
+        }
+    }
+
+    /// How far the client's octets are accounted for after `walk`.
+    #[inline]
+    fn end(&self, segment: &Segment, walk: &Walk) -> End {
+        if self.closing() {
+            return End { closing: true, cut_off: false, position: self.position(segment) };
+        }
+        let fin = segment.flags.contains(Flags::FIN);
+        // What is cut off at the head, with nothing before it to wait for, hardly ever comes in another cut. If it did
+        // nevertheless, a late FIN must not take its beginning off the client's send buffer: it acknowledges nothing. An
+        // octet that the client has beyond B is that FIN.
+        let waited_for = self.gap == 0 && matches!(self.standing, Standing::Lacks(0) | Standing::Exceeds(1));
+        let cut_off = walk.incomplete && walk.end == 0 && waited_for;
+        let closing = walk.last || cut_off || fin && (walk.end == segment.length || walk.incomplete);
+        let position = if closing { segment.next() } else { segment.seq.wrapping_add(u32::from(walk.end)) };
+        End { closing, cut_off, position }
+    }
+}
+
+/// How far the client's octets are accounted for.
+struct End {
+    closing: bool,
+    /// Nothing but the beginning of a message, with nobody to keep it.
+    cut_off: bool,
+    position: u32,
+}
+
+impl Spot {
+    #[inline]
+    fn find(parts: &[Part], next: u32, length: u32) -> Result<Self, Reason> {
+        let known = next == 0 || next >= length;
+        let mut spot = Self { known, volatile: 0, answered: 0, stop: u32::MAX };
+        let mut start = 0;
+        for (index, part) in parts.iter().enumerate() {
+            if start < next && next < start + part.volatile {
+                return Err(Reason::Volatile);
+            }
+            spot.known |= next == start;
+            if part.end <= next {
+                spot.answered = part.message;
+            }
+            if next == start {
+                spot.volatile = part.volatile;
+            }
+            let follower_changes = parts.get(index + 1).is_some_and(|part| part.volatile > 0);
+            if part.end > next && (part.volatile > 0 || follower_changes) && index + 1 < parts.len() {
+                spot.stop = spot.stop.min(part.end);
+            }
+            start = part.end;
+        }
+        Ok(spot)
+    }
+}

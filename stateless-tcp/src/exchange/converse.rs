@@ -1,0 +1,324 @@
+//! Segments of connections with timestamps: what the core must be told of messages and answers, and of what is
+//! remembered.
+
+use super::limit::Limit;
+use super::walk::{Answers, Bounds};
+use super::{Answer, Exchange, WHOLE};
+use crate::counters::{Counter, Counters};
+use crate::hints::{Fact, Hints, Known, Promised};
+use crate::offer::Offer;
+use crate::service::{Context, MAX_RESPONSE, Service};
+use stateless_tcp_ebpf::converse::{self, Decision, Echo, Place, Walk};
+use stateless_tcp_ebpf::promise::State;
+use stateless_tcp_ebpf::rule::{self, Reason};
+use stateless_tcp_ebpf::segment::{Flags, Segment};
+use std::time::SystemTime;
+
+impl Exchange {
+    /// What is to be sent in answer to a segment of a connection with timestamps.
+    ///
+    /// Both keys are tried whole: one that fits the numbers and fails the messages has not fitted.
+    #[inline]
+    pub(super) fn converse(
+        &mut self,
+        now: SystemTime,
+        segment: &Segment,
+        payload: &[u8],
+        counters: &Counters,
+    ) -> Answer {
+        let keys = self.offer.policy.keys;
+        let mut failed = Reason::BadCookie;
+        for key in std::iter::once(keys.current).chain(keys.previous) {
+            let Some(echo) = converse::read(&key, segment) else { break };
+            match self.attempt(now, segment, payload, echo, counters) {
+                Ok(answer) => return answer,
+                Err(reason) if failed == Reason::BadCookie => {
+                    failed =
+                        if self.leads_nowhere(now, segment, &echo, reason) { Reason::Stuck } else { reason };
+                }
+                Err(_) => {}
+            }
+        }
+        counters.add(failed.into(), 1);
+        match failed {
+            // Silence would keep the client trying for a quarter of an hour.
+            Reason::GenerationGone | Reason::Volatile | Reason::Forgotten | Reason::Stuck => {
+                counters.add(Counter::ResetSent, 1);
+                Answer::One(rule::reset(segment))
+            }
+            _ => Answer::Silence,
+        }
+    }
+
+    /// Whether a client sends the same again and again that cannot be answered.
+    #[inline]
+    fn leads_nowhere(&mut self, now: SystemTime, segment: &Segment, echo: &Echo, reason: Reason) -> bool {
+        matches!(reason, Reason::Ahead | Reason::Misaligned)
+            && (segment.length > 0 || segment.flags.contains(Flags::FIN))
+            && self.stuck.is(echo.secret() ^ (u64::from(segment.seq) << 32 | u64::from(segment.ack)))
+            && self.doubtful.allows(now)
+    }
+
+    #[inline]
+    fn attempt(
+        &mut self,
+        now: SystemTime,
+        segment: &Segment,
+        payload: &[u8],
+        echo: Echo,
+        counters: &Counters,
+    ) -> Result<Answer, Reason> {
+        let Self { offer, answers, joined, hints, doubtful, .. } = self;
+        let Some(service) = service(offer, &echo, segment) else {
+            // Nothing can be walked any more. A client that begins anew knows both its numbers and its promise.
+            let certain = segment.length > 0 && echo.is_idle();
+            let told = certain || echo.is_underway(segment) && doubtful.allows(now);
+            return Err(if told { Reason::GenerationGone } else { Reason::BadCookie });
+        };
+        let size = offer.policy.segment_size;
+        let echo = advance(hints, &echo, segment).unwrap_or(echo);
+        let single = echo.segment_size(size);
+        let walker = Walker { service, now, segment, single, answers };
+        let mut turn = Turn { segment, payload, echo, size, walker, joined, hints, counters };
+        let decision = match echo.place(segment) {
+            Place::Beyond => return turn.hint(),
+            Place::MidMessage => return turn.resume(),
+            Place::Walk(position) => match turn.walk(position) {
+                Some(walk) => return turn.settle(&walk, doubtful),
+                None => echo.unreadable(segment)?,
+            },
+            Place::Decided(decision) => decision?,
+        };
+        turn.decide(decision, doubtful)
+    }
+}
+
+/// One segment's turn.
+struct Turn<'a> {
+    segment: &'a Segment,
+    payload: &'a [u8],
+    /// The echo, or what is known to be more.
+    echo: Echo,
+    /// Most octets of payload, as configured.
+    size: u16,
+    walker: Walker<'a>,
+    joined: &'a mut Vec<u8>,
+    hints: &'a mut Hints,
+    counters: &'a Counters,
+}
+
+impl Turn<'_> {
+    fn decide(&mut self, decision: Decision, doubtful: &mut Limit) -> Result<Answer, Reason> {
+        if decision.doubtful && !doubtful.allows(self.walker.now) {
+            return Err(Reason::Misaligned);
+        }
+        self.prove();
+        self.counters.add(Counter::Confirmed, 1);
+        Ok(Answer::One(decision.outgoing))
+    }
+
+    /// What the payload holds around P. If it begins inside a message, its beginning may be known.
+    #[inline]
+    fn walk(&mut self, position: usize) -> Option<Walk> {
+        let begins = position == 0 || self.walker.service.begins(self.payload);
+        if begins {
+            return self.walker.walk(self.payload, 0, position, &self.echo);
+        }
+        let lead = self.recall()?;
+        self.walker.walk(self.joined, lead, lead + position, &self.echo)
+    }
+
+    /// Puts the payload, behind the octets of its message that went before it, into `joined`, and says how many these are.
+    fn recall(&mut self) -> Option<usize> {
+        self.joined.clear();
+        if let Some((kept, _)) = self.hints.kept(self.echo.secret(), self.segment.seq) {
+            self.joined.extend_from_slice(kept);
+        } else {
+            self.joined.extend_from_slice(&self.walker.service.prefix(self.payload)?);
+        }
+        let lead = self.joined.len();
+        self.joined.extend_from_slice(self.payload);
+        Some(lead)
+    }
+
+    /// The payload holds what lies around P.
+    #[inline]
+    fn settle(&mut self, walk: &Walk, doubtful: &mut Limit) -> Result<Answer, Reason> {
+        if self.stands_at_head(walk) && (self.keep(self.payload) || walk.prefix) {
+            return Ok(self.acknowledge_part());
+        }
+        if self.echo.is_doubtful(walk) && !doubtful.allows(self.walker.now) {
+            return Err(Reason::Misaligned);
+        }
+        self.answer(walk)
+    }
+
+    /// The payload goes on inside a message.
+    fn resume(&mut self) -> Result<Answer, Reason> {
+        let Some(lead) = self.recall() else { return self.forgotten() };
+        let walk = self.walker.walk(self.joined, lead, 0, &self.echo).ok_or(Reason::Misaligned)?;
+        let walk = Walk { prefix: false, ..walk };
+        if !walk.incomplete || walk.end > 0 {
+            return self.answer(&walk);
+        }
+        let joined = std::mem::take(self.joined);
+        let kept = self.stands_at_head(&walk) && self.keep(&joined);
+        *self.joined = joined;
+        if kept { Ok(self.acknowledge_part()) } else { self.forgotten() }
+    }
+
+    /// The payload goes on inside a message whose beginning, or this part, is not kept.
+    fn forgotten(&self) -> Result<Answer, Reason> {
+        self.counters.add(Counter::Incomplete, 1);
+        self.echo.forgotten(self.segment, self.size).map(Answer::One)
+    }
+
+    #[inline]
+    fn answer(&mut self, walk: &Walk) -> Result<Answer, Reason> {
+        let Self { segment, echo, size, counters, .. } = *self;
+        let reply = echo.settle(segment, walk, &self.walker.answers.parts, size)?;
+        if walk.new > 0 && !walk.last {
+            let confirmed = reply.acknowledged() != segment.seq;
+            let state = if confirmed { State::Confirmed } else { State::Withheld };
+            let promised = (confirmed || !echo.is_mid_message()).then_some(state);
+            self.learn(walk, reply.boundary(), promised);
+        }
+        if walk.incomplete {
+            counters.add(Counter::Incomplete, 1);
+        }
+        counters.add(if walk.new > 0 { Counter::Answered } else { Counter::Resumed }, 1);
+        counters.add(Counter::Messages, self.walker.answers.parts.len() as u64);
+        Ok(Answer::Response(reply))
+    }
+
+    /// The payload lies beyond P: answered, if it is remembered where the answers to what comes before it end.
+    fn hint(&mut self) -> Result<Answer, Reason> {
+        let Self { segment, ref mut echo, size, counters, .. } = *self;
+        let known = self.hints.known(echo.secret());
+        let promised = known.and_then(Known::promised);
+        let proven = known.and_then(Known::proven).filter(|proven| echo.precedes(proven.position, segment));
+        if let Some(Fact { position, boundary }) = proven {
+            *echo = echo.advanced_to(position, boundary, segment);
+        }
+        let Some(fact) = known.and_then(|known| known.at(segment.seq)) else {
+            // Or it goes on inside a message whose beginning was acknowledged.
+            let (_, boundary) = self.hints.kept(echo.secret(), segment.seq).ok_or(Reason::Ahead)?;
+            *echo = echo.advanced_into(segment.seq, boundary, segment);
+            return self.resume();
+        };
+        let walk = self.walker.walk_at(fact, self.payload, echo).ok_or(Reason::Ahead)?;
+        let promised =
+            promised.map(|Promised { fact: Fact { position, boundary }, state }| (position, boundary, state));
+        let reply = echo.hint(segment, fact.boundary, &walk, promised, size)?;
+        self.learn(&walk, reply.boundary(), None);
+        self.prove();
+        counters.add(Counter::Hinted, 1);
+        counters.add(Counter::Messages, self.walker.answers.parts.len() as u64);
+        Ok(Answer::Response(reply))
+    }
+
+    /// Whether the payload ends in a message that stands at the head of the client's stream, and whose rest it will send
+    /// only when this is acknowledged: a client resends as it sent.
+    #[inline]
+    fn stands_at_head(&self, walk: &Walk) -> bool {
+        let fin = self.segment.flags.contains(Flags::FIN);
+        walk.incomplete && walk.end == 0 && !fin && self.echo.is_idle()
+    }
+
+    fn keep(&mut self, beginning: &[u8]) -> bool {
+        let boundary = self.echo.boundary(self.segment);
+        self.hints.keep(self.echo.secret(), self.segment.next(), beginning, boundary)
+    }
+
+    fn acknowledge_part(&mut self) -> Answer {
+        let fact = Fact { position: self.segment.next(), boundary: self.echo.boundary(self.segment) };
+        self.hints.promise_part(self.echo.secret(), fact);
+        self.counters.add(Counter::Kept, 1);
+        Answer::One(self.echo.acknowledge_part(self.segment))
+    }
+
+    /// Remembers where the answers end to what was walked, and whether it was promised, and confirmed.
+    #[inline]
+    fn learn(&mut self, walk: &Walk, boundary: u32, promised: Option<State>) {
+        let position = self.segment.seq.wrapping_add(u32::from(walk.end));
+        self.hints.learn(self.echo.secret(), Fact { position, boundary }, promised);
+    }
+
+    /// Remembers that the client has what it was promised.
+    #[inline]
+    fn prove(&mut self) {
+        let (position, boundary) = (self.echo.position(self.segment), self.echo.boundary(self.segment));
+        self.hints.prove(self.echo.secret(), Fact { position, boundary });
+    }
+}
+
+/// What answers the segment, of the generation that its connection began with.
+#[inline]
+fn service<'a>(offer: &'a Offer, echo: &Echo, segment: &Segment) -> Option<&'a dyn Service> {
+    let generation = offer.generations().ending_in(echo.generation())?;
+    offer.content(generation)?.service(segment.tuple.server_port)
+}
+
+/// What the client would echo if it echoed all that it has, where that is more than it does.
+#[inline]
+fn advance(hints: &Hints, echo: &Echo, segment: &Segment) -> Option<Echo> {
+    if !echo.is_behind() {
+        return None;
+    }
+    let Fact { position, boundary } = hints.known(echo.secret())?.received(segment.ack)?;
+    echo.precedes(position, segment).then(|| echo.advanced_to(position, boundary, segment))
+}
+
+/// What every walk of one segment has in common.
+struct Walker<'a> {
+    service: &'a dyn Service,
+    now: SystemTime,
+    segment: &'a Segment,
+    /// Octets of one segment.
+    single: u16,
+    answers: &'a mut Answers,
+}
+
+impl Walker<'_> {
+    #[inline]
+    fn bounded(
+        &mut self,
+        stream: &[u8],
+        lead: usize,
+        position: usize,
+        echo: &Echo,
+        drift: i32,
+    ) -> Option<Walk> {
+        let single = usize::from(self.single);
+        let context = Context {
+            now: self.now,
+            client: self.segment.tuple.client,
+            persistent: true,
+            whole: single.min(WHOLE.into()),
+            room: MAX_RESPONSE,
+        };
+        let bounds = Bounds {
+            lead,
+            position,
+            closing: echo.closing(),
+            drift,
+            size: single,
+            window: usize::from(self.segment.window),
+        };
+        self.answers.walk(self.service, &context, stream, &bounds)
+    }
+
+    /// A payload behind the `lead` octets that went before it, of all of which `position` octets are promised.
+    #[inline]
+    fn walk(&mut self, stream: &[u8], lead: usize, position: usize, echo: &Echo) -> Option<Walk> {
+        self.bounded(stream, lead, position, echo, echo.drift())
+    }
+
+    /// A payload beyond P, at a place that `fact` knows.
+    fn walk_at(&mut self, fact: Fact, payload: &[u8], echo: &Echo) -> Option<Walk> {
+        let walk = self.bounded(payload, 0, 0, echo, echo.drift_at(fact.boundary, self.segment))?;
+        // Octets that change stay in one segment.
+        let changes = self.answers.parts.iter().any(|part| part.volatile > 0);
+        (!changes || walk.new <= u32::from(self.single)).then_some(walk)
+    }
+}

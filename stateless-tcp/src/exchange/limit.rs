@@ -1,0 +1,81 @@
+//! A limit on what may be sent for little proof. Whoever earned it asks again.
+
+use std::time::{Duration, SystemTime};
+
+/// Between two that are allowed.
+const PAUSE: Duration = Duration::from_secs(10);
+
+/// Allows one in ten seconds.
+#[derive(Debug)]
+pub(super) struct Limit {
+    last: SystemTime,
+}
+
+impl Default for Limit {
+    fn default() -> Self {
+        Self { last: SystemTime::UNIX_EPOCH }
+    }
+}
+
+impl Limit {
+    /// Whether one is allowed now. A clock that was set back forgets the last one.
+    pub(super) fn allows(&mut self, now: SystemTime) -> bool {
+        let allowed = now.duration_since(self.last).is_ok_and(|since| since >= PAUSE) || now < self.last;
+        if allowed {
+            self.last = now;
+        }
+        allowed
+    }
+}
+
+/// So often does a client send the same in vain before it is told that this leads nowhere: 3 s after the first time, with
+/// a timer of 200 ms that doubles.
+const PATIENCE: u8 = 4;
+
+/// Recognises segments that come again and again and cannot be answered.
+#[derive(Debug)]
+pub(super) struct Stuck {
+    /// What came to each place last, and how often.
+    places: [(u64, u8); 64],
+}
+
+impl Default for Stuck {
+    fn default() -> Self {
+        Self { places: [(0, 0); 64] }
+    }
+}
+
+impl Stuck {
+    /// Whether `segment`, an identification of what was sent in vain, has come too often.
+    pub(super) fn is(&mut self, segment: u64) -> bool {
+        let [octet, ..] = segment.to_le_bytes();
+        let place = &mut self.places[usize::from(octet) % 64];
+        if place.0 != segment {
+            *place = (segment, 0);
+        }
+        place.1 = place.1.saturating_add(1);
+        place.1 >= PATIENCE
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fourth_time_is_too_often() {
+        let mut stuck = Stuck::default();
+        assert_eq!(
+            [7, 7, 8, 7, 7, 71, 7].map(|segment| stuck.is(segment)),
+            [false, false, false, false, true, false, false]
+        );
+    }
+
+    #[test]
+    fn one_in_ten_seconds_whatever_the_clock_does() {
+        let mut limit = Limit::default();
+        let at = |seconds: f64| SystemTime::UNIX_EPOCH + Duration::from_secs_f64(seconds);
+        let times = [100.0, 105.0, 109.9, 110.0, 50.0, 50.5, 60.0];
+        assert_eq!(times.map(|time| limit.allows(at(time))), [true, false, false, true, true, false, true]);
+    }
+}

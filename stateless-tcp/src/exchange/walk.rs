@@ -1,0 +1,155 @@
+//! The walk: which messages a payload holds around P, and their answers.
+
+use crate::service::{Context, Framing, MAX_RESPONSE, Service};
+use stateless_tcp_ebpf::converse::{self, Part, Walk};
+use stateless_tcp_ebpf::cookie::MAX_DRIFT;
+
+/// [`converse::MAX_PACKED`], as a length.
+const MAX_PACKED: usize = converse::MAX_PACKED as usize;
+
+/// Most messages of one walk. More than a segment of ours holds; a segment of 64 empty ones is no client's.
+const MAX_MESSAGES: usize = 64;
+
+/// Octets that the answers of a walk can need together.
+pub(super) const CAPACITY: usize = 4 * MAX_RESPONSE;
+
+/// What a walk is held to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    /// Octets of the stream that were not in this payload, but kept.
+    pub(super) lead: usize,
+    /// P, as an offset in the stream.
+    pub(super) position: usize,
+    /// Nothing behind P is to be answered.
+    pub(super) closing: bool,
+    /// Octets sent less octets received, at P.
+    pub(super) drift: i32,
+    /// Most octets of one segment of ours.
+    pub(super) size: usize,
+    /// The client's window.
+    pub(super) window: usize,
+}
+
+/// Where the answers go.
+#[derive(Default)]
+pub(super) struct Answers {
+    /// Their octets.
+    pub(super) octets: Vec<u8>,
+    /// Where each begins.
+    pub(super) parts: Vec<Part>,
+}
+
+impl Answers {
+    /// Room that no walk exceeds.
+    pub(super) fn new() -> Self {
+        Self { octets: Vec::with_capacity(CAPACITY), parts: Vec::with_capacity(MAX_MESSAGES) }
+    }
+
+    /// No answers.
+    #[inline]
+    pub(super) fn clear(&mut self) {
+        self.octets.clear();
+        self.parts.clear();
+    }
+
+    /// Answers the whole messages of `stream`, and says what lies before P and after it. None if P lies inside a message.
+    #[inline]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "a payload is at most 16 bits, answers at most CAPACITY"
+    )]
+    pub(super) fn walk(
+        &mut self,
+        service: &dyn Service,
+        context: &Context,
+        stream: &[u8],
+        bounds: &Bounds,
+    ) -> Option<Walk> {
+        self.clear();
+        let Bounds { lead, position, closing, size, window, .. } = *bounds;
+        let mut walk = Walk::default();
+        let mut at = 0;
+        // Where the new answers begin, once P is reached.
+        let mut new = None;
+        let mut changes = false;
+        loop {
+            if at == position {
+                new = Some(self.octets.len());
+            }
+            let rest = &stream[at..];
+            if rest.is_empty() || (new.is_some() && closing) || self.parts.len() == MAX_MESSAGES {
+                break;
+            }
+            let Framing::Message(length) = service.frame(rest) else {
+                walk.incomplete = true;
+                walk.prefix = service.is_prefix(rest);
+                break;
+            };
+            if new.is_none() {
+                self.forget_received();
+            }
+            let before = self.octets.len();
+            let answered = service.answer(&rest[..length], context, &mut self.octets);
+            if new.is_some_and(|new| before > new) {
+                changes |= answered.volatile > 0;
+                let all = self.octets.len() - new.unwrap_or(0);
+                // It waits in the client's send buffer until what goes before it is received.
+                if all > MAX_PACKED.min(window) || changes && all > size {
+                    self.octets.truncate(before);
+                    break;
+                }
+            }
+            changes |= answered.volatile > 0;
+            at += length;
+            let end = self.octets.len() as u32;
+            let message = at.saturating_sub(lead) as u16;
+            self.parts.push(Part { end, message, volatile: answered.volatile as u32 });
+            // Its end depends on where the segment ended, and nothing comes after it.
+            let ends_all = answered.last && closing;
+            if at > position && new.is_none() {
+                if !ends_all {
+                    return None;
+                }
+                new = Some(self.octets.len());
+            }
+            walk.last = answered.last || new.is_some_and(|new| self.exhausted(bounds, new, at));
+            if walk.last {
+                break;
+            }
+        }
+        if walk.last && closing {
+            new = Some(self.octets.len());
+        }
+        let old = new?;
+        walk.old = old as u32;
+        walk.new = (self.octets.len() - old) as u32;
+        walk.end = at.saturating_sub(lead) as u16;
+        Some(walk)
+    }
+
+    /// Whether the connection has drifted so far that it ends with what was answered up to `at`.
+    #[inline]
+    fn exhausted(&self, bounds: &Bounds, new: usize, at: usize) -> bool {
+        let sent = (self.octets.len() - new).cast_signed();
+        let received = (at - bounds.position).cast_signed();
+        let drift = i64::from(bounds.drift) + (sent - received) as i64;
+        drift.unsigned_abs() > u64::from(MAX_DRIFT.unsigned_abs())
+    }
+
+    /// Drops answers that the client has for certain: of what was answered before P it lacks no more than one walk's.
+    #[inline]
+    fn forget_received(&mut self) {
+        if self.octets.len() <= 2 * MAX_RESPONSE {
+            return;
+        }
+        let excess = self.octets.len() - MAX_RESPONSE;
+        self.octets.drain(..excess);
+        for part in &mut self.parts {
+            *part = match (part.end as usize).checked_sub(excess) {
+                #[expect(clippy::cast_possible_truncation, reason = "less than it was")]
+                Some(end) => Part { end: end as u32, ..*part },
+                None => Part { end: 0, volatile: 0, ..*part },
+            };
+        }
+    }
+}

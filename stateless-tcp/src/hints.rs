@@ -1,0 +1,332 @@
+//! What is remembered of connections so that they go faster: never needed, and never believed without proof.
+//!
+//! A client that sends several requests at once echoes an old promise in all but the first. Where the answers to those
+//! before end cannot be read from its segments; whoever answered them can remember it. Such a fact never becomes wrong:
+//! answers are a pure function of the messages, so "what came before this octet of the client's is answered by what ends
+//! at that octet of ours" holds for the whole connection. A fact that is lost (crowded out, or known to another server
+//! only) costs a retransmission timeout.
+//!
+//! Memory does not grow: both tables are of fixed size, one place a connection, the newcomer taking it. An entry is
+//! sealed by a hash that takes in the connection's secret, so that whatever else stands in the place is no entry.
+
+use foldhash::fast::RandomState;
+use stateless_tcp_ebpf::promise::State;
+use std::hash::BuildHasher;
+
+/// What came before `position` of the client's stream is answered by what ends at `boundary` of ours.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Fact {
+    /// A sequence number of the client's.
+    pub position: u32,
+    /// A sequence number of ours.
+    pub boundary: u32,
+}
+
+/// The last promise that a segment with payload carried, or a segment that confirmed it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Promised {
+    /// What was promised.
+    pub fact: Fact,
+    /// How far it went.
+    pub state: State,
+}
+
+/// What is known of one connection.
+#[derive(Clone, Copy, Debug, Default, Hash)]
+pub struct Known {
+    /// The last fact that the client is known to have received all of.
+    proven: Option<Fact>,
+    promised: Option<Promised>,
+    /// Facts, ascending.
+    facts: [Fact; FACTS],
+}
+
+const FACTS: usize = 4;
+
+/// Octets of requests between two facts that are kept: all together span most of a window of 4,095.
+const SPACING: u32 = 1_365;
+
+/// Most octets of an incomplete message: an HTTP head (RFC 9112 section 3 recommends 8,000 for its first line).
+pub const MAX_KEPT: usize = 8_192;
+
+impl Fact {
+    /// Whether this says more than `other`, of the same connection.
+    #[inline]
+    #[must_use]
+    pub fn is_after(self, other: Self) -> bool {
+        self.position.wrapping_sub(other.position).cast_signed() > 0
+    }
+}
+
+impl Known {
+    /// Whether `fact` can be of the same connection: a client may use a port again.
+    #[inline]
+    fn is_near(&self, fact: Fact) -> bool {
+        let [.., last] = self.facts;
+        fact.position.wrapping_sub(last.position).wrapping_add(1 << 16) <= 1 << 17
+    }
+
+    #[inline]
+    fn promise(&mut self, promised: Promised) {
+        let more = |before: Promised| {
+            promised.fact.is_after(before.fact)
+                || promised.fact == before.fact && promised.state > before.state
+        };
+        if self.promised.is_none_or(more) {
+            self.promised = Some(promised);
+        }
+    }
+
+    /// Where the answers end to what came before `position`.
+    #[inline]
+    #[must_use]
+    pub fn at(&self, position: u32) -> Option<Fact> {
+        self.facts.iter().rev().find(|fact| fact.position == position).copied()
+    }
+
+    /// The last fact of which a client has received all that acknowledges `ack`.
+    #[inline]
+    #[must_use]
+    pub fn received(&self, ack: u32) -> Option<Fact> {
+        let received = |fact: &&Fact| ack.wrapping_sub(fact.boundary).cast_signed() >= 0;
+        let last = self.facts.iter().rev().find(received).copied();
+        match (last, self.proven.filter(|fact| received(&fact))) {
+            (Some(fact), proven) => Some(fact.or_later(proven)),
+            (None, proven) => proven,
+        }
+    }
+
+    /// The last fact that the client is known to have received all of.
+    #[inline]
+    #[must_use]
+    pub fn proven(&self) -> Option<Fact> {
+        self.proven
+    }
+
+    /// The last promise made.
+    #[inline]
+    #[must_use]
+    pub fn promised(&self) -> Option<Promised> {
+        self.promised
+    }
+}
+
+impl Fact {
+    #[inline]
+    fn or_later(self, other: Option<Self>) -> Self {
+        other.filter(|other| other.is_after(self)).unwrap_or(self)
+    }
+}
+
+/// As many connections to one that may have an incomplete message kept.
+const PLACES_A_KEPT: usize = 16;
+
+#[derive(Clone, Copy, Default)]
+struct Place {
+    seal: u64,
+    known: Known,
+}
+
+#[derive(Clone, Default)]
+struct Kept {
+    seal: u64,
+    boundary: u32,
+    octets: Vec<u8>,
+}
+
+/// The memory of one worker.
+pub struct Hints {
+    places: Box<[Place]>,
+    kept: Box<[Kept]>,
+    random: RandomState,
+}
+
+impl Hints {
+    /// Room for `places` connections, 64 octets each, and for the incomplete messages of a sixteenth of them; 0 remembers
+    /// nothing.
+    #[must_use]
+    pub fn new(places: usize) -> Self {
+        let kept = places.div_ceil(PLACES_A_KEPT);
+        Self {
+            places: vec![Place::default(); places].into(),
+            kept: vec![Kept::default(); kept].into(),
+            random: RandomState::default(),
+        }
+    }
+
+    /// What is known of the connection with `secret`.
+    #[inline]
+    #[must_use]
+    pub fn known(&self, secret: u64) -> Option<&Known> {
+        let place = &self.places[index(secret, self.places.len())?];
+        (place.seal == self.seal(secret, place.known)).then_some(&place.known)
+    }
+
+    /// Remembers `fact`, and how it was promised, if it was.
+    #[inline]
+    pub fn learn(&mut self, secret: u64, fact: Fact, promised: Option<State>) {
+        let known = self.known(secret).copied().filter(|known| known.is_near(fact));
+        let mut known = known.unwrap_or(Known { proven: None, promised: None, facts: [fact; FACTS] });
+        if let Some(state) = promised {
+            known.promise(Promised { fact, state });
+        }
+        let [.., before, last] = known.facts;
+        if fact.is_after(last) {
+            if last.position.wrapping_sub(before.position) >= SPACING {
+                known.facts.rotate_left(1);
+            }
+            known.facts[FACTS - 1] = fact;
+        }
+        self.put(secret, known);
+    }
+
+    /// Remembers that the client is known to have received all of `fact`, and was told so in a promise; if anything is
+    /// known about it.
+    #[inline]
+    pub fn prove(&mut self, secret: u64, fact: Fact) {
+        let Some(&known) = self.known(secret) else { return };
+        if known.is_near(fact) && known.proven.is_none_or(|proven| fact.is_after(proven)) {
+            let mut known = Known { proven: Some(fact), ..known };
+            known.promise(Promised { fact, state: State::Confirmed });
+            self.put(secret, known);
+        }
+    }
+
+    /// Remembers that `fact` was promised, which lies inside a message; if anything is known about the connection.
+    pub fn promise_part(&mut self, secret: u64, fact: Fact) {
+        let Some(mut known) = self.known(secret).copied().filter(|known| known.is_near(fact)) else { return };
+        known.promise(Promised { fact, state: State::MidMessage });
+        self.put(secret, known);
+    }
+
+    #[inline]
+    fn put(&mut self, secret: u64, known: Known) {
+        if let Some(index) = index(secret, self.places.len()) {
+            self.places[index] = Place { seal: self.seal(secret, known), known };
+        }
+    }
+
+    #[inline]
+    fn seal(&self, secret: u64, what: impl std::hash::Hash) -> u64 {
+        self.random.hash_one((secret, what))
+    }
+
+    /// Keeps `octets`, the beginning of a message that goes on at `position`, where what came before it is answered by
+    /// what ends at `boundary`. False if there is no room.
+    pub fn keep(&mut self, secret: u64, position: u32, octets: &[u8], boundary: u32) -> bool {
+        let Some(index) = index(secret, self.kept.len()) else { return false };
+        if octets.len() > MAX_KEPT {
+            return false;
+        }
+        let seal = self.seal(secret, (position, octets, boundary));
+        let kept = &mut self.kept[index];
+        kept.octets.clear();
+        kept.octets.extend_from_slice(octets);
+        (kept.seal, kept.boundary) = (seal, boundary);
+        true
+    }
+
+    /// The beginning of the message that goes on at `position`, and where the answers end to what came before it.
+    #[must_use]
+    pub fn kept(&self, secret: u64, position: u32) -> Option<(&[u8], u32)> {
+        let kept = &self.kept[index(secret, self.kept.len())?];
+        let (octets, boundary) = (kept.octets.as_slice(), kept.boundary);
+        let whole = kept.seal == self.seal(secret, (position, octets, boundary));
+        (!octets.is_empty() && whole).then_some((octets, boundary))
+    }
+
+    /// Writes `noise` over everything: for tests that nothing is believed without proof.
+    pub fn poison(&mut self, mut noise: impl FnMut() -> u32) {
+        for place in &mut self.places {
+            let fact = &mut place.known.facts[noise() as usize % FACTS];
+            fact.boundary = noise();
+        }
+        for kept in &mut self.kept {
+            let at = noise() as usize % (kept.octets.len() + 1);
+            if let Some(octet) = kept.octets.get_mut(at) {
+                *octet ^= 1 << (noise() % 8);
+            }
+        }
+    }
+}
+
+/// A connection's place among `length`.
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "the remainder fits")]
+fn index(secret: u64, length: usize) -> Option<usize> {
+    (length > 0).then(|| (secret % length as u64) as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fact(position: u32, boundary: u32) -> Fact {
+        Fact { position, boundary }
+    }
+
+    #[test]
+    fn facts_are_found_by_position_and_by_what_is_received() {
+        let mut hints = Hints::new(64);
+        for count in 0..40 {
+            hints.learn(7, fact(1_000 + 100 * count, 5_000 + 400 * count), None);
+        }
+        assert!(hints.known(8).is_none(), "another connection");
+        let known = *hints.known(7).expect("learned");
+        assert_eq!(known.at(4_900), Some(fact(4_900, 20_600)), "the last");
+        assert_eq!(known.at(4_950), None, "never learned");
+        assert_eq!(known.received(20_600), Some(fact(4_900, 20_600)));
+        assert!(known.received(20_599).is_some_and(|fact| (3_000..4_900).contains(&fact.position)));
+        // All together they span a window.
+        assert!(known.received(20_600 - 4 * 2_700).is_some());
+        hints.learn(7, fact(2_800, 99), Some(State::Withheld));
+        let known = *hints.known(7).expect("learned");
+        assert_eq!(known.received(20_600), Some(fact(4_900, 20_600)), "an old one changes nothing");
+        assert_eq!(known.promised(), Some(Promised { fact: fact(2_800, 99), state: State::Withheld }));
+        hints.prove(7, fact(4_900, 20_600));
+        let known = *hints.known(7).expect("learned");
+        let last = fact(4_900, 20_600);
+        assert_eq!(known.proven(), Some(last));
+        assert_eq!(known.promised(), Some(Promised { fact: last, state: State::Confirmed }));
+        hints.prove(9, fact(4_900, 20_600));
+        assert!(hints.known(9).is_none(), "nobody asks");
+        hints.learn(7, fact(1 << 31, 5), None);
+        assert_eq!(hints.known(7).expect("learned").at(4_900), None, "another connection from the same port");
+    }
+
+    #[test]
+    fn no_place_means_no_memory() {
+        let mut hints = Hints::new(0);
+        hints.learn(7, fact(1, 2), None);
+        assert!(hints.known(7).is_none());
+        assert!(!hints.keep(7, 1, b"GET", 5));
+        assert_eq!(hints.kept(7, 1), None);
+    }
+
+    #[test]
+    fn beginnings_are_kept_until_another_takes_the_place() {
+        let mut hints = Hints::new(16);
+        assert!(hints.keep(7, 100, b"GET", 5));
+        assert_eq!(hints.kept(7, 100), Some((&b"GET"[..], 5)));
+        assert_eq!(hints.kept(7, 101), None);
+        assert_eq!(hints.kept(8, 100), None);
+        assert!(!hints.keep(7, 100, &[0; MAX_KEPT + 1], 5));
+        assert!(hints.keep(9, 1, b"HEAD", 5), "one place for all");
+        assert_eq!(hints.kept(7, 100), None);
+    }
+
+    #[test]
+    fn whatever_is_changed_is_forgotten() {
+        let mut hints = Hints::new(16);
+        let mut seed = 1u32;
+        for secret in 0..16 {
+            hints.learn(secret, fact(1_000, 2_000), None);
+        }
+        assert!(hints.keep(3, 100, b"GET", 5));
+        hints.poison(|| {
+            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            seed >> 8
+        });
+        assert!((0..16).all(|secret| hints.known(secret).is_none()));
+    }
+}
