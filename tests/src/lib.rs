@@ -23,4 +23,5 @@ pub mod questions;
 pub mod raw;
 pub mod responder;
 pub mod seed;
+pub mod sim;
 pub mod topology;

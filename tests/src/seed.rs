@@ -32,6 +32,11 @@ impl Random {
         }))
     }
 
+    /// The stream that one number gives.
+    pub fn from_seed(seed: u64) -> Self {
+        Self(seed)
+    }
+
     /// 64 fresh bits.
     pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);

@@ -7,6 +7,7 @@ mod bench;
 mod build_ebpf;
 mod demo;
 mod fuzz;
+mod mutate;
 mod process;
 mod run;
 mod rust_src;
@@ -38,6 +39,8 @@ enum Command {
     Bench(bench::Options),
     /// Run every check; the first failure ends it
     Test(test::Options),
+    /// Break the rules one at a time and see the simulator catch each
+    Mutate(mutate::Options),
     /// Build the release binary and run it as root with these arguments
     Run(run::Options),
 }
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         Command::Demo(options) => demo::demo(&options),
         Command::Bench(options) => bench::bench(&options),
         Command::Test(options) => test::test(&options),
+        Command::Mutate(options) => mutate::mutate(&options),
         Command::Run(options) => run::run(&options),
         Command::BuildEbpf(options) => build_ebpf::build_ebpf(&options),
     };

@@ -1,0 +1,317 @@
+//! What uses the client's TCP: it asks, reads, compares each octet, closes, and asks again where a connection ended.
+
+use super::{
+    client::{Client, State},
+    packet::{Micros, Packet},
+    question::{Question, REFUSED, Style, VOLATILE},
+};
+
+/// How the application leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Closes when it has every answer.
+    Close,
+    /// Closes its direction right after the last question.
+    HalfClose,
+    /// Closes after so many answers, whatever is under way.
+    Early(usize),
+    /// Resets after so many answers.
+    Abort(usize),
+}
+
+/// What the application does.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// How messages are delimited.
+    pub style: Style,
+    /// What is asked.
+    pub questions: Vec<Question>,
+    /// All messages.
+    pub octets: Vec<u8>,
+    /// Where each message ends.
+    pub ends: Vec<usize>,
+    /// Where a write ends.
+    pub cuts: Vec<usize>,
+    /// On the first so many connections; later each write is as many whole messages as may be asked.
+    pub messy: u32,
+    /// Questions asked ahead of their answers.
+    pub depth: usize,
+    /// Between two writes.
+    pub pause: Micros,
+    /// Writes before the connection is open.
+    pub eager: bool,
+    /// Reads so many octets at once, so often; everything at once if none.
+    pub reading: Option<(usize, Micros)>,
+    /// How it leaves.
+    pub ending: Ending,
+    /// How long it keeps a connection that it has no use for any more.
+    pub linger: Micros,
+}
+
+/// A larger answer may be refused whatever the window.
+const MOST_AT_ONCE: usize = 65_000;
+/// How long an application without timestamps waits where docs/protocol.md's limits are reached.
+const PATIENCE: Micros = 30_000_000;
+/// How long a closed connection waits for the server's FIN (Linux's `tcp_fin_timeout`).
+const ORPHAN: Micros = 60_000_000;
+
+/// The application while it runs.
+#[derive(Debug)]
+pub struct Application {
+    plan: Plan,
+    /// Questions answered.
+    pub answered: usize,
+    matched: usize,
+    /// What the octets of the present answer are that change.
+    changing: u8,
+    /// Connections opened.
+    pub connections: u32,
+    /// Answers that were refused for want of room.
+    pub refused: u32,
+    /// How often a documented limit was reached.
+    pub limits: u32,
+    /// Connections whose server's FIN never came.
+    pub orphans: u32,
+    /// Such a connection had timestamps: its FIN must come.
+    pub abandoned: bool,
+    begun: usize,
+    written: usize,
+    write_at: Micros,
+    read_at: Micros,
+    moved_at: Micros,
+    leaving: bool,
+    buffer: Vec<u8>,
+}
+
+/// What the application wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Want {
+    /// To wait, at most until then.
+    Wait(Option<Micros>),
+    /// A new connection.
+    Open,
+    /// Nothing more.
+    Done,
+}
+
+impl Application {
+    /// Before its first connection.
+    pub fn new(plan: Plan) -> Self {
+        Self {
+            plan,
+            answered: 0,
+            matched: 0,
+            changing: 0,
+            connections: 0,
+            refused: 0,
+            limits: 0,
+            orphans: 0,
+            abandoned: false,
+            begun: 0,
+            written: 0,
+            write_at: 0,
+            read_at: 0,
+            moved_at: 0,
+            leaving: false,
+            buffer: Vec::new(),
+        }
+    }
+
+    /// All that it ever writes.
+    pub fn octets(&self) -> &[u8] {
+        &self.plan.octets
+    }
+
+    /// A new connection begins; where in all that is written.
+    pub fn opened(&mut self, now: Micros) -> usize {
+        self.connections += 1;
+        self.matched = 0;
+        self.begun = if self.answered == 0 { 0 } else { self.plan.ends[self.answered - 1] };
+        self.written = self.begun;
+        (self.write_at, self.read_at, self.moved_at) = (now, now, now);
+        self.begun
+    }
+
+    fn everything(&self) -> bool {
+        self.answered == self.plan.questions.len()
+    }
+
+    /// Does what can be done now.
+    ///
+    /// # Errors
+    /// What arrived that is not the answer.
+    pub fn step(
+        &mut self,
+        now: Micros,
+        client: &mut Client,
+        least_window: usize,
+        out: &mut Vec<Packet>,
+    ) -> Result<Want, String> {
+        self.read(now, client, least_window, out)?;
+        self.skip_empty(client);
+        match client.state {
+            State::Closed if client.unread() > 0 && !client.deaf() => {
+                return Ok(Want::Wait(Some(self.read_at)));
+            }
+            State::Reset | State::Closed if self.everything() || self.leaving => return Ok(Want::Done),
+            State::Reset | State::Closed => return Ok(Want::Open),
+            State::Opening | State::Open => {}
+        }
+        self.leave(now, client, out);
+        self.write(now, client, out);
+        if matches!(client.state, State::Reset | State::Closed) {
+            return self.step(now, client, least_window, out);
+        }
+        Ok(self.wait(now, client, out))
+    }
+
+    fn read(
+        &mut self,
+        now: Micros,
+        client: &mut Client,
+        least_window: usize,
+        out: &mut Vec<Packet>,
+    ) -> Result<(), String> {
+        if client.unread() == 0 || now < self.read_at || client.deaf() {
+            return Ok(());
+        }
+        let mut buffer = std::mem::take(&mut self.buffer);
+        buffer.clear();
+        let most = self.plan.reading.map_or(usize::MAX, |(octets, _)| octets);
+        client.read(now, most, &mut buffer, out);
+        self.read_at = now + self.plan.reading.map_or(0, |(_, pause)| pause);
+        self.moved_at = now;
+        let compared = self.compare(&buffer, client.generation, least_window);
+        self.buffer = buffer;
+        compared
+    }
+
+    fn compare(&mut self, mut octets: &[u8], generation: bool, least_window: usize) -> Result<(), String> {
+        while !octets.is_empty() {
+            let (index, offset) = (self.answered, self.matched);
+            let asked = self.plan.ends.get(index).is_some_and(|&end| end <= self.written);
+            let Some(question) = self.plan.questions.get(index).filter(|_| asked) else {
+                return Err(format!("{} octets though no question is open", octets.len()));
+            };
+            let length = usize::from(question.answer);
+            if offset == 0
+                && length > 0
+                && octets[0] == REFUSED
+                && length + 1 > least_window.min(MOST_AT_ONCE)
+            {
+                self.refused += 1;
+                self.answered += 1;
+                octets = &octets[1..];
+                continue;
+            }
+            let volatile = if self.plan.style == Style::Http { VOLATILE.min(length) } else { 0 };
+            if offset < volatile {
+                if offset == 0 {
+                    self.changing = octets[0];
+                }
+                if octets[0] != self.changing {
+                    return Err(format!("answer {index} is of two times"));
+                }
+                octets = &octets[1..];
+                self.matched += 1;
+                if self.matched == length {
+                    self.answered += 1;
+                    self.matched = 0;
+                }
+                continue;
+            }
+            let rest = &question.octets(generation)[offset..];
+            let common = rest.len().min(octets.len());
+            if octets[..common] != rest[..common] {
+                let at = octets.iter().zip(rest).position(|(a, b)| a != b).unwrap_or(0);
+                return Err(format!("octet {} of answer {index} is wrong", offset + at));
+            }
+            octets = &octets[common..];
+            self.matched += common;
+            if self.matched == length {
+                self.answered += 1;
+                self.matched = 0;
+            }
+        }
+        Ok(())
+    }
+
+    /// An empty answer has arrived when its question is acknowledged.
+    fn skip_empty(&mut self, client: &Client) {
+        let acknowledged = self.begun + usize::try_from(client.acknowledged()).unwrap_or(0);
+        while self.matched == 0
+            && self.plan.questions.get(self.answered).is_some_and(|question| question.answer == 0)
+            && self.plan.ends[self.answered] <= acknowledged
+        {
+            self.answered += 1;
+        }
+    }
+
+    fn leave(&mut self, now: Micros, client: &mut Client, out: &mut Vec<Packet>) {
+        match self.plan.ending {
+            Ending::Early(after) if self.answered >= after && self.written > 0 => {
+                self.leaving = true;
+                client.shut(now, true, out);
+            }
+            Ending::Abort(after) if self.answered >= after && self.written > 0 => {
+                self.leaving = true;
+                client.abort(now, true, out);
+            }
+            Ending::HalfClose if self.written == self.plan.octets.len() && self.limits == 0 => {
+                client.shut(now, false, out);
+            }
+            _ => {}
+        }
+        let ended = client.fin_received && client.unread() == 0;
+        let satisfied = self.everything() && now >= self.moved_at + self.plan.linger;
+        if client.state == State::Open && (satisfied || ended) {
+            client.shut(now, true, out);
+        }
+    }
+
+    fn write(&mut self, now: Micros, client: &mut Client, out: &mut Vec<Packet>) {
+        let ready = client.state == State::Open || self.plan.eager;
+        while ready && now >= self.write_at && !client.fin_sent() && !client.fin_received {
+            let newest = (self.answered + self.plan.depth).min(self.plan.ends.len());
+            let allowed = if newest == 0 { 0 } else { self.plan.ends[newest - 1] };
+            if self.written >= allowed {
+                return;
+            }
+            let cut = if self.connections <= self.plan.messy {
+                let next = self.plan.cuts.partition_point(|&cut| cut <= self.written);
+                self.plan.cuts.get(next).map_or(allowed, |&cut| cut.min(allowed))
+            } else {
+                allowed
+            };
+            client.write(now, cut - self.written, out);
+            self.written = cut;
+            self.write_at = now + self.plan.pause;
+            self.moved_at = now;
+            if self.written == self.plan.octets.len() && self.plan.ending == Ending::HalfClose {
+                self.leave(now, client, out);
+            }
+        }
+    }
+
+    fn wait(&mut self, now: Micros, client: &mut Client, out: &mut Vec<Packet>) -> Want {
+        let mut give_up = None;
+        if client.deaf() || (client.timestamps.is_none() && client.fin_sent()) {
+            let orphaned = client.deaf() && client.fin_sent() && !client.waits() && !client.fin_received;
+            let patience = if orphaned { ORPHAN } else { PATIENCE };
+            let patient = client.timestamps.is_some() && !orphaned;
+            if !patient && now >= self.moved_at + patience {
+                self.orphans += u32::from(orphaned);
+                self.abandoned |= orphaned && client.timestamps.is_some();
+                self.limits += u32::from(!orphaned);
+                client.abort(now, false, out);
+                return if self.everything() || self.leaving { Want::Done } else { Want::Open };
+            }
+            give_up = (!patient).then_some(self.moved_at + patience);
+        }
+        let more_to_write = self.written < self.plan.octets.len() && self.write_at > now;
+        let write = more_to_write.then_some(self.write_at);
+        let read = (client.unread() > 0 && self.read_at > now).then_some(self.read_at);
+        let leave = (self.everything() && !client.fin_sent()).then_some(self.moved_at + self.plan.linger);
+        Want::Wait([write, read, give_up, leave].into_iter().flatten().min())
+    }
+}

@@ -1,0 +1,102 @@
+//! Sending again: what is lost, and when it is taken for lost.
+
+use super::{Client, Kind, State};
+use crate::sim::packet::{Micros, Packet, Position};
+
+impl Client {
+    pub(super) fn time_out(&mut self, now: Micros, out: &mut Vec<Packet>) {
+        self.backoff += 1;
+        self.timeouts += 1;
+        match self.state {
+            State::Opening => {
+                self.send_syn(now, out);
+                self.retransmit_at = Some(now + (self.rto << self.backoff.min(7)));
+                return;
+            }
+            State::Open if self.una < self.nxt => {}
+            _ => return,
+        }
+        let resent = self.in_loss && self.profile.kind == Kind::Linux;
+        self.in_loss = true;
+        // Linux doubts also what follows a timeout that nothing came of.
+        self.frto = self.profile.frto && (self.recover.is_none() || self.backoff > 1);
+        self.recover = Some(self.high);
+        self.duplicates = 0;
+        self.cwnd = 1;
+        // That of the first timeout of several (`retrans_stamp`).
+        let clock = self.clock(now);
+        self.resent_at = self.resent_at.filter(|_| resent).or(Some(clock));
+        match self.profile.kind {
+            Kind::Linux => {
+                // RACK takes nothing for lost that was sent within a round trip (`tcp_timeout_mark_lost`).
+                let since = now.saturating_sub(self.round_trip);
+                let spared = self.spared.take();
+                let sent = self.chunks.iter().filter(|chunk| chunk.sent).count();
+                for (index, chunk) in self.chunks.iter_mut().enumerate().filter(|(_, chunk)| chunk.sent) {
+                    chunk.lost =
+                        index == 0 || spared.map_or(chunk.sent_at <= since, |spared| index + spared < sent);
+                }
+                self.cwnd = self.flying() + 1;
+                self.resend(now, 0, 1, out);
+            }
+            Kind::Bsd => {
+                self.nxt = self.una;
+                self.push_stream(now, true, true, out);
+            }
+        }
+        self.probe_at = None;
+        self.arm(now);
+    }
+
+    /// Sends at most so many segments of a chunk again, or one with as many of those behind it as fit
+    /// (`__tcp_retransmit_skb`).
+    pub(super) fn resend(&mut self, now: Micros, index: usize, segments: usize, out: &mut Vec<Packet>) {
+        if index == 0 {
+            let una = self.una;
+            let head = &mut self.chunks[0];
+            head.from = head.from.max(una).min(head.to);
+        }
+        self.split(index, Position::try_from(segments.max(1)).expect("few") * self.mss);
+        while self.profile.collapse && index + 1 < self.chunks.len() {
+            let (chunk, next) = (self.chunks[index], self.chunks[index + 1]);
+            if !next.sent || chunk.fin || chunk.length() + next.length() > self.mss {
+                break;
+            }
+            self.chunks.remove(index + 1);
+            let chunk = &mut self.chunks[index];
+            (chunk.to, chunk.fin) = (next.to, next.fin);
+        }
+        let chunk = &mut self.chunks[index];
+        (chunk.lost, chunk.sent_at) = (false, now);
+        let chunk = *chunk;
+        self.transmit_chunk(now, chunk, out);
+    }
+
+    /// After an acknowledgment: lost segments first, as the congestion window opens (`tcp_xmit_retransmit_queue`).
+    pub(super) fn recover_lost(&mut self, now: Micros, out: &mut Vec<Packet>) {
+        if self.profile.kind == Kind::Bsd {
+            return;
+        }
+        loop {
+            let flying = self.flying();
+            match self.chunks.iter().position(|chunk| chunk.lost) {
+                Some(index) if flying < self.cwnd => self.resend(now, index, self.cwnd - flying, out),
+                _ => return,
+            }
+        }
+    }
+
+    /// Fast retransmit, and again after a partial acknowledgment (RFC 6582).
+    pub(super) fn resend_head(&mut self, now: Micros, out: &mut Vec<Packet>) {
+        match self.profile.kind {
+            Kind::Linux if !self.chunks.is_empty() => self.resend(now, 0, 1, out),
+            Kind::Linux => {}
+            Kind::Bsd => {
+                let nxt = self.nxt;
+                self.nxt = self.una;
+                self.push_stream(now, true, true, out);
+                self.nxt = self.nxt.max(nxt);
+            }
+        }
+    }
+}

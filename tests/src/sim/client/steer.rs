@@ -1,0 +1,78 @@
+//! What is drawn or follows from the time in a simulated client, decided from outside: by what a real one does.
+
+use stateless_tcp_ebpf::segment::{Flags, Timestamps};
+
+use super::{Client, Kind, Timer};
+use crate::sim::packet::{Micros, Packet, Position, position};
+
+/// How long an arrival in order waits for its acknowledgment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delay {
+    /// Not at all.
+    None,
+    /// For a second full segment.
+    Second,
+    /// For the application to read.
+    Reader,
+}
+
+impl Client {
+    /// Takes over what a real client draws from its memory and its clock: the window and the timestamp of a segment that it sent
+    /// at `now` where this one would send the same.
+    pub fn follow(&mut self, now: Micros, sent: &Packet) {
+        if !sent.is(Flags::SYN) {
+            self.edge = position(sent.ack, self.irs) + Position::from(sent.window);
+        }
+        if let Some(Timestamps { value, .. }) = sent.timestamps {
+            let clock = self.clock(now);
+            if self.resent_at == Some(clock) {
+                self.resent_at = Some(value);
+            }
+            // Both count milliseconds, but not from the same instant.
+            let ahead = value.wrapping_sub(clock);
+            if ahead.cast_signed().unsigned_abs() > 1 {
+                self.profile.clock = self.profile.clock.wrapping_add(ahead);
+            }
+        }
+    }
+
+    /// Whether header prediction is on: Linux turns it off while memory is short, and for a while after disorder.
+    pub fn predict(&mut self, predicts: bool) {
+        self.profile.predicts = predicts && self.profile.kind == Kind::Linux;
+    }
+
+    /// How long arrivals wait for their acknowledgment from now on.
+    pub fn delay(&mut self, delay: Delay) {
+        self.quick = if delay == Delay::None { u32::MAX } else { 0 };
+        self.interactive = false;
+        self.profile.reader = delay == Delay::Reader;
+    }
+
+    /// Segments that are out.
+    pub fn outstanding(&self) -> usize {
+        self.count(|chunk| chunk.sent)
+    }
+
+    /// Sets the congestion window and how many leave as one, in segments.
+    pub fn set_congestion_window(&mut self, segments: usize, burst: usize) {
+        (self.cwnd, self.burst) = (segments, burst);
+    }
+
+    /// Whether a timeout is taken for spurious when the next segment arrives.
+    pub fn take_for_spurious(&mut self, spurious: Option<bool>) {
+        self.spurious = spurious;
+    }
+
+    /// Whether it has had a timeout, and is not over it.
+    pub fn in_loss(&self) -> bool {
+        self.in_loss
+    }
+
+    /// A timeout that takes the newest so many segments for not lost, and with `frto` is doubted (RFC 5682).
+    pub fn time_out_sparing(&mut self, spared: usize, frto: bool, now: Micros, out: &mut Vec<Packet>) {
+        self.spared = Some(spared);
+        self.profile.frto = frto;
+        self.fire(Timer::Retransmit, now, out);
+        self.spared = None;
+    }
+}

@@ -1,0 +1,266 @@
+//! The model put through what a kernel client was put through.
+//!
+//! What is left to a real client's memory, clock and mood makes the model ambiguous: whether an arrival is acknowledged
+//! at once, which timer goes off when. So all the clients that the model allows are followed at once, and those that
+//! would not have sent what the kernel sent are struck off. The kernel conforms as long as one is left.
+
+use std::fmt::Write as _;
+
+use stateless_tcp_ebpf::segment::Flags;
+
+use crate::sim::{
+    client::{Client, Delay, State, Timer},
+    packet::{Micros, Packet},
+};
+
+/// More segments than the server's window has room for, whose payloads are not tiny.
+const MOST_FLYING: usize = 12;
+/// Least and most segments that leave as one.
+const BURSTS: [usize; 2] = [4, 2];
+
+/// What a read came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Got {
+    /// These octets.
+    Octets(Vec<u8>),
+    /// Nothing yet.
+    Nothing,
+    /// The server's FIN.
+    End,
+    /// The server's RST.
+    Reset,
+}
+
+/// What happens to a client.
+#[derive(Clone, Debug)]
+pub(super) enum Event {
+    /// A segment arrives.
+    Arrive(Packet),
+    /// So many octets are written.
+    Write(usize),
+    /// At most so many octets are read.
+    Read(usize, Got),
+    /// The application closes its direction.
+    Shut,
+    /// The application closes both directions.
+    Close,
+    /// The application resets the connection.
+    Abort,
+}
+
+/// All clients that have sent, so far, what the kernel has sent.
+#[derive(Debug)]
+pub(super) struct Follower {
+    clients: Vec<Client>,
+}
+
+/// A search for the clients that send what the kernel sent when `event` happens, before or after a timer.
+struct Search<'a> {
+    now: Micros,
+    event: Option<&'a Event>,
+    found: Vec<Client>,
+}
+
+impl Follower {
+    /// Follows a client from its SYN on.
+    pub(super) fn new(now: Micros, mut client: Client, syn: &Packet) -> Self {
+        client.follow(now, syn);
+        Self { clients: vec![client] }
+    }
+
+    /// `event` happened, or only time passed, and the kernel sent `sent`.
+    ///
+    /// # Errors
+    /// No client that conformed so far would have sent it.
+    pub(super) fn observe(
+        &mut self,
+        now: Micros,
+        event: Option<&Event>,
+        sent: &[Packet],
+    ) -> Result<(), String> {
+        let mut search = Search { now, event, found: Vec::new() };
+        for client in &self.clients {
+            search.go(client, sent, event.is_none());
+        }
+        // Congestion control is not modelled but for its being there: how much is sent at once is the kernel's to say.
+        for (segments, burst) in (1..=MOST_FLYING).flat_map(|segments| BURSTS.map(|burst| (segments, burst)))
+        {
+            if !search.found.is_empty() {
+                break;
+            }
+            for client in &self.clients {
+                let mut client = client.clone();
+                client.set_congestion_window(segments, burst);
+                search.go(&client, sent, event.is_none());
+            }
+        }
+        if search.found.is_empty() {
+            return Err(self.explain(now, event, sent));
+        }
+        self.clients = search.found;
+        Ok(())
+    }
+
+    /// Whether all of them agree on something.
+    pub(super) fn all(&self, holds: impl Fn(&Client) -> bool) -> bool {
+        self.clients.iter().all(holds)
+    }
+
+    /// What the model would have sent.
+    fn explain(&self, now: Micros, event: Option<&Event>, sent: &[Packet]) -> String {
+        let mut text = "the model sends otherwise:\n".to_owned();
+        for client in &self.clients {
+            let line = |packets: &[Packet]| -> String {
+                packets.iter().map(|packet| brief(client, packet)).collect()
+            };
+            let _ = writeln!(text, "  the kernel:{}", line(sent));
+            let _ = writeln!(text, "  one of {} clients:", self.clients.len());
+            for (client, out) in event.into_iter().flat_map(|event| alternatives(client, now, event)) {
+                let _ = writeln!(text, "    then, {:?}:{}", client.state, line(&out));
+            }
+            for (_, out) in alone(client, now) {
+                let _ = writeln!(text, "    by a timer:{}", line(&out));
+            }
+        }
+        text
+    }
+}
+
+impl Search<'_> {
+    fn go(&mut self, client: &Client, rest: &[Packet], done: bool) {
+        if done && rest.is_empty() {
+            if !self.found.contains(client) {
+                self.found.push(client.clone());
+            }
+            return;
+        }
+        if let Some(event) = self.event.filter(|_| !done) {
+            for (client, out) in alternatives(client, self.now, event) {
+                self.take(client, &out, rest, true);
+            }
+        }
+        if rest.is_empty() {
+            return;
+        }
+        for (client, out) in alone(client, self.now) {
+            if !out.is_empty() {
+                self.take(client, &out, rest, done);
+            }
+        }
+    }
+
+    /// Goes on behind what a client has sent, if the kernel has sent the same.
+    fn take(&mut self, mut client: Client, out: &[Packet], rest: &[Packet], done: bool) {
+        if out.len() > rest.len() || !out.iter().zip(rest).all(|(own, seen)| is_same(own, seen)) {
+            return;
+        }
+        let (seen, rest) = rest.split_at(out.len());
+        for packet in seen {
+            client.follow(self.now, packet);
+        }
+        self.go(&client, rest, done);
+    }
+}
+
+/// The clients that a client may be after `event`, and what it sends.
+fn alternatives(client: &Client, now: Micros, event: &Event) -> Vec<(Client, Vec<Packet>)> {
+    let with = |act: &dyn Fn(&mut Client, &mut Vec<Packet>)| {
+        let (mut client, mut out) = (client.clone(), Vec::new());
+        act(&mut client, &mut out);
+        (client, out)
+    };
+    match event {
+        Event::Arrive(packet) => {
+            let spurious = if client.in_loss() { &[Some(false), Some(true)][..] } else { &[None] };
+            let mut found = Vec::new();
+            for (&spurious, delay, predicts) in moods(spurious) {
+                found.push(with(&|client, out| {
+                    client.delay(delay);
+                    client.predict(predicts);
+                    client.take_for_spurious(spurious);
+                    client.receive(now, packet, out);
+                    // Nothing else depends on them.
+                    client.delay(Delay::Second);
+                    client.predict(true);
+                    client.take_for_spurious(None);
+                }));
+            }
+            found
+        }
+        &Event::Write(length) => vec![with(&|client, out| client.write(now, length, out))],
+        Event::Shut => vec![with(&|client, out| client.shut(now, false, out))],
+        Event::Close => vec![with(&|client, out| client.shut(now, true, out))],
+        Event::Abort => vec![with(&|client, out| client.abort(now, true, out))],
+        Event::Read(most, Got::Octets(octets)) => {
+            let mut read = Vec::new();
+            let mut silent = client.clone();
+            silent.take_octets(*most, &mut read);
+            if read != *octets {
+                return Vec::new();
+            }
+            // Whether a larger window is worth a segment depends on the kernel's memory.
+            let (mut speaking, mut out) = (silent.clone(), Vec::new());
+            speaking.send_ack(now, &mut out);
+            vec![(silent, Vec::new()), (speaking, out)]
+        }
+        Event::Read(_, Got::Nothing) => same_if(client, client.unread() == 0 && !over(client)),
+        Event::Read(_, Got::End) => same_if(client, client.unread() == 0 && client.fin_received),
+        Event::Read(_, Got::Reset) => same_if(client, client.unread() == 0 && client.state == State::Reset),
+    }
+}
+
+/// All combinations of what is left open about an arrival.
+fn moods<T>(spurious: &[T]) -> impl Iterator<Item = (&T, Delay, bool)> {
+    spurious.iter().flat_map(|spurious| {
+        [Delay::None, Delay::Second, Delay::Reader]
+            .into_iter()
+            .flat_map(move |delay| [true, false].map(|predicts| (spurious, delay, predicts)))
+    })
+}
+
+/// The clients that a client may be after a timer, and what it sends.
+fn alone(client: &Client, now: Micros) -> Vec<(Client, Vec<Packet>)> {
+    let mut found = Vec::new();
+    for timer in Timer::ALL.into_iter().filter(|&timer| client.due(timer).is_some()) {
+        // What RACK spares depends on the time.
+        let spared = if timer == Timer::Retransmit { client.outstanding().max(1) } else { 1 };
+        for (spared, frto) in (0..spared).flat_map(|spared| [(spared, true), (spared, false)]) {
+            let (mut client, mut out) = (client.clone(), Vec::new());
+            match timer {
+                Timer::Retransmit => client.time_out_sparing(spared, frto, now, &mut out),
+                _ => client.fire(timer, now, &mut out),
+            }
+            found.push((client, out));
+        }
+    }
+    found
+}
+
+fn over(client: &Client) -> bool {
+    client.fin_received || client.state == State::Reset
+}
+
+fn same_if(client: &Client, holds: bool) -> Vec<(Client, Vec<Packet>)> {
+    if holds { vec![(client.clone(), Vec::new())] } else { Vec::new() }
+}
+
+/// Everything that the server looks at but the window; PSH means nothing to it, and TSval it only sends back.
+fn is_same(own: &Packet, seen: &Packet) -> bool {
+    let echo = |packet: &Packet| packet.timestamps.map(|timestamps| timestamps.echo);
+    (own.seq, own.ack, own.flags | Flags::PSH, own.length)
+        == (seen.seq, seen.ack, seen.flags | Flags::PSH, seen.length)
+        && echo(own) == echo(seen)
+        && own.mss == seen.mss
+}
+
+fn brief(client: &Client, packet: &Packet) -> String {
+    let (isn, irs) = client.initial();
+    let echo = packet.timestamps.map(|timestamps| timestamps.echo);
+    format!(
+        " [{:?} {}:+{} ack {} echo {echo:x?}]",
+        packet.flags,
+        packet.seq.wrapping_sub(isn),
+        packet.length,
+        packet.ack.wrapping_sub(irs)
+    )
+}

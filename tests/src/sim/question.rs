@@ -1,0 +1,183 @@
+//! What is asked and answered: two toy protocols whose answers are a pure function of (message, generation) and differ at
+//! every place, so that a wrong, missing or repeated octet shows.
+
+use std::{sync::LazyLock, time::UNIX_EPOCH};
+
+use stateless_tcp::service::{Answered, Context, Framing, Service};
+
+use crate::seed::Random;
+
+/// The answer to a question whose true answer finds no room. No true answer has this octet.
+pub const REFUSED: u8 = 0xee;
+/// Most octets of an answer.
+pub const MAX_ANSWER: usize = 61_000;
+/// Places where answers begin in the table.
+const PLACES: usize = 1 << 16;
+/// Octets before the padding of a DNS-like message, its length prefix among them.
+const HEAD: usize = 11;
+/// Where a DNS-like message repeats its length, and says that it does.
+const LENGTH: usize = 2;
+const MAGIC: [u8; 2] = [0x5a, 0xc3];
+/// Octets at the front of an HTTP-like answer that are another each time, but all the same.
+pub const VOLATILE: usize = 8;
+const LAST: u8 = 1;
+/// Marks a DNS-like message that does not stand inside another.
+const OUTERMOST: u8 = 2;
+/// The high half of an HTTP-like message's first octet, and of no other.
+const BEGIN: u8 = 0xc;
+/// Ends an HTTP-like message; no other octet of it is below 128.
+const END: u8 = b'\n';
+
+/// One question.
+#[derive(Clone, Copy, Debug)]
+pub struct Question {
+    /// Tells it from the others.
+    pub id: u16,
+    /// Octets of the answer.
+    pub answer: u16,
+    /// The server closes the connection behind the answer.
+    pub last: bool,
+    /// Octets that mean nothing.
+    pub padding: usize,
+}
+
+/// How messages are delimited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Style {
+    /// By a length of two octets before them.
+    Dns,
+    /// By an octet behind them.
+    Http,
+}
+
+/// Octets without pattern. Every answer is a part of them.
+static OCTETS: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let mut random = Random::from_seed(7);
+    let mut octets: Vec<u8> = (0..PLACES + MAX_ANSWER).map(|_| random.octet()).collect();
+    octets.iter_mut().filter(|octet| **octet == REFUSED).for_each(|octet| *octet = 0);
+    octets
+});
+
+impl Question {
+    /// The answer under `generation`.
+    pub fn octets(&self, generation: bool) -> &'static [u8] {
+        let place = Random::from_seed(u64::from(self.id) << 1 | u64::from(generation)).below(PLACES);
+        &OCTETS[place..place + usize::from(self.answer)]
+    }
+
+    /// Appends the message.
+    pub fn write(&self, style: Style, stream: &mut Vec<u8>) {
+        self.write_marked(style, OUTERMOST, stream);
+    }
+
+    fn write_marked(&self, style: Style, mark: u8, stream: &mut Vec<u8>) {
+        let ([a, b], [c, d]) = (self.answer.to_be_bytes(), self.id.to_be_bytes());
+        let last = if self.last { LAST | mark } else { mark };
+        match style {
+            Style::Dns => {
+                let length = u16::try_from(HEAD - 2 + self.padding).expect("padding is short");
+                stream.extend(length.to_be_bytes());
+                stream.extend(length.to_be_bytes());
+                stream.extend(if mark == OUTERMOST { MAGIC } else { [0; 2] });
+                stream.extend([a, b, c, d, last]);
+                // What begins in the middle of this message looks like messages too.
+                let inner = Self { answer: self.id % 64, last: false, padding: 0, ..*self };
+                let end = stream.len() + self.padding;
+                while stream.len() + HEAD <= end {
+                    inner.write_marked(style, 0, stream);
+                }
+                stream.resize(end, 0);
+            }
+            Style::Http => {
+                let nibbles = [a, b, c, d, last].into_iter().flat_map(|octet| [octet >> 4, octet & 15]);
+                let at = stream.len();
+                stream.extend(nibbles.map(|nibble| nibble | 0x80));
+                stream[at] |= BEGIN << 4;
+                stream.resize(stream.len() + self.padding, 0xd5);
+                stream.push(END);
+            }
+        }
+    }
+
+    /// None if it is no message of ours: what a server sees that begins to read in the middle of one.
+    fn read(style: Style, message: &[u8]) -> Option<Self> {
+        let mut fields = [0; 5];
+        match style {
+            Style::Dns => fields.copy_from_slice(message.get(LENGTH + 4..HEAD)?),
+            Style::Http => {
+                message.get(..10)?;
+                for (field, nibbles) in fields.iter_mut().zip(message.chunks_exact(2)) {
+                    *field = nibbles[0] << 4 | nibbles[1] & 15;
+                }
+            }
+        }
+        let [a, b, c, d, last] = fields;
+        Some(Self {
+            id: u16::from_be_bytes([c, d]),
+            answer: u16::from_be_bytes([a, b]),
+            last: last & LAST != 0,
+            padding: 0,
+        })
+    }
+}
+
+/// Whether a message of ours can begin with `stream`: false in the middle of one, even where it looks like a message.
+pub fn begins(style: Style, stream: &[u8]) -> bool {
+    match style {
+        Style::Dns => stream.get(LENGTH + 2..LENGTH + 4).is_none_or(|magic| magic == MAGIC),
+        Style::Http => stream.first().is_none_or(|first| first >> 4 == BEGIN),
+    }
+}
+
+/// Answers [`Question`]s.
+#[derive(Debug)]
+pub struct Toy {
+    /// How its messages are delimited.
+    pub style: Style,
+    /// Which of two contents it answers from.
+    pub generation: bool,
+}
+
+impl Service for Toy {
+    fn frame(&self, stream: &[u8]) -> Framing {
+        let end = match self.style {
+            Style::Dns => {
+                stream.first_chunk().map(|&prefix: &[u8; 2]| 2 + usize::from(u16::from_be_bytes(prefix)))
+            }
+            Style::Http => stream.iter().position(|&octet| octet == END).map(|end| end + 1),
+        };
+        end.filter(|&end| end <= stream.len()).map_or(Framing::Incomplete, Framing::Message)
+    }
+
+    fn begins(&self, stream: &[u8]) -> bool {
+        begins(self.style, stream)
+    }
+
+    fn is_prefix(&self, tail: &[u8]) -> bool {
+        self.style == Style::Dns && tail.len() == 2
+    }
+
+    fn prefix(&self, stream: &[u8]) -> Option<[u8; 2]> {
+        let [a, b, c, d, ..] = *stream else { return None };
+        (self.style == Style::Dns && [c, d] == MAGIC).then_some([a, b])
+    }
+
+    fn answer(&self, message: &[u8], context: &Context, response: &mut Vec<u8>) -> Answered {
+        let Some(question) = Question::read(self.style, message) else { return Answered::default() };
+        if usize::from(question.answer) > context.room.min(MAX_ANSWER) {
+            response.extend((context.room > 0).then_some(REFUSED));
+            return Answered { volatile: 0, last: true };
+        }
+        let start = response.len();
+        response.extend_from_slice(question.octets(self.generation));
+        let mut volatile = 0;
+        if self.style == Style::Http {
+            volatile = VOLATILE.min(response.len() - start);
+            let seconds = context.now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+            response[start..start + volatile].fill(u8::try_from(seconds % u64::from(REFUSED)).unwrap_or(0));
+        }
+        // As with HTTP, where a connection is for one request each.
+        let only = self.style == Style::Http && !context.persistent;
+        Answered { volatile, last: question.last || only }
+    }
+}

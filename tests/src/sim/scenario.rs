@@ -1,0 +1,305 @@
+//! A schedule drawn from one number: who asks what, over which network, from which client.
+
+use super::{
+    application::{Ending, Plan},
+    client::{Kind, Profile},
+    network::Faults,
+    packet::Micros,
+    question::{MAX_ANSWER, Question, Style},
+    servers::{KEEP, Servers},
+};
+use crate::seed::Random;
+
+/// Everything that a run depends on.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    /// Draws whatever is drawn under way.
+    pub random: Random,
+    /// The client.
+    pub profile: Profile,
+    /// Its application.
+    pub plan: Plan,
+    /// What the network does.
+    pub faults: Faults,
+    /// One way.
+    pub latency: Micros,
+    /// At most so much more.
+    pub jitter: Micros,
+    /// Merges segments to the server.
+    pub coalesce: bool,
+    /// Servers that segments are spread over.
+    pub servers: usize,
+    /// Connections that they remember something of.
+    pub hints: usize,
+    /// One in so many segments finds noise there; 0: none does.
+    pub poison: usize,
+    /// When their content is replaced.
+    pub reloads: Vec<Micros>,
+    /// Largest payload that they send.
+    pub segment_size: u16,
+    /// The first connection's ISN.
+    pub isn: Isn,
+    /// Virtual time after which a run that is not complete has failed.
+    pub limit: Micros,
+}
+
+/// What is drawn from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Clients that offer no timestamps.
+    Single,
+    /// All clients.
+    Many,
+    /// All clients, and a network that merges segments.
+    Merging,
+}
+
+/// Where the first connection's numbers begin.
+#[derive(Clone, Copy, Debug)]
+pub enum Isn {
+    /// The client's.
+    Client(u32),
+    /// The server's, where it is the client's and a constant.
+    Server(u32),
+}
+
+impl Isn {
+    /// Half of them close to where 13, 16 or 32 bits wrap.
+    fn draw(random: &mut Random) -> Self {
+        let before = word(random, 300);
+        let number = match random.below(6) {
+            0 => u32::MAX - before,
+            1 => (random.word() | 0xffff) - before,
+            2 => (random.word() | 0x1fff) - before,
+            _ => random.word(),
+        };
+        if random.one_in(2) { Self::Client(number) } else { Self::Server(number) }
+    }
+
+    /// The client's number.
+    pub fn find(self, servers: &mut Servers, profile: &Profile, port: u16) -> u32 {
+        match self {
+            Self::Client(isn) => isn,
+            Self::Server(iss) => iss.wrapping_sub(servers.initial(profile, port, 0).unwrap_or(0)),
+        }
+    }
+}
+
+impl Scenario {
+    /// Whether nothing is lost, late or out of its order.
+    pub fn quiet(&self) -> bool {
+        self.jitter == 0
+            && matches!(
+                self.faults,
+                Faults::Random { lose: 0, duplicate: 0, delay: 0, .. } | Faults::Script { digits: 0, .. }
+            )
+    }
+
+    /// Whether the client has no reason to resend anything: nothing happens to a segment, each question waits for the
+    /// answer before it and is whole, each answer fits the window by far, and its acknowledgment is confirmed within a timeout.
+    pub fn serene(&self) -> bool {
+        let (plan, profile) = (&self.plan, &self.profile);
+        let fits = |question: &Question| 4 * i64::from(question.answer) < profile.buffer;
+        self.quiet()
+            && profile.timestamps
+            && profile.rto_min >= 200_000
+            && self.latency <= 20_000
+            && plan.depth == 1
+            && plan.ending == Ending::Close
+            && plan.messy == 0
+            && plan.reading.is_none()
+            && plan.questions.iter().all(fits)
+    }
+
+    /// The scenario that `seed` stands for.
+    pub fn draw(seed: u64, scope: Scope) -> Self {
+        let mut random = Random::from_seed(seed);
+        let segment_size = random.pick(&[1220, 1220, 512, 100, 100]);
+        let profile = profile(&mut random, scope);
+        let (servers, hints) = (1 + random.below(3), random.pick(&[0, 1, 64, 64]));
+        let poison = random.pick(&[0, 0, 3, 30]);
+        let plan = plan(&mut random, &profile, segment_size, hints > 0 && (servers > 1 || poison > 0));
+        let latency = random.pick(&[100, 1_000, 20_000, 80_000]);
+        let jitter = if random.one_in(4) { random.pick(&[latency / 2, 4 * latency]) } else { 0 };
+        let until = random.pick(&[100_000, 1_000_000, 5_000_000]);
+        let rates = [0, 0, 10, 50, 100, 300, 500];
+        let faults = if random.one_in(3) {
+            Faults::few(&mut random)
+        } else if random.one_in(8) {
+            Faults::Random { lose: 0, duplicate: 0, delay: 0, until: 0 }
+        } else {
+            Faults::Random {
+                lose: random.pick(&rates),
+                duplicate: random.pick(&rates) / 3,
+                delay: random.pick(&rates) / 3,
+                until,
+            }
+        };
+        let isn = Isn::draw(&mut random);
+        Self {
+            profile,
+            plan,
+            faults,
+            latency,
+            jitter,
+            coalesce: scope == Scope::Merging,
+            servers,
+            hints,
+            poison,
+            reloads: reloads(&mut random),
+            segment_size,
+            isn,
+            limit: 1_000_000_000,
+            random,
+        }
+    }
+}
+
+/// None in most runs; a second one not before the first one's content is forgotten.
+fn reloads(random: &mut Random) -> Vec<Micros> {
+    let mut draw = |from: Micros| {
+        let within = random.pick(&[1_000, 100_000, 1_000_000, 20_000_000]);
+        from + Micros::from(word(random, within))
+    };
+    let first = draw(0);
+    let second = draw(first + KEEP);
+    match random.below(6) {
+        0 => vec![first],
+        1 => vec![first, second],
+        _ => vec![],
+    }
+}
+
+fn word(random: &mut Random, bound: usize) -> u32 {
+    u32::try_from(random.below(bound)).expect("small")
+}
+
+fn profile(random: &mut Random, scope: Scope) -> Profile {
+    let kind = random.pick(&[Kind::Linux, Kind::Linux, Kind::Bsd]);
+    let linux = kind == Kind::Linux;
+    // Draws that came later than the others, which stay what they were.
+    let mut mood = Random::from_seed(random.clone().draw());
+    Profile {
+        kind,
+        timestamps: scope != Scope::Single && !random.one_in(8),
+        mss: random.pick(&[1460, 1460, 1460, 1220, 1200, 536]),
+        buffer: random.pick(&[65_535, 65_535, 65_535, 20_000, 4_000]),
+        nagle: random.one_in(2),
+        autocork: linux && random.one_in(4),
+        collapse: linux && !random.one_in(4),
+        frto: linux && random.one_in(2),
+        probe: linux && random.one_in(4),
+        quick: random.pick(&[0, 1, 16]),
+        predicts: linux && !mood.one_in(4),
+        reader: linux && mood.one_in(2),
+        defer_ack: random.one_in(4),
+        rto_min: if random.one_in(8) { 30_000 } else { 200_000 },
+        ack_delay: random.pick(&[40_000, 40_000, 100_000, 500]),
+        keep_alive: random.one_in(4).then(|| random.pick(&[300_000, 1_000_000])),
+        clock: if random.one_in(4) { u32::MAX - 1_000 } else { random.word() },
+    }
+}
+
+fn plan(random: &mut Random, profile: &Profile, segment_size: u16, lossy: bool) -> Plan {
+    let style = if random.one_in(4) { Style::Http } else { Style::Dns };
+    let count = random.pick(&[1, 1, 2, 2, 3, 4, 6, 20]);
+    let lengths = random.below(4);
+    let questions: Vec<Question> =
+        (0..count).map(|_| question(random, lengths, profile, segment_size, lossy)).collect();
+    let (mut octets, mut ends) = (Vec::new(), Vec::new());
+    for question in &questions {
+        question.write(style, &mut octets);
+        ends.push(octets.len());
+    }
+    let ending = match random.below(16) {
+        0 => Ending::Early(random.below(count + 1)),
+        1 => Ending::Abort(random.below(count + 1)),
+        2 | 3 => Ending::HalfClose,
+        _ => Ending::Close,
+    };
+    // Without timestamps half a message that BSD cuts anew is not recovered.
+    let whole = !profile.timestamps && profile.kind == Kind::Bsd;
+    Plan {
+        style,
+        cuts: cuts(random, style, &ends),
+        messy: if whole { 0 } else { random.pick(&[0, 1, 3]) },
+        depth: random.pick(&[1, 1, 2, 20]),
+        pause: random.pick(&[0, 0, 100, 3_000, 60_000, 300_000]),
+        eager: random.one_in(4),
+        reading: random.one_in(6).then(|| (random.pick(&[50, 300, 5_000]), random.pick(&[500, 10_000]))),
+        ending,
+        linger: random.pick(&[0, 0, 0, 5_000, 10_000_000]),
+        questions,
+        octets,
+        ends,
+    }
+}
+
+/// Most octets of an answer to a message whose beginning is kept and may be lost.
+const MOST_SPLIT: usize = 16_384;
+
+fn question(
+    random: &mut Random,
+    lengths: usize,
+    profile: &Profile,
+    segment_size: u16,
+    lossy: bool,
+) -> Question {
+    let &Profile { buffer, mss, .. } = profile;
+    let size = usize::from(segment_size);
+    let fits = (usize::try_from(buffer).expect("positive") - 3).min(MAX_ANSWER);
+    let answer = match if lengths == 3 { random.below(3) } else { lengths } {
+        0 => random.below(size.min(200) + 1),
+        1 => random.pick(&[
+            0,
+            1,
+            size - 13,
+            size - 12,
+            size - 11,
+            size - 1,
+            size,
+            size + 1,
+            2 * size,
+            3 * size + 7,
+        ]),
+        _ => random.below(5 * size),
+    };
+    let answer = if random.one_in(40) { random.below(50 * size) } else { answer };
+    let answer = if lossy { answer.min(MOST_SPLIT) } else { answer };
+    // No protocol answers with a single octet: FIN, which counts one, would look the same.
+    let answer = if answer == 1 { 2 } else { answer };
+    Question {
+        id: random.short(),
+        answer: u16::try_from(answer.min(fits)).expect("below 2^16"),
+        last: random.one_in(30),
+        padding: random.pick(&[0, 0, 5, 30, 300, 1000]).min(usize::from(mss) - 50),
+    }
+}
+
+/// Where writes end, in all that is written.
+fn cuts(random: &mut Random, style: Style, ends: &[usize]) -> Vec<usize> {
+    let mut cuts = Vec::new();
+    let manner = random.below(5);
+    let mut begin = 0;
+    for &end in ends {
+        match manner {
+            // Whole messages, one write each; sometimes two in one.
+            0 | 1 => {}
+            // The prefix by itself.
+            2 if style == Style::Dns => cuts.push(begin + 2),
+            // Anywhere.
+            _ => {
+                let mut places: Vec<usize> =
+                    (0..random.below(3)).map(|_| begin + 1 + random.below(end - begin)).collect();
+                places.sort_unstable();
+                cuts.extend(places);
+            }
+        }
+        if manner != 1 || random.one_in(2) {
+            cuts.push(end);
+        }
+        begin = end;
+    }
+    cuts.dedup();
+    cuts
+}

@@ -1,0 +1,228 @@
+//! The servers: the real core, several of one key, and what must hold of everything they send.
+
+use std::{
+    net::Ipv4Addr,
+    sync::Arc,
+    time::{Duration, UNIX_EPOCH},
+};
+
+use stateless_tcp::{
+    counters::{Counter, Counters},
+    exchange::{Content, Exchange, Policy},
+    offer::Offer,
+    service::Service,
+};
+use stateless_tcp_ebpf::{
+    cookie::{Key, Keys, MssClass},
+    rule::{Outgoing, Rules},
+    segment::{Address, Flags, FourTuple, Options, Segment, Timestamps},
+};
+
+use super::{
+    client::Profile,
+    packet::{Micros, Packet, Position, position},
+    question::{Style, Toy},
+};
+
+/// Where the DNS-like service is.
+const DNS_PORT: u16 = 53;
+/// Where the HTTP-like service is.
+const HTTP_PORT: u16 = 80;
+/// Octets of the timestamps option with its padding.
+const TIMESTAMPS: u16 = 12;
+const SERVER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+const CLIENT: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
+
+/// Servers that are interchangeable.
+pub struct Servers {
+    exchanges: Vec<Exchange>,
+    counters: Counters,
+    offer: Arc<Offer>,
+    segment_size: u16,
+    server_port: u16,
+    /// Which of two contents new connections get.
+    generation: bool,
+    /// When the content before is forgotten.
+    forget_at: Option<Micros>,
+    /// Segments answered: what changes changes with each.
+    answered: u64,
+}
+
+/// How long content that was replaced is kept.
+pub const KEEP: Micros = 60_000_000;
+
+impl Servers {
+    /// So many servers, which send payloads of at most `segment_size` and remember `hints` connections.
+    pub fn new(count: usize, style: Style, segment_size: u16, hints: usize) -> Self {
+        let generation = false;
+        let keys = Keys { current: Key(*b"sixteen octets !"), previous: None };
+        let policy = Policy { rules: Rules::Reliable, keys, segment_size, hints };
+        let offer = Arc::new(Offer::first(content(generation), policy));
+        Self {
+            exchanges: (0..count).map(|_| Exchange::new(Arc::clone(&offer))).collect(),
+            counters: Counters::default(),
+            offer,
+            forget_at: None,
+            answered: 0,
+            segment_size,
+            server_port: if style == Style::Dns { DNS_PORT } else { HTTP_PORT },
+            generation,
+        }
+    }
+
+    /// The sequence number that a SYN with `isn` from `port` gets.
+    pub fn initial(&mut self, profile: &Profile, port: u16, isn: u32) -> Option<u32> {
+        let timestamps = profile.timestamps.then_some(Timestamps { value: 0, echo: 0 });
+        let syn = Packet::syn(port, isn, profile.mss, timestamps);
+        let mut sent = Vec::new();
+        self.answer(0, &syn, &[], profile.mss, &mut sent).ok()?;
+        sent.first().map(|packet| packet.seq)
+    }
+
+    /// What they have counted.
+    pub fn counted(&self) -> Vec<u64> {
+        Counter::ALL.iter().map(|&counter| self.counters.get(counter)).collect()
+    }
+
+    /// The names of what they have counted since.
+    pub fn counted_since(&self, before: &[u64]) -> String {
+        let names = Counter::ALL.iter().zip(before).zip(self.counted());
+        let names = names.filter(|((_, before), now)| *before != now).map(|((counter, _), _)| counter.name());
+        names.collect::<Vec<_>>().join(" ")
+    }
+
+    /// Other content for new connections, on all of them.
+    pub fn reload(&mut self, now: Micros) {
+        self.generation = !self.generation;
+        self.forget_at = Some(now + KEEP);
+        let policy = self.offer.policy.clone();
+        self.switch(self.offer.succeeded_by(content(self.generation), policy));
+    }
+
+    /// Forgets content whose time is over.
+    pub fn tidy(&mut self, now: Micros) {
+        if self.forget_at.is_some_and(|at| now >= at) {
+            self.forget_at = None;
+            self.switch(self.offer.without_previous());
+        }
+    }
+
+    fn switch(&mut self, offer: Offer) {
+        self.offer = Arc::new(offer);
+        for exchange in &mut self.exchanges {
+            exchange.switch(Arc::clone(&self.offer));
+        }
+    }
+
+    /// Writes noise over all that one of them remembers.
+    pub fn poison(&mut self, which: usize, noise: impl FnMut() -> u32) {
+        self.exchanges[which].hints().poison(noise);
+    }
+
+    /// How many they are.
+    pub fn count(&self) -> usize {
+        self.exchanges.len()
+    }
+
+    /// Gives a segment to one of them; `sent` takes what it sends.
+    ///
+    /// # Errors
+    /// What it sent and must not.
+    pub fn answer(
+        &mut self,
+        which: usize,
+        packet: &Packet,
+        stream: &[u8],
+        mss: u16,
+        sent: &mut Vec<Packet>,
+    ) -> Result<(), String> {
+        let segment = self.segment(packet);
+        let payload = match usize::from(packet.length) {
+            0 => &[],
+            length => &stream[packet.from..packet.from + length],
+        };
+        let exchange = &mut self.exchanges[which];
+        self.answered += 1;
+        let now = UNIX_EPOCH + Duration::from_secs(11 * self.answered);
+        for outgoing in exchange.consider(now, &segment, payload, &self.counters) {
+            let octets = exchange.payload(&outgoing);
+            check(&segment, &outgoing, octets, self.segment_size, mss)?;
+            sent.push(Packet {
+                to_server: false,
+                port: packet.port,
+                seq: outgoing.seq,
+                ack: outgoing.ack,
+                flags: outgoing.flags,
+                window: outgoing.window,
+                mss: outgoing.mss,
+                timestamps: outgoing.timestamps,
+                from: 0,
+                length: outgoing.length,
+                octets: octets.to_vec(),
+                generation: self.generation,
+            });
+        }
+        Ok(())
+    }
+
+    fn segment(&self, packet: &Packet) -> Segment {
+        Segment {
+            tuple: FourTuple {
+                server: Address::from_ipv4(SERVER.octets()),
+                client: Address::from_ipv4(CLIENT.octets()),
+                server_port: self.server_port,
+                client_port: packet.port,
+            },
+            seq: packet.seq,
+            ack: packet.ack,
+            flags: packet.flags,
+            window: packet.window,
+            options: Options { mss: packet.mss, timestamps: packet.timestamps },
+            length: packet.length,
+        }
+    }
+}
+
+fn content(generation: bool) -> Content {
+    let toy = |style| Arc::new(Toy { style, generation }) as Arc<dyn Service>;
+    let services = vec![(DNS_PORT, toy(Style::Dns)), (HTTP_PORT, toy(Style::Http))];
+    Content::new([Address::from_ipv4(SERVER.octets())], services)
+}
+
+/// What holds of every segment sent, whatever it answers.
+fn check(
+    segment: &Segment,
+    outgoing: &Outgoing,
+    octets: &[u8],
+    segment_size: u16,
+    mss: u16,
+) -> Result<(), String> {
+    let class = MssClass::offered(Some(mss), true).map_or(0, MssClass::octets);
+    let options = if outgoing.timestamps.is_some() { TIMESTAMPS } else { 0 };
+    let most = segment_size.min(class.saturating_sub(options));
+    if outgoing.length > most || usize::from(outgoing.length) != octets.len() {
+        return Err(format!("a payload of {} octets, at most {most} allowed", outgoing.length));
+    }
+    let syn = outgoing.flags.contains(Flags::SYN);
+    if !outgoing.flags.contains(Flags::RST)
+        && outgoing.timestamps.is_some() != segment.options.timestamps.is_some()
+        && !syn
+    {
+        return Err("timestamps on one of two segments".into());
+    }
+    let end = position(outgoing.seq, segment.ack)
+        + Position::from(outgoing.length)
+        + Position::from(outgoing.flags.contains(Flags::FIN));
+    let data = outgoing.length > 0 || outgoing.flags.contains(Flags::FIN);
+    if !syn && data && end > segment.window.into() {
+        return Err(format!("{end} octets into a window of {}", segment.window));
+    }
+    let acknowledged = position(outgoing.ack, segment.seq);
+    let sent = Position::from(segment.length)
+        + Position::from(segment.flags.contains(Flags::FIN))
+        + Position::from(segment.flags.contains(Flags::SYN));
+    if outgoing.flags.contains(Flags::ACK) && acknowledged > sent && segment.options.timestamps.is_none() {
+        return Err(format!("acknowledges {acknowledged} octets of {sent}"));
+    }
+    Ok(())
+}

@@ -1,0 +1,123 @@
+//! `cargo xtask mutate`: breaks the rules one at a time, in a copy of the sources, and sees the simulator catch each.
+//!
+//! A mutation is a text replaced by another (tests/mutations.toml). Whoever changes a rule so that the text is not found
+//! any more is told so, and mends the mutation.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
+use serde::Deserialize;
+
+use crate::process::{read, run};
+use crate::run::cargo;
+use crate::workspace;
+
+/// The command's options.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Only the mutations whose names contain this
+    #[arg(value_name = "NAME")]
+    only: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Mutations {
+    mutation: Vec<Mutation>,
+}
+
+#[derive(Deserialize)]
+struct Mutation {
+    /// What is broken.
+    name: String,
+    /// Relative to the workspace.
+    file: PathBuf,
+    /// Must occur exactly once.
+    find: String,
+    replace: String,
+}
+
+/// Tries every mutation; one that survives, or cannot be applied, is a failure.
+pub(crate) fn mutate(options: &Options) -> Result<()> {
+    let path = workspace().join("tests/mutations.toml");
+    let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+    let mut mutations =
+        toml::from_str::<Mutations>(&text).with_context(|| format!("parsing {}", path.display()))?.mutation;
+    if let Some(only) = &options.only {
+        mutations.retain(|mutation| mutation.name.contains(only));
+    }
+    ensure!(!mutations.is_empty(), "no mutation is called so: see {}", path.display());
+    let copy = copy_sources()?;
+    println!("unbroken ...");
+    ensure!(simulate(&copy)?, "the simulator fails before anything is broken");
+    let mut survivors = Vec::new();
+    for mutation in &mutations {
+        let caught = mutation.try_in(&copy)?;
+        println!("{:<8} {}", if caught { "caught" } else { "SURVIVED" }, mutation.name);
+        if !caught {
+            survivors.push(mutation.name.as_str());
+        }
+    }
+    println!("{} of {} caught", mutations.len() - survivors.len(), mutations.len());
+    ensure!(survivors.is_empty(), "the simulator does not notice: {}", survivors.join(", "));
+    Ok(())
+}
+
+/// The tracked files as they are now, committed or not, in a place of their own: these may be broken.
+fn copy_sources() -> Result<PathBuf> {
+    let copy = workspace().join("target/mutations");
+    match fs::remove_dir_all(&copy) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(error).with_context(|| format!("removing {}", copy.display()));
+        }
+        _ => {}
+    }
+    let files = read(Command::new("git").current_dir(workspace()).args(["ls-files", "--cached"]))?;
+    for file in files.lines() {
+        let (from, to) = (workspace().join(file), copy.join(file));
+        if let Some(parent) = to.parent() {
+            fs::create_dir_all(parent).with_context(|| format!("creating {}", parent.display()))?;
+        }
+        fs::copy(&from, &to).with_context(|| format!("copying {} to {}", from.display(), to.display()))?;
+    }
+    Ok(copy)
+}
+
+/// Whether the simulator is content with the sources in `copy`. They must compile.
+fn simulate(copy: &Path) -> Result<bool> {
+    let simulation = |more: &[&str]| {
+        let mut command = cargo();
+        command
+            .current_dir(copy)
+            .args(["test", "--quiet", "--locked", "--package", "stateless-tcp-tests", "--test", "simulation"])
+            .arg("--target-dir")
+            .arg(workspace().join("target"))
+            .args(more);
+        command
+    };
+    run(&mut simulation(&["--no-run"]))?;
+    let status = simulation(&["--", "--skip", "merged"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .context("starting the simulator")?;
+    Ok(status.success())
+}
+
+impl Mutation {
+    fn try_in(&self, copy: &Path) -> Result<bool> {
+        let path = copy.join(&self.file);
+        let sound = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+        let places = sound.matches(&self.find).count();
+        if places != 1 {
+            bail!("mutation {:?}: its text occurs {places} times in {}", self.name, self.file.display());
+        }
+        fs::write(&path, sound.replacen(&self.find, &self.replace, 1))
+            .with_context(|| format!("writing {}", path.display()))?;
+        let content = simulate(copy).with_context(|| format!("mutation {:?}", self.name))?;
+        fs::write(&path, sound).with_context(|| format!("writing {}", path.display()))?;
+        Ok(!content)
+    }
+}
