@@ -51,6 +51,8 @@ pub struct Echo {
     /// `gap` and `standing` as the client echoes them, where more is known: it has received all of `promise`, and does
     /// not know yet that we know.
     echoed: Option<(i32, Standing)>,
+    /// Nothing of ours is under way to the client, as far as it is known.
+    at_rest: bool,
 }
 
 /// What the client has of what it was promised.
@@ -93,7 +95,7 @@ impl Echo {
         } else {
             Standing::Exceeds((1 << 17) - missing)
         };
-        Self { drift, promise, gap: promise.gap(segment.seq), standing, echoed: None }
+        Self { drift, promise, gap: promise.gap(segment.seq), standing, echoed: None, at_rest: false }
     }
 
     /// The last six bits of the number of the generation that the connection is served from.
@@ -137,6 +139,13 @@ impl Echo {
         self.advanced(Promise::new(position, boundary, State::Withheld), segment)
     }
 
+    /// The same, of a client to which nothing of ours is under way.
+    #[inline]
+    #[must_use]
+    pub fn at_rest(self) -> Self {
+        Self { at_rest: true, ..self }
+    }
+
     /// The same, where `position` lies inside a message and was acknowledged.
     #[inline]
     #[must_use]
@@ -156,12 +165,15 @@ impl Echo {
         self.echoed.unwrap_or((self.gap, self.standing))
     }
 
-    /// Whether `position` lies beyond P, and no further than a window, in a connection that goes on.
+    /// Whether `position` lies beyond P, and no further than a window beyond what the client echoes, in a connection that
+    /// goes on.
     #[inline]
     #[must_use]
     pub fn precedes(&self, position: u32, segment: &Segment) -> bool {
-        let advance = position.wrapping_sub(self.position(segment));
-        !self.closing() && (1..=u32::from(Rules::Reliable.window())).contains(&advance)
+        let (gap, _) = self.echoed();
+        let advance = position.wrapping_sub(self.position(segment)).cast_signed();
+        let beyond = position.wrapping_sub(segment.seq).cast_signed().wrapping_sub(gap);
+        !self.closing() && advance > 0 && (1..=i32::from(Rules::Reliable.window())).contains(&beyond)
     }
 
     /// Our sequence number at B.

@@ -10,7 +10,8 @@
 //! The sums with S, secret numbers of the connection, seal it: who cannot see our segments cannot form it. A constant
 //! added keeps the order, and P only grows, so the client's protection against wrapped sequence numbers accepts it.
 
-/// Bits of P. The window that we advertise is smaller than 2^12, so differences are exact.
+/// Bits of P. The window that we advertise ends 4,095 octets behind what the client echoes, whatever is acknowledged: so
+/// differences are exact, and never look like steps back in time.
 const POSITION_BITS: u32 = 13;
 const POSITION_MASK: u32 = (1 << POSITION_BITS) - 1;
 const BOUNDARY_BITS: u32 = 17;

@@ -92,16 +92,20 @@ pub(crate) enum Rest {
     Nothing,
 }
 
+/// SEG.ACK and SEG.WND.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Acknowledgment {
+    pub(crate) number: u32,
+    pub(crate) window: u16,
+}
+
 /// The segments of one reply, in order.
 #[derive(Clone, Debug)]
 pub struct Reply {
     /// Sequence number of the response's first octet.
     pub(crate) base: u32,
-    /// SEG.ACK of the first segment.
-    pub(crate) acknowledged: u32,
-    /// SEG.ACK of the others.
-    pub(crate) echoed: u32,
-    pub(crate) window: u16,
+    pub(crate) first: Acknowledgment,
+    pub(crate) others: Acknowledgment,
     pub(crate) timestamps: Option<Timestamps>,
     /// Most octets of a payload.
     pub(crate) size: u32,
@@ -121,9 +125,9 @@ impl Reply {
     fn outgoing(&self, flags: Flags, length: u16) -> Outgoing {
         Outgoing {
             seq: self.base.wrapping_add(self.next),
-            ack: self.acknowledged,
+            ack: self.first.number,
             flags,
-            window: self.window,
+            window: self.first.window,
             mss: None,
             timestamps: self.timestamps,
             offset: self.next.min(self.length),
@@ -142,7 +146,7 @@ impl Reply {
     #[inline]
     #[must_use]
     pub fn acknowledged(&self) -> u32 {
-        self.acknowledged
+        self.first.number
     }
 
     /// Octets of payload of the next segment.
@@ -183,7 +187,7 @@ impl Iterator for Reply {
                 let flags = if fin { Flags::FIN | Flags::ACK } else { Flags::ACK };
                 let outgoing = self.outgoing(flags, payload as u16);
                 self.next = end;
-                self.acknowledged = self.echoed;
+                self.first = self.others;
                 let fin_follows = self.fin == Fin::Apart && !fin;
                 if end == self.length.min(self.edge) && !fin_follows {
                     self.rest = Rest::Nothing;

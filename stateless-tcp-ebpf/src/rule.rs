@@ -11,7 +11,7 @@
 
 use crate::cookie::{self, Generations, Keys, MssClass, Proof, Terms};
 use crate::promise::{Promise, State};
-use crate::reply::{Fin, Grid, Rest};
+use crate::reply::{Acknowledgment, Fin, Grid, Rest};
 pub use crate::reply::{Outgoing, Reply};
 use crate::segment::{Flags, Segment, Timestamps};
 
@@ -260,9 +260,8 @@ impl Request {
         };
         Ok(Reply {
             base,
-            acknowledged,
-            echoed: acknowledged,
-            window: rules.window(),
+            first: Acknowledgment { number: acknowledged, window: rules.window() },
+            others: Acknowledgment { number: acknowledged, window: rules.window() },
             timestamps: None,
             size,
             grid: Grid::EVERYWHERE,

@@ -84,6 +84,14 @@ impl Known {
         self.facts.iter().rev().find(|fact| fact.position == position).copied()
     }
 
+    /// The last fact.
+    #[inline]
+    #[must_use]
+    pub fn newest(&self) -> Fact {
+        let [.., newest] = self.facts;
+        newest
+    }
+
     /// The last fact of which a client has received all that acknowledges `ack`.
     #[inline]
     #[must_use]
@@ -127,10 +135,21 @@ struct Place {
     known: Known,
 }
 
+/// What is known of octets that are kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Keep {
+    /// The client's sequence number behind them.
+    pub position: u32,
+    /// Our sequence number behind the answers to what came before them.
+    pub boundary: u32,
+    /// They are the beginning of one message, and no more.
+    pub part: bool,
+}
+
 #[derive(Clone, Default)]
 struct Kept {
     seal: u64,
-    boundary: u32,
+    kept: Keep,
     octets: Vec<u8>,
 }
 
@@ -211,28 +230,50 @@ impl Hints {
         self.random.hash_one((secret, what))
     }
 
-    /// Keeps `octets`, the beginning of a message that goes on at `position`, where what came before it is answered by
-    /// what ends at `boundary`. False if there is no room.
-    pub fn keep(&mut self, secret: u64, position: u32, octets: &[u8], boundary: u32) -> bool {
+    /// Keeps `octets` of the client's stream, which end at `position` and begin with a message, where what came before
+    /// them is answered by what ends at `boundary`. False if there is no room.
+    pub fn keep(&mut self, secret: u64, octets: &[u8], kept: Keep) -> bool {
         let Some(index) = index(secret, self.kept.len()) else { return false };
         if octets.len() > MAX_KEPT {
             return false;
         }
-        let seal = self.seal(secret, (position, octets, boundary));
-        let kept = &mut self.kept[index];
-        kept.octets.clear();
-        kept.octets.extend_from_slice(octets);
-        (kept.seal, kept.boundary) = (seal, boundary);
+        let seal = self.seal(secret, (octets, kept));
+        let place = &mut self.kept[index];
+        place.octets.clear();
+        place.octets.extend_from_slice(octets);
+        (place.seal, place.kept) = (seal, kept);
         true
     }
 
-    /// The beginning of the message that goes on at `position`, and where the answers end to what came before it.
+    /// Whether so many octets can be kept.
     #[must_use]
-    pub fn kept(&self, secret: u64, position: u32) -> Option<(&[u8], u32)> {
-        let kept = &self.kept[index(secret, self.kept.len())?];
-        let (octets, boundary) = (kept.octets.as_slice(), kept.boundary);
-        let whole = kept.seal == self.seal(secret, (position, octets, boundary));
-        (!octets.is_empty() && whole).then_some((octets, boundary))
+    pub fn can_keep(&self, octets: usize) -> bool {
+        !self.kept.is_empty() && octets <= MAX_KEPT
+    }
+
+    /// The octets that are kept from `start` on.
+    #[must_use]
+    pub fn kept_from(&self, secret: u64, start: Fact) -> Option<&[u8]> {
+        let Kept { kept: Keep { position, boundary, .. }, ref octets, .. } =
+            self.kept[index(secret, self.kept.len())?];
+        let length = u32::try_from(octets.len()).ok()?;
+        let fits = position.wrapping_sub(length) == start.position && boundary == start.boundary;
+        self.kept(secret, position).filter(|_| fits).map(|(octets, _)| octets)
+    }
+
+    /// Keeps nothing of the connection with `secret` any more.
+    pub fn forget(&mut self, secret: u64) {
+        if let Some(index) = index(secret, self.kept.len()) {
+            self.kept[index].octets.clear();
+        }
+    }
+
+    /// The octets that are kept before `position`, and what is known of them.
+    #[must_use]
+    pub fn kept(&self, secret: u64, position: u32) -> Option<(&[u8], Keep)> {
+        let Kept { seal, kept, ref octets } = self.kept[index(secret, self.kept.len())?];
+        let whole = kept.position == position && seal == self.seal(secret, (octets.as_slice(), kept));
+        (!octets.is_empty() && whole).then_some((octets.as_slice(), kept))
     }
 
     /// Writes `noise` over everything: for tests that nothing is believed without proof.
@@ -263,6 +304,10 @@ mod tests {
 
     fn fact(position: u32, boundary: u32) -> Fact {
         Fact { position, boundary }
+    }
+
+    fn part(position: u32) -> Keep {
+        Keep { position, boundary: 5, part: true }
     }
 
     #[test]
@@ -299,19 +344,22 @@ mod tests {
         let mut hints = Hints::new(0);
         hints.learn(7, fact(1, 2), None);
         assert!(hints.known(7).is_none());
-        assert!(!hints.keep(7, 1, b"GET", 5));
+        assert!(!hints.keep(7, b"GET", part(1)));
         assert_eq!(hints.kept(7, 1), None);
     }
 
     #[test]
     fn beginnings_are_kept_until_another_takes_the_place() {
         let mut hints = Hints::new(16);
-        assert!(hints.keep(7, 100, b"GET", 5));
-        assert_eq!(hints.kept(7, 100), Some((&b"GET"[..], 5)));
+        assert!(hints.keep(7, b"GET", part(100)));
+        assert_eq!(hints.kept(7, 100), Some((&b"GET"[..], part(100))));
         assert_eq!(hints.kept(7, 101), None);
         assert_eq!(hints.kept(8, 100), None);
-        assert!(!hints.keep(7, 100, &[0; MAX_KEPT + 1], 5));
-        assert!(hints.keep(9, 1, b"HEAD", 5), "one place for all");
+        assert_eq!(hints.kept_from(7, fact(97, 5)), Some(&b"GET"[..]));
+        assert_eq!(hints.kept_from(7, fact(97, 6)), None);
+        assert_eq!(hints.kept_from(7, fact(98, 5)), None);
+        assert!(!hints.keep(7, &[0; MAX_KEPT + 1], part(100)));
+        assert!(hints.keep(9, b"HEAD", part(1)), "one place for all");
         assert_eq!(hints.kept(7, 100), None);
     }
 
@@ -322,7 +370,7 @@ mod tests {
         for secret in 0..16 {
             hints.learn(secret, fact(1_000, 2_000), None);
         }
-        assert!(hints.keep(3, 100, b"GET", 5));
+        assert!(hints.keep(3, b"GET", part(100)));
         hints.poison(|| {
             seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             seed >> 8

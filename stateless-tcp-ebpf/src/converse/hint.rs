@@ -3,7 +3,7 @@
 use super::{Echo, MAX_HINTED, Standing, Walk};
 use crate::promise::{Promise, State};
 use crate::reply::{Fin, Reply, Rest};
-use crate::rule::{Reason, Rules};
+use crate::rule::Reason;
 use crate::segment::{Flags, Segment};
 
 impl Echo {
@@ -38,12 +38,12 @@ impl Echo {
         let later = promised.filter(|&(position, ..)| self.precedes(position, segment));
         let promise = later
             .map_or(self.confirmed(), |(position, boundary, state)| Promise::new(position, boundary, state));
+        let acknowledgment = self.acknowledge(segment, segment.seq.wrapping_add_signed(gap));
         let size = u32::from(self.segment_size(size));
         Ok(Reply {
             base: boundary,
-            acknowledged: segment.seq.wrapping_add_signed(gap),
-            echoed: segment.seq.wrapping_add_signed(gap),
-            window: Rules::Reliable.window(),
+            first: acknowledgment,
+            others: acknowledgment,
             timestamps: Some(self.timestamps(segment, promise)),
             size,
             grid: self.grid(size),

@@ -2,7 +2,7 @@
 
 use super::{Echo, MAX_HINTED, MAX_PACKED, Standing, Walk};
 use crate::promise::{Promise, State};
-use crate::reply::Outgoing;
+use crate::reply::{Acknowledgment, Outgoing};
 use crate::rule::{Reason, Rules};
 use crate::segment::{Flags, Segment, Timestamps};
 
@@ -194,8 +194,22 @@ impl Echo {
 
     #[inline]
     pub(super) fn bare(&self, segment: &Segment, ack: u32, promise: Promise) -> Outgoing {
-        let outgoing = Outgoing::bare(segment.ack, ack, Flags::ACK, Rules::Reliable.window());
+        let Acknowledgment { number, window } = self.acknowledge(segment, ack);
+        let outgoing = Outgoing::bare(segment.ack, number, Flags::ACK, window);
         Outgoing { timestamps: Some(self.timestamps(segment, promise)), ..outgoing }
+    }
+
+    /// Acknowledges what comes before `number`. The window ends where it always does, seen from what the client echoes:
+    /// whether it takes the promise that goes with an acknowledgment nobody knows before it echoes that, unless nothing
+    /// else is under way to it.
+    #[inline]
+    pub(super) fn acknowledge(&self, segment: &Segment, number: u32) -> Acknowledgment {
+        let (gap, _) = self.echoed();
+        let most = Rules::Reliable.window();
+        let beyond = number.wrapping_sub(segment.seq).cast_signed().wrapping_sub(gap);
+        let beyond = if self.at_rest || self.closing() { 0 } else { beyond.max(0) };
+        let window = most.saturating_sub(u16::try_from(beyond).unwrap_or(most));
+        Acknowledgment { number, window }
     }
 
     #[inline]

@@ -3,11 +3,12 @@
 use super::{Echo, MAX_HINTED, Standing};
 use crate::promise::{Promise, State};
 use crate::reply::{Fin, Reply, Rest};
-use crate::rule::{Reason, Rules};
+use crate::rule::Reason;
 use crate::segment::{Flags, Segment};
 
 /// What was found in a payload: the messages before P and after it, and their answers' lengths.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "four things that have nothing to do with each other")]
 pub struct Walk {
     /// Octets of the answers to the messages before P.
     pub old: u32,
@@ -19,8 +20,12 @@ pub struct Walk {
     pub last: bool,
     /// The payload ends in an incomplete message.
     pub incomplete: bool,
+    /// Octets behind the last message that was answered.
+    pub rest: usize,
     /// What it ends in is a message's length and no more, which nobody needs to keep.
     pub prefix: bool,
+    /// What it ends in is kept if the reply acknowledges it.
+    pub kept: bool,
 }
 
 /// One answer among those of a walk.
@@ -65,6 +70,14 @@ impl Echo {
         let grid = self.grid(size);
         let length = walk.old + walk.new;
         let next = self.next(walk).ok_or(Reason::Ahead)?;
+        if walk.incomplete
+            && walk.end == 0
+            && self.gap == 0
+            && matches!(self.standing, Standing::Exceeds(2..))
+        {
+            // It has an answer to what begins here, and nobody knows the rest of that message any more.
+            return Err(Reason::Misaligned);
+        }
         let spot = Spot::find(parts, next, length)?;
         if !spot.known && grid.beyond(segment.ack) != 0 {
             return Err(Reason::Misaligned);
@@ -95,11 +108,11 @@ impl Echo {
         let (end, promise) = if !confirmed && mid_message {
             (position, self.promise)
         } else {
-            let prefix = confirmed && walk.prefix && !closing;
-            let end = if prefix { segment.next() } else { end_position };
+            let part = confirmed && (walk.prefix || walk.kept) && !closing;
+            let end = if part { segment.next() } else { end_position };
             let state = match (closing, confirmed) {
                 (true, _) => State::Closing,
-                (false, true) if prefix => State::MidMessage,
+                (false, true) if part => State::MidMessage,
                 (false, true) => State::Confirmed,
                 (false, false) => State::Withheld,
             };
@@ -109,11 +122,13 @@ impl Echo {
         let answered = |gap: i32| segment.seq.wrapping_add_signed(gap.min(i32::from(spot.answered)));
         let reply = Reply {
             base,
-            acknowledged: if nothing_missing || confirmed && !cut_off { end } else { answered(self.gap) },
+            first: self.acknowledge(
+                segment,
+                if nothing_missing || confirmed && !cut_off { end } else { answered(self.gap) },
+            ),
             // What arrives out of order moves the beginning of the client's send buffer, but not its echo (RFC 7323
             // section 4.3). Only the first segment is in order for certain; the others leave both where the client has them.
-            echoed: answered(self.echoed().0),
-            window: Rules::Reliable.window(),
+            others: self.acknowledge(segment, answered(self.echoed().0)),
             timestamps: Some(self.timestamps(segment, promise)),
             size,
             grid,

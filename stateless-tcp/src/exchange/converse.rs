@@ -5,10 +5,11 @@ use super::limit::Limit;
 use super::walk::{Answers, Bounds};
 use super::{Answer, Exchange, WHOLE};
 use crate::counters::{Counter, Counters};
-use crate::hints::{Fact, Hints, Known, Promised};
+use crate::hints::{Fact, Hints, Keep, Known, Promised};
 use crate::offer::Offer;
 use crate::service::{Context, MAX_RESPONSE, Service};
 use stateless_tcp_ebpf::converse::{self, Decision, Echo, Place, Walk};
+use stateless_tcp_ebpf::cookie::Key;
 use stateless_tcp_ebpf::promise::State;
 use stateless_tcp_ebpf::rule::{self, Reason};
 use stateless_tcp_ebpf::segment::{Flags, Segment};
@@ -30,7 +31,7 @@ impl Exchange {
         let mut failed = Reason::BadCookie;
         for key in std::iter::once(keys.current).chain(keys.previous) {
             let Some(echo) = converse::read(&key, segment) else { break };
-            match self.attempt(now, segment, payload, echo, counters) {
+            match self.attempt(now, segment, payload, echo, &key, false, counters) {
                 Ok(answer) => return answer,
                 Err(reason) if failed == Reason::BadCookie => {
                     failed =
@@ -66,6 +67,8 @@ impl Exchange {
         segment: &Segment,
         payload: &[u8],
         echo: Echo,
+        key: &Key,
+        again: bool,
         counters: &Counters,
     ) -> Result<Answer, Reason> {
         let Self { offer, answers, joined, hints, doubtful, .. } = self;
@@ -79,7 +82,7 @@ impl Exchange {
         let echo = advance(hints, &echo, segment).unwrap_or(echo);
         let single = echo.segment_size(size);
         let walker = Walker { service, now, segment, single, answers };
-        let mut turn = Turn { segment, payload, echo, size, walker, joined, hints, counters };
+        let mut turn = Turn { segment, payload, again, echo, size, walker, joined, hints, counters };
         let decision = match echo.place(segment) {
             Place::Beyond => return turn.hint(),
             Place::MidMessage => return turn.resume(),
@@ -89,7 +92,19 @@ impl Exchange {
             },
             Place::Decided(decision) => decision?,
         };
-        turn.decide(decision, doubtful)
+        let Some(again) = turn.kept(&decision) else { return turn.decide(decision, doubtful) };
+        let kept = std::mem::take(&mut self.joined);
+        let answer = self.attempt(
+            now,
+            &again,
+            &kept,
+            converse::read(key, &again).ok_or(Reason::BadCookie)?,
+            key,
+            true,
+            counters,
+        );
+        self.joined = kept;
+        answer
     }
 }
 
@@ -97,6 +112,8 @@ impl Exchange {
 struct Turn<'a> {
     segment: &'a Segment,
     payload: &'a [u8],
+    /// It did not come, but was kept.
+    again: bool,
     /// The echo, or what is known to be more.
     echo: Echo,
     /// Most octets of payload, as configured.
@@ -117,6 +134,25 @@ impl Turn<'_> {
         Ok(Answer::One(decision.outgoing))
     }
 
+    /// Octets behind P that are kept, where an ACK alone says that the client has the answers to all before it. They are
+    /// as good as sent again, and put into `joined`.
+    fn kept(&mut self, decision: &Decision) -> Option<Segment> {
+        let Self { segment, ref echo, .. } = *self;
+        let alone = segment.length == 0 && !segment.flags.contains(Flags::FIN);
+        if decision.doubtful || !alone || echo.closing() || echo.is_mid_message() {
+            return None;
+        }
+        let (seq, boundary) = (echo.position(segment), echo.boundary(segment));
+        let kept = self.hints.kept_from(echo.secret(), Fact { position: seq, boundary })?;
+        let length = u16::try_from(kept.len()).ok()?;
+        let sent = segment.seq.wrapping_sub(seq.wrapping_add(u32::from(length))).cast_signed() >= 0;
+        sent.then(|| {
+            self.joined.clear();
+            self.joined.extend_from_slice(kept);
+            Segment { seq, length, ..*segment }
+        })
+    }
+
     /// What the payload holds around P. If it begins inside a message, its beginning may be known.
     #[inline]
     fn walk(&mut self, position: usize) -> Option<Walk> {
@@ -131,8 +167,9 @@ impl Turn<'_> {
     /// Puts the payload, behind the octets of its message that went before it, into `joined`, and says how many these are.
     fn recall(&mut self) -> Option<usize> {
         self.joined.clear();
-        if let Some((kept, _)) = self.hints.kept(self.echo.secret(), self.segment.seq) {
-            self.joined.extend_from_slice(kept);
+        let kept = self.hints.kept(self.echo.secret(), self.segment.seq);
+        if let Some((octets, _)) = kept.filter(|(_, kept)| kept.part) {
+            self.joined.extend_from_slice(octets);
         } else {
             self.joined.extend_from_slice(&self.walker.service.prefix(self.payload)?);
         }
@@ -144,27 +181,35 @@ impl Turn<'_> {
     /// The payload holds what lies around P.
     #[inline]
     fn settle(&mut self, walk: &Walk, doubtful: &mut Limit) -> Result<Answer, Reason> {
-        if self.stands_at_head(walk) && (self.keep(self.payload) || walk.prefix) {
+        let boundary = self.echo.boundary(self.segment);
+        if self.stands_at_head(walk) && (self.keep(walk, self.payload, boundary) || walk.prefix) {
             return Ok(self.acknowledge_part());
         }
         if self.echo.is_doubtful(walk) && !doubtful.allows(self.walker.now) {
             return Err(Reason::Misaligned);
         }
-        self.answer(walk)
+        let walk = Walk { kept: walk.incomplete && self.can_keep(walk), ..*walk };
+        let answer = self.answer(&walk)?;
+        if !self.keep(&walk, self.payload, boundary.wrapping_add(walk.new)) && self.again {
+            self.hints.forget(self.echo.secret());
+        }
+        Ok(answer)
     }
 
     /// The payload goes on inside a message.
     fn resume(&mut self) -> Result<Answer, Reason> {
         let Some(lead) = self.recall() else { return self.forgotten() };
         let walk = self.walker.walk(self.joined, lead, 0, &self.echo).ok_or(Reason::Misaligned)?;
-        let walk = Walk { prefix: false, ..walk };
-        if !walk.incomplete || walk.end > 0 {
-            return self.answer(&walk);
-        }
+        let walk = Walk { prefix: false, kept: walk.incomplete && self.can_keep(&walk), ..walk };
+        let answer = match walk.incomplete && walk.end == 0 {
+            true if walk.kept && self.stands_at_head(&walk) => self.acknowledge_part(),
+            true => return self.forgotten(),
+            false => self.answer(&walk)?,
+        };
         let joined = std::mem::take(self.joined);
-        let kept = self.stands_at_head(&walk) && self.keep(&joined);
+        self.keep(&walk, &joined, self.echo.boundary(self.segment).wrapping_add(walk.new));
         *self.joined = joined;
-        if kept { Ok(self.acknowledge_part()) } else { self.forgotten() }
+        Ok(answer)
     }
 
     /// The payload goes on inside a message whose beginning, or this part, is not kept.
@@ -178,7 +223,8 @@ impl Turn<'_> {
         let Self { segment, echo, size, counters, .. } = *self;
         let reply = echo.settle(segment, walk, &self.walker.answers.parts, size)?;
         if walk.new > 0 && !walk.last {
-            let confirmed = reply.acknowledged() != segment.seq;
+            let end = segment.seq.wrapping_add(u32::from(walk.end));
+            let confirmed = reply.acknowledged().wrapping_sub(end).cast_signed() >= 0;
             let state = if confirmed { State::Confirmed } else { State::Withheld };
             let promised = (confirmed || !echo.is_mid_message()).then_some(state);
             self.learn(walk, reply.boundary(), promised);
@@ -200,21 +246,45 @@ impl Turn<'_> {
         if let Some(Fact { position, boundary }) = proven {
             *echo = echo.advanced_to(position, boundary, segment);
         }
-        let Some(fact) = known.and_then(|known| known.at(segment.seq)) else {
-            // Or it goes on inside a message whose beginning was acknowledged.
-            let (_, boundary) = self.hints.kept(echo.secret(), segment.seq).ok_or(Reason::Ahead)?;
-            *echo = echo.advanced_into(segment.seq, boundary, segment);
-            return self.resume();
+        self.joined.clear();
+        let (boundary, part) = if let Some(fact) = known.and_then(|known| known.at(segment.seq)) {
+            (fact.boundary, true)
+        } else {
+            // Or it goes on behind what is kept.
+            let (octets, kept) = self.hints.kept(echo.secret(), segment.seq).ok_or(Reason::Ahead)?;
+            if kept.part && segment.ack.wrapping_sub(kept.boundary).cast_signed() >= 0 {
+                *echo = echo.advanced_into(segment.seq, kept.boundary, segment);
+                return self.resume();
+            }
+            self.joined.extend_from_slice(octets);
+            (kept.boundary, kept.part)
         };
-        let walk = self.walker.walk_at(fact, self.payload, echo).ok_or(Reason::Ahead)?;
+        let lead = self.joined.len();
+        self.joined.extend_from_slice(self.payload);
+        let walk = if part { self.walker.walk_at(boundary, self.joined, lead, echo) } else { None };
+        let walk = walk.unwrap_or_default();
         let promised =
             promised.map(|Promised { fact: Fact { position, boundary }, state }| (position, boundary, state));
-        let reply = echo.hint(segment, fact.boundary, &walk, promised, size)?;
-        self.learn(&walk, reply.boundary(), None);
-        self.prove();
-        counters.add(Counter::Hinted, 1);
-        counters.add(Counter::Messages, self.walker.answers.parts.len() as u64);
-        Ok(Answer::Response(reply))
+        let joined = std::mem::take(self.joined);
+        let answer = match echo.hint(segment, boundary, &walk, promised, size) {
+            Ok(reply) => {
+                self.learn(&walk, reply.boundary(), None);
+                self.prove();
+                self.keep(&walk, &joined, reply.boundary());
+                counters.add(Counter::Hinted, 1);
+                counters.add(Counter::Messages, self.walker.answers.parts.len() as u64);
+                Ok(Answer::Response(reply))
+            }
+            // It is answered when the client has what comes before it.
+            Err(_) => {
+                let only_a_part = part && walk.incomplete && self.walker.answers.parts.is_empty();
+                let nothing = Walk { rest: joined.len(), incomplete: only_a_part, ..Walk::default() };
+                let kept = self.keep(&nothing, &joined, boundary);
+                kept.then_some(Answer::Silence).ok_or(Reason::Ahead)
+            }
+        };
+        *self.joined = joined;
+        answer
     }
 
     /// Whether the payload ends in a message that stands at the head of the client's stream, and whose rest it will send
@@ -225,14 +295,30 @@ impl Turn<'_> {
         walk.incomplete && walk.end == 0 && !fin && self.echo.is_idle()
     }
 
-    fn keep(&mut self, beginning: &[u8]) -> bool {
-        let boundary = self.echo.boundary(self.segment);
-        self.hints.keep(self.echo.secret(), self.segment.next(), beginning, boundary)
+    /// Whether what was not answered of the payload can be kept.
+    #[inline]
+    fn can_keep(&self, walk: &Walk) -> bool {
+        let fin = self.segment.flags.contains(Flags::FIN);
+        walk.rest > 0 && !walk.last && !fin && !self.echo.closing() && self.hints.can_keep(walk.rest)
+    }
+
+    /// Keeps what was not answered of `stream`, where the answers to what came before it end at `boundary`.
+    #[inline]
+    fn keep(&mut self, walk: &Walk, stream: &[u8], boundary: u32) -> bool {
+        if !self.can_keep(walk) {
+            return false;
+        }
+        let rest = &stream[stream.len() - walk.rest..];
+        let kept = Keep { position: self.segment.next(), boundary, part: walk.incomplete };
+        self.hints.keep(self.echo.secret(), rest, kept)
     }
 
     fn acknowledge_part(&mut self) -> Answer {
-        let fact = Fact { position: self.segment.next(), boundary: self.echo.boundary(self.segment) };
-        self.hints.promise_part(self.echo.secret(), fact);
+        let (secret, boundary) = (self.echo.secret(), self.echo.boundary(self.segment));
+        if !self.echo.is_mid_message() {
+            self.hints.learn(secret, Fact { position: self.segment.seq, boundary }, None);
+        }
+        self.hints.promise_part(secret, Fact { position: self.segment.next(), boundary });
         self.counters.add(Counter::Kept, 1);
         Answer::One(self.echo.acknowledge_part(self.segment))
     }
@@ -265,8 +351,12 @@ fn advance(hints: &Hints, echo: &Echo, segment: &Segment) -> Option<Echo> {
     if !echo.is_behind() {
         return None;
     }
-    let Fact { position, boundary } = hints.known(echo.secret())?.received(segment.ack)?;
-    echo.precedes(position, segment).then(|| echo.advanced_to(position, boundary, segment))
+    let known = hints.known(echo.secret())?;
+    let Fact { position, boundary } = known.received(segment.ack)?;
+    echo.precedes(position, segment).then(|| {
+        let advanced = echo.advanced_to(position, boundary, segment);
+        if known.newest().boundary == segment.ack { advanced.at_rest() } else { advanced }
+    })
 }
 
 /// What every walk of one segment has in common.
@@ -314,9 +404,9 @@ impl Walker<'_> {
         self.bounded(stream, lead, position, echo, echo.drift())
     }
 
-    /// A payload beyond P, at a place that `fact` knows.
-    fn walk_at(&mut self, fact: Fact, payload: &[u8], echo: &Echo) -> Option<Walk> {
-        let walk = self.bounded(payload, 0, 0, echo, echo.drift_at(fact.boundary, self.segment))?;
+    /// A payload beyond P, whose answers begin at `boundary`, behind the `lead` octets that went before it.
+    fn walk_at(&mut self, boundary: u32, stream: &[u8], lead: usize, echo: &Echo) -> Option<Walk> {
+        let walk = self.bounded(stream, lead, 0, echo, echo.drift_at(boundary, self.segment))?;
         // Octets that change stay in one segment.
         let changes = self.answers.parts.iter().any(|part| part.volatile > 0);
         (!changes || walk.new <= u32::from(self.single)).then_some(walk)

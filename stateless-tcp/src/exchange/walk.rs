@@ -124,6 +124,7 @@ impl Answers {
         walk.old = old as u32;
         walk.new = (self.octets.len() - old) as u32;
         walk.end = at.saturating_sub(lead) as u16;
+        walk.rest = stream.len() - at;
         Some(walk)
     }
 
