@@ -223,10 +223,12 @@ impl Echo {
         self.promise.state == State::MidMessage
     }
 
-    /// Our FIN is received.
+    /// Our FIN is received: behind B; or behind the beginning of a message, from somebody who did not know it
+    /// ([`Echo::forgotten`]). No answer's first segment has a single octet.
     #[inline]
     fn closed(&self) -> bool {
-        self.closing() && self.standing == Standing::Exceeds(1)
+        matches!(self.promise.state, State::Closing | State::MidMessage)
+            && self.standing == Standing::Exceeds(1)
     }
 
     /// Nothing is to be answered any more.

@@ -258,7 +258,7 @@ impl Request {
         } else {
             Rest::Data
         };
-        Ok(Reply {
+        let reply = Reply {
             base,
             first: Acknowledgment { number: acknowledged, window: rules.window() },
             others: Acknowledgment { number: acknowledged, window: rules.window() },
@@ -270,7 +270,14 @@ impl Request {
             fin: if rules == Rules::Classic { Fin::Apart } else { Fin::OnLast },
             next: self.received,
             rest,
-        })
+        };
+        let cut_off = rules == Rules::Reliable && !response.complete;
+        if cut_off && self.received > length && segment.window > 0 {
+            // Either our FIN is received, or an octet of a longer response that was sent when somebody on the way had merged
+            // this segment with the next. So FIN once more, behind what is received: who has one heeds no second.
+            return Ok(Reply { base: segment.ack, length: 0, edge: 1, next: 0, rest: Rest::Data, ..reply });
+        }
+        Ok(reply)
     }
 }
 

@@ -11,7 +11,7 @@ use crate::service::{Context, Framing, MAX_RESPONSE, Service};
 use foldhash::fast::RandomState;
 use limit::{Limit, Stuck};
 use stateless_tcp_ebpf::cookie::Keys;
-use stateless_tcp_ebpf::rule::{self, Outgoing, Reply, Response, Rules, Verdict};
+use stateless_tcp_ebpf::rule::{self, Outgoing, Reason, Reply, Response, Rules, Verdict};
 use stateless_tcp_ebpf::segment::{Address, Segment};
 use stateless_tcp_ebpf::steer::Served;
 use std::collections::HashSet;
@@ -193,11 +193,25 @@ impl Exchange {
         };
         match reply {
             Ok(reply) => Answer::Response(reply),
+            Err(Reason::BeyondResponse | Reason::Volatile | Reason::GenerationGone)
+                if rules == Rules::Reliable && self.comes_in_vain(now, segment) =>
+            {
+                counters.add(Reason::Stuck.into(), 1);
+                counters.add(Counter::ResetSent, 1);
+                Answer::One(rule::reset(segment))
+            }
             Err(reason) => {
                 counters.add(reason.into(), 1);
                 Answer::Silence
             }
         }
+    }
+
+    /// Whether a client that asks to resume where no answer of ours can be resumed has done so again and again: somebody on
+    /// the way merged what it sends in parts, or it resends in other cuts. Silence would keep it trying for a quarter of
+    /// an hour.
+    fn comes_in_vain(&mut self, now: SystemTime, segment: &Segment) -> bool {
+        self.stuck.is(u64::from(segment.seq) << 32 | u64::from(segment.ack)) && self.doubtful.allows(now)
     }
 
     /// The payload of a segment of the last answer.

@@ -82,10 +82,14 @@ impl Echo {
         if !spot.known && grid.beyond(segment.ack) != 0 {
             return Err(Reason::Misaligned);
         }
-        let End { closing, cut_off, position: end_position } = self.end(segment, walk);
+        let End { closing, cut_off, position: end_position } = self.reach(segment, walk);
         let total = length + u32::from(closing);
         let base = segment.ack.wrapping_sub(next);
         let nothing_missing = next >= total;
+        if walk.incomplete && walk.end == 0 && next > total {
+            // It has an answer to what it sends a part of: somebody on the way merged that part with what followed.
+            return Err(Reason::Misaligned);
+        }
         let single = length.saturating_sub(next) <= size;
         let edge = {
             let stop = if single { total } else { spot.stop.min(total) };
@@ -96,13 +100,14 @@ impl Echo {
                 _ => window.saturating_sub(grid.beyond(base.wrapping_add(window))),
             }
         };
-        if !nothing_missing && edge <= next {
+        let mid_message = self.promise.state == State::MidMessage;
+        // Nor a single octet where FIN may have been sent instead: [`Echo::end`].
+        if !nothing_missing && (edge <= next || mid_message && edge == 1 && total > 1) {
             return Err(Reason::WindowTooSmall);
         }
         // One segment with all that is missing is whole or absent, so it may acknowledge. Were one of several to do so, a
         // lost sibling could never be asked for again.
         // Not so an answer to what began inside a message: the resend does again, and has to find the same promise.
-        let mid_message = self.promise.state == State::MidMessage;
         let confirmed = nothing_missing || single && edge == total && !mid_message;
         let position = self.position(segment);
         let (end, promise) = if !confirmed && mid_message {
@@ -158,7 +163,7 @@ impl Echo {
 
     /// How far the client's octets are accounted for after `walk`.
     #[inline]
-    fn end(&self, segment: &Segment, walk: &Walk) -> End {
+    fn reach(&self, segment: &Segment, walk: &Walk) -> End {
         if self.closing() {
             return End { closing: true, cut_off: false, position: self.position(segment) };
         }

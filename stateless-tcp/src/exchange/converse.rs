@@ -198,6 +198,10 @@ impl Turn<'_> {
 
     /// The payload goes on inside a message.
     fn resume(&mut self) -> Result<Answer, Reason> {
+        if let Some(outgoing) = self.echo.end(self.segment) {
+            self.counters.add(Counter::Confirmed, 1);
+            return Ok(Answer::One(outgoing));
+        }
         let Some(lead) = self.recall() else { return self.forgotten() };
         let walk = self.walker.walk(self.joined, lead, 0, &self.echo).ok_or(Reason::Misaligned)?;
         let walk = Walk { prefix: false, kept: walk.incomplete && self.can_keep(&walk), ..walk };
@@ -228,6 +232,10 @@ impl Turn<'_> {
             let state = if confirmed { State::Confirmed } else { State::Withheld };
             let promised = (confirmed || !echo.is_mid_message()).then_some(state);
             self.learn(walk, reply.boundary(), promised);
+            if promised.is_none() {
+                let (position, boundary) = (echo.position(segment), echo.boundary(segment));
+                self.hints.promise_part(echo.secret(), Fact { position, boundary });
+            }
         }
         if walk.incomplete {
             counters.add(Counter::Incomplete, 1);
@@ -330,9 +338,12 @@ impl Turn<'_> {
         self.hints.learn(self.echo.secret(), Fact { position, boundary }, promised);
     }
 
-    /// Remembers that the client has what it was promised.
+    /// Remembers that the client has what it was promised, but not where a message goes on as if one began there.
     #[inline]
     fn prove(&mut self) {
+        if self.echo.is_mid_message() {
+            return;
+        }
         let (position, boundary) = (self.echo.position(self.segment), self.echo.boundary(self.segment));
         self.hints.prove(self.echo.secret(), Fact { position, boundary });
     }

@@ -287,7 +287,7 @@ impl<'a> Run<'a> {
 
     /// Whether the servers may have cause for a RST: content is replaced, or what was kept is lost.
     fn may_reset(&self) -> bool {
-        self.reloads > 0 || self.kept_and_lost()
+        self.reloads > 0 || self.kept_and_lost() || self.scenario.coalesce
     }
 
     /// Whether messages may be cut, so that the beginning of one may be kept and lost.
