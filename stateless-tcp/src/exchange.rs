@@ -9,7 +9,7 @@ use crate::hints::{Hints, MAX_KEPT};
 use crate::offer::Offer;
 use crate::service::{Context, Framing, MAX_RESPONSE, Service};
 use foldhash::fast::RandomState;
-use limit::{Limit, Stuck};
+use limit::{Limit, PATIENCE, Stuck};
 use stateless_tcp_ebpf::cookie::Keys;
 use stateless_tcp_ebpf::rule::{self, Outgoing, Reason, Reply, Response, Rules, Verdict};
 use stateless_tcp_ebpf::segment::{Address, Segment};
@@ -211,7 +211,8 @@ impl Exchange {
     /// the way merged what it sends in parts, or it resends in other cuts. Silence would keep it trying for a quarter of
     /// an hour.
     fn comes_in_vain(&mut self, now: SystemTime, segment: &Segment) -> bool {
-        self.stuck.is(u64::from(segment.seq) << 32 | u64::from(segment.ack)) && self.doubtful.allows(now)
+        self.stuck.is(u64::from(segment.seq) << 32 | u64::from(segment.ack), PATIENCE)
+            && self.doubtful.allows(now)
     }
 
     /// The payload of a segment of the last answer.

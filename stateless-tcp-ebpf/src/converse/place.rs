@@ -182,15 +182,6 @@ impl Echo {
             && matches!(self.standing, Standing::Exceeds(octets) if octets > walk.new + 1)
     }
 
-    /// Whether a segment of a connection whose content is gone may be in the middle of it. Hardly a proof: two guesses in
-    /// three say so too.
-    #[inline]
-    #[must_use]
-    pub fn is_underway(&self, segment: &Segment) -> bool {
-        let asks = segment.length > 0 || segment.flags.contains(Flags::FIN);
-        asks && self.gap >= 0
-    }
-
     /// ACK of P.
     #[inline]
     pub(super) fn confirm(&self, segment: &Segment) -> Outgoing {

@@ -1,7 +1,7 @@
 //! Segments of connections with timestamps: what the core must be told of messages and answers, and of what is
 //! remembered.
 
-use super::limit::Limit;
+use super::limit::{Limit, ONCE_MORE, PATIENCE};
 use super::walk::{Answers, Bounds};
 use super::{Answer, Exchange, WHOLE};
 use crate::counters::{Counter, Counters};
@@ -56,7 +56,7 @@ impl Exchange {
     fn leads_nowhere(&mut self, now: SystemTime, segment: &Segment, echo: &Echo, reason: Reason) -> bool {
         matches!(reason, Reason::Ahead | Reason::Misaligned)
             && (segment.length > 0 || segment.flags.contains(Flags::FIN))
-            && self.stuck.is(echo.secret() ^ (u64::from(segment.seq) << 32 | u64::from(segment.ack)))
+            && self.stuck.is(identify(echo, segment), PATIENCE)
             && self.doubtful.allows(now)
     }
 
@@ -71,11 +71,14 @@ impl Exchange {
         again: bool,
         counters: &Counters,
     ) -> Result<Answer, Reason> {
-        let Self { offer, answers, joined, hints, doubtful, .. } = self;
+        let Self { offer, answers, joined, hints, doubtful, stuck } = self;
         let Some(service) = service(offer, &echo, segment) else {
-            // Nothing can be walked any more. A client that begins anew knows both its numbers and its promise.
+            // Nothing can be walked any more. A client that begins anew knows both its numbers and its promise; whoever else
+            // is no forger comes again.
+            let asks = segment.length > 0 || segment.flags.contains(Flags::FIN);
             let certain = segment.length > 0 && echo.is_idle();
-            let told = certain || echo.is_underway(segment) && doubtful.allows(now);
+            let told =
+                certain || asks && stuck.is(identify(&echo, segment), ONCE_MORE) && doubtful.allows(now);
             return Err(if told { Reason::GenerationGone } else { Reason::BadCookie });
         };
         let size = offer.policy.segment_size;
@@ -106,6 +109,12 @@ impl Exchange {
         self.joined = kept;
         answer
     }
+}
+
+/// What a segment has in common with those that a client sends in its place: it may resend more, but not from elsewhere.
+#[inline]
+fn identify(echo: &Echo, segment: &Segment) -> u64 {
+    echo.secret() ^ (u64::from(segment.seq) << 32 | u64::from(segment.ack))
 }
 
 /// One segment's turn.

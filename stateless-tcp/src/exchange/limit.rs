@@ -30,7 +30,10 @@ impl Limit {
 
 /// So often does a client send the same in vain before it is told that this leads nowhere: 3 s after the first time, with
 /// a timer of 200 ms that doubles.
-const PATIENCE: u8 = 4;
+pub(super) const PATIENCE: u8 = 4;
+
+/// The same, if nothing that it sends can be answered any more.
+pub(super) const ONCE_MORE: u8 = 2;
 
 /// Recognises segments that come again and again and cannot be answered.
 #[derive(Debug)]
@@ -46,15 +49,15 @@ impl Default for Stuck {
 }
 
 impl Stuck {
-    /// Whether `segment`, an identification of what was sent in vain, has come too often.
-    pub(super) fn is(&mut self, segment: u64) -> bool {
+    /// Whether `segment`, an identification of what was sent in vain, has come `patience` times.
+    pub(super) fn is(&mut self, segment: u64, patience: u8) -> bool {
         let [octet, ..] = segment.to_le_bytes();
         let place = &mut self.places[usize::from(octet) % 64];
         if place.0 != segment {
             *place = (segment, 0);
         }
         place.1 = place.1.saturating_add(1);
-        place.1 >= PATIENCE
+        place.1 >= patience
     }
 }
 
@@ -66,7 +69,7 @@ mod tests {
     fn the_fourth_time_is_too_often() {
         let mut stuck = Stuck::default();
         assert_eq!(
-            [7, 7, 8, 7, 7, 71, 7].map(|segment| stuck.is(segment)),
+            [7, 7, 8, 7, 7, 71, 7].map(|segment| stuck.is(segment, PATIENCE)),
             [false, false, false, false, true, false, false]
         );
     }

@@ -43,6 +43,9 @@ pub struct Scenario {
     pub limit: Micros,
 }
 
+/// Twenty questions, each of which waits for the longest timeout: slow, but not stuck.
+const LIMIT: Micros = 4_000_000_000;
+
 /// What is drawn from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
@@ -149,7 +152,7 @@ impl Scenario {
             reloads: reloads(&mut random),
             segment_size,
             isn,
-            limit: 1_000_000_000,
+            limit: LIMIT,
             random,
         }
     }

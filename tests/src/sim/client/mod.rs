@@ -95,9 +95,18 @@ struct Chunk {
     sent: bool,
     lost: bool,
     sent_at: Micros,
+    /// Writes that it was put together from.
+    pieces: usize,
+    /// Takes no more of them.
+    full: bool,
 }
 
 impl Chunk {
+    /// Nothing yet, at `at`.
+    fn empty(at: Position) -> Self {
+        Self { from: at, to: at, fin: false, sent: false, lost: false, sent_at: 0, pieces: 0, full: false }
+    }
+
     fn length(&self) -> Position {
         self.to - self.from
     }

@@ -40,19 +40,14 @@ impl Client {
     /// Puts octets into the last chunk that is not sent, or a new one (`tcp_sendmsg`).
     fn append(&mut self, end: Position) {
         let (mss, written) = (self.mss, self.written);
-        if let Some(last) = self.chunks.back_mut().filter(|last| !last.sent && last.length() < mss) {
+        let open = self.chunks.back_mut().filter(|last| !last.sent && !last.full && last.length() < mss);
+        if let Some(last) = open {
             last.to = end.min(last.from + mss);
+            last.pieces += 1;
             self.written = last.to;
         } else {
             let to = end.min(written + mss);
-            self.chunks.push_back(Chunk {
-                from: written,
-                to,
-                fin: false,
-                sent: false,
-                lost: false,
-                sent_at: 0,
-            });
+            self.chunks.push_back(Chunk { to, pieces: 1, ..Chunk::empty(written) });
             self.written = to;
         }
     }
@@ -102,14 +97,7 @@ impl Client {
         let at = self.written;
         match self.chunks.back_mut().filter(|last| !last.sent) {
             Some(last) => last.fin = true,
-            None => self.chunks.push_back(Chunk {
-                from: at,
-                to: at,
-                fin: true,
-                sent: false,
-                lost: false,
-                sent_at: 0,
-            }),
+            None => self.chunks.push_back(Chunk { fin: true, ..Chunk::empty(at) }),
         }
     }
 
@@ -177,7 +165,8 @@ impl Client {
     fn grow(&mut self, index: usize, quota: usize) {
         let most = Position::try_from(quota).expect("few") * self.mss;
         let missing = most - self.chunks[index].length();
-        if missing <= 0 || self.chunks[index].fin || index + 1 == self.chunks.len() {
+        let complete = self.chunks[index].fin || self.chunks[index].full;
+        if missing <= 0 || complete || index + 1 == self.chunks.len() {
             return;
         }
         let next = &mut self.chunks[index + 1];

@@ -48,6 +48,20 @@ impl Client {
         self.profile.reader = delay == Delay::Reader;
     }
 
+    /// Whether what waits to be sent may have no room for another write: Linux's buffers have so many fragments
+    /// (`MAX_SKB_FRAGS`), and each write is one, if nobody else has written meanwhile to the same page.
+    pub fn may_be_full(&self) -> bool {
+        const MOST_FRAGMENTS: usize = 17;
+        self.chunks.back().is_some_and(|last| !last.sent && last.pieces >= MOST_FRAGMENTS)
+    }
+
+    /// The next write begins another segment.
+    pub fn fill(&mut self) {
+        if let Some(last) = self.chunks.back_mut() {
+            last.full = true;
+        }
+    }
+
     /// Segments that are out.
     pub fn outstanding(&self) -> usize {
         self.count(|chunk| chunk.sent)

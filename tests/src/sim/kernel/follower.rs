@@ -187,7 +187,16 @@ fn alternatives(client: &Client, now: Micros, event: &Event) -> Vec<(Client, Vec
             }
             found
         }
-        &Event::Write(length) => vec![with(&|client, out| client.write(now, length, out))],
+        &Event::Write(length) => {
+            let mut found = vec![with(&|client, out| client.write(now, length, out))];
+            if client.may_be_full() {
+                found.push(with(&|client, out| {
+                    client.fill();
+                    client.write(now, length, out);
+                }));
+            }
+            found
+        }
         Event::Shut => vec![with(&|client, out| client.shut(now, false, out))],
         Event::Close => vec![with(&|client, out| client.shut(now, true, out))],
         Event::Abort => vec![with(&|client, out| client.abort(now, true, out))],
