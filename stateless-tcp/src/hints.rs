@@ -149,7 +149,7 @@ pub struct Keep {
 #[derive(Clone, Default)]
 struct Kept {
     seal: u64,
-    kept: Keep,
+    what: Keep,
     octets: Vec<u8>,
 }
 
@@ -241,7 +241,7 @@ impl Hints {
         let place = &mut self.kept[index];
         place.octets.clear();
         place.octets.extend_from_slice(octets);
-        (place.seal, place.kept) = (seal, kept);
+        (place.seal, place.what) = (seal, kept);
         true
     }
 
@@ -254,7 +254,7 @@ impl Hints {
     /// The octets that are kept from `start` on.
     #[must_use]
     pub fn kept_from(&self, secret: u64, start: Fact) -> Option<&[u8]> {
-        let Kept { kept: Keep { position, boundary, .. }, ref octets, .. } =
+        let Kept { what: Keep { position, boundary, .. }, ref octets, .. } =
             self.kept[index(secret, self.kept.len())?];
         let length = u32::try_from(octets.len()).ok()?;
         let fits = position.wrapping_sub(length) == start.position && boundary == start.boundary;
@@ -271,7 +271,7 @@ impl Hints {
     /// The octets that are kept before `position`, and what is known of them.
     #[must_use]
     pub fn kept(&self, secret: u64, position: u32) -> Option<(&[u8], Keep)> {
-        let Kept { seal, kept, ref octets } = self.kept[index(secret, self.kept.len())?];
+        let Kept { seal, what: kept, ref octets } = self.kept[index(secret, self.kept.len())?];
         let whole = kept.position == position && seal == self.seal(secret, (octets.as_slice(), kept));
         (!octets.is_empty() && whole).then_some((octets.as_slice(), kept))
     }

@@ -209,7 +209,7 @@ impl Echo {
         let (gap, _) = self.echoed();
         let most = Rules::Reliable.window();
         let beyond = number.wrapping_sub(segment.seq).cast_signed().wrapping_sub(gap);
-        let beyond = if self.at_rest || self.closing() { 0 } else { beyond.max(0) };
+        let beyond = if self.at_rest || self.closing() || self.closed() { 0 } else { beyond.max(0) };
         let window = most.saturating_sub(u16::try_from(beyond).unwrap_or(most));
         Acknowledgment { number, window }
     }

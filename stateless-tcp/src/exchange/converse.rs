@@ -31,7 +31,8 @@ impl Exchange {
         let mut failed = Reason::BadCookie;
         for key in std::iter::once(keys.current).chain(keys.previous) {
             let Some(echo) = converse::read(&key, segment) else { break };
-            match self.attempt(now, segment, payload, echo, &key, false, counters) {
+            let arrival = Arrival { now, segment, payload, again: false, counters };
+            match self.attempt(arrival, echo, &key) {
                 Ok(answer) => return answer,
                 Err(reason) if failed == Reason::BadCookie => {
                     failed =
@@ -61,16 +62,8 @@ impl Exchange {
     }
 
     #[inline]
-    fn attempt(
-        &mut self,
-        now: SystemTime,
-        segment: &Segment,
-        payload: &[u8],
-        echo: Echo,
-        key: &Key,
-        again: bool,
-        counters: &Counters,
-    ) -> Result<Answer, Reason> {
+    fn attempt(&mut self, arrival: Arrival<'_>, echo: Echo, key: &Key) -> Result<Answer, Reason> {
+        let Arrival { now, segment, .. } = arrival;
         let Self { offer, answers, joined, hints, doubtful, stuck } = self;
         let Some(service) = service(offer, &echo, segment) else {
             // Nothing can be walked any more. A client that begins anew knows both its numbers and its promise; whoever else
@@ -85,6 +78,7 @@ impl Exchange {
         let echo = advance(hints, &echo, segment).unwrap_or(echo);
         let single = echo.segment_size(size);
         let walker = Walker { service, now, segment, single, answers };
+        let Arrival { payload, again, counters, .. } = arrival;
         let mut turn = Turn { segment, payload, again, echo, size, walker, joined, hints, counters };
         let decision = match echo.place(segment) {
             Place::Beyond => return turn.hint(),
@@ -95,20 +89,24 @@ impl Exchange {
             },
             Place::Decided(decision) => decision?,
         };
-        let Some(again) = turn.kept(&decision) else { return turn.decide(decision, doubtful) };
+        let Some(segment) = turn.kept(&decision) else { return turn.decide(decision, doubtful) };
+        let echo = converse::read(key, &segment).ok_or(Reason::BadCookie)?;
         let kept = std::mem::take(&mut self.joined);
-        let answer = self.attempt(
-            now,
-            &again,
-            &kept,
-            converse::read(key, &again).ok_or(Reason::BadCookie)?,
-            key,
-            true,
-            counters,
-        );
+        let again = Arrival { segment: &segment, payload: &kept, again: true, ..arrival };
+        let answer = self.attempt(again, echo, key);
         self.joined = kept;
         answer
     }
+}
+
+/// A segment that came, or comes again from what is kept.
+#[derive(Clone, Copy)]
+struct Arrival<'a> {
+    now: SystemTime,
+    segment: &'a Segment,
+    payload: &'a [u8],
+    again: bool,
+    counters: &'a Counters,
 }
 
 /// What a segment has in common with those that a client sends in its place: it may resend more, but not from elsewhere.
@@ -283,21 +281,22 @@ impl Turn<'_> {
         let promised =
             promised.map(|Promised { fact: Fact { position, boundary }, state }| (position, boundary, state));
         let joined = std::mem::take(self.joined);
-        let answer = match echo.hint(segment, boundary, &walk, promised, size) {
-            Ok(reply) => {
-                self.learn(&walk, reply.boundary(), None);
-                self.prove();
-                self.keep(&walk, &joined, reply.boundary());
-                counters.add(Counter::Hinted, 1);
-                counters.add(Counter::Messages, self.walker.answers.parts.len() as u64);
-                Ok(Answer::Response(reply))
-            }
+        let answer = if let Ok(reply) = echo.hint(segment, boundary, &walk, promised, size) {
+            self.learn(&walk, reply.boundary(), None);
+            self.prove();
+            self.keep(&walk, &joined, reply.boundary());
+            counters.add(Counter::Hinted, 1);
+            counters.add(Counter::Messages, self.walker.answers.parts.len() as u64);
+            Ok(Answer::Response(reply))
+        } else {
             // It is answered when the client has what comes before it.
-            Err(_) => {
-                let only_a_part = part && walk.incomplete && self.walker.answers.parts.is_empty();
-                let nothing = Walk { rest: joined.len(), incomplete: only_a_part, ..Walk::default() };
-                let kept = self.keep(&nothing, &joined, boundary);
-                kept.then_some(Answer::Silence).ok_or(Reason::Ahead)
+            let only_a_part = part && walk.incomplete && self.walker.answers.parts.is_empty();
+            let nothing = Walk { rest: joined.len(), incomplete: only_a_part, ..Walk::default() };
+            if self.keep(&nothing, &joined, boundary) {
+                counters.add(Counter::Kept, 1);
+                Ok(Answer::Silence)
+            } else {
+                Err(Reason::Ahead)
             }
         };
         *self.joined = joined;

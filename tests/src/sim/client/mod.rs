@@ -88,6 +88,7 @@ pub enum State {
 
 /// Octets to be sent in one segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "what a kernel knows of a piece of its send buffer")]
 struct Chunk {
     from: Position,
     to: Position,
