@@ -38,14 +38,14 @@ fn request_costs_no_allocation() {
         ("long", format!("GET /{} HTTP/1.0\r\n\r\n", "a".repeat(9_000)), 414),
     ];
     for (name, request, status) in &requests {
-        for room in [MAX_RESPONSE, 300, 10] {
+        for (room, persistent) in [(MAX_RESPONSE, false), (MAX_RESPONSE, true), (300, false), (10, false)] {
             response.clear();
             let asked = allocations(|| {
                 let framing = http.frame(request.as_bytes());
                 let Framing::Message(len) = framing else { panic!("{name}: incomplete") };
                 http.answer(
                     &request.as_bytes()[..len],
-                    &Context { now, room, ..Context::default() },
+                    &Context { now, room, persistent, ..Context::default() },
                     &mut response,
                 );
             });

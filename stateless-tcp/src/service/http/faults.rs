@@ -33,7 +33,7 @@ pub(super) enum Fault {
 
 impl Fault {
     /// All of them, in their order: the index into [`Faults`].
-    const ALL: [Self; 12] = [
+    pub(super) const ALL: [Self; 12] = [
         Self::Malformed,
         Self::NoVersion,
         Self::Version,

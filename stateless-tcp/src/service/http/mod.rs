@@ -1,7 +1,10 @@
-//! The embedded HTTP/1.x service: files, one request a connection.
+//! The embedded HTTP/1.x service: files.
 //!
 //! All pages are read when they are loaded and kept as whole responses in a map from decoded path to response. A request
 //! is a lookup and a copy: it opens no file, so whatever its path looks like, no path can leave the root.
+//!
+//! A connection that can stay open does (RFC 9112 9.3), until the client says `Connection: close` or sends what cannot be
+//! read: behind that no message is known to begin.
 //! Knows nothing of TCP; see [`Service`].
 
 mod faults;
@@ -18,7 +21,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use self::faults::{Fault, Faults};
-use self::prepared::Prepared;
+use self::prepared::{Form, Prepared};
 use self::request::{MAX_LINE, Refusal, Request};
 use super::{Answered, Context, Framing, MAX_RESPONSE, Service};
 
@@ -89,14 +92,14 @@ impl Http {
     }
 
     /// The answer to a request, unless it is not kept, and the octets it has.
-    fn choose(&self, parsed: Result<Request<'_>, Refusal>) -> (Option<&Prepared>, u64) {
+    fn choose(&self, parsed: &Result<Request<'_>, Refusal>) -> (Option<&Prepared>, u64) {
         let found = match parsed {
-            Ok(request) => self.find(request.path).map(|page| match page {
-                Page::File(file) => Ok(file.answer_to(&request)),
+            Ok(request) => request.path.and_then(|path| self.find(path)).map(|page| match page {
+                Page::File(file) => Ok(file.answer_to(request)),
                 Page::Moved(moved) => Ok(moved.as_ref()),
                 Page::TooLarge(len) => Err(*len),
             }),
-            Err(Refusal::Fault(fault)) => Err(fault),
+            Err(Refusal::Fault(fault)) => Err(*fault),
             Err(Refusal::Incomplete) => Err(Fault::Malformed),
         };
         match found.unwrap_or_else(|fault| Ok(self.faults.of(fault))) {
@@ -164,13 +167,16 @@ impl Service for Http {
     fn answer(&self, message: &[u8], context: &Context, response: &mut Vec<u8>) -> Answered {
         let room = context.room.min(MAX_RESPONSE);
         let head_only = request::is_head(message);
-        let (found, wanted) = self.choose(request::parse(message));
-        let volatile = match found {
-            // RFC 9110 9.3.2: HEAD is answered as GET would be, so the body counts although it is not sent.
-            Some(prepared) if wanted <= room as u64 => prepared.write(head_only, context.now, response),
-            _ => prepared::write_too_large(wanted, room, head_only, context.now, response),
+        let parsed = request::parse(message);
+        let (found, wanted) = self.choose(&parsed);
+        // RFC 9110 9.3.2: HEAD is answered as GET would be, so the body counts although it is not sent.
+        let Some(prepared) = found.filter(|_| wanted <= room as u64) else {
+            let volatile = prepared::write_too_large(wanted, room, head_only, context.now, response);
+            return Answered { volatile, last: true };
         };
-        Answered { volatile, last: true }
+        let persists = context.persistent && parsed.is_ok_and(|request| request.persists);
+        let volatile = prepared.write(Form { head_only, persists }, context.now, response);
+        Answered { volatile, last: !persists }
     }
 }
 

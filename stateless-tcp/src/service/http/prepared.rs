@@ -29,6 +29,18 @@ pub(super) struct Prepared {
     head: usize,
 }
 
+/// The last field of an answer behind which the connection ends, and the end of the header section.
+const CLOSE: &[u8] = b"Connection: close\r\n\r\n";
+
+/// What an answer leaves out of what is prepared.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Form {
+    /// The body (RFC 9110 9.3.2).
+    pub(super) head_only: bool,
+    /// `Connection: close`: the connection stays open (RFC 9112 9.3).
+    pub(super) persists: bool,
+}
+
 impl Prepared {
     /// A response of `status` ("404 Not Found") with the header lines `fields` (each ended by CRLF) and `body`.
     ///
@@ -42,7 +54,7 @@ impl Prepared {
         let date_end = octets.len();
         octets.extend_from_slice(b"\r\n");
         octets.extend_from_slice(fields.as_bytes());
-        octets.extend_from_slice(b"Connection: close\r\n\r\n");
+        octets.extend_from_slice(CLOSE);
         let head = octets.len();
         octets.extend_from_slice(body);
         Self { octets: octets.into_boxed_slice(), date_end, head }
@@ -55,16 +67,22 @@ impl Prepared {
         Self::new(status, &described, text.as_bytes())
     }
 
-    /// Octets of the whole response, body included.
+    /// Octets of the whole response at its longest, body included.
     pub(super) fn len(&self) -> usize {
         self.octets.len()
     }
 
-    /// Appends the response, or only its header section, as sent at `now`; returns the octets up to the date's end.
-    pub(super) fn write(&self, head_only: bool, now: SystemTime, response: &mut Vec<u8>) -> usize {
-        let octets = if head_only { &self.octets[..self.head] } else { &self.octets };
+    /// Appends the response in `form`, as sent at `now`; returns the octets up to the date's end.
+    pub(super) fn write(&self, form: Form, now: SystemTime, response: &mut Vec<u8>) -> usize {
+        let end = if form.head_only { self.head } else { self.octets.len() };
         let start = response.len();
-        response.extend_from_slice(octets);
+        if form.persists {
+            response.extend_from_slice(&self.octets[..self.head - CLOSE.len()]);
+            // The empty line, which ends `CLOSE` too.
+            response.extend_from_slice(&self.octets[self.head - 2..end]);
+        } else {
+            response.extend_from_slice(&self.octets[..end]);
+        }
         let date = start + self.date_end - DATE_LEN;
         write_date(now, &mut response[date..date + DATE_LEN]);
         self.date_end

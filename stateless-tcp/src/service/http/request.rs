@@ -13,15 +13,18 @@ pub(super) const MAX_HEAD: usize = 8_192;
 /// Most header fields of a request.
 pub(super) const MAX_FIELDS: usize = 64;
 
-/// A well-formed GET or HEAD request.
+/// A well-formed request, whose end is known.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Request<'a> {
     /// Octets of the head, the blank line included.
     pub(super) len: usize,
-    /// The path, percent-encoded as it came, without the query.
-    pub(super) path: &'a [u8],
+    /// The path, percent-encoded as it came, without the query; or why there is no page to look for.
+    pub(super) path: Result<&'a [u8], Fault>,
     /// A valid If-Modified-Since that counts (RFC 9110 13.1.3).
     pub(super) modified_since: Option<SystemTime>,
+    /// The client may ask more on this connection (RFC 9112 9.3). HTTP/1.0 may not, whatever it says: its keep-alive never
+    /// was a standard.
+    pub(super) persists: bool,
 }
 
 /// Why there is no request to answer.
@@ -29,7 +32,7 @@ pub(super) struct Request<'a> {
 pub(super) enum Refusal {
     /// The head is not complete.
     Incomplete,
-    /// It is an error, whatever may follow.
+    /// It is an error, whatever may follow, and where it ends is unknown or not to be believed.
     Fault(Fault),
 }
 
@@ -77,21 +80,21 @@ fn check<'a>(len: usize, head: &httparse::Request<'_, 'a>) -> Result<Request<'a>
     if fields.hosts > 1 || (fields.hosts == 0 && head.version == Some(1)) || fields.bad_host {
         return Err(Fault::Host.into());
     }
-    match head.method {
-        Some("GET" | "HEAD") => {}
-        Some("POST" | "PUT" | "DELETE" | "CONNECT" | "OPTIONS" | "TRACE" | "PATCH") => {
-            return Err(Fault::Method.into());
-        }
+    let path = match head.method {
+        Some("GET" | "HEAD") => head.path.map(str::as_bytes).and_then(path_of).ok_or(Fault::Target),
+        Some("POST" | "PUT" | "DELETE" | "CONNECT" | "OPTIONS" | "TRACE" | "PATCH") => Err(Fault::Method),
         _ => return Err(Fault::UnknownMethod.into()),
+    };
+    // A body's octets are not looked for: the connection ends.
+    match (fields.body, path) {
+        (Body::None, _) => {}
+        (_, Err(Fault::Method)) => return Err(Fault::Method.into()),
+        (Body::Some, _) => return Err(Fault::Body.into()),
+        (Body::Unclear, _) => return Err(Fault::BodyLength.into()),
     }
-    match fields.body {
-        Body::None => {}
-        Body::Some => return Err(Fault::Body.into()),
-        Body::Unclear => return Err(Fault::BodyLength.into()),
-    }
-    let path = head.path.map(str::as_bytes).and_then(path_of).ok_or(Fault::Target)?;
     let modified_since = fields.modified_since.filter(|_| !fields.has_none_match);
-    Ok(Request { len, path, modified_since })
+    let persists = head.version == Some(1) && !fields.close;
+    Ok(Request { len, path, modified_since, persists })
 }
 
 /// The path of a target in origin-form or absolute-form (RFC 9112 3.2.1, 3.2.2).
@@ -165,6 +168,7 @@ struct Fields {
     body: Body,
     modified_since: Option<SystemTime>,
     has_none_match: bool,
+    close: bool,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -211,6 +215,10 @@ impl Fields {
             self.modified_since = value.and_then(|value| httpdate::parse_http_date(value).ok());
         } else if is("if-none-match") {
             self.has_none_match = true;
+        } else if is("connection") {
+            // RFC 9110 7.6.1: a list of options, in any case; the field may stand several times.
+            let mut options = header.value.split(|octet| *octet == b',').map(<[u8]>::trim_ascii);
+            self.close |= options.any(|option| option.eq_ignore_ascii_case(b"close"));
         }
     }
 

@@ -1,6 +1,7 @@
 //! Tables over whole requests and answers. Answers are read by httparse, not by the code under test.
 
 mod files;
+mod persistence;
 
 use std::time::{Duration, SystemTime};
 
