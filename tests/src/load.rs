@@ -13,8 +13,9 @@ use crate::seed::Random;
 
 /// Payload of a full segment with timestamps in it.
 pub const SEGMENT: usize = 1208;
-/// The most questions on a connection.
-const MOST_QUESTIONS: usize = 20;
+/// Segments of the longest answer that is asked for on a path where most gets through: the next longer one would be
+/// refused as too large.
+pub const LONGEST: usize = 26;
 /// Segments of a short answer, at most.
 const SHORT: usize = 5;
 /// Octets of an answer besides its TXT records, at most: header, question, authority, addresses.
@@ -120,8 +121,8 @@ pub struct Plan {
     closes_early: bool,
 }
 
-/// `connections` plans, with answers of at most `largest` segments.
-pub fn plans(random: &mut Random, connections: usize, largest: usize) -> Vec<Plan> {
+/// `connections` plans, each of at most so many questions with answers of at most `largest` segments.
+pub fn plans(random: &mut Random, connections: usize, questions: usize, largest: usize) -> Vec<Plan> {
     let mut plan = || {
         let manner = match random.below(6) {
             0..3 => Manner::InTurn,
@@ -129,7 +130,7 @@ pub fn plans(random: &mut Random, connections: usize, largest: usize) -> Vec<Pla
             4 => Manner::Apart,
             _ => Manner::Outstanding(2 + random.below(4)),
         };
-        let count = 1 + random.below(MOST_QUESTIONS);
+        let count = 1 + random.below(questions);
         // Half of the answers are short, as most are.
         let segments = |random: &mut Random| {
             let longest = if random.one_in(2) { largest } else { largest.min(SHORT) };

@@ -24,14 +24,14 @@ const LONGEST_HOLD: usize = 20;
 /// The path, and what stands at its ends.
 #[derive(Debug)]
 pub struct Rough {
+    // First, as it is to end before the interface that it listens at.
+    line: Option<Line>,
     /// Where the questions come from.
     pub client: Netns,
     /// What loses, repeats and delays.
     pub router: Netns,
     /// Where the servers run, each on its own [`INTERFACE`].
     pub servers: Vec<Netns>,
-    // Before the namespaces: it holds a socket in one of them.
-    line: Option<Line>,
     beyond: Netns,
 }
 
