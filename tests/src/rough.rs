@@ -17,6 +17,8 @@ use crate::topology::INTERFACE;
 pub const SERVER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(198, 51, 100, 1));
 /// Where they answer DNS.
 pub const DNS: SocketAddr = SocketAddr::new(SERVER, 53);
+/// Where they answer HTTP.
+pub const HTTP: SocketAddr = SocketAddr::new(SERVER, 80);
 
 /// The longest that a packet is held back, in milliseconds: many times what the path takes otherwise.
 const LONGEST_HOLD: usize = 20;

@@ -145,6 +145,19 @@ impl Lab {
         exchange
     }
 
+    /// How many segments answer a frame, and nothing else looked at: for frames by the million.
+    pub fn segments_for(&mut self, frame: &[u8]) -> usize {
+        let mut pool = Pool::new(PLENTY);
+        let received = pool.receive(frame);
+        self.responder.respond(self.now, &mut pool, received, frame.len(), &self.counters);
+        pool.sent.len()
+    }
+
+    /// All that was counted so far.
+    pub fn counted(&self) -> Vec<(Counter, u64)> {
+        Counter::ALL.iter().copied().zip(self.counts()).filter(|(_, count)| *count > 0).collect()
+    }
+
     /// An exchange in which only frames and counters are looked at; also the octets sent.
     fn ask(&mut self, frame: &[u8], free: usize) -> (Exchange, Vec<Vec<u8>>) {
         let before = self.counts();

@@ -1,0 +1,101 @@
+//! Segments as good as somebody can make them who sees nothing of what the server sends: every number that must be known
+//! is guessed, all else is what gains most if a guess is right.
+
+use std::net::IpAddr;
+
+use crate::client::query;
+use crate::packet::{Packet, flags};
+use crate::seed::Random;
+use crate::topology::{GHOST_V4, GHOST_V6, SERVER_V4, SERVER_V6};
+
+/// The most payload beside timestamps.
+const PAYLOAD: usize = 1208;
+/// Before the numbers in the option: two NOPs, kind, length.
+const OPTION: [u8; 4] = [1, 1, 8, 10];
+/// Offsets in the TCP header: source port, SEG.SEQ, SEG.ACK, checksum; TSval behind [`OPTION`], and TSecr.
+const SOURCE_PORT: usize = 0;
+const SEQ: usize = 4;
+const ACK: usize = 8;
+const CHECKSUM: usize = 16;
+const VALUE: usize = 20 + OPTION.len();
+const ECHO: usize = VALUE + 4;
+
+const A: u16 = 1;
+const TXT: u16 = 16;
+
+/// Makes forged frames, each on another connection and with other guesses.
+#[derive(Debug)]
+pub struct Forger {
+    random: Random,
+    templates: Vec<Template>,
+    frame: Vec<u8>,
+}
+
+/// A frame in which the guessed fields are 0.
+#[derive(Debug)]
+struct Template {
+    octets: Vec<u8>,
+    tcp: usize,
+}
+
+impl Forger {
+    /// A forger with the draws for `purpose`.
+    pub fn new(purpose: &str) -> Self {
+        let mut templates = Vec::new();
+        for (source, server) in
+            [(IpAddr::V4(GHOST_V4), IpAddr::V4(SERVER_V4)), (IpAddr::V6(GHOST_V6), IpAddr::V6(SERVER_V6))]
+        {
+            let mut add = |port, flags, payload| {
+                let packet = Packet::new(source, 0, server, port);
+                let options = [&OPTION[..], &[0; 8]].concat();
+                let packet = Packet { flags, options, payload, ..packet };
+                templates.push(Template { octets: packet.unpadded(), tcp: packet.tcp_offset() });
+            };
+            for flags in [flags::PSH | flags::ACK, flags::PSH | flags::ACK | flags::FIN] {
+                // As many octets of answers as can be had; more boundaries and fewer octets; the most boundaries.
+                add(53, flags, packed(&query(1, "huge.example.com", TXT)));
+                add(53, flags, packed(&query(1, "large.example.com", TXT)));
+                add(53, flags, packed(&query(1, ".", A)));
+                add(53, flags, query(1, "huge.example.com", TXT));
+                add(80, flags, packed(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"));
+            }
+        }
+        Self { random: Random::new(purpose), templates, frame: Vec::new() }
+    }
+
+    /// The next frame, with right checksums.
+    pub fn forge(&mut self) -> &[u8] {
+        let Self { random, templates, frame } = self;
+        let Template { octets, tcp } = &templates[random.below(templates.len())];
+        frame.clear();
+        frame.extend_from_slice(octets);
+        // Generation and state are not sealed, so a forger takes whichever it likes; no promise says mid-message of whole
+        // messages.
+        let echo = random.word() & !3 | random.pick(&[0, 1, 3]);
+        let port = 1024 + random.short() % 60_000;
+        let mut sum = u32::from(!u16::from_be_bytes([octets[tcp + CHECKSUM], octets[tcp + CHECKSUM + 1]]));
+        let mut put = |at: usize, value: u16| {
+            frame[tcp + at..tcp + at + 2].copy_from_slice(&value.to_be_bytes());
+            sum += u32::from(value);
+        };
+        put(SOURCE_PORT, port);
+        for (at, number) in [(SEQ, random.word()), (ACK, random.word()), (VALUE, random.word()), (ECHO, echo)]
+        {
+            let [a, b, c, d] = number.to_be_bytes();
+            put(at, u16::from_be_bytes([a, b]));
+            put(at + 2, u16::from_be_bytes([c, d]));
+        }
+        // RFC 1624: the fields were 0, so what they hold now is what the sum lacks.
+        while sum > 0xffff {
+            sum = (sum & 0xffff) + (sum >> 16);
+        }
+        let sum = !u16::try_from(sum).expect("folded");
+        frame[tcp + CHECKSUM..tcp + CHECKSUM + 2].copy_from_slice(&sum.to_be_bytes());
+        frame
+    }
+}
+
+/// So many of one message as a segment holds.
+fn packed(message: &[u8]) -> Vec<u8> {
+    message.repeat(PAYLOAD / message.len())
+}
