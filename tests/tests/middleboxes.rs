@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use nix::sys::socket::{setsockopt, sockopt::TcpUserTimeout};
 use rstest::rstest;
-use stateless_tcp_tests::client::query;
+use stateless_tcp_tests::client::{get, query};
 use stateless_tcp_tests::packet::Packet;
 use stateless_tcp_tests::responder::Responder;
-use stateless_tcp_tests::rough::{DNS, Rough};
+use stateless_tcp_tests::rough::{DNS, HTTP, Rough};
 use stateless_tcp_tests::topology::INTERFACE;
 
 const A: u16 = 1;
@@ -198,5 +198,39 @@ fn modulated_timestamps_are_as_good_as_any() {
     for (name, rtype, right) in &answers {
         assert_eq!(converse(&path, name, *rtype, right), Both, "{name}");
     }
+    responder.stop();
+}
+
+/// A router that cuts packets up. The first fragment has the ports and is dropped for it, or the kernel would put the
+/// packet together and reset the connection; the client hears nothing, and works again when the packets are whole.
+#[test]
+fn fragments_are_dropped_and_counted() {
+    const REQUEST: usize = 1000;
+    let path = Rough::new(1);
+    let responder = Responder::try_start(&path.servers[0], 1, &["run", "-i", INTERFACE]).expect("it starts");
+    let ask = || {
+        path.client.enter(|| {
+            let mut stream = TcpStream::connect(HTTP).expect("the handshake needs no long packets");
+            let gives_up = u32::try_from(GIVES_UP.as_millis()).expect("short");
+            setsockopt(&stream, TcpUserTimeout, &gives_up).expect("set the user timeout");
+            stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+            stream.write_all(&get("/", REQUEST)).expect("ask");
+            stream.read(&mut [0; 1])
+        })
+    };
+    assert_eq!(ask().expect("an answer while packets are whole"), 1);
+    let before = responder.counters();
+
+    // As if the client had not forbidden it.
+    path.filter("iifname near ip frag-off set 0");
+    path.router.run("ip link set far0 mtu 576");
+    let error = ask().expect_err("no answer to fragments");
+    assert_eq!(error.kind(), ErrorKind::TimedOut, "{error}");
+    let counted = responder.counters().since(&before);
+    assert!(counted["xdp_first_fragment"] >= 2, "{counted:?}");
+    assert!(!counted.contains_key("answered"), "{counted:?}");
+
+    path.router.run("ip link set far0 mtu 1500");
+    assert_eq!(ask().expect("an answer when packets are whole again"), 1);
     responder.stop();
 }
