@@ -3,16 +3,34 @@
 use anyhow::Result;
 
 use crate::process::run;
-use crate::run::cargo;
+use crate::run::{build_release, cargo};
+use crate::setup::{self, Need};
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
     /// Only cases whose name contains this; instructions are left out
     filter: Option<String>,
+    /// Instead, what clients wait over a path that loses, beside NSD on the kernel's TCP (root; half an hour)
+    #[arg(long, conflicts_with = "filter")]
+    lossy: bool,
 }
 
 /// Measures; the figures go to standard output.
 pub(crate) fn bench(options: &Options) -> Result<()> {
+    if options.lossy {
+        setup::ensure(Need::Test)?;
+        return run(cargo()
+            .args([
+                "run",
+                "--quiet",
+                "--locked",
+                "--package",
+                "stateless-tcp-tests",
+                "--example",
+                "beside_nsd",
+            ])
+            .env("STATELESS_TCP_BIN", build_release()?));
+    }
     let benches = |name| {
         let mut command = cargo();
         command.args(["bench", "--quiet", "--locked", "--package", "stateless-tcp", "--bench", name]);
