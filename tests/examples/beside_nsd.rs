@@ -1,7 +1,7 @@
 //! How long clients take over a path that loses, asking this responder and asking NSD on the kernel's TCP, in one table.
 //!
-//! `cargo xtask bench --lossy` runs it; an argument is another number of connections. Time to completion is from SYN to the last octet of the last answer. The client's
-//! timers are as the kernel has them: they are what loss costs.
+//! `cargo xtask bench --lossy` runs it; an argument is another number of connections. Time to completion is from SYN to the
+//! last octet of the last answer. The client's timers are as the kernel has them: they are what loss costs.
 
 use std::path::Path;
 use std::time::Duration;
@@ -42,7 +42,7 @@ fn main() -> anyhow::Result<()> {
                 anyhow::ensure!(outcome.wrong.is_empty(), "wrong octets: {:?}", outcome.wrong);
                 let [median, ninety, last] =
                     [50, 90, 99].map(|percent| milliseconds(outcome.percentile(percent)));
-                let (failed, given_up) = (outcome.failed.len(), outcome.given_up);
+                let (failed, given_up) = (outcome.failed.len(), outcome.given_up.len());
                 println!(
                     "| {name} | {lost} % | {server} | {median} | {ninety} | {last} | {failed} | {given_up} |"
                 );

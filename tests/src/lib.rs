@@ -18,7 +18,6 @@ pub mod forge;
 pub mod lab;
 pub mod line;
 pub mod load;
-pub mod lossy;
 pub mod nameserver;
 pub mod netns;
 pub mod packet;

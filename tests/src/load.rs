@@ -150,7 +150,7 @@ pub struct Outcome {
     /// Connections that ended, or stood still, before they had all.
     pub failed: Vec<String>,
     /// Connections whose client gave up trying (`ETIMEDOUT`).
-    pub given_up: usize,
+    pub given_up: Vec<String>,
     /// Questions answered.
     pub answered: usize,
     /// From SYN to the last answer, for those that got it, sorted.
@@ -158,16 +158,18 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// Asserts that every octet was right and nobody was let down.
-    pub fn assert_good(&self) {
+    /// Asserts that every octet was right and nobody was let down; that no more clients gave up than `patience_allows`,
+    /// which is how many may have lost every one of their retransmissions by chance.
+    pub fn assert_good(&self, patience_allows: usize) {
         let first = |list: &[String]| list.iter().take(5).cloned().collect::<Vec<_>>().join("\n");
-        assert!(
-            self.wrong.is_empty(),
-            "{} connections got wrong octets:\n{}",
-            self.wrong.len(),
-            first(&self.wrong)
-        );
-        assert!(self.failed.is_empty(), "{} connections failed:\n{}", self.failed.len(), first(&self.failed));
+        let all = [
+            ("got wrong octets", &self.wrong, 0),
+            ("failed", &self.failed, 0),
+            ("were given up by their clients", &self.given_up, patience_allows),
+        ];
+        for (what, list, allowed) in all {
+            assert!(list.len() <= allowed, "{} connections {what}:\n{}", list.len(), first(list));
+        }
     }
 
     /// The time within which so many of a hundred connections had everything.
@@ -206,13 +208,13 @@ pub fn run(
             let mut outcome = outcome.lock().expect("no thread panicked");
             outcome.answered += talk.answered;
             outcome.times.extend(talk.took);
-            match ended {
-                Ok(()) => {}
-                Err(error) if error.kind() == ErrorKind::InvalidData => {
-                    outcome.wrong.push(describe(&error.to_string()));
-                }
-                Err(error) if error.kind() == ErrorKind::TimedOut => outcome.given_up += 1,
-                Err(error) => outcome.failed.push(describe(&error.to_string())),
+            if let Err(error) = ended {
+                let list = match error.kind() {
+                    ErrorKind::InvalidData => &mut outcome.wrong,
+                    ErrorKind::TimedOut => &mut outcome.given_up,
+                    _ => &mut outcome.failed,
+                };
+                list.push(describe(&error.to_string()));
             }
         }
     };

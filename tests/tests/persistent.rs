@@ -49,13 +49,15 @@ fn every_question_is_answered_with_the_right_octets(#[case] lost: u32) {
         outcome.answered,
         outcome.percentile(50),
         outcome.percentile(90),
-        outcome.given_up,
+        outcome.given_up.len(),
         path.counted("lost"),
         path.counted("repeated"),
         path.counted("delayed"),
         responder.counters().counters
     );
-    outcome.assert_good();
+    // After 15 retransmissions in vain a client gives up. At 30 % each way, three segments take more than that once in
+    // 8,000 times: of 20,000 answers, two or three.
+    outcome.assert_good(if lost == 30 { 10 } else { 0 });
     for what in ["repeated", "delayed"] {
         assert!(path.counted(what) > 0, "the path is good: no packet was {what}");
     }

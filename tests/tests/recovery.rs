@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use rstest::rstest;
 use stateless_tcp_tests::client::query;
-use stateless_tcp_tests::lossy::{Lossy, SERVER};
 use stateless_tcp_tests::responder::Responder;
+use stateless_tcp_tests::rough::{Rough, SERVER, Trouble};
 use stateless_tcp_tests::topology::INTERFACE;
 
 /// Connections of the acceptance test.
@@ -41,12 +41,12 @@ fn every_connection_gets_the_right_octets(
     #[case] rtype: u16,
     #[case] segments: std::ops::RangeInclusive<usize>,
 ) {
-    let path = Lossy::new();
-    let responder = Responder::try_start(&path.server, 1, &["run", "-i", INTERFACE]).expect("it starts");
+    let mut path = Rough::new(1);
+    let responder = Responder::try_start(&path.servers[0], 1, &["run", "-i", INTERFACE]).expect("it starts");
     let right = path.client.enter(|| ask(name, rtype)).expect("an answer over a good path");
     assert!(segments.contains(&right.len().div_ceil(1220)), "an answer of {} octets", right.len());
 
-    path.lose(LOSS);
+    path.disturb(Trouble { lost: LOSS, ..Trouble::default() });
     let before = responder.counters();
     let failures = Mutex::new(Vec::new());
     let left = Mutex::new(CONNECTIONS);
@@ -74,7 +74,11 @@ fn every_connection_gets_the_right_octets(
     });
     let failures = failures.into_inner().expect("no thread panicked");
     assert!(failures.is_empty(), "{} of {CONNECTIONS} failed, the first: {}", failures.len(), failures[0]);
-    assert!(path.lost() > CONNECTIONS as u64 / 2, "only {} segments were lost", path.lost());
+    assert!(
+        path.counted("lost") > CONNECTIONS as u64 / 2,
+        "only {} segments were lost",
+        path.counted("lost")
+    );
     let counted = responder.counters().since(&before);
     assert!(counted["answered"] > CONNECTIONS as u64, "no request came twice: {counted:?}");
     if *segments.start() > 1 {

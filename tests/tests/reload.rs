@@ -18,10 +18,10 @@ use std::{
 use nix::sys::signal::Signal;
 use stateless_tcp_tests::{
     client::{Client, port, query},
-    lossy::{Lossy, SERVER},
     netns::text,
     packet::flags,
     responder::{Responder, binary},
+    rough::{Rough, SERVER, Trouble},
     topology::{INTERFACE, SERVERS, Topology},
 };
 
@@ -327,12 +327,12 @@ fn changes_under_load_lose_nothing() {
         Ok(answer)
     }
 
-    let path = Lossy::new();
+    let mut path = Rough::new(1);
     let files = Files::new();
     let (zone, key) = (files.path("zone"), files.path("key"));
     // A change waits until the one before is over: longer than a client takes that is out of luck several times.
     let run = ["run", "-i", INTERFACE, "--zone", &zone, "--key-file", &key, "--test-keep-seconds", "20"];
-    let responder = Responder::try_start(&path.server, 1, &run).expect("it starts");
+    let responder = Responder::try_start(&path.servers[0], 1, &run).expect("it starts");
     let questions = [("small.example.org", A), ("large.example.org", TXT)];
     let right = questions.map(|(name, rtype)| {
         let answer =
@@ -343,7 +343,7 @@ fn changes_under_load_lose_nothing() {
     assert_eq!(segments, [1, 6]);
     assert!(right.iter().all(|[first, second, ..]| first != second), "the versions do not differ");
 
-    path.lose(2);
+    path.disturb(Trouble { lost: 2, ..Trouble::default() });
     let changed = AtomicBool::new(false);
     let seen: [AtomicUsize; 4] = [const { AtomicUsize::new(0) }; 4];
     let failures = Mutex::new(Vec::new());
@@ -392,7 +392,7 @@ fn changes_under_load_lose_nothing() {
     assert!(failures.is_empty(), "{} of {connections} failed: {failures:?}", failures.len());
     assert!(connections >= 500, "only {connections} connections");
     assert!(seen.iter().all(|seen| *seen > 0), "{seen:?}");
-    assert!(path.lost() > 50, "only {} segments were lost", path.lost());
+    assert!(path.counted("lost") > 50, "only {} segments were lost", path.counted("lost"));
     let counters = responder.stop();
     assert_eq!(counters.get("generation_gone"), 0);
     assert!(counters.get("resumed") > 0, "no answer was resumed");
