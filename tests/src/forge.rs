@@ -31,6 +31,21 @@ pub struct Forger {
     frame: Vec<u8>,
 }
 
+/// What must be known of a connection to be answered on it, and where it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Guess {
+    /// The client's port.
+    pub port: u16,
+    /// SEG.SEQ.
+    pub seq: u32,
+    /// SEG.ACK.
+    pub ack: u32,
+    /// TSval, which nobody need guess.
+    pub value: u32,
+    /// TSecr.
+    pub echo: u32,
+}
+
 /// A frame in which the guessed fields are 0.
 #[derive(Debug)]
 struct Template {
@@ -63,24 +78,40 @@ impl Forger {
         Self { random: Random::new(purpose), templates, frame: Vec::new() }
     }
 
+    /// How many kinds of frames there are.
+    pub fn kinds(&self) -> usize {
+        self.templates.len()
+    }
+
     /// The next frame, with right checksums.
     pub fn forge(&mut self) -> &[u8] {
-        let Self { random, templates, frame } = self;
-        let Template { octets, tcp } = &templates[random.below(templates.len())];
+        let random = &mut self.random;
+        let kind = random.below(self.templates.len());
+        let guess = Guess {
+            port: 1024 + random.short() % 60_000,
+            seq: random.word(),
+            ack: random.word(),
+            value: random.word(),
+            // Generation and state are not sealed, so a forger takes whichever it likes; of whole messages no promise
+            // says that it is amid one.
+            echo: random.word() & !3 | random.pick(&[0, 1, 3]),
+        };
+        self.fill(kind, &guess)
+    }
+
+    /// A frame of one kind, with these numbers in it.
+    pub fn fill(&mut self, kind: usize, guess: &Guess) -> &[u8] {
+        let Self { templates, frame, .. } = self;
+        let Template { octets, tcp } = &templates[kind];
         frame.clear();
         frame.extend_from_slice(octets);
-        // Generation and state are not sealed, so a forger takes whichever it likes; no promise says mid-message of whole
-        // messages.
-        let echo = random.word() & !3 | random.pick(&[0, 1, 3]);
-        let port = 1024 + random.short() % 60_000;
         let mut sum = u32::from(!u16::from_be_bytes([octets[tcp + CHECKSUM], octets[tcp + CHECKSUM + 1]]));
         let mut put = |at: usize, value: u16| {
             frame[tcp + at..tcp + at + 2].copy_from_slice(&value.to_be_bytes());
             sum += u32::from(value);
         };
-        put(SOURCE_PORT, port);
-        for (at, number) in [(SEQ, random.word()), (ACK, random.word()), (VALUE, random.word()), (ECHO, echo)]
-        {
+        put(SOURCE_PORT, guess.port);
+        for (at, number) in [(SEQ, guess.seq), (ACK, guess.ack), (VALUE, guess.value), (ECHO, guess.echo)] {
             let [a, b, c, d] = number.to_be_bytes();
             put(at, u16::from_be_bytes([a, b]));
             put(at + 2, u16::from_be_bytes([c, d]));

@@ -117,6 +117,22 @@ impl Packet {
         u32::try_from(self.payload.len()).expect("a payload fits") + controls
     }
 
+    /// TSval and TSecr (RFC 7323 section 3.2).
+    pub fn timestamps(&self) -> Option<(u32, u32)> {
+        let mut rest = &self.options[..];
+        loop {
+            match rest {
+                [1, after @ ..] => rest = after,
+                [8, 10, fields @ ..] => {
+                    let word = |at| array(fields, at).map(u32::from_be_bytes);
+                    return Some((word(0)?, word(4)?));
+                }
+                [_, length, ..] => rest = rest.get(usize::from(*length).max(2)..)?,
+                _ => return None,
+            }
+        }
+    }
+
     /// Where the IP header begins in the frame.
     pub fn ip_offset(&self) -> usize {
         14 + 4 * self.tags.len()

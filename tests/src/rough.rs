@@ -122,7 +122,6 @@ impl Rough {
             .expect("into a string");
         let servers = self.servers.len();
         if servers > 1 {
-            // Between accesses of one number generator nothing is correlated, so the draws above are independent of it.
             writeln!(rules, "ip daddr {SERVER} meta mark set numgen random mod {servers} offset 100")
                 .expect("into a string");
         }

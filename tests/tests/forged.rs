@@ -6,9 +6,9 @@ use std::os::unix::fs::PermissionsExt;
 
 use stateless_tcp_ebpf::rule::Rules;
 use stateless_tcp_tests::client::{Client, port};
-use stateless_tcp_tests::forge::Forger;
+use stateless_tcp_tests::forge::{Forger, Guess};
 use stateless_tcp_tests::lab::Lab;
-use stateless_tcp_tests::packet::Packet;
+use stateless_tcp_tests::packet::{Packet, flags};
 use stateless_tcp_tests::responder::Responder;
 use stateless_tcp_tests::seed::size;
 use stateless_tcp_tests::topology::{SERVER_V4, Topology};
@@ -21,6 +21,32 @@ fn forged_segments_are_well_formed() {
         assert!(packet.intact && !packet.payload.is_empty(), "{packet}");
         assert_eq!(packet.options.len(), 12, "{packet}");
     }
+}
+
+/// What is forged lacks nothing but the numbers: with those that SYN,ACK tells, every kind is answered.
+#[test]
+fn who_sees_the_syn_ack_is_answered() {
+    let topology = Topology::new(1);
+    let responder = Responder::start(&topology, &[]);
+    let port = port(&topology);
+    let mut forger = Forger::new("no guesses");
+    for (kind, source_port) in (0..forger.kinds()).zip(40_000..) {
+        let mut guess = Guess { port: source_port, seq: 8, ack: 0, value: 2, echo: 0 };
+        let template = Packet::parse(forger.fill(kind, &guess)).expect("TCP");
+        let (server, server_port) = (template.destination, template.destination_port);
+        let client = Client::new(&port, source_port, server, server_port, 7);
+        let syn = client.syn();
+        let options = [&syn.options[..], &[1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 0]].concat();
+        client.send(&Packet { options, ..syn });
+        let answer = client.expect();
+        assert!(answer.is(flags::SYN | flags::ACK), "not a SYN,ACK: {answer}");
+        let (echo, _) = answer.timestamps().unwrap_or_else(|| panic!("timestamps declined: {answer}"));
+        guess = Guess { ack: answer.seq.wrapping_add(1), echo, ..guess };
+        port.send(forger.fill(kind, &guess));
+        let answer = client.expect();
+        assert!(!answer.payload.is_empty(), "kind {kind}: {answer}");
+    }
+    responder.stop();
 }
 
 /// The bound of docs/protocol.md is an expectation of less than ten in ten million; here key and seed decide.

@@ -85,7 +85,8 @@ impl Crowd {
                     let Some((number, packet)) = self.receive() else { break };
                     assert!(packet.is(flags::SYN | flags::ACK), "not a SYN,ACK: {packet}");
                     assert_eq!(packet.ack, Self::isn(number).wrapping_add(1), "{packet}");
-                    let echo = timestamp(&packet).unwrap_or_else(|| panic!("timestamps declined: {packet}"));
+                    let (echo, _) =
+                        packet.timestamps().unwrap_or_else(|| panic!("timestamps declined: {packet}"));
                     left -= usize::from(self.opened[number].is_none());
                     self.opened[number] = Some(Opened { iss: packet.seq, echo });
                 }
@@ -139,19 +140,6 @@ impl Crowd {
         let packet = self.port.receive_tcp(PATIENCE, mine)?;
         assert!(packet.intact, "wrong checksums: {packet}");
         Some((Self::number(&packet).expect("just looked at"), packet))
-    }
-}
-
-/// TSval of a packet (RFC 7323 section 3.2).
-fn timestamp(packet: &Packet) -> Option<u32> {
-    let mut rest = &packet.options[..];
-    loop {
-        match rest {
-            [1, after @ ..] => rest = after,
-            [8, 10, a, b, c, d, ..] => return Some(u32::from_be_bytes([*a, *b, *c, *d])),
-            [_, length, ..] => rest = rest.get(usize::from(*length).max(2)..)?,
-            _ => return None,
-        }
     }
 }
 
