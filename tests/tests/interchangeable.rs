@@ -35,8 +35,13 @@ fn two_servers_answer_as_one(#[case] lost: u32) {
     }
     path.disturb(if lost > 0 { Trouble::with_loss(lost) } else { Trouble::default() });
     let before: Vec<_> = responders.iter().map(Responder::counters).collect();
-    let plans =
-        load::plans(&mut Random::new(&format!("two servers at {lost} %")), size(40, 2_000), 20, LONGEST);
+    let questions = if sample { 8 } else { 20 };
+    let plans = load::plans(
+        &mut Random::new(&format!("two servers at {lost} %")),
+        size(30, 2_000),
+        questions,
+        LONGEST,
+    );
     let patience = Duration::from_secs(if sample { 30 } else { 1_000 });
     let outcome = load::run(&path.client, DNS, &catalogue, &plans, size(40, 500), patience);
     println!(

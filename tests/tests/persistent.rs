@@ -37,9 +37,13 @@ fn every_question_is_answered_with_the_right_octets(#[case] lost: u32) {
     }
     path.disturb(Trouble::with_loss(lost));
     let mut random = Random::new(&format!("load at {lost} % loss"));
-    // Above 10 %, most of the time is spent waiting for the client's timers.
-    let questions = if sample && lost >= 10 { 5 } else { 20 };
-    let plans = load::plans(&mut random, size(40, 2_000), questions, largest);
+    // From 5 % on, most of the time is spent waiting for the client's timers.
+    let questions = match (sample, lost) {
+        (false, _) => 20,
+        (true, ..5) => 10,
+        (true, _) => 5,
+    };
+    let plans = load::plans(&mut random, size(30, 2_000), questions, largest);
     let patience = Duration::from_secs(if sample { 30 } else { 1_000 });
     let outcome = load::run(&path.client, DNS, &catalogue, &plans, size(40, 500), patience);
     println!(
