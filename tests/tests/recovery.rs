@@ -1,7 +1,7 @@
 //! What the network loses is recovered by the client's own retransmissions, under `--rules reliable`.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -28,6 +28,7 @@ fn ask(name: &str, rtype: u16) -> std::io::Result<Vec<u8>> {
     let mut stream = TcpStream::connect((SERVER, 53))?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.write_all(&query(0x1234, name, rtype))?;
+    stream.shutdown(Shutdown::Write)?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;
     Ok(answer)
