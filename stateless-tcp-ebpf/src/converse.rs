@@ -216,6 +216,16 @@ impl Echo {
         configured.min(self.drift.class.octets() - OPTION)
     }
 
+    /// Octets that the client lacks of what it was promised.
+    #[inline]
+    #[must_use]
+    pub fn missing(&self) -> u32 {
+        match self.standing {
+            Standing::Lacks(octets) => octets,
+            Standing::Exceeds(_) => 0,
+        }
+    }
+
     /// P lies inside a message.
     #[inline]
     #[must_use]

@@ -109,10 +109,11 @@ struct Arrival<'a> {
     counters: &'a Counters,
 }
 
-/// What a segment has in common with those that a client sends in its place: it may resend more, but not from elsewhere.
+/// and who has heard anything new is not stuck.
 #[inline]
 fn identify(echo: &Echo, segment: &Segment) -> u64 {
-    echo.secret() ^ (u64::from(segment.seq) << 32 | u64::from(segment.ack))
+    let heard = segment.options.timestamps.map_or(0, |timestamps| u64::from(timestamps.echo));
+    echo.secret() ^ heard.rotate_right(16) ^ (u64::from(segment.seq) << 32 | u64::from(segment.ack))
 }
 
 /// One segment's turn.
@@ -410,6 +411,7 @@ impl Walker<'_> {
             lead,
             position,
             closing: echo.closing(),
+            missing: echo.missing() as usize,
             drift,
             size: single,
             window: usize::from(self.segment.window),

@@ -22,6 +22,8 @@ pub(super) struct Bounds {
     pub(super) position: usize,
     /// Nothing behind P is to be answered.
     pub(super) closing: bool,
+    /// Octets that the client lacks of the answers to what lies before P.
+    pub(super) missing: usize,
     /// Octets sent less octets received, at P.
     pub(super) drift: i32,
     /// Most octets of one segment of ours.
@@ -66,7 +68,7 @@ impl Answers {
         bounds: &Bounds,
     ) -> Option<Walk> {
         self.clear();
-        let Bounds { lead, position, closing, size, window, .. } = *bounds;
+        let Bounds { lead, position, closing, missing, size, window, .. } = *bounds;
         let mut walk = Walk::default();
         let mut at = 0;
         // Where the new answers begin, once P is reached.
@@ -90,6 +92,11 @@ impl Answers {
             }
             let before = self.octets.len();
             let answered = service.answer(&rest[..length], context, &mut self.octets);
+            if new.is_some_and(|new| missing + self.octets.len() - new > MAX_RESPONSE) {
+                // More could not be told from what it has beyond its promise: [`Echo`](converse::Echo).
+                self.octets.truncate(before);
+                break;
+            }
             if new.is_some_and(|new| before > new) {
                 changes |= answered.volatile > 0;
                 let all = self.octets.len() - new.unwrap_or(0);

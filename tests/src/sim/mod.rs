@@ -223,7 +223,9 @@ impl<'a> Run<'a> {
         if self.scenario.serene() && self.summary.timeouts > 0 {
             return Err("a timeout though nothing was lost".into());
         }
-        if self.scenario.quiet() && self.summary.timeouts == 0 && self.summary.needed_by_paws > 0 {
+        // What a tail loss probe sends again is answered again, and perhaps overtaken.
+        let once = self.scenario.quiet() && !self.scenario.profile.probe && self.summary.timeouts == 0;
+        if once && self.summary.needed_by_paws > 0 {
             return Err("PAWS refused a segment though none was late".into());
         }
         self.summary.schedules = 1;

@@ -11,13 +11,16 @@ use crate::seed::Random;
 pub const REFUSED: u8 = 0xee;
 /// Most octets of an answer.
 pub const MAX_ANSWER: usize = 61_000;
+/// Identifications.
+pub const MOST_IDS: u16 = 0xff00;
 /// Places where answers begin in the table.
 const PLACES: usize = 1 << 16;
 /// Octets before the padding of a DNS-like message, its length prefix among them.
 const HEAD: usize = 11;
-/// Where a DNS-like message repeats its length, and says that it does.
+/// Where a DNS-like message repeats its length, and says that it does: by what stands nowhere else in one, as [`Question::id`]
+/// and [`MAX_ANSWER`] are less.
 const LENGTH: usize = 2;
-const MAGIC: [u8; 2] = [0x5a, 0xc3];
+const MAGIC: [u8; 2] = [0xff; 2];
 /// Octets at the front of an HTTP-like answer that are another each time, but all the same.
 pub const VOLATILE: usize = 8;
 const LAST: u8 = 1;
@@ -31,7 +34,7 @@ const END: u8 = b'\n';
 /// One question.
 #[derive(Clone, Copy, Debug)]
 pub struct Question {
-    /// Tells it from the others.
+    /// Tells it from the others; less than [`MOST_IDS`].
     pub id: u16,
     /// Octets of the answer.
     pub answer: u16,

@@ -5,7 +5,7 @@ use super::{
     client::{Kind, Profile},
     network::Faults,
     packet::Micros,
-    question::{MAX_ANSWER, Question, Style},
+    question::{MAX_ANSWER, MOST_IDS, Question, Style},
     servers::{KEEP, Servers},
 };
 use crate::seed::Random;
@@ -272,7 +272,7 @@ fn question(
     // No protocol answers with a single octet: FIN, which counts one, would look the same.
     let answer = if answer == 1 { 2 } else { answer };
     Question {
-        id: random.short(),
+        id: random.short() % MOST_IDS,
         answer: u16::try_from(answer.min(fits)).expect("below 2^16"),
         last: random.one_in(30),
         padding: random.pick(&[0, 0, 5, 30, 300, 1000]).min(usize::from(mss) - 50),

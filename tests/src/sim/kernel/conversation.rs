@@ -40,6 +40,8 @@ pub struct Outcome {
     pub timed: usize,
     /// Documented limits reached.
     pub limits: u32,
+    /// Schedules that were left because their time was over.
+    pub unfinished: u64,
 }
 
 /// A schedule under way.
