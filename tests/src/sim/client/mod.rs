@@ -199,6 +199,8 @@ pub struct Client {
     /// The newest measurement.
     round_trip: Micros,
     backoff: u32,
+    /// The retransmission timer runs for a window that opens.
+    persists: bool,
     opened_at: Micros,
     sent_at: Micros,
     retransmit_at: Option<Micros>,
@@ -264,6 +266,7 @@ impl Client {
             gone: false,
             rto: RTO_INITIAL,
             backoff: 0,
+            persists: false,
             opened_at: now,
             sent_at: now,
             retransmit_at: Some(now + RTO_INITIAL),

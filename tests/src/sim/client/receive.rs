@@ -225,6 +225,9 @@ impl Client {
             self.note_timestamp(packet);
         }
         let same_window = self.peer_window == Position::from(packet.window);
+        if Position::from(packet.window) > self.peer_window {
+            self.stop_persisting();
+        }
         self.peer_window = packet.window.into();
         if ack > self.una {
             self.advance(now, packet, ack, out);

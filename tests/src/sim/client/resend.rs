@@ -1,6 +1,8 @@
 //! Sending again: what is lost, and when it is taken for lost.
 
-use super::{Client, Kind, State};
+use stateless_tcp_ebpf::segment::Flags;
+
+use super::{Client, Kind, RTO_MAX, State};
 use crate::sim::packet::{Micros, Packet, Position};
 
 impl Client {
@@ -13,6 +15,7 @@ impl Client {
                 self.retransmit_at = Some(now + (self.rto << self.backoff.min(7)));
                 return;
             }
+            State::Open if self.persists => return self.persist(now, out),
             State::Open if self.una < self.nxt => {}
             _ => return,
         }
@@ -46,6 +49,40 @@ impl Client {
         }
         self.probe_at = None;
         self.arm(now);
+    }
+
+    /// Where nothing is out and what waits has no room, nobody else moves (RFC 9293 section 3.8.6.1).
+    pub(super) fn await_window(&mut self, now: Micros) {
+        if self.retransmit_at.is_none() && self.una == self.nxt && self.nxt < self.end() {
+            self.persists = true;
+            self.retransmit_at = Some(now + (self.rto << self.backoff.min(10)).min(RTO_MAX));
+        }
+    }
+
+    /// The window opens.
+    pub(super) fn stop_persisting(&mut self) {
+        if self.persists {
+            (self.persists, self.backoff, self.retransmit_at) = (false, 0, None);
+        }
+    }
+
+    /// Sends what the window has room for; else something that is answered (`tcp_write_wakeup`).
+    fn persist(&mut self, now: Micros, out: &mut Vec<Packet>) {
+        let edge = self.una + self.peer_window;
+        match self.profile.kind {
+            Kind::Linux => match self.chunks.iter().position(|chunk| !chunk.sent) {
+                Some(index) if self.chunks[index].from < edge => {
+                    self.split(index, (edge - self.chunks[index].from).min(self.mss));
+                    self.send_chunk(now, index, out);
+                }
+                _ => out.push(self.packet(now, Flags::ACK, self.una - 1, 0)),
+            },
+            // An octet that the window has no room for.
+            Kind::Bsd => {
+                self.transmit(now, self.una, 1.min(self.written - self.una), self.una == self.written, out)
+            }
+        }
+        self.await_window(now);
     }
 
     /// Sends at most so many segments of a chunk again, or one with as many of those behind it as fit

@@ -110,18 +110,24 @@ impl Client {
             Kind::Linux => {
                 while let Some(index) = self.sendable(hurry) {
                     self.split_at_window(index, hurry);
-                    let chunk = &mut self.chunks[index];
-                    (chunk.sent, chunk.sent_at) = (true, now);
-                    let chunk = *chunk;
-                    if chunk.length() % self.mss > 0 || chunk.length() == 0 {
-                        self.small_end = chunk.end();
-                    }
-                    self.nxt = chunk.end();
-                    self.transmit_chunk(now, chunk, out);
+                    self.send_chunk(now, index, out);
                 }
             }
             Kind::Bsd => while self.push_stream(now, hurry, false, out) {},
         }
+        self.await_window(now);
+    }
+
+    /// Sends a chunk for the first time.
+    pub(super) fn send_chunk(&mut self, now: Micros, index: usize, out: &mut Vec<Packet>) {
+        let chunk = &mut self.chunks[index];
+        (chunk.sent, chunk.sent_at) = (true, now);
+        let chunk = *chunk;
+        if chunk.length() % self.mss > 0 || chunk.length() == 0 {
+            self.small_end = chunk.end();
+        }
+        self.nxt = chunk.end();
+        self.transmit_chunk(now, chunk, out);
     }
 
     /// Segments that are out and not known to be lost.
@@ -250,7 +256,14 @@ impl Client {
         true
     }
 
-    fn transmit(&mut self, now: Micros, from: Position, length: Position, fin: bool, out: &mut Vec<Packet>) {
+    pub(super) fn transmit(
+        &mut self,
+        now: Micros,
+        from: Position,
+        length: Position,
+        fin: bool,
+        out: &mut Vec<Packet>,
+    ) {
         let mut flags = Flags::ACK;
         if length > 0 {
             flags = flags | Flags::PSH;
@@ -262,7 +275,7 @@ impl Client {
         self.high = self.high.max(from + length + Position::from(fin));
         self.acknowledgment_sent();
         self.sent_at = now;
-        if self.retransmit_at.is_none() {
+        if self.retransmit_at.is_none() || self.persists {
             self.arm(now);
         }
         if self.profile.probe {
@@ -272,6 +285,7 @@ impl Client {
 
     pub(super) fn arm(&mut self, now: Micros) {
         let wait = (self.rto << self.backoff.min(10)).min(RTO_MAX);
+        self.persists = false;
         self.retransmit_at = (self.una < self.nxt).then_some(now + wait);
         if self.una == self.nxt {
             self.probe_at = None;
