@@ -9,6 +9,7 @@ use stateless_tcp_tests::{
     seed::{seed, size},
     sim::{
         self,
+        application::Ending,
         explore::explore,
         scenario::{Scenario, Scope},
         tiny,
@@ -58,6 +59,33 @@ fn merged_segments() {
 fn everything_that_can_happen_to_a_tiny_conversation() {
     let count = tiny::count(depth());
     println!("tiny: {:?}", explore("tiny", 0, count, |number| draw("tiny", number)));
+}
+
+/// Whatever is remembered of connections, too little of it, and noise: the same octets arrive.
+#[test]
+fn nothing_depends_on_what_is_remembered() {
+    let first = seed();
+    let mut compared = 0;
+    for number in (0..size(20_000, 500_000) as u64).map(|index| first.wrapping_add(index)) {
+        let drawn = Scenario::draw(number, Scope::Many);
+        // Only there are plans drawn for memories that fail.
+        let fails = drawn.hints > 0 && (drawn.servers > 1 || drawn.poison > 0);
+        if !fails || !matches!(drawn.plan.ending, Ending::Close | Ending::HalfClose) {
+            continue;
+        }
+        let received = |(hints, poison)| {
+            let scenario = Scenario { hints, poison, reloads: Vec::new(), ..drawn.clone() };
+            let received = sim::received(&scenario);
+            received.unwrap_or_else(|what| panic!("many:{number} hints {hints} poison {poison}: {what}"))
+        };
+        let [none, others @ ..] = [(0, 0), (1, 0), (64, 0), (64, 3)].map(received);
+        for other in others {
+            assert!(other == none, "many:{number}: other octets arrive");
+        }
+        compared += 1;
+    }
+    println!("{compared} schedules compared");
+    assert!(compared > 0);
 }
 
 #[test]

@@ -64,6 +64,8 @@ pub struct Application {
     matched: usize,
     /// What the octets of the present answer are that change.
     changing: u8,
+    /// All octets of complete answers, those that change as zeros; if anybody wants to know.
+    pub received: Option<Vec<u8>>,
     /// Connections opened.
     pub connections: u32,
     /// Answers that were refused for want of room.
@@ -102,6 +104,7 @@ impl Application {
             answered: 0,
             matched: 0,
             changing: 0,
+            received: None,
             connections: 0,
             refused: 0,
             limits: 0,
@@ -125,6 +128,9 @@ impl Application {
     /// A new connection begins; where in all that is written.
     pub fn opened(&mut self, now: Micros) -> usize {
         self.connections += 1;
+        if let Some(received) = &mut self.received {
+            received.truncate(received.len() - self.matched);
+        }
         self.matched = 0;
         self.begun = if self.answered == 0 { 0 } else { self.plan.ends[self.answered - 1] };
         self.written = self.begun;
@@ -202,6 +208,9 @@ impl Application {
                 self.refused += 1;
                 self.answered += 1;
                 octets = &octets[1..];
+                if let Some(received) = &mut self.received {
+                    received.push(REFUSED);
+                }
                 continue;
             }
             let volatile = if self.plan.style == Style::Http { VOLATILE.min(length) } else { 0 };
@@ -214,6 +223,9 @@ impl Application {
                 }
                 octets = &octets[1..];
                 self.matched += 1;
+                if let Some(received) = &mut self.received {
+                    received.push(0);
+                }
                 if self.matched == length {
                     self.answered += 1;
                     self.matched = 0;
@@ -225,6 +237,9 @@ impl Application {
             if octets[..common] != rest[..common] {
                 let at = octets.iter().zip(rest).position(|(a, b)| a != b).unwrap_or(0);
                 return Err(format!("octet {} of answer {index} is wrong", offset + at));
+            }
+            if let Some(received) = &mut self.received {
+                received.extend(&octets[..common]);
             }
             octets = &octets[common..];
             self.matched += common;

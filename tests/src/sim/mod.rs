@@ -127,6 +127,17 @@ pub fn run(scenario: &Scenario) -> Result<Summary, Box<Failure>> {
     })
 }
 
+/// Runs a scenario, and returns all octets of complete answers that the application read, those that change as zeros.
+///
+/// # Errors
+/// What went wrong.
+pub fn received(scenario: &Scenario) -> Result<Vec<u8>, String> {
+    let mut run = Run::new(scenario, None);
+    run.application.received = Some(Vec::new());
+    run.play()?;
+    Ok(run.application.received.unwrap_or_default())
+}
+
 /// A run under way.
 struct Run<'a> {
     scenario: &'a Scenario,
