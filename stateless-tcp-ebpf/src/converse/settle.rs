@@ -43,6 +43,8 @@ pub struct Part {
 struct Spot {
     /// A segment of ours may have ended here.
     known: bool,
+    /// It lies within octets that change.
+    changes: bool,
     /// Here begins an answer with so many volatile octets.
     volatile: u32,
     /// Offset in the payload behind the last message whose answer lies before this position.
@@ -78,9 +80,12 @@ impl Echo {
             // It has an answer to what begins here, and nobody knows the rest of that message any more.
             return Err(Reason::Misaligned);
         }
-        let spot = Spot::find(parts, next, length)?;
+        let spot = Spot::find(parts, next, length);
         if !spot.known && grid.beyond(segment.ack) != 0 {
             return Err(Reason::Misaligned);
+        }
+        if spot.changes {
+            return Err(Reason::Volatile);
         }
         let End { closing, cut_off, position: end_position } = self.reach(segment, walk);
         let total = length + u32::from(closing);
@@ -189,14 +194,12 @@ struct End {
 
 impl Spot {
     #[inline]
-    fn find(parts: &[Part], next: u32, length: u32) -> Result<Self, Reason> {
+    fn find(parts: &[Part], next: u32, length: u32) -> Self {
         let known = next == 0 || next >= length;
-        let mut spot = Self { known, volatile: 0, answered: 0, stop: u32::MAX };
+        let mut spot = Self { known, changes: false, volatile: 0, answered: 0, stop: u32::MAX };
         let mut start = 0;
         for (index, part) in parts.iter().enumerate() {
-            if start < next && next < start + part.volatile {
-                return Err(Reason::Volatile);
-            }
+            spot.changes |= start < next && next < start + part.volatile;
             spot.known |= next == start;
             if part.end <= next {
                 spot.answered = part.message;
@@ -210,6 +213,6 @@ impl Spot {
             }
             start = part.end;
         }
-        Ok(spot)
+        spot
     }
 }

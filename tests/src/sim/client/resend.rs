@@ -79,7 +79,7 @@ impl Client {
             },
             // An octet that the window has no room for.
             Kind::Bsd => {
-                self.transmit(now, self.una, 1.min(self.written - self.una), self.una == self.written, out)
+                self.transmit(now, self.una, 1.min(self.written - self.una), self.una == self.written, out);
             }
         }
         self.await_window(now);
