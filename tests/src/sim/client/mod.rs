@@ -131,6 +131,16 @@ struct Piece {
     fin: bool,
 }
 
+impl Piece {
+    fn end(&self) -> Position {
+        self.at + Position::try_from(self.octets.len()).expect("short") + Position::from(self.fin)
+    }
+
+    fn covers(&self, other: &Self) -> bool {
+        self.at <= other.at && other.end() <= self.end()
+    }
+}
+
 /// One connection's client side.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "TCP's flags are independent of each other")]

@@ -297,8 +297,13 @@ impl Client {
     fn accept(&mut self, packet: &Packet, seq: Position) {
         let fin = packet.is(Flags::FIN);
         if seq > self.rcv_nxt {
-            let place = self.pieces.partition_point(|piece| piece.at <= seq);
-            self.pieces.insert(place, Piece { at: seq, octets: packet.octets.clone(), fin });
+            let new = Piece { at: seq, octets: packet.octets.clone(), fin };
+            // What another covers is forgotten, its FIN too (`tcp_data_queue_ofo`).
+            if !self.pieces.iter().any(|piece| piece.covers(&new)) {
+                self.pieces.retain(|piece| !new.covers(piece));
+                let place = self.pieces.partition_point(|piece| piece.at <= seq);
+                self.pieces.insert(place, new);
+            }
             return;
         }
         self.take(seq, &packet.octets, fin);

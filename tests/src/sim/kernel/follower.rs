@@ -13,8 +13,8 @@ use crate::sim::{
     packet::{Micros, Packet},
 };
 
-/// More segments than the server's window has room for, whose payloads are not tiny.
-const MOST_FLYING: usize = 12;
+/// More segments than the server's window has room for, where most of their payloads are not tiny.
+const MOST_FLYING: usize = 48;
 /// Least and most segments that leave as one.
 const BURSTS: [usize; 2] = [4, 2];
 
