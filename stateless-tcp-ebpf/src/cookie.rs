@@ -204,17 +204,23 @@ pub fn drift(key: &Key, segment: &Segment) -> Drift {
     }
 }
 
-/// What `segment` proves if it is the first of its connection, that is if SEG.SEQ - 1 is the client's ISN: that it
-/// knows our ISS and has at most `most` octets of ours. None if it proves nothing.
+/// What `segment` proves if `lead` octets of its connection went before it, that is if SEG.SEQ - 1 - `lead` is the client's
+/// ISN: that it knows our ISS and has at most `most` octets of ours. None if it proves nothing.
 ///
 /// During a key rotation both keys may fit by accident. A proof of a generation that is served then goes before one of a
 /// generation that is not; of two such, the one with fewer octets received is the likelier one, and the true one
 /// wherever nothing was received yet.
 #[inline]
 #[must_use]
-pub fn prove(keys: &Keys, generations: Generations, segment: &Segment, most: u32) -> Option<Proof> {
-    let current = prove_by(&keys.current, segment, most);
-    let previous = keys.previous.as_ref().and_then(|key| prove_by(key, segment, most));
+pub fn prove(
+    keys: &Keys,
+    generations: Generations,
+    segment: &Segment,
+    lead: u32,
+    most: u32,
+) -> Option<Proof> {
+    let current = prove_by(&keys.current, segment, lead, most);
+    let previous = keys.previous.as_ref().and_then(|key| prove_by(key, segment, lead, most));
     match (current, previous) {
         (Some(current), Some(previous)) => {
             let rank = |proof: &Proof| (!generations.hold(proof.terms.generation), proof.received);
@@ -225,8 +231,8 @@ pub fn prove(keys: &Keys, generations: Generations, segment: &Segment, most: u32
 }
 
 #[inline]
-fn prove_by(key: &Key, segment: &Segment, most: u32) -> Option<Proof> {
-    let base = hash(key, &segment.tuple, segment.seq.wrapping_sub(1));
+fn prove_by(key: &Key, segment: &Segment, lead: u32, most: u32) -> Option<Proof> {
+    let base = hash(key, &segment.tuple, segment.seq.wrapping_sub(lead).wrapping_sub(1));
     let distance = segment.ack.wrapping_sub(base).wrapping_sub(1);
     let received = distance & ((1 << TERMS_SHIFT) - 1);
     let terms = Terms {

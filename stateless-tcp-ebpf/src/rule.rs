@@ -5,6 +5,7 @@
 //! |---|---|---|
 //! | SYN | [`Verdict::Send`] | SYN,ACK with the cookie as its sequence number |
 //! | first segment, with payload | [`Verdict::Answer`] | the response by [`Request::reply`], then FIN |
+//! | a later one, in the first message | [`Verdict::Ignore`], but [`continues`] says more | the same |
 //! | FIN without payload | [`Verdict::Send`] | ACK; with our FIN if the client has asked for nothing |
 //! | anything of a connection with timestamps | [`Verdict::Converse`] | what [`crate::converse`] says |
 //! | anything else | [`Verdict::Ignore`] | nothing |
@@ -122,7 +123,7 @@ pub fn decide(rules: Rules, keys: &Keys, generations: Generations, segment: &Seg
     match (syn, ack, fin) {
         (true, false, false) => synchronise(rules, keys, generations.current, segment),
         (true, true, false) => Verdict::Ignore(Reason::SynAck),
-        (false, true, _) if segment.length > 0 => answer(keys, generations, segment),
+        (false, true, _) if segment.length > 0 => continues(keys, generations, segment, 0),
         (false, true, true) => finish(rules, keys, generations, segment),
         (false, true, false) => Verdict::Ignore(Reason::BareAck),
         (true, _, true) | (false, false, _) => Verdict::Ignore(Reason::UnusualFlags),
@@ -152,10 +153,12 @@ fn synchronise(rules: Rules, keys: &Keys, generation: u8, segment: &Segment) -> 
     })
 }
 
-/// Payload: answered if it is the first of its connection.
+/// Payload: answered if exactly `lead` octets of its connection went before it; none of the first, two of one behind a DNS
+/// length that was written by itself.
 #[inline]
-fn answer(keys: &Keys, generations: Generations, segment: &Segment) -> Verdict {
-    match cookie::prove(keys, generations, segment, MAX_RESPONSE + 1) {
+#[must_use]
+pub fn continues(keys: &Keys, generations: Generations, segment: &Segment, lead: u32) -> Verdict {
+    match cookie::prove(keys, generations, segment, lead, MAX_RESPONSE + 1) {
         None => Verdict::Ignore(Reason::BadCookie),
         Some(Proof { terms, .. }) if !generations.hold(terms.generation) => {
             Verdict::Ignore(Reason::GenerationGone)
@@ -171,7 +174,7 @@ fn answer(keys: &Keys, generations: Generations, segment: &Segment) -> Verdict {
 #[inline]
 fn finish(rules: Rules, keys: &Keys, generations: Generations, segment: &Segment) -> Verdict {
     let asked_nothing =
-        matches!(cookie::prove(keys, generations, segment, 0), Some(Proof { received: 0, .. }));
+        matches!(cookie::prove(keys, generations, segment, 0, 0), Some(Proof { received: 0, .. }));
     let flags = if asked_nothing { Flags::FIN | Flags::ACK } else { Flags::ACK };
     Verdict::Send(Outgoing::bare(segment.ack, segment.next(), flags, rules.window()))
 }
@@ -183,7 +186,7 @@ pub fn reset(segment: &Segment) -> Outgoing {
     Outgoing::bare(segment.ack, 0, Flags::RST, 0)
 }
 
-/// The first segment of a connection, proven, with the request in it.
+/// A connection's first message, proven, or the end of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Request {
     /// Octets of the response (FIN counts one) that the client has received in order: 0 unless it asks again.
@@ -204,6 +207,13 @@ impl Request {
     pub fn room(&self, segment: &Segment) -> u32 {
         let edge = self.received + u32::from(segment.window);
         edge.saturating_sub(1).min(MAX_RESPONSE)
+    }
+
+    /// Acknowledges a part of a message, all that the segment holds, without an answer.
+    #[inline]
+    #[must_use]
+    pub fn acknowledge_part(&self, rules: Rules, segment: &Segment) -> Outgoing {
+        Outgoing::bare(segment.ack, segment.next(), Flags::ACK, rules.window())
     }
 
     /// Most octets of payload of our segments to this client.

@@ -1,17 +1,18 @@
 //! A segment in, segments out: the rules and the services together, knowing nothing of frames.
 
 mod converse;
+mod first;
 mod limit;
 mod walk;
 
 use crate::counters::{Counter, Counters};
 use crate::hints::{Hints, MAX_KEPT};
 use crate::offer::Offer;
-use crate::service::{Context, Framing, MAX_RESPONSE, Service};
+use crate::service::Service;
 use foldhash::fast::RandomState;
-use limit::{Limit, PATIENCE, Stuck};
+use limit::{Limit, Stuck};
 use stateless_tcp_ebpf::cookie::Keys;
-use stateless_tcp_ebpf::rule::{self, Outgoing, Reason, Reply, Response, Rules, Verdict};
+use stateless_tcp_ebpf::rule::{self, Outgoing, Reason, Reply, Rules, Verdict};
 use stateless_tcp_ebpf::segment::{Address, Segment};
 use stateless_tcp_ebpf::steer::Served;
 use std::collections::HashSet;
@@ -160,59 +161,26 @@ impl Exchange {
         payload: &[u8],
         counters: &Counters,
     ) -> Answer {
-        let Policy { rules, ref keys, segment_size, .. } = self.offer.policy;
-        let reply = match rule::decide(rules, keys, self.offer.generations(), segment) {
+        let Policy { rules, ref keys, .. } = self.offer.policy;
+        let decided = match rule::decide(rules, keys, self.offer.generations(), segment) {
             Verdict::Send(outgoing) => {
                 let syn = outgoing.mss.is_some();
                 counters.add(if syn { Counter::SynAck } else { Counter::FinAcknowledged }, 1);
                 return Answer::One(outgoing);
             }
-            Verdict::Ignore(reason) => Err(reason),
             Verdict::Converse => return self.converse(now, segment, payload, counters),
-            Verdict::Answer(request) => {
-                self.answers.clear();
-                let edition = self.offer.content(request.generation);
-                let service = edition.and_then(|content| content.service(segment.tuple.server_port));
-                let context = Context {
-                    now,
-                    client: segment.tuple.client,
-                    persistent: false,
-                    whole: request.segment_size(segment_size).min(WHOLE).into(),
-                    room: request.room(segment) as usize,
-                };
-                let nothing = Response { length: 0, volatile: 0, complete: true };
-                let response = service.map_or(nothing, |service| {
-                    answer(service, payload, &context, &mut self.answers.octets, counters)
-                });
-                let reply = request.reply(rules, segment, response, segment_size);
-                if reply.is_ok() {
-                    counters.add(if request.received == 0 { Counter::Answered } else { Counter::Resumed }, 1);
-                }
-                reply
-            }
+            Verdict::Answer(request) => self.first(now, segment, payload, request, counters),
+            Verdict::Ignore(reason) => Err(reason),
         };
-        match reply {
-            Ok(reply) => Answer::Response(reply),
-            Err(Reason::BeyondResponse | Reason::Volatile | Reason::GenerationGone)
-                if rules == Rules::Reliable && self.comes_in_vain(now, segment) =>
-            {
-                counters.add(Reason::Stuck.into(), 1);
-                counters.add(Counter::ResetSent, 1);
-                Answer::One(rule::reset(segment))
+        let decided = decided.or_else(|reason| self.later(now, segment, payload, reason, counters));
+        decided.unwrap_or_else(|reason| {
+            counters.add(reason.into(), 1);
+            if !matches!(reason, Reason::Stuck | Reason::Forgotten) {
+                return Answer::Silence;
             }
-            Err(reason) => {
-                counters.add(reason.into(), 1);
-                Answer::Silence
-            }
-        }
-    }
-
-    /// Whether a client that asks to resume where no answer of ours can be resumed has done so again and again: somebody on
-    /// the way merged what it sends in parts, or it resends in other cuts. Silence would keep it trying for a quarter of
-    /// an hour.
-    fn comes_in_vain(&mut self, now: SystemTime, segment: &Segment) -> bool {
-        self.stuck.is(u64::from(segment.seq) << 32 | u64::from(segment.ack), PATIENCE)
-            && self.doubtful.allows(now)
+            counters.add(Counter::ResetSent, 1);
+            Answer::One(rule::reset(segment))
+        })
     }
 
     /// The payload of a segment of the last answer.
@@ -220,86 +188,5 @@ impl Exchange {
     #[must_use]
     pub fn payload(&self, outgoing: &Outgoing) -> &[u8] {
         &self.answers.octets[outgoing.payload()]
-    }
-}
-
-/// Puts the responses to all whole messages of `stream` into `response`, as far as there is room.
-#[inline]
-#[expect(clippy::cast_possible_truncation, reason = "a response is at most MAX_RESPONSE octets")]
-fn answer(
-    service: &dyn Service,
-    mut stream: &[u8],
-    context: &Context,
-    response: &mut Vec<u8>,
-    counters: &Counters,
-) -> Response {
-    let mut volatile = 0;
-    let mut messages = 0;
-    let mut complete = true;
-    while !stream.is_empty() {
-        let Framing::Message(end) = service.frame(stream) else {
-            counters.add(Counter::Incomplete, 1);
-            complete = false;
-            break;
-        };
-        let (message, rest) = stream.split_at(end);
-        let before = response.len();
-        // Only the first answer may be refused for want of room. A refusal behind others would be taken back when the
-        // request comes again with a larger window, while the client has octets of what followed it.
-        let room = if messages == 0 { context.room } else { MAX_RESPONSE };
-        // What follows another response may be cut anywhere.
-        let whole = if messages == 0 { context.whole } else { 0 };
-        let answered = service.answer(message, &Context { whole, room, ..*context }, response);
-        if response.len() > context.room && messages > 0 {
-            // No room for this one behind the others: the connection closes, and the client asks again for what it
-            // has no answer to (RFC 7766 section 6.2.4).
-            response.truncate(before);
-            complete = false;
-            break;
-        }
-        messages += 1;
-        if answered.volatile > 0 {
-            volatile = before + answered.volatile;
-        }
-        if answered.last {
-            break;
-        }
-        stream = rest;
-    }
-    counters.add(Counter::Messages, messages);
-    Response { length: response.len() as u32, volatile: volatile as u32, complete }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::service::Answered;
-
-    /// Messages of one octet; the answer is how much of it goes out in one segment.
-    struct Telling;
-
-    impl Service for Telling {
-        fn frame(&self, _: &[u8]) -> Framing {
-            Framing::Message(1)
-        }
-
-        fn begins(&self, _: &[u8]) -> bool {
-            true
-        }
-
-        fn answer(&self, _: &[u8], context: &Context, response: &mut Vec<u8>) -> Answered {
-            response.extend_from_slice(&context.whole.to_be_bytes());
-            Answered { volatile: context.whole.min(3), last: false }
-        }
-    }
-
-    /// What stands behind another response may be cut by a segment's end: it must not depend on the time.
-    #[test]
-    fn only_the_first_response_is_sent_whole() {
-        let mut response = Vec::new();
-        let context = Context { whole: 512, ..Context::default() };
-        let answered = answer(&Telling, b"???", &context, &mut response, &Counters::default());
-        assert_eq!(response, [512_usize, 0, 0].map(usize::to_be_bytes).concat());
-        assert_eq!(answered.volatile, 3);
     }
 }

@@ -276,6 +276,15 @@ impl Hints {
         (!octets.is_empty() && whole).then_some((octets.as_slice(), kept))
     }
 
+    /// Of the octets that are kept, those before `position`, which lies inside or right behind them.
+    #[must_use]
+    pub fn before(&self, secret: u64, position: u32) -> Option<&[u8]> {
+        let end = self.kept[index(secret, self.kept.len())?].what.position;
+        let (octets, _) = self.kept(secret, end)?;
+        let beyond = end.wrapping_sub(position) as usize;
+        octets.len().checked_sub(beyond).map(|length| &octets[..length])
+    }
+
     /// Writes `noise` over everything: for tests that nothing is believed without proof.
     pub fn poison(&mut self, mut noise: impl FnMut() -> u32) {
         for place in &mut self.places {
@@ -354,6 +363,8 @@ mod tests {
         assert!(hints.keep(7, b"GET", part(100)));
         assert_eq!(hints.kept(7, 100), Some((&b"GET"[..], part(100))));
         assert_eq!(hints.kept(7, 101), None);
+        let before = [96, 97, 98, 100, 101].map(|position| hints.before(7, position));
+        assert_eq!(before, [None, Some(&b""[..]), Some(b"G"), Some(b"GET"), None]);
         assert_eq!(hints.kept(8, 100), None);
         assert_eq!(hints.kept_from(7, fact(97, 5)), Some(&b"GET"[..]));
         assert_eq!(hints.kept_from(7, fact(97, 6)), None);

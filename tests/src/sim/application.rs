@@ -156,7 +156,8 @@ impl Application {
         self.read(now, client, least_window, out)?;
         self.skip_empty(client);
         match client.state {
-            State::Closed if client.unread() > 0 && !client.deaf() => {
+            // What arrived before RST can be read (Linux, BSD).
+            State::Reset | State::Closed if client.unread() > 0 && !client.deaf() => {
                 return Ok(Want::Wait(Some(self.read_at)));
             }
             State::Reset | State::Closed if self.everything() || self.leaving => return Ok(Want::Done),

@@ -220,12 +220,10 @@ fn plan(random: &mut Random, profile: &Profile, segment_size: u16, lossy: bool) 
         2 | 3 => Ending::HalfClose,
         _ => Ending::Close,
     };
-    // Without timestamps half a message that BSD cuts anew is not recovered.
-    let whole = !profile.timestamps && profile.kind == Kind::Bsd;
     Plan {
         style,
         cuts: cuts(random, style, &ends),
-        messy: if whole { 0 } else { random.pick(&[0, 1, 3]) },
+        messy: random.pick(&[0, 1, 3]),
         depth: random.pick(&[1, 1, 2, 20]),
         pause: random.pick(&[0, 0, 100, 3_000, 60_000, 300_000]),
         eager: random.one_in(4),

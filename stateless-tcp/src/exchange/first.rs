@@ -1,0 +1,197 @@
+//! Connections without timestamps: the first message and what follows it in its segment, answered once.
+//!
+//! Every segment of that message has to prove itself by the client's ISN. The first one does, and one behind a length of
+//! two octets, which DNS clients may write by itself: how many octets went before it is known. Of others it is remembered,
+//! or they cannot be answered.
+
+use super::limit::PATIENCE;
+use super::{Answer, Exchange, Policy, WHOLE};
+use crate::counters::{Counter, Counters};
+use crate::hints::Keep;
+use crate::service::{Context, Framing, MAX_RESPONSE, Service};
+use stateless_tcp_ebpf::cookie;
+use stateless_tcp_ebpf::rule::{self, Reason, Request, Response, Rules, Verdict};
+use stateless_tcp_ebpf::segment::{Flags, Segment};
+use std::time::SystemTime;
+
+/// Octets of a length that is written by itself.
+const PREFIX: u32 = 2;
+
+impl Exchange {
+    /// Answers `stream`, all of the connection up to the end of `segment`.
+    #[inline]
+    pub(super) fn first(
+        &mut self,
+        now: SystemTime,
+        segment: &Segment,
+        stream: &[u8],
+        request: Request,
+        counters: &Counters,
+    ) -> Result<Answer, Reason> {
+        let Self { offer, answers, hints, .. } = self;
+        let (rules, size) = (offer.policy.rules, offer.policy.segment_size);
+        answers.clear();
+        let edition = offer.content(request.generation);
+        let mut response = Response { length: 0, volatile: 0, complete: true };
+        if let Some(service) = edition.and_then(|content| content.service(segment.tuple.server_port)) {
+            let context = Context {
+                now,
+                client: segment.tuple.client,
+                persistent: false,
+                whole: request.segment_size(size).min(WHOLE).into(),
+                room: request.room(segment) as usize,
+            };
+            response = answer(service, stream, &context, &mut answers.octets, counters);
+            // With octets of an answer it is most likely a later segment that passes for the first one by chance.
+            let part = !response.complete && response.length == 0 && request.received == 0;
+            if part && rules == Rules::Reliable && !segment.flags.contains(Flags::FIN) {
+                let secret = cookie::drift(&offer.policy.keys.current, segment).secret;
+                let end = segment.next();
+                let kept = Keep { position: end, boundary: segment.ack, part: true };
+                // A client sends the rest only when this is acknowledged, or without waiting for it.
+                let keep = service.frame(stream) == Framing::Incomplete
+                    && (hints.before(secret, end) == Some(stream)
+                        || hints.keep(secret, stream, kept)
+                        || service.is_prefix(stream));
+                if keep {
+                    counters.add(Counter::Kept, 1);
+                    return Ok(Answer::One(request.acknowledge_part(rules, segment)));
+                }
+            }
+        }
+        if !response.complete {
+            counters.add(Counter::Incomplete, 1);
+        }
+        let reply = request.reply(rules, segment, response, size)?;
+        counters.add(if request.received == 0 { Counter::Answered } else { Counter::Resumed }, 1);
+        Ok(Answer::Response(reply))
+    }
+
+    /// Answers a segment that is not the first of its connection, for which `reason` speaks, if it goes on inside the first
+    /// message.
+    pub(super) fn later(
+        &mut self,
+        now: SystemTime,
+        segment: &Segment,
+        payload: &[u8],
+        reason: Reason,
+        counters: &Counters,
+    ) -> Result<Answer, Reason> {
+        // One in some thousand looks like a first segment that acknowledges too much, one in 130 like one of old content.
+        let may_be_later = matches!(
+            reason,
+            Reason::BadCookie
+                | Reason::GenerationGone
+                | Reason::BeyondResponse
+                | Reason::Misaligned
+                | Reason::Volatile
+        );
+        if !may_be_later || payload.is_empty() || self.offer.policy.rules != Rules::Reliable {
+            return Err(reason);
+        }
+        let mut joined = std::mem::take(&mut self.joined);
+        let decided = match self.recall(segment, payload, &mut joined) {
+            Some((request, true)) => self.first(now, segment, &joined, request, counters),
+            Some((request, false)) => self.forgotten(segment, request, counters),
+            None => Err(if self.comes_in_vain(now, segment) { Reason::Stuck } else { reason }),
+        };
+        self.joined = joined;
+        decided
+    }
+
+    /// Ends a connection whose message is not known any more: by FIN, unless it has octets of the answer.
+    fn forgotten(&self, segment: &Segment, request: Request, counters: &Counters) -> Result<Answer, Reason> {
+        let Policy { rules, segment_size, .. } = self.offer.policy;
+        if request.received > 0 {
+            return Err(Reason::Forgotten);
+        }
+        counters.add(Counter::Incomplete, 1);
+        let nothing = Response { length: 0, volatile: 0, complete: false };
+        request.reply(rules, segment, nothing, segment_size).map(Answer::Response)
+    }
+
+    /// Puts `payload`, behind what went before it on its connection, into `joined`. False if that is not known, none if
+    /// nothing is proven.
+    fn recall(&self, segment: &Segment, payload: &[u8], joined: &mut Vec<u8>) -> Option<(Request, bool)> {
+        let Self { offer, hints, .. } = self;
+        let keys = &offer.policy.keys;
+        let prove = |lead| match rule::continues(keys, offer.generations(), segment, lead) {
+            Verdict::Answer(request) => Some(request),
+            _ => None,
+        };
+        joined.clear();
+        if let Some(before) = hints.before(cookie::drift(&keys.current, segment).secret, segment.seq) {
+            #[expect(clippy::cast_possible_truncation, reason = "at most MAX_KEPT")]
+            if let Some(request) = prove(before.len() as u32) {
+                joined.extend_from_slice(before);
+                joined.extend_from_slice(payload);
+                return Some((request, true));
+            }
+        }
+        let request = prove(PREFIX)?;
+        let content = offer.content(request.generation);
+        let service = content.and_then(|content| content.service(segment.tuple.server_port));
+        if let Some(prefix) = service.and_then(|service| service.prefix(payload)) {
+            joined.extend_from_slice(&prefix);
+            joined.extend_from_slice(payload);
+        }
+        Some((request, !joined.is_empty()))
+    }
+
+    /// Whether a client sends the same again and again in vain: what went before it is not known, somebody on the way merged
+    /// what it sends in parts, or it resends in other cuts. It need not be proven that there is a connection: RST is what any
+    /// host says to such a segment (RFC 9293 section 3.5.2), and no more often than others that are in doubt are told.
+    fn comes_in_vain(&mut self, now: SystemTime, segment: &Segment) -> bool {
+        self.stuck.is(u64::from(segment.seq) << 32 | u64::from(segment.ack), PATIENCE)
+            && self.doubtful.allows(now)
+    }
+}
+
+/// Puts the responses to all whole messages of `stream` into `response`, as far as there is room.
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "a response is at most MAX_RESPONSE octets")]
+fn answer(
+    service: &dyn Service,
+    mut stream: &[u8],
+    context: &Context,
+    response: &mut Vec<u8>,
+    counters: &Counters,
+) -> Response {
+    let mut volatile = 0;
+    let mut messages = 0;
+    let mut complete = true;
+    while !stream.is_empty() {
+        let Framing::Message(end) = service.frame(stream) else {
+            complete = false;
+            break;
+        };
+        let (message, rest) = stream.split_at(end);
+        let before = response.len();
+        // Only the first answer may be refused for want of room. A refusal behind others would be taken back when the
+        // request comes again with a larger window, while the client has octets of what followed it.
+        let room = if messages == 0 { context.room } else { MAX_RESPONSE };
+        // What follows another response may be cut anywhere.
+        let whole = if messages == 0 { context.whole } else { 0 };
+        let answered = service.answer(message, &Context { whole, room, ..*context }, response);
+        if response.len() > context.room && messages > 0 {
+            // No room for this one behind the others: the connection closes, and the client asks again for what it
+            // has no answer to (RFC 7766 section 6.2.4).
+            response.truncate(before);
+            complete = false;
+            break;
+        }
+        messages += 1;
+        if answered.volatile > 0 {
+            volatile = before + answered.volatile;
+        }
+        if answered.last {
+            break;
+        }
+        stream = rest;
+    }
+    counters.add(Counter::Messages, messages);
+    Response { length: response.len() as u32, volatile: volatile as u32, complete }
+}
+
+#[cfg(test)]
+mod tests;
