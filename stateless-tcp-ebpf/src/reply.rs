@@ -118,6 +118,8 @@ pub struct Reply {
     /// Offset in the response of the next octet to send.
     pub(crate) next: u32,
     pub(crate) rest: Rest,
+    /// What goes out behind the segment that follows it.
+    pub(crate) held: Option<Outgoing>,
 }
 
 impl Reply {
@@ -160,15 +162,14 @@ impl Reply {
     }
 }
 
-impl Iterator for Reply {
-    type Item = Outgoing;
-
+impl Reply {
+    /// The next segment, in order.
     #[inline]
     #[expect(
         clippy::cast_possible_truncation,
         reason = "a payload is at most `size`, which came from 16 bits"
     )]
-    fn next(&mut self) -> Option<Outgoing> {
+    fn advance(&mut self) -> Option<Outgoing> {
         match self.rest {
             Rest::Nothing => None,
             Rest::Acknowledgment { then_data } => {
@@ -195,5 +196,31 @@ impl Iterator for Reply {
                 Some(outgoing)
             }
         }
+    }
+}
+
+impl Iterator for Reply {
+    type Item = Outgoing;
+
+    /// In order; but with timestamps the last two change places. A client acknowledges at once what fills a gap (RFC 5681
+    /// section 4.2). Were it to wait for more, as it may for 500 ms, and its own Nagle algorithm for us, requests behind this
+    /// one would wait for both.
+    #[inline]
+    fn next(&mut self) -> Option<Outgoing> {
+        if let Some(held) = self.held.take() {
+            return Some(held);
+        }
+        let outgoing = self.advance()?;
+        if self.timestamps.is_none() || self.rest == Rest::Nothing {
+            return Some(outgoing);
+        }
+        let mut after = self.clone();
+        let last = after.advance();
+        if after.rest != Rest::Nothing {
+            return Some(outgoing);
+        }
+        *self = after;
+        self.held = Some(outgoing);
+        last
     }
 }

@@ -280,6 +280,7 @@ impl Request {
             fin: if rules == Rules::Classic { Fin::Apart } else { Fin::OnLast },
             next: self.received,
             rest,
+            held: None,
         };
         let cut_off = rules == Rules::Reliable && !response.complete;
         if cut_off && self.received > length && segment.window > 0 {

@@ -52,6 +52,7 @@ impl Echo {
             fin: Fin::None,
             next: 0,
             rest: Rest::Data,
+            held: None,
         })
     }
 }

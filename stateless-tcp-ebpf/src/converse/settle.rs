@@ -87,7 +87,7 @@ impl Echo {
         if spot.changes {
             return Err(Reason::Volatile);
         }
-        let End { closing, cut_off, position: end_position } = self.reach(segment, walk);
+        let End { closing, position: end_position } = self.reach(segment, walk);
         let total = length + u32::from(closing);
         let base = segment.ack.wrapping_sub(next);
         let nothing_missing = next >= total;
@@ -132,10 +132,7 @@ impl Echo {
         let answered = |gap: i32| segment.seq.wrapping_add_signed(gap.min(i32::from(spot.answered)));
         let reply = Reply {
             base,
-            first: self.acknowledge(
-                segment,
-                if nothing_missing || confirmed && !cut_off { end } else { answered(self.gap) },
-            ),
+            first: self.acknowledge(segment, if confirmed { end } else { answered(self.gap) }),
             // What arrives out of order moves the beginning of the client's send buffer, but not its echo (RFC 7323
             // section 4.3). Only the first segment is in order for certain; the others leave both where the client has them.
             others: self.acknowledge(segment, answered(self.echoed().0)),
@@ -147,6 +144,7 @@ impl Echo {
             fin: if closing { Fin::OnLast } else { Fin::None },
             next,
             rest: if nothing_missing { Rest::Acknowledgment { then_data: false } } else { Rest::Data },
+            held: None,
         };
         if !nothing_missing && reply.cut() < spot.volatile {
             return Err(Reason::WindowTooSmall);
@@ -170,7 +168,7 @@ impl Echo {
     #[inline]
     fn reach(&self, segment: &Segment, walk: &Walk) -> End {
         if self.closing() {
-            return End { closing: true, cut_off: false, position: self.position(segment) };
+            return End { closing: true, position: self.position(segment) };
         }
         let fin = segment.flags.contains(Flags::FIN);
         // What is cut off at the head, with nothing before it to wait for, hardly ever comes in another cut. If it did
@@ -179,16 +177,16 @@ impl Echo {
         let waited_for = self.gap == 0 && matches!(self.standing, Standing::Lacks(0) | Standing::Exceeds(1));
         let cut_off = walk.incomplete && walk.end == 0 && waited_for;
         let closing = walk.last || cut_off || fin && (walk.end == segment.length || walk.incomplete);
-        let position = if closing { segment.next() } else { segment.seq.wrapping_add(u32::from(walk.end)) };
-        End { closing, cut_off, position }
+        // What is not answered is no part of the promise, though nobody will answer it any more.
+        let all = fin && walk.end == segment.length;
+        let position = if all { segment.next() } else { segment.seq.wrapping_add(u32::from(walk.end)) };
+        End { closing, position }
     }
 }
 
 /// How far the client's octets are accounted for.
 struct End {
     closing: bool,
-    /// Nothing but the beginning of a message, with nobody to keep it.
-    cut_off: bool,
     position: u32,
 }
 

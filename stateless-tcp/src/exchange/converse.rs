@@ -197,7 +197,18 @@ impl Turn<'_> {
             return Err(Reason::Misaligned);
         }
         let walk = Walk { kept: walk.incomplete && self.can_keep(walk), ..*walk };
-        let answer = self.answer(&walk)?;
+        let answer = match self.answer(&walk) {
+            Err(Reason::Ahead) if self.echo.position(self.segment) == self.segment.seq => {
+                // It is answered when the client has what comes before it.
+                let nothing = Walk { rest: self.payload.len(), ..Walk::default() };
+                if !self.keep(&nothing, self.payload, boundary) {
+                    return Err(Reason::Ahead);
+                }
+                self.counters.add(Counter::Kept, 1);
+                return Ok(Answer::Silence);
+            }
+            answer => answer?,
+        };
         if !self.keep(&walk, self.payload, boundary.wrapping_add(walk.new)) && self.again {
             self.hints.forget(self.echo.secret());
         }
