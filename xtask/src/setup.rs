@@ -80,10 +80,14 @@ const REQUIREMENTS: &[Requirement] = &[
     program(Need::Test, "python3", "python3"),
     program(Need::Test, "nsd", "nsd"),
     program(Need::Test, "knotd", "knot"),
+    program(Need::Test, "unbound", "unbound"),
+    program(Need::Test, "chromium", "chromium"),
+    program(Need::Test, "timeout", "coreutils"),
+    program(Need::Test, "sysctl", "procps"),
 ];
 
 /// Packages that bring a daemon which would take port 53 at the next boot.
-const DAEMONS: [&str; 2] = ["nsd", "knot"];
+const DAEMONS: [&str; 3] = ["nsd", "knot", "unbound"];
 
 /// Installs what is missing and says what.
 pub(crate) fn setup(options: &Options) -> Result<()> {
