@@ -175,7 +175,7 @@ impl Exchange {
         let decided = decided.or_else(|reason| self.later(now, segment, payload, reason, counters));
         decided.unwrap_or_else(|reason| {
             counters.add(reason.into(), 1);
-            if !matches!(reason, Reason::Stuck | Reason::Forgotten) {
+            if reason != Reason::Stuck {
                 return Answer::Silence;
             }
             counters.add(Counter::ResetSent, 1);

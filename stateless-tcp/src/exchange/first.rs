@@ -33,6 +33,7 @@ impl Exchange {
         answers.clear();
         let edition = offer.content(request.generation);
         let mut response = Response { length: 0, volatile: 0, complete: true };
+        let mut cut = false;
         if let Some(service) = edition.and_then(|content| content.service(segment.tuple.server_port)) {
             let context = Context {
                 now,
@@ -41,9 +42,9 @@ impl Exchange {
                 whole: request.segment_size(size).min(WHOLE).into(),
                 room: request.room(segment) as usize,
             };
-            response = answer(service, stream, &context, &mut answers.octets, counters);
+            (response, cut) = answer(service, stream, &context, &mut answers.octets, counters);
             // With octets of an answer it is most likely a later segment that passes for the first one by chance.
-            let part = !response.complete && response.length == 0 && request.received == 0;
+            let part = cut && response.length == 0 && request.received == 0;
             if part && rules == Rules::Reliable && !segment.flags.contains(Flags::FIN) {
                 let secret = cookie::drift(&offer.policy.keys.current, segment).secret;
                 let end = segment.next();
@@ -59,7 +60,7 @@ impl Exchange {
                 }
             }
         }
-        if !response.complete {
+        if cut {
             counters.add(Counter::Incomplete, 1);
         }
         let reply = request.reply(rules, segment, response, size)?;
@@ -93,18 +94,16 @@ impl Exchange {
         let decided = match self.recall(segment, payload, &mut joined) {
             Some((request, true)) => self.first(now, segment, &joined, request, counters),
             Some((request, false)) => self.forgotten(segment, request, counters),
-            None => Err(if self.comes_in_vain(now, segment) { Reason::Stuck } else { reason }),
+            None if reason != Reason::Misaligned && self.comes_in_vain(now, segment) => Err(Reason::Stuck),
+            None => Err(reason),
         };
         self.joined = joined;
         decided
     }
 
-    /// Ends a connection whose message is not known any more: by FIN, unless it has octets of the answer.
+    /// Ends a connection whose message is not known any more, and of whose answer the client has nothing.
     fn forgotten(&self, segment: &Segment, request: Request, counters: &Counters) -> Result<Answer, Reason> {
         let Policy { rules, segment_size, .. } = self.offer.policy;
-        if request.received > 0 {
-            return Err(Reason::Forgotten);
-        }
         counters.add(Counter::Incomplete, 1);
         let nothing = Response { length: 0, volatile: 0, complete: false };
         request.reply(rules, segment, nothing, segment_size).map(Answer::Response)
@@ -135,19 +134,23 @@ impl Exchange {
             joined.extend_from_slice(&prefix);
             joined.extend_from_slice(payload);
         }
-        Some((request, !joined.is_empty()))
+        // That it has octets of an answer is too easily guessed to be told to anybody.
+        (request.received == 0 || !joined.is_empty()).then_some((request, !joined.is_empty()))
     }
 
     /// Whether a client sends the same again and again in vain: what went before it is not known, somebody on the way merged
     /// what it sends in parts, or it resends in other cuts. It need not be proven that there is a connection: RST is what any
     /// host says to such a segment (RFC 9293 section 3.5.2), and no more often than others that are in doubt are told.
     fn comes_in_vain(&mut self, now: SystemTime, segment: &Segment) -> bool {
-        self.stuck.is(u64::from(segment.seq) << 32 | u64::from(segment.ack), PATIENCE)
-            && self.doubtful.allows(now)
+        let sent = u64::from(segment.seq) << 32 | u64::from(segment.ack);
+        // Not what is the same from many addresses: nobody sent that again.
+        let secret = cookie::drift(&self.offer.policy.keys.current, segment).secret;
+        self.stuck.is(secret ^ sent, PATIENCE) && self.doubtful.allows(now)
     }
 }
 
-/// Puts the responses to all whole messages of `stream` into `response`, as far as there is room.
+/// Puts the responses to all whole messages of `stream` into `response`, as far as there is room. Also says whether it ends
+/// inside a message.
 #[inline]
 #[expect(clippy::cast_possible_truncation, reason = "a response is at most MAX_RESPONSE octets")]
 fn answer(
@@ -156,13 +159,14 @@ fn answer(
     context: &Context,
     response: &mut Vec<u8>,
     counters: &Counters,
-) -> Response {
+) -> (Response, bool) {
     let mut volatile = 0;
     let mut messages = 0;
     let mut complete = true;
+    let mut cut = false;
     while !stream.is_empty() {
         let Framing::Message(end) = service.frame(stream) else {
-            complete = false;
+            cut = true;
             break;
         };
         let (message, rest) = stream.split_at(end);
@@ -190,7 +194,7 @@ fn answer(
         stream = rest;
     }
     counters.add(Counter::Messages, messages);
-    Response { length: response.len() as u32, volatile: volatile as u32, complete }
+    (Response { length: response.len() as u32, volatile: volatile as u32, complete: complete && !cut }, cut)
 }
 
 #[cfg(test)]
