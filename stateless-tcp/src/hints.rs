@@ -239,10 +239,12 @@ impl Hints {
         }
         let seal = self.seal(secret, (octets, kept));
         let place = &mut self.kept[index];
-        let known = |what: Keep, length: usize| (what.position.wrapping_sub(length as u32), what.boundary);
-        if known(place.what, place.octets.len()) == known(kept, octets.len())
+        #[expect(clippy::cast_possible_truncation, reason = "at most MAX_KEPT")]
+        let from = |what: Keep, length: usize| (what.position.wrapping_sub(length as u32), what.boundary);
+        if from(place.what, place.octets.len()) == from(kept, octets.len())
             && place.octets.starts_with(octets)
         {
+            // A copy of what was kept before.
             return true;
         }
         place.octets.clear();

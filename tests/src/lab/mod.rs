@@ -128,7 +128,7 @@ impl Lab {
         Self {
             responder: Responder::new(
                 Content::new(SERVERS.map(Into::into), services),
-                Policy { rules, keys, segment_size, hints: 256 },
+                Policy { rules, keys, segment_size, hints: 0 },
             ),
             counters: Counters::default(),
             rules,
