@@ -57,7 +57,7 @@ impl Exchange {
     fn leads_nowhere(&mut self, now: SystemTime, segment: &Segment, echo: &Echo, reason: Reason) -> bool {
         matches!(reason, Reason::Ahead | Reason::Misaligned)
             && (segment.length > 0 || segment.flags.contains(Flags::FIN))
-            && self.stuck.is(identify(echo, segment), PATIENCE)
+            && self.stuck.is(identify(echo, segment), PATIENCE, now)
             && self.doubtful.allows(now)
     }
 
@@ -71,7 +71,7 @@ impl Exchange {
             let asks = segment.length > 0 || segment.flags.contains(Flags::FIN);
             let certain = segment.length > 0 && echo.is_idle();
             let told =
-                certain || asks && stuck.is(identify(&echo, segment), ONCE_MORE) && doubtful.allows(now);
+                certain || asks && stuck.is(identify(&echo, segment), ONCE_MORE, now) && doubtful.allows(now);
             return Err(if told { Reason::GenerationGone } else { Reason::BadCookie });
         };
         let size = offer.policy.segment_size;
@@ -251,6 +251,12 @@ impl Turn<'_> {
             let state = if confirmed { State::Confirmed } else { State::Withheld };
             let promised = (confirmed || !echo.is_mid_message()).then_some(state);
             self.learn(walk, reply.boundary(), promised);
+            let acknowledged = reply.acknowledged();
+            if acknowledged.wrapping_sub(end).cast_signed() > 0 {
+                // And the beginning of the next message.
+                let fact = Fact { position: acknowledged, boundary: reply.boundary() };
+                self.hints.promise_part(echo.secret(), fact);
+            }
             if promised.is_none() {
                 let (position, boundary) = (echo.position(segment), echo.boundary(segment));
                 self.hints.promise_part(echo.secret(), Fact { position, boundary });
@@ -333,7 +339,10 @@ impl Turn<'_> {
     /// Keeps what was not answered of `stream`, where the answers to what came before it end at `boundary`.
     #[inline]
     fn keep(&mut self, walk: &Walk, stream: &[u8], boundary: u32) -> bool {
-        if !self.can_keep(walk) {
+        // Not in the place of what an answer began with that the window has no room for: it will be asked for again.
+        let edge = self.segment.ack.wrapping_add(self.segment.window.into());
+        let needed = self.echo.is_mid_message() && boundary.wrapping_sub(edge).cast_signed() > 0;
+        if needed || !self.can_keep(walk) {
             return false;
         }
         let rest = &stream[stream.len() - walk.rest..];

@@ -145,7 +145,7 @@ impl Exchange {
         let sent = u64::from(segment.seq) << 32 | u64::from(segment.ack);
         // Not what is the same from many addresses: nobody sent that again.
         let secret = cookie::drift(&self.offer.policy.keys.current, segment).secret;
-        self.stuck.is(secret ^ sent, PATIENCE) && self.doubtful.allows(now)
+        self.stuck.is(secret ^ sent, PATIENCE, now) && self.doubtful.allows(now)
     }
 }
 

@@ -29,8 +29,11 @@ impl Limit {
 }
 
 /// So often does a client send the same in vain before it is told that this leads nowhere: 3 s after the first time, with
-/// a timer of 200 ms that doubles.
+/// a timer of 200 ms that doubles; and no earlier than [`AT_LEAST`], however many copies the network makes.
 pub(super) const PATIENCE: u8 = 4;
+
+/// Between the first time and the last.
+const AT_LEAST: Duration = Duration::from_secs(1);
 
 /// The same, if nothing that it sends can be answered any more.
 pub(super) const ONCE_MORE: u8 = 2;
@@ -38,26 +41,26 @@ pub(super) const ONCE_MORE: u8 = 2;
 /// Recognises segments that come again and again and cannot be answered.
 #[derive(Debug)]
 pub(super) struct Stuck {
-    /// What came to each place last, and how often.
-    places: [(u64, u8); 64],
+    /// What came to each place last, how often, and since when.
+    places: [(u64, u8, SystemTime); 64],
 }
 
 impl Default for Stuck {
     fn default() -> Self {
-        Self { places: [(0, 0); 64] }
+        Self { places: [(0, 0, SystemTime::UNIX_EPOCH); 64] }
     }
 }
 
 impl Stuck {
     /// Whether `segment`, an identification of what was sent in vain, has come `patience` times.
-    pub(super) fn is(&mut self, segment: u64, patience: u8) -> bool {
+    pub(super) fn is(&mut self, segment: u64, patience: u8, now: SystemTime) -> bool {
         let [octet, ..] = segment.to_le_bytes();
         let place = &mut self.places[usize::from(octet) % 64];
         if place.0 != segment {
-            *place = (segment, 0);
+            *place = (segment, 0, now);
         }
         place.1 = place.1.saturating_add(1);
-        place.1 >= patience
+        place.1 >= patience && now.duration_since(place.2).is_ok_and(|since| since >= AT_LEAST)
     }
 }
 
@@ -68,10 +71,20 @@ mod tests {
     #[test]
     fn the_fourth_time_is_too_often() {
         let mut stuck = Stuck::default();
-        assert_eq!(
-            [7, 7, 8, 7, 7, 71, 7].map(|segment| stuck.is(segment, PATIENCE)),
-            [false, false, false, false, true, false, false]
-        );
+        let mut now = SystemTime::UNIX_EPOCH;
+        let mut comes = |segment| {
+            now += Duration::from_millis(400);
+            stuck.is(segment, PATIENCE, now)
+        };
+        assert_eq!([7, 7, 8, 7, 7, 71, 7].map(&mut comes), [false, false, false, false, true, false, false]);
+    }
+
+    #[test]
+    fn copies_are_not_often() {
+        let mut stuck = Stuck::default();
+        let now = SystemTime::UNIX_EPOCH;
+        assert_eq!([7; 6].map(|segment| stuck.is(segment, PATIENCE, now)), [false; 6]);
+        assert!(stuck.is(7, PATIENCE, now + AT_LEAST));
     }
 
     #[test]

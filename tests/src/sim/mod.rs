@@ -328,7 +328,7 @@ impl<'a> Run<'a> {
         let mut sent = Vec::new();
         let before = self.trace.is_some().then(|| self.servers.counted());
         let mss = self.scenario.profile.mss;
-        let checked = self.servers.answer(which, packet, self.application.octets(), mss, &mut sent);
+        let checked = self.servers.answer(self.now, which, packet, self.application.octets(), mss, &mut sent);
         if let (Some(trace), Some(before)) = (&mut self.trace, before) {
             trace.say(self.now, &self.servers.counted_since(&before));
         }

@@ -176,8 +176,8 @@ impl Service for Toy {
         let mut volatile = 0;
         if self.style == Style::Http {
             volatile = VOLATILE.min(response.len() - start);
-            let seconds = context.now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-            response[start..start + volatile].fill(u8::try_from(seconds % u64::from(REFUSED)).unwrap_or(0));
+            let time = context.now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
+            response[start..start + volatile].fill(u8::try_from(time % u128::from(REFUSED)).unwrap_or(0));
         }
         // As with HTTP, where a connection is for one request each.
         let only = self.style == Style::Http && !context.persistent;

@@ -44,9 +44,10 @@ pub struct Servers {
     generation: bool,
     /// When the content before is forgotten.
     forget_at: Option<Micros>,
-    /// Segments answered: what changes changes with each.
-    answered: u64,
 }
+
+/// Of the world, on the servers' clocks.
+const BEGINNING: Duration = Duration::from_hours(1);
 
 /// How long content that was replaced is kept.
 pub const KEEP: Micros = 60_000_000;
@@ -63,7 +64,6 @@ impl Servers {
             counters: Counters::default(),
             offer,
             forget_at: None,
-            answered: 0,
             segment_size,
             server_port: if style == Style::Dns { DNS_PORT } else { HTTP_PORT },
             generation,
@@ -75,7 +75,7 @@ impl Servers {
         let timestamps = profile.timestamps.then_some(Timestamps { value: 0, echo: 0 });
         let syn = Packet::syn(port, isn, profile.mss, timestamps);
         let mut sent = Vec::new();
-        self.answer(0, &syn, &[], profile.mss, &mut sent).ok()?;
+        self.answer(0, 0, &syn, &[], profile.mss, &mut sent).ok()?;
         sent.first().map(|packet| packet.seq)
     }
 
@@ -124,12 +124,13 @@ impl Servers {
         self.exchanges.len()
     }
 
-    /// Gives a segment to one of them; `sent` takes what it sends.
+    /// Gives a segment to one of them at `now`; `sent` takes what it sends.
     ///
     /// # Errors
     /// What it sent and must not.
     pub fn answer(
         &mut self,
+        now: Micros,
         which: usize,
         packet: &Packet,
         stream: &[u8],
@@ -142,8 +143,7 @@ impl Servers {
             length => &stream[packet.from..packet.from + length],
         };
         let exchange = &mut self.exchanges[which];
-        self.answered += 1;
-        let now = UNIX_EPOCH + Duration::from_secs(11 * self.answered);
+        let now = UNIX_EPOCH + BEGINNING + Duration::from_micros(now);
         for outgoing in exchange.consider(now, &segment, payload, &self.counters) {
             let octets = exchange.payload(&outgoing);
             check(&segment, &outgoing, octets, self.segment_size, mss)?;
