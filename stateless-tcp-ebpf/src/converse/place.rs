@@ -173,13 +173,13 @@ impl Echo {
     }
 
     /// Whether all that is known of the client's having everything is that it acknowledges more than can be accounted
-    /// for: octets sent on hints of which nobody knows any more, or a guess.
+    /// for: octets sent on hints of which nobody knows any more, or a guess. (More than that is not answered at all.)
     #[inline]
     #[must_use]
     pub fn is_doubtful(&self, walk: &Walk) -> bool {
         self.gap > 0
             && self.echoed.is_none()
-            && matches!(self.standing, Standing::Exceeds(octets) if octets > walk.new + 1)
+            && matches!(self.standing, Standing::Exceeds(octets @ ..=MAX_HINTED) if octets > walk.new + 1)
     }
 
     /// ACK of P.

@@ -49,6 +49,8 @@ impl Client {
         }
         self.probe_at = None;
         self.arm(now);
+        // BSD resends nothing behind a window that has shrunk.
+        self.await_window(now);
     }
 
     /// Where nothing is out and what waits has no room, nobody else moves (RFC 9293 section 3.8.6.1).
