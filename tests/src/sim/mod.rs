@@ -36,7 +36,6 @@ use network::Network;
 use packet::{Micros, Packet, position};
 use scenario::Scenario;
 use servers::Servers;
-use stateless_tcp::counters::Counter;
 use stateless_tcp_ebpf::segment::Flags;
 use trace::Trace;
 
@@ -210,10 +209,6 @@ impl<'a> Run<'a> {
                 return Err("deadlock: nothing is on its way and nobody waits for a time".into());
             };
             self.now = self.now.max(at);
-            if self.network.sent() > MOST_SEGMENTS && self.starts_again_and_again() {
-                self.application.limits += 1;
-                break;
-            }
             if self.now > self.scenario.limit || self.network.sent() > MOST_SEGMENTS {
                 return Err(format!(
                     "no end: {} of {} questions answered after {} s and {} segments",
@@ -306,16 +301,6 @@ impl<'a> Run<'a> {
     /// Whether the servers may have cause for a RST: content is replaced, or what was kept is lost.
     fn may_reset(&self) -> bool {
         self.reloads > 0 || self.kept_and_lost() || self.scenario.coalesce
-    }
-
-    /// Whether a documented limit is met: an application that reads slowly, and asks in segments that end inside messages, of
-    /// servers that take turns or forget. Who takes the next segment does not know the message's beginning, the client is told
-    /// to begin anew, and what it has not read is lost.
-    fn starts_again_and_again(&self) -> bool {
-        let forgotten = self.servers.count_of(Counter::Forgotten);
-        (self.scenario.servers > 1 || self.scenario.poison > 0)
-            && self.scenario.plan.reading.is_some()
-            && forgotten + 10 >= u64::from(self.application.connections) * 3 / 4
     }
 
     /// Whether messages may be cut, so that the beginning of one may be kept and lost.

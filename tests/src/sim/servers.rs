@@ -84,11 +84,6 @@ impl Servers {
         Counter::ALL.iter().map(|&counter| self.counters.get(counter)).collect()
     }
 
-    /// How often they have counted one thing.
-    pub fn count_of(&self, counter: Counter) -> u64 {
-        self.counters.get(counter)
-    }
-
     /// The names of what they have counted since.
     pub fn counted_since(&self, before: &[u64]) -> String {
         let names = Counter::ALL.iter().zip(before).zip(self.counted());
