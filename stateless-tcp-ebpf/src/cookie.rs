@@ -276,7 +276,7 @@ fn pack(tuple: &FourTuple) -> [u8; TUPLE] {
 }
 
 #[inline]
-fn sip(key: &Key, octets: &[u8]) -> u64 {
+pub(crate) fn sip(key: &Key, octets: &[u8]) -> u64 {
     let mut hasher = SipHasher24::new_with_key(&key.0);
     hasher.write(octets);
     hasher.finish()

@@ -9,6 +9,7 @@
 //! | [`promise`] | what our timestamps say |
 //! | [`rule`] | what is sent in answer to a segment |
 //! | [`converse`] | the same, on connections with timestamps |
+//! | [`fast_open`] | what a request on the SYN gets |
 //! | [`reply`] | how a response is cut into segments |
 //! | [`abi`] | the maps that the XDP program and user space share |
 //!
@@ -18,6 +19,7 @@
 pub mod abi;
 pub mod converse;
 pub mod cookie;
+pub mod fast_open;
 pub mod promise;
 pub mod reply;
 pub mod rule;

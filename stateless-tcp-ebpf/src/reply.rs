@@ -18,6 +18,8 @@ pub struct Outgoing {
     pub mss: Option<u16>,
     /// Timestamps option, where the client offered it.
     pub timestamps: Option<Timestamps>,
+    /// A Fast Open cookie for the client, on SYN,ACK.
+    pub fast_open: Option<[u8; 8]>,
     /// First octet of the payload, as an offset in the response.
     pub offset: u32,
     /// Octets of payload.
@@ -29,7 +31,7 @@ impl Outgoing {
     #[inline]
     #[must_use]
     pub(crate) fn bare(seq: u32, ack: u32, flags: Flags, window: u16) -> Self {
-        Self { seq, ack, flags, window, mss: None, timestamps: None, offset: 0, length: 0 }
+        Self { seq, ack, flags, window, mss: None, timestamps: None, fast_open: None, offset: 0, length: 0 }
     }
 
     /// The octets of the response that this segment carries.
@@ -132,6 +134,7 @@ impl Reply {
             window: self.first.window,
             mss: None,
             timestamps: self.timestamps,
+            fast_open: None,
             offset: self.next.min(self.length),
             length,
         }

@@ -110,6 +110,17 @@ pub struct Timestamps {
     pub echo: u32,
 }
 
+/// The Fast Open option of a SYN (RFC 7413 section 2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FastOpen {
+    /// Asks for a cookie.
+    Request,
+    /// Presents a cookie as long as ours are.
+    Cookie([u8; 8]),
+    /// Presents one of another length: some other server's.
+    Foreign,
+}
+
 /// The options that any rule asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Options {
@@ -117,6 +128,8 @@ pub struct Options {
     pub mss: Option<u16>,
     /// Timestamps, if the segment carries them.
     pub timestamps: Option<Timestamps>,
+    /// Fast Open; of meaning only with [`Flags::SYN`].
+    pub fast_open: Option<FastOpen>,
 }
 
 /// An option whose length is 0, 1, not its kind's, or reaches beyond the header.
@@ -127,6 +140,7 @@ const END_OF_OPTIONS: u8 = 0;
 const NO_OPERATION: u8 = 1;
 const MAXIMUM_SEGMENT_SIZE: u8 = 2;
 const TIMESTAMPS: u8 = 8;
+const FAST_OPEN: u8 = 34;
 
 impl Options {
     /// Reads the octets between the fixed header and the payload (at most 40). Unknown kinds are passed over; of a
@@ -158,10 +172,23 @@ impl Options {
                     });
                 }
                 (_, [] | [_]) | (MAXIMUM_SEGMENT_SIZE | TIMESTAMPS, _) => return Err(MalformedOption),
+                (FAST_OPEN, _) => options.fast_open = fast_open(option).or(options.fast_open),
                 _ => {}
             }
             octets = rest;
         }
+    }
+}
+
+/// What a whole Fast Open option says; none if its length is not valid: it is to be ignored (RFC 7413 section 4.1.1).
+#[inline]
+fn fast_open(option: &[u8]) -> Option<FastOpen> {
+    match *option {
+        [_, _] => Some(FastOpen::Request),
+        [_, _, ref cookie @ ..] if (4..=16).contains(&cookie.len()) && cookie.len().is_multiple_of(2) => {
+            Some(cookie.try_into().map_or(FastOpen::Foreign, FastOpen::Cookie))
+        }
+        _ => None,
     }
 }
 
@@ -201,14 +228,30 @@ mod tests {
 
     #[rstest]
     #[case::none(&[], Ok(Options::default()))]
-    #[case::mss(&[2, 4, 5, 180], Ok(Options { mss: Some(1460), timestamps: None }))]
+    #[case::mss(&[2, 4, 5, 180], Ok(Options { mss: Some(1460), ..Options::default() }))]
     #[case::linux_syn(
         &[2, 4, 5, 180, 4, 2, 8, 10, 1, 2, 3, 4, 0, 0, 0, 9, 1, 3, 3, 7],
-        Ok(Options { mss: Some(1460), timestamps: Some(Timestamps { value: 0x0102_0304, echo: 9 }) })
+        Ok(Options { mss: Some(1460), timestamps: Some(Timestamps { value: 0x0102_0304, echo: 9 }), ..Options::default() })
     )]
     #[case::end_hides_the_rest(&[1, 0, 2, 0], Ok(Options::default()))]
-    #[case::unknown_kind(&[254, 3, 7, 2, 4, 0, 9], Ok(Options { mss: Some(9), timestamps: None }))]
-    #[case::last_of_a_kind_counts(&[2, 4, 0, 1, 2, 4, 0, 2], Ok(Options { mss: Some(2), timestamps: None }))]
+    #[case::unknown_kind(&[254, 3, 7, 2, 4, 0, 9], Ok(Options { mss: Some(9), ..Options::default() }))]
+    #[case::last_of_a_kind_counts(&[2, 4, 0, 1, 2, 4, 0, 2], Ok(Options { mss: Some(2), ..Options::default() }))]
+    #[case::fast_open_request(&[34, 2], Ok(Options { fast_open: Some(FastOpen::Request), ..Options::default() }))]
+    #[case::fast_open_cookie(
+        &[1, 1, 34, 10, 1, 2, 3, 4, 5, 6, 7, 8],
+        Ok(Options { fast_open: Some(FastOpen::Cookie([1, 2, 3, 4, 5, 6, 7, 8])), ..Options::default() })
+    )]
+    #[case::fast_open_of_others(
+        &[34, 6, 1, 2, 3, 4],
+        Ok(Options { fast_open: Some(FastOpen::Foreign), ..Options::default() })
+    )]
+    #[case::fast_open_longest(
+        &[34, 18, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+        Ok(Options { fast_open: Some(FastOpen::Foreign), ..Options::default() })
+    )]
+    #[case::fast_open_too_short(&[34, 4, 1, 2], Ok(Options::default()))]
+    #[case::fast_open_too_long(&[34, 20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], Ok(Options::default()))]
+    #[case::fast_open_odd(&[34, 7, 1, 2, 3, 4, 5], Ok(Options::default()))]
     #[case::length_zero(&[254, 0, 1, 1], Err(MalformedOption))]
     #[case::length_one(&[254, 1, 1, 1], Err(MalformedOption))]
     #[case::past_the_end(&[254, 5, 1, 1], Err(MalformedOption))]

@@ -25,6 +25,7 @@ pub use self::values::{
 
 /// What to serve, where and how. Validated: no two values contradict each other.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "switches that have nothing to do with each other")]
 pub struct Config {
     /// Network interfaces; none when a capture is answered.
     pub interfaces: Vec<String>,
@@ -50,6 +51,8 @@ pub struct Config {
     pub segment_size: Option<u16>,
     /// Connections that each worker remembers something of; 0: none.
     pub hints: usize,
+    /// Answer requests that come with the SYN (RFC 7413).
+    pub fast_open: bool,
     /// The file with the cookie keys; `None`: a key that is forgotten when the process ends.
     pub key_file: Option<PathBuf>,
     /// How the XDP program is attached.
@@ -73,6 +76,7 @@ pub struct Config {
 /// What may be said on the command line and in the configuration file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, clap::Args)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+#[expect(clippy::struct_excessive_bools, reason = "switches that have nothing to do with each other")]
 pub struct Options {
     /// A network interface to answer on; may be repeated
     #[arg(short, long, value_name = "IFACE")]
@@ -101,6 +105,9 @@ pub struct Options {
     /// Connections that each queue remembers something of, 64 octets each, to go faster; 0 to 1048576 [default: 4096]
     #[arg(long, value_name = "N")]
     hints: Option<Hints>,
+    /// Answer requests that come with the SYN (TCP Fast Open, RFC 7413)
+    #[arg(long)]
+    fast_open: bool,
     /// Cookie keys: 32 hexadecimal digits a line, the current key, then the previous; made if there is no such file
     /// [default: a random key]
     #[arg(long, value_name = "FILE")]
@@ -156,6 +163,7 @@ impl Options {
             rules: self.rules.or(file.rules),
             segment_size: self.segment_size.or(file.segment_size),
             hints: self.hints.or(file.hints),
+            fast_open: self.fast_open || file.fast_open,
             key_file: self.key_file.or(file.key_file),
             minimal_any: self.minimal_any || file.minimal_any,
             dns_keepalive: self.dns_keepalive.or(file.dns_keepalive),
@@ -225,6 +233,7 @@ impl Options {
             rules: self.rules.map(Rules::from).unwrap_or_default(),
             segment_size: self.segment_size.map(SegmentSize::get),
             hints: self.hints.unwrap_or_default().get(),
+            fast_open: self.fast_open,
             key_file: self.key_file,
             xdp_mode,
             zero_copy,

@@ -31,6 +31,15 @@ counters! {
     PartialChecksum = "partial_checksum",
     /// SYN,ACK sent.
     SynAck = "syn_ack",
+    /// SYN whose request was answered with the SYN,ACK (TCP Fast Open).
+    FastOpen = "fast_open",
+    /// SYN whose request was not, although its cookie is right: more than a SYN should bring about, cut off, or refused.
+    /// The client sends it again at once.
+    FastOpenLater = "fast_open_later",
+    /// SYN with a request and a Fast Open cookie that is not its sender's; likewise.
+    FastOpenBadCookie = "fast_open_bad_cookie",
+    /// Fast Open cookies handed out.
+    FastOpenCookie = "fast_open_cookie",
     /// ACK, or FIN,ACK, sent for a FIN.
     FinAcknowledged = "fin_acknowledged",
     /// Requests answered (a segment may hold several messages).

@@ -1,6 +1,7 @@
 //! A segment in, segments out: the rules and the services together, knowing nothing of frames.
 
 mod converse;
+mod fast_open;
 mod first;
 mod limit;
 mod walk;
@@ -13,7 +14,7 @@ use foldhash::fast::RandomState;
 use limit::{Limit, Stuck};
 use stateless_tcp_ebpf::cookie::Keys;
 use stateless_tcp_ebpf::rule::{self, Outgoing, Reason, Reply, Rules, Verdict};
-use stateless_tcp_ebpf::segment::{Address, Segment};
+use stateless_tcp_ebpf::segment::{Address, Flags, Segment};
 use stateless_tcp_ebpf::steer::Served;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -77,6 +78,8 @@ pub struct Policy {
     pub segment_size: u16,
     /// Connections that each worker remembers something of ([`Hints`]).
     pub hints: usize,
+    /// Answer requests that come with the SYN (RFC 7413).
+    pub fast_open: bool,
 }
 
 /// Answers segments, one at a time.
@@ -96,8 +99,10 @@ pub struct Exchange {
 pub enum Answer {
     /// None.
     Silence,
-    /// One without payload.
+    /// One: without payload, unless it is SYN,ACK.
     One(Outgoing),
+    /// SYN,ACK, and behind it the response to what came with the SYN.
+    Opening(Outgoing, Reply),
     /// A response.
     Response(Reply),
 }
@@ -112,6 +117,11 @@ impl Iterator for Answer {
             Self::One(outgoing) => {
                 let outgoing = *outgoing;
                 *self = Self::Silence;
+                Some(outgoing)
+            }
+            Self::Opening(outgoing, reply) => {
+                let outgoing = *outgoing;
+                *self = Self::Response(reply.clone());
                 Some(outgoing)
             }
             Self::Response(reply) => reply.next(),
@@ -163,9 +173,11 @@ impl Exchange {
     ) -> Answer {
         let Policy { rules, ref keys, .. } = self.offer.policy;
         let decided = match rule::decide(rules, keys, self.offer.generations(), segment) {
+            Verdict::Send(outgoing) if outgoing.flags.contains(Flags::SYN) => {
+                return self.synchronise(now, segment, payload, outgoing, counters);
+            }
             Verdict::Send(outgoing) => {
-                let syn = outgoing.mss.is_some();
-                counters.add(if syn { Counter::SynAck } else { Counter::FinAcknowledged }, 1);
+                counters.add(Counter::FinAcknowledged, 1);
                 return Answer::One(outgoing);
             }
             Verdict::Converse => return self.converse(now, segment, payload, counters),

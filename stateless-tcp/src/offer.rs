@@ -143,7 +143,7 @@ mod tests {
 
     fn policy() -> Policy {
         let keys = Keys { current: Key([1; 16]), previous: None };
-        Policy { rules: Rules::Reliable, keys, segment_size: 1220, hints: 64 }
+        Policy { rules: Rules::Reliable, keys, segment_size: 1220, hints: 64, fast_open: false }
     }
 
     fn ports(offer: &Offer, generation: u8) -> Option<Vec<u16>> {

@@ -47,7 +47,8 @@ pub fn run(config: &Config, input: &Path, output: &Path) -> Result<()> {
         None => destinations(&packets, ports),
     };
     let segment_size = config.segment_size.unwrap_or(config.rules.segment_size());
-    let policy = Policy { rules: config.rules, keys, segment_size, hints: config.hints };
+    let Config { rules, hints, fast_open, .. } = *config;
+    let policy = Policy { rules, keys, segment_size, hints, fast_open };
     let mut responder = Responder::new(Content::new(addresses, services), policy);
 
     let raw = packets.iter().all(|packet| packet.raw);

@@ -35,7 +35,8 @@ pub fn run(config: Config, source: Source) -> Result<()> {
     let keys = keys::load_or_create(config.key_file.as_deref())?;
     let services = content::load(&config, &keys, SystemTime::now())?;
     let segment_size = config.segment_size.unwrap_or(config.rules.segment_size());
-    let policy = Policy { rules: config.rules, keys, segment_size, hints: config.hints };
+    let Config { rules, hints, fast_open, .. } = config;
+    let policy = Policy { rules, keys, segment_size, hints, fast_open };
 
     let interfaces =
         config.interfaces.iter().map(|name| Interface::find(name)).collect::<Result<Vec<_>, XdpError>>()?;

@@ -33,7 +33,7 @@ fn segment(flags: Flags, seq: u32, ack: u32, length: u16) -> Segment {
         ack: server_isn().wrapping_add(ack),
         flags,
         window: 65_535,
-        options: Options { mss: Some(1460), timestamps: None },
+        options: Options { mss: Some(1460), ..Options::default() },
         length,
     }
 }

@@ -84,6 +84,7 @@ fn steps() -> Vec<Case> {
             window: 4095,
             mss: None,
             timestamps: None,
+            fast_open: None,
             offset: 0,
             length,
         };
@@ -204,7 +205,8 @@ fn whole(name: &'static str, version: usize, outcome: Counter, mut segment: Segm
         segment.ack = cookie::iss(&KEYS.current, &tuple, ISN, terms).wrapping_add(1);
     }
     let octets = frame(client, server, segment);
-    let policy = Policy { rules: Rules::Reliable, keys: KEYS, segment_size: 1220, hints: 64 };
+    let policy =
+        Policy { rules: Rules::Reliable, keys: KEYS, segment_size: 1220, hints: 64, fast_open: false };
     let mut responder = Responder::new(content, policy);
     let (mut pool, counters) = (Pool::new(), Counters::default());
     let mut respond = move || {

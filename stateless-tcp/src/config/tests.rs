@@ -38,6 +38,7 @@ fn defaults() -> Config {
         rules: Rules::Reliable,
         segment_size: None,
         hints: 4096,
+        fast_open: false,
         key_file: None,
         xdp_mode: XdpMode::Auto,
         zero_copy: ZeroCopy::Auto,
@@ -64,6 +65,7 @@ fn everything() -> Config {
         rules: Rules::Classic,
         segment_size: Some(512),
         hints: 99,
+        fast_open: true,
         key_file: Some("keys".into()),
         xdp_mode: XdpMode::Native,
         zero_copy: ZeroCopy::Always,
@@ -79,7 +81,7 @@ fn everything() -> Config {
 const EVERY_FLAG: &str = "-i eth0 --interface eth1 --address 2001:db8::1 --address 192.0.2.1 --address 192.0.2.1 \
     --dns-port 5353 --http-port 8080 --zone a.zone --zone b.zone --minimal-any --dns-keepalive 0 \
     --dns-cookie-secret-file secret --http-root www --rules classic \
-    --segment-size 512 --hints 99 --key-file keys --xdp-mode native --zero-copy always --queues 0,2-5 --uncovered-queues \
+    --segment-size 512 --hints 99 --fast-open --key-file keys --xdp-mode native --zero-copy always --queues 0,2-5 --uncovered-queues \
     --replace --xdp-log trace --test-panic-after-frames 9";
 
 const EVERY_KEY: &str = r#"
@@ -95,6 +97,7 @@ http-root = "www"
 rules = "classic"
 segment-size = 512
 hints = 99
+fast-open = true
 key-file = "keys"
 xdp-mode = "native"
 zero-copy = "always"
@@ -123,6 +126,7 @@ fn flags_win_over_the_file() {
     let expected = Config {
         // What only a file can switch on, flags cannot switch off.
         minimal_any: true,
+        fast_open: true,
         uncovered_queues: true,
         replace: true,
         ..run(flags).unwrap()
@@ -226,7 +230,7 @@ fn a_file_is_read_again_and_what_needs_a_restart_is_named() {
     let running = *running;
     assert_eq!(source.read().unwrap().within(&running), (running.clone(), vec![]), "nothing has changed");
 
-    let text = "interface = [\"eth1\"]\nrules = \"classic\"\nzone = [\"b.zone\"]\nminimal-any = true\n\
+    let text = "interface = [\"eth1\"]\nrules = \"classic\"\nzone = [\"b.zone\"]\nminimal-any = true\nfast-open = true\n\
                 dns-keepalive = 9\ndns-cookie-secret-file = \"s\"\ndns-port = 54\nhttp-port = 8080\naddress = [\"192.0.2.7\"]\nhttp-root = \"www\"\nkey-file = \"k\"\n";
     fs::write(&path, text).unwrap();
     let (config, kept) = source.read().unwrap().within(&running);
@@ -238,6 +242,7 @@ fn a_file_is_read_again_and_what_needs_a_restart_is_named() {
         http_port: 8080,
         zones: vec!["b.zone".into()],
         minimal_any: true,
+        fast_open: true,
         dns_keepalive: 9,
         dns_cookie_secret_file: Some("s".into()),
         http_root: Some("www".into()),

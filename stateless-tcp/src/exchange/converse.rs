@@ -400,13 +400,13 @@ fn advance(hints: &Hints, echo: &Echo, segment: &Segment) -> Option<Echo> {
 }
 
 /// What every walk of one segment has in common.
-struct Walker<'a> {
-    service: &'a dyn Service,
-    now: SystemTime,
-    segment: &'a Segment,
+pub(super) struct Walker<'a> {
+    pub(super) service: &'a dyn Service,
+    pub(super) now: SystemTime,
+    pub(super) segment: &'a Segment,
     /// Octets of one segment.
-    single: u16,
-    answers: &'a mut Answers,
+    pub(super) single: u16,
+    pub(super) answers: &'a mut Answers,
 }
 
 impl Walker<'_> {
@@ -441,7 +441,7 @@ impl Walker<'_> {
 
     /// A payload behind the `lead` octets that went before it, of all of which `position` octets are promised.
     #[inline]
-    fn walk(&mut self, stream: &[u8], lead: usize, position: usize, echo: &Echo) -> Option<Walk> {
+    pub(super) fn walk(&mut self, stream: &[u8], lead: usize, position: usize, echo: &Echo) -> Option<Walk> {
         self.bounded(stream, lead, position, echo, echo.drift())
     }
 

@@ -28,21 +28,12 @@ impl Exchange {
         request: Request,
         counters: &Counters,
     ) -> Result<Answer, Reason> {
-        let Self { offer, answers, hints, .. } = self;
+        let Found { response, messages, cut } = self.find(now, segment, stream, request);
+        counters.add(Counter::Messages, messages);
+        let Self { offer, hints, .. } = self;
         let (rules, size) = (offer.policy.rules, offer.policy.segment_size);
-        answers.clear();
         let edition = offer.content(request.generation);
-        let mut response = Response { length: 0, volatile: 0, complete: true };
-        let mut cut = false;
         if let Some(service) = edition.and_then(|content| content.service(segment.tuple.server_port)) {
-            let context = Context {
-                now,
-                client: segment.tuple.client,
-                persistent: false,
-                whole: request.segment_size(size).min(WHOLE).into(),
-                room: request.room(segment) as usize,
-            };
-            (response, cut) = answer(service, stream, &context, &mut answers.octets, counters);
             // With octets of an answer it is most likely a later segment that passes for the first one by chance.
             let part = cut && response.length == 0 && request.received == 0;
             if part && rules == Rules::Reliable && !segment.flags.contains(Flags::FIN) {
@@ -66,6 +57,32 @@ impl Exchange {
         let reply = request.reply(rules, segment, response, size)?;
         counters.add(if request.received == 0 { Counter::Answered } else { Counter::Resumed }, 1);
         Ok(Answer::Response(reply))
+    }
+
+    /// Answers `stream`, and says what it found there.
+    #[inline]
+    pub(super) fn find(
+        &mut self,
+        now: SystemTime,
+        segment: &Segment,
+        stream: &[u8],
+        request: Request,
+    ) -> Found {
+        let Self { offer, answers, .. } = self;
+        answers.clear();
+        let edition = offer.content(request.generation);
+        let Some(service) = edition.and_then(|content| content.service(segment.tuple.server_port)) else {
+            let response = Response { length: 0, volatile: 0, complete: true };
+            return Found { response, messages: 0, cut: false };
+        };
+        let context = Context {
+            now,
+            client: segment.tuple.client,
+            persistent: false,
+            whole: request.segment_size(offer.policy.segment_size).min(WHOLE).into(),
+            room: request.room(segment) as usize,
+        };
+        answer(service, stream, &context, &mut answers.octets)
     }
 
     /// Answers a segment that is not the first of its connection, for which `reason` speaks, if it goes on inside the first
@@ -149,17 +166,19 @@ impl Exchange {
     }
 }
 
-/// Puts the responses to all whole messages of `stream` into `response`, as far as there is room. Also says whether it ends
-/// inside a message.
+/// What was found in a stream.
+pub(super) struct Found {
+    pub(super) response: Response,
+    /// Messages answered.
+    messages: u64,
+    /// It ends inside a message.
+    cut: bool,
+}
+
+/// Puts the responses to all whole messages of `stream` into `response`, as far as there is room.
 #[inline]
 #[expect(clippy::cast_possible_truncation, reason = "a response is at most MAX_RESPONSE octets")]
-fn answer(
-    service: &dyn Service,
-    mut stream: &[u8],
-    context: &Context,
-    response: &mut Vec<u8>,
-    counters: &Counters,
-) -> (Response, bool) {
+fn answer(service: &dyn Service, mut stream: &[u8], context: &Context, response: &mut Vec<u8>) -> Found {
     let mut volatile = 0;
     let mut messages = 0;
     let mut complete = true;
@@ -193,8 +212,9 @@ fn answer(
         }
         stream = rest;
     }
-    counters.add(Counter::Messages, messages);
-    (Response { length: response.len() as u32, volatile: volatile as u32, complete: complete && !cut }, cut)
+    let complete = complete && !cut;
+    let response = Response { length: response.len() as u32, volatile: volatile as u32, complete };
+    Found { response, messages, cut }
 }
 
 #[cfg(test)]

@@ -157,7 +157,8 @@ fn prepare(source: &Source, running: &Config, interfaces: &[Interface], policy: 
         bail!("{} addresses are too many: {MAX_ADDRESSES} can be served", addresses.len());
     }
     let content = Content::new(addresses.iter().map(|&address| Address::from(address)), services);
-    Ok(Prepared { config, addresses, content, policy: Policy { keys, ..policy.clone() }, notes })
+    let policy = Policy { keys, fast_open: config.fast_open, ..policy.clone() };
+    Ok(Prepared { config, addresses, content, policy, notes })
 }
 
 /// What is lost where `keys` take the place of `former`.

@@ -15,8 +15,7 @@ use stateless_tcp_ebpf::steer::{Layout, Version};
 use std::ops::Range;
 
 /// Octets of headers that a reply can have at the most: Ethernet with two tags, IPv6, TCP with its options.
-pub const MAX_HEADERS: usize =
-    ethernet::MAX_HEADER + ipv6::HEADER + tcp::HEADER + tcp::MSS_OPTION + tcp::TIMESTAMPS_OPTION;
+pub const MAX_HEADERS: usize = ethernet::MAX_HEADER + ipv6::HEADER + tcp::HEADER + tcp::MAX_OPTIONS;
 
 /// The addresses of a datagram as its header holds them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -29,11 +29,20 @@ pub const MSS_OPTION: usize = 4;
 /// Octets of the timestamps option, aligned as RFC 7323 appendix A recommends.
 pub const TIMESTAMPS_OPTION: usize = 12;
 
+/// Octets of the Fast Open option (RFC 7413 section 2) with a cookie of 8, aligned likewise.
+pub const FAST_OPEN_OPTION: usize = 12;
+
+/// Octets of all options together.
+pub const MAX_OPTIONS: usize = MSS_OPTION + TIMESTAMPS_OPTION + FAST_OPEN_OPTION;
+
 /// Kind and length of the MSS option.
 const MSS: [u8; 2] = [2, 4];
 
 /// Two of no operation, kind and length of the timestamps option.
 const TIMESTAMPS: [u8; 4] = [1, 1, 8, 10];
+
+/// Two of no operation, kind and length of the Fast Open option.
+const FAST_OPEN: [u8; 4] = [1, 1, 34, 10];
 
 /// Checks and reads the segment that stands at `transport` in `frame`.
 #[inline]
@@ -81,7 +90,8 @@ pub(super) fn parse(frame: &[u8], network: Network, transport: Range<usize>) -> 
 pub(super) fn header(outgoing: &Outgoing) -> usize {
     let mss = outgoing.mss.map_or(0, |_| MSS_OPTION);
     let timestamps = outgoing.timestamps.map_or(0, |_| TIMESTAMPS_OPTION);
-    HEADER + mss + timestamps
+    let fast_open = outgoing.fast_open.map_or(0, |_| FAST_OPEN_OPTION);
+    HEADER + mss + timestamps + fast_open
 }
 
 /// Writes one of our segments; `octets` is exactly as long as it.
@@ -115,6 +125,11 @@ pub(super) fn emit(
         octets[at..at + 4].copy_from_slice(&TIMESTAMPS);
         octets[at + 4..at + 8].copy_from_slice(&timestamps.value.to_be_bytes());
         octets[at + 8..at + TIMESTAMPS_OPTION].copy_from_slice(&timestamps.echo.to_be_bytes());
+        at += TIMESTAMPS_OPTION;
+    }
+    if let Some(cookie) = outgoing.fast_open {
+        octets[at..at + 4].copy_from_slice(&FAST_OPEN);
+        octets[at + 4..at + FAST_OPEN_OPTION].copy_from_slice(&cookie);
     }
     octets[header..].copy_from_slice(payload);
     let checksum = pseudo_header.over(octets).complement();

@@ -123,12 +123,21 @@ impl Exchange {
 impl Lab {
     /// A responder with a fixed key.
     pub fn new(rules: Rules, segment_size: u16) -> Self {
+        Self::with(rules, segment_size, false)
+    }
+
+    /// The same, that answers requests on the SYN.
+    pub fn with_fast_open(rules: Rules, segment_size: u16) -> Self {
+        Self::with(rules, segment_size, true)
+    }
+
+    fn with(rules: Rules, segment_size: u16, fast_open: bool) -> Self {
         let services = vec![(DNS_PORT, dns()), (HTTP_PORT, http())];
         let keys = Keys { current: Key(*b"sixteen octets !"), previous: None };
         Self {
             responder: Responder::new(
                 Content::new(SERVERS.map(Into::into), services),
-                Policy { rules, keys, segment_size, hints: 0 },
+                Policy { rules, keys, segment_size, hints: 0, fast_open },
             ),
             counters: Counters::default(),
             rules,

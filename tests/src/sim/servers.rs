@@ -57,7 +57,7 @@ impl Servers {
     pub fn new(count: usize, style: Style, segment_size: u16, hints: usize) -> Self {
         let generation = false;
         let keys = Keys { current: Key(*b"sixteen octets !"), previous: None };
-        let policy = Policy { rules: Rules::Reliable, keys, segment_size, hints };
+        let policy = Policy { rules: Rules::Reliable, keys, segment_size, hints, fast_open: false };
         let offer = Arc::new(Offer::first(content(generation), policy));
         Self {
             exchanges: (0..count).map(|_| Exchange::new(Arc::clone(&offer))).collect(),
@@ -177,7 +177,7 @@ impl Servers {
             ack: packet.ack,
             flags: packet.flags,
             window: packet.window,
-            options: Options { mss: packet.mss, timestamps: packet.timestamps },
+            options: Options { mss: packet.mss, timestamps: packet.timestamps, ..Options::default() },
             length: packet.length,
         }
     }

@@ -34,7 +34,7 @@ impl Service for Telling {
 fn only_the_first_response_is_sent_whole() {
     let mut response = Vec::new();
     let context = Context { whole: 512, ..Context::default() };
-    let (answered, _) = answer(&Telling, b"???", &context, &mut response, &Counters::default());
+    let answered = answer(&Telling, b"???", &context, &mut response).response;
     assert_eq!(response, [512_usize, 0, 0].map(usize::to_be_bytes).concat());
     assert_eq!(answered.volatile, 3);
 }
@@ -67,6 +67,7 @@ impl Pair {
             keys: Keys { current: Key([7; 16]), previous: None },
             segment_size: 1220,
             hints,
+            fast_open: false,
         };
         let offer = Arc::new(Offer::first(Content::new([server], services), policy));
         let tuple = FourTuple {
@@ -95,7 +96,7 @@ impl Pair {
             ack: self.iss.wrapping_add(ack),
             flags,
             window: 65_535,
-            options: Options { mss: Some(1460), timestamps: None },
+            options: Options { mss: Some(1460), ..Options::default() },
             length: payload.len().try_into().expect("a segment"),
         }
     }
