@@ -14,6 +14,7 @@ pub mod capture;
 pub mod client;
 pub mod compare;
 pub mod exceptions;
+pub mod fast_open;
 pub mod forge;
 pub mod lab;
 pub mod line;
