@@ -73,3 +73,6 @@ impl Exchange {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
