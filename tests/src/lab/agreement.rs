@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use stateless_tcp::wire;
 use stateless_tcp_ebpf::{
-    segment::{Address, Options, Timestamps},
+    segment::{Address, FastOpen, Options, Timestamps},
     steer::{Served, steer},
 };
 
@@ -138,6 +138,13 @@ fn options(octets: &[u8]) -> Option<Options> {
             (2, 4) => options.mss = Some(u16::from_be_bytes([octets[at + 2], octets[at + 3]])),
             (8, 10) => options.timestamps = Some(Timestamps { value: word(2), echo: word(6) }),
             (2 | 8, _) => return None,
+            (34, 2) => options.fast_open = Some(FastOpen::Request),
+            (34, 10) => {
+                let cookie = octets[at + 2..][..8].try_into().expect("8 octets");
+                options.fast_open = Some(FastOpen::Cookie(cookie));
+            }
+            // RFC 7413 2, 4.1.1: others are ignored.
+            (34, 6 | 8 | 12 | 14 | 16 | 18) => options.fast_open = Some(FastOpen::Foreign),
             _ => {}
         }
         at += length;

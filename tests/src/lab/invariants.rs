@@ -47,7 +47,7 @@ pub(super) fn assert_exchange(lab: &mut Lab, frame: &[u8], exchange: &Exchange, 
         assert!(octets.len() - packet.ip_offset() <= MTU, "{} octets: {packet}", octets.len());
     }
     match exchange.outcome {
-        Counter::SynAck => assert_syn_ack(&received, exchange),
+        Counter::SynAck => assert_syn_ack(lab, &received, exchange),
         Counter::FinAcknowledged => assert_fin_acknowledged(&received, exchange),
         Counter::Answered | Counter::Resumed => assert_answered(lab, &received, exchange),
         Counter::Kept => assert_part_acknowledged(&received, exchange),
@@ -90,13 +90,37 @@ fn assert_goes_back(lab: &Lab, received: &Packet, packet: &Packet) {
     }
 }
 
-fn assert_syn_ack(received: &Packet, exchange: &Exchange) {
+fn assert_syn_ack(lab: &mut Lab, received: &Packet, exchange: &Exchange) {
     let control = flags::SYN | flags::ACK | flags::FIN;
     assert_eq!(received.flags & control, flags::SYN, "{received}");
-    let [packet] = &exchange.sent[..] else { panic!("{} segments for a SYN", exchange.sent.len()) };
+    let [packet, early @ ..] = &exchange.sent[..] else { panic!("no segment for a SYN") };
     assert!(packet.is(flags::SYN | flags::ACK) && packet.payload.is_empty(), "{packet}");
     assert_eq!(packet.ack, received.seq.wrapping_add(1), "{packet}");
-    assert_eq!(packet.options, MSS_1220, "{packet}");
+    let (mss, cookie) = packet.options.split_at(MSS_1220.len());
+    assert_eq!(mss, MSS_1220, "{packet}");
+    assert_eq!(!cookie.is_empty(), exchange.grown(Counter::FastOpenCookie) > 0, "{packet}");
+    assert!(cookie.is_empty() || cookie.len() == 12 && cookie.starts_with(&[1, 1, 34, 10]), "{cookie:?}");
+    assert_early(lab, received, packet, early, exchange);
+}
+
+/// What follows a SYN,ACK unasked is what the request gets when it comes again, and no more than three segments.
+fn assert_early(lab: &mut Lab, received: &Packet, syn_ack: &Packet, early: &[Packet], exchange: &Exchange) {
+    let all = early.len() as u64 + exchange.grown(Counter::NoFrame);
+    assert_eq!(all > 0, exchange.grown(Counter::FastOpen) > 0, "{received}");
+    if all == 0 {
+        return;
+    }
+    assert!(all <= 3, "{all} segments behind the SYN,ACK for {received}");
+    let again = Packet {
+        seq: received.seq.wrapping_add(1),
+        ack: syn_ack.seq.wrapping_add(1),
+        flags: flags::ACK,
+        options: Vec::new(),
+        ..received.clone()
+    };
+    let (behind, _) = lab.ask(&again.octets(), PLENTY);
+    assert_eq!(behind.sent.len() as u64, all, "{again}");
+    assert_eq!(early, &behind.sent[..early.len()], "{again}");
 }
 
 fn assert_fin_acknowledged(received: &Packet, exchange: &Exchange) {

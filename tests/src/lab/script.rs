@@ -6,6 +6,7 @@ use stateless_tcp_ebpf::rule::Rules;
 
 use super::{DNS_PORT, Exchange, HTTP_PORT, Lab, PLENTY, agreement::repair};
 use crate::{
+    fast_open,
     packet::{Packet, checksum, flags},
     topology::{GHOST_V4, GHOST_V6, SERVERS},
 };
@@ -18,6 +19,7 @@ const LONGEST_REQUEST: usize = 1400;
 #[derive(Arbitrary, Clone, Debug)]
 pub struct Script {
     classic: bool,
+    fast_open: bool,
     segment_size: u8,
     conversations: Vec<Conversation>,
 }
@@ -103,7 +105,7 @@ struct Damage {
 impl Script {
     /// The script that `octets` stand for: every sequence of octets is one.
     pub fn read(octets: &[u8]) -> Self {
-        let empty = Self { classic: false, segment_size: 0, conversations: Vec::new() };
+        let empty = Self { classic: false, fast_open: false, segment_size: 0, conversations: Vec::new() };
         Self::arbitrary_take_rest(Unstructured::new(octets)).unwrap_or(empty)
     }
 
@@ -111,7 +113,7 @@ impl Script {
     pub fn play(&self) {
         let rules = if self.classic { Rules::Classic } else { Rules::Reliable };
         let size = SEGMENT_SIZES[usize::from(self.segment_size) % SEGMENT_SIZES.len()];
-        let mut lab = Lab::new(rules, size);
+        let mut lab = if self.fast_open { Lab::with_fast_open(rules, size) } else { Lab::new(rules, size) };
         for conversation in self.conversations.iter().take(8) {
             conversation.play(&mut lab);
         }
@@ -120,6 +122,7 @@ impl Script {
 
 impl Conversation {
     fn play(&self, lab: &mut Lab) {
+        self.ask_early(lab);
         let syn = Packet { flags: flags::SYN, seq: self.isn, options: self.mss.octets(), ..self.packet() };
         let opened = lab.exchange(&self.send(&syn), 0);
         let iss = opened.sent.first().map_or(0, |syn_ack| syn_ack.seq);
@@ -146,6 +149,23 @@ impl Conversation {
     }
 
     /// Asks again, from where the client says that it has everything.
+    /// Asks for a Fast Open cookie, and with it on the next SYN.
+    fn ask_early(&self, lab: &mut Lab) {
+        let offer = |cookie: &[u8]| {
+            let mut options = self.mss.octets();
+            options.extend([1, 1, 34, u8::try_from(2 + cookie.len()).expect("a cookie")]);
+            options.extend(cookie);
+            options
+        };
+        let syn = Packet { flags: flags::SYN, seq: self.isn, window: self.window.octets(), ..self.packet() };
+        let opened = lab.exchange(&self.send(&Packet { options: offer(&[]), ..syn.clone() }), 0);
+        let Some(cookie) = opened.sent.first().and_then(|syn_ack| fast_open::cookie(&syn_ack.options)) else {
+            return;
+        };
+        let early = Packet { options: offer(&cookie), payload: self.payload(), ..syn };
+        lab.exchange(&self.send(&early), self.free.map_or(PLENTY, usize::from));
+    }
+
     fn resume(&self, lab: &mut Lab, request: &Packet, answered: &Exchange) {
         let had = match self.had {
             Had::Nothing => 0,
