@@ -250,8 +250,8 @@ fn losses_are_recovered(
 ) {
     let path = Rough::new(1);
     path.client.run(&format!("sysctl -qw net.ipv4.tcp_timestamps={}", u8::from(timestamps)));
-    let responder =
-        Responder::try_start(&path.servers[0], 1, &["run", "-i", INTERFACE, "--fast-open"]).expect("it starts");
+    let responder = Responder::try_start(&path.servers[0], 1, &["run", "-i", INTERFACE, "--fast-open"])
+        .expect("it starts");
     let right = path.client.enter(|| ask(SERVER, &question())).expect("an answer over a good path");
     path.filter(&format!("{direction} numgen inc mod 1000000 {lost} counter name lost drop"));
     let answer = path.client.enter(|| ask(SERVER, &question())).expect("an answer");
