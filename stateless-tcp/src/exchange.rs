@@ -4,6 +4,7 @@ mod converse;
 mod fast_open;
 mod first;
 mod limit;
+mod turn;
 mod walk;
 
 use crate::counters::{Counter, Counters};

@@ -1,6 +1,6 @@
 //! SYN: its SYN,ACK, and by TCP Fast Open the answer to the request that it carries.
 
-use super::converse::Walker;
+use super::turn::Walker;
 use super::{Answer, Exchange, Policy};
 use crate::counters::{Counter, Counters};
 use stateless_tcp_ebpf::converse;

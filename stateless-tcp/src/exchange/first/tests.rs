@@ -217,6 +217,7 @@ fn lost_parts_end_the_connection() {
     pair.exchange.hints().poison(|| 5);
     for _ in 0..3 {
         assert_eq!(pair.send(1221, 1, &request[1220..2440]), []);
+        pair.clock += Duration::from_secs(1);
     }
     assert_eq!(pair.send(1221, 1, &request[1220..2440]), [(1, 0, Flags::RST, 0)]);
     assert_eq!(pair.send(1221, 1, &request[1220..2440]), [], "once in a while");

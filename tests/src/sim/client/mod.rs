@@ -1,7 +1,6 @@
 //! The client's TCP, as real ones behave: what the server relies on for its memory.
 //!
-//! All numbers are places relative to the two initial sequence numbers, so that nothing in here wraps; the server sees
-//! them wrap.
+//! All numbers are places relative to the two initial sequence numbers: nothing in here wraps; the server sees them wrap.
 
 mod receive;
 mod resend;
@@ -12,9 +11,8 @@ mod timer;
 pub use steer::Delay;
 pub use timer::Timer;
 
-use std::collections::VecDeque;
-
 use stateless_tcp_ebpf::segment::{Flags, Timestamps};
+use std::collections::VecDeque;
 
 use super::packet::{Micros, Packet, Position, number, position};
 
