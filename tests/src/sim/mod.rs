@@ -3,6 +3,14 @@
 //! There is no clock, no thread and no randomness but a seed: a schedule is one number, and comes again whenever it is
 //! asked for. No frames either: segments are values, so that a schedule costs microseconds.
 //!
+//! A run must end with every answer right, octet by octet. What else it may come to is counted, and is this:
+//!
+//! - `limits`: a client without timestamps that has closed its direction waits in vain for an answer that is lost.
+//! - `orphans`: a client without timestamps that has closed both directions never hears the server's FIN.
+//! - `refused`: an answer that is larger than the client's smallest window, or than 65,000 octets.
+//! - RST, after which the client asks again: where content was replaced; where messages are cut, so that the beginning of one
+//!   may be known to another server only, or forgotten; where somebody on the way merges what the client sends in parts.
+//!
 //! | module | its room |
 //! |---|---|
 //! | [`question`] | toy protocols whose every octet tells where it belongs |

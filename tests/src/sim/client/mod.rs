@@ -18,6 +18,8 @@ use super::packet::{Micros, Packet, Position, number, position};
 
 /// Largest retransmission timeout (Linux's `TCP_RTO_MAX`).
 const RTO_MAX: Micros = 120_000_000;
+/// In one buffer of Linux (`MAX_SKB_FRAGS`).
+const MOST_FRAGMENTS: usize = 17;
 /// Of a SYN.
 const RTO_INITIAL: Micros = 1_000_000;
 
@@ -176,6 +178,8 @@ pub struct Client {
     cwnd: usize,
     /// Segments that leave as one, to be cut by the device (`tcp_tso_segs`).
     burst: usize,
+    /// Each write is a fragment of its own.
+    fragmented: bool,
     recover: Option<Position>,
     in_loss: bool,
     /// How many of the newest the next timeout does not take for lost, if not the clock decides.
@@ -252,6 +256,7 @@ impl Client {
             small_end: 0,
             cwnd: 10,
             burst: 4,
+            fragmented: false,
             recover: None,
             in_loss: false,
             spared: None,

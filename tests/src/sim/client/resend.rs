@@ -2,7 +2,7 @@
 
 use stateless_tcp_ebpf::segment::Flags;
 
-use super::{Client, Kind, RTO_MAX, State};
+use super::{Client, Kind, MOST_FRAGMENTS, RTO_MAX, State};
 use crate::sim::packet::{Micros, Packet, Position};
 
 impl Client {
@@ -98,12 +98,14 @@ impl Client {
         self.split(index, Position::try_from(segments.max(1)).expect("few") * self.mss);
         while self.profile.collapse && index + 1 < self.chunks.len() {
             let (chunk, next) = (self.chunks[index], self.chunks[index + 1]);
-            if !next.sent || chunk.fin || chunk.length() + next.length() > self.mss {
+            let pieces = chunk.pieces + next.pieces;
+            let whole = !self.fragmented || pieces <= MOST_FRAGMENTS;
+            if !next.sent || chunk.fin || !whole || chunk.length() + next.length() > self.mss {
                 break;
             }
             self.chunks.remove(index + 1);
             let chunk = &mut self.chunks[index];
-            (chunk.to, chunk.fin) = (next.to, next.fin);
+            (chunk.to, chunk.fin, chunk.pieces) = (next.to, next.fin, pieces);
         }
         let chunk = &mut self.chunks[index];
         (chunk.lost, chunk.sent_at) = (false, now);

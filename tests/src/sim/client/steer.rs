@@ -2,7 +2,7 @@
 
 use stateless_tcp_ebpf::segment::{Flags, Timestamps};
 
-use super::{Client, Kind, Timer};
+use super::{Client, Kind, MOST_FRAGMENTS, Timer};
 use crate::sim::packet::{Micros, Packet, Position, position};
 
 /// How long an arrival in order waits for its acknowledgment.
@@ -51,8 +51,17 @@ impl Client {
     /// Whether what waits to be sent may have no room for another write: Linux's buffers have so many fragments
     /// (`MAX_SKB_FRAGS`), and each write is one, if nobody else has written meanwhile to the same page.
     pub fn may_be_full(&self) -> bool {
-        const MOST_FRAGMENTS: usize = 17;
         self.chunks.back().is_some_and(|last| !last.sent && last.pieces >= MOST_FRAGMENTS)
+    }
+
+    /// Whether what was sent may be in too many fragments to be sent again as one.
+    pub fn may_be_fragmented(&self) -> bool {
+        self.chunks.iter().map(|chunk| chunk.pieces).sum::<usize>() > MOST_FRAGMENTS
+    }
+
+    /// Whether segments in so many fragments are not put together.
+    pub fn set_fragmented(&mut self, fragmented: bool) {
+        self.fragmented = fragmented;
     }
 
     /// The next write begins another segment.

@@ -19,8 +19,10 @@ use crate::{
     },
 };
 
-use stateless_tcp_ebpf::segment::Flags;
+use stateless_tcp_ebpf::{cookie::MssClass, segment::Flags};
 
+/// Most octets in a segment of a server's.
+const MSS_STANDARD: u16 = MssClass::Standard.octets();
 /// Ethernet's, as the TUN device has it.
 const MSS: u16 = 1460;
 /// The kernel's timers are so many times faster than they are by default, and so is the servers' clock.
@@ -83,7 +85,9 @@ impl Conversation {
     pub(super) fn draw(number: u64, timestamps: bool) -> Self {
         let scenario = Scenario::draw(number, if timestamps { Scope::Many } else { Scope::Single });
         let mut random = scenario.random;
+        // A small memory is full of small segments before the window is, and then the kernel drops what is out of order.
         let buffer = random.pick(&[None, None, Some(20_000), Some(6_000)]);
+        let buffer = buffer.filter(|_| scenario.segment_size >= MSS_STANDARD);
         let mut plan = scenario.plan;
         tame(&mut plan);
         let profile = Profile {

@@ -233,12 +233,18 @@ fn alone(client: &Client, now: Micros) -> Vec<(Client, Vec<Packet>)> {
     for timer in Timer::ALL.into_iter().filter(|&timer| client.due(timer).is_some()) {
         // What RACK spares depends on the time.
         let spared = if timer == Timer::Retransmit { client.outstanding().max(1) } else { 1 };
-        for (spared, frto) in (0..spared).flat_map(|spared| [(spared, true), (spared, false)]) {
+        let fragmented = if client.may_be_fragmented() { &[false, true][..] } else { &[false] };
+        let moods = (0..spared).flat_map(|spared| [(spared, true), (spared, false)]);
+        for ((spared, frto), &fragmented) in
+            moods.flat_map(|mood| fragmented.iter().map(move |fragmented| (mood, fragmented)))
+        {
             let (mut client, mut out) = (client.clone(), Vec::new());
+            client.set_fragmented(fragmented);
             match timer {
                 Timer::Retransmit => client.time_out_sparing(spared, frto, now, &mut out),
                 _ => client.fire(timer, now, &mut out),
             }
+            client.set_fragmented(false);
             found.push((client, out));
         }
     }
