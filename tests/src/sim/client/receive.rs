@@ -298,8 +298,11 @@ impl Client {
         let fin = packet.is(Flags::FIN);
         if seq > self.rcv_nxt {
             let new = Piece { at: seq, octets: packet.octets.clone(), fin };
-            // What another covers is forgotten, its FIN too (`tcp_data_queue_ofo`).
-            if !self.pieces.iter().any(|piece| piece.covers(&new)) {
+            // What adjoins is one, FIN and all; what another covers is forgotten, its FIN too (`tcp_data_queue_ofo`).
+            if let Some(piece) = self.pieces.iter_mut().find(|piece| !piece.fin && piece.end() == seq) {
+                piece.octets.extend(&new.octets);
+                piece.fin = fin;
+            } else if !self.pieces.iter().any(|piece| piece.covers(&new)) {
                 self.pieces.retain(|piece| !new.covers(piece));
                 let place = self.pieces.partition_point(|piece| piece.at <= seq);
                 self.pieces.insert(place, new);
