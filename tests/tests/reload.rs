@@ -322,8 +322,11 @@ fn changes_under_load_lose_nothing() {
         stream.set_read_timeout(Some(PATIENCE))?;
         sleep(pause);
         stream.write_all(&query(7, name, rtype))?;
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer)?;
+        // The connection stays open: the answer says how long it is.
+        let mut answer = vec![0; 2];
+        stream.read_exact(&mut answer)?;
+        answer.resize(2 + usize::from(u16::from_be_bytes([answer[0], answer[1]])), 0);
+        stream.read_exact(&mut answer[2..])?;
         Ok(answer)
     }
 
