@@ -11,9 +11,9 @@
 //!
 //! | module | what it decides |
 //! |---|---|
-//! | [`place`] | what a segment is to the promise that it echoes, and what needs no look at messages |
-//! | [`settle`] | where the answers to the messages around P lie, and what of them is sent |
-//! | [`hint`] | what is answered beyond P, from what is remembered |
+//! | `place` | what a segment is to the promise that it echoes, and what needs no look at messages |
+//! | `settle` | where the answers to the messages around P lie, and what of them is sent |
+//! | `hint` | what is answered beyond P, from what is remembered |
 
 use crate::cookie::{self, Drift, Key};
 use crate::promise::{Promise, State};

@@ -13,7 +13,7 @@
 //! timers run, with a least retransmission timeout of 20 ms, but only their order counts.
 //!
 //! What hangs on the kernel's clock, memory or congestion control is left open, and all clients that it may be are
-//! [followed](follower): when one of several pending timers goes off; whether an arrival in order is acknowledged at once, with
+//! followed: when one of several pending timers goes off; whether an arrival in order is acknowledged at once, with
 //! the second full segment or when the application reads, and whether reading alone is worth a window update; whether
 //! header prediction is on; how many segments the congestion window has room for, and how many leave as one; what RACK
 //! spares at a timeout; whether a timeout is taken for spurious (F-RTO, Eifel). The size of the window and TSval are the
