@@ -93,7 +93,7 @@ impl Client {
         let end = seq + Position::from(packet.length) + Position::from(fin);
         let reset = packet.is(Flags::RST);
         // Linux forgives one tick (`TCP_PAWS_WINDOW`).
-        let forgiven = if self.profile.kind == Kind::Linux { 1 } else { 0 };
+        let forgiven = i32::from(self.profile.kind == Kind::Linux);
         if let (Some(recent), Some(Timestamps { value, .. })) = (self.timestamps, packet.timestamps)
             && recent != 0
             && value.wrapping_sub(recent).cast_signed() < -forgiven
