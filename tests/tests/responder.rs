@@ -249,6 +249,16 @@ fn incomplete_message_is_answered_by_fin() {
     assert_eq!(acknowledged, [1, 1, 1 + u32::try_from(small().len() + cut.len()).expect("short")]);
 }
 
+/// Two octets of a request went before, which nobody keeps.
+#[test]
+fn message_whose_beginning_is_lost_is_answered_by_fin() {
+    let mut client = Client::reliable(HTTP_PORT);
+    let mut rest = client.request(b"T / HTTP/1.1\r\nHost: example.com\r\n\r\n", 0);
+    rest.seq = rest.seq.wrapping_add(2);
+    let exchange = client.lab.exchange(&rest.octets(), PLENTY);
+    assert_eq!((exchange.outcome, exchange.grown(Counter::Incomplete)), (Counter::Forgotten, 0));
+}
+
 /// What a small window refuses, a larger one may get when the request comes again: nothing may have followed it.
 #[test]
 fn only_the_first_message_is_refused_for_the_window() {

@@ -121,9 +121,10 @@ impl Exchange {
     /// Ends a connection whose message is not known any more, and of whose answer the client has nothing.
     fn forgotten(&self, segment: &Segment, request: Request, counters: &Counters) -> Result<Answer, Reason> {
         let Policy { rules, segment_size, .. } = self.offer.policy;
-        counters.add(Counter::Incomplete, 1);
         let nothing = Response { length: 0, volatile: 0, complete: false };
-        request.reply(rules, segment, nothing, segment_size).map(Answer::Response)
+        let reply = request.reply(rules, segment, nothing, segment_size)?;
+        counters.add(Counter::Forgotten, 1);
+        Ok(Answer::Response(reply))
     }
 
     /// Puts `payload`, behind what went before it on its connection, into `joined`. False if that is not known, none if

@@ -133,8 +133,9 @@ impl Turn<'_> {
 
     /// The payload goes on inside a message whose beginning, or this part, is not kept.
     fn forgotten(&self) -> Result<Answer, Reason> {
-        self.counters.add(Counter::Incomplete, 1);
-        self.echo.forgotten(self.segment, self.size).map(Answer::One)
+        let outgoing = self.echo.forgotten(self.segment, self.size)?;
+        self.counters.add(Counter::Forgotten, 1);
+        Ok(Answer::One(outgoing))
     }
 
     #[inline]

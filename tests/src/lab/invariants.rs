@@ -51,6 +51,7 @@ pub(super) fn assert_exchange(lab: &mut Lab, frame: &[u8], exchange: &Exchange, 
         Counter::FinAcknowledged => assert_fin_acknowledged(&received, exchange),
         Counter::Answered | Counter::Resumed => assert_answered(lab, &received, exchange),
         Counter::Kept => assert_part_acknowledged(&received, exchange),
+        Counter::Forgotten => assert_asked_to_come_anew(&received, exchange),
         silent => panic!("{silent:?}, yet {:?} went out", exchange.sent),
     }
 }
@@ -139,6 +140,13 @@ fn assert_part_acknowledged(received: &Packet, exchange: &Exchange) {
     let end = received.seq.wrapping_add(2);
     assert!(packet.is(flags::ACK) && packet.payload.is_empty() && received.payload.len() == 2, "{packet}");
     assert_eq!((packet.seq, packet.ack), (received.ack, end), "{packet}");
+}
+
+/// What went before it is not known: FIN, and nothing acknowledged.
+fn assert_asked_to_come_anew(received: &Packet, exchange: &Exchange) {
+    let [packet] = &exchange.sent[..] else { panic!("{} segments and no answer", exchange.sent.len()) };
+    assert!(packet.is(flags::FIN | flags::ACK) && packet.payload.is_empty(), "{packet}");
+    assert_eq!((packet.seq, packet.ack), (received.ack, received.seq), "{packet}");
 }
 
 fn assert_answered(lab: &mut Lab, received: &Packet, exchange: &Exchange) {
