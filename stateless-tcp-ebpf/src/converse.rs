@@ -226,6 +226,16 @@ impl Echo {
         }
     }
 
+    /// Octets that the client has beyond its promise; its FIN counts one.
+    #[inline]
+    #[must_use]
+    pub fn ahead(&self) -> u32 {
+        match self.standing {
+            Standing::Lacks(_) => 0,
+            Standing::Exceeds(octets) => octets,
+        }
+    }
+
     /// P lies inside a message.
     #[inline]
     #[must_use]

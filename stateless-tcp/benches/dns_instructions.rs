@@ -114,7 +114,7 @@ fn query(name: &str, signed: bool) -> Vec<u8> {
 fn measured(service: &dyn Service, query: &[u8], context: &Context, response: &mut Vec<u8>) {
     for _ in 0..REPEATS {
         response.clear();
-        service.answer(query, context, response);
+        let _ = service.answer(query, context, response);
     }
 }
 
@@ -130,7 +130,7 @@ fn check(service: &dyn Service) {
     let mut response = Vec::with_capacity(MAX_RESPONSE);
     for case in cases() {
         response.clear();
-        service.answer(&case.query, &Context::default(), &mut response);
+        let _ = service.answer(&case.query, &Context::default(), &mut response);
         assert_eq!(response[5] & 0xf, case.rcode, "{} {}", case.zone, case.name);
     }
 }

@@ -69,7 +69,10 @@ mod tests {
         let keys = Keys { current: Key([key; 16]), previous: None };
         let services = load(&config, &keys, SystemTime::UNIX_EPOCH).unwrap();
         let mut response = Vec::with_capacity(MAX_RESPONSE);
-        services[0].1.answer(QUERY, &Context { persistent: true, ..Context::default() }, &mut response);
+        services[0]
+            .1
+            .answer(QUERY, &Context { persistent: true, ..Context::default() }, &mut response)
+            .unwrap();
         let opt = response.windows(3).position(|octets| octets == [0, 0, 41]).unwrap();
         response.split_off(opt + 11)
     }

@@ -56,6 +56,8 @@ counters! {
     Hinted = "hinted",
     /// Beginnings of messages kept until the rest comes.
     Kept = "kept",
+    /// Requests that wait for an answer that is being fetched; what becomes of each is counted when it is there.
+    Pending = "pending",
     /// RST sent.
     ResetSent = "reset_sent",
     /// Segments sent.

@@ -10,7 +10,7 @@ mod walk;
 use crate::counters::{Counter, Counters};
 use crate::hints::{Hints, MAX_KEPT};
 use crate::offer::Offer;
-use crate::service::Service;
+use crate::service::{Errands, Purpose, Service, Ticket};
 use foldhash::fast::RandomState;
 use limit::{Limit, Stuck};
 use stateless_tcp_ebpf::cookie::Keys;
@@ -83,8 +83,61 @@ pub struct Policy {
     pub fast_open: bool,
 }
 
+/// A segment to be considered.
+#[derive(Clone, Copy)]
+pub struct Arrival<'a> {
+    /// Wall-clock time.
+    pub now: SystemTime,
+    /// Its header.
+    pub segment: &'a Segment,
+    /// Its payload.
+    pub payload: &'a [u8],
+    /// Where it comes from.
+    pub source: Source,
+    /// There is no room for more requests that wait.
+    pub crowded: bool,
+    /// Where it is counted what becomes of it.
+    pub counters: &'a Counters,
+}
+
+/// Where a segment comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The client sent it.
+    Client,
+    /// It is kept, and the client sent an ACK that proves what goes before it.
+    Kept,
+    /// It waited for an answer.
+    Waited,
+}
+
+impl<'a> Arrival<'a> {
+    /// A segment that the client sent, to somebody who has room.
+    #[must_use]
+    pub fn new(now: SystemTime, segment: &'a Segment, payload: &'a [u8], counters: &'a Counters) -> Self {
+        Self { now, segment, payload, source: Source::Client, crowded: false, counters }
+    }
+
+    #[inline]
+    fn purpose(&self) -> Purpose {
+        if self.crowded { Purpose::AtOnce } else { Purpose::Answer }
+    }
+}
+
+/// A request that waits: what is left of its segment, to be considered again as if the client had sent it again.
+#[derive(Debug)]
+pub struct Waiting {
+    /// What it waits for.
+    pub ticket: Ticket,
+    /// Its header.
+    pub segment: Segment,
+    /// Its payload.
+    pub payload: Vec<u8>,
+}
+
 /// Answers segments, one at a time.
 pub struct Exchange {
+    worker: usize,
     offer: Arc<Offer>,
     /// The response being sent. Never grows: [`Service::answer`] is given less room than it has.
     answers: Answers,
@@ -93,6 +146,7 @@ pub struct Exchange {
     hints: Hints,
     doubtful: Limit,
     stuck: Stuck,
+    waiting: Option<Waiting>,
 }
 
 /// The segments that answer one segment, in order. Their payload is [`Exchange::payload`].
@@ -131,18 +185,20 @@ impl Iterator for Answer {
 }
 
 impl Exchange {
-    /// Answers from `offer`.
+    /// Answers from `offer` for one worker.
     #[must_use]
-    pub fn new(offer: Arc<Offer>) -> Self {
+    pub fn new(worker: usize, offer: Arc<Offer>) -> Self {
         let hints = Hints::new(offer.policy.hints);
         let joined = Vec::with_capacity(MAX_KEPT + usize::from(u16::MAX));
         Self {
+            worker,
             offer,
             answers: Answers::new(),
             joined,
             hints,
             doubtful: Limit::default(),
             stuck: Stuck::default(),
+            waiting: None,
         }
     }
 
@@ -163,29 +219,36 @@ impl Exchange {
         &self.offer.current.content
     }
 
-    /// What is to be sent in answer to `segment`, whose payload is `payload`; counts why.
+    /// The errands of all services on offer.
+    pub fn errands(&self) -> impl Iterator<Item = &dyn Errands> {
+        let editions = std::iter::once(&self.offer.current).chain(&self.offer.previous);
+        editions.flat_map(|edition| &edition.content.services).filter_map(|(_, service)| service.errands())
+    }
+
+    /// What waits after the last arrival.
     #[inline]
-    pub fn consider(
-        &mut self,
-        now: SystemTime,
-        segment: &Segment,
-        payload: &[u8],
-        counters: &Counters,
-    ) -> Answer {
+    pub fn take_waiting(&mut self) -> Option<Waiting> {
+        self.waiting.take()
+    }
+
+    /// What is to be sent in answer to a segment; counts why.
+    #[inline]
+    pub fn consider(&mut self, arrival: Arrival<'_>) -> Answer {
+        let Arrival { segment, counters, .. } = arrival;
         let Policy { rules, ref keys, .. } = self.offer.policy;
         let decided = match rule::decide(rules, keys, self.offer.generations(), segment) {
             Verdict::Send(outgoing) if outgoing.flags.contains(Flags::SYN) => {
-                return self.synchronise(now, segment, payload, outgoing, counters);
+                return self.synchronise(arrival, outgoing);
             }
             Verdict::Send(outgoing) => {
                 counters.add(Counter::FinAcknowledged, 1);
                 return Answer::One(outgoing);
             }
-            Verdict::Converse => return self.converse(now, segment, payload, counters),
-            Verdict::Answer(request) => self.first(now, segment, payload, request, counters),
+            Verdict::Converse => return self.converse(arrival),
+            Verdict::Answer(request) => self.first(arrival, arrival.payload, request),
             Verdict::Ignore(reason) => Err(reason),
         };
-        let decided = decided.or_else(|reason| self.later(now, segment, payload, reason, counters));
+        let decided = decided.or_else(|reason| self.later(arrival, reason));
         decided.unwrap_or_else(|reason| {
             counters.add(reason.into(), 1);
             if reason != Reason::Stuck {

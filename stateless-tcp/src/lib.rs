@@ -12,6 +12,7 @@
 //! | [`exchange`] | a segment in, segments out: rules and services together |
 //! | [`hints`] | what is remembered of connections, and never needed |
 //! | [`offer`] | the generations of content, and how workers change to another |
+//! | [`parking`] | requests that wait for an answer that is being fetched |
 //! | [`responder`] | the path of a frame through the four above; no I/O |
 //! | [`xdp`] | rings, UMEM, the XDP program: the only unsafe code |
 //! | [`counters`] | what became of each frame |
@@ -29,6 +30,7 @@ pub mod exchange;
 pub mod hints;
 pub mod keys;
 pub mod offer;
+pub mod parking;
 pub mod replay;
 pub mod responder;
 pub mod serve;

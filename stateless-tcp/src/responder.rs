@@ -4,15 +4,19 @@
 //! steer -> parse -> consider (decide, answer) -> emit
 //! ```
 //!
-//! The frame that carried the request carries the reply; only a response of several segments takes further frames.
+//! The frame that carried the request carries the reply; only a response of several segments takes further frames. A request
+//! whose answer is still to be fetched is parked, and considered again in [`Responder::turn`].
 
 use crate::counters::{Counter, Counters};
-use crate::exchange::{Content, Exchange, Policy};
+use crate::exchange::{Answer, Arrival, Content, Exchange, Policy, Source};
 use crate::offer::Offer;
+use crate::parking::Parking;
+use crate::service::Ticket;
 use crate::wire::{self, Received, Reply};
 use stateless_tcp_ebpf::steer::{self, Layout};
+use std::os::fd::RawFd;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 /// Where frames come from and go to: a UMEM and its rings, or plain memory.
 ///
@@ -35,27 +39,64 @@ pub trait Frames {
     fn release(&mut self, frame: Self::Frame);
 }
 
+/// Requests that can wait at each worker. With the queries that other workers began, and several requests for one query,
+/// more can wait than are in flight.
+const WAITING: usize = 1 << 16;
+
 /// Answers frames, one at a time. Each worker has its own.
 pub struct Responder {
+    worker: usize,
     exchange: Exchange,
+    parking: Parking<Reply>,
+    ready: Vec<Ticket>,
 }
 
 impl Responder {
     /// A responder for `content`.
     #[must_use]
     pub fn new(content: Content, policy: Policy) -> Self {
-        Self::of(Arc::new(Offer::first(content, policy)))
+        Self::of(0, Arc::new(Offer::first(content, policy)))
     }
 
-    /// A responder for what is on offer.
+    /// A responder for what is on offer, of the worker with this number.
     #[must_use]
-    pub fn of(offer: Arc<Offer>) -> Self {
-        Self { exchange: Exchange::new(offer) }
+    pub fn of(worker: usize, offer: Arc<Offer>) -> Self {
+        let exchange = Exchange::new(worker, offer);
+        Self { worker, exchange, parking: Parking::new(WAITING), ready: Vec::new() }
     }
 
     /// Answers from `offer` from now on.
     pub fn switch(&mut self, offer: Arc<Offer>) {
         self.exchange.switch(offer);
+    }
+
+    /// The files on which an idle worker is to wait.
+    #[must_use]
+    pub fn descriptors(&self) -> Vec<RawFd> {
+        self.exchange.errands().flat_map(|errands| errands.descriptors(self.worker)).collect()
+    }
+
+    /// How long an idle worker may wait.
+    #[must_use]
+    pub fn due(&self, now: SystemTime) -> Option<Duration> {
+        self.exchange.errands().filter_map(|errands| errands.due(self.worker, now)).min()
+    }
+
+    /// Does the errands of the services, and answers what waited for them.
+    #[inline]
+    pub fn turn<F: Frames>(&mut self, now: SystemTime, frames: &mut F, counters: &Counters) {
+        for errands in self.exchange.errands() {
+            errands.turn(self.worker, now, &mut self.ready);
+        }
+        let mut ready = std::mem::take(&mut self.ready);
+        for ticket in ready.drain(..) {
+            for (waiting, reply) in self.parking.call(ticket) {
+                let arrival = Arrival::new(now, &waiting.segment, &waiting.payload, counters);
+                let answer = self.exchange.consider(Arrival { source: Source::Waited, ..arrival });
+                self.send(frames, None, answer, reply, counters);
+            }
+        }
+        self.ready = ready;
     }
 
     /// Answers the frame whose `length` received octets stand at the beginning of `frame`, or releases it; either way
@@ -82,21 +123,39 @@ impl Responder {
             counters.add(Counter::PartialChecksum, 1);
         }
         let reply = Reply::to(octets, &layout, received.segment.tuple);
-        let mut answer =
-            self.exchange.consider(now, &received.segment, &octets[received.payload()], counters);
-        let mut first = Some(frame);
+        let payload = &octets[received.payload()];
+        let arrival = Arrival::new(now, &received.segment, payload, counters);
+        let arrival = Arrival { crowded: self.parking.is_full(), ..arrival };
+        let answer = self.exchange.consider(arrival);
+        if let Some(unused) = self.send(frames, Some(frame), answer, reply, counters) {
+            frames.release(unused);
+        }
+    }
+
+    /// Sends the segments of `answer`, the first one in the frame at hand, and parks what waits. Returns that frame if there is
+    /// no segment.
+    #[inline]
+    fn send<F: Frames>(
+        &mut self,
+        frames: &mut F,
+        mut first: Option<F::Frame>,
+        mut answer: Answer,
+        reply: Reply,
+        counters: &Counters,
+    ) -> Option<F::Frame> {
         while let Some(outgoing) = answer.next() {
             let Some(mut frame) = first.take().or_else(|| frames.take()) else {
                 counters.add(Counter::NoFrame, 1 + answer.count() as u64);
-                return;
+                break;
             };
             let length = reply.emit(frames.octets(&mut frame), &outgoing, self.exchange.payload(&outgoing));
             counters.add(Counter::Sent, 1);
             frames.send(frame, length);
         }
-        if let Some(unused) = first {
-            frames.release(unused);
+        if let Some(waiting) = self.exchange.take_waiting() {
+            self.parking.park(waiting, reply);
         }
+        first
     }
 
     /// The segment in a frame, if it is for us and whole.

@@ -43,7 +43,7 @@ fn request_costs_no_allocation() {
             let asked = allocations(|| {
                 let framing = http.frame(request.as_bytes());
                 let Framing::Message(len) = framing else { panic!("{name}: incomplete") };
-                http.answer(
+                let _ = http.answer(
                     &request.as_bytes()[..len],
                     &Context { now, room, persistent, ..Context::default() },
                     &mut response,

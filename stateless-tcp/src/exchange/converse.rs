@@ -3,11 +3,11 @@
 
 use super::limit::{ONCE_MORE, PATIENCE};
 use super::turn::{Turn, Walker};
-use super::{Answer, Exchange};
-use crate::counters::{Counter, Counters};
+use super::{Answer, Arrival, Exchange, Source, WHOLE};
+use crate::counters::Counter;
 use crate::hints::{Fact, Hints};
 use crate::offer::Offer;
-use crate::service::Service;
+use crate::service::{Context, MAX_RESPONSE, Origin, Service};
 use stateless_tcp_ebpf::converse::{self, Echo, Place};
 use stateless_tcp_ebpf::cookie::Key;
 use stateless_tcp_ebpf::rule::{self, Reason};
@@ -19,18 +19,12 @@ impl Exchange {
     ///
     /// Both keys are tried whole: one that fits the numbers and fails the messages has not fitted.
     #[inline]
-    pub(super) fn converse(
-        &mut self,
-        now: SystemTime,
-        segment: &Segment,
-        payload: &[u8],
-        counters: &Counters,
-    ) -> Answer {
+    pub(super) fn converse(&mut self, arrival: Arrival<'_>) -> Answer {
+        let Arrival { now, segment, counters, .. } = arrival;
         let keys = self.offer.policy.keys;
         let mut failed = Reason::BadCookie;
         for key in std::iter::once(keys.current).chain(keys.previous) {
             let Some(echo) = converse::read(&key, segment) else { break };
-            let arrival = Arrival { now, segment, payload, again: false, counters };
             match self.attempt(arrival, echo, &key) {
                 Ok(answer) => return answer,
                 Err(reason) if failed == Reason::BadCookie => {
@@ -63,7 +57,7 @@ impl Exchange {
     #[inline]
     fn attempt(&mut self, arrival: Arrival<'_>, echo: Echo, key: &Key) -> Result<Answer, Reason> {
         let Arrival { now, segment, .. } = arrival;
-        let Self { offer, answers, joined, hints, doubtful, stuck } = self;
+        let Self { worker, offer, answers, joined, hints, doubtful, stuck, waiting } = self;
         let Some(service) = service(offer, &echo, segment) else {
             // Nothing can be walked any more. A client that begins anew knows both its numbers and its promise; whoever else
             // is no forger comes again.
@@ -76,9 +70,9 @@ impl Exchange {
         let size = offer.policy.segment_size;
         let echo = advance(hints, &echo, segment).unwrap_or(echo);
         let single = echo.segment_size(size);
-        let walker = Walker { service, now, segment, single, answers };
-        let Arrival { payload, again, counters, .. } = arrival;
-        let mut turn = Turn { segment, payload, again, echo, size, walker, joined, hints, counters };
+        let context = conversation(*worker, arrival, single);
+        let walker = Walker { service, context, segment, single, answers };
+        let mut turn = Turn { arrival, segment, echo, size, walker, joined, hints, waiting };
         let decision = match echo.place(segment) {
             Place::Beyond => return turn.hint(),
             Place::MidMessage => return turn.resume(),
@@ -91,23 +85,29 @@ impl Exchange {
         let Some(segment) = turn.kept(&decision) else { return turn.decide(decision, doubtful) };
         let echo = converse::read(key, &segment).ok_or(Reason::BadCookie)?;
         let kept = std::mem::take(&mut self.joined);
-        let again = Arrival { segment: &segment, payload: &kept, again: true, ..arrival };
+        let again = Arrival { segment: &segment, payload: &kept, source: Source::Kept, ..arrival };
         let answer = self.attempt(again, echo, key);
         self.joined = kept;
         answer
     }
 }
 
-/// A segment that came, or comes again from what is kept.
-#[derive(Clone, Copy)]
-struct Arrival<'a> {
-    now: SystemTime,
-    segment: &'a Segment,
-    payload: &'a [u8],
-    again: bool,
-    counters: &'a Counters,
+/// What the answers depend on in a connection with timestamps, at the beginning of the payload. Segments of ours hold
+/// `single` octets.
+pub(super) fn conversation(worker: usize, arrival: Arrival<'_>, single: u16) -> Context {
+    let Arrival { now, segment, .. } = arrival;
+    Context {
+        worker,
+        origin: Origin { tuple: segment.tuple, seq: segment.seq },
+        purpose: arrival.purpose(),
+        now,
+        persistent: true,
+        whole: single.min(WHOLE).into(),
+        room: MAX_RESPONSE,
+    }
 }
 
+/// What is sent, by whom: another segment is another,
 /// and who has heard anything new is not stuck.
 #[inline]
 fn identify(echo: &Echo, segment: &Segment) -> u64 {

@@ -1,25 +1,19 @@
 //! SYN: its SYN,ACK, and by TCP Fast Open the answer to the request that it carries.
 
+use super::converse::conversation;
 use super::turn::Walker;
-use super::{Answer, Exchange, Policy};
-use crate::counters::{Counter, Counters};
+use super::{Answer, Arrival, Exchange, Policy};
+use crate::counters::Counter;
+use crate::service::{Context, Purpose};
 use stateless_tcp_ebpf::converse;
 use stateless_tcp_ebpf::fast_open::{self, Grant};
 use stateless_tcp_ebpf::rule::{self, Outgoing, Reply, Verdict};
-use stateless_tcp_ebpf::segment::Segment;
-use std::time::SystemTime;
 
 impl Exchange {
     /// What is to be sent in answer to `segment`, a SYN that gets `syn_ack` at least.
     #[inline]
-    pub(super) fn synchronise(
-        &mut self,
-        now: SystemTime,
-        segment: &Segment,
-        payload: &[u8],
-        syn_ack: Outgoing,
-        counters: &Counters,
-    ) -> Answer {
+    pub(super) fn synchronise(&mut self, arrival: Arrival<'_>, syn_ack: Outgoing) -> Answer {
+        let Arrival { segment, payload, counters, .. } = arrival;
         counters.add(Counter::SynAck, 1);
         if !self.offer.policy.fast_open || segment.options.fast_open.is_none() {
             return Answer::One(syn_ack);
@@ -35,7 +29,7 @@ impl Exchange {
             return Answer::One(syn_ack);
         }
         let first = fast_open::first(segment, &syn_ack);
-        let (syn_ack, reply) = match self.early_reply(now, &first, payload) {
+        let (syn_ack, reply) = match self.early_reply(Arrival { segment: &first, ..arrival }) {
             Some(reply) => fast_open::open(&first, syn_ack, reply),
             None => (syn_ack, None),
         };
@@ -49,7 +43,8 @@ impl Exchange {
 
     /// What answers all of the payload of `first`, the segment that has not come yet. Nothing is remembered of it: a SYN
     /// may be an old one, sent again by anybody.
-    fn early_reply(&mut self, now: SystemTime, first: &Segment, payload: &[u8]) -> Option<Reply> {
+    fn early_reply(&mut self, arrival: Arrival<'_>) -> Option<Reply> {
+        let Arrival { segment: first, payload, .. } = arrival;
         let offer = &self.offer;
         let policy = &offer.policy;
         match rule::decide(policy.rules, &policy.keys, offer.generations(), first) {
@@ -57,14 +52,17 @@ impl Exchange {
                 let echo = converse::read(&policy.keys.current, first)?;
                 let service = offer.current.content.service(first.tuple.server_port)?;
                 let single = echo.segment_size(policy.segment_size);
-                let mut walker = Walker { service, now, segment: first, single, answers: &mut self.answers };
+                let context =
+                    Context { purpose: Purpose::AtHand, ..conversation(self.worker, arrival, single) };
+                let mut walker =
+                    Walker { service, context, segment: first, single, answers: &mut self.answers };
                 let walk = walker.walk(payload, 0, 0, &echo)?;
                 let whole = walk.last || walk.end == first.length;
                 (whole && walk.new > 0)
                     .then(|| echo.settle(first, &walk, &self.answers.parts, policy.segment_size).ok())?
             }
             Verdict::Answer(request) => {
-                let response = self.find(now, first, payload, request).response;
+                let response = self.find(arrival, payload, request, Purpose::AtHand).ok()?.response;
                 let Policy { rules, segment_size, .. } = self.offer.policy;
                 let whole = response.complete && response.length > 0;
                 whole.then(|| request.reply(rules, first, response, segment_size).ok())?

@@ -5,10 +5,11 @@
 //! or they cannot be answered.
 
 use super::limit::PATIENCE;
-use super::{Answer, Exchange, Policy, WHOLE};
+use super::walk::prepare;
+use super::{Answer, Arrival, Exchange, Policy, Source, WHOLE, Waiting};
 use crate::counters::{Counter, Counters};
 use crate::hints::Keep;
-use crate::service::{Context, Framing, MAX_RESPONSE, Service};
+use crate::service::{Absent, Context, Framing, MAX_RESPONSE, Origin, Purpose, Service};
 use stateless_tcp_ebpf::cookie;
 use stateless_tcp_ebpf::rule::{self, Reason, Request, Response, Rules, Verdict};
 use stateless_tcp_ebpf::segment::{Flags, Segment};
@@ -22,13 +23,23 @@ impl Exchange {
     #[inline]
     pub(super) fn first(
         &mut self,
-        now: SystemTime,
-        segment: &Segment,
+        arrival: Arrival<'_>,
         stream: &[u8],
         request: Request,
-        counters: &Counters,
     ) -> Result<Answer, Reason> {
-        let Found { response, messages, cut } = self.find(now, segment, stream, request);
+        let Arrival { segment, payload, source, counters, .. } = arrival;
+        let Found { response, messages, cut } = match self.find(arrival, stream, request, arrival.purpose()) {
+            Ok(found) => found,
+            Err(Absent::Gone) => return Err(Reason::Volatile),
+            Err(Absent::Pending(ticket)) => {
+                counters.add(Counter::Pending, 1);
+                self.waiting = Some(Waiting { ticket, segment: *segment, payload: payload.to_vec() });
+                let rules = self.offer.policy.rules;
+                let acknowledges = rules == Rules::Classic && source == Source::Client;
+                let acknowledgment = || Answer::One(request.acknowledge_part(rules, segment));
+                return Ok(if acknowledges { acknowledgment() } else { Answer::Silence });
+            }
+        };
         counters.add(Counter::Messages, messages);
         let Self { offer, hints, .. } = self;
         let (rules, size) = (offer.policy.rules, offer.policy.segment_size);
@@ -54,7 +65,11 @@ impl Exchange {
         if cut {
             counters.add(Counter::Incomplete, 1);
         }
-        let reply = request.reply(rules, segment, response, size)?;
+        let mut reply = request.reply(rules, segment, response, size)?;
+        if rules == Rules::Classic && source == Source::Waited {
+            // It was acknowledged when it came.
+            reply.next();
+        }
         counters.add(if request.received == 0 { Counter::Answered } else { Counter::Resumed }, 1);
         Ok(Answer::Response(reply))
     }
@@ -63,21 +78,29 @@ impl Exchange {
     #[inline]
     pub(super) fn find(
         &mut self,
-        now: SystemTime,
-        segment: &Segment,
+        arrival: Arrival<'_>,
         stream: &[u8],
         request: Request,
-    ) -> Found {
-        let Self { offer, answers, .. } = self;
+        purpose: Purpose,
+    ) -> Result<Found, Absent> {
+        let Arrival { now, segment, .. } = arrival;
+        let Self { worker, offer, answers, .. } = self;
         answers.clear();
         let edition = offer.content(request.generation);
         let Some(service) = edition.and_then(|content| content.service(segment.tuple.server_port)) else {
             let response = Response { length: 0, volatile: 0, complete: true };
-            return Found { response, messages: 0, cut: false };
+            return Ok(Found { response, messages: 0, cut: false });
         };
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "a first message is at most 16 bits and what is kept"
+        )]
+        let seq = segment.seq.wrapping_add(segment.length.into()).wrapping_sub(stream.len() as u32);
         let context = Context {
+            worker: *worker,
+            origin: Origin { tuple: segment.tuple, seq },
+            purpose: if request.received > 0 { Purpose::Again } else { purpose },
             now,
-            client: segment.tuple.client,
             persistent: false,
             whole: request.segment_size(offer.policy.segment_size).min(WHOLE).into(),
             room: request.room(segment) as usize,
@@ -87,14 +110,8 @@ impl Exchange {
 
     /// Answers a segment that is not the first of its connection, for which `reason` speaks, if it goes on inside the first
     /// message.
-    pub(super) fn later(
-        &mut self,
-        now: SystemTime,
-        segment: &Segment,
-        payload: &[u8],
-        reason: Reason,
-        counters: &Counters,
-    ) -> Result<Answer, Reason> {
+    pub(super) fn later(&mut self, arrival: Arrival<'_>, reason: Reason) -> Result<Answer, Reason> {
+        let Arrival { now, segment, payload, counters, .. } = arrival;
         // One in some thousand looks like a first segment that acknowledges too much, one in 130 like one of old content.
         let may_be_later = matches!(
             reason,
@@ -109,7 +126,7 @@ impl Exchange {
         }
         let mut joined = std::mem::take(&mut self.joined);
         let decided = match self.recall(segment, payload, &mut joined) {
-            Some((request, true)) => self.first(now, segment, &joined, request, counters),
+            Some((request, true)) => self.first(arrival, &joined, request),
             Some((request, false)) => self.forgotten(segment, request, counters),
             None if reason != Reason::Misaligned && self.comes_in_vain(now, segment) => Err(Reason::Stuck),
             None => Err(reason),
@@ -179,24 +196,37 @@ pub(super) struct Found {
 /// Puts the responses to all whole messages of `stream` into `response`, as far as there is room.
 #[inline]
 #[expect(clippy::cast_possible_truncation, reason = "a response is at most MAX_RESPONSE octets")]
-fn answer(service: &dyn Service, mut stream: &[u8], context: &Context, response: &mut Vec<u8>) -> Found {
+fn answer(
+    service: &dyn Service,
+    stream: &[u8],
+    context: &Context,
+    response: &mut Vec<u8>,
+) -> Result<Found, Absent> {
+    let mut at = 0;
     let mut volatile = 0;
     let mut messages = 0;
     let mut complete = true;
     let mut cut = false;
-    while !stream.is_empty() {
-        let Framing::Message(end) = service.frame(stream) else {
+    while at < stream.len() {
+        let rest = &stream[at..];
+        let Framing::Message(length) = service.frame(rest) else {
             cut = true;
             break;
         };
-        let (message, rest) = stream.split_at(end);
         let before = response.len();
         // Only the first answer may be refused for want of room. A refusal behind others would be taken back when the
         // request comes again with a larger window, while the client has octets of what followed it.
         let room = if messages == 0 { context.room } else { MAX_RESPONSE };
         // What follows another response may be cut anywhere.
         let whole = if messages == 0 { context.whole } else { 0 };
-        let answered = service.answer(message, &Context { whole, room, ..*context }, response);
+        let origin = Origin { seq: context.origin.seq.wrapping_add(at as u32), ..context.origin };
+        let answered = service
+            .answer(&rest[..length], &Context { origin, whole, room, ..*context }, response)
+            .inspect_err(|absent| {
+                if matches!(absent, Absent::Pending(_)) {
+                    prepare(service, &Context { origin, ..*context }, rest, length);
+                }
+            })?;
         if response.len() > context.room && messages > 0 {
             // No room for this one behind the others: the connection closes, and the client asks again for what it
             // has no answer to (RFC 7766 section 6.2.4).
@@ -211,11 +241,11 @@ fn answer(service: &dyn Service, mut stream: &[u8], context: &Context, response:
         if answered.last {
             break;
         }
-        stream = rest;
+        at += length;
     }
     let complete = complete && !cut;
     let response = Response { length: response.len() as u32, volatile: volatile as u32, complete };
-    Found { response, messages, cut }
+    Ok(Found { response, messages, cut })
 }
 
 #[cfg(test)]

@@ -2,22 +2,19 @@
 
 use super::limit::Limit;
 use super::walk::{Answers, Bounds};
-use super::{Answer, WHOLE};
-use crate::counters::{Counter, Counters};
+use super::{Answer, Arrival, Source, Waiting};
+use crate::counters::Counter;
 use crate::hints::{Fact, Hints, Keep, Known, Promised};
-use crate::service::{Context, MAX_RESPONSE, Service};
+use crate::service::{Context, Origin, Service};
 use stateless_tcp_ebpf::converse::{Decision, Echo, Walk};
 use stateless_tcp_ebpf::promise::State;
 use stateless_tcp_ebpf::rule::Reason;
 use stateless_tcp_ebpf::segment::{Flags, Segment};
-use std::time::SystemTime;
 
 /// One segment's turn.
 pub(super) struct Turn<'a> {
+    pub(super) arrival: Arrival<'a>,
     pub(super) segment: &'a Segment,
-    pub(super) payload: &'a [u8],
-    /// It did not come, but was kept.
-    pub(super) again: bool,
     /// The echo, or what is known to be more.
     pub(super) echo: Echo,
     /// Most octets of payload, as configured.
@@ -25,16 +22,16 @@ pub(super) struct Turn<'a> {
     pub(super) walker: Walker<'a>,
     pub(super) joined: &'a mut Vec<u8>,
     pub(super) hints: &'a mut Hints,
-    pub(super) counters: &'a Counters,
+    pub(super) waiting: &'a mut Option<Waiting>,
 }
 
 impl Turn<'_> {
     pub(super) fn decide(&mut self, decision: Decision, doubtful: &mut Limit) -> Result<Answer, Reason> {
-        if decision.doubtful && !doubtful.allows(self.walker.now) {
+        if decision.doubtful && !doubtful.allows(self.arrival.now) {
             return Err(Reason::Misaligned);
         }
         self.prove();
-        self.counters.add(Counter::Confirmed, 1);
+        self.arrival.counters.add(Counter::Confirmed, 1);
         Ok(Answer::One(decision.outgoing))
     }
 
@@ -60,9 +57,9 @@ impl Turn<'_> {
     /// What the payload holds around P. If it begins inside a message, its beginning may be known.
     #[inline]
     pub(super) fn walk(&mut self, position: usize) -> Option<Walk> {
-        let begins = position == 0 || self.walker.service.begins(self.payload);
+        let begins = position == 0 || self.walker.service.begins(self.arrival.payload);
         if begins {
-            return self.walker.walk(self.payload, 0, position, &self.echo);
+            return self.walker.walk(self.arrival.payload, 0, position, &self.echo);
         }
         let lead = self.recall()?;
         self.walker.walk(self.joined, lead, lead + position, &self.echo)
@@ -75,10 +72,10 @@ impl Turn<'_> {
         if let Some((octets, _)) = kept.filter(|(_, kept)| kept.part) {
             self.joined.extend_from_slice(octets);
         } else {
-            self.joined.extend_from_slice(&self.walker.service.prefix(self.payload)?);
+            self.joined.extend_from_slice(&self.walker.service.prefix(self.arrival.payload)?);
         }
         let lead = self.joined.len();
-        self.joined.extend_from_slice(self.payload);
+        self.joined.extend_from_slice(self.arrival.payload);
         Some(lead)
     }
 
@@ -86,26 +83,29 @@ impl Turn<'_> {
     #[inline]
     pub(super) fn settle(&mut self, walk: &Walk, doubtful: &mut Limit) -> Result<Answer, Reason> {
         let boundary = self.echo.boundary(self.segment);
-        if self.stands_at_head(walk) && (self.keep(walk, self.payload, boundary) || walk.prefix) {
+        if self.stands_at_head(walk) && (self.keep(walk, self.arrival.payload, boundary) || walk.prefix) {
             return Ok(self.acknowledge_part());
         }
-        if self.echo.is_doubtful(walk) && !doubtful.allows(self.walker.now) {
+        if self.echo.is_doubtful(walk) && !doubtful.allows(self.arrival.now) {
             return Err(Reason::Misaligned);
         }
         let walk = Walk { kept: walk.incomplete && self.can_keep(walk), ..*walk };
         let answer = match self.answer(&walk) {
             Err(Reason::Ahead) if self.echo.position(self.segment) == self.segment.seq => {
                 // It is answered when the client has what comes before it.
-                let nothing = Walk { rest: self.payload.len(), ..Walk::default() };
-                if !self.keep(&nothing, self.payload, boundary) {
+                let nothing = Walk { rest: self.arrival.payload.len(), ..Walk::default() };
+                if !self.keep(&nothing, self.arrival.payload, boundary) {
                     return Err(Reason::Ahead);
                 }
-                self.counters.add(Counter::Kept, 1);
+                self.arrival.counters.add(Counter::Kept, 1);
                 return Ok(Answer::Silence);
             }
             answer => answer?,
         };
-        if !self.keep(&walk, self.payload, boundary.wrapping_add(walk.new)) && self.again {
+        self.wait(self.arrival.payload, walk.end.into());
+        if !self.keep(&walk, self.arrival.payload, boundary.wrapping_add(walk.new))
+            && self.arrival.source == Source::Kept
+        {
             self.hints.forget(self.echo.secret());
         }
         Ok(answer)
@@ -114,7 +114,7 @@ impl Turn<'_> {
     /// The payload goes on inside a message.
     pub(super) fn resume(&mut self) -> Result<Answer, Reason> {
         if let Some(outgoing) = self.echo.end(self.segment) {
-            self.counters.add(Counter::Confirmed, 1);
+            self.arrival.counters.add(Counter::Confirmed, 1);
             return Ok(Answer::One(outgoing));
         }
         let Some(lead) = self.recall() else { return self.forgotten() };
@@ -125,6 +125,11 @@ impl Turn<'_> {
             true => return self.forgotten(),
             false => self.answer(&walk)?,
         };
+        self.wait(self.arrival.payload, walk.end.into());
+        if walk.end == 0 && self.waiting.is_some() {
+            // Its beginning is still needed.
+            return Ok(answer);
+        }
         let joined = std::mem::take(self.joined);
         self.keep(&walk, &joined, self.echo.boundary(self.segment).wrapping_add(walk.new));
         *self.joined = joined;
@@ -134,13 +139,21 @@ impl Turn<'_> {
     /// The payload goes on inside a message whose beginning, or this part, is not kept.
     fn forgotten(&self) -> Result<Answer, Reason> {
         let outgoing = self.echo.forgotten(self.segment, self.size)?;
-        self.counters.add(Counter::Forgotten, 1);
+        self.arrival.counters.add(Counter::Forgotten, 1);
         Ok(Answer::One(outgoing))
     }
 
     #[inline]
     fn answer(&mut self, walk: &Walk) -> Result<Answer, Reason> {
-        let Self { segment, echo, size, counters, .. } = *self;
+        let Self { arrival: Arrival { counters, .. }, segment, echo, size, .. } = *self;
+        if self.walker.answers.gone {
+            return Err(Reason::Volatile);
+        }
+        if self.walker.answers.pending.is_some() && walk.new == 0 && echo.missing() == 0 {
+            self.prove();
+            counters.add(Counter::Pending, 1);
+            return Ok(Answer::Silence);
+        }
         let reply = echo.settle(segment, walk, &self.walker.answers.parts, size)?;
         if walk.new > 0 && !walk.last {
             let end = segment.seq.wrapping_add(u32::from(walk.end));
@@ -169,7 +182,7 @@ impl Turn<'_> {
 
     /// The payload lies beyond P: answered, if it is remembered where the answers to what comes before it end.
     pub(super) fn hint(&mut self) -> Result<Answer, Reason> {
-        let Self { segment, ref mut echo, size, counters, .. } = *self;
+        let Self { arrival: Arrival { counters, .. }, segment, ref mut echo, size, .. } = *self;
         let known = self.hints.known(echo.secret());
         let promised = known.and_then(Known::promised);
         let proven = known.and_then(Known::proven).filter(|proven| echo.precedes(proven.position, segment));
@@ -190,7 +203,7 @@ impl Turn<'_> {
             (kept.boundary, kept.part)
         };
         let lead = self.joined.len();
-        self.joined.extend_from_slice(self.payload);
+        self.joined.extend_from_slice(self.arrival.payload);
         let walk = if part { self.walker.walk_at(boundary, self.joined, lead, echo) } else { None };
         let walk = walk.unwrap_or_default();
         let promised =
@@ -214,8 +227,20 @@ impl Turn<'_> {
                 Err(Reason::Ahead)
             }
         };
+        self.wait(&joined, self.walker.answers.reached);
         *self.joined = joined;
         answer
+    }
+
+    /// What begins `offset` octets into `stream`, which ends with the payload, waits if it is pending. It is as if the
+    /// client had sent no more than that: what goes before it is answered.
+    fn wait(&mut self, stream: &[u8], offset: usize) {
+        let Some(ticket) = self.walker.answers.pending else { return };
+        let payload = stream[offset..].to_vec();
+        let Ok(length) = u16::try_from(payload.len()) else { return };
+        let end = self.segment.seq.wrapping_add(self.segment.length.into());
+        let segment = Segment { seq: end.wrapping_sub(length.into()), length, ..*self.segment };
+        *self.waiting = Some(Waiting { ticket, segment, payload });
     }
 
     /// Whether the payload ends in a message that stands at the head of the client's stream, and whose rest it will send
@@ -253,7 +278,7 @@ impl Turn<'_> {
             self.hints.learn(secret, Fact { position: self.segment.seq, boundary }, None);
         }
         self.hints.promise_part(secret, Fact { position: self.segment.next(), boundary });
-        self.counters.add(Counter::Kept, 1);
+        self.arrival.counters.add(Counter::Kept, 1);
         Answer::One(self.echo.acknowledge_part(self.segment))
     }
 
@@ -275,10 +300,20 @@ impl Turn<'_> {
     }
 }
 
+/// What is known of the place where the new answers begin.
+#[derive(Clone, Copy)]
+struct Beyond {
+    /// Octets sent less octets received.
+    drift: i32,
+    /// Octets that the client has of them.
+    ahead: u32,
+}
+
 /// What every walk of one segment has in common.
 pub(super) struct Walker<'a> {
     pub(super) service: &'a dyn Service,
-    pub(super) now: SystemTime,
+    /// Of the first message of the payload.
+    pub(super) context: Context,
     pub(super) segment: &'a Segment,
     /// Octets of one segment.
     pub(super) single: u16,
@@ -293,23 +328,19 @@ impl Walker<'_> {
         lead: usize,
         position: usize,
         echo: &Echo,
-        drift: i32,
+        beyond: Beyond,
     ) -> Option<Walk> {
-        let single = usize::from(self.single);
-        let context = Context {
-            now: self.now,
-            client: self.segment.tuple.client,
-            persistent: true,
-            whole: single.min(WHOLE.into()),
-            room: MAX_RESPONSE,
-        };
+        #[expect(clippy::cast_possible_truncation, reason = "what is kept is short")]
+        let seq = self.segment.seq.wrapping_sub(lead as u32);
+        let context = Context { origin: Origin { seq, ..self.context.origin }, ..self.context };
         let bounds = Bounds {
             lead,
             position,
             closing: echo.closing(),
             missing: echo.missing() as usize,
-            drift,
-            size: single,
+            ahead: beyond.ahead as usize,
+            drift: beyond.drift,
+            size: usize::from(self.single),
             window: usize::from(self.segment.window),
         };
         self.answers.walk(self.service, &context, stream, &bounds)
@@ -318,12 +349,14 @@ impl Walker<'_> {
     /// A payload behind the `lead` octets that went before it, of all of which `position` octets are promised.
     #[inline]
     pub(super) fn walk(&mut self, stream: &[u8], lead: usize, position: usize, echo: &Echo) -> Option<Walk> {
-        self.bounded(stream, lead, position, echo, echo.drift())
+        self.bounded(stream, lead, position, echo, Beyond { drift: echo.drift(), ahead: echo.ahead() })
     }
 
     /// A payload beyond P, whose answers begin at `boundary`, behind the `lead` octets that went before it.
     fn walk_at(&mut self, boundary: u32, stream: &[u8], lead: usize, echo: &Echo) -> Option<Walk> {
-        let walk = self.bounded(stream, lead, 0, echo, echo.drift_at(boundary, self.segment))?;
+        let ahead = self.segment.ack.wrapping_sub(boundary).cast_signed().max(0).cast_unsigned();
+        let beyond = Beyond { drift: echo.drift_at(boundary, self.segment), ahead };
+        let walk = self.bounded(stream, lead, 0, echo, beyond)?;
         // Octets that change stay in one segment.
         let changes = self.answers.parts.iter().any(|part| part.volatile > 0);
         (!changes || walk.new <= u32::from(self.single)).then_some(walk)

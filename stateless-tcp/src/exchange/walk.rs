@@ -1,6 +1,6 @@
 //! The walk: which messages a payload holds around P, and their answers.
 
-use crate::service::{Context, Framing, MAX_RESPONSE, Service};
+use crate::service::{Absent, Context, Framing, MAX_RESPONSE, Origin, Purpose, Service, Ticket};
 use stateless_tcp_ebpf::converse::{self, Part, Walk};
 use stateless_tcp_ebpf::cookie::MAX_DRIFT;
 
@@ -24,6 +24,8 @@ pub(super) struct Bounds {
     pub(super) closing: bool,
     /// Octets that the client lacks of the answers to what lies before P.
     pub(super) missing: usize,
+    /// Octets that the client has of the answers to what lies behind P.
+    pub(super) ahead: usize,
     /// Octets sent less octets received, at P.
     pub(super) drift: i32,
     /// Most octets of one segment of ours.
@@ -39,12 +41,22 @@ pub(super) struct Answers {
     pub(super) octets: Vec<u8>,
     /// Where each begins.
     pub(super) parts: Vec<Part>,
+    /// Octets of the stream whose messages were walked.
+    pub(super) reached: usize,
+    /// What the message behind them waits for.
+    pub(super) pending: Option<Ticket>,
+    /// The client lacks a part of an answer of which nobody knows the octets any more.
+    pub(super) gone: bool,
 }
 
 impl Answers {
     /// Room that no walk exceeds.
     pub(super) fn new() -> Self {
-        Self { octets: Vec::with_capacity(CAPACITY), parts: Vec::with_capacity(MAX_MESSAGES) }
+        Self {
+            octets: Vec::with_capacity(CAPACITY),
+            parts: Vec::with_capacity(MAX_MESSAGES),
+            ..Self::default()
+        }
     }
 
     /// No answers.
@@ -52,6 +64,9 @@ impl Answers {
     pub(super) fn clear(&mut self) {
         self.octets.clear();
         self.parts.clear();
+        self.reached = 0;
+        self.pending = None;
+        self.gone = false;
     }
 
     /// Answers the whole messages of `stream`, and says what lies before P and after it. None if P lies inside a message.
@@ -68,12 +83,13 @@ impl Answers {
         bounds: &Bounds,
     ) -> Option<Walk> {
         self.clear();
-        let Bounds { lead, position, closing, missing, size, window, .. } = *bounds;
+        let Bounds { lead, position, closing, missing, ahead, size, window, .. } = *bounds;
         let mut walk = Walk::default();
         let mut at = 0;
         // Where the new answers begin, once P is reached.
         let mut new = None;
         let mut changes = false;
+        let mut gone = false;
         loop {
             if at == position {
                 new = Some(self.octets.len());
@@ -87,11 +103,42 @@ impl Answers {
                 walk.prefix = service.is_prefix(rest);
                 break;
             };
+            let message = (at + length).saturating_sub(lead) as u16;
             if new.is_none() {
+                if missing == 0 && !closing && at + length <= position {
+                    // It has all of this answer.
+                    at += length;
+                    self.parts.push(Part { end: 0, message, volatile: 0 });
+                    continue;
+                }
                 self.forget_received();
             }
             let before = self.octets.len();
-            let answered = service.answer(&rest[..length], context, &mut self.octets);
+            let again = new.is_none_or(|new| before - new < ahead);
+            let purpose = if again { Purpose::Again } else { context.purpose };
+            let origin = Origin { seq: context.origin.seq.wrapping_add(at as u32), ..context.origin };
+            let context = Context { origin, purpose, ..*context };
+            let answered = match service.answer(&rest[..length], &context, &mut self.octets) {
+                Ok(answered) => answered,
+                Err(Absent::Pending(ticket)) => {
+                    self.pending = Some(ticket);
+                    prepare(service, &context, rest, length);
+                    break;
+                }
+                Err(Absent::Gone) if at + length <= position => {
+                    // The client may have all of it and of those before.
+                    gone = true;
+                    self.octets.clear();
+                    self.parts.iter_mut().for_each(|part| *part = Part { end: 0, volatile: 0, ..*part });
+                    self.parts.push(Part { end: 0, message, volatile: 0 });
+                    at += length;
+                    continue;
+                }
+                Err(Absent::Gone) => {
+                    gone = true;
+                    break;
+                }
+            };
             if new.is_some_and(|new| missing + self.octets.len() - new > MAX_RESPONSE) {
                 // More could not be told from what it has beyond its promise: [`Echo`](converse::Echo).
                 self.octets.truncate(before);
@@ -109,7 +156,6 @@ impl Answers {
             changes |= answered.volatile > 0;
             at += length;
             let end = self.octets.len() as u32;
-            let message = at.saturating_sub(lead) as u16;
             self.parts.push(Part { end, message, volatile: answered.volatile as u32 });
             // Its end depends on where the segment ended, and nothing comes after it.
             let ends_all = answered.last && closing;
@@ -128,6 +174,8 @@ impl Answers {
             new = Some(self.octets.len());
         }
         let old = new?;
+        self.reached = at;
+        self.gone = gone && (old < missing || self.octets.len() - old < ahead);
         walk.old = old as u32;
         walk.new = (self.octets.len() - old) as u32;
         walk.end = at.saturating_sub(lead) as u16;
@@ -159,5 +207,20 @@ impl Answers {
                 None => Part { end: 0, volatile: 0, ..*part },
             };
         }
+    }
+}
+
+/// Has the answers fetched to the messages of `rest` behind the first, which is `length` octets long and pending.
+#[cold]
+pub(super) fn prepare(service: &dyn Service, context: &Context, rest: &[u8], length: usize) {
+    let mut at = length;
+    for _ in 0..MAX_MESSAGES {
+        let Some(stream) = rest.get(at..).filter(|stream| !stream.is_empty()) else { return };
+        let Framing::Message(length) = service.frame(stream) else { return };
+        #[expect(clippy::cast_possible_truncation, reason = "a payload is at most 16 bits")]
+        let seq = context.origin.seq.wrapping_add(at as u32);
+        let origin = Origin { seq, ..context.origin };
+        service.prepare(&stream[..length], &Context { origin, ..*context });
+        at += length;
     }
 }

@@ -58,9 +58,9 @@ pub(super) async fn supervise(
                 account: Mutex::new(None),
                 panic_after: config.test_panic_after_frames,
             });
-            let cpu = workers.len() % std::thread::available_parallelism().map_or(1, usize::from);
+            let number = workers.len();
             let thread = format!("{name}-{queue}");
-            worker::spawn(thread, cpu, socket, Arc::clone(&switch), Arc::clone(&shared), ended.clone())
+            worker::spawn(thread, number, socket, Arc::clone(&switch), Arc::clone(&shared), ended.clone())
                 .with_context(|| format!("cannot start a thread for queue {queue} of {name}"))?;
             workers.push(Worker { interface: name.clone(), queue, shared });
         }

@@ -14,9 +14,12 @@ use super::umem::{FRAMES, Frame, Umem};
 use crate::counters::{Counter, Counters};
 use crate::responder::Frames;
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::sys::time::TimeSpec;
 use std::error::Error;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
+use std::time::Duration;
 use std::{fmt, io};
 use xsk_rs::config::{BindFlags, Interface as XskInterface, LibxdpFlags, QueueSize, SocketConfig, XdpFlags};
 use xsk_rs::socket::XdpStatistics;
@@ -241,12 +244,20 @@ impl Socket {
         }
     }
 
-    /// Waits until a frame has arrived or `timeout` milliseconds have passed.
+    /// Waits until a frame has arrived, one of `others` can be read, or `timeout` has passed.
     ///
     /// # Errors
     /// If the kernel refuses to wait.
-    pub fn wait(&mut self, timeout: i32) -> io::Result<()> {
-        self.rx.poll(timeout).map(drop)
+    pub fn wait(&mut self, others: &[RawFd], timeout: Duration) -> io::Result<()> {
+        // SAFETY: they are only waited for. One that was closed meanwhile is reported as such, and so ends the wait.
+        let poll = |fd: &RawFd| PollFd::new(unsafe { BorrowedFd::borrow_raw(*fd) }, PollFlags::POLLIN);
+        let own = self.rx.fd().as_raw_fd();
+        let mut files: Vec<PollFd<'_>> = std::iter::once(&own).chain(others).map(poll).collect();
+        let timeout = TimeSpec::from_duration(timeout);
+        match ppoll(&mut files, Some(timeout), None) {
+            Ok(_) | Err(Errno::EINTR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Whether frames are on their way out that may need another push.

@@ -9,14 +9,14 @@ use nix::unistd::Pid;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use tokio::sync::mpsc::UnboundedSender;
 
-/// Milliseconds after which an idle worker looks whether it shall end.
-const IDLE: i32 = 100;
+/// After so long an idle worker looks whether it shall end.
+const IDLE: Duration = Duration::from_millis(100);
 
-/// Milliseconds after which a worker with frames in the TX ring gives the kernel another push.
-const SENDING: i32 = 1;
+/// After so long a worker with frames in the TX ring gives the kernel another push.
+const SENDING: Duration = Duration::from_millis(1);
 
 /// What main and a worker share.
 #[derive(Debug)]
@@ -31,31 +31,32 @@ pub struct Shared {
     pub panic_after: Option<u64>,
 }
 
-/// Starts the worker of one queue, which answers from what is in `switch`, on a thread of its own, pinned to CPU `cpu` if there is such a CPU. When it ends, for
-/// whatever reason, `ended` hears of it.
+/// Starts a worker, the one with this number, which answers what comes to `socket` from what is in `switch`, on a thread of
+/// its own, pinned to a CPU. When it ends, for whatever reason, `ended` hears of it.
 ///
 /// # Errors
 /// If the thread cannot be made.
 pub fn spawn(
     name: String,
-    cpu: usize,
+    worker: usize,
     socket: Socket,
     switch: Arc<Switch>,
     shared: Arc<Shared>,
     ended: UnboundedSender<io::Result<()>>,
 ) -> io::Result<()> {
     let work = move || {
-        pin(cpu);
+        pin(worker % std::thread::available_parallelism().map_or(1, usize::from));
         // Whoever no longer listens has no use for the news.
-        let _ = ended.send(run(socket, switch, &shared));
+        let _ = ended.send(run(worker, socket, switch, &shared));
     };
     std::thread::Builder::new().name(name).spawn(work).map(drop)
 }
 
 /// One straight path a turn: receive, respond, transmit, replenish.
-fn run(mut socket: Socket, switch: Arc<Switch>, shared: &Shared) -> io::Result<()> {
+fn run(worker: usize, mut socket: Socket, switch: Arc<Switch>, shared: &Shared) -> io::Result<()> {
     let (mut follower, offer) = Follower::new(switch);
-    let mut responder = Responder::of(offer);
+    let mut responder = Responder::of(worker, offer);
+    let mut descriptors = responder.descriptors();
     let mut batch = Vec::with_capacity(BATCH);
     let mut frames = 0;
     loop {
@@ -63,17 +64,20 @@ fn run(mut socket: Socket, switch: Arc<Switch>, shared: &Shared) -> io::Result<(
         // An idle worker comes here every IDLE milliseconds: it lets go of what is no longer served, too.
         if let Some(offer) = follower.news() {
             responder.switch(offer);
+            descriptors = responder.descriptors();
         }
+        // One reading of the clock serves a batch: Date has seconds.
+        let mut now = SystemTime::now();
         if batch.is_empty() {
             publish(&socket, shared);
             if shared.stop.load(Relaxed) {
                 return Ok(());
             }
-            socket.wait(if socket.is_sending() { SENDING } else { IDLE })?;
+            let idle = if socket.is_sending() { SENDING } else { IDLE };
+            socket.wait(&descriptors, responder.due(now).map_or(idle, |due| due.min(idle)))?;
+            now = SystemTime::now();
         } else {
             frames += batch.len() as u64;
-            // One reading of the clock serves a batch: Date has seconds.
-            let now = SystemTime::now();
             for (frame, length) in batch.drain(..) {
                 responder.respond(now, &mut socket, frame, length, &shared.counters);
             }
@@ -82,6 +86,7 @@ fn run(mut socket: Socket, switch: Arc<Switch>, shared: &Shared) -> io::Result<(
                 "asked for by --test-panic-after-frames"
             );
         }
+        responder.turn(now, &mut socket, &shared.counters);
         socket.transmit()?;
         socket.replenish();
     }

@@ -26,7 +26,9 @@ pub fn ask(service: &dyn Service, stream: &[u8], room: usize, judge: fn(&[u8], &
     let answer = |room| {
         let mut response = Vec::with_capacity(MAX_RESPONSE);
         let before = response.capacity();
-        let answered = service.answer(message, &Context { room, ..Context::default() }, &mut response);
+        let answered = service
+            .answer(message, &Context { room, ..Context::default() }, &mut response)
+            .expect("an answer");
         assert_eq!(response.capacity(), before, "an answer allocates");
         assert!(answered.volatile <= response.len());
         judge(message, &response, room, false);

@@ -39,7 +39,7 @@ pub const HTTP_PORT: u16 = 80;
 pub const PLENTY: usize = 1 << 16;
 
 /// Every frame ends in exactly one of these.
-const OUTCOMES: [Counter; 28] = [
+const OUTCOMES: [Counter; 29] = [
     Counter::SynAck,
     Counter::FinAcknowledged,
     Counter::Answered,
@@ -64,6 +64,7 @@ const OUTCOMES: [Counter; 28] = [
     Counter::Confirmed,
     Counter::Hinted,
     Counter::Kept,
+    Counter::Pending,
     Counter::Ahead,
     Counter::Misaligned,
     Counter::Forgotten,

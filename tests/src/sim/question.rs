@@ -3,7 +3,7 @@
 
 use std::{sync::LazyLock, time::UNIX_EPOCH};
 
-use stateless_tcp::service::{Answered, Context, Framing, Service};
+use stateless_tcp::service::{Absent, Answered, Context, Framing, Service};
 
 use crate::seed::Random;
 
@@ -165,11 +165,11 @@ impl Service for Toy {
         (self.style == Style::Dns && [c, d] == MAGIC).then_some([a, b])
     }
 
-    fn answer(&self, message: &[u8], context: &Context, response: &mut Vec<u8>) -> Answered {
-        let Some(question) = Question::read(self.style, message) else { return Answered::default() };
+    fn answer(&self, message: &[u8], context: &Context, response: &mut Vec<u8>) -> Result<Answered, Absent> {
+        let Some(question) = Question::read(self.style, message) else { return Ok(Answered::default()) };
         if usize::from(question.answer) > context.room.min(MAX_ANSWER) {
             response.extend((context.room > 0).then_some(REFUSED));
-            return Answered { volatile: 0, last: true };
+            return Ok(Answered { volatile: 0, last: true });
         }
         let start = response.len();
         response.extend_from_slice(question.octets(self.generation));
@@ -181,6 +181,6 @@ impl Service for Toy {
         }
         // As with HTTP, where a connection is for one request each.
         let only = self.style == Style::Http && !context.persistent;
-        Answered { volatile, last: question.last || only }
+        Ok(Answered { volatile, last: question.last || only })
     }
 }

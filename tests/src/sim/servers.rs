@@ -8,7 +8,7 @@ use std::{
 
 use stateless_tcp::{
     counters::{Counter, Counters},
-    exchange::{Content, Exchange, Policy},
+    exchange::{Arrival, Content, Exchange, Policy},
     offer::Offer,
     service::Service,
 };
@@ -60,7 +60,7 @@ impl Servers {
         let policy = Policy { rules: Rules::Reliable, keys, segment_size, hints, fast_open: false };
         let offer = Arc::new(Offer::first(content(generation), policy));
         Self {
-            exchanges: (0..count).map(|_| Exchange::new(Arc::clone(&offer))).collect(),
+            exchanges: (0..count).map(|_| Exchange::new(0, Arc::clone(&offer))).collect(),
             counters: Counters::default(),
             offer,
             forget_at: None,
@@ -144,7 +144,7 @@ impl Servers {
         };
         let exchange = &mut self.exchanges[which];
         let now = UNIX_EPOCH + BEGINNING + Duration::from_micros(now);
-        for outgoing in exchange.consider(now, &segment, payload, &self.counters) {
+        for outgoing in exchange.consider(Arrival::new(now, &segment, payload, &self.counters)) {
             let octets = exchange.payload(&outgoing);
             check(&segment, &outgoing, octets, self.segment_size, mss)?;
             sent.push(Packet {

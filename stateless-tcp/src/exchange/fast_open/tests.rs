@@ -1,6 +1,7 @@
 //! A request on the SYN gets what it would get behind it, whatever it is.
 
 use super::*;
+use crate::counters::Counters;
 use crate::exchange::{Content, Policy};
 use crate::offer::Offer;
 use crate::service::Service;
@@ -9,9 +10,9 @@ use crate::service::http::Http;
 use proptest::prelude::*;
 use stateless_tcp_ebpf::cookie::{Key, Keys};
 use stateless_tcp_ebpf::rule::Rules;
-use stateless_tcp_ebpf::segment::{Address, FastOpen, Flags, FourTuple, Options, Timestamps};
+use stateless_tcp_ebpf::segment::{Address, FastOpen, Flags, FourTuple, Options, Segment, Timestamps};
 use std::sync::{Arc, LazyLock};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 const KEYS: Keys = Keys { current: Key([7; 16]), previous: None };
 const SERVER: Address = Address::from_ipv4([192, 0, 2, 1]);
@@ -24,7 +25,7 @@ fn exchange(rules: Rules, segment_size: u16, fast_open: bool) -> Exchange {
         [(53, Arc::new(dns)), (80, Arc::new(Http::builtin()))]
     });
     let policy = Policy { rules, keys: KEYS, segment_size, hints: 0, fast_open };
-    Exchange::new(Arc::new(Offer::first(Content::new([SERVER], SERVICES.to_vec()), policy)))
+    Exchange::new(0, Arc::new(Offer::first(Content::new([SERVER], SERVICES.to_vec()), policy)))
 }
 
 fn query(name: &str, qtype: u8, cookie: bool) -> Vec<u8> {
@@ -70,7 +71,7 @@ fn sent(
     counters: &Counters,
 ) -> Vec<(Outgoing, Vec<u8>)> {
     let now = SystemTime::UNIX_EPOCH + Duration::from_hours(500_000);
-    let answer = exchange.consider(now, segment, payload, counters);
+    let answer = exchange.consider(Arrival::new(now, segment, payload, counters));
     answer.map(|outgoing| (outgoing, exchange.payload(&outgoing).to_vec())).collect()
 }
 

@@ -23,9 +23,9 @@ impl Service for Telling {
         true
     }
 
-    fn answer(&self, _: &[u8], context: &Context, response: &mut Vec<u8>) -> Answered {
+    fn answer(&self, _: &[u8], context: &Context, response: &mut Vec<u8>) -> Result<Answered, Absent> {
         response.extend_from_slice(&context.whole.to_be_bytes());
-        Answered { volatile: context.whole.min(3), last: false }
+        Ok(Answered { volatile: context.whole.min(3), last: false })
     }
 }
 
@@ -34,7 +34,7 @@ impl Service for Telling {
 fn only_the_first_response_is_sent_whole() {
     let mut response = Vec::new();
     let context = Context { whole: 512, ..Context::default() };
-    let answered = answer(&Telling, b"???", &context, &mut response).response;
+    let answered = answer(&Telling, b"???", &context, &mut response).unwrap().response;
     assert_eq!(response, [512_usize, 0, 0].map(usize::to_be_bytes).concat());
     assert_eq!(answered.volatile, 3);
 }
@@ -77,14 +77,15 @@ impl Pair {
             client_port: 40_000,
         };
         let mut pair = Self {
-            exchange: Exchange::new(offer),
+            exchange: Exchange::new(0, offer),
             counters: Counters::default(),
             tuple,
             iss: 0,
             clock: UNIX_EPOCH + Duration::from_secs(1 << 30),
         };
         let syn = pair.segment(Flags::SYN, 0, 0, &[]);
-        let answer = pair.exchange.consider(pair.clock, &syn, &[], &pair.counters).next().expect("SYN,ACK");
+        let opened = Arrival::new(pair.clock, &syn, &[], &pair.counters);
+        let answer = pair.exchange.consider(opened).next().expect("SYN,ACK");
         pair.iss = answer.seq;
         pair
     }
@@ -104,7 +105,7 @@ impl Pair {
     /// Sends `payload` from `seq` on, having received up to `ack`.
     fn send(&mut self, seq: u32, ack: u32, payload: &[u8]) -> Vec<Sent> {
         let segment = self.segment(Flags::ACK, seq, ack, payload);
-        let answer = self.exchange.consider(self.clock, &segment, payload, &self.counters);
+        let answer = self.exchange.consider(Arrival::new(self.clock, &segment, payload, &self.counters));
         let (iss, end) = (self.iss, Flags::FIN | Flags::RST);
         let relative = |sent: Outgoing| {
             let ack = if sent.flags.contains(Flags::ACK) { sent.ack.wrapping_sub(ISN) } else { 0 };
@@ -196,7 +197,8 @@ fn parts_that_cannot_be_kept_end_the_connection() {
     // The client's FIN: there is no rest.
     let mut pair = Pair::new(HTTP, 64);
     let last = pair.segment(Flags::FIN | Flags::ACK, 1, 1, &request[..1220]);
-    let sent: Vec<_> = pair.exchange.consider(pair.clock, &last, &request[..1220], &pair.counters).collect();
+    let arrival = Arrival::new(pair.clock, &last, &request[..1220], &pair.counters);
+    let sent: Vec<_> = pair.exchange.consider(arrival).collect();
     assert!(sent.len() == 1 && sent[0].flags.contains(Flags::FIN), "{sent:?}");
     // An answer has begun: to something else.
     assert_eq!(Pair::new(HTTP, 64).send(1, 1221, &request[..1220]), []);

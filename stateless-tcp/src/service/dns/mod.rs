@@ -35,7 +35,7 @@ mod source;
 pub use cookie::Cookies;
 pub use load::ZoneError;
 
-use super::{Answered, Context, Framing, Service};
+use super::{Absent, Answered, Context, Framing, Service};
 use answer::{Lookup, Outcome};
 use catalog::Catalog;
 use compile::Compiler;
@@ -154,7 +154,7 @@ impl Dns {
             return Exchanged { sent: Sent::None, volatile: false };
         };
         let volatile = length + opt.len() + edns::OPTION_HEAD + cookie::DATA <= context.whole;
-        let renewed = cookies.renew(presented, context.client, volatile.then_some(context.now));
+        let renewed = cookies.renew(presented, context.origin.tuple.client, volatile.then_some(context.now));
         opt.option(edns::COOKIE, &renewed.data);
         Exchanged { sent: renewed.sent, volatile }
     }
@@ -187,12 +187,12 @@ impl Service for Dns {
         u16::try_from(length).ok().map(u16::to_be_bytes)
     }
 
-    fn answer(&self, message: &[u8], context: &Context, response: &mut Vec<u8>) -> Answered {
+    fn answer(&self, message: &[u8], context: &Context, response: &mut Vec<u8>) -> Result<Answered, Absent> {
         let start = response.len();
         let Some(query) = message.get(PREFIX..).filter(|query| query::is_query(query)) else {
-            return Answered::default();
+            return Ok(Answered::default());
         };
-        let Some(room) = context.room.checked_sub(PREFIX) else { return Answered::default() };
+        let Some(room) = context.room.checked_sub(PREFIX) else { return Ok(Answered::default()) };
         let room = room.min(usize::from(u16::MAX));
         let (envelope, question) = query::parse(query);
         response.extend_from_slice(&[0; PREFIX]);
@@ -207,12 +207,12 @@ impl Service for Dns {
             });
         let Ok(volatile) = written else {
             response.truncate(start);
-            return Answered { last, ..Answered::default() };
+            return Ok(Answered { last, ..Answered::default() });
         };
         let whole = response.len() - start;
         #[expect(clippy::cast_possible_truncation, reason = "room is at most 65,535")]
         response[start..][..PREFIX].copy_from_slice(&((whole - PREFIX) as u16).to_be_bytes());
-        Answered { volatile: if volatile { whole } else { 0 }, last }
+        Ok(Answered { volatile: if volatile { whole } else { 0 }, last })
     }
 }
 

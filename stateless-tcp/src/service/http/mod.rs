@@ -23,7 +23,7 @@ use std::time::SystemTime;
 use self::faults::{Fault, Faults};
 use self::prepared::{Form, Prepared};
 use self::request::{MAX_LINE, Refusal, Request};
-use super::{Answered, Context, Framing, MAX_RESPONSE, Service};
+use super::{Absent, Answered, Context, Framing, MAX_RESPONSE, Service};
 
 pub use self::load::HttpRootError;
 
@@ -164,7 +164,7 @@ impl Service for Http {
         request::begins(stream)
     }
 
-    fn answer(&self, message: &[u8], context: &Context, response: &mut Vec<u8>) -> Answered {
+    fn answer(&self, message: &[u8], context: &Context, response: &mut Vec<u8>) -> Result<Answered, Absent> {
         let room = context.room.min(MAX_RESPONSE);
         let head_only = request::is_head(message);
         let parsed = request::parse(message);
@@ -172,11 +172,11 @@ impl Service for Http {
         // RFC 9110 9.3.2: HEAD is answered as GET would be, so the body counts although it is not sent.
         let Some(prepared) = found.filter(|_| wanted <= room as u64) else {
             let volatile = prepared::write_too_large(wanted, room, head_only, context.now, response);
-            return Answered { volatile, last: true };
+            return Ok(Answered { volatile, last: true });
         };
         let persists = context.persistent && parsed.is_ok_and(|request| request.persists);
         let volatile = prepared.write(Form { head_only, persists }, context.now, response);
-        Answered { volatile, last: !persists }
+        Ok(Answered { volatile, last: !persists })
     }
 }
 

@@ -1,9 +1,10 @@
 //! The options of queries, and what of an answer depends on the time.
 
 use super::*;
+use crate::service::Origin;
 use proptest::prelude::*;
 use stateless_tcp_ebpf::cookie::Key;
-use stateless_tcp_ebpf::segment::Address;
+use stateless_tcp_ebpf::segment::{Address, FourTuple};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const CLIENT: Address = Address::from_ipv4([198, 51, 100, 100]);
@@ -27,7 +28,12 @@ fn dns(keepalive: u16) -> Dns {
 }
 
 fn context(now: u64) -> Context {
-    Context { now: at(now), client: CLIENT, persistent: true, whole: 512, ..Context::default() }
+    from(CLIENT, Context { now: at(now), persistent: true, whole: 512, ..Context::default() })
+}
+
+fn from(client: Address, context: Context) -> Context {
+    let tuple = FourTuple { client, ..context.origin.tuple };
+    Context { origin: Origin { tuple, ..context.origin }, ..context }
 }
 
 fn option(code: u16, data: &[u8]) -> Vec<u8> {
@@ -77,7 +83,7 @@ fn ask(dns: &Dns, query: &[u8], context: &Context) -> Reply {
     use domain::base::opt::{AllOptData, ComposeOptData as _, OptData as _};
     let framed = [&u16::try_from(query.len()).unwrap().to_be_bytes(), query].concat();
     let mut octets = Vec::with_capacity(context.room);
-    let answered = dns.answer(&framed, context, &mut octets);
+    let answered = dns.answer(&framed, context, &mut octets).unwrap();
     let parsed = Parsed::from_octets(&octets[PREFIX..]).unwrap();
     let read = |option: AllOptData<&[u8], _>| {
         let mut data = Vec::new();
@@ -166,7 +172,7 @@ fn a_server_cookie_is_kept_or_replaced() {
     let good = first.option(edns::COOKIE).unwrap();
     assert_eq!(presenting(good, &context(now + 1_799)), now);
     assert_eq!(presenting(good, &context(now + 1_800)), now + 1_800);
-    let elsewhere = Context { client: Address([9; 16]), ..context(now + 1) };
+    let elsewhere = from(Address([9; 16]), context(now + 1));
     assert_eq!(presenting(good, &elsewhere), now + 1);
     assert_eq!(presenting(&[MINE, &[1; 16]].concat(), &context(now + 2)), now + 2);
     assert_eq!(presenting(&[MINE, &[1; 8]].concat(), &context(now + 3)), now + 3);

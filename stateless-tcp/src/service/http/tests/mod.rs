@@ -46,7 +46,7 @@ impl Reply {
 fn answer(http: &Http, message: &[u8], room: usize, now: SystemTime) -> Option<Reply> {
     let mut octets = Vec::with_capacity(room.min(MAX_RESPONSE) + 4);
     octets.extend_from_slice(b"....");
-    let answered = http.answer(message, &Context { now, room, ..Context::default() }, &mut octets);
+    let answered = http.answer(message, &Context { now, room, ..Context::default() }, &mut octets).unwrap();
     assert_eq!(octets[..4], *b"....", "what stood there before");
     octets.drain(..4);
     assert!(octets.len() <= room, "{} octets into {room}", octets.len());

@@ -10,7 +10,7 @@ use crate::service::{Answered, Context, Framing, MAX_VOLATILE, Service as _};
 fn ask(http: &Http, message: &[u8]) -> (Vec<u8>, Answered) {
     let mut octets = Vec::new();
     let context = Context { now: at(0), persistent: true, ..Context::default() };
-    let answered = http.answer(message, &context, &mut octets);
+    let answered = http.answer(message, &context, &mut octets).unwrap();
     (octets, answered)
 }
 

@@ -1,0 +1,114 @@
+//! Requests that wait for an answer that is being fetched, until it is there.
+
+use crate::exchange::Waiting;
+use crate::service::{Origin, Ticket};
+use foldhash::fast::RandomState;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+/// A table of fixed size. With each request goes what its reply takes besides.
+#[derive(Debug)]
+pub struct Parking<T> {
+    capacity: usize,
+    requests: HashMap<Origin, (Waiting, T), RandomState>,
+    /// In the order in which they came. May name requests that wait for another ticket by now.
+    by_ticket: HashMap<Ticket, Vec<Origin>, RandomState>,
+}
+
+impl<T> Parking<T> {
+    /// Room for `capacity` requests.
+    #[must_use]
+    pub fn new(capacity: usize) -> Self {
+        Self { capacity, requests: HashMap::default(), by_ticket: HashMap::default() }
+    }
+
+    /// Whether no further request finds room.
+    #[inline]
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.requests.len() >= self.capacity
+    }
+
+    /// Takes in a request, in the place of an earlier one that begins at the same octet: a resend, or it and what came
+    /// behind it.
+    pub fn park(&mut self, waiting: Waiting, with: T) {
+        let origin = Origin { tuple: waiting.segment.tuple, seq: waiting.segment.seq };
+        let ticket = waiting.ticket;
+        let full = self.is_full();
+        match self.requests.entry(origin) {
+            Entry::Occupied(mut place) => {
+                let (before, _) = place.insert((waiting, with));
+                if before.ticket == ticket {
+                    return;
+                }
+            }
+            Entry::Vacant(_) if full => return,
+            Entry::Vacant(place) => _ = place.insert((waiting, with)),
+        }
+        self.by_ticket.entry(ticket).or_default().push(origin);
+    }
+
+    /// Takes out what waits for `ticket`.
+    pub fn call(&mut self, ticket: Ticket) -> Vec<(Waiting, T)> {
+        let origins = self.by_ticket.remove(&ticket).unwrap_or_default();
+        let take = |origin| match self.requests.entry(origin) {
+            Entry::Occupied(place) if place.get().0.ticket == ticket => Some(place.remove()),
+            _ => None,
+        };
+        origins.into_iter().filter_map(take).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::Tickets;
+    use stateless_tcp_ebpf::segment::{Address, Flags, FourTuple, Options, Segment};
+
+    fn waiting(ticket: Ticket, client_port: u16, seq: u32, payload: &[u8]) -> Waiting {
+        let [server, client] = [1, 2].map(|last| Address::from_ipv4([192, 0, 2, last]));
+        let segment = Segment {
+            tuple: FourTuple { server, client, server_port: 53, client_port },
+            seq,
+            ack: 0,
+            flags: Flags::ACK,
+            window: 0,
+            length: 0,
+            options: Options::default(),
+        };
+        Waiting { ticket, segment, payload: payload.to_vec() }
+    }
+
+    fn called(parking: &mut Parking<u8>, ticket: Ticket) -> Vec<(Vec<u8>, u8)> {
+        parking.call(ticket).into_iter().map(|(waiting, with)| (waiting.payload, with)).collect()
+    }
+
+    #[test]
+    fn each_is_called_once_in_order() {
+        let mut tickets = Tickets::new();
+        let [one, other] = [tickets.draw(), tickets.draw()];
+        let mut parking = Parking::new(8);
+        parking.park(waiting(one, 1, 100, b"a"), 1);
+        parking.park(waiting(other, 1, 200, b"b"), 2);
+        parking.park(waiting(one, 2, 100, b"c"), 3);
+        assert_eq!(called(&mut parking, one), [(b"a".to_vec(), 1), (b"c".to_vec(), 3)]);
+        assert_eq!(called(&mut parking, one), []);
+        assert_eq!(called(&mut parking, other), [(b"b".to_vec(), 2)]);
+        assert!(parking.requests.is_empty() && parking.by_ticket.is_empty());
+    }
+
+    #[test]
+    fn a_resend_takes_the_place_of_the_first() {
+        let mut tickets = Tickets::new();
+        let [one, other] = [tickets.draw(), tickets.draw()];
+        let mut parking = Parking::new(1);
+        parking.park(waiting(one, 1, 100, b"a"), 1);
+        assert!(parking.is_full());
+        parking.park(waiting(one, 1, 100, b"ab"), 2);
+        parking.park(waiting(one, 1, 300, b"no room"), 9);
+        parking.park(waiting(other, 1, 100, b"abc"), 3);
+        assert_eq!(called(&mut parking, one), [], "it waits for another by now");
+        assert_eq!(called(&mut parking, other), [(b"abc".to_vec(), 3)]);
+        assert!(!parking.is_full());
+    }
+}
