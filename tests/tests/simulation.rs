@@ -27,6 +27,7 @@ fn draw(name: &str, number: u64) -> Scenario {
     match name {
         "single" => Scenario::draw(number, Scope::Single),
         "many" => Scenario::draw(number, Scope::Many),
+        "relayed" => Scenario::draw(number, Scope::Relayed),
         "merging" => Scenario::draw(number, Scope::Merging),
         "tiny" => tiny::draw(number, depth()),
         _ => panic!("no schedules are called {name:?}"),
@@ -59,6 +60,11 @@ fn many_requests_a_connection() {
 #[test]
 fn merged_segments() {
     sample("merging", 50_000, 1_000_000);
+}
+
+#[test]
+fn answers_that_take_their_time() {
+    sample("relayed", 50_000, 1_000_000);
 }
 
 #[test]

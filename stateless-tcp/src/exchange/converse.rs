@@ -71,6 +71,7 @@ impl Exchange {
         let echo = advance(hints, &echo, segment).unwrap_or(echo);
         let single = echo.segment_size(size);
         let context = conversation(*worker, arrival, single);
+        answers.clear();
         let walker = Walker { service, context, segment, single, answers };
         let mut turn = Turn { arrival, segment, echo, size, walker, joined, hints, waiting };
         let decision = match echo.place(segment) {

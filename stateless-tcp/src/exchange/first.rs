@@ -99,13 +99,13 @@ impl Exchange {
         let context = Context {
             worker: *worker,
             origin: Origin { tuple: segment.tuple, seq },
-            purpose: if request.received > 0 { Purpose::Again } else { purpose },
+            purpose,
             now,
             persistent: false,
             whole: request.segment_size(offer.policy.segment_size).min(WHOLE).into(),
             room: request.room(segment) as usize,
         };
-        answer(service, stream, &context, &mut answers.octets)
+        answer(service, stream, &context, request.received as usize, &mut answers.octets)
     }
 
     /// Answers a segment that is not the first of its connection, for which `reason` speaks, if it goes on inside the first
@@ -126,7 +126,10 @@ impl Exchange {
         }
         let mut joined = std::mem::take(&mut self.joined);
         let decided = match self.recall(segment, payload, &mut joined) {
-            Some((request, true)) => self.first(arrival, &joined, request),
+            Some((request, true)) => match self.first(arrival, &joined, request) {
+                Err(Reason::Volatile) if self.comes_in_vain(now, segment) => Err(Reason::Stuck),
+                decided => decided,
+            },
             Some((request, false)) => self.forgotten(segment, request, counters),
             None if reason != Reason::Misaligned && self.comes_in_vain(now, segment) => Err(Reason::Stuck),
             None => Err(reason),
@@ -193,13 +196,15 @@ pub(super) struct Found {
     cut: bool,
 }
 
-/// Puts the responses to all whole messages of `stream` into `response`, as far as there is room.
+/// Puts the responses to all whole messages of `stream` into `response`, as far as there is room. The client has `received`
+/// octets of it.
 #[inline]
 #[expect(clippy::cast_possible_truncation, reason = "a response is at most MAX_RESPONSE octets")]
 fn answer(
     service: &dyn Service,
     stream: &[u8],
     context: &Context,
+    received: usize,
     response: &mut Vec<u8>,
 ) -> Result<Found, Absent> {
     let mut at = 0;
@@ -219,9 +224,10 @@ fn answer(
         let room = if messages == 0 { context.room } else { MAX_RESPONSE };
         // What follows another response may be cut anywhere.
         let whole = if messages == 0 { context.whole } else { 0 };
+        let purpose = if before < received { Purpose::Again } else { context.purpose };
         let origin = Origin { seq: context.origin.seq.wrapping_add(at as u32), ..context.origin };
         let answered = service
-            .answer(&rest[..length], &Context { origin, whole, room, ..*context }, response)
+            .answer(&rest[..length], &Context { origin, purpose, whole, room, ..*context }, response)
             .inspect_err(|absent| {
                 if matches!(absent, Absent::Pending(_)) {
                     prepare(service, &Context { origin, ..*context }, rest, length);

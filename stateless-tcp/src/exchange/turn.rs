@@ -149,7 +149,8 @@ impl Turn<'_> {
         if self.walker.answers.gone {
             return Err(Reason::Volatile);
         }
-        if self.walker.answers.pending.is_some() && walk.new == 0 && echo.missing() == 0 {
+        let nothing_new = segment.seq.wrapping_add(walk.end.into()) == echo.position(segment);
+        if self.walker.answers.pending.is_some() && nothing_new && echo.missing() == 0 {
             self.prove();
             counters.add(Counter::Pending, 1);
             return Ok(Answer::Silence);
@@ -205,7 +206,10 @@ impl Turn<'_> {
         let lead = self.joined.len();
         self.joined.extend_from_slice(self.arrival.payload);
         let walk = if part { self.walker.walk_at(boundary, self.joined, lead, echo) } else { None };
-        let walk = walk.unwrap_or_default();
+        let walk = walk.unwrap_or_else(|| {
+            self.walker.answers.clear();
+            Walk::default()
+        });
         let promised =
             promised.map(|Promised { fact: Fact { position, boundary }, state }| (position, boundary, state));
         let joined = std::mem::take(self.joined);
@@ -215,8 +219,12 @@ impl Turn<'_> {
             self.keep(&walk, &joined, reply.boundary());
             counters.add(Counter::Hinted, 1);
             counters.add(Counter::Messages, self.walker.answers.parts.len() as u64);
+            self.wait(&joined, self.walker.answers.reached);
             Ok(Answer::Response(reply))
         } else {
+            if self.walker.answers.parts.is_empty() {
+                self.wait(&joined, 0);
+            }
             // It is answered when the client has what comes before it.
             let only_a_part = part && walk.incomplete && self.walker.answers.parts.is_empty();
             let nothing = Walk { rest: joined.len(), incomplete: only_a_part, ..Walk::default() };
@@ -227,7 +235,6 @@ impl Turn<'_> {
                 Err(Reason::Ahead)
             }
         };
-        self.wait(&joined, self.walker.answers.reached);
         *self.joined = joined;
         answer
     }

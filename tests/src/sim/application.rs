@@ -4,6 +4,7 @@ use super::{
     client::{Client, State},
     packet::{Micros, Packet},
     question::{Question, REFUSED, Style, VOLATILE},
+    relay::VARIANTS,
 };
 
 /// How the application leaves.
@@ -24,6 +25,8 @@ pub enum Ending {
 pub struct Plan {
     /// How messages are delimited.
     pub style: Style,
+    /// Who answers asks for each answer: no two are the same.
+    pub relayed: bool,
     /// What is asked.
     pub questions: Vec<Question>,
     /// All messages.
@@ -64,6 +67,8 @@ pub struct Application {
     matched: usize,
     /// What the octets of the present answer are that change.
     changing: u8,
+    /// Which answers of a relay the octets that were read of the present one may be of, a bit each.
+    possible: u8,
     /// All octets of complete answers, those that change as zeros; if anybody wants to know.
     pub received: Option<Vec<u8>>,
     /// Connections opened.
@@ -104,6 +109,7 @@ impl Application {
             answered: 0,
             matched: 0,
             changing: 0,
+            possible: u8::MAX,
             received: None,
             connections: 0,
             refused: 0,
@@ -132,6 +138,7 @@ impl Application {
             received.truncate(received.len() - self.matched);
         }
         self.matched = 0;
+        self.possible = u8::MAX;
         self.begun = if self.answered == 0 { 0 } else { self.plan.ends[self.answered - 1] };
         self.written = self.begun;
         (self.write_at, self.read_at, self.moved_at) = (now, now, now);
@@ -214,7 +221,8 @@ impl Application {
                 }
                 continue;
             }
-            let volatile = if self.plan.style == Style::Http { VOLATILE.min(length) } else { 0 };
+            let volatile =
+                if self.plan.style == Style::Http && !self.plan.relayed { VOLATILE.min(length) } else { 0 };
             if offset < volatile {
                 if offset == 0 {
                     self.changing = octets[0];
@@ -233,11 +241,18 @@ impl Application {
                 }
                 continue;
             }
-            let rest = &question.octets(generation)[offset..];
-            let common = rest.len().min(octets.len());
-            if octets[..common] != rest[..common] {
-                let at = octets.iter().zip(rest).position(|(a, b)| a != b).unwrap_or(0);
-                return Err(format!("octet {} of answer {index} is wrong", offset + at));
+            let common = (length - offset).min(octets.len());
+            let expected = |variant| &question.octets(variant)[offset..offset + common];
+            if self.plan.relayed {
+                self.possible &= (0..VARIANTS)
+                    .filter(|&variant| octets[..common] == *expected(variant))
+                    .fold(0, |possible, variant| possible | 1 << variant);
+                if self.possible == 0 {
+                    return Err(format!("octets {offset} and on of answer {index} are of no or another one"));
+                }
+            } else if octets[..common] != *expected(generation.into()) {
+                let differ = octets.iter().zip(expected(generation.into())).position(|(a, b)| a != b);
+                return Err(format!("octet {} of answer {index} is wrong", offset + differ.unwrap_or(0)));
             }
             if let Some(received) = &mut self.received {
                 received.extend(&octets[..common]);
@@ -245,6 +260,7 @@ impl Application {
             octets = &octets[common..];
             self.matched += common;
             if self.matched == length {
+                self.possible = u8::MAX;
                 self.answered += 1;
                 self.matched = 0;
             }

@@ -18,6 +18,7 @@
 //! | [`application`] | asks, compares, closes, asks again |
 //! | [`kernel`] | the client checked against a real one |
 //! | [`network`] | loses, duplicates, delays, reorders and merges |
+//! | [`relay`] | a service that answers later, and never the same |
 //! | [`servers`] | the core, and what holds of every segment it sends |
 //! | [`scenario`] | a number into all of the above |
 //! | [`tiny`] | small conversations, to be explored exhaustively |
@@ -31,6 +32,7 @@ pub mod kernel;
 pub mod network;
 pub mod packet;
 pub mod question;
+pub mod relay;
 pub mod scenario;
 pub mod servers;
 pub mod tiny;
@@ -51,6 +53,8 @@ use crate::seed::Random;
 
 /// More segments than any run that makes progress needs.
 const MOST_SEGMENTS: u64 = 50_000;
+/// More answers than any run that makes progress has fetched.
+const MOST_FETCHES: u64 = 5_000;
 /// More keep-alive probes than the network may lose in a row.
 const MOST_PROBES: u32 = 20;
 const FIRST_PORT: u16 = 40_000;
@@ -157,6 +161,8 @@ struct Run<'a> {
     client: Client,
     /// What the client's window came to at its smallest on this connection.
     least_window: usize,
+    /// How often answers were fetched.
+    fetches: u64,
     /// How often the content was replaced.
     reloads: usize,
     out: Vec<Packet>,
@@ -171,8 +177,7 @@ impl<'a> Run<'a> {
         let mut application = Application::new(scenario.plan.clone());
         let mut out = Vec::new();
         let base = application.opened(0);
-        let mut servers =
-            Servers::new(scenario.servers, scenario.plan.style, scenario.segment_size, scenario.hints);
+        let mut servers = Servers::new(scenario, Random::from_seed(random.clone().draw()));
         let isn = scenario.isn.find(&mut servers, &scenario.profile, FIRST_PORT);
         Self {
             now: 0,
@@ -187,6 +192,7 @@ impl<'a> Run<'a> {
             client: Client::open(scenario.profile.clone(), FIRST_PORT, isn, base, 0, &mut out),
             application,
             least_window: usize::from(u16::MAX),
+            fetches: 0,
             reloads: 0,
             out,
             trace,
@@ -213,7 +219,8 @@ impl<'a> Run<'a> {
             };
             let client = self.client.next();
             let arrival = self.network.next();
-            let Some(at) = [wake, client, arrival].into_iter().flatten().min() else {
+            let fetched = self.servers.next(self.now);
+            let Some(at) = [wake, client, arrival, fetched].into_iter().flatten().min() else {
                 return Err("deadlock: nothing is on its way and nobody waits for a time".into());
             };
             self.now = self.now.max(at);
@@ -229,7 +236,13 @@ impl<'a> Run<'a> {
             if self.client.probes > MOST_PROBES {
                 return Err("keep-alive probes are not answered".into());
             }
-            if arrival == Some(at) {
+            if fetched == Some(at) {
+                self.fetches += 1;
+                if self.fetches > MOST_FETCHES {
+                    return Err("answers are fetched and not sent".into());
+                }
+                self.fetch()?;
+            } else if arrival == Some(at) {
                 self.arrive()?;
             } else if client == Some(at) {
                 self.client.wake(self.now, &mut self.out);
@@ -308,7 +321,8 @@ impl<'a> Run<'a> {
 
     /// Whether the servers may have cause for a RST: content is replaced, or what was kept is lost.
     fn may_reset(&self) -> bool {
-        self.reloads > 0 || self.kept_and_lost() || self.scenario.coalesce
+        let forgets = self.scenario.relay.is_some_and(|relay| relay.forget > 0);
+        self.reloads > 0 || self.kept_and_lost() || self.scenario.coalesce || forgets
     }
 
     /// Whether messages may be cut, so that the beginning of one may be kept and lost.
@@ -340,6 +354,23 @@ impl<'a> Run<'a> {
         if let (Some(trace), Some(before)) = (&mut self.trace, before) {
             trace.say(self.now, &self.servers.counted_since(&before));
         }
+        self.send(sent)?;
+        checked
+    }
+
+    /// What the servers asked for comes.
+    fn fetch(&mut self) -> Result<(), String> {
+        let mut sent = Vec::new();
+        let before = self.trace.is_some().then(|| self.servers.counted());
+        let checked = self.servers.turn(self.now, self.scenario.profile.mss, &mut sent);
+        if let (Some(trace), Some(before)) = (&mut self.trace, before) {
+            trace.say(self.now, &format!("fetched: {}", self.servers.counted_since(&before)));
+        }
+        self.send(sent)?;
+        checked
+    }
+
+    fn send(&mut self, sent: Vec<Packet>) -> Result<(), String> {
         for packet in sent {
             let acknowledged = position(packet.ack, self.client.initial().0);
             let current = packet.port == self.client.port();
@@ -357,6 +388,6 @@ impl<'a> Run<'a> {
                 return Err(format!("acknowledges {acknowledged}, which was never sent"));
             }
         }
-        checked
+        Ok(())
     }
 }

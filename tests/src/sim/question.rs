@@ -62,9 +62,9 @@ static OCTETS: LazyLock<Vec<u8>> = LazyLock::new(|| {
 });
 
 impl Question {
-    /// The answer under `generation`.
-    pub fn octets(&self, generation: bool) -> &'static [u8] {
-        let place = Random::from_seed(u64::from(self.id) << 1 | u64::from(generation)).below(PLACES);
+    /// One of the answers that differ at every place. Which one: the generation, or the one that a relay got.
+    pub fn octets(&self, variant: u8) -> &'static [u8] {
+        let place = Random::from_seed(u64::from(self.id) << 8 | u64::from(variant)).below(PLACES);
         &OCTETS[place..place + usize::from(self.answer)]
     }
 
@@ -103,7 +103,7 @@ impl Question {
     }
 
     /// None if it is no message of ours: what a server sees that begins to read in the middle of one.
-    fn read(style: Style, message: &[u8]) -> Option<Self> {
+    pub fn read(style: Style, message: &[u8]) -> Option<Self> {
         let mut fields = [0; 5];
         match style {
             Style::Dns => fields.copy_from_slice(message.get(LENGTH + 4..HEAD)?),
@@ -172,7 +172,7 @@ impl Service for Toy {
             return Ok(Answered { volatile: 0, last: true });
         }
         let start = response.len();
-        response.extend_from_slice(question.octets(self.generation));
+        response.extend_from_slice(question.octets(self.generation.into()));
         let mut volatile = 0;
         if self.style == Style::Http {
             volatile = VOLATILE.min(response.len() - start);

@@ -6,6 +6,7 @@ use super::{
     network::Faults,
     packet::Micros,
     question::{MAX_ANSWER, MOST_IDS, Question, Style},
+    relay::Manner,
     servers::{KEEP, Servers},
 };
 use crate::seed::Random;
@@ -35,6 +36,8 @@ pub struct Scenario {
     pub poison: usize,
     /// When their content is replaced.
     pub reloads: Vec<Micros>,
+    /// They have to ask for their answers.
+    pub relay: Option<Manner>,
     /// Largest payload that they send.
     pub segment_size: u16,
     /// The first connection's ISN.
@@ -55,6 +58,8 @@ pub enum Scope {
     Many,
     /// All clients, and a network that merges segments.
     Merging,
+    /// All clients, and a server that has to ask for its answers.
+    Relayed,
 }
 
 /// Where the first connection's numbers begin.
@@ -104,6 +109,7 @@ impl Scenario {
         let (plan, profile) = (&self.plan, &self.profile);
         let fits = |question: &Question| 4 * i64::from(question.answer) < profile.buffer;
         self.quiet()
+            && self.relay.is_none()
             && profile.timestamps
             && profile.rto_min >= 200_000
             && self.latency <= 20_000
@@ -139,16 +145,23 @@ impl Scenario {
             }
         };
         let isn = Isn::draw(&mut random);
+        let relayed = scope == Scope::Relayed;
+        let relay = relayed.then(|| Manner {
+            delay: random.pick(&[100, 3_000, 50_000, 1_500_000]),
+            forget: random.pick(&[0, 0, 30]),
+        });
         Self {
             profile,
-            plan,
+            plan: Plan { relayed, ..plan },
             faults,
             latency,
             jitter,
             coalesce: scope == Scope::Merging,
-            servers,
+            // What one was told the others do not know.
+            servers: if relayed { 1 } else { servers },
             hints,
             poison,
+            relay,
             reloads: reloads(&mut random),
             segment_size,
             isn,
@@ -222,6 +235,7 @@ fn plan(random: &mut Random, profile: &Profile, segment_size: u16, lossy: bool) 
     };
     Plan {
         style,
+        relayed: false,
         cuts: cuts(random, style, &ends),
         messy: random.pick(&[0, 1, 3]),
         depth: random.pick(&[1, 1, 2, 20]),

@@ -3,14 +3,15 @@
 use std::{
     net::Ipv4Addr,
     sync::Arc,
-    time::{Duration, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use stateless_tcp::{
     counters::{Counter, Counters},
-    exchange::{Arrival, Content, Exchange, Policy},
+    exchange::{Arrival, Content, Exchange, Policy, Source, Waiting},
     offer::Offer,
-    service::Service,
+    parking::Parking,
+    service::{Errands, Service},
 };
 use stateless_tcp_ebpf::{
     cookie::{Key, Keys, MssClass},
@@ -22,7 +23,10 @@ use super::{
     client::Profile,
     packet::{Micros, Packet, Position, position},
     question::{Style, Toy},
+    relay::Relay,
+    scenario::Scenario,
 };
+use crate::seed::Random;
 
 /// Where the DNS-like service is.
 const DNS_PORT: u16 = 53;
@@ -37,6 +41,9 @@ const CLIENT: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
 pub struct Servers {
     exchanges: Vec<Exchange>,
     counters: Counters,
+    /// Requests that wait for the relay.
+    parking: Parking<()>,
+    relay: Option<Arc<Relay>>,
     offer: Arc<Offer>,
     segment_size: u16,
     server_port: u16,
@@ -53,19 +60,23 @@ const BEGINNING: Duration = Duration::from_hours(1);
 pub const KEEP: Micros = 60_000_000;
 
 impl Servers {
-    /// So many servers, which send payloads of at most `segment_size` and remember `hints` connections.
-    pub fn new(count: usize, style: Style, segment_size: u16, hints: usize) -> Self {
+    /// The servers of a scenario. What takes them how long is drawn from `random`.
+    pub fn new(scenario: &Scenario, random: Random) -> Self {
+        let &Scenario { servers, segment_size, hints, ref plan, .. } = scenario;
+        let relay = scenario.relay.map(|manner| Arc::new(Relay::new(plan.style, manner, random)));
         let generation = false;
         let keys = Keys { current: Key(*b"sixteen octets !"), previous: None };
         let policy = Policy { rules: Rules::Reliable, keys, segment_size, hints, fast_open: false };
-        let offer = Arc::new(Offer::first(content(generation), policy));
+        let offer = Arc::new(Offer::first(content(generation, relay.as_ref()), policy));
         Self {
-            exchanges: (0..count).map(|_| Exchange::new(0, Arc::clone(&offer))).collect(),
+            exchanges: (0..servers).map(|_| Exchange::new(0, Arc::clone(&offer))).collect(),
             counters: Counters::default(),
+            parking: Parking::new(usize::MAX),
+            relay,
             offer,
             forget_at: None,
             segment_size,
-            server_port: if style == Style::Dns { DNS_PORT } else { HTTP_PORT },
+            server_port: if plan.style == Style::Dns { DNS_PORT } else { HTTP_PORT },
             generation,
         }
     }
@@ -96,7 +107,7 @@ impl Servers {
         self.generation = !self.generation;
         self.forget_at = Some(now + KEEP);
         let policy = self.offer.policy.clone();
-        self.switch(self.offer.succeeded_by(content(self.generation), policy));
+        self.switch(self.offer.succeeded_by(content(self.generation, self.relay.as_ref()), policy));
     }
 
     /// Forgets content whose time is over.
@@ -142,14 +153,55 @@ impl Servers {
             0 => &[],
             length => &stream[packet.from..packet.from + length],
         };
+        self.consider(now, which, &segment, payload, Source::Client, mss, sent)
+    }
+
+    /// When the relay has something to be done, after `now`.
+    pub fn next(&self, now: Micros) -> Option<Micros> {
+        let due = self.relay.as_ref()?.due(0, clock(now))?;
+        Some(now + Micros::try_from(due.as_micros()).expect("64 bits"))
+    }
+
+    /// What the relay asked for comes, and what waited for it is answered.
+    ///
+    /// # Errors
+    /// What was sent and must not.
+    pub fn turn(&mut self, now: Micros, mss: u16, sent: &mut Vec<Packet>) -> Result<(), String> {
+        let mut ready = Vec::new();
+        if let Some(relay) = &self.relay {
+            relay.turn(0, clock(now), &mut ready);
+        }
+        for ticket in ready {
+            for (Waiting { segment, payload, .. }, ()) in self.parking.call(ticket) {
+                self.consider(now, 0, &segment, &payload, Source::Waited, mss, sent)?;
+            }
+        }
+        Ok(())
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "what a segment is, and where its answer goes")]
+    fn consider(
+        &mut self,
+        now: Micros,
+        which: usize,
+        segment: &Segment,
+        payload: &[u8],
+        source: Source,
+        mss: u16,
+        sent: &mut Vec<Packet>,
+    ) -> Result<(), String> {
         let exchange = &mut self.exchanges[which];
-        let now = UNIX_EPOCH + BEGINNING + Duration::from_micros(now);
-        for outgoing in exchange.consider(Arrival::new(now, &segment, payload, &self.counters)) {
+        let arrival = Arrival::new(clock(now), segment, payload, &self.counters);
+        let answer = exchange.consider(Arrival { source, ..arrival });
+        if let Some(waiting) = exchange.take_waiting() {
+            self.parking.park(waiting, ());
+        }
+        for outgoing in answer {
             let octets = exchange.payload(&outgoing);
-            check(&segment, &outgoing, octets, self.segment_size, mss)?;
+            check(segment, &outgoing, octets, self.segment_size, mss)?;
             sent.push(Packet {
                 to_server: false,
-                port: packet.port,
+                port: segment.tuple.client_port,
                 seq: outgoing.seq,
                 ack: outgoing.ack,
                 flags: outgoing.flags,
@@ -183,8 +235,15 @@ impl Servers {
     }
 }
 
-fn content(generation: bool) -> Content {
-    let toy = |style| Arc::new(Toy { style, generation }) as Arc<dyn Service>;
+fn clock(now: Micros) -> SystemTime {
+    UNIX_EPOCH + BEGINNING + Duration::from_micros(now)
+}
+
+fn content(generation: bool, relay: Option<&Arc<Relay>>) -> Content {
+    let toy = |style| match relay {
+        Some(relay) => Arc::clone(relay) as Arc<dyn Service>,
+        None => Arc::new(Toy { style, generation }),
+    };
     let services = vec![(DNS_PORT, toy(Style::Dns)), (HTTP_PORT, toy(Style::Http))];
     Content::new([Address::from_ipv4(SERVER.octets())], services)
 }

@@ -46,6 +46,7 @@ pub fn draw(number: u64, depth: u32) -> Scenario {
         ends.push(octets.len());
     }
     let plan = Plan {
+        relayed: false,
         style: Style::Dns,
         cuts: ends.clone(),
         messy: 1,
@@ -60,6 +61,7 @@ pub fn draw(number: u64, depth: u32) -> Scenario {
         ends,
     };
     Scenario {
+        relay: None,
         random: Random::from_seed(1),
         profile,
         plan,

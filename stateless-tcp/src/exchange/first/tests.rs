@@ -34,7 +34,7 @@ impl Service for Telling {
 fn only_the_first_response_is_sent_whole() {
     let mut response = Vec::new();
     let context = Context { whole: 512, ..Context::default() };
-    let answered = answer(&Telling, b"???", &context, &mut response).unwrap().response;
+    let answered = answer(&Telling, b"???", &context, 0, &mut response).unwrap().response;
     assert_eq!(response, [512_usize, 0, 0].map(usize::to_be_bytes).concat());
     assert_eq!(answered.volatile, 3);
 }

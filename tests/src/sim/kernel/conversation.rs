@@ -84,11 +84,11 @@ impl Conversation {
     /// The schedule of a number.
     pub(super) fn draw(number: u64, timestamps: bool) -> Self {
         let scenario = Scenario::draw(number, if timestamps { Scope::Many } else { Scope::Single });
-        let mut random = scenario.random;
+        let mut random = scenario.random.clone();
         // A small memory is full of small segments before the window is, and then the kernel drops what is out of order.
         let buffer = random.pick(&[None, None, Some(20_000), Some(6_000)]);
         let buffer = buffer.filter(|_| scenario.segment_size >= MSS_STANDARD);
-        let mut plan = scenario.plan;
+        let mut plan = scenario.plan.clone();
         tame(&mut plan);
         let profile = Profile {
             kind: Kind::Linux,
@@ -117,7 +117,7 @@ impl Conversation {
             ),
         );
         Self {
-            servers: Servers::new(scenario.servers, plan.style, scenario.segment_size, scenario.hints),
+            servers: Servers::new(&scenario, Random::from_seed(0)),
             script: Script::new(plan, manner),
             to_server: Path::draw(&mut random, !timestamps),
             to_client: Path::draw(&mut random, !timestamps),

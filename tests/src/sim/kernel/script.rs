@@ -193,7 +193,7 @@ impl Script {
             if self.plan.ends.get(index).is_none_or(|&end| end > self.written) {
                 return Err(format!("{} octets though no question is open", octets.len()));
             }
-            let answer = self.plan.questions[index].octets(false);
+            let answer = self.plan.questions[index].octets(0);
             let refusable = answer.len() + 1 > self.least_window.min(MOST_AT_ONCE);
             if self.matched == 0 && octets[0] == REFUSED && refusable {
                 self.answered += 1;
