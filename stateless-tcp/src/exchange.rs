@@ -49,6 +49,12 @@ impl Content {
         self.services.iter().map(|&(port, _)| port)
     }
 
+    /// Whether every process that serves this gives the same answers: none is fetched from elsewhere.
+    #[must_use]
+    pub fn is_pure(&self) -> bool {
+        self.services.iter().all(|(_, service)| service.errands().is_none())
+    }
+
     #[inline]
     fn service(&self, port: u16) -> Option<&dyn Service> {
         self.services.iter().find(|&&(served, _)| served == port).map(|(_, service)| &**service)

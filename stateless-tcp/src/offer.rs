@@ -36,6 +36,15 @@ impl Offer {
         Self { policy, current: Edition { generation: 0, content: Arc::new(content) }, previous: None }
     }
 
+    /// This offer under another number.
+    ///
+    /// An answer that was fetched is known to the process that fetched it. Another one of the same key, or the same after a
+    /// restart, would go on with other octets where the client has a part: its connections have to be those of another generation.
+    #[must_use]
+    pub fn numbered(self, generation: u8) -> Self {
+        Self { current: Edition { generation, ..self.current }, ..self }
+    }
+
     /// This offer's content made the previous one by `content`, which gets the next number.
     #[must_use]
     pub fn succeeded_by(&self, content: Content, policy: Policy) -> Self {
@@ -161,6 +170,13 @@ mod tests {
         assert_eq!(third.generations(), Generations { current: 2, previous: Some(1) });
         let alone = third.without_previous();
         assert_eq!([1, 2].map(|of| ports(&alone, of)), [None, Some(vec![3])]);
+    }
+
+    #[test]
+    fn a_number_can_be_given() {
+        let offer = Offer::first(content(1), policy()).numbered(200);
+        assert_eq!((ports(&offer, 0), ports(&offer, 200)), (None, Some(vec![1])));
+        assert_eq!(offer.succeeded_by(content(2), policy()).generations().current, 201);
     }
 
     #[test]

@@ -49,7 +49,13 @@ pub fn run(config: Config, source: Source) -> Result<()> {
     }
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start tokio")?;
-    let switch = Arc::new(Switch::new(Offer::first(content, policy)));
+    let mut offer = Offer::first(content, policy);
+    if !offer.current.content.is_pure() {
+        let mut generation = [0];
+        getrandom::fill(&mut generation).context("no random numbers")?;
+        offer = offer.numbered(generation[0]);
+    }
+    let switch = Arc::new(Switch::new(offer));
     let outcome = runtime.block_on(supervise::supervise(config, source, fronts, switch, &addresses));
     // A reload that is still reading is not waited for.
     runtime.shutdown_background();
