@@ -3,7 +3,9 @@
 //! [`Options`] is what may be said, in the same words as flags and in a TOML file; [`Config`] is what follows from it.
 //! Opens no file but the configuration file.
 
+mod dns;
 mod error;
+mod relay;
 mod reload;
 #[cfg(test)]
 mod tests;
@@ -13,11 +15,14 @@ use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use crate::service::dns::relay::RelayOptions as DnsRelayOptions;
 use serde::Deserialize;
 use stateless_tcp_ebpf::abi::MAX_ADDRESSES;
 pub use stateless_tcp_ebpf::rule::Rules;
 
+pub use self::dns::CacheSize;
 pub use self::error::ConfigError;
+pub use self::relay::Endpoint;
 pub use self::reload::Source;
 pub use self::values::{
     Address, Hints, Keepalive, Port, Queues, RuleSet, SegmentSize, XdpLog, XdpMode, ZeroCopy,
@@ -43,6 +48,8 @@ pub struct Config {
     pub dns_keepalive: u16,
     /// The file with the secret of DNS cookies (RFC 9018); `None`: it is made of the cookie key.
     pub dns_cookie_secret_file: Option<PathBuf>,
+    /// The servers that questions are relayed to, and how; `None`: they are answered from zones.
+    pub dns_relay: Option<DnsRelayOptions>,
     /// The directory served over HTTP; `None`: the built-in pages.
     pub http_root: Option<PathBuf>,
     /// The rule set.
@@ -84,6 +91,14 @@ pub struct Options {
     /// A master file to serve over DNS; may be repeated [default: a built-in zone, example.com]
     #[arg(long, value_name = "FILE")]
     zone: Vec<PathBuf>,
+    /// A server to relay DNS questions to, in place of --zone; may be repeated
+    #[arg(long, value_name = "IP:PORT")]
+    dns_relay: Vec<Endpoint>,
+    /// Memory for the answers of these servers, to be given again; 0: none are kept, 0 to 65536 [default: 64]
+    #[arg(long, value_name = "MIB")]
+    dns_cache: Option<CacheSize>,
+    #[arg(skip)]
+    dns: dns::Table,
     /// The directory to serve over HTTP [default: a built-in page]
     #[arg(long, value_name = "DIR")]
     http_root: Option<PathBuf>,
@@ -156,6 +171,9 @@ impl Options {
         Ok(Self {
             interface: first_given(self.interface, file.interface),
             zone: first_given(self.zone, file.zone),
+            dns_relay: first_given(self.dns_relay, file.dns_relay),
+            dns_cache: self.dns_cache.or(file.dns_cache),
+            dns: file.dns,
             http_root: self.http_root.or(file.http_root),
             address: first_given(self.address, file.address),
             dns_port: self.dns_port.or(file.dns_port),
@@ -192,6 +210,9 @@ impl Options {
                 "replay answers a capture, not an interface: leave out -i {interface}"
             )));
         }
+        if !self.dns_relay.is_empty() || self.dns != dns::Table::default() {
+            return Err(ConfigError::invalid("replay asks no server: leave out --dns-relay and [dns]"));
+        }
         self.validate()
     }
 
@@ -221,6 +242,7 @@ impl Options {
             ));
         }
         Ok(Config {
+            dns_relay: self.relay_dns()?,
             addresses: addresses(&self.address, &self.interface)?,
             interfaces: self.interface,
             dns_port: dns_port.get(),

@@ -3,20 +3,64 @@
 use crate::config::Config;
 use crate::keys;
 use crate::service::Service;
+use crate::service::dns::relay::{Desks, Relay, RelayOptions};
 use crate::service::dns::{Cookies, Dns, DnsOptions};
 use crate::service::http::Http;
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use stateless_tcp_ebpf::cookie::Keys;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::SystemTime;
+use tokio::runtime::Handle;
+
+/// The relays of a process. One that runs is served on as long as it is configured as it is: what it has in flight, and has
+/// kept to be sent again, outlives a reload.
+pub struct Relays {
+    workers: usize,
+    runtime: Handle,
+    dns: Mutex<Vec<(RelayOptions, Weak<Desks>)>>,
+}
+
+impl Relays {
+    /// For relays that so many workers ask, and whose connections live on `runtime`.
+    #[must_use]
+    pub fn new(workers: usize, runtime: Handle) -> Self {
+        Self { workers, runtime, dns: Mutex::default() }
+    }
+
+    /// What the relays that run have counted, by name.
+    #[must_use]
+    pub fn counts(&self) -> Vec<(&'static str, u64)> {
+        let running = self.dns.lock().unwrap_or_else(PoisonError::into_inner);
+        running.iter().filter_map(|(_, desks)| desks.upgrade()).flat_map(|desks| desks.counts()).collect()
+    }
+
+    fn dns(&self, options: &RelayOptions) -> Result<Arc<Desks>> {
+        let mut running = self.dns.lock().unwrap_or_else(PoisonError::into_inner);
+        running.retain(|(_, desks)| desks.strong_count() > 0);
+        let same = running.iter().find(|(running, _)| running == options);
+        if let Some(desks) = same.and_then(|(_, desks)| desks.upgrade()) {
+            return Ok(desks);
+        }
+        let desks = Desks::open(options, self.workers, &self.runtime).context("--dns-relay")?;
+        let desks = Arc::new(desks);
+        running.push((options.clone(), Arc::downgrade(&desks)));
+        Ok(desks)
+    }
+}
 
 /// Reads zones and files, or takes the built-in ones where none are named. DNS cookies that must not depend on the time
-/// when they are asked for say `now`; without a secret of their own they are made by one that `keys` give.
+/// when they are asked for say `now`; without a secret of their own they are made by one that `keys` give. What is to be
+/// relayed is, where there are `relays`.
 ///
 /// # Errors
-/// Whatever is wrong with a zone or the files.
-pub fn load(config: &Config, keys: &Keys, now: SystemTime) -> Result<Vec<(u16, Arc<dyn Service>)>> {
+/// Whatever is wrong with a zone or the files, or keeps a relay from working.
+pub fn load(
+    config: &Config,
+    keys: &Keys,
+    now: SystemTime,
+    relays: Option<&Relays>,
+) -> Result<Vec<(u16, Arc<dyn Service>)>> {
     let cookies = match &config.dns_cookie_secret_file {
         Some(path) => Cookies::new(keys::load(path).context("--dns-cookie-secret-file")?.current, now),
         None => Cookies::derived(&keys.current, now),
@@ -27,22 +71,29 @@ pub fn load(config: &Config, keys: &Keys, now: SystemTime) -> Result<Vec<(u16, A
         keepalive: config.dns_keepalive.saturating_mul(10),
         cookies: Some(cookies),
     };
-    let dns =
-        if config.zones.is_empty() { Dns::builtin(options) } else { Dns::load(&config.zones, &options)? };
+    let dns: Arc<dyn Service> = match (&config.dns_relay, &config.zones[..]) {
+        (Some(relay), _) => match relays {
+            Some(relays) => Arc::new(Relay::new(options, relays.dns(relay)?)),
+            None => bail!("--dns-relay: there is nothing here that could ask a server"),
+        },
+        (None, []) => Arc::new(Dns::builtin(options)),
+        (None, zones) => Arc::new(Dns::load(zones, &options)?),
+    };
     let http = match &config.http_root {
         Some(root) => Http::load(root)?,
         None => Http::builtin(),
     };
-    Ok(vec![(config.dns_port, Arc::new(dns)), (config.http_port, Arc::new(http))])
+    Ok(vec![(config.dns_port, dns), (config.http_port, Arc::new(http))])
 }
 
 /// One line that says what is served where.
 #[must_use]
 pub fn describe(config: &Config, addresses: &[IpAddr]) -> String {
-    let zones = match config.zones.len() {
-        0 => "built-in zone".to_owned(),
-        1 => "1 zone".to_owned(),
-        count => format!("{count} zones"),
+    let zones = match (&config.dns_relay, config.zones.len()) {
+        (Some(relay), _) => relay.describe(),
+        (None, 0) => "built-in zone".to_owned(),
+        (None, 1) => "1 zone".to_owned(),
+        (None, count) => format!("{count} zones"),
     };
     let files = if config.http_root.is_some() { "files" } else { "built-in page" };
     let addresses: Vec<String> = addresses.iter().map(IpAddr::to_string).collect();
@@ -67,7 +118,7 @@ mod tests {
             panic!("another command")
         };
         let keys = Keys { current: Key([key; 16]), previous: None };
-        let services = load(&config, &keys, SystemTime::UNIX_EPOCH).unwrap();
+        let services = load(&config, &keys, SystemTime::UNIX_EPOCH, None).unwrap();
         let mut response = Vec::with_capacity(MAX_RESPONSE);
         services[0]
             .1

@@ -52,7 +52,11 @@ impl Content {
     /// Whether every process that serves this gives the same answers: none is fetched from elsewhere.
     #[must_use]
     pub fn is_pure(&self) -> bool {
-        self.services.iter().all(|(_, service)| service.errands().is_none())
+        self.errands().next().is_none()
+    }
+
+    fn errands(&self) -> impl Iterator<Item = &dyn Errands> {
+        self.services.iter().filter_map(|(_, service)| service.errands())
     }
 
     #[inline]
@@ -225,10 +229,12 @@ impl Exchange {
         &self.offer.current.content
     }
 
-    /// The errands of all services on offer.
+    /// The errands of all services on offer, each once, though it may run for both generations.
     pub fn errands(&self) -> impl Iterator<Item = &dyn Errands> {
-        let editions = std::iter::once(&self.offer.current).chain(&self.offer.previous);
-        editions.flat_map(|edition| &edition.content.services).filter_map(|(_, service)| service.errands())
+        let current = || self.offer.current.content.errands();
+        let previous = self.offer.previous.iter().flat_map(|edition| edition.content.errands());
+        let done = move |errands: &&dyn Errands| !current().any(|other| std::ptr::addr_eq(other, *errands));
+        current().chain(previous.filter(done))
     }
 
     /// What waits after the last arrival.

@@ -40,7 +40,7 @@ pub fn run(config: &Config, input: &Path, output: &Path) -> Result<()> {
     };
     let packets = read(input)?;
     let begin = packets.first().map_or(Duration::ZERO, |packet| packet.time);
-    let services = content::load(config, &keys, UNIX_EPOCH + begin)?;
+    let services = content::load(config, &keys, UNIX_EPOCH + begin, None)?;
     let ports: Vec<u16> = services.iter().map(|&(port, _)| port).collect();
     let addresses = match &config.addresses {
         Some(addresses) => addresses.iter().map(|&address| Address::from(address)).collect(),

@@ -4,7 +4,7 @@ mod reload;
 mod supervise;
 
 use crate::config::{Config, Source, XdpMode, ZeroCopy};
-use crate::content;
+use crate::content::{self, Relays};
 use crate::counters::Counters;
 use crate::exchange::{Content, Policy};
 use crate::keys;
@@ -14,7 +14,7 @@ use crate::xdp::interface::{AttachMode, Interface};
 use crate::xdp::program::{self, Program};
 use crate::xdp::socket::{CopyMode, Socket};
 use anyhow::{Context as _, Result, bail};
-use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
+use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
 use stateless_tcp_ebpf::segment::Address;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -32,8 +32,11 @@ pub fn run(config: Config, source: Source) -> Result<()> {
     // Packet memory counts against this limit unless CAP_IPC_LOCK is held. Without the right to raise it, binding
     // says what is missing.
     let _ = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
+    // A relay has as many connections as requests in flight; what was too many for select(2) is nobody's concern here.
+    if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);
+    }
     let keys = keys::load_or_create(config.key_file.as_deref())?;
-    let services = content::load(&config, &keys, SystemTime::now())?;
     let segment_size = config.segment_size.unwrap_or(config.rules.segment_size());
     let Config { rules, hints, fast_open, .. } = config;
     let policy = Policy { rules, keys, segment_size, hints, fast_open };
@@ -41,14 +44,18 @@ pub fn run(config: Config, source: Source) -> Result<()> {
     let interfaces =
         config.interfaces.iter().map(|name| Interface::find(name)).collect::<Result<Vec<_>, XdpError>>()?;
     let addresses = addresses(&config, &interfaces)?;
+    let queues = interfaces.iter().map(|interface| Ok(queues(&config, interface)?.len()));
+    let workers = queues.sum::<Result<usize>>()?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start tokio")?;
+    let relays = Arc::new(Relays::new(workers, runtime.handle().clone()));
+    let services = content::load(&config, &keys, SystemTime::now(), Some(&relays))?;
     let content = Content::new(addresses.iter().map(|&address| Address::from(address)), services);
 
     let mut fronts = Vec::new();
     for interface in &interfaces {
         fronts.push(Front::open(&config, interface, &content)?);
     }
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start tokio")?;
     let mut offer = Offer::first(content, policy);
     if !offer.current.content.is_pure() {
         let mut generation = [0];
@@ -56,7 +63,7 @@ pub fn run(config: Config, source: Source) -> Result<()> {
         offer = offer.numbered(generation[0]);
     }
     let switch = Arc::new(Switch::new(offer));
-    let outcome = runtime.block_on(supervise::supervise(config, source, fronts, switch, &addresses));
+    let outcome = runtime.block_on(supervise::supervise(config, source, fronts, switch, relays, &addresses));
     // A reload that is still reading is not waited for.
     runtime.shutdown_background();
     outcome

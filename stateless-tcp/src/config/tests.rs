@@ -34,6 +34,7 @@ fn defaults() -> Config {
         minimal_any: false,
         dns_keepalive: 120,
         dns_cookie_secret_file: None,
+        dns_relay: None,
         http_root: None,
         rules: Rules::Reliable,
         segment_size: None,
@@ -61,6 +62,7 @@ fn everything() -> Config {
         minimal_any: true,
         dns_keepalive: 0,
         dns_cookie_secret_file: Some("secret".into()),
+        dns_relay: None,
         http_root: Some("www".into()),
         rules: Rules::Classic,
         segment_size: Some(512),
@@ -245,6 +247,7 @@ fn a_file_is_read_again_and_what_needs_a_restart_is_named() {
         fast_open: true,
         dns_keepalive: 9,
         dns_cookie_secret_file: Some("s".into()),
+        dns_relay: None,
         http_root: Some("www".into()),
         key_file: Some("k".into()),
         ..running.clone()

@@ -92,6 +92,12 @@ impl From<RuleSet> for Rules {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadValue(String);
 
+impl BadValue {
+    pub(super) const fn new(text: String) -> Self {
+        Self(text)
+    }
+}
+
 impl fmt::Display for BadValue {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.0)
@@ -257,7 +263,7 @@ impl FromStr for Hints {
     }
 }
 
-fn number(text: &str) -> Result<i64, BadValue> {
+pub(super) fn number(text: &str) -> Result<i64, BadValue> {
     text.parse().map_err(|_| BadValue(format!("{text:?} is no number")))
 }
 

@@ -7,7 +7,7 @@
 
 use super::addresses;
 use crate::config::{Config, Source};
-use crate::content;
+use crate::content::{self, Relays};
 use crate::control::{Outcome, Request};
 use crate::exchange::{Content, Policy};
 use crate::keys;
@@ -48,6 +48,7 @@ pub(super) struct Reloader {
     config: Config,
     interfaces: Vec<Interface>,
     switch: Arc<Switch>,
+    relays: Arc<Relays>,
     keep: Duration,
     stage: Stage,
 }
@@ -67,9 +68,10 @@ impl Reloader {
         config: Config,
         interfaces: Vec<Interface>,
         switch: Arc<Switch>,
+        relays: Arc<Relays>,
     ) -> Self {
         let keep = config.test_keep_seconds.map_or(KEEP, Duration::from_secs);
-        Self { source, config, interfaces, switch, keep, stage: Stage::Idle }
+        Self { source, config, interfaces, switch, relays, keep, stage: Stage::Idle }
     }
 
     /// Whether a reload can begin.
@@ -81,8 +83,10 @@ impl Reloader {
     pub(super) fn begin(&mut self, requests: Vec<Request>) {
         let (source, running) = (self.source.clone(), self.config.clone());
         let (interfaces, offer) = (self.interfaces.clone(), self.switch.offer());
-        let reading =
-            tokio::task::spawn_blocking(move || prepare(&source, &running, &interfaces, &offer.policy));
+        let relays = Arc::clone(&self.relays);
+        let reading = tokio::task::spawn_blocking(move || {
+            prepare(&source, &running, &interfaces, &offer.policy, &relays)
+        });
         self.stage = Stage::Reading(reading, requests);
     }
 
@@ -139,7 +143,13 @@ impl Reloader {
 }
 
 /// Reads and checks everything anew.
-fn prepare(source: &Source, running: &Config, interfaces: &[Interface], policy: &Policy) -> Result<Prepared> {
+fn prepare(
+    source: &Source,
+    running: &Config,
+    interfaces: &[Interface],
+    policy: &Policy,
+    relays: &Relays,
+) -> Result<Prepared> {
     let (config, kept) = source.read()?.within(running);
     let mut notes = Vec::new();
     if !kept.is_empty() {
@@ -150,7 +160,7 @@ fn prepare(source: &Source, running: &Config, interfaces: &[Interface], policy: 
         // A random key stays as long as the process does.
         None => policy.keys,
     };
-    let services = content::load(&config, &keys, SystemTime::now())?;
+    let services = content::load(&config, &keys, SystemTime::now(), Some(relays))?;
     notes.extend(loss(&policy.keys, &keys));
     let addresses = addresses(&config, interfaces)?;
     if addresses.len() > MAX_ADDRESSES as usize {

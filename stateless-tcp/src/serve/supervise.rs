@@ -3,7 +3,7 @@
 use super::Front;
 use super::reload::Reloader;
 use crate::config::{Config, Source};
-use crate::content;
+use crate::content::{self, Relays};
 use crate::control::{DIRECTORY, Listener, Request};
 use crate::counters::Counter;
 use crate::offer::Switch;
@@ -35,6 +35,7 @@ pub(super) async fn supervise(
     source: Source,
     fronts: Vec<Front>,
     switch: Arc<Switch>,
+    relays: Arc<Relays>,
     addresses: &[IpAddr],
 ) -> Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -77,12 +78,12 @@ pub(super) async fn supervise(
     let _control = listen(requested);
     println!("ready: {} on {}", content::describe(&config, addresses), served.join(", "));
     let interfaces = programs.iter().map(|program: &Program| program.interface().clone()).collect();
-    let mut reloader = Reloader::new(source, config, interfaces, switch);
+    let mut reloader = Reloader::new(source, config, interfaces, switch, Arc::clone(&relays));
     let outcome = loop {
         tokio::select! {
             _ = interrupt.recv() => break Ok(()),
             _ = terminate.recv() => break Ok(()),
-            _ = report.recv() => log_counters(&programs, &workers),
+            _ = report.recv() => log_counters(&programs, &workers, &relays),
             // Whoever comes while one is under way waits: signals are kept, and so are requests.
             Some(()) = hangup.recv(), if reloader.is_idle() => reloader.begin(Vec::new()),
             Some(request) = requests.recv(), if reloader.is_idle() => {
@@ -105,7 +106,7 @@ pub(super) async fn supervise(
     if drained.is_err() {
         tracing::warn!("workers did not end in time");
     }
-    log_counters(&programs, &workers);
+    log_counters(&programs, &workers, &relays);
     outcome
 }
 
@@ -116,14 +117,17 @@ fn listen(requested: mpsc::UnboundedSender<Request>) -> Option<Listener> {
         .ok()
 }
 
-/// Logs what is not zero: what the XDP program did with frames, what the workers did, where the frames are.
-fn log_counters(programs: &[Program], workers: &[Worker]) {
+/// Logs what is not zero: what the XDP program did with frames, what the workers and the relays did, where the frames are.
+fn log_counters(programs: &[Program], workers: &[Worker], relays: &Relays) {
     for reason in Reason::ALL {
         let counts = programs.iter().filter_map(|program| program.counts().ok());
         log_counter(reason.name(), counts.map(|counts| counts[reason as usize]).sum());
     }
     for &counter in Counter::ALL {
         log_counter(counter.name(), workers.iter().map(|worker| worker.shared.counters.get(counter)).sum());
+    }
+    for (name, value) in relays.counts() {
+        log_counter(name, value);
     }
     for Worker { interface, queue, shared } in workers {
         if let Some(account) = shared.account.lock().ok().and_then(|account| *account) {

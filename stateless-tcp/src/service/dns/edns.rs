@@ -1,7 +1,6 @@
 //! The OPT record (RFC 6891): what a query's says, and composing an answer's.
 
 use super::cookie;
-use super::query::Rcode;
 
 /// What our OPT says of UDP, which we do not serve: the size that every path carries (RFC 9715).
 const UDP_SIZE: u16 = 1232;
@@ -12,8 +11,11 @@ pub(super) const KEEPALIVE: u16 = 11;
 
 /// Octets before an option's data: code and length.
 pub(super) const OPTION_HEAD: usize = 4;
-/// Octets of an OPT record without options, and where their length stands.
-const FIXED: usize = 11;
+/// Octets of an OPT record without options, and where it holds the UDP payload size, the high bits of the response code
+/// and the length of the options (RFC 6891 section 6.1.2).
+pub(super) const FIXED: usize = 11;
+pub(super) const SIZE: usize = 3;
+const EXTENDED: usize = 5;
 const DATA_LENGTH: usize = 9;
 /// Octets of the largest OPT that is composed: both options.
 const MAX: usize = FIXED + OPTION_HEAD + 2 + OPTION_HEAD + cookie::DATA;
@@ -27,20 +29,22 @@ pub(super) struct Edns<'a> {
     pub(super) keepalive: bool,
     /// The data of the COOKIE option, of a length that it may have.
     pub(super) cookie: Option<&'a [u8]>,
+    /// All options, well formed.
+    pub(super) options: &'a [u8],
 }
 
 impl<'a> Edns<'a> {
     /// An OPT record whose options are not looked at.
     pub(super) fn without_options(signed: bool) -> Self {
-        Self { signed, keepalive: false, cookie: None }
+        Self { signed, keepalive: false, cookie: None, options: &[] }
     }
 
     /// An OPT record with its data; none where an option is malformed. Unknown ones are skipped.
     pub(super) fn read(signed: bool, mut data: &'a [u8]) -> Option<Self> {
-        let mut edns = Self::without_options(signed);
-        while let [code_high, code_low, high, low, rest @ ..] = data {
-            let (option, rest) = rest.split_at_checked(u16::from_be_bytes([*high, *low]).into())?;
-            match u16::from_be_bytes([*code_high, *code_low]) {
+        let mut edns = Self { options: data, ..Self::without_options(signed) };
+        while !data.is_empty() {
+            let (code, option, rest) = split_option(data)?;
+            match code {
                 // Of several, the first counts (RFC 7873 section 5.2).
                 COOKIE if edns.cookie.is_none() => {
                     // A client's alone, or with a server's of 8 to 32 octets (RFC 7873 section 5.2.2).
@@ -60,8 +64,26 @@ impl<'a> Edns<'a> {
             }
             data = rest;
         }
-        data.is_empty().then_some(edns)
+        Some(edns)
     }
+}
+
+/// The first of some options: its code, its data, and those behind it. None where it is cut off.
+pub(super) fn split_option(options: &[u8]) -> Option<(u16, &[u8], &[u8])> {
+    let [code_high, code_low, high, low, rest @ ..] = options else { return None };
+    let (data, rest) = rest.split_at_checked(u16::from_be_bytes([*high, *low]).into())?;
+    Some((u16::from_be_bytes([*code_high, *code_low]), data, rest))
+}
+
+/// Well-formed options one by one: code, and all octets.
+pub(super) fn options(options: &[u8]) -> impl Iterator<Item = (u16, &[u8])> + Clone {
+    let mut rest = options;
+    std::iter::from_fn(move || {
+        let (code, data, behind) = split_option(rest)?;
+        let octets = &rest[..OPTION_HEAD + data.len()];
+        rest = behind;
+        Some((code, octets))
+    })
 }
 
 /// An OPT record under construction.
@@ -95,12 +117,12 @@ impl Opt {
         self.length += OPTION_HEAD + N;
     }
 
-    /// The whole record, with the high bits of the response code.
-    pub(super) fn finish(&mut self, rcode: Rcode) -> &[u8] {
-        self.octets[5] = rcode as u8 >> 4;
-        #[expect(clippy::cast_possible_truncation, reason = "less than 256")]
-        let options = (self.length - FIXED) as u8;
-        self.octets[DATA_LENGTH + 1] = options;
+    /// The whole record, with the high bits of the response code, but for `further` octets of options that follow it.
+    pub(super) fn finish(&mut self, rcode: u16, further: usize) -> &[u8] {
+        #[expect(clippy::cast_possible_truncation, reason = "12 bits, and an OPT record of a message")]
+        let (extended, options) = ((rcode >> 4) as u8, (self.length - FIXED + further) as u16);
+        self.octets[EXTENDED] = extended;
+        self.octets[DATA_LENGTH..][..2].copy_from_slice(&options.to_be_bytes());
         &self.octets[..self.length]
     }
 }
@@ -122,7 +144,7 @@ mod tests {
             let data = option(COOKIE, &cookie);
             let edns = Edns::read(true, &data);
             let good = length == 8 || (16..=40).contains(&length);
-            let expected = Edns { signed: true, keepalive: false, cookie: Some(&cookie[..]) };
+            let expected = Edns { signed: true, keepalive: false, cookie: Some(&cookie[..]), options: &data };
             assert_eq!(edns, good.then_some(expected), "{length} octets");
         }
     }
@@ -147,7 +169,8 @@ mod tests {
         ]
         .concat();
         let edns = Edns::read(false, &data).unwrap();
-        assert_eq!(edns, Edns { signed: false, keepalive: true, cookie: Some(b"the-1st.") });
+        let expected = Edns { signed: false, keepalive: true, cookie: Some(b"the-1st."), options: &data };
+        assert_eq!(edns, expected);
         let ends: Vec<usize> =
             (0..=data.len()).filter(|&end| Edns::read(false, &data[..end]).is_some()).collect();
         assert_eq!(ends, [0, 4, 16, 320, 328, 332], "where an option ends");
@@ -156,11 +179,12 @@ mod tests {
     #[test]
     fn an_opt_says_how_long_its_options_are() {
         let mut opt = Opt::new(true);
-        assert_eq!(opt.finish(Rcode::NoError), [0, 0, 41, 4, 208, 0, 0, 0x80, 0, 0, 0]);
+        assert_eq!(opt.finish(0, 0), [0, 0, 41, 4, 208, 0, 0, 0x80, 0, 0, 0]);
         opt.option(KEEPALIVE, &[4, 176]);
         opt.option(COOKIE, &[7; 24]);
         let head = [0, 0, 41, 4, 208, 1, 0, 0x80, 0, 0, 34, 0, 11, 0, 2, 4, 176, 0, 10, 0, 24];
-        assert_eq!(opt.finish(Rcode::BadCookie), [&head[..], &[7; 24]].concat());
+        assert_eq!(opt.finish(23, 0), [&head[..], &[7; 24]].concat());
+        assert_eq!(opt.finish(0, 300)[DATA_LENGTH..][..2], [1, 34 + 44]);
         assert_eq!(opt.len(), MAX);
     }
 }

@@ -30,6 +30,7 @@ mod message;
 mod name;
 mod prove;
 mod query;
+pub mod relay;
 mod source;
 
 pub use cookie::Cookies;
@@ -98,6 +99,40 @@ impl Dns {
         Ok(Self { catalog: compiler.finish(), options: *options })
     }
 
+    /// Serves nothing: a question in vain, as others are there to be asked.
+    fn empty(options: DnsOptions) -> Self {
+        Self { catalog: Compiler::new().finish(), options }
+    }
+
+    /// Appends the response to `question`, or what refuses it, as [`Service::answer`] does.
+    fn respond(
+        &self,
+        envelope: &Envelope<'_>,
+        question: Result<&Question, Rcode>,
+        context: &Context,
+        response: &mut Vec<u8>,
+    ) -> Answered {
+        let start = response.len();
+        let Some(room) = context.room.checked_sub(PREFIX) else { return Answered::default() };
+        let room = room.min(usize::from(u16::MAX));
+        response.extend_from_slice(&[0; PREFIX]);
+        let mut last = false;
+        let written = self.write(envelope, question, context, room, response).or_else(|Full| {
+            last = true;
+            response.truncate(start + PREFIX);
+            let closing = Context { persistent: false, ..*context };
+            self.write(envelope, Err(Rcode::ServFail), &closing, room, response)
+        });
+        let Ok(volatile) = written else {
+            response.truncate(start);
+            return Answered { last, ..Answered::default() };
+        };
+        let whole = response.len() - start;
+        #[expect(clippy::cast_possible_truncation, reason = "room is at most 65,535")]
+        response[start..][..PREFIX].copy_from_slice(&((whole - PREFIX) as u16).to_be_bytes());
+        Answered { volatile: if volatile { whole } else { 0 }, last }
+    }
+
     /// Writes the answer to `question`, or what refuses it, and says whether it depends on the time.
     fn write(
         &self,
@@ -130,7 +165,7 @@ impl Dns {
                     outcome.rcode = Rcode::BadCookie;
                 }
             }
-            message.opt(opt.finish(outcome.rcode))?;
+            message.opt(opt.finish(outcome.rcode as u16, 0))?;
         }
         let counts = message.counts();
         let header = &mut message.octets()[..HEADER];
@@ -188,31 +223,12 @@ impl Service for Dns {
     }
 
     fn answer(&self, message: &[u8], context: &Context, response: &mut Vec<u8>) -> Result<Answered, Absent> {
-        let start = response.len();
         let Some(query) = message.get(PREFIX..).filter(|query| query::is_query(query)) else {
             return Ok(Answered::default());
         };
-        let Some(room) = context.room.checked_sub(PREFIX) else { return Ok(Answered::default()) };
-        let room = room.min(usize::from(u16::MAX));
         let (envelope, question) = query::parse(query);
-        response.extend_from_slice(&[0; PREFIX]);
-        let mut last = false;
-        let written = self
-            .write(&envelope, question.as_ref().map_err(|&rcode| rcode), context, room, response)
-            .or_else(|Full| {
-                last = true;
-                response.truncate(start + PREFIX);
-                let closing = Context { persistent: false, ..*context };
-                self.write(&envelope, Err(Rcode::ServFail), &closing, room, response)
-            });
-        let Ok(volatile) = written else {
-            response.truncate(start);
-            return Ok(Answered { last, ..Answered::default() });
-        };
-        let whole = response.len() - start;
-        #[expect(clippy::cast_possible_truncation, reason = "room is at most 65,535")]
-        response[start..][..PREFIX].copy_from_slice(&((whole - PREFIX) as u16).to_be_bytes());
-        Ok(Answered { volatile: if volatile { whole } else { 0 }, last })
+        let question = question.as_ref().map_err(|&rcode| rcode).and_then(Question::of_zones);
+        Ok(self.respond(&envelope, question, context, response))
     }
 }
 

@@ -6,15 +6,15 @@ use super::message::HEADER;
 use super::name::Name;
 
 /// Where the header counts questions, and the records of each section (RFC 1035 section 4.1.1).
-const QUESTIONS: usize = 4;
-const ANSWERS: usize = 6;
-const AUTHORITIES: usize = 8;
-const ADDITIONALS: usize = 10;
+pub(super) const QUESTIONS: usize = 4;
+pub(super) const ANSWERS: usize = 6;
+pub(super) const AUTHORITIES: usize = 8;
+pub(super) const ADDITIONALS: usize = 10;
 /// Class IN.
 const IN: u16 = 1;
 /// Octets of type and class, which end the question, and of what stands between a record's owner and its data.
-const TYPE_CLASS: usize = 4;
-const FIXED: usize = 10;
+pub(super) const TYPE_CLASS: usize = 4;
+pub(super) const FIXED: usize = 10;
 
 /// Response codes (RFC 1035 section 4.1.1, RFC 6672 section 2.2, RFC 6891 section 9, RFC 7873 section 8). The high 8 bits
 /// go into the OPT.
@@ -36,7 +36,9 @@ pub(super) mod flag {
     pub(in super::super) const QR: u16 = 0x8000;
     pub(in super::super) const OPCODE: u16 = 0x7800;
     pub(in super::super) const AA: u16 = 0x0400;
+    pub(in super::super) const TC: u16 = 0x0200;
     pub(in super::super) const RD: u16 = 0x0100;
+    pub(in super::super) const AD: u16 = 0x0020;
     pub(in super::super) const CD: u16 = 0x0010;
 }
 
@@ -48,12 +50,37 @@ pub(super) struct Envelope<'a> {
     /// The question, octet for octet; empty where there is none, or it cannot be read.
     pub(super) question: &'a [u8],
     pub(super) edns: Option<Edns<'a>>,
+    /// There are records besides the OPT.
+    pub(super) others: bool,
 }
 
-/// A question that is answered from the zones.
+/// What is asked.
 pub(super) struct Question {
     pub(super) name: Name,
     pub(super) rtype: u16,
+    class: u16,
+}
+
+impl Question {
+    /// This question, if the zones of class IN may be asked it, or the code that answers it without a look at them.
+    pub(super) fn of_zones(&self) -> Result<&Self, Rcode> {
+        if self.class != IN {
+            return Err(Rcode::Refused);
+        }
+        match self.rtype {
+            rtype::MAILA | rtype::MAILB => Err(Rcode::NotImp),
+            _ => self.of_anyone(),
+        }
+    }
+
+    /// This question, if any server may be asked it over a connection like ours: it is no transfer.
+    pub(super) fn of_anyone(&self) -> Result<&Self, Rcode> {
+        match self.rtype {
+            rtype::OPT => Err(Rcode::FormErr),
+            rtype::AXFR | rtype::IXFR => Err(Rcode::Refused),
+            _ => Ok(self),
+        }
+    }
 }
 
 /// Whether `message` is to be answered at all: it has a header, and is no response (two servers would answer each
@@ -87,10 +114,15 @@ pub(super) fn length(stream: &[u8]) -> Option<usize> {
     (at <= stream.len()).then_some(at)
 }
 
-/// Reads a message for which [`is_query`] holds: what is asked, or the code that answers it without a look at the zones.
+/// Reads a message for which [`is_query`] holds: what is asked, or the code that answers it whatever is served.
 pub(super) fn parse(message: &[u8]) -> (Envelope<'_>, Result<Question, Rcode>) {
-    let mut envelope =
-        Envelope { id: [message[0], message[1]], flags: word(message, 2), question: &[], edns: None };
+    let mut envelope = Envelope {
+        id: [message[0], message[1]],
+        flags: word(message, 2),
+        question: &[],
+        edns: None,
+        others: false,
+    };
     let question = examine(message, &mut envelope);
     (envelope, question)
 }
@@ -114,15 +146,7 @@ fn examine<'a>(message: &'a [u8], envelope: &mut Envelope<'a>) -> Result<Questio
     envelope.question = message.get(HEADER..end).ok_or(Rcode::FormErr)?;
     let (rtype, class) = (word(message, end - 4), word(message, end - 2));
     records(message, end, envelope)?;
-    if class != IN {
-        return Err(Rcode::Refused);
-    }
-    match rtype {
-        rtype::OPT => Err(Rcode::FormErr),
-        rtype::AXFR | rtype::IXFR => Err(Rcode::Refused),
-        rtype::MAILA | rtype::MAILB => Err(Rcode::NotImp),
-        _ => Ok(Question { name, rtype }),
-    }
+    Ok(Question { name, rtype, class })
 }
 
 /// Reads what follows the question, from `at` to the message's end.
@@ -151,6 +175,8 @@ fn records<'a>(message: &'a [u8], mut at: usize, envelope: &mut Envelope<'a>) ->
             if version == 0 {
                 envelope.edns = Some(Edns::read(signed, data).ok_or(Rcode::FormErr)?);
             }
+        } else {
+            envelope.others = true;
         }
     }
     if at != message.len() {
@@ -163,7 +189,7 @@ fn records<'a>(message: &'a [u8], mut at: usize, envelope: &mut Envelope<'a>) ->
 }
 
 /// Where the name at `at` ends. A pointer ends it; where it leads does not matter.
-fn skip_name(message: &[u8], mut at: usize) -> Option<usize> {
+pub(super) fn skip_name(message: &[u8], mut at: usize) -> Option<usize> {
     loop {
         match *message.get(at)? {
             0 => return Some(at + 1),
@@ -174,6 +200,6 @@ fn skip_name(message: &[u8], mut at: usize) -> Option<usize> {
     }
 }
 
-fn word(octets: &[u8], at: usize) -> u16 {
+pub(super) fn word(octets: &[u8], at: usize) -> u16 {
     u16::from_be_bytes([octets[at], octets[at + 1]])
 }

@@ -1,0 +1,71 @@
+//! Values of relays' options: each holds only what is valid.
+
+use super::values::{BadValue, number};
+use serde::Deserialize;
+use std::net::SocketAddr;
+use std::str::FromStr;
+
+/// Address and port of a server that can be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Endpoint(SocketAddr);
+
+impl Endpoint {
+    /// The two.
+    pub(super) const fn get(self) -> SocketAddr {
+        self.0
+    }
+}
+
+impl FromStr for Endpoint {
+    type Err = BadValue;
+
+    fn from_str(text: &str) -> Result<Self, BadValue> {
+        let address: SocketAddr = text.parse().map_err(|_| {
+            BadValue::new(format!(
+                "{text:?} is no address with a port: write it as in 127.0.0.1:8080 or [::1]:8080"
+            ))
+        })?;
+        if address.port() == 0 || address.ip().is_unspecified() || address.ip().is_multicast() {
+            return Err(BadValue::new(format!("{address} names no server that can be asked")));
+        }
+        Ok(Self(address))
+    }
+}
+
+impl TryFrom<String> for Endpoint {
+    type Error = BadValue;
+
+    fn try_from(text: String) -> Result<Self, BadValue> {
+        text.parse()
+    }
+}
+
+/// A whole number from `LEAST` to `MOST`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "i64")]
+pub struct Count<const LEAST: u32, const MOST: u32>(u32);
+
+impl<const LEAST: u32, const MOST: u32> Count<LEAST, MOST> {
+    /// The number.
+    pub(super) const fn get(self) -> u32 {
+        self.0
+    }
+}
+
+impl<const LEAST: u32, const MOST: u32> TryFrom<i64> for Count<LEAST, MOST> {
+    type Error = BadValue;
+
+    fn try_from(number: i64) -> Result<Self, BadValue> {
+        let count = u32::try_from(number).ok().filter(|count| (LEAST..=MOST).contains(count));
+        count.map(Self).ok_or_else(|| BadValue::new(format!("{number} is not from {LEAST} to {MOST}")))
+    }
+}
+
+impl<const LEAST: u32, const MOST: u32> FromStr for Count<LEAST, MOST> {
+    type Err = BadValue;
+
+    fn from_str(text: &str) -> Result<Self, BadValue> {
+        number(text)?.try_into()
+    }
+}

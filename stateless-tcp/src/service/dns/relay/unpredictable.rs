@@ -1,0 +1,53 @@
+//! Numbers that nobody outside can foretell: SipHash of a counter under a random key.
+
+use siphasher::sip::SipHasher24;
+use std::hash::Hasher as _;
+use std::io;
+
+/// A source of such numbers.
+#[derive(Clone, Debug)]
+pub(super) struct Unpredictable {
+    key: [u8; 16],
+    drawn: u64,
+}
+
+impl Unpredictable {
+    /// One that no other foretells.
+    pub(super) fn new() -> io::Result<Self> {
+        let mut key = [0; 16];
+        getrandom::fill(&mut key).map_err(io::Error::other)?;
+        Ok(Self { key, drawn: 0 })
+    }
+
+    /// The next 64 bits.
+    pub(super) fn draw(&mut self) -> u64 {
+        self.drawn += 1;
+        let mut hasher = SipHasher24::new_with_key(&self.key);
+        hasher.write_u64(self.drawn);
+        hasher.finish()
+    }
+
+    /// One of the numbers below `bound`, which is not 0; none is preferred by more than 2^-32.
+    pub(super) fn below(&mut self, bound: u32) -> u32 {
+        #[expect(clippy::cast_possible_truncation, reason = "below `bound`")]
+        let drawn = (((self.draw() >> 32) * u64::from(bound)) >> 32) as u32;
+        drawn
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_number_below_the_bound_comes_and_no_other() {
+        let mut random = Unpredictable::new().unwrap();
+        let mut seen = [0_u32; 5];
+        for _ in 0..1_000 {
+            seen[random.below(5) as usize] += 1;
+        }
+        assert!(seen.iter().all(|&times| times > 100), "{seen:?}");
+        assert_ne!(random.draw(), random.draw());
+        assert_ne!(random.draw(), Unpredictable::new().unwrap().draw());
+    }
+}
