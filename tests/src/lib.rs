@@ -10,6 +10,7 @@
 )]
 #![expect(clippy::must_use_candidate, reason = "nothing here is called for its value and then forgotten")]
 
+pub mod backend;
 pub mod capture;
 pub mod client;
 pub mod compare;

@@ -1,4 +1,4 @@
-//! Real name servers to compare with: Knot DNS, NSD and BIND, each in a directory of its own, ended when dropped.
+//! Real name servers to compare with: Knot DNS, NSD, BIND and Unbound, each in a directory of its own, ended when dropped.
 
 use anyhow::{Context, bail};
 use nix::sys::signal::{Signal, killpg};
@@ -29,6 +29,11 @@ pub struct Nsd {
 
 /// A running named.
 pub struct Bind {
+    _server: Server,
+}
+
+/// A running unbound.
+pub struct Unbound {
     _server: Server,
 }
 
@@ -145,6 +150,35 @@ impl Bind {
         let server =
             Server::start("named", &["-g", "-n", "1", "-c"], &conf, dir, netns, loaded, zones.len())?;
         Ok(Self { _server: server })
+    }
+}
+
+impl Unbound {
+    /// As [`Knot::start`]: it answers from the zones as if it had found them out.
+    ///
+    /// # Errors
+    ///
+    /// unbound is not installed, or does not start in time; its log is in the message.
+    pub fn start(zones: &[PathBuf], address: SocketAddr, netns: Option<&str>) -> anyhow::Result<Self> {
+        let dir = TempDir::with_prefix("unbound-")?;
+        let mut conf = format!(
+            "server:\n  interface: {}@{}\n  username: \"\"\n  chroot: \"\"\n  directory: \"{}\"\n  pidfile: \"\"\n  \
+             use-syslog: no\n  do-daemonize: no\n  access-control: 0.0.0.0/0 allow\n  access-control: ::0/0 allow\n  \
+             module-config: \"iterator\"\n  rrset-roundrobin: no\n  num-threads: 1\nremote-control:\n  \
+             control-enable: no\nforward-zone:\n  name: \".\"\n  forward-addr: 127.0.0.1@1\n",
+            address.ip(),
+            address.port(),
+            dir.path().display()
+        );
+        for (name, file) in named(zones)? {
+            writeln!(
+                conf,
+                "auth-zone:\n  name: {name}\n  zonefile: \"{}\"\n  for-downstream: yes\n  for-upstream: yes",
+                file.display()
+            )?;
+        }
+        Server::start("unbound", &["-d", "-c"], &conf, dir, netns, "start of service", 1)
+            .map(|server| Self { _server: server })
     }
 }
 

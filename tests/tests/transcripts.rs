@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use rstest::rstest;
 use stateless_tcp_tests::{
+    backend::BackEnd,
     capture::Capture,
     client::{Client, get, port, query},
     packet::{MSS_1460, Packet, flags},
@@ -28,9 +29,19 @@ fn fixture(zone: &str) -> String {
 
 /// One connection by the book, each of the server's packets checked against its line. Returns the response.
 fn transact(server: IpAddr, server_port: u16, arguments: &[&str], request: &[u8]) -> Vec<u8> {
-    let topology = Topology::new(1);
-    let responder = Responder::start(&topology, &[&["--rules", "classic"], arguments].concat());
-    let port = port(&topology);
+    transact_over(&Topology::new(1), server, server_port, arguments, request)
+}
+
+/// As [`transact`].
+fn transact_over(
+    topology: &Topology,
+    server: IpAddr,
+    server_port: u16,
+    arguments: &[&str],
+    request: &[u8],
+) -> Vec<u8> {
+    let responder = Responder::start(topology, &[&["--rules", "classic"], arguments].concat());
+    let port = port(topology);
     let mut client = Client::new(&port, 40_000, server, server_port, ISN);
     let expect = |client: &Client, line: (u8, u32, u32, usize)| {
         let packet = client.expect();
@@ -100,6 +111,37 @@ fn any_of_rand_apnic_net(#[case] server: IpAddr) {
     assert_eq!(response[2..4], 0x2009_u16.to_be_bytes());
     // QR, AA and RD; NOERROR; one question, 6 answers, no authority, 2 additional.
     assert_eq!(response[4..14], [0x85, 0, 0, 1, 0, 6, 0, 0, 0, 2]);
+}
+
+/// The same, segment by segment, where a back end knows the answer: it is asked by UDP, once, for what it was asked in 2009
+/// and an OPT record, and what it says besides its own OPT record is the response.
+#[rstest]
+#[case::v4(IpAddr::V4(SERVER_V4))]
+#[case::v6(IpAddr::V6(SERVER_V6))]
+fn any_of_rand_apnic_net_through_a_back_end(#[case] server: IpAddr) {
+    const OPT: [u8; 11] = [0, 0, 41, 16, 0, 0, 0, 0, 0, 0, 0];
+    let request = query(0x2009, "rand.apnic.net", ANY);
+    let (rand, sec3) = (fixture("rand.apnic.net"), fixture("sec3.apnic.net"));
+    let known = transact(server, 53, &["--zone", &rand, "--zone", &sec3], &request);
+
+    let topology = Topology::new(1);
+    let (heard, queries) = std::sync::mpsc::channel();
+    let back_end = "127.0.0.1:5301".parse().expect("an address");
+    let mut answer = [&known[2..], &OPT].concat();
+    answer[11] += 1;
+    let _back_end = BackEnd::start(&topology.server, back_end, move |socket, query, from| {
+        let answer = [&query[..2], &answer[2..]].concat();
+        socket.send_to(&answer, from).expect("answer");
+        heard.send(query.to_vec()).expect("somebody listens");
+    });
+    let arguments = ["--dns-relay", &back_end.to_string(), "--dns-cache", "0"];
+    let response = transact_over(&topology, server, 53, &arguments, &request);
+    assert_eq!((response.len(), &response), (231, &known));
+    let mut expected = [&request[2..], &OPT].concat();
+    expected[11] = 1;
+    let queries: Vec<_> = queries.try_iter().map(|query| query[2..].to_vec()).collect();
+    assert_eq!(queries, [&expected[2..]], "but for the ID");
+    assert_eq!(expected.len(), 32 + OPT.len());
 }
 
 #[rstest]

@@ -4,7 +4,8 @@ use super::backends::BackEnds;
 use super::unpredictable::Unpredictable;
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
-use nix::sys::socket::{MsgFlags, MultiHeaders, recvmmsg, sendmmsg};
+use nix::sys::socket::sockopt::{RcvBuf, RcvBufForce};
+use nix::sys::socket::{MsgFlags, MultiHeaders, recvmmsg, sendmmsg, setsockopt};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, RawFd};
@@ -16,6 +17,9 @@ const EACH: usize = 4;
 /// How long a socket is used, and for how many queries, until another takes its place, at another port.
 const LIFE: Duration = Duration::from_secs(10);
 const QUERIES: u32 = 20_000;
+
+/// Octets of answers, with what the kernel keeps about each, that may wait at a socket.
+const BUFFER: usize = 2 << 20;
 
 /// Most datagrams sent or received by one call.
 const BATCH: usize = 32;
@@ -225,6 +229,10 @@ fn connect(address: SocketAddr) -> io::Result<UdpSocket> {
     let socket = UdpSocket::bind(any)?;
     socket.connect(address)?;
     socket.set_nonblocking(true)?;
+    // The default holds some hundred answers. Without the right to have more than others, as much as anybody may.
+    if setsockopt(&socket, RcvBufForce, &BUFFER).is_err() {
+        let _ = setsockopt(&socket, RcvBuf, &BUFFER);
+    }
     Ok(socket)
 }
 

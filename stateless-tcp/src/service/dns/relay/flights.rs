@@ -83,6 +83,9 @@ impl Flights {
 
     /// Where the question `ask` is in flight.
     pub(super) fn find(&self, ask: &Ask) -> Option<usize> {
+        if self.by_key.is_empty() {
+            return None;
+        }
         let place = *self.by_key.get(&self.hasher.hash_one(ask.key()))?;
         (self.flights[place].ask.key() == ask.key()).then_some(place)
     }

@@ -112,6 +112,10 @@ impl Desks {
 
     /// Looks for the answer to the query at hand, from the nearest place to the farthest.
     fn find(&self, desk: &mut Desk, context: &Context) -> Result<Given, Absent> {
+        let found = desk.find();
+        if let Some(Found::Ended(Some(stored))) = found {
+            return Ok(Some((stored, Age::Fresh(0))));
+        }
         let now = seconds(context.now);
         let cached = self.cache.get(desk.ask.key());
         if let Some(stored) = &cached
@@ -122,10 +126,6 @@ impl Desks {
         }
         let stale = cached.and_then(|stored| stored.stale(now).map(|age| (stored, age)));
         let stale = stale.filter(|_| !self.back_ends.any_alive());
-        let found = desk.find();
-        if let Some(Found::Ended(Some(stored))) = found {
-            return Ok(Some((stored, Age::Fresh(0))));
-        }
         match (context.purpose, found) {
             (Purpose::AtHand | Purpose::Again, _) => Err(Absent::Gone),
             _ if stale.is_some() => {
