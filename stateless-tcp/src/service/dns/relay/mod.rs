@@ -235,6 +235,10 @@ impl Service for Relay {
             response.extend_from_slice(sent);
             return Ok(Answered::default());
         }
+        if context.purpose == Purpose::Again {
+            // Even from the cache it would be another: its times to live are.
+            return Err(Absent::Gone);
+        }
         let given = self.desks.find(desk, context)?;
         let start = response.len();
         let mut passing = true;
