@@ -81,13 +81,15 @@ const REQUIREMENTS: &[Requirement] = &[
     program(Need::Test, "nsd", "nsd"),
     program(Need::Test, "knotd", "knot"),
     program(Need::Test, "unbound", "unbound"),
+    program(Need::Test, "nginx", "nginx-light"),
     program(Need::Test, "chromium", "chromium"),
     program(Need::Test, "timeout", "coreutils"),
     program(Need::Test, "sysctl", "procps"),
 ];
 
-/// Packages that bring a daemon which would take port 53 at the next boot.
-const DAEMONS: [&str; 3] = ["nsd", "knot", "unbound"];
+/// Packages that bring a daemon which would take port 53 or 80 at the next boot, and its service.
+const DAEMONS: [(&str, &str); 4] =
+    [("nsd", "nsd"), ("knot", "knot"), ("unbound", "unbound"), ("nginx-light", "nginx")];
 
 /// Installs what is missing and says what.
 pub(crate) fn setup(options: &Options) -> Result<()> {
@@ -132,8 +134,8 @@ pub(crate) fn ensure(need: Need) -> Result<()> {
         install(&missing)?;
     }
     drop(policy);
-    for daemon in DAEMONS.iter().filter(|daemon| missing.contains(daemon)) {
-        disable(daemon);
+    for (_, service) in DAEMONS.iter().filter(|(package, _)| missing.contains(package)) {
+        disable(service);
     }
     let still: Vec<&str> = REQUIREMENTS
         .iter()
@@ -165,8 +167,8 @@ fn install(packages: &[&str]) -> Result<()> {
 }
 
 /// Keeps a daemon that was installed for its programs from starting at boot.
-fn disable(daemon: &str) {
-    let service = format!("{daemon}.service");
+fn disable(service: &str) {
+    let service = format!("{service}.service");
     // Where systemd is absent (a container), nothing starts it at all.
     if read(Command::new("systemctl").args(["disable", "--quiet", &service])).is_err() {
         eprintln!("note: {service} could not be disabled; make sure that nothing starts it at boot");
