@@ -5,6 +5,7 @@
 
 mod dns;
 mod error;
+mod http;
 mod relay;
 mod reload;
 #[cfg(test)]
@@ -16,6 +17,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use crate::service::dns::relay::RelayOptions as DnsRelayOptions;
+use crate::service::http::RelayOptions as HttpRelayOptions;
 use serde::Deserialize;
 use stateless_tcp_ebpf::abi::MAX_ADDRESSES;
 pub use stateless_tcp_ebpf::rule::Rules;
@@ -52,6 +54,8 @@ pub struct Config {
     pub dns_relay: Option<DnsRelayOptions>,
     /// The directory served over HTTP; `None`: the built-in pages.
     pub http_root: Option<PathBuf>,
+    /// The server that HTTP requests are relayed to, and how; `None`: they are answered here.
+    pub http_relay: Option<HttpRelayOptions>,
     /// The rule set.
     pub rules: Rules,
     /// Most octets of payload in a segment; `None`: the rule set's.
@@ -102,6 +106,14 @@ pub struct Options {
     /// The directory to serve over HTTP [default: a built-in page]
     #[arg(long, value_name = "DIR")]
     http_root: Option<PathBuf>,
+    /// A server to relay HTTP requests to, in place of --http-root
+    #[arg(long, value_name = "IP:PORT")]
+    http_relay: Option<Endpoint>,
+    /// Relay methods other than GET, HEAD and OPTIONS as well, and bodies: a request can run twice
+    #[arg(long)]
+    http_unsafe_methods: bool,
+    #[arg(skip)]
+    http: http::Table,
     /// An address to answer for; may be repeated [default: the interface's own]
     #[arg(long, value_name = "IP")]
     address: Vec<Address>,
@@ -175,6 +187,9 @@ impl Options {
             dns_cache: self.dns_cache.or(file.dns_cache),
             dns: file.dns,
             http_root: self.http_root.or(file.http_root),
+            http_relay: self.http_relay.or(file.http_relay),
+            http_unsafe_methods: self.http_unsafe_methods || file.http_unsafe_methods,
+            http: file.http,
             address: first_given(self.address, file.address),
             dns_port: self.dns_port.or(file.dns_port),
             http_port: self.http_port.or(file.http_port),
@@ -213,6 +228,9 @@ impl Options {
         if !self.dns_relay.is_empty() || self.dns != dns::Table::default() {
             return Err(ConfigError::invalid("replay asks no server: leave out --dns-relay and [dns]"));
         }
+        if self.http_relay.is_some() {
+            return Err(ConfigError::invalid("replay asks no server: leave out --http-relay"));
+        }
         self.validate()
     }
 
@@ -243,6 +261,7 @@ impl Options {
         }
         Ok(Config {
             dns_relay: self.relay_dns()?,
+            http_relay: self.relay_http()?,
             addresses: addresses(&self.address, &self.interface)?,
             interfaces: self.interface,
             dns_port: dns_port.get(),

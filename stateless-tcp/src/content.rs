@@ -5,7 +5,7 @@ use crate::keys;
 use crate::service::Service;
 use crate::service::dns::relay::{Desks, Relay, RelayOptions};
 use crate::service::dns::{Cookies, Dns, DnsOptions};
-use crate::service::http::Http;
+use crate::service::http::{self, Http};
 use anyhow::{Context as _, Result, bail};
 use stateless_tcp_ebpf::cookie::Keys;
 use std::net::IpAddr;
@@ -18,34 +18,59 @@ use tokio::runtime::Handle;
 pub struct Relays {
     workers: usize,
     runtime: Handle,
-    dns: Mutex<Vec<(RelayOptions, Weak<Desks>)>>,
+    dns: Running<RelayOptions, Desks>,
+    http: Running<http::RelayOptions, http::Relay>,
 }
 
 impl Relays {
     /// For relays that so many workers ask, and whose connections live on `runtime`.
     #[must_use]
     pub fn new(workers: usize, runtime: Handle) -> Self {
-        Self { workers, runtime, dns: Mutex::default() }
+        Self { workers, runtime, dns: Running::default(), http: Running::default() }
     }
 
     /// What the relays that run have counted, by name.
     #[must_use]
     pub fn counts(&self) -> Vec<(&'static str, u64)> {
-        let running = self.dns.lock().unwrap_or_else(PoisonError::into_inner);
-        running.iter().filter_map(|(_, desks)| desks.upgrade()).flat_map(|desks| desks.counts()).collect()
+        self.dns.all().iter().flat_map(|desks| desks.counts()).collect()
     }
 
     fn dns(&self, options: &RelayOptions) -> Result<Arc<Desks>> {
-        let mut running = self.dns.lock().unwrap_or_else(PoisonError::into_inner);
-        running.retain(|(_, desks)| desks.strong_count() > 0);
-        let same = running.iter().find(|(running, _)| running == options);
-        if let Some(desks) = same.and_then(|(_, desks)| desks.upgrade()) {
-            return Ok(desks);
+        self.dns.find_or(options, || Desks::open(options, self.workers, &self.runtime).context("--dns-relay"))
+    }
+
+    fn http(&self, options: &http::RelayOptions) -> Result<Arc<http::Relay>> {
+        self.http.find_or(options, || {
+            http::Relay::new(options, self.workers, self.runtime.clone()).context("--http-relay")
+        })
+    }
+}
+
+/// What was opened with which options, as long as anybody uses it.
+struct Running<O, R>(Mutex<Vec<(O, Weak<R>)>>);
+
+impl<O, R> Default for Running<O, R> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<O: Clone + PartialEq, R> Running<O, R> {
+    fn all(&self) -> Vec<Arc<R>> {
+        let running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        running.iter().filter_map(|(_, relay)| relay.upgrade()).collect()
+    }
+
+    fn find_or(&self, options: &O, open: impl FnOnce() -> Result<R>) -> Result<Arc<R>> {
+        let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        running.retain(|(_, relay)| relay.strong_count() > 0);
+        let same = running.iter().find(|(others, _)| others == options);
+        if let Some(relay) = same.and_then(|(_, relay)| relay.upgrade()) {
+            return Ok(relay);
         }
-        let desks = Desks::open(options, self.workers, &self.runtime).context("--dns-relay")?;
-        let desks = Arc::new(desks);
-        running.push((options.clone(), Arc::downgrade(&desks)));
-        Ok(desks)
+        let relay = Arc::new(open()?);
+        running.push((options.clone(), Arc::downgrade(&relay)));
+        Ok(relay)
     }
 }
 
@@ -79,11 +104,15 @@ pub fn load(
         (None, []) => Arc::new(Dns::builtin(options)),
         (None, zones) => Arc::new(Dns::load(zones, &options)?),
     };
-    let http = match &config.http_root {
-        Some(root) => Http::load(root)?,
-        None => Http::builtin(),
+    let http: Arc<dyn Service> = match (&config.http_relay, &config.http_root) {
+        (Some(relay), _) => match relays {
+            Some(relays) => relays.http(relay)?,
+            None => bail!("--http-relay: there is nothing here that could ask a server"),
+        },
+        (None, Some(root)) => Arc::new(Http::load(root)?),
+        (None, None) => Arc::new(Http::builtin()),
     };
-    Ok(vec![(config.dns_port, dns), (config.http_port, Arc::new(http))])
+    Ok(vec![(config.dns_port, dns), (config.http_port, http)])
 }
 
 /// One line that says what is served where.
@@ -95,10 +124,14 @@ pub fn describe(config: &Config, addresses: &[IpAddr]) -> String {
         (None, 1) => "1 zone".to_owned(),
         (None, count) => format!("{count} zones"),
     };
-    let files = if config.http_root.is_some() { "files" } else { "built-in page" };
+    let pages = match (&config.http_relay, &config.http_root) {
+        (Some(relay), _) => format!("relay to {}", relay.back_end),
+        (None, Some(_)) => "files".to_owned(),
+        (None, None) => "built-in page".to_owned(),
+    };
     let addresses: Vec<String> = addresses.iter().map(IpAddr::to_string).collect();
     let (dns, http) = (config.dns_port, config.http_port);
-    format!("{zones} at port {dns} and {files} at port {http} of {}", addresses.join(", "))
+    format!("{zones} at port {dns} and {pages} at port {http} of {}", addresses.join(", "))
 }
 
 #[cfg(test)]
@@ -136,6 +169,24 @@ mod tests {
         let options = options(arguments, 1);
         let keepalive = options.strip_prefix(&[0, 11, 0, 2]).map(|rest| [rest[0], rest[1]]);
         assert_eq!(keepalive, said);
+    }
+
+    #[test]
+    fn a_relay_is_kept_as_long_as_it_is_configured_so() {
+        let running = Running::default();
+        let first = running.find_or(&1, || Ok("first")).unwrap();
+        let second = running.find_or(&2, || Ok("second")).unwrap();
+        assert_eq!((*first, *second), ("first", "second"));
+        assert_eq!(*running.find_or(&1, || Ok("another")).unwrap(), "first");
+        assert_eq!(running.all().len(), 2);
+        drop(first);
+        assert_eq!(running.all(), [second]);
+        assert_eq!(
+            *running.find_or(&1, || Ok("another")).unwrap(),
+            "another",
+            "nobody needed the first any more"
+        );
+        assert!(running.find_or(&3, || bail!("it cannot be opened")).is_err());
     }
 
     #[test]

@@ -36,6 +36,7 @@ fn defaults() -> Config {
         dns_cookie_secret_file: None,
         dns_relay: None,
         http_root: None,
+        http_relay: None,
         rules: Rules::Reliable,
         segment_size: None,
         hints: 4096,
@@ -64,6 +65,7 @@ fn everything() -> Config {
         dns_cookie_secret_file: Some("secret".into()),
         dns_relay: None,
         http_root: Some("www".into()),
+        http_relay: None,
         rules: Rules::Classic,
         segment_size: Some(512),
         hints: 99,
@@ -249,6 +251,7 @@ fn a_file_is_read_again_and_what_needs_a_restart_is_named() {
         dns_cookie_secret_file: Some("s".into()),
         dns_relay: None,
         http_root: Some("www".into()),
+        http_relay: None,
         key_file: Some("k".into()),
         ..running.clone()
     };

@@ -29,11 +29,25 @@ pub(super) enum Fault {
     Fields,
     /// A method that nobody knows.
     UnknownMethod,
+    /// Relayed: a method that may do harm when it runs twice.
+    Unsafe,
+    /// Relayed: a method that is about the way to the server.
+    Tunnel,
+    /// Relayed: a body that would take the request beyond what can be put together.
+    LargeBody,
+    /// Relayed: a body whose length is not told beforehand.
+    Coded,
+    /// Relayed: Expect.
+    Expectation,
+    /// Relayed: as many requests are in flight as may be.
+    Busy,
+    /// Relayed: there is no room to keep the answer for as long as the client may lack a part of it.
+    NoRoom,
 }
 
 impl Fault {
     /// All of them, in their order: the index into [`Faults`].
-    pub(super) const ALL: [Self; 12] = [
+    pub(super) const ALL: [Self; 19] = [
         Self::Malformed,
         Self::NoVersion,
         Self::Version,
@@ -46,6 +60,13 @@ impl Fault {
         Self::Line,
         Self::Fields,
         Self::UnknownMethod,
+        Self::Unsafe,
+        Self::Tunnel,
+        Self::LargeBody,
+        Self::Coded,
+        Self::Expectation,
+        Self::Busy,
+        Self::NoRoom,
     ];
 
     fn prepare(self) -> Prepared {
@@ -72,9 +93,33 @@ impl Fault {
                 "The request has more than 8192 octets or more than 64 header fields.\n",
             ),
             Self::UnknownMethod => ("501 Not Implemented", "This method is not known here.\n"),
+            Self::Unsafe => (
+                "405 Method Not Allowed",
+                "Only GET, HEAD and OPTIONS are relayed here: a request that is resent can run twice.\n",
+            ),
+            Self::Tunnel => ("405 Method Not Allowed", "CONNECT and TRACE are not relayed.\n"),
+            Self::LargeBody => {
+                ("413 Content Too Large", "A request, with its body, can have at most 8192 octets here.\n")
+            }
+            Self::Coded => ("411 Length Required", "A body must come with a Content-Length here.\n"),
+            Self::Expectation => {
+                ("417 Expectation Failed", "Nothing can be expected here: send all of the request at once.\n")
+            }
+            Self::Busy => {
+                ("503 Service Unavailable", "As many requests are in flight as may be: try again later.\n")
+            }
+            Self::NoRoom => {
+                ("503 Service Unavailable", "There is no room to keep this answer: try again later.\n")
+            }
         };
-        // RFC 9110 15.5.6: a 405 must say what is allowed.
-        let fields = if self == Self::Method { "Allow: GET, HEAD\r\n" } else { "" };
+        let fields = match self {
+            // RFC 9110 15.5.6: a 405 must say what is allowed.
+            Self::Method => "Allow: GET, HEAD\r\n",
+            Self::Unsafe => "Allow: GET, HEAD, OPTIONS\r\n",
+            Self::Tunnel => "Allow: GET, HEAD, OPTIONS, POST, PUT, PATCH, DELETE\r\n",
+            Self::Busy | Self::NoRoom => "Retry-After: 1\r\n",
+            _ => "",
+        };
         Prepared::text(status, fields, text)
     }
 }

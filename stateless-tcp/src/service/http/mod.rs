@@ -10,6 +10,7 @@
 mod faults;
 mod load;
 mod prepared;
+mod relay;
 mod request;
 #[cfg(test)]
 mod tests;
@@ -26,6 +27,7 @@ use self::request::{MAX_LINE, Refusal, Request};
 use super::{Absent, Answered, Context, Framing, MAX_RESPONSE, Service};
 
 pub use self::load::HttpRootError;
+pub use self::relay::{Relay, RelayOptions};
 
 /// Files served over HTTP.
 pub struct Http {
@@ -99,8 +101,7 @@ impl Http {
                 Page::Moved(moved) => Ok(moved.as_ref()),
                 Page::TooLarge(len) => Err(*len),
             }),
-            Err(Refusal::Fault(fault)) => Err(*fault),
-            Err(Refusal::Incomplete) => Err(Fault::Malformed),
+            Err(refusal) => Err(refusal.fault()),
         };
         match found.unwrap_or_else(|fault| Ok(self.faults.of(fault))) {
             Ok(prepared) => (Some(prepared), prepared.len() as u64),

@@ -30,7 +30,7 @@ pub(super) struct Prepared {
 }
 
 /// The last field of an answer behind which the connection ends, and the end of the header section.
-const CLOSE: &[u8] = b"Connection: close\r\n\r\n";
+pub(super) const CLOSE: &[u8] = b"Connection: close\r\n\r\n";
 
 /// What an answer leaves out of what is prepared.
 #[derive(Clone, Copy, Debug)]

@@ -1,4 +1,4 @@
-//! What a request asks for: its head parsed and checked once. Knows nothing of files and answers.
+//! What a request asks for: its head parsed and checked once. Knows nothing of answers.
 
 use std::mem::MaybeUninit;
 use std::time::SystemTime;
@@ -13,7 +13,7 @@ pub(super) const MAX_HEAD: usize = 8_192;
 /// Most header fields of a request.
 pub(super) const MAX_FIELDS: usize = 64;
 
-/// A well-formed request, whose end is known.
+/// A well-formed request for a file, whose end is known.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Request<'a> {
     /// Octets of the head, the blank line included.
@@ -36,14 +36,33 @@ pub(super) enum Refusal {
     Fault(Fault),
 }
 
+impl Refusal {
+    /// What is wrong with all that there is of the request.
+    pub(super) fn fault(self) -> Fault {
+        match self {
+            Self::Fault(fault) => fault,
+            Self::Incomplete => Fault::Malformed,
+        }
+    }
+}
+
 impl From<Fault> for Refusal {
     fn from(fault: Fault) -> Self {
         Self::Fault(fault)
     }
 }
 
-/// Reads the request at the front of `stream`.
+/// Reads the request for a file at the front of `stream`.
 pub(super) fn parse(stream: &[u8]) -> Result<Request<'_>, Refusal> {
+    read(stream, check)
+}
+
+/// Reads the head at the front of `stream`; `check` is told how many octets it has.
+#[inline]
+pub(super) fn read<'a, T>(
+    stream: &'a [u8],
+    check: impl FnOnce(usize, &httparse::Request<'_, 'a>) -> Result<T, Refusal>,
+) -> Result<T, Refusal> {
     // `parse_with_uninit_headers`: clearing 64 fields would cost more than parsing the usual five.
     let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
     let mut head = httparse::Request::new(&mut []);
@@ -75,11 +94,7 @@ pub(super) fn is_head(message: &[u8]) -> bool {
 
 /// What the fields say, once the syntax is right.
 fn check<'a>(len: usize, head: &httparse::Request<'_, 'a>) -> Result<Request<'a>, Refusal> {
-    let fields = Fields::read(head.headers);
-    // RFC 9112 3.2: exactly one Host in HTTP/1.1, and never several or one that is no host.
-    if fields.hosts > 1 || (fields.hosts == 0 && head.version == Some(1)) || fields.bad_host {
-        return Err(Fault::Host.into());
-    }
+    let fields = Fields::read(head)?;
     let path = match head.method {
         Some("GET" | "HEAD") => head.path.map(str::as_bytes).and_then(path_of).ok_or(Fault::Target),
         Some("POST" | "PUT" | "DELETE" | "CONNECT" | "OPTIONS" | "TRACE" | "PATCH") => Err(Fault::Method),
@@ -89,7 +104,7 @@ fn check<'a>(len: usize, head: &httparse::Request<'_, 'a>) -> Result<Request<'a>
     match (fields.body, path) {
         (Body::None, _) => {}
         (_, Err(Fault::Method)) => return Err(Fault::Method.into()),
-        (Body::Some, _) => return Err(Fault::Body.into()),
+        (Body::Length(_) | Body::Coded, _) => return Err(Fault::Body.into()),
         (Body::Unclear, _) => return Err(Fault::BodyLength.into()),
     }
     let modified_since = fields.modified_since.filter(|_| !fields.has_none_match);
@@ -99,25 +114,29 @@ fn check<'a>(len: usize, head: &httparse::Request<'_, 'a>) -> Result<Request<'a>
 
 /// The path of a target in origin-form or absolute-form (RFC 9112 3.2.1, 3.2.2).
 fn path_of(target: &[u8]) -> Option<&[u8]> {
-    let path = if target.first() == Some(&b'/') {
-        target
-    } else {
-        let scheme = ["http://", "https://"].into_iter().find(|scheme| {
-            target.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme.as_bytes()))
-        })?;
-        let rest = &target[scheme.len()..];
-        let authority = rest.iter().position(|octet| matches!(octet, b'/' | b'?')).unwrap_or(rest.len());
-        if !is_host(&rest[..authority]) || authority == 0 {
-            return None;
-        }
-        // RFC 9110 4.2.3: an empty path means "/".
-        if rest.get(authority) == Some(&b'/') { &rest[authority..] } else { b"/" }
-    };
+    let (_, path) = split_target(target)?;
+    // RFC 9110 4.2.3: an empty path means "/".
+    let path = if path.first() == Some(&b'/') { path } else { b"/" };
+    path.split(|octet| *octet == b'?').next()
+}
+
+/// The authority of a target in absolute-form, and the path and query of one in either form; the path may be empty.
+pub(super) fn split_target(target: &[u8]) -> Option<(Option<&[u8]>, &[u8])> {
     // RFC 3986: neither a fragment nor an octet beyond ASCII stands in a request target.
-    if path.iter().any(|octet| *octet == b'#' || !octet.is_ascii()) {
+    if target.iter().any(|octet| *octet == b'#' || !octet.is_ascii()) {
         return None;
     }
-    path.split(|octet| *octet == b'?').next()
+    if target.first() == Some(&b'/') {
+        return Some((None, target));
+    }
+
+    let scheme = ["http://", "https://"].into_iter().find(|scheme| {
+        target.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme.as_bytes()))
+    })?;
+    let rest = &target[scheme.len()..];
+    let end = rest.iter().position(|octet| matches!(octet, b'/' | b'?')).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    (!authority.is_empty() && is_host(authority)).then_some((Some(authority), path))
 }
 
 /// `uri-host [ ":" port ]` as far as its characters go (RFC 3986 3.2.2); it may be empty (RFC 9112 3.2).
@@ -159,33 +178,45 @@ fn line_len(stream: &[u8]) -> usize {
     if stream.len() > MAX_LINE { line_of(stream).len() } else { 0 }
 }
 
-/// The header fields that matter to files.
+/// The header fields that matter here.
 #[derive(Default)]
-struct Fields {
+#[expect(clippy::struct_excessive_bools, reason = "what fields say, each for itself")]
+pub(super) struct Fields {
     hosts: usize,
     bad_host: bool,
     lengths: usize,
-    body: Body,
+    pub(super) body: Body,
     modified_since: Option<SystemTime>,
     has_none_match: bool,
-    close: bool,
+    pub(super) close: bool,
+    pub(super) expects: bool,
 }
 
+/// What the fields say of a body.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
-enum Body {
+pub(super) enum Body {
+    /// There is none.
     #[default]
     None,
-    Some,
+    /// It has so many octets, at least 1.
+    Length(u64),
+    /// Its coding tells where it ends.
+    Coded,
+    /// Nobody can tell where it ends.
     Unclear,
 }
 
 impl Fields {
-    fn read(headers: &[Header<'_>]) -> Self {
+    pub(super) fn read(head: &httparse::Request<'_, '_>) -> Result<Self, Fault> {
         let mut fields = Self::default();
-        for header in headers {
+        for header in &*head.headers {
             fields.add(header);
         }
-        fields
+        // RFC 9112 3.2: exactly one Host in HTTP/1.1, and never several or one that is no host.
+        if fields.hosts > 1 || (fields.hosts == 0 && head.version == Some(1)) || fields.bad_host {
+            return Err(Fault::Host);
+        }
+        Ok(fields)
     }
 
     fn add(&mut self, header: &Header<'_>) {
@@ -196,20 +227,16 @@ impl Fields {
         } else if is("content-length") {
             self.lengths += 1;
             // RFC 9112 6.3: several lengths, or one that is none, are an attempt to smuggle a request.
-            let digits = !header.value.is_empty() && header.value.iter().all(u8::is_ascii_digit);
-            if self.lengths > 1 || !digits {
-                self.body = Body::Unclear;
-            } else if header.value.iter().any(|digit| *digit != b'0') {
-                self.add_body();
-            }
+            self.body = match length(header.value) {
+                _ if self.lengths > 1 => Body::Unclear,
+                None => Body::Unclear,
+                Some(0) => Body::None,
+                Some(length) => Body::Length(length),
+            };
         } else if is("transfer-encoding") {
             self.lengths += 1;
             // RFC 9112 6.1: with a Content-Length beside it, likewise.
-            if self.lengths > 1 {
-                self.body = Body::Unclear;
-            } else {
-                self.add_body();
-            }
+            self.body = if self.lengths > 1 { Body::Unclear } else { Body::Coded };
         } else if is("if-modified-since") {
             let value = str::from_utf8(header.value).ok();
             self.modified_since = value.and_then(|value| httpdate::parse_http_date(value).ok());
@@ -219,14 +246,16 @@ impl Fields {
             // RFC 9110 7.6.1: a list of options, in any case; the field may stand several times.
             let mut options = header.value.split(|octet| *octet == b',').map(<[u8]>::trim_ascii);
             self.close |= options.any(|option| option.eq_ignore_ascii_case(b"close"));
+        } else if is("expect") {
+            self.expects = true;
         }
     }
+}
 
-    fn add_body(&mut self) {
-        if self.body == Body::None {
-            self.body = Body::Some;
-        }
-    }
+/// A number of octets; one too large to be counted is large all the same.
+fn length(value: &[u8]) -> Option<u64> {
+    let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
+    digits.then(|| str::from_utf8(value).ok()?.parse().ok()).map(|number| number.unwrap_or(u64::MAX))
 }
 
 /// Decodes a percent-encoded `path` into `place`; `None` where it is wrongly encoded.

@@ -1,0 +1,130 @@
+//! Options of the HTTP relay: what may be said, and what follows from it.
+
+use super::relay::Count;
+use super::{ConfigError, Options};
+use crate::service::http::RelayOptions;
+use serde::Deserialize;
+use std::time::Duration;
+
+type Milliseconds = Count<10, 300_000>;
+type InFlight = Count<1, 65_536>;
+type StoreSize = Count<1, 65_536>;
+
+const TIMEOUT: u32 = 10_000;
+const IN_FLIGHT: u32 = 1_024;
+const STORE: u32 = 256;
+
+/// The table `[http]` of the configuration file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Table {
+    timeout_ms: Option<Milliseconds>,
+    in_flight: Option<InFlight>,
+    store_mib: Option<StoreSize>,
+}
+
+impl Options {
+    /// How requests are relayed, if they are.
+    pub(super) fn relay_http(&self) -> Result<Option<RelayOptions>, ConfigError> {
+        let Some(back_end) = self.http_relay else { return self.without_http_relay() };
+        if self.http_root.is_some() {
+            return Err(ConfigError::invalid(
+                "--http-relay and --http-root cannot both be had: requests are answered by a server or from files; leave \
+                 out one of them",
+            ));
+        }
+        let table = &self.http;
+        Ok(Some(RelayOptions {
+            back_end: back_end.get(),
+            unsafe_methods: self.http_unsafe_methods,
+            timeout: Duration::from_millis(table.timeout_ms.map_or(TIMEOUT, Count::get).into()),
+            in_flight: table.in_flight.map_or(IN_FLIGHT, Count::get) as usize,
+            store: (table.store_mib.map_or(STORE, Count::get) as usize) << 20,
+        }))
+    }
+
+    /// Nothing may have been said of a relay.
+    fn without_http_relay(&self) -> Result<Option<RelayOptions>, ConfigError> {
+        for (said, name) in
+            [(self.http_unsafe_methods, "--http-unsafe-methods"), (self.http != Table::default(), "[http]")]
+        {
+            if said {
+                return Err(ConfigError::invalid(format!(
+                    "{name} means nothing without --http-relay: leave it out, or name a server to ask"
+                )));
+            }
+        }
+        Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::{self, Command};
+    use rstest::rstest;
+
+    /// What is relayed by these flags, and a file with `text`.
+    fn relay(flags: &str, text: &str) -> Result<Option<RelayOptions>, ConfigError> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("s.toml");
+        std::fs::write(&path, text).unwrap();
+        let words = ["stateless-tcp", "run", "-i", "eth0", "--config", path.to_str().unwrap()];
+        match cli::parse_from(words.into_iter().chain(flags.split_whitespace()))?.command {
+            Command::Run { config, .. } => Ok(config.http_relay),
+            other => panic!("another command: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn flags_and_file_say_what_is_relayed() {
+        let usual = RelayOptions {
+            back_end: "127.0.0.1:8080".parse().unwrap(),
+            unsafe_methods: false,
+            timeout: Duration::from_secs(10),
+            in_flight: 1_024,
+            store: 256 << 20,
+        };
+        let other = RelayOptions {
+            back_end: "[::1]:8080".parse().unwrap(),
+            unsafe_methods: true,
+            timeout: Duration::from_millis(10),
+            in_flight: 7,
+            store: 3 << 20,
+        };
+        let keys = "http-relay = '[::1]:8080'\nhttp-unsafe-methods = true\n[http]\ntimeout-ms = 10\nin-flight = 7\n\
+                    store-mib = 3\n";
+        assert_eq!(relay("", "").unwrap(), None);
+        assert_eq!(relay("--http-relay 127.0.0.1:8080", "").unwrap(), Some(usual));
+        assert_eq!(relay("", keys).unwrap(), Some(other));
+        assert_eq!(
+            relay("--http-relay 127.0.0.1:8080", keys).unwrap(),
+            Some(RelayOptions { back_end: usual.back_end, ..other })
+        );
+        let flags = "--http-relay [::1]:8080 --http-unsafe-methods";
+        let two = RelayOptions { back_end: other.back_end, unsafe_methods: true, ..usual };
+        assert_eq!(relay(flags, "").unwrap(), Some(two));
+    }
+
+    #[rstest]
+    #[case::files_too("--http-relay 127.0.0.1:80 --http-root www", "", "cannot both be had")]
+    #[case::files_in_the_file("--http-relay 127.0.0.1:80", "http-root = 'www'", "cannot both be had")]
+    #[case::no_port("--http-relay 127.0.0.1", "", "write it as in 127.0.0.1:8080")]
+    #[case::no_time("", "http-relay = '[::1]:80'\n[http]\ntimeout-ms = 9", "9 is not from 10 to 300000")]
+    #[case::none_in_flight("", "http-relay = '[::1]:80'\n[http]\nin-flight = 0", "0 is not from 1 to 65536")]
+    #[case::no_store("", "http-relay = '[::1]:80'\n[http]\nstore-mib = -1", "-1 is not from 1 to 65536")]
+    #[case::unsafe_of_nothing("--http-unsafe-methods", "", "--http-unsafe-methods means nothing without")]
+    #[case::table_of_nothing("", "[http]\nin-flight = 1", "[http] means nothing without --http-relay")]
+    fn bad_usage_is_refused(#[case] flags: &str, #[case] text: &str, #[case] says: &str) {
+        let error = relay(flags, text).unwrap_err();
+        assert!(error.to_string().contains(says), "{error}");
+        assert_eq!(error.exit_status(), 2);
+    }
+
+    #[test]
+    fn a_capture_is_answered_without_asking_anybody() {
+        let words = ["stateless-tcp", "replay", "a.pcap", "b.pcap", "--http-relay", "127.0.0.1:80"];
+        let error = cli::parse_from(words).unwrap_err();
+        assert!(error.to_string().contains("replay asks no server"), "{error}");
+    }
+}
