@@ -11,6 +11,7 @@
 #![expect(clippy::must_use_candidate, reason = "nothing here is called for its value and then forgotten")]
 
 pub mod backend;
+pub mod browser;
 pub mod capture;
 pub mod client;
 pub mod compare;
@@ -30,3 +31,4 @@ pub mod rough;
 pub mod seed;
 pub mod sim;
 pub mod topology;
+pub mod web;

@@ -1,6 +1,8 @@
 //! `--rules classic` puts on the wire what the transactions published in 2009 show, segment by segment.
 
+use std::io::Write;
 use std::net::IpAddr;
+use std::sync::{Mutex, mpsc};
 
 use rstest::rstest;
 use stateless_tcp_tests::{
@@ -10,6 +12,7 @@ use stateless_tcp_tests::{
     packet::{MSS_1460, Packet, flags},
     responder::Responder,
     topology::{INTERFACE, SERVER_V4, SERVER_V6, Topology},
+    web::{self, BACK_END, PORT},
 };
 
 const SYN_ACK: u8 = flags::SYN | flags::ACK;
@@ -29,16 +32,17 @@ fn fixture(zone: &str) -> String {
 
 /// One connection by the book, each of the server's packets checked against its line. Returns the response.
 fn transact(server: IpAddr, server_port: u16, arguments: &[&str], request: &[u8]) -> Vec<u8> {
-    transact_over(&Topology::new(1), server, server_port, arguments, request)
+    transact_over(&Topology::new(1), server, server_port, arguments, request, || {})
 }
 
-/// As [`transact`].
+/// As [`transact`]; the request is acknowledged before `answer` is called, and need not be answered before that.
 fn transact_over(
     topology: &Topology,
     server: IpAddr,
     server_port: u16,
     arguments: &[&str],
     request: &[u8],
+    answer: impl FnOnce(),
 ) -> Vec<u8> {
     let responder = Responder::start(topology, &[&["--rules", "classic"], arguments].concat());
     let port = port(topology);
@@ -57,6 +61,7 @@ fn transact_over(
     client.send(&client.segment(ACK, 1, 1, b""));
     client.send(&client.segment(PSH_ACK, 1, 1, request));
     expect(&client, (ACK, 1, 1 + length, 0));
+    answer();
 
     let mut response = Vec::new();
     let mut next = 1;
@@ -101,6 +106,57 @@ fn a_small_page(#[case] server: IpAddr) {
 #[rstest]
 #[case::v4(IpAddr::V4(SERVER_V4))]
 #[case::v6(IpAddr::V6(SERVER_V6))]
+fn a_small_page_through_a_back_end(#[case] server: IpAddr) {
+    const HEAD: &str = "HTTP/1.1 200 OK\r\nDate: today\r\nContent-Length: 395\r\n";
+    const RESPONSE: usize = 467;
+    let topology = Topology::new(1);
+    let (release, released) = mpsc::channel();
+    let released = Mutex::new(released);
+    let body = "x".repeat(RESPONSE - HEAD.len() - "Connection: close\r\n\r\n".len());
+    let page = format!("{HEAD}\r\n{body}");
+    let back_end = web::BackEnd::start(&topology.server, move |_, stream| {
+        released.lock().expect("one request").recv().expect("the client has its acknowledgment");
+        stream.write_all(page.as_bytes()).expect("write");
+        false
+    });
+    let capture = Capture::start(&topology.server, "lo");
+    let arguments = ["--http-relay", BACK_END];
+    let request = get("/", 245);
+    let response = transact_over(&topology, server, 80, &arguments, &request, || {
+        release.send(()).expect("the back end waits");
+    });
+    assert_eq!(String::from_utf8_lossy(&response), format!("{HEAD}Connection: close\r\n\r\n{body}"));
+    assert_eq!(response.len(), RESPONSE);
+
+    let requests = back_end.requests();
+    let host = "Host: www.example.com\r\nX-Fill: ";
+    assert!(
+        requests.len() == 1 && requests[0].starts_with(&format!("GET / HTTP/1.1\r\n{host}")),
+        "{requests:?}"
+    );
+    // On the other side, an ordinary connection: opened, one request, one response, closed by both.
+    let packets = capture.packets();
+    let sent = |port: u16, flag: u8| {
+        let from =
+            packets.iter().filter(move |packet| packet.source_port == port && packet.flags & flag != 0);
+        from.count()
+    };
+    let client_port = packets.first().expect("a SYN").source_port;
+    assert_eq!((packets[0].flags, packets[1].flags, packets[2].flags), (flags::SYN, SYN_ACK, ACK));
+    assert_eq!([sent(client_port, flags::SYN), sent(PORT, flags::SYN)], [1, 1]);
+    assert_eq!([sent(client_port, flags::FIN), sent(PORT, flags::FIN)], [1, 1]);
+    assert_eq!(sent(client_port, flags::RST) + sent(PORT, flags::RST), 0);
+    let payload = |port: u16| {
+        let from = packets.iter().filter(|packet| packet.source_port == port);
+        from.map(|packet| packet.payload.len()).sum::<usize>()
+    };
+    assert_eq!(payload(client_port), requests[0].len());
+    assert_eq!(payload(PORT), HEAD.len() + 2 + body.len());
+}
+
+#[rstest]
+#[case::v4(IpAddr::V4(SERVER_V4))]
+#[case::v6(IpAddr::V6(SERVER_V6))]
 fn any_of_rand_apnic_net(#[case] server: IpAddr) {
     let request = query(0x2009, "rand.apnic.net", ANY);
     assert_eq!(request.len(), 34);
@@ -135,7 +191,7 @@ fn any_of_rand_apnic_net_through_a_back_end(#[case] server: IpAddr) {
         heard.send(query.to_vec()).expect("somebody listens");
     });
     let arguments = ["--dns-relay", &back_end.to_string(), "--dns-cache", "0"];
-    let response = transact_over(&topology, server, 53, &arguments, &request);
+    let response = transact_over(&topology, server, 53, &arguments, &request, || {});
     assert_eq!((response.len(), &response), (231, &known));
     let mut expected = [&request[2..], &OPT].concat();
     expected[11] = 1;
