@@ -13,7 +13,9 @@ const TYPICAL: u64 = 512;
 const OVERHEAD: u64 = 160;
 
 /// A store of bounded size, in which what is asked for once only does not displace what is asked for again and again.
-pub(super) struct Cache(Option<Store<Box<[u8]>, Arc<Stored>, Octets, RandomState>>);
+pub(super) struct Cache(Option<ByKey>);
+
+type ByKey = Store<Box<[u8]>, Arc<Stored>, Octets, RandomState>;
 
 #[derive(Clone)]
 struct Octets;
@@ -38,6 +40,11 @@ impl Cache {
             )
         };
         Self((capacity > 0).then(store))
+    }
+
+    /// Whether nothing is kept.
+    pub(super) fn is_none(&self) -> bool {
+        self.0.is_none()
     }
 
     /// What is kept under `key`, however old.

@@ -4,7 +4,7 @@ use super::backends::BackEnds;
 use super::unpredictable::Unpredictable;
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
-use nix::sys::socket::sockopt::{RcvBuf, RcvBufForce};
+use nix::sys::socket::sockopt::{RcvBuf, RcvBufForce, SndBuf, SndBufForce};
 use nix::sys::socket::{MsgFlags, MultiHeaders, recvmmsg, sendmmsg, setsockopt};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -18,7 +18,7 @@ const EACH: usize = 4;
 const LIFE: Duration = Duration::from_secs(10);
 const QUERIES: u32 = 20_000;
 
-/// Octets of answers, with what the kernel keeps about each, that may wait at a socket.
+/// Octets of queries, and of answers, with what the kernel keeps about each, that may wait at a socket.
 const BUFFER: usize = 2 << 20;
 
 /// Most datagrams sent or received by one call.
@@ -45,7 +45,7 @@ struct Channel {
 #[derive(Debug)]
 pub(super) struct Channels {
     epoll: Epoll,
-    channels: Vec<Channel>,
+    all: Vec<Channel>,
     /// By back end: the one in use in this turn, so that queries go out together.
     present: Vec<Option<u16>>,
 }
@@ -63,15 +63,15 @@ impl Channels {
     pub(super) fn open(back_ends: &BackEnds, mailbox: impl AsFd) -> io::Result<Self> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         epoll.add(mailbox, EpollEvent::new(EpollFlags::EPOLLIN, MAILBOX))?;
-        let mut channels = Vec::new();
+        let mut all = Vec::new();
         for back_end in 0..back_ends.len() {
             for _ in 0..EACH {
                 let socket = connect(back_ends.get(back_end).address)?;
-                epoll.add(&socket, event(channels.len()))?;
-                channels.push(Channel::new(back_end, socket));
+                epoll.add(&socket, event(all.len()))?;
+                all.push(Channel::new(back_end, socket));
             }
         }
-        Ok(Self { epoll, channels, present: vec![None; back_ends.len()] })
+        Ok(Self { epoll, all, present: vec![None; back_ends.len()] })
     }
 
     /// Readable when any of them is.
@@ -80,7 +80,7 @@ impl Channels {
     }
 
     pub(super) fn back_end(&self, channel: u16) -> usize {
-        self.channels[usize::from(channel)].back_end
+        self.all[usize::from(channel)].back_end
     }
 
     /// The channel by which queries go to `back_end` in this turn.
@@ -101,7 +101,7 @@ impl Channels {
 
     /// Whether a channel can be used, with another socket if its time is over.
     fn renew(&mut self, number: usize, now: Duration) -> bool {
-        let channel = &mut self.channels[number];
+        let channel = &mut self.all[number];
         if now.saturating_sub(channel.since) < LIFE && channel.queries < QUERIES {
             return true;
         }
@@ -123,7 +123,7 @@ impl Channels {
 
     /// Puts a datagram, which `write` appends, into the queue of a channel.
     pub(super) fn post(&mut self, channel: u16, write: impl FnOnce(&mut Vec<u8>)) {
-        let channel = &mut self.channels[usize::from(channel)];
+        let channel = &mut self.all[usize::from(channel)];
         write(&mut channel.octets);
         channel.ends.push(channel.octets.len());
         channel.queries += 1;
@@ -132,7 +132,7 @@ impl Channels {
 
     /// A query of this channel is no longer waited for.
     pub(super) fn close(&mut self, channel: u16) {
-        self.channels[usize::from(channel)].open -= 1;
+        self.all[usize::from(channel)].open -= 1;
     }
 
     /// Whether there is something to be sent.
@@ -145,7 +145,7 @@ impl Channels {
     pub(super) fn flush(&mut self, mut refused: impl FnMut(usize)) {
         for present in &mut self.present {
             let Some(number) = present.take() else { continue };
-            let channel = &mut self.channels[usize::from(number)];
+            let channel = &mut self.all[usize::from(number)];
             if channel.send() == Err(Errno::ECONNREFUSED) {
                 refused(channel.back_end);
             }
@@ -167,7 +167,7 @@ impl Channels {
     /// # Errors
     /// ECONNREFUSED where the back end's host says that nobody listens.
     pub(super) fn receive(&self, channel: u16, buffers: &mut Buffers) -> Result<(), Errno> {
-        buffers.fill(self.channels[usize::from(channel)].socket.as_raw_fd())
+        buffers.fill(self.all[usize::from(channel)].socket.as_raw_fd())
     }
 }
 
@@ -229,9 +229,9 @@ fn connect(address: SocketAddr) -> io::Result<UdpSocket> {
     let socket = UdpSocket::bind(any)?;
     socket.connect(address)?;
     socket.set_nonblocking(true)?;
-    // The default holds some hundred answers. Without the right to have more than others, as much as anybody may.
-    if setsockopt(&socket, RcvBufForce, &BUFFER).is_err() {
-        let _ = setsockopt(&socket, RcvBuf, &BUFFER);
+    // The default holds some hundred of them. Without the right to have more than others, as much as anybody may.
+    if setsockopt(&socket, RcvBufForce, &BUFFER).and(setsockopt(&socket, SndBufForce, &BUFFER)).is_err() {
+        let _ = setsockopt(&socket, RcvBuf, &BUFFER).and(setsockopt(&socket, SndBuf, &BUFFER));
     }
     Ok(socket)
 }

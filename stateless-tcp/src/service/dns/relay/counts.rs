@@ -70,9 +70,4 @@ impl Counts {
     pub(super) fn all(&self) -> impl Iterator<Item = (&'static str, u64)> {
         NAMES.iter().copied().zip(self.0)
     }
-
-    #[cfg(test)]
-    pub(super) fn get(&self, count: Count) -> u64 {
-        self.0[count as usize]
-    }
 }

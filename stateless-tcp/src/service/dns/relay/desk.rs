@@ -199,7 +199,9 @@ impl Desk {
         }
         let mut refused = Vec::new();
         self.channels.flush(|back_end| refused.push(back_end));
-        refused.into_iter().for_each(|back_end| self.refused(back_end, now));
+        for back_end in refused {
+            self.refused(back_end, now);
+        }
     }
 
     fn receive(&mut self, channel: u16, now: Duration, around: &mut Surroundings<'_>) {
@@ -219,7 +221,8 @@ impl Desk {
         let Some(place) = self.flights.waits(channel, id) else { return self.counts.add(Count::Late) };
         let flight = self.flights.get(place);
         let read = Stored::read(datagram, flight.ask.question(), around.seconds);
-        let asked_over_tcp = matches!(flight.state, State::OverTcp) || flight.ticket.is_none();
+        let is_probe = flight.ticket.is_none();
+        let is_over_tcp = matches!(flight.state, State::OverTcp);
         match read {
             Err(Unfit::Mismatched) => return self.counts.add(Count::Forged),
             Err(Unfit::Malformed) => return self.counts.add(Count::Malformed),
@@ -230,7 +233,8 @@ impl Desk {
         self.counts.add(Count::Answers);
         match read {
             Ok(stored) => self.end(place, Some(Arc::new(stored)), around),
-            Err(_) if asked_over_tcp => {}
+            Err(_) if is_probe => self.end(place, None, around),
+            Err(_) if is_over_tcp => {}
             Err(_) => self.ask_over_tcp(place, back_end, now),
         }
     }

@@ -47,7 +47,7 @@ pub(super) enum State {
 /// The table.
 #[derive(Debug)]
 pub(super) struct Flights {
-    flights: Vec<Flight>,
+    places: Vec<Flight>,
     free: Vec<usize>,
     capacity: usize,
     begun: u64,
@@ -61,7 +61,7 @@ pub(super) struct Flights {
 impl Flights {
     pub(super) fn new(capacity: usize) -> Self {
         Self {
-            flights: Vec::new(),
+            places: Vec::new(),
             free: Vec::new(),
             capacity,
             begun: 0,
@@ -78,7 +78,7 @@ impl Flights {
     }
 
     pub(super) fn get(&mut self, place: usize) -> &mut Flight {
-        &mut self.flights[place]
+        &mut self.places[place]
     }
 
     /// Where the question `ask` is in flight.
@@ -87,7 +87,7 @@ impl Flights {
             return None;
         }
         let place = *self.by_key.get(&self.hasher.hash_one(ask.key()))?;
-        (self.flights[place].ask.key() == ask.key()).then_some(place)
+        (self.places[place].ask.key() == ask.key()).then_some(place)
     }
 
     /// Begins a flight, for `ticket` or for nobody. None where the table is full.
@@ -100,7 +100,7 @@ impl Flights {
     ) -> Option<usize> {
         let place = self.free.pop().or_else(|| self.grow())?;
         self.begun += 1;
-        let flight = &mut self.flights[place];
+        let flight = &mut self.places[place];
         flight.ask.copy_from(ask);
         flight.hash = self.hasher.hash_one(ask.key());
         flight.serial = self.begun;
@@ -117,10 +117,10 @@ impl Flights {
     }
 
     fn grow(&mut self) -> Option<usize> {
-        if self.flights.len() >= self.capacity {
+        if self.places.len() >= self.capacity {
             return None;
         }
-        self.flights.push(Flight {
+        self.places.push(Flight {
             ask: Ask::default(),
             hash: 0,
             serial: 0,
@@ -133,7 +133,7 @@ impl Flights {
             tried: Several::default(),
             back_end: 0,
         });
-        Some(self.flights.len() - 1)
+        Some(self.places.len() - 1)
     }
 
     /// Notes that a query with this ID went out by `channel`. False where such a one is out already.
@@ -142,7 +142,7 @@ impl Flights {
             return false;
         }
         self.by_id.insert((channel, id), place);
-        self.flights[place].tries.push((channel, id));
+        self.places[place].tries.push((channel, id));
         true
     }
 
@@ -158,7 +158,7 @@ impl Flights {
         outcome: Option<Arc<Stored>>,
         mut closed: impl FnMut(u16),
     ) -> Option<Ticket> {
-        let flight = &mut self.flights[place];
+        let flight = &mut self.places[place];
         for query in flight.tries.drain(..) {
             self.by_id.remove(&query);
             closed(query.0);
@@ -170,7 +170,7 @@ impl Flights {
 
     /// Frees the place of a flight that has ended.
     pub(super) fn release(&mut self, place: usize) {
-        let flight = &mut self.flights[place];
+        let flight = &mut self.places[place];
         debug_assert!(matches!(flight.state, State::Ended(_)), "it is in flight");
         flight.state = State::Free;
         if self.by_key.get(&flight.hash) == Some(&place) && flight.ticket.is_some() {
@@ -182,16 +182,16 @@ impl Flights {
     /// A flight at or behind `from` whose present try has taken long enough at `now`.
     pub(super) fn overdue(&self, from: usize, now: Duration) -> Option<usize> {
         let active = |flight: &Flight| matches!(flight.state, State::Waiting | State::OverTcp);
-        (from..self.flights.len()).find(|&place| {
-            let flight = &self.flights[place];
+        (from..self.places.len()).find(|&place| {
+            let flight = &self.places[place];
             flight.deadline <= now && active(flight)
         })
     }
 
     /// A flight at or behind `from` that waits for `back_end` and no other since.
     pub(super) fn waiting_for(&self, from: usize, back_end: usize) -> Option<usize> {
-        (from..self.flights.len()).find(|&place| {
-            let flight = &self.flights[place];
+        (from..self.places.len()).find(|&place| {
+            let flight = &self.places[place];
             flight.back_end == back_end && matches!(flight.state, State::Waiting)
         })
     }

@@ -13,17 +13,14 @@ const PORTS: u8 = 4;
 /// Appends the header.
 pub(super) fn push(tuple: &FourTuple, out: &mut Vec<u8>) {
     out.extend_from_slice(&SIGNATURE);
-    match (tuple.client.ipv4(), tuple.server.ipv4()) {
-        (Some(client), Some(server)) => {
-            out.extend_from_slice(&[PROXIED, TCP_V4, 0, 4 + 4 + PORTS]);
-            out.extend_from_slice(&client);
-            out.extend_from_slice(&server);
-        }
-        _ => {
-            out.extend_from_slice(&[PROXIED, TCP_V6, 0, 16 + 16 + PORTS]);
-            out.extend_from_slice(&tuple.client.0);
-            out.extend_from_slice(&tuple.server.0);
-        }
+    if let (Some(client), Some(server)) = (tuple.client.ipv4(), tuple.server.ipv4()) {
+        out.extend_from_slice(&[PROXIED, TCP_V4, 0, 4 + 4 + PORTS]);
+        out.extend_from_slice(&client);
+        out.extend_from_slice(&server);
+    } else {
+        out.extend_from_slice(&[PROXIED, TCP_V6, 0, 16 + 16 + PORTS]);
+        out.extend_from_slice(&tuple.client.0);
+        out.extend_from_slice(&tuple.server.0);
     }
     out.extend_from_slice(&tuple.client_port.to_be_bytes());
     out.extend_from_slice(&tuple.server_port.to_be_bytes());

@@ -29,9 +29,7 @@ impl Unpredictable {
 
     /// One of the numbers below `bound`, which is not 0; none is preferred by more than 2^-32.
     pub(super) fn below(&mut self, bound: u32) -> u32 {
-        #[expect(clippy::cast_possible_truncation, reason = "below `bound`")]
-        let drawn = (((self.draw() >> 32) * u64::from(bound)) >> 32) as u32;
-        drawn
+        (((self.draw() >> 32) * u64::from(bound)) >> 32) as u32
     }
 }
 
