@@ -13,9 +13,9 @@ use crate::seed::Random;
 
 /// Payload of a full segment with timestamps in it.
 pub const SEGMENT: usize = 1208;
-/// Segments of the longest answer that is asked for on a path where most gets through: the next longer one would be
-/// refused as too large.
-pub const LONGEST: usize = 26;
+/// Segments of the longest answer that is asked for on a path where most gets through: 60,000 octets. From 54 on an answer
+/// would be refused as too large.
+pub const LONGEST: usize = 50;
 /// Segments of a short answer, at most.
 const SHORT: usize = 5;
 /// Octets of an answer besides its TXT records, at most: header, question, authority, addresses.
