@@ -4,7 +4,7 @@ use std::{
     fmt::Write as _,
     fs,
     io::{Read as _, Write as _},
-    net::{IpAddr, TcpStream},
+    net::{IpAddr, Shutdown, TcpStream},
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -79,6 +79,41 @@ fn pipelined_requests_are_answered_in_order() {
         assert_eq!(answers.matches("Connection: close").count(), 1);
         assert!(answers.find("User-agent") < answers.find("A large page"), "{answers}");
     }
+    responder.stop();
+}
+
+/// Segments that the client's system sent again.
+fn retransmissions(client: &Netns) -> u64 {
+    let text = client.run("cat /proc/net/snmp");
+    let mut lines = text.lines().filter(|line| line.starts_with("Tcp:")).map(str::split_whitespace);
+    let (names, values) = (lines.next().expect("names"), lines.next().expect("values"));
+    let value = names.zip(values).find_map(|(name, value)| (name == "RetransSegs").then_some(value));
+    value.and_then(|value| value.parse().ok()).expect("a count")
+}
+
+/// A segment with FIN holds more than one walk answers: what comes next is answered when the client says that it has what
+/// came before, not when its timer, which doubles each time, has it ask again.
+#[test]
+fn requests_before_the_end_of_the_stream_wait_for_no_timer() {
+    const REQUESTS: usize = 12;
+    let topology = Topology::new(1);
+    let responder = Responder::start(&topology, &[]);
+    let server = SERVERS[0];
+    let answers = topology.client.enter(|| {
+        let mut stream = connect(server, 80);
+        let request = b"GET /20k.html HTTP/1.1\r\nHost: a\r\n\r\n";
+        // Nagle holds the others back until FIN goes with them.
+        stream.write_all(request).expect("write");
+        stream.write_all(&request.repeat(REQUESTS - 1)).expect("write");
+        stream.shutdown(Shutdown::Write).expect("close a half");
+        let mut answers = String::new();
+        stream.read_to_string(&mut answers).expect("answers, and then the end");
+        answers
+    });
+    assert_eq!(answers.matches("HTTP/1.1 200").count(), REQUESTS);
+    // FIN itself, and what a busy machine lets wait.
+    let resent = retransmissions(&topology.client);
+    assert!(resent < REQUESTS as u64 / 2, "{resent} retransmissions");
     responder.stop();
 }
 

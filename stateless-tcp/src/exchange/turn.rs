@@ -258,11 +258,13 @@ impl Turn<'_> {
         walk.incomplete && walk.end == 0 && !fin && self.echo.is_idle()
     }
 
-    /// Whether what was not answered of the payload can be kept.
+    /// Whether what was not answered of the payload can be kept. FIN behind it is not: the client sends it again. But nothing
+    /// comes before it that would go on with a part of a message.
     #[inline]
     fn can_keep(&self, walk: &Walk) -> bool {
-        let fin = self.segment.flags.contains(Flags::FIN);
-        walk.rest > 0 && !walk.last && !fin && !self.echo.closing() && self.hints.can_keep(walk.rest)
+        let ends_inside = walk.incomplete && self.segment.flags.contains(Flags::FIN);
+        let goes_on = !walk.last && !ends_inside && !self.echo.closing();
+        walk.rest > 0 && goes_on && self.hints.can_keep(walk.rest)
     }
 
     /// Keeps what was not answered of `stream`, where the answers to what came before it end at `boundary`.
@@ -275,7 +277,8 @@ impl Turn<'_> {
             return false;
         }
         let rest = &stream[stream.len() - walk.rest..];
-        let kept = Keep { position: self.segment.next(), boundary, part: walk.incomplete };
+        let position = self.segment.seq.wrapping_add(u32::from(self.segment.length));
+        let kept = Keep { position, boundary, part: walk.incomplete };
         self.hints.keep(self.echo.secret(), rest, kept)
     }
 
