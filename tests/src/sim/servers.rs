@@ -15,6 +15,7 @@ use stateless_tcp::{
 };
 use stateless_tcp_ebpf::{
     cookie::{Key, Keys, MssClass},
+    promise::{Promise, Seal, State},
     rule::{Outgoing, Rules},
     segment::{Address, Flags, FourTuple, Options, Segment, Timestamps},
 };
@@ -22,7 +23,7 @@ use stateless_tcp_ebpf::{
 use super::{
     client::Profile,
     packet::{Micros, Packet, Position, position},
-    question::{Style, Toy},
+    question::{Style, Toy, VOLATILE},
     relay::Relay,
     scenario::Scenario,
 };
@@ -196,6 +197,7 @@ impl Servers {
         if let Some(waiting) = exchange.take_waiting() {
             self.parking.park(waiting, ());
         }
+        let before = sent.len();
         for outgoing in answer {
             let octets = exchange.payload(&outgoing);
             check(segment, &outgoing, octets, self.segment_size, mss)?;
@@ -213,6 +215,9 @@ impl Servers {
                 octets: octets.to_vec(),
                 generation: self.generation,
             });
+        }
+        if self.relay.is_none() && self.server_port == HTTP_PORT && is_cut_where_it_changes(&sent[before..]) {
+            return Err("a segment ends within octets that change".into());
         }
         Ok(())
     }
@@ -248,6 +253,26 @@ fn content(generation: bool, relay: Option<&Arc<Relay>>) -> Content {
     Content::new([Address::from_ipv4(SERVER.octets())], services)
 }
 
+/// Whether one of the segments of a reply ends within the octets at an answer's front that are another each time: the rest of
+/// them could not be sent again. They are all the same, and as many of one kind stand together nowhere else.
+fn is_cut_where_it_changes(reply: &[Packet]) -> bool {
+    let mut segments: Vec<_> = reply.iter().filter(|packet| packet.length > 0).collect();
+    let Some(first) = segments.first().map(|packet| packet.seq) else { return false };
+    // The last two change places.
+    segments.sort_by_key(|packet| position(packet.seq, first));
+    let (mut octets, mut ends) = (Vec::new(), Vec::new());
+    for packet in segments {
+        octets.extend_from_slice(&packet.octets);
+        ends.push(octets.len());
+    }
+    let mut run = 0;
+    octets.chunk_by(|a, b| a == b).any(|same| {
+        let begin = run;
+        run += same.len();
+        same.len() == VOLATILE && ends.iter().any(|end| (begin + 1..run).contains(end))
+    })
+}
+
 /// What holds of every segment sent, whatever it answers.
 fn check(
     segment: &Segment,
@@ -275,6 +300,10 @@ fn check(
     let data = outgoing.length > 0 || outgoing.flags.contains(Flags::FIN);
     if !syn && data && end > segment.window.into() {
         return Err(format!("{end} octets into a window of {}", segment.window));
+    }
+    let says = outgoing.timestamps.map(|timestamps| Promise::open(timestamps.value, Seal(0)).state);
+    if outgoing.flags == Flags::ACK && !data && says == Some(State::Withheld) {
+        return Err("ACK alone, and a promise that says that it withholds one".into());
     }
     let acknowledged = position(outgoing.ack, segment.seq);
     let sent = Position::from(segment.length)
