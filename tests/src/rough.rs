@@ -104,6 +104,15 @@ impl Rough {
         );
     }
 
+    /// Has the client go on for as long as it takes. Linux doubles its timer until a segment is acknowledged as a whole, so who
+    /// asks for many long answers in one segment waits two minutes for each that loses something in the end, and gives
+    /// up after a quarter of an hour. What is to be seen is whether it would get them.
+    pub fn persevere(&self) {
+        self.client.run(
+            "sysctl -qw net.ipv4.tcp_rto_max_ms=8000 net.ipv4.tcp_retries2=100 net.ipv4.tcp_syn_retries=20",
+        );
+    }
+
     /// From now on, TCP packets meet with `trouble`; and if there are several servers, each packet goes to any of them.
     pub fn disturb(&mut self, trouble: Trouble) {
         let mut random = Random::new("holding packets back");

@@ -30,10 +30,11 @@ fn every_question_is_answered_with_the_right_octets(#[case] lost: u32) {
 
     let largest = if lost > 10 { SHORT } else { LONGEST };
     let catalogue = Catalogue::fetch(&path.client, DNS, largest);
-    // The whole load has the client's timers as they are, and time for them.
     let sample = size(0, 1) == 0;
     if sample {
         path.hasten();
+    } else {
+        path.persevere();
     }
     path.disturb(Trouble::with_loss(lost));
     let mut random = Random::new(&format!("load at {lost} % loss"));
@@ -59,9 +60,7 @@ fn every_question_is_answered_with_the_right_octets(#[case] lost: u32) {
         path.counted("delayed"),
         responder.counters().counters
     );
-    // After 15 retransmissions in vain a client gives up. At 30 % each way, three segments take more than that once in
-    // 8,000 times: of 20,000 answers, two or three.
-    outcome.assert_good(if lost == 30 { 10 } else { 0 });
+    outcome.assert_good();
     for what in ["repeated", "delayed"] {
         assert!(path.counted(what) > 0, "the path is good: no packet was {what}");
     }
