@@ -124,7 +124,7 @@ impl Scenario {
     pub fn draw(seed: u64, scope: Scope) -> Self {
         let mut random = Random::from_seed(seed);
         let segment_size = random.pick(&[1220, 1220, 512, 100, 100]);
-        let profile = profile(&mut random, scope);
+        let mut profile = profile(&mut random, scope);
         let (servers, hints) = (1 + random.below(3), random.pick(&[0, 1, 64, 64]));
         let poison = random.pick(&[0, 0, 3, 30]);
         let plan = plan(&mut random, &profile, segment_size, hints > 0 && (servers > 1 || poison > 0));
@@ -150,6 +150,13 @@ impl Scenario {
             delay: random.pick(&[100, 3_000, 50_000, 1_500_000]),
             forget: random.pick(&[0, 0, 30]),
         });
+        // A draw that came later than the others, which stay what they were: a window that takes an answer, and not the FIN
+        // behind it.
+        let mut mood = Random::from_seed(random.clone().draw());
+        let last = plan.questions.iter().find(|question| question.last && question.answer > 2_000);
+        if let Some(question) = last.filter(|_| profile.timestamps && mood.one_in(2)) {
+            profile.buffer = question.answer.into();
+        }
         Self {
             profile,
             plan: Plan { relayed, ..plan },
