@@ -80,5 +80,6 @@ pub fn answer(query: &[u8], code: u8, ttl: u32, address: [u8; 4]) -> Vec<u8> {
 
 /// The A record's address in such an answer.
 pub fn address_in(answer: &[u8]) -> Option<[u8; 4]> {
-    (answer[3] % 16 == 0 && answer[7] == 1).then(|| answer.last_chunk().copied())?
+    let rcode = answer[3] & 0xf;
+    (rcode == 0 && answer[7] == 1).then(|| answer.last_chunk().copied())?
 }
