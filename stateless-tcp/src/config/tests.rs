@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use rstest::rstest;
 
@@ -166,7 +167,17 @@ fn flags_win_over_the_file() {
 #[case::address_with_port("-i eth0 --address 192.0.2.1:53", "without port")]
 #[case::generic_without_copy("-i eth0 --xdp-mode generic --zero-copy always", "leave out one")]
 #[case::unknown_mode("-i eth0 --xdp-mode fast", "[possible values: auto, native, generic]")]
-#[case::unknown_flag("-i eth0 --dns-relay 192.0.2.1:53", "unexpected argument '--dns-relay'")]
+#[case::unknown_flag("-i eth0 --dns-relays 192.0.2.1:53", "unexpected argument '--dns-relays'")]
+#[case::relay_without_port("-i eth0 --dns-relay 192.0.2.1", "no address with a port")]
+#[case::relay_of_nobody("-i eth0 --dns-relay 0.0.0.0:53", "names no server")]
+#[case::relay_twice("-i eth0 --dns-relay 192.0.2.1:53 --dns-relay 192.0.2.1:53", "is named twice")]
+#[case::relay_and_zone("-i eth0 --dns-relay 192.0.2.1:53 --zone z", "--zone cannot both be had")]
+#[case::relay_and_minimal_any(
+    "-i eth0 --dns-relay [::1]:53 --minimal-any",
+    "--minimal-any cannot both be had"
+)]
+#[case::cache_without_relay("-i eth0 --dns-cache 1", "--dns-cache means nothing without --dns-relay")]
+#[case::cache_too_large("-i eth0 --dns-relay 192.0.2.1:53 --dns-cache 65537", "not from 0 to 65536")]
 fn bad_usage_is_refused(#[case] arguments: &str, #[case] says: &str) {
     let error = run(arguments).unwrap_err();
     assert!(error.to_string().contains(says), "{error}");
@@ -189,6 +200,16 @@ fn bad_usage_is_refused(#[case] arguments: &str, #[case] says: &str) {
     "address: :: names no host"
 )]
 #[case::syntax("replace = yes\n", "s.toml:1:11:", "replace")]
+#[case::unknown_relay_key(
+    "[[dns.relay]]\naddress = \"[::1]:53\"\nwait = 1\n",
+    "s.toml:3:1:",
+    "unknown field `wait`"
+)]
+#[case::relay_weight(
+    "[[dns.relay]]\naddress = \"[::1]:53\"\nweight = 0\n",
+    "s.toml:3:10:",
+    "0 is not from 1"
+)]
 #[case::twice("replace = true\nreplace = true\n", "s.toml:2:1:", "replace")]
 fn bad_file_is_refused(#[case] text: &str, #[case] place: &str, #[case] says: &str) {
     let (_directory, path) = file(text);
@@ -196,6 +217,51 @@ fn bad_file_is_refused(#[case] text: &str, #[case] place: &str, #[case] says: &s
     assert!(error.to_string().contains(place), "{error}");
     assert!(error.to_string().contains(says), "{error}");
     assert_eq!(error.exit_status(), 2);
+}
+
+#[test]
+fn a_relay_is_what_flags_or_the_file_say() {
+    let back_end = |address: &str, weight, payload| crate::service::dns::relay::BackEnd {
+        address: address.parse().unwrap(),
+        weight,
+        payload,
+    };
+    let relay = run("-i eth0 --dns-relay 192.0.2.1:53 --dns-relay [::1]:5353 --dns-cache 0")
+        .unwrap()
+        .dns_relay
+        .unwrap();
+    assert_eq!(relay.back_ends, [back_end("192.0.2.1:53", 1, 1_232), back_end("[::1]:5353", 1, 4_096)]);
+    assert_eq!((relay.cache, relay.sent, relay.in_flight), (0, 64 << 20, 4_096));
+    assert_eq!((relay.patience, relay.total), (Duration::from_secs(1), Duration::from_secs(4)));
+    assert_eq!((relay.client_subnet, relay.proxy), (false, false));
+
+    let text = "dns-cache = 7\n[dns]\ntimeout-ms = 300\ntotal-timeout-ms = 900\nin-flight = 9\nstore-mib = 2\n\
+        edns-client-subnet = true\nproxy-protocol = true\n[[dns.relay]]\naddress = \"127.0.0.1:53\"\nweight = 3\n\
+        [[dns.relay]]\naddress = \"192.0.2.1:53\"\nedns-payload = 1400\n";
+    let (_directory, path) = file(text);
+    let relay = run(&format!("-i eth0 --config {}", path.display())).unwrap().dns_relay.unwrap();
+    assert_eq!(relay.back_ends, [back_end("127.0.0.1:53", 3, 4_096), back_end("192.0.2.1:53", 1, 1_400)]);
+    assert_eq!((relay.cache, relay.sent, relay.in_flight), (7 << 20, 2 << 20, 9));
+    assert_eq!((relay.patience, relay.total), (Duration::from_millis(300), Duration::from_millis(900)));
+    assert_eq!((relay.client_subnet, relay.proxy), (true, true));
+    let flags = format!("-i eth0 --dns-relay 192.0.2.9:53 --config {}", path.display());
+    let relay = run(&flags).unwrap().dns_relay.unwrap();
+    assert_eq!((relay.back_ends, relay.in_flight), (vec![back_end("192.0.2.9:53", 1, 1_232)], 9));
+
+    for (text, says) in [
+        ("[dns]\nin-flight = 1\n", "[dns] means nothing"),
+        (
+            "dns-relay = [\"192.0.2.1:53\"]\n[dns]\ntimeout-ms = 60\ntotal-timeout-ms = 50\n",
+            "leaves no server the time",
+        ),
+    ] {
+        let (_directory, path) = file(text);
+        let error = run(&format!("-i eth0 --config {}", path.display())).unwrap_err();
+        assert!(error.to_string().contains(says), "{error}");
+    }
+    let error =
+        cli::parse_from(["stateless-tcp", "replay", "in", "out", "--dns-relay", "192.0.2.1:53"]).unwrap_err();
+    assert!(error.to_string().contains("replay asks no server"), "{error}");
 }
 
 #[test]

@@ -4,6 +4,9 @@
 //! part of it has to get the same octets nevertheless. So what is sent in several segments is kept for as long as a client
 //! may ask for the rest; what goes out in one segment for a while, so that a copy of its request on the way gets the same.
 
+mod ring;
+
+use self::ring::Ring;
 use super::Origin;
 use foldhash::fast::RandomState;
 use std::collections::{HashMap, VecDeque};
@@ -22,8 +25,8 @@ pub struct Sent {
     hasher: RandomState,
     /// Each for [`KEEP`], and then until its place is needed.
     several: Shelf,
-    /// Until its place is needed.
-    single: Shelf,
+    /// Each until its place is needed.
+    single: Ring,
 }
 
 /// There is no room for an answer as long as those before it may be asked for.
@@ -43,17 +46,17 @@ impl Sent {
     /// A store of `capacity` octets.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
-        let shelf =
-            |capacity| Shelf { answers: HashMap::default(), order: VecDeque::new(), octets: 0, capacity };
-        Self { hasher: RandomState::default(), several: shelf(capacity / 2), single: shelf(capacity / 2) }
+        let (several, single) = (capacity / 2, capacity / 2);
+        let several =
+            Shelf { answers: HashMap::default(), order: VecDeque::new(), octets: 0, capacity: several };
+        Self { hasher: RandomState::default(), several, single: Ring::new(single) }
     }
 
     /// What `message` of `origin` was answered.
     #[must_use]
     pub fn find(&self, origin: &Origin, message: &[u8]) -> Option<&[u8]> {
         let key = self.key(origin, message);
-        let found = self.several.answers.get(&key).or_else(|| self.single.answers.get(&key));
-        found.map(|answer| &**answer)
+        self.single.find(key).or_else(|| self.several.answers.get(&key).map(|answer| &**answer))
     }
 
     /// Keeps what `message` of `origin` is answered in several segments, in the place of answers that nobody can ask for
@@ -72,8 +75,7 @@ impl Sent {
         if self.several.answers.contains_key(&key) {
             return Ok(());
         }
-        let old = |since: SystemTime| now.duration_since(since).is_ok_and(|age| age >= KEEP);
-        if !self.several.make_room(answer.len(), old) {
+        if !self.several.make_room(answer.len(), now) {
             return Err(NoRoom);
         }
         self.several.put(key, now, answer);
@@ -81,10 +83,10 @@ impl Sent {
     }
 
     /// Remembers what `message` of `origin` is answered in one segment, in the place of the oldest.
-    pub fn remember(&mut self, now: SystemTime, origin: &Origin, message: &[u8], answer: &[u8]) {
+    pub fn remember(&mut self, origin: &Origin, message: &[u8], answer: &[u8]) {
         let key = self.key(origin, message);
-        if !self.single.answers.contains_key(&key) && self.single.make_room(answer.len(), |_| true) {
-            self.single.put(key, now, answer);
+        if self.single.find(key).is_none() {
+            self.single.put(key, answer);
         }
     }
 
@@ -94,14 +96,16 @@ impl Sent {
 }
 
 impl Shelf {
-    /// Throws out the oldest answers, as far as they `may` go, until so many octets find room. False if they do not.
-    fn make_room(&mut self, octets: usize, may: impl Fn(SystemTime) -> bool) -> bool {
+    /// Throws out the oldest answers, as far as nobody can ask for them any more, until so many octets find room. False if
+    /// they do not.
+    fn make_room(&mut self, octets: usize, now: SystemTime) -> bool {
+        let old = |since: SystemTime| now.duration_since(since).is_ok_and(|age| age >= KEEP);
         let needed = octets + OVERHEAD;
         if needed > self.capacity {
             return false;
         }
         while self.octets + needed > self.capacity {
-            let Some(&(key, _)) = self.order.front().filter(|&&(_, since)| may(since)) else { return false };
+            let Some(&(key, _)) = self.order.front().filter(|&&(_, since)| old(since)) else { return false };
             self.order.pop_front();
             if let Some(answer) = self.answers.remove(&key) {
                 self.octets -= answer.len() + OVERHEAD;
@@ -151,8 +155,8 @@ mod tests {
         let mut sent = Sent::new(8 * EACH);
         assert_eq!(sent.keep(at(0), &origin(1), b"?", b"first"), Ok(()));
         assert_eq!(sent.keep(at(1), &origin(1), b"?", b"second"), Ok(()));
-        sent.remember(at(2), &origin(2), b"?", b"first");
-        sent.remember(at(2), &origin(2), b"?", b"second");
+        sent.remember(&origin(2), b"?", b"first");
+        sent.remember(&origin(2), b"?", b"second");
         assert_eq!([1, 2].map(|seq| sent.find(&origin(seq), b"?")), [Some(&b"first"[..]); 2]);
     }
 
@@ -161,11 +165,10 @@ mod tests {
         let mut sent = Sent::new(2 * 2 * EACH);
         assert_eq!(sent.keep(at(0), &origin(9), b"?", &[b'l'; 1_000]), Ok(()));
         for seq in 0..3 {
-            sent.remember(at(0), &origin(seq), b"?", &[b's'; 1_000]);
+            sent.remember(&origin(seq), b"?", &[b's'; 1_000]);
         }
-        sent.remember(at(0), &origin(3), b"?", &[0; 10_000]);
+        sent.remember(&origin(3), b"?", &[0; 10_000]);
         let found = [9, 0, 1, 2, 3].map(|seq| sent.find(&origin(seq), b"?").is_some());
-        assert_eq!(found, [true, false, true, true, false]);
-        assert_eq!(sent.single.octets, 2 * EACH);
+        assert_eq!((found[0], found[1], found[3], found[4]), (true, false, true, false));
     }
 }

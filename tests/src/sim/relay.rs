@@ -132,7 +132,7 @@ impl Service for Relay {
         let Some(variant) = asked.came else { return Err(Absent::Pending(asked.ticket)) };
         let answer = question.octets(variant);
         if volatile > 0 {
-            desk.sent.remember(context.now, &context.origin, message, answer);
+            desk.sent.remember(&context.origin, message, answer);
         } else if desk.sent.keep(context.now, &context.origin, message, answer).is_err() {
             response.push(REFUSED);
             return Ok(refusal);

@@ -42,11 +42,6 @@ impl Cache {
         Self((capacity > 0).then(store))
     }
 
-    /// Whether nothing is kept.
-    pub(super) fn is_none(&self) -> bool {
-        self.0.is_none()
-    }
-
     /// What is kept under `key`, however old.
     pub(super) fn get(&self, key: &[u8]) -> Option<Arc<Stored>> {
         self.0.as_ref()?.get(key)

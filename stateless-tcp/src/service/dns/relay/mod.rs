@@ -241,12 +241,10 @@ impl Service for Relay {
         }
         let given = self.desks.find(desk, context)?;
         let start = response.len();
-        let mut passing = true;
         if let Some(given) = &given {
             if let Err(Full) = self.give(given, &envelope, context, response) {
                 return Ok(self.fail(&envelope, context, response));
             }
-            passing = self.desks.cache.is_none() || given.0.is_passing(given.1);
         } else {
             let refused = self.front.respond(&envelope, Err(Rcode::ServFail), context, response);
             if refused.last {
@@ -257,9 +255,7 @@ impl Service for Relay {
         let whole = answer.len();
         if whole <= context.whole {
             // A copy of the request that is still on its way must not be answered at another length.
-            if passing {
-                desk.sent.remember(context.now, &context.origin, message, answer);
-            }
+            desk.sent.remember(&context.origin, message, answer);
             return Ok(Answered { volatile: whole, last: false });
         }
         if desk.sent.keep(context.now, &context.origin, message, answer).is_err() {

@@ -18,9 +18,6 @@ const FAILURE: u32 = 2;
 const STALE: u32 = 86_400;
 const STALE_TTL: u32 = 30;
 
-/// Seconds before the end of an answer's time in which another is about to take its place.
-const ENDING: u32 = 3;
-
 /// Bits of the header's fourth octet that hold the response code.
 const RCODE: u8 = 0x0f;
 
@@ -117,14 +114,6 @@ impl Stored {
     /// EDNS options that may be passed on: code, and all octets.
     pub(super) fn options(&self) -> impl Iterator<Item = (u16, &[u8])> + Clone {
         edns::options(&self.options)
-    }
-
-    /// Whether the same question may get another answer a moment later.
-    pub(super) fn is_passing(&self, age: Age) -> bool {
-        match age {
-            Age::Fresh(age) => age + ENDING >= self.lifetime,
-            Age::Stale => true,
-        }
     }
 
     /// Appends the message, as an answer to the query of `envelope`, with so many additional records more than it has.

@@ -120,7 +120,7 @@ impl Relay {
             response.truncate(start);
             return Err(Absent::Gone);
         }
-        desk.sent.remember(*now, origin, message, answer);
+        desk.sent.remember(origin, message, answer);
         Ok(Answered { volatile: answer.len(), last: answer.is_empty() || reply::closes(answer) })
     }
 
