@@ -32,7 +32,9 @@ impl Relays {
     /// What the relays that run have counted, by name.
     #[must_use]
     pub fn counts(&self) -> Vec<(&'static str, u64)> {
-        self.dns.all().iter().flat_map(|desks| desks.counts()).collect()
+        let mut counts: Vec<_> = self.dns.all().iter().flat_map(|desks| desks.counts()).collect();
+        counts.extend(self.http.all().iter().flat_map(|relay| relay.counts()));
+        counts
     }
 
     fn dns(&self, options: &RelayOptions) -> Result<Arc<Desks>> {

@@ -144,8 +144,12 @@ fn every_trouble_is_one_answer() {
             assert_eq!(back_end.connections() - before, unused + again, "connections for {path}");
         }
     }
-    // A page of 60,000 octets and one segment.
-    assert!(responder.stop().get("answered") >= 2 * 3 * 21);
+    let counters = responder.stop();
+    let counted = ["timed_out", "broken", "too_large", "unreachable", "table_full", "store_full"]
+        .map(|name| counters.get(&format!("http_relay_{name}")));
+    assert_eq!(counted, [2 * 2, 2 * 9, 2 * 2, 0, 0, 0]);
+    let responses = counters.get("http_relay_responses");
+    assert_eq!(counters.get("http_relay_requests"), responses + counted.iter().sum::<u64>());
 }
 
 #[test]
@@ -203,6 +207,7 @@ fn a_back_end_may_end_and_come_back() {
     let log = responder.log();
     assert_eq!(log.matches("back end 127.0.0.1:8080: ").count(), 4, "{log}");
     assert_eq!(log.matches("back end 127.0.0.1:8080 answers again").count(), 3, "{log}");
+    assert_eq!(responder.stop().get("http_relay_unreachable"), 4);
 }
 
 /// A client's system sends the request again while the back end works, several times; the back end has it once.
@@ -253,7 +258,7 @@ fn each_client_has_a_request_of_its_own_up_to_a_limit() {
         assert!(busy.iter().all(|answer| answer.field("retry-after") == Some("1")));
         assert_eq!(back_end.requests().len() - before, PLACES);
     }
-    responder.stop();
+    assert_eq!(responder.stop().get("http_relay_table_full"), 2 * (CLIENTS - PLACES) as u64);
 }
 
 #[test]
@@ -263,11 +268,12 @@ fn answers_that_cannot_be_kept_are_refused() {
     // Half of it for those of several segments.
     let file = configuration("store-mib = 1");
     let path = file.path().to_str().expect("a path in UTF-8");
-    let _responder = Responder::start(&topology, &["--config", path]);
+    let responder = Responder::start(&topology, &["--config", path]);
     let status = |path| ask(&topology.client, SERVERS[0], "GET", path).status;
     let statuses: Vec<u16> = (0..10).map(|_| status("/most")).collect();
     assert_eq!(statuses, [200, 200, 200, 200, 200, 200, 200, 200, 503, 503]);
     assert_eq!(status("/right"), 200);
+    assert_eq!(responder.stop().get("http_relay_store_full"), 2);
 }
 
 /// What nothing of can be told apart by time: a date that stands still.

@@ -1,5 +1,6 @@
 //! The back end: connections to it, and exchanges on them.
 
+use super::counts::{Count, Counts};
 use super::reply::{Begun, Reply};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
@@ -32,6 +33,7 @@ pub(super) struct BackEnd {
     timeout: Duration,
     idle: Mutex<Vec<(Connection, Instant)>>,
     failing: AtomicBool,
+    counts: Counts,
 }
 
 /// Why there is no response. Shown to the client: it says nothing of addresses.
@@ -54,11 +56,23 @@ enum Failure {
 impl BackEnd {
     /// The server at `address`, which has `timeout` for each response.
     pub(super) fn new(address: SocketAddr, timeout: Duration) -> Self {
-        Self { address, timeout, idle: Mutex::default(), failing: AtomicBool::new(false) }
+        Self {
+            address,
+            timeout,
+            idle: Mutex::default(),
+            failing: AtomicBool::new(false),
+            counts: Counts::default(),
+        }
+    }
+
+    /// What is counted of it.
+    pub(super) fn counts(&self) -> &Counts {
+        &self.counts
     }
 
     /// Gives `deliver` the response to `request`, or one that says why there is none.
     pub(super) async fn fetch(&self, request: Request<Full<Bytes>>, deliver: impl FnOnce(Reply)) {
+        self.counts.add(Count::Requests);
         let head_only = request.method() == Method::HEAD;
         let outcome = tokio::time::timeout(self.timeout, self.ask(request)).await;
         match outcome.unwrap_or(Err(Failure::Slow(self.timeout))) {
@@ -66,6 +80,7 @@ impl BackEnd {
                 if self.failing.swap(false, Relaxed) {
                     tracing::info!("back end {} answers again", self.address);
                 }
+                self.counts.add(Count::Responses);
                 deliver(reply);
                 self.keep(connection).await;
             }
@@ -98,6 +113,7 @@ impl BackEnd {
 
     async fn connect(&self) -> io::Result<Connection> {
         let stream = TcpStream::connect(self.address).await?;
+        self.counts.add(Count::Connections);
         stream.set_nodelay(true)?;
         let mut builder = Builder::new();
         builder.title_case_headers(true).max_buf_size(MAX_HEAD);
@@ -140,9 +156,12 @@ impl BackEnd {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Says the first of several failures in a row.
+    /// Counts a failure, and says the first of several in a row.
     fn report(&self, failure: &Failure) {
-        let failing = !matches!(failure, Failure::TooLarge(..) | Failure::Endless(_));
+        let count = failure.count();
+        self.counts.add(count);
+        // That is a response like any other.
+        let failing = !matches!(count, Count::TooLarge);
         if failing && !self.failing.swap(true, Relaxed) {
             tracing::warn!("back end {}: {failure}", self.address);
         } else {
@@ -185,11 +204,17 @@ impl Failure {
         Self::Broken(format!("{error}{}", cause.unwrap_or_default()))
     }
 
+    fn count(&self) -> Count {
+        match self {
+            Self::Unreachable(_) => Count::Unreachable,
+            Self::Slow(_) => Count::TimedOut,
+            Self::Broken(_) | Self::Upgrade => Count::Broken,
+            Self::TooLarge(..) | Self::Endless(_) => Count::TooLarge,
+        }
+    }
+
     fn status(&self) -> StatusCode {
         match self {
-            Self::Unreachable(error) if error.kind() == io::ErrorKind::TimedOut => {
-                StatusCode::GATEWAY_TIMEOUT
-            }
             Self::Unreachable(_) | Self::Broken(_) | Self::Upgrade => StatusCode::BAD_GATEWAY,
             Self::Slow(_) => StatusCode::GATEWAY_TIMEOUT,
             // As for a file that is too large.

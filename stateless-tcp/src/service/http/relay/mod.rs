@@ -11,6 +11,7 @@
 
 mod ask;
 mod backend;
+mod counts;
 mod desk;
 mod forward;
 mod reply;
@@ -23,6 +24,7 @@ use super::request::{self, Refusal};
 use crate::service::{Absent, Answered, Context, Errands, Framing, Purpose, Service, Ticket};
 use ask::Ask;
 use backend::BackEnd;
+use counts::Count;
 use desk::{Desk, Place};
 use std::io;
 use std::net::SocketAddr;
@@ -71,6 +73,11 @@ impl Relay {
         })
     }
 
+    /// What it has counted, by name.
+    pub fn counts(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.back_end.counts().all()
+    }
+
     fn desk(&self, worker: usize) -> MutexGuard<'_, Desk> {
         self.desks[worker].lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -113,6 +120,7 @@ impl Relay {
                 return Ok(Answered { volatile: 0, last: reply::closes(answer) });
             }
             response.truncate(start);
+            self.back_end.counts().add(Count::StoreFull);
             self.refuse(Fault::NoRoom, message, context, response);
         }
         let answer = &response[start..];
@@ -186,6 +194,7 @@ impl Service for Relay {
         match ticket {
             Ok(ticket) => Err(Absent::Pending(ticket)),
             Err(Refusal::Fault(Fault::Busy)) => {
+                self.back_end.counts().add(Count::TableFull);
                 self.refuse(Fault::Busy, message, context, response);
                 self.give(desk, message, context, response, start)
             }

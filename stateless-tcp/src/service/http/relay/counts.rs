@@ -1,0 +1,56 @@
+//! What is counted of relayed requests, one counter a reason.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// What is counted; each has a name, in the log and in the documentation.
+#[derive(Clone, Copy, Debug)]
+#[repr(usize)]
+pub(super) enum Count {
+    /// Requests that went to the back end.
+    Requests,
+    /// Connections opened for them.
+    Connections,
+    /// Whole responses.
+    Responses,
+    /// Requests for which no connection could be had: 502.
+    Unreachable,
+    /// Requests to which there was no whole response in time: 504.
+    TimedOut,
+    /// Requests to which there was none that can be read to its end: 502.
+    Broken,
+    /// Responses that are larger than may be: 503.
+    TooLarge,
+    /// Requests for which there was no room in flight: 503.
+    TableFull,
+    /// Answers of several segments for which there was no room to keep them: 503.
+    StoreFull,
+}
+
+/// The names, in order.
+const NAMES: [&str; 9] = [
+    "http_relay_requests",
+    "http_relay_connections",
+    "http_relay_responses",
+    "http_relay_unreachable",
+    "http_relay_timed_out",
+    "http_relay_broken",
+    "http_relay_too_large",
+    "http_relay_table_full",
+    "http_relay_store_full",
+];
+
+/// The counters of a relay: of all its workers and of the control plane.
+#[derive(Debug, Default)]
+pub(super) struct Counts([AtomicU64; NAMES.len()]);
+
+impl Counts {
+    /// Adds one.
+    pub(super) fn add(&self, count: Count) {
+        self.0[count as usize].fetch_add(1, Relaxed);
+    }
+
+    /// Names and values.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        NAMES.into_iter().zip(self.0.iter().map(|count| count.load(Relaxed)))
+    }
+}
