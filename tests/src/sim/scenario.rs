@@ -127,7 +127,8 @@ impl Scenario {
         let mut profile = profile(&mut random, scope);
         let (servers, hints) = (1 + random.below(3), random.pick(&[0, 1, 64, 64]));
         let poison = random.pick(&[0, 0, 3, 30]);
-        let plan = plan(&mut random, &profile, segment_size, hints > 0 && (servers > 1 || poison > 0));
+        let lossy = hints > 0 && (servers > 1 || poison > 0);
+        let mut plan = plan(&mut random, &profile, segment_size, lossy);
         let latency = random.pick(&[100, 1_000, 20_000, 80_000]);
         let jitter = if random.one_in(4) { random.pick(&[latency / 2, 4 * latency]) } else { 0 };
         let until = random.pick(&[100_000, 1_000_000, 5_000_000]);
@@ -150,15 +151,23 @@ impl Scenario {
             delay: random.pick(&[100, 3_000, 50_000, 1_500_000]),
             forget: random.pick(&[0, 0, 30]),
         });
-        // A draw that came later than the others, which stay what they were: a window that takes an answer, and not the FIN
-        // behind it.
+        // Draws that came later than the others, which stay what they were.
         let mut mood = Random::from_seed(random.clone().draw());
         let last = plan.questions.iter().find(|question| question.last && question.answer > 2_000);
         // Of a much larger one each window would wait for a timer that has backed off.
         let fits = |most: u16| plan.questions.iter().all(|question| question.answer / 4 <= most);
         let last = last.filter(|question| fits(question.answer));
         if let Some(question) = last.filter(|_| profile.timestamps && mood.one_in(2)) {
+            // A window that takes an answer, and not the FIN behind it.
             profile.buffer = question.answer.into();
+        } else if profile.timestamps
+            && profile.buffer == WHOLE
+            && segment_size > 100
+            && !lossy
+            && !relayed
+            && mood.one_in(50)
+        {
+            plan.lengthen(&mut mood);
         }
         Self {
             profile,
@@ -177,6 +186,20 @@ impl Scenario {
             isn,
             limit: LIMIT,
             random,
+        }
+    }
+}
+
+/// A client's buffer that takes all of an answer.
+const WHOLE: i64 = 65_535;
+
+impl Plan {
+    /// Makes every answer so long that what is lacking of one and the next are together more than can be told apart.
+    fn lengthen(&mut self, random: &mut Random) {
+        self.octets.clear();
+        for question in &mut self.questions {
+            question.answer = u16::try_from(MAX_ANSWER - random.below(30_000)).expect("below 2^16");
+            question.write(self.style, &mut self.octets);
         }
     }
 }
