@@ -53,6 +53,10 @@ pub(crate) fn mutate(options: &Options) -> Result<()> {
     }
     ensure!(!mutations.is_empty(), "no mutation is called so: see {}", path.display());
     let copy = copy_sources()?;
+    // Before an hour is spent on those that can.
+    for mutation in &mutations {
+        mutation.apply(&copy)?;
+    }
     println!("unbroken ...");
     ensure!(simulate(&copy)?, "the simulator fails before anything is broken");
     let mut survivors = Vec::new();
@@ -112,15 +116,22 @@ fn simulate(copy: &Path) -> Result<bool> {
 }
 
 impl Mutation {
-    fn try_in(&self, copy: &Path) -> Result<bool> {
+    /// The file that it breaks, as it is and as it would be.
+    fn apply(&self, copy: &Path) -> Result<(String, String)> {
         let path = copy.join(&self.file);
         let sound = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
         let places = sound.matches(&self.find).count();
         if places != 1 {
             bail!("mutation {:?}: its text occurs {places} times in {}", self.name, self.file.display());
         }
-        fs::write(&path, sound.replacen(&self.find, &self.replace, 1))
-            .with_context(|| format!("writing {}", path.display()))?;
+        let broken = sound.replacen(&self.find, &self.replace, 1);
+        Ok((sound, broken))
+    }
+
+    fn try_in(&self, copy: &Path) -> Result<bool> {
+        let path = copy.join(&self.file);
+        let (sound, broken) = self.apply(copy)?;
+        fs::write(&path, broken).with_context(|| format!("writing {}", path.display()))?;
         let content = simulate(copy).with_context(|| format!("mutation {:?}", self.name))?;
         fs::write(&path, sound).with_context(|| format!("writing {}", path.display()))?;
         Ok(!content)
