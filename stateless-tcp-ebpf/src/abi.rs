@@ -2,6 +2,9 @@
 //!
 //! All maps may be changed while the program runs; it looks at them anew for each frame.
 
+use crate::cookie::{Generations, Key, Keys};
+use crate::driver::{Event, Terms};
+use crate::rule::Rules;
 use crate::steer::Reason;
 
 /// Name of the XDP program.
@@ -19,6 +22,30 @@ pub const SOCKETS: &str = "SOCKETS";
 /// Per-CPU array of one [`Counts`].
 pub const COUNTS: &str = "COUNTS";
 
+/// Global: 1 if the program answers by itself what it can ([`crate::driver`]); else the verifier removes that code.
+pub const HANDSHAKE: &str = "HANDSHAKE";
+
+/// Array of [`MAX_TERMS`] places for [`PackedTerms`]. A place is written only while another one is in force.
+pub const TERMS: &str = "TERMS";
+
+/// Array of one number (u32): that of the place in [`TERMS`] which is in force, counted from 1; 0: everything goes to the
+/// socket. Written in one piece, so the program sees terms of one kind.
+pub const IN_FORCE: &str = "IN_FORCE";
+
+/// Per-CPU array: frames (u64) by [`Event`], and behind them those at [`PARTIAL_CHECKSUMS`].
+pub const EVENTS: &str = "EVENTS";
+
+/// Where in [`EVENTS`] those frames are counted once more that had a partial checksum.
+#[expect(clippy::cast_possible_truncation, reason = "a dozen")]
+pub const PARTIAL_CHECKSUMS: u32 = Event::ALL.len() as u32;
+
+/// Places in [`EVENTS`].
+pub const MAX_EVENTS: u32 = PARTIAL_CHECKSUMS + 1;
+
+/// Places for terms. One is written again only after all others were in force, long after the program last looked at it:
+/// a run takes microseconds.
+pub const MAX_TERMS: u32 = 8;
+
 /// Most served addresses.
 pub const MAX_ADDRESSES: u32 = 1024;
 
@@ -32,3 +59,65 @@ pub const MAX_QUEUES: u32 = 256;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(transparent)]
 pub struct Counts(pub [u64; Reason::ALL.len()]);
+
+/// [`Terms`], any octets of which mean something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct PackedTerms {
+    keys: [[u8; 16]; 2],
+    generations: [u8; 2],
+    /// Whether there is a previous one of either, the rules are classic, and Fast Open is on.
+    flags: u8,
+}
+
+impl PackedTerms {
+    /// Octets.
+    pub const LENGTH: usize = size_of::<Self>();
+
+    const PREVIOUS_KEY: u8 = 1;
+    const PREVIOUS_GENERATION: u8 = 2;
+    const CLASSIC: u8 = 4;
+    const FAST_OPEN: u8 = 8;
+
+    /// What was packed.
+    #[inline]
+    #[must_use]
+    pub fn unpack(&self) -> Terms {
+        let Self { keys: [current, previous], generations: [generation, former], flags } = *self;
+        let has = |flag: u8| flags & flag != 0;
+        Terms {
+            rules: if has(Self::CLASSIC) { Rules::Classic } else { Rules::Reliable },
+            keys: Keys { current: Key(current), previous: has(Self::PREVIOUS_KEY).then_some(Key(previous)) },
+            generations: Generations {
+                current: generation,
+                previous: has(Self::PREVIOUS_GENERATION).then_some(former),
+            },
+            fast_open: has(Self::FAST_OPEN),
+        }
+    }
+
+    /// The octets as they stand in the map.
+    #[must_use]
+    pub fn octets(&self) -> [u8; Self::LENGTH] {
+        let mut octets = [0; Self::LENGTH];
+        let (keys, rest) = octets.split_at_mut(32);
+        keys.copy_from_slice(self.keys.as_flattened());
+        rest.copy_from_slice(&[self.generations[0], self.generations[1], self.flags]);
+        octets
+    }
+}
+
+impl From<&Terms> for PackedTerms {
+    fn from(terms: &Terms) -> Self {
+        let Terms { rules, keys, generations, fast_open } = *terms;
+        let flag = |is: bool, flag: u8| if is { flag } else { 0 };
+        Self {
+            keys: [keys.current.0, keys.previous.map_or([0; 16], |key| key.0)],
+            generations: [generations.current, generations.previous.unwrap_or_default()],
+            flags: flag(keys.previous.is_some(), Self::PREVIOUS_KEY)
+                | flag(generations.previous.is_some(), Self::PREVIOUS_GENERATION)
+                | flag(rules == Rules::Classic, Self::CLASSIC)
+                | flag(fast_open, Self::FAST_OPEN),
+        }
+    }
+}

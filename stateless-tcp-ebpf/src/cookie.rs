@@ -18,7 +18,6 @@
 
 use crate::promise::Seal;
 use crate::segment::{FourTuple, Segment};
-use core::hash::Hasher;
 use siphasher::sip::SipHasher24;
 
 /// A secret of 128 bits, shared by all servers that answer for one address.
@@ -181,7 +180,7 @@ pub fn iss(key: &Key, tuple: &FourTuple, isn: u32, terms: Terms) -> u32 {
 #[inline]
 #[must_use]
 pub fn iss_with_timestamps(key: &Key, tuple: &FourTuple, isn: u32, terms: Terms) -> (u32, Seal) {
-    let secret = sip(key, &pack(tuple));
+    let secret = secret(key, tuple);
     let terms = u32::from(terms.generation & GENERATION_MASK) << 1 | terms.class.bit();
     (isn.wrapping_add(sum(secret)).wrapping_add(terms << DRIFT_BITS), seal(secret))
 }
@@ -192,8 +191,7 @@ pub fn iss_with_timestamps(key: &Key, tuple: &FourTuple, isn: u32, terms: Terms)
 #[must_use]
 pub fn drift(key: &Key, segment: &Segment) -> Drift {
     const HALF: u32 = 1 << (DRIFT_BITS - 1);
-    // Of fewer octets than the hash of a first segment, so that neither says anything about the other.
-    let secret = sip(key, &pack(&segment.tuple));
+    let secret = secret(key, &segment.tuple);
     let distance = segment.ack.wrapping_sub(segment.seq).wrapping_sub(sum(secret)).wrapping_add(HALF);
     let terms = distance >> DRIFT_BITS;
     Drift {
@@ -242,13 +240,22 @@ fn prove_by(key: &Key, segment: &Segment, lead: u32, most: u32) -> Option<Proof>
     (received <= most).then_some(Proof { received, terms })
 }
 
-#[inline]
+// In BPF a function of its own, for the room on the stack. It may be one, as it returns a number.
+#[cfg_attr(not(target_arch = "bpf"), inline)]
+#[cfg_attr(target_arch = "bpf", inline(never))]
 #[expect(clippy::cast_possible_truncation, reason = "a sequence number is the low half of the hash")]
 fn hash(key: &Key, tuple: &FourTuple, isn: u32) -> u32 {
-    let mut octets = [0; TUPLE + 4];
-    octets[..TUPLE].copy_from_slice(&pack(tuple));
+    let mut octets: [u8; TUPLE + 4] = pack(tuple);
     octets[TUPLE..].copy_from_slice(&isn.to_be_bytes());
     sip(key, &octets) as u32
+}
+
+/// F. Of fewer octets than the hash of a first segment, so that neither says anything about the other.
+// See `hash`.
+#[cfg_attr(not(target_arch = "bpf"), inline)]
+#[cfg_attr(target_arch = "bpf", inline(never))]
+fn secret(key: &Key, tuple: &FourTuple) -> u64 {
+    sip::<TUPLE>(key, &pack(tuple))
 }
 
 #[inline]
@@ -265,21 +272,20 @@ fn seal(secret: u64) -> Seal {
 /// Octets of a packed tuple.
 const TUPLE: usize = 36;
 
+/// The tuple, at the beginning of `N` octets.
 #[inline]
-fn pack(tuple: &FourTuple) -> [u8; TUPLE] {
-    let mut octets = [0; TUPLE];
+fn pack<const N: usize>(tuple: &FourTuple) -> [u8; N] {
+    let mut octets = [0; N];
     octets[..16].copy_from_slice(&tuple.server.0);
     octets[16..32].copy_from_slice(&tuple.client.0);
     octets[32..34].copy_from_slice(&tuple.server_port.to_be_bytes());
-    octets[34..].copy_from_slice(&tuple.client_port.to_be_bytes());
+    octets[34..TUPLE].copy_from_slice(&tuple.client_port.to_be_bytes());
     octets
 }
 
 #[inline]
-pub(crate) fn sip(key: &Key, octets: &[u8]) -> u64 {
-    let mut hasher = SipHasher24::new_with_key(&key.0);
-    hasher.write(octets);
-    hasher.finish()
+pub(crate) fn sip<const N: usize>(key: &Key, octets: &[u8; N]) -> u64 {
+    SipHasher24::new_with_key(&key.0).hash(octets)
 }
 
 #[cfg(test)]

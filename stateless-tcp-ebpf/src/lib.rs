@@ -11,15 +11,20 @@
 //! | [`converse`] | the same, on connections with timestamps |
 //! | [`fast_open`] | what a request on the SYN gets |
 //! | [`reply`] | how a response is cut into segments |
+//! | [`driver`] | what the XDP program may answer by itself |
+//! | [`frame`], [`bare`] | octets, and segments without payload read from and written to them |
 //! | [`abi`] | the maps that the XDP program and user space share |
 //!
 //! Nothing here does I/O, reads a clock or keeps anything: frames, keys and content lengths are arguments.
 #![cfg_attr(not(test), no_std)]
 
 pub mod abi;
+pub mod bare;
 pub mod converse;
 pub mod cookie;
+pub mod driver;
 pub mod fast_open;
+pub mod frame;
 pub mod promise;
 pub mod reply;
 pub mod rule;

@@ -1,13 +1,23 @@
 //! The program proper: packet access, maps, and the one match from reason to XDP action.
 
-use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_REDIRECT};
+use core::mem::MaybeUninit;
+use core::ptr;
+
+use aya_ebpf::EbpfContext as _;
+use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_REDIRECT, XDP_TX};
+use aya_ebpf::helpers::bpf_xdp_adjust_tail;
 use aya_ebpf::macros::{map, xdp};
-use aya_ebpf::maps::{HashMap, PerCpuArray, XskMap};
+use aya_ebpf::maps::{Array, HashMap, PerCpuArray, XskMap};
 use aya_ebpf::programs::XdpContext;
 use aya_log_ebpf::{debug, trace};
-use stateless_tcp_ebpf::abi::{Counts, MAX_ADDRESSES, MAX_PORTS, MAX_QUEUES};
+use stateless_tcp_ebpf::abi::{
+    Counts, MAX_ADDRESSES, MAX_EVENTS, MAX_PORTS, MAX_QUEUES, MAX_TERMS, PARTIAL_CHECKSUMS, PackedTerms,
+};
+use stateless_tcp_ebpf::bare::{self, Bare, Header};
+use stateless_tcp_ebpf::driver::{self, Decided, Event, Terms};
+use stateless_tcp_ebpf::frame::{Frame, FrameMut};
 use stateless_tcp_ebpf::segment::Address;
-use stateless_tcp_ebpf::steer::{Action, Frame, Reason, Served, steer};
+use stateless_tcp_ebpf::steer::{Action, Layout, Reason, Served, steer};
 
 #[map]
 static ADDRESSES: HashMap<Address, u8> = HashMap::with_max_entries(MAX_ADDRESSES, 0);
@@ -18,11 +28,35 @@ static SOCKETS: XskMap = XskMap::with_max_entries(MAX_QUEUES, 0);
 #[map]
 static COUNTS: PerCpuArray<Counts> = PerCpuArray::with_max_entries(1, 0);
 
+#[map]
+static TERMS: Array<PackedTerms> = Array::with_max_entries(MAX_TERMS, 0);
+#[map]
+static IN_FORCE: Array<u32> = Array::with_max_entries(1, 0);
+#[map]
+static EVENTS: PerCpuArray<u64> = PerCpuArray::with_max_entries(MAX_EVENTS, 0);
+#[map]
+static WORK: PerCpuArray<Work> = PerCpuArray::with_max_entries(1, 0);
+
+/// Set before loading, and constant from then on: the verifier removes what is not wanted.
+#[unsafe(no_mangle)]
+static HANDSHAKE: u8 = 0;
+
 /// Entry point.
 #[xdp]
 fn stateless_tcp(context: XdpContext) -> u32 {
     let queue = context.rx_queue_index();
-    let reason = match steer(&Packet { start: context.data(), end: context.data_end() }, &Maps) {
+    let steered = steer(&Packet(&context), &Maps);
+    // SAFETY: a read of a constant of this program, volatile because the loader has replaced it.
+    if let (Ok(layout), 1) = (steered, unsafe { ptr::read_volatile(&raw const HANDSHAKE) })
+        && SOCKETS.get(queue).is_some()
+        && let Some(event) = answer(&context, layout)
+    {
+        count(Reason::Served);
+        record(event as u32);
+        debug!(&context, "queue {}: {}", queue, if event.is_answer() { "answered" } else { "settled" });
+        return if event.is_answer() { XDP_TX } else { XDP_DROP };
+    }
+    let reason = match steered {
         // Where the queue has no socket, the helper says so by the action given it as a flag.
         Ok(_) if SOCKETS.redirect(queue, u64::from(XDP_PASS)).is_ok() => Reason::Served,
         Ok(_) => Reason::NoSocket,
@@ -45,6 +79,88 @@ fn stateless_tcp(context: XdpContext) -> u32 {
     }
 }
 
+/// Makes of the packet its answer, if it gets one here, and says what became of it; none, and the packet as it was, if it
+/// is for user space.
+///
+/// Its steps are functions that are not inlined, so that each has the stack for itself, and hand on their results in
+/// [`Work`].
+#[inline(always)]
+fn answer(context: &XdpContext, layout: Layout) -> Option<Event> {
+    let terms = TERMS.get(IN_FORCE.get(0)?.wrapping_sub(1))?;
+    // SAFETY: the value is this CPU's own, and nothing else on it runs meanwhile.
+    let work = unsafe { &mut *WORK.get_ptr_mut(0)? };
+    work.layout.write(layout);
+    if !read(context, work) {
+        return None;
+    }
+    let event = decide(terms, work)?;
+    if event.is_answer() && !write(context, work) {
+        return None;
+    }
+    // SAFETY: `read` has put it there.
+    if unsafe { work.received.assume_init_ref() }.partial_checksum {
+        record(PARTIAL_CHECKSUMS);
+    }
+    Some(event)
+}
+
+/// What the steps of an answer hand on. In a map, so that the verifier forgets what it knows of it: it goes through each
+/// step once, and not once for each way through those before it.
+struct Work {
+    terms: MaybeUninit<Terms>,
+    layout: MaybeUninit<Layout>,
+    received: MaybeUninit<Bare>,
+    header: MaybeUninit<Header>,
+    room: [u8; Room::OCTETS],
+}
+
+/// Reads the segment. False if it is for user space.
+#[inline(never)]
+fn read(context: &XdpContext, work: &mut Work) -> bool {
+    // SAFETY: `answer` has put it there.
+    let layout = unsafe { work.layout.assume_init_ref() };
+    let received = bare::read(&Packet(context), layout, &mut Room(&raw mut work.room));
+    received.map(|received| work.received.write(received)).is_some()
+}
+
+/// Decides about it, and makes the header of the answer, if there is one. None if it is for user space.
+#[inline(never)]
+fn decide(terms: &PackedTerms, work: &mut Work) -> Option<Event> {
+    // SAFETY: `read` has put it there.
+    let Bare { segment, .. } = unsafe { work.received.assume_init_ref() };
+    let terms = work.terms.write(terms.unpack());
+    let Decided { outgoing, event } = driver::decide(terms, segment)?;
+    if let Some(outgoing) = &outgoing {
+        work.header.write(Header::new(&segment.tuple, outgoing));
+    }
+    Some(event)
+}
+
+/// Writes the answer. False, and the packet as it was, if that cannot be made as long.
+#[inline(never)]
+fn write(context: &XdpContext, work: &Work) -> bool {
+    // SAFETY: `answer`, `read` and `decide` have put them there.
+    let (layout, received, header) = unsafe {
+        (work.layout.assume_init_ref(), work.received.assume_init_ref(), work.header.assume_init_ref())
+    };
+    let (start, end) = Packet(context).ends();
+    let delta = header.frame_length(layout) as i32 - (end - start) as i32;
+    // SAFETY: the context is the one that this program was called with.
+    if delta != 0 && unsafe { bpf_xdp_adjust_tail(context.as_ptr().cast(), delta) } != 0 {
+        return false;
+    }
+    // As long as its answer now, so that all of it can be written.
+    header.write(&mut Packet(context), layout, &received.segment.tuple).is_some()
+}
+
+#[inline(always)]
+fn record(event: u32) {
+    if let Some(count) = EVENTS.get_ptr_mut(event) {
+        // SAFETY: as in `count`.
+        unsafe { *count += 1 };
+    }
+}
+
 #[inline(always)]
 fn count(reason: Reason) {
     if let Some(counts) = COUNTS.get_ptr_mut(0) {
@@ -53,20 +169,93 @@ fn count(reason: Reason) {
     }
 }
 
-struct Packet {
-    start: usize,
-    end: usize,
+/// The packet as it lies at the moment: its ends move when it is cut.
+struct Packet<'a>(&'a XdpContext);
+
+impl Packet<'_> {
+    /// No header reaches beyond offset 255; to the verifier a mask is a bound that it does not lose sight of.
+    const MASK: usize = 255;
+
+    /// Where it begins and ends. Asked for by each access anew: kept, LLVM would calculate with them in ways that make
+    /// mere numbers of them for the verifier.
+    #[inline(always)]
+    fn ends(&self) -> (usize, usize) {
+        let context = self.0.ctx;
+        // SAFETY: the context is the one that this program was called with.
+        let (start, end) = unsafe {
+            (
+                ptr::read_volatile(&raw const (*context).data),
+                ptr::read_volatile(&raw const (*context).data_end),
+            )
+        };
+        (start as usize, end as usize)
+    }
 }
 
-impl Frame for Packet {
+impl Frame for Packet<'_> {
     #[inline(always)]
     fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
-        if self.start + offset + N > self.end {
+        let (start, end) = self.ends();
+        let offset = offset & Self::MASK;
+        if start + offset + N > end {
             return None;
         }
         // SAFETY: the kernel owns the packet from `start` to `end` while the program runs, and the range lies within,
         // as the verifier checks again; an array of octets has no alignment.
-        Some(unsafe { *((self.start + offset) as *const [u8; N]) })
+        Some(unsafe { *((start + offset) as *const [u8; N]) })
+    }
+}
+
+impl FrameMut for Packet<'_> {
+    #[inline(always)]
+    fn write<const N: usize>(&mut self, offset: usize, octets: [u8; N]) -> Option<()> {
+        let (start, end) = self.ends();
+        let offset = offset & Self::MASK;
+        if start + offset + N > end {
+            return None;
+        }
+        // SAFETY: as in `read`; and nobody else has the packet meanwhile.
+        unsafe { *((start + offset) as *mut [u8; N]) = octets };
+        Some(())
+    }
+}
+
+/// Room for options, where they can be read at any offset, and for one number behind them.
+struct Room(*mut [u8; Room::OCTETS]);
+
+impl Room {
+    /// No option begins beyond offset 63.
+    const MASK: usize = 63;
+    /// Where [`Frame::forget`] puts a number: behind the longest field at the last offset.
+    const FORGOTTEN: usize = 127;
+    const OCTETS: usize = Self::FORGOTTEN + 1;
+    const _ENOUGH: () = assert!(bare::ROOM <= Self::MASK);
+}
+
+impl Frame for Room {
+    #[inline(always)]
+    fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+        // SAFETY: the range lies within the map's value, which is this CPU's own; an array of octets has no alignment.
+        Some(unsafe { *self.0.cast::<u8>().add(offset & Self::MASK).cast() })
+    }
+
+    #[inline(always)]
+    fn forget(&self, offset: usize) -> usize {
+        // SAFETY: as in `read`. Volatile, as the way through memory is all that there is to it.
+        unsafe {
+            let place = self.0.cast::<u8>().add(Self::FORGOTTEN);
+            ptr::write_volatile(place, offset as u8);
+            usize::from(ptr::read_volatile(place))
+        }
+    }
+}
+
+impl FrameMut for Room {
+    #[inline(always)]
+    fn write<const N: usize>(&mut self, offset: usize, octets: [u8; N]) -> Option<()> {
+        // SAFETY: as in `read`.
+        unsafe { *self.0.cast::<u8>().add(offset & Self::MASK).cast() = octets };
+        Some(())
     }
 }
 

@@ -1,5 +1,6 @@
 //! TCP header fields as values (RFC 9293 section 3.1), free of the octets they came from.
 
+use crate::frame::Frame;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::ops::BitOr;
 
@@ -142,53 +143,61 @@ const MAXIMUM_SEGMENT_SIZE: u8 = 2;
 const TIMESTAMPS: u8 = 8;
 const FAST_OPEN: u8 = 34;
 
+/// Most options that a header has room for: each takes an octet at least.
+const MOST_OPTIONS: usize = 40;
+
 impl Options {
     /// Reads the octets between the fixed header and the payload (at most 40). Unknown kinds are passed over; of a
     /// repeated kind the last counts.
     ///
     /// # Errors
     /// [`MalformedOption`], whatever stands before it.
-    pub fn parse(mut octets: &[u8]) -> Result<Self, MalformedOption> {
+    #[inline]
+    pub fn parse(octets: &[u8]) -> Result<Self, MalformedOption> {
+        Self::read(octets, octets.len(), MOST_OPTIONS).ok_or(MalformedOption)
+    }
+
+    /// The same, of the first `end` octets of `frame`; none as well if there are more than `most`.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "in BPF the verifier follows its offsets through every check")]
+    pub(crate) fn read<F: Frame + ?Sized>(frame: &F, end: usize, most: usize) -> Option<Self> {
         let mut options = Self::default();
-        loop {
-            let (kind, length) = match *octets {
-                [] | [END_OF_OPTIONS, ..] => return Ok(options),
-                [NO_OPERATION, ref rest @ ..] => {
-                    octets = rest;
+        let (mut at, end) = (0, frame.forget(end));
+        for _ in 0..most {
+            at = frame.forget(at);
+            if at >= end {
+                return Some(options);
+            }
+            let [kind] = frame.read(at)?;
+            match kind {
+                END_OF_OPTIONS => return Some(options),
+                NO_OPERATION => {
+                    at += 1;
                     continue;
                 }
-                [kind, length, ..] => (kind, usize::from(length)),
-                [_] => return Err(MalformedOption),
-            };
-            let (option, rest) = octets.split_at_checked(length).ok_or(MalformedOption)?;
-            match (kind, option) {
-                (MAXIMUM_SEGMENT_SIZE, &[_, _, high, low]) => {
-                    options.mss = Some(u16::from_be_bytes([high, low]));
-                }
-                (TIMESTAMPS, &[_, _, v0, v1, v2, v3, e0, e1, e2, e3]) => {
-                    options.timestamps = Some(Timestamps {
-                        value: u32::from_be_bytes([v0, v1, v2, v3]),
-                        echo: u32::from_be_bytes([e0, e1, e2, e3]),
-                    });
-                }
-                (_, [] | [_]) | (MAXIMUM_SEGMENT_SIZE | TIMESTAMPS, _) => return Err(MalformedOption),
-                (FAST_OPEN, _) => options.fast_open = fast_open(option).or(options.fast_open),
                 _ => {}
             }
-            octets = rest;
+            let [length] = frame.read(at + 1).filter(|_| at + 1 < end)?;
+            if length < 2 || at + usize::from(length) > end {
+                return None;
+            }
+            match (kind, length) {
+                (MAXIMUM_SEGMENT_SIZE, 4) => options.mss = Some(u16::from_be_bytes(frame.read(at + 2)?)),
+                (TIMESTAMPS, 10) => {
+                    let value = u32::from_be_bytes(frame.read(at + 2)?);
+                    let echo = u32::from_be_bytes(frame.read(at + 6)?);
+                    options.timestamps = Some(Timestamps { value, echo });
+                }
+                (MAXIMUM_SEGMENT_SIZE | TIMESTAMPS, _) => return None,
+                (FAST_OPEN, 2) => options.fast_open = Some(FastOpen::Request),
+                (FAST_OPEN, 10) => options.fast_open = Some(FastOpen::Cookie(frame.read(at + 2)?)),
+                // One whose length is not valid is to be ignored (RFC 7413 section 4.1.1).
+                (FAST_OPEN, 6 | 8 | 12 | 14 | 16 | 18) => options.fast_open = Some(FastOpen::Foreign),
+                _ => {}
+            }
+            at += usize::from(length);
         }
-    }
-}
-
-/// What a whole Fast Open option says; none if its length is not valid: it is to be ignored (RFC 7413 section 4.1.1).
-#[inline]
-fn fast_open(option: &[u8]) -> Option<FastOpen> {
-    match *option {
-        [_, _] => Some(FastOpen::Request),
-        [_, _, ref cookie @ ..] if (4..=16).contains(&cookie.len()) && cookie.len().is_multiple_of(2) => {
-            Some(cookie.try_into().map_or(FastOpen::Foreign, FastOpen::Cookie))
-        }
-        _ => None,
+        (at >= end).then_some(options)
     }
 }
 

@@ -3,20 +3,8 @@
 //! It looks at link, network and port fields only. That a steered frame makes sense (lengths, checksums, options) is
 //! seen to by who answers it: a damaged segment for a served port is not for the kernel either, which might reset.
 
+pub use crate::frame::Frame;
 use crate::segment::Address;
-
-/// Octets of a frame, wherever they lie. Every read is checked; the verifier sees the check in place.
-pub trait Frame {
-    /// The `N` octets from `offset` on, if the frame reaches that far.
-    fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]>;
-}
-
-impl Frame for [u8] {
-    #[inline]
-    fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
-        self.get(offset..)?.first_chunk().copied()
-    }
-}
 
 /// What is served, as the operator said.
 pub trait Served {
@@ -182,7 +170,7 @@ const FRAGMENT_OFFSET: u16 = 0x1fff;
     reason = "one function in BPF: the verifier follows its offsets through every check"
 )]
 pub fn steer<F: Frame + ?Sized, S: Served>(frame: &F, served: &S) -> Result<Layout, Reason> {
-    let [first] = frame.read(field::ETHERNET_DESTINATION).ok_or(Reason::Truncated)?;
+    let [first, ..]: [u8; 6] = frame.read(field::ETHERNET_DESTINATION).ok_or(Reason::Truncated)?;
     let (ethertype, network) = network(frame)?;
     if first & 1 == 1 {
         return Err(Reason::LinkGroup);

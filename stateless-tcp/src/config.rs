@@ -27,7 +27,7 @@ pub use self::error::ConfigError;
 pub use self::relay::Endpoint;
 pub use self::reload::Source;
 pub use self::values::{
-    Address, Hints, Keepalive, Port, Queues, RuleSet, SegmentSize, XdpLog, XdpMode, ZeroCopy,
+    Address, Handshake, Hints, Keepalive, Port, Queues, RuleSet, SegmentSize, XdpLog, XdpMode, ZeroCopy,
 };
 
 /// What to serve, where and how. Validated: no two values contradict each other.
@@ -68,6 +68,8 @@ pub struct Config {
     pub key_file: Option<PathBuf>,
     /// How the XDP program is attached.
     pub xdp_mode: XdpMode,
+    /// Who answers what takes no content.
+    pub handshake: Handshake,
     /// How frames get from the driver to us.
     pub zero_copy: ZeroCopy,
     /// The receive queues to serve, ascending; `None`: all.
@@ -152,6 +154,9 @@ pub struct Options {
     /// How to attach the XDP program [default: auto, native where the driver can]
     #[arg(long, value_name = "MODE")]
     xdp_mode: Option<XdpMode>,
+    /// Where SYN, FIN and acknowledgments are answered [default: auto, in the driver where that is known to work]
+    #[arg(long, value_name = "WHERE")]
+    handshake: Option<Handshake>,
     /// Whether the driver hands over frames without a copy [default: auto, where the driver can]
     #[arg(long, value_name = "WHEN")]
     zero_copy: Option<ZeroCopy>,
@@ -202,6 +207,7 @@ impl Options {
             dns_keepalive: self.dns_keepalive.or(file.dns_keepalive),
             dns_cookie_secret_file: self.dns_cookie_secret_file.or(file.dns_cookie_secret_file),
             xdp_mode: self.xdp_mode.or(file.xdp_mode),
+            handshake: self.handshake.or(file.handshake),
             zero_copy: self.zero_copy.or(file.zero_copy),
             queues: self.queues.or(file.queues),
             uncovered_queues: self.uncovered_queues || file.uncovered_queues,
@@ -254,6 +260,13 @@ impl Options {
                  leave out one of them",
             ));
         }
+        let handshake = self.handshake.unwrap_or_default();
+        if xdp_mode == XdpMode::Generic && handshake == Handshake::Driver {
+            return Err(ConfigError::invalid(
+                "--handshake driver cannot be had with --xdp-mode generic, where no driver is asked: leave out one \
+                 of them",
+            ));
+        }
         if self.uncovered_queues && self.queues.is_none() {
             return Err(ConfigError::invalid(
                 "--uncovered-queues means nothing without --queues: all queues are served, leave it out",
@@ -277,6 +290,7 @@ impl Options {
             fast_open: self.fast_open,
             key_file: self.key_file,
             xdp_mode,
+            handshake,
             zero_copy,
             queues: self.queues.map(Queues::into_inner),
             uncovered_queues: self.uncovered_queues,

@@ -1,6 +1,7 @@
 //! One counter for each thing that can become of a steered frame.
 
 use crate::wire::Malformed;
+use stateless_tcp_ebpf::driver::Event;
 use stateless_tcp_ebpf::rule::Reason;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -141,6 +142,24 @@ impl From<Reason> for Counter {
             Reason::Stuck => Self::Stuck,
             Reason::Ahead => Self::Ahead,
             Reason::Misaligned => Self::Misaligned,
+        }
+    }
+}
+
+impl From<Event> for Counter {
+    fn from(event: Event) -> Self {
+        match event {
+            Event::SynAck => Self::SynAck,
+            Event::FinAcknowledged => Self::FinAcknowledged,
+            Event::Confirmed => Self::Confirmed,
+            Event::Martian => Self::Martian,
+            Event::Reset => Self::Reset,
+            Event::SynAckReceived => Self::SynAckReceived,
+            Event::UnusualFlags => Self::UnusualFlags,
+            Event::MssTooSmall => Self::MssTooSmall,
+            Event::BareAck => Self::BareAck,
+            Event::BadCookie => Self::BadCookie,
+            Event::WindowTooSmall => Self::WindowTooSmall,
         }
     }
 }

@@ -16,6 +16,22 @@ use std::process::ExitCode;
 
 use crate::cli::DoctorOptions;
 
+/// Whether what an XDP program sends back from where it came reaches anybody.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Transmits {
+    /// It does.
+    Yes,
+    /// That cannot be seen, for this reason.
+    Unknown(String),
+    /// It does not, for this reason.
+    No(String),
+}
+
+/// Whether an XDP program in the driver of `interface` can send.
+pub(crate) fn transmits(interface: &str) -> Transmits {
+    collect::link(interface).map_or_else(Transmits::Unknown, |link| judge::transmits(&link))
+}
+
 /// Examines an interface and prints the findings; success if it will serve.
 ///
 /// # Errors

@@ -6,6 +6,7 @@
 
 use crate::exchange::{Content, Policy};
 use stateless_tcp_ebpf::cookie::Generations;
+use stateless_tcp_ebpf::driver::Terms;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -67,6 +68,13 @@ impl Offer {
             current: self.current.generation,
             previous: self.previous.as_ref().map(|edition| edition.generation),
         }
+    }
+
+    /// What is answered by, as far as that takes no content.
+    #[must_use]
+    pub fn terms(&self) -> Terms {
+        let Policy { rules, keys, fast_open, .. } = self.policy;
+        Terms { rules, keys, generations: self.generations(), fast_open }
     }
 
     /// The content of a served generation.

@@ -1,9 +1,10 @@
 //! The `run` command: bind a socket a queue, attach, start a worker a queue, wait for a signal, give the ports back.
 
+mod handshake;
 mod reload;
 mod supervise;
 
-use crate::config::{Config, Source, XdpMode, ZeroCopy};
+use crate::config::{Config, Handshake, Source, XdpMode, ZeroCopy};
 use crate::content::{self, Relays};
 use crate::counters::Counters;
 use crate::exchange::{Content, Policy};
@@ -52,15 +53,16 @@ pub fn run(config: Config, source: Source) -> Result<()> {
     let services = content::load(&config, &keys, SystemTime::now(), Some(&relays))?;
     let content = Content::new(addresses.iter().map(|&address| Address::from(address)), services);
 
-    let mut fronts = Vec::new();
-    for interface in &interfaces {
-        fronts.push(Front::open(&config, interface, &content)?);
-    }
     let mut offer = Offer::first(content, policy);
     if !offer.current.content.is_pure() {
         let mut generation = [0];
         getrandom::fill(&mut generation).context("no random numbers")?;
         offer = offer.numbered(generation[0]);
+    }
+
+    let mut fronts = Vec::new();
+    for interface in &interfaces {
+        fronts.push(Front::open(&config, interface, &offer)?);
     }
     let switch = Arc::new(Switch::new(offer));
     let outcome = runtime.block_on(supervise::supervise(config, source, fronts, switch, relays, &addresses));
@@ -99,39 +101,47 @@ struct Front {
     program: Program,
     attach: AttachMode,
     copy: CopyMode,
+    /// The program answers what takes no content.
+    handshake: bool,
     sockets: Vec<(u32, Socket, Arc<Counters>)>,
 }
 
 impl Front {
-    fn open(config: &Config, interface: &Interface, content: &Content) -> Result<Self> {
+    fn open(config: &Config, interface: &Interface, offer: &Offer) -> Result<Self> {
         let queues = queues(config, interface)?;
         program::make_way(interface, config.replace)?;
-        let modes: &[AttachMode] = match config.xdp_mode {
-            XdpMode::Auto => &[AttachMode::Native, AttachMode::Generic],
-            XdpMode::Native => &[AttachMode::Native],
-            XdpMode::Generic => &[AttachMode::Generic],
+        let modes: &[AttachMode] = match (config.xdp_mode, config.handshake) {
+            (XdpMode::Native, _) | (_, Handshake::Driver) => &[AttachMode::Native],
+            (XdpMode::Auto, _) => &[AttachMode::Native, AttachMode::Generic],
+            (XdpMode::Generic, _) => &[AttachMode::Generic],
         };
         let (last, first) = modes.split_last().context("no XDP mode to try")?;
         for &mode in first {
-            match Self::open_as(config, interface, content, &queues, mode) {
+            match Self::open_as(config, interface, offer, &queues, mode) {
                 Ok(front) => return Ok(front),
                 Err(error) => {
                     tracing::warn!(interface = interface.name, "falling back to generic mode: {error}");
                 }
             }
         }
-        Ok(Self::open_as(config, interface, content, &queues, *last)?)
+        let opened = Self::open_as(config, interface, offer, &queues, *last);
+        if config.handshake == Handshake::Driver {
+            return opened.context("--handshake driver cannot be had (--handshake auto takes what can be)");
+        }
+        Ok(opened?)
     }
 
     fn open_as(
         config: &Config,
         interface: &Interface,
-        content: &Content,
+        offer: &Offer,
         queues: &[u32],
         attach: AttachMode,
     ) -> Result<Self, XdpError> {
-        let mut program = Program::load(interface, config.xdp_log.level())?;
+        let (mut program, handshake) = handshake::load(config, interface, attach)?;
+        let content = &offer.current.content;
         program.serve(content.addresses().copied(), content.ports())?;
+        program.answer_by(&offer.terms())?;
         let copies: &[CopyMode] = match (config.zero_copy, attach) {
             // Generic mode has no zero-copy: asked for, the kernel says so.
             (ZeroCopy::Always, _) => &[CopyMode::ZeroCopy],
@@ -148,7 +158,8 @@ impl Front {
                         program.register(*queue, socket)?;
                     }
                     program.attach(attach)?;
-                    return Ok(Self { interface: interface.clone(), program, attach, copy, sockets });
+                    let interface = interface.clone();
+                    return Ok(Self { interface, program, attach, copy, handshake, sockets });
                 }
                 Err(error) if Some(&copy) != copies.last() => {
                     tracing::info!(interface = interface.name, "falling back to copy mode: {error}");

@@ -41,12 +41,11 @@ impl Echo {
     pub fn place(&self, segment: &Segment) -> Place {
         let length = i32::from(segment.length);
         let fin = segment.flags.contains(Flags::FIN);
+        if length == 0 {
+            return Place::Decided(self.alone(segment).map(Decision::from));
+        }
         if let Some(outgoing) = self.end(segment) {
             return Place::Decided(Ok(outgoing.into()));
-        }
-        if length == 0 {
-            let decided = if fin { self.finish(segment) } else { self.acknowledgment(segment) };
-            return Place::Decided(decided.map(Decision::from));
         }
         if self.gap < 0 {
             return Place::Beyond;
@@ -71,6 +70,18 @@ impl Echo {
             (State::MidMessage, _) => Place::Decided(Err(Reason::Misaligned)),
             (_, gap) => Place::Walk(gap.min(length).unsigned_abs() as usize),
         }
+    }
+
+    /// What a segment without payload gets: ACK alone, or FIN.
+    ///
+    /// # Errors
+    /// The reason why nothing is sent.
+    #[inline]
+    pub fn alone(&self, segment: &Segment) -> Result<Outgoing, Reason> {
+        if let Some(outgoing) = self.end(segment) {
+            return Ok(outgoing);
+        }
+        if segment.flags.contains(Flags::FIN) { self.finish(segment) } else { self.acknowledgment(segment) }
     }
 
     /// For what takes sequence numbers after our FIN: nothing is answered any more, and all acknowledged. RST would take from

@@ -45,6 +45,7 @@ impl Config {
             segment_size: "segment-size",
             hints: "hints",
             xdp_mode: "xdp-mode",
+            handshake: "handshake",
             zero_copy: "zero-copy",
             queues: "queues",
             uncovered_queues: "uncovered-queues",

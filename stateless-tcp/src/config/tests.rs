@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rstest::rstest;
 
-use super::{Config, ConfigError, Rules, XdpLog, XdpMode, ZeroCopy};
+use super::{Config, ConfigError, Handshake, Rules, XdpLog, XdpMode, ZeroCopy};
 use crate::cli::{self, Command};
 
 fn run(arguments: &str) -> Result<Config, ConfigError> {
@@ -44,6 +44,7 @@ fn defaults() -> Config {
         fast_open: false,
         key_file: None,
         xdp_mode: XdpMode::Auto,
+        handshake: Handshake::Auto,
         zero_copy: ZeroCopy::Auto,
         queues: None,
         uncovered_queues: false,
@@ -73,6 +74,7 @@ fn everything() -> Config {
         fast_open: true,
         key_file: Some("keys".into()),
         xdp_mode: XdpMode::Native,
+        handshake: Handshake::Driver,
         zero_copy: ZeroCopy::Always,
         queues: Some(vec![0, 2, 3, 4, 5]),
         uncovered_queues: true,
@@ -86,7 +88,7 @@ fn everything() -> Config {
 const EVERY_FLAG: &str = "-i eth0 --interface eth1 --address 2001:db8::1 --address 192.0.2.1 --address 192.0.2.1 \
     --dns-port 5353 --http-port 8080 --zone a.zone --zone b.zone --minimal-any --dns-keepalive 0 \
     --dns-cookie-secret-file secret --http-root www --rules classic \
-    --segment-size 512 --hints 99 --fast-open --key-file keys --xdp-mode native --zero-copy always --queues 0,2-5 --uncovered-queues \
+    --segment-size 512 --hints 99 --fast-open --key-file keys --xdp-mode native --handshake driver --zero-copy always --queues 0,2-5 --uncovered-queues \
     --replace --xdp-log trace --test-panic-after-frames 9";
 
 const EVERY_KEY: &str = r#"
@@ -105,6 +107,7 @@ hints = 99
 fast-open = true
 key-file = "keys"
 xdp-mode = "native"
+handshake = "driver"
 zero-copy = "always"
 queues = "0,2-5"
 uncovered-queues = true
@@ -166,6 +169,7 @@ fn flags_win_over_the_file() {
 #[case::address_loopback("-i eth0 --address 127.0.0.1", "no client but this machine")]
 #[case::address_with_port("-i eth0 --address 192.0.2.1:53", "without port")]
 #[case::generic_without_copy("-i eth0 --xdp-mode generic --zero-copy always", "leave out one")]
+#[case::generic_in_the_driver("-i eth0 --xdp-mode generic --handshake driver", "leave out one")]
 #[case::unknown_mode("-i eth0 --xdp-mode fast", "[possible values: auto, native, generic]")]
 #[case::unknown_flag("-i eth0 --dns-relays 192.0.2.1:53", "unexpected argument '--dns-relays'")]
 #[case::relay_without_port("-i eth0 --dns-relay 192.0.2.1", "no address with a port")]

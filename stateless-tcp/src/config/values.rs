@@ -22,6 +22,19 @@ pub enum XdpMode {
     Generic,
 }
 
+/// Who answers what takes no content: SYN, FIN, and acknowledgments.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Handshake {
+    /// The XDP program where that is known to work, else the workers
+    #[default]
+    Auto,
+    /// The XDP program, in the driver; what is out of the ordinary goes to the workers
+    Driver,
+    /// The workers, through the ring
+    Ring,
+}
+
 /// How frames get from the driver to us.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]

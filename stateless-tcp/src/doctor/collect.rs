@@ -84,6 +84,13 @@ impl RawLink {
     }
 }
 
+/// One interface of this namespace.
+pub(super) fn link(name: &str) -> Seen<Link> {
+    let links = links().map_err(|error| format!("the links cannot be listed: {error}"))?;
+    let link = links.iter().find(|link| link.name == name).ok_or("there is no such link")?;
+    Ok(describe(link, &links))
+}
+
 fn links() -> io::Result<Vec<RawLink>> {
     let messages = Netlink::open(SockProtocol::NetlinkRoute)?.dump(RTM_GETLINK, &[0; LINK_HEADER])?;
     let links = messages.into_iter().filter_map(|message| {
@@ -226,11 +233,14 @@ fn peer(link: &RawLink, links: &[RawLink]) -> Peer {
     let index = link.number(IFLA_LINK).filter(|_| !elsewhere);
     match links.iter().find(|other| Some(other.index) == index) {
         None => Peer::Elsewhere,
-        Some(peer) => Peer::Here {
-            name: peer.name.clone(),
-            leaves_checksums: offloads(peer.index)
-                .is_ok_and(|offloads| offloads.iter().any(|name| name.starts_with("tx-checksum-ip"))),
-        },
+        Some(peer) => {
+            let offloads = offloads(peer.index).unwrap_or_default();
+            Peer::Here {
+                name: peer.name.clone(),
+                leaves_checksums: offloads.iter().any(|name| name.starts_with("tx-checksum-ip")),
+                takes_frames: offloads.contains("rx-gro") || !programs(peer).is_empty(),
+            }
+        }
     }
 }
 

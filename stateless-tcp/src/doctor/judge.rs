@@ -6,6 +6,7 @@ mod system;
 mod tests;
 
 use super::facts::{Facts, Link};
+pub(super) use interface::transmits;
 
 /// How much a finding matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -18,6 +18,7 @@ use crate::xdp::program::Program;
 use anyhow::{Error, Result, bail};
 use stateless_tcp_ebpf::abi::MAX_ADDRESSES;
 use stateless_tcp_ebpf::cookie::Keys;
+use stateless_tcp_ebpf::driver::Terms;
 use stateless_tcp_ebpf::segment::Address;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -111,7 +112,10 @@ impl Reloader {
             Stage::Keeping(until) => {
                 tokio::time::sleep_until(*until).await;
                 let offer = self.switch.offer();
-                linger(self.switch.put(offer.without_previous()));
+                let alone = offer.without_previous();
+                // First the programs: what they do not know is left to the workers.
+                go_on(programs, &alone.terms());
+                linger(self.switch.put(alone));
                 if let Some(gone) = &offer.previous {
                     tracing::debug!("generation {} is gone", gone.generation);
                 }
@@ -122,15 +126,25 @@ impl Reloader {
 
     /// Puts what is prepared in force. Steering comes first, as it is what can fail: a frame for a new address that
     /// a worker gets before it hears of that is lost, and comes again.
+    ///
+    /// Meanwhile the programs answer nothing by themselves: so all is decided by one and the same offer, and no connection
+    /// can begin at a new address with content that does not know it. They go on when the new offer is in the switch: what
+    /// a client says to a SYN,ACK of theirs gets into a ring after that, and so to a worker that looks there first and
+    /// finds the key and the generation.
     fn enforce(&mut self, prepared: Prepared, programs: &mut [Program]) -> Result<String, XdpError> {
         let Prepared { config, addresses, content, policy, notes } = prepared;
         let before = self.switch.offer();
-        if let Err(error) = steer(programs, &content) {
+        let steered = programs.iter_mut().try_for_each(Program::answer_nothing);
+        if let Err(error) = steered.and_then(|()| steer(programs, &content)) {
             // What was possible a moment ago is so again.
             steer(programs, &before.current.content)?;
+            go_on(programs, &before.terms());
             return Err(error);
         }
-        linger(self.switch.put(before.succeeded_by(content, policy)));
+        let offer = before.succeeded_by(content, policy);
+        let terms = offer.terms();
+        linger(self.switch.put(offer));
+        go_on(programs, &terms);
         self.stage = Stage::Keeping(Instant::now() + self.keep);
         let mut text = format!("reloaded: {}", content::describe(&config, &addresses));
         for note in notes {
@@ -183,6 +197,15 @@ fn loss(former: &Keys, keys: &Keys) -> Option<String> {
 
 fn steer(programs: &mut [Program], content: &Content) -> Result<(), XdpError> {
     programs.iter_mut().try_for_each(|program| program.serve(content.addresses().copied(), content.ports()))
+}
+
+/// Has the programs answer by `terms`. Those that cannot be told leave everything to the workers, or what they do not know.
+fn go_on(programs: &mut [Program], terms: &Terms) {
+    for program in programs {
+        if let Err(error) = program.answer_by(terms) {
+            tracing::warn!(interface = program.interface().name, "the workers answer alone: {error}");
+        }
+    }
 }
 
 fn linger(offer: Arc<Offer>) {

@@ -45,10 +45,11 @@ pub(super) async fn supervise(
     let (ended, mut ends) = mpsc::unbounded_channel();
     let (mut programs, mut workers, mut served) = (Vec::new(), Vec::new(), Vec::new());
     for front in fronts {
-        let Front { interface, mut program, attach, copy, sockets } = front;
+        let Front { interface, mut program, attach, copy, handshake, sockets } = front;
         let name = &interface.name;
         let count = sockets.len();
-        served.push(format!("{name} ({} mode, {}, {count} queue(s))", attach.name(), copy.name()));
+        let by = if handshake { "handshake in the driver, " } else { "" };
+        served.push(format!("{name} ({} mode, {}, {by}{count} queue(s))", attach.name(), copy.name()));
         if config.xdp_log.level().is_some() {
             tokio::spawn(read_log(program.logger()?));
         }
@@ -117,14 +118,35 @@ fn listen(requested: mpsc::UnboundedSender<Request>) -> Option<Listener> {
         .ok()
 }
 
-/// Logs what is not zero: what the XDP program did with frames, what the workers and the relays did, where the frames are.
+/// Logs what is not zero: what the XDP program did with frames, what became of those that are ours, what the relays did,
+/// where the frames are.
 fn log_counters(programs: &[Program], workers: &[Worker], relays: &Relays) {
     for reason in Reason::ALL {
         let counts = programs.iter().filter_map(|program| program.counts().ok());
         log_counter(reason.name(), counts.map(|counts| counts[reason as usize]).sum());
     }
-    for &counter in Counter::ALL {
-        log_counter(counter.name(), workers.iter().map(|worker| worker.shared.counters.get(counter)).sum());
+    let [mut answered, mut dropped] = [0; 2];
+    let mut totals: Vec<u64> = Counter::ALL
+        .iter()
+        .map(|&counter| workers.iter().map(|worker| worker.shared.counters.get(counter)).sum())
+        .collect();
+    // What the program decided counts as if it had come here: only who decided differs.
+    for (event, count) in programs.iter().filter_map(|program| program.events().ok()).flatten() {
+        totals[Counter::from(event) as usize] += count;
+        totals[Counter::Received as usize] += count;
+        if event.is_answer() {
+            totals[Counter::Sent as usize] += count;
+            answered += count;
+        } else {
+            dropped += count;
+        }
+    }
+    let partial = programs.iter().filter_map(|program| program.partial_checksums().ok());
+    totals[Counter::PartialChecksum as usize] += partial.sum::<u64>();
+    log_counter("driver_answered", answered);
+    log_counter("driver_dropped", dropped);
+    for (counter, total) in Counter::ALL.iter().zip(totals) {
+        log_counter(counter.name(), total);
     }
     for (name, value) in relays.counts() {
         log_counter(name, value);

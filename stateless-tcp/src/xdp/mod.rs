@@ -65,6 +65,14 @@ pub enum XdpError {
         /// What usually helps.
         hint: &'static str,
     },
+    /// What the program would send would not arrive.
+    #[error("{interface} cannot answer in the driver: {reason}")]
+    Handshake {
+        /// Interface.
+        interface: String,
+        /// Why, and what helps.
+        reason: String,
+    },
     /// The memory for frames could not be had.
     #[error(
         "cannot register {octets} octets of packet memory for queue {queue} of {interface}: {reason}; \

@@ -3,12 +3,13 @@
 
 use super::XdpError;
 use super::interface::{AttachMode, Interface};
-use aya::maps::{HashMap, Map, MapData, PerCpuArray, XskMap};
+use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, XskMap};
 use aya::programs::xdp::XdpLinkId;
 use aya::programs::{ProgramError, Xdp, XdpMode, loaded_programs};
 use aya::{Ebpf, EbpfLoader};
 use aya_log::EbpfLogger;
-use stateless_tcp_ebpf::abi;
+use stateless_tcp_ebpf::abi::{self, MAX_TERMS, PackedTerms};
+use stateless_tcp_ebpf::driver::{Event, Terms};
 use stateless_tcp_ebpf::segment::Address;
 use stateless_tcp_ebpf::steer::Reason;
 use std::error::Error;
@@ -29,26 +30,44 @@ pub struct Program {
     ebpf: Ebpf,
     counts: PerCpuArray<MapData, Counts>,
     sockets: XskMap<MapData>,
+    handshake: Handshake,
     link: Option<XdpLinkId>,
+}
+
+/// What the program answers by itself.
+struct Handshake {
+    terms: Array<MapData, [u8; PackedTerms::LENGTH]>,
+    in_force: Array<MapData, u32>,
+    events: PerCpuArray<MapData, u64>,
+    /// The place of the terms that were in force last, counted from 1.
+    place: u32,
 }
 
 impl Program {
     /// Loads the object and prepares its maps; nothing is attached yet.
     ///
-    /// `log` is the least important level that the program logs; without it, the verifier removes its log code.
+    /// `log` is the least important level that the program logs; without it, the verifier removes its log code. Likewise
+    /// that of the handshake: with it, the program answers by itself what it can ([`Program::answer_by`]).
     ///
     /// # Errors
     /// What the kernel or the loader refuses.
-    pub fn load(interface: &Interface, log: Option<log::Level>) -> Result<Self, XdpError> {
+    pub fn load(interface: &Interface, log: Option<log::Level>, handshake: bool) -> Result<Self, XdpError> {
         let level = log.map_or(0, |level| level as u8);
         let mut ebpf = EbpfLoader::new()
             .override_global(aya_log::LEVEL, &level, true)
+            .override_global(abi::HANDSHAKE, &u8::from(handshake), true)
             .load(&OBJECT.0)
             .map_err(|error| XdpError::Load { reason: chain(&error) })?;
         xdp(&mut ebpf)?.load().map_err(|error| XdpError::Load { reason: chain(&error) })?;
         let counts = PerCpuArray::try_from(take(&mut ebpf, abi::COUNTS)?).map_err(map_error(abi::COUNTS))?;
         let sockets = XskMap::try_from(take(&mut ebpf, abi::SOCKETS)?).map_err(map_error(abi::SOCKETS))?;
-        Ok(Self { interface: interface.clone(), ebpf, counts, sockets, link: None })
+        let handshake = Handshake {
+            terms: Array::try_from(take(&mut ebpf, abi::TERMS)?).map_err(map_error(abi::TERMS))?,
+            in_force: Array::try_from(take(&mut ebpf, abi::IN_FORCE)?).map_err(map_error(abi::IN_FORCE))?,
+            events: PerCpuArray::try_from(take(&mut ebpf, abi::EVENTS)?).map_err(map_error(abi::EVENTS))?,
+            place: 0,
+        };
+        Ok(Self { interface: interface.clone(), ebpf, counts, sockets, handshake, link: None })
     }
 
     /// The reader of the program's log messages. Where logging is off there is nothing to read.
@@ -92,6 +111,50 @@ impl Program {
             served.insert(port, 0, 0).map_err(map_error(abi::PORTS))?;
         }
         Ok(())
+    }
+
+    /// Has the program answer by `terms` from now on, if it was loaded for that.
+    ///
+    /// They are put into a place that is not in force, and then put in force by a single number: the program sees the
+    /// former terms or these, whole.
+    ///
+    /// # Errors
+    /// If a map refuses.
+    pub fn answer_by(&mut self, terms: &Terms) -> Result<(), XdpError> {
+        let Handshake { terms: places, in_force, place, .. } = &mut self.handshake;
+        let next = *place % MAX_TERMS + 1;
+        places.set(next - 1, PackedTerms::from(terms).octets(), 0).map_err(map_error(abi::TERMS))?;
+        in_force.set(0, next, 0).map_err(map_error(abi::IN_FORCE))?;
+        *place = next;
+        Ok(())
+    }
+
+    /// Has it answer nothing until it is told by what terms.
+    ///
+    /// # Errors
+    /// If the map refuses.
+    pub fn answer_nothing(&mut self) -> Result<(), XdpError> {
+        self.handshake.in_force.set(0, 0, 0).map_err(map_error(abi::IN_FORCE))
+    }
+
+    /// What it has answered, or let go by, itself, over all CPUs.
+    ///
+    /// # Errors
+    /// If the map cannot be read.
+    pub fn events(&self) -> Result<Vec<(Event, u64)>, XdpError> {
+        Event::ALL.into_iter().map(|event| Ok((event, self.event(event as u32)?))).collect()
+    }
+
+    /// How many of these frames had a partial checksum.
+    ///
+    /// # Errors
+    /// If the map cannot be read.
+    pub fn partial_checksums(&self) -> Result<u64, XdpError> {
+        self.event(abi::PARTIAL_CHECKSUMS)
+    }
+
+    fn event(&self, place: u32) -> Result<u64, XdpError> {
+        Ok(self.handshake.events.get(&place, 0).map_err(map_error(abi::EVENTS))?.iter().sum())
     }
 
     /// The interface that it is for.

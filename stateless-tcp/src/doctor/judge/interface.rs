@@ -1,5 +1,6 @@
 //! The interface: link, driver, XDP, queues, offloads, and what stands on it.
 
+use super::super::Transmits;
 use super::super::facts::{Facts, Link, Peer, Program};
 use super::{Check, HEADERS, NATIVE_MTU, Native, Plan, SEGMENT, Verdict, list};
 use stateless_tcp_ebpf::abi::MAX_QUEUES;
@@ -49,6 +50,7 @@ pub(super) fn checks(facts: &Facts, link: &Link, plan: &Plan) -> Vec<Check> {
         driver(link),
         xdp(facts, link, plan),
         zero_copy(link, plan),
+        handshake(link, plan),
         queues(facts, link, plan),
         mtu(link, plan),
         receive_offloads(facts, link, plan),
@@ -143,6 +145,42 @@ fn zero_copy(link: &Link, plan: &Plan) -> Check {
             Check::new(name, Verdict::Note, "supported by the driver, but native XDP is needed for it")
         }
         (false, _) => Check::new(name, Verdict::Note, format!("not supported: {known}; frames are copied")),
+    }
+}
+
+/// Whether what an XDP program in the driver sends back arrives. A veth hands it on only to an end that fetches it.
+pub(in super::super) fn transmits(link: &Link) -> Transmits {
+    match (&link.peer, &link.xdp_features) {
+        (Peer::Here { takes_frames: true, .. }, _) => Transmits::Yes,
+        (Peer::Here { name, .. }, _) => Transmits::No(format!(
+            "what an XDP program sends does not reach the other end of this veth: ethtool -K {name} gro on"
+        )),
+        (Peer::Elsewhere, _) => Transmits::Unknown(
+            "what an XDP program sends reaches the other end of this veth only with `ethtool -K PEER gro on` there, \
+             or an XDP program, which cannot be seen from here"
+                .to_owned(),
+        ),
+        (Peer::None, Ok(features)) if features & BASIC == 0 => {
+            Transmits::No("the driver cannot send for XDP programs (XDP_TX): --handshake ring".to_owned())
+        }
+        (Peer::None, _) => Transmits::Yes,
+    }
+}
+
+fn handshake(link: &Link, plan: &Plan) -> Check {
+    let name = "handshake";
+    match (transmits(link), plan.native) {
+        (Transmits::Yes, Native::Yes) => Check::new(name, Verdict::Ok, "answered in the driver"),
+        (Transmits::Yes, _) => {
+            Check::new(name, Verdict::Note, "answered through the ring: for the driver, native XDP is needed")
+        }
+        (Transmits::Unknown(reason), _) => {
+            Check::new(name, Verdict::Note, format!("answered through the ring: {reason}"))
+                .remedy("--handshake driver, once that is so")
+        }
+        (Transmits::No(reason), _) => {
+            Check::new(name, Verdict::Note, format!("answered through the ring: {reason}"))
+        }
     }
 }
 
@@ -247,7 +285,7 @@ fn peer(link: &Link) -> Option<Check> {
                 "its partial checksums are accepted; captures show them as wrong: `ethtool -K PEER tx off` there",
             ),
         ),
-        Peer::Here { name: peer, leaves_checksums: true } => Some(
+        Peer::Here { name: peer, leaves_checksums: true, .. } => Some(
             Check::new(name, Verdict::Note, format!("{peer} leaves TCP checksums partial; they are accepted"))
                 .remedy(format!("for captures with right checksums: ethtool -K {peer} tx off")),
         ),

@@ -122,7 +122,7 @@ fn missing_interface_has_no_command() {
     Verdict::Warn, "LRO is on", "")]
 #[case::peer_elsewhere(|f: &mut Facts| link(f).peer = Peer::Elsewhere, "veth peer", Verdict::Note, "another", "")]
 #[case::partial_checksums(|f: &mut Facts| {
-    link(f).peer = Peer::Here { name: "p".to_owned(), leaves_checksums: true };
+    link(f).peer = Peer::Here { name: "p".to_owned(), leaves_checksums: true, takes_frames: false };
 }, "veth peer", Verdict::Note, "partial", "")]
 #[case::vlans(|f: &mut Facts| link(f).vlans = vec!["eth0.7".to_owned()], "VLANs", Verdict::Note, "eth0.7", "")]
 #[case::vlans_stripped(|f: &mut Facts| {

@@ -1,0 +1,411 @@
+//! The XDP program answers as user space does: the same frame through the kernel (`BPF_PROG_TEST_RUN`), through the core
+//! and through the whole responder gives the same octets, for the same reason.
+
+use std::{
+    collections::BTreeMap,
+    net::IpAddr,
+    os::fd::{AsRawFd, OwnedFd},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use aya::{
+    Ebpf, EbpfLoader, TestRun, TestRunOptions,
+    maps::{Array, HashMap, MapData, PerCpuArray, XskMap},
+    programs::Xdp,
+};
+use rustix::net::{AddressFamily, SocketType, socket};
+use stateless_tcp::{
+    counters::{Counter, Counters},
+    exchange::{Content, Policy},
+    offer::Offer,
+    responder::Responder,
+};
+use stateless_tcp_ebpf::{
+    abi::{self, PackedTerms},
+    bare::{self, Header},
+    cookie::{Key, Keys},
+    driver::{self, Event, Terms},
+    rule::Rules,
+    segment::Address,
+    steer::{Served, steer},
+};
+use stateless_tcp_tests::{
+    client::query,
+    lab::{DNS_PORT, HTTP_PORT, PLENTY, agreement::repair, dns, http, pool::Pool},
+    packet::{MSS_1460, Packet, checksum, flags},
+    seed::{Random, size},
+    topology::{GHOST_V4, GHOST_V6, SERVERS},
+};
+
+const OBJECT: &[u8] = aya::include_bytes_aligned!("../../stateless-tcp-ebpf/stateless-tcp.bpf.o");
+const A: u16 = 1;
+const TXT: u16 = 16;
+/// How often each event must occur among the generated frames.
+const LEAST: u64 = 100;
+
+/// What became of a frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Fate {
+    /// User space has to decide.
+    Ring,
+    /// Answered by this frame, or nothing.
+    Decided(Event, Option<Vec<u8>>),
+}
+
+/// The program as the kernel has it, attached to nothing.
+struct Kernel {
+    ebpf: Ebpf,
+    terms: Array<MapData, [u8; PackedTerms::LENGTH]>,
+    events: PerCpuArray<MapData, u64>,
+    before: Vec<u64>,
+    /// The last frame that it decided had a partial checksum.
+    partial: bool,
+    /// In the slot of queue 0, the only queue of a test run.
+    _socket: OwnedFd,
+}
+
+impl Kernel {
+    fn load() -> Self {
+        assert!(nix::unistd::Uid::effective().is_root(), "loading an XDP program needs root");
+        let mut ebpf = EbpfLoader::new()
+            .override_global(abi::HANDSHAKE, &1_u8, true)
+            .load(OBJECT)
+            .expect("load the object");
+        let program: &mut Xdp =
+            ebpf.program_mut(abi::PROGRAM).expect("the program").try_into().expect("an XDP program");
+        program.load().expect("the verifier accepts it");
+        let mut take = |name| ebpf.take_map(name).expect("its map");
+        let mut addresses: HashMap<_, [u8; 16], u8> =
+            HashMap::try_from(take(abi::ADDRESSES)).expect("a hash map");
+        for address in SERVERS {
+            addresses.insert(Address::from(address).0, 0, 0).expect("serve an address");
+        }
+        let mut ports: HashMap<_, u16, u8> = HashMap::try_from(take(abi::PORTS)).expect("a hash map");
+        for port in [DNS_PORT, HTTP_PORT] {
+            ports.insert(port, 0, 0).expect("serve a port");
+        }
+        let socket = socket(AddressFamily::XDP, SocketType::RAW, None).expect("an AF_XDP socket");
+        let mut sockets = XskMap::try_from(take(abi::SOCKETS)).expect("an XSKMAP");
+        sockets.set(0, socket.as_raw_fd(), 0).expect("fill the slot of queue 0");
+        let mut in_force: Array<_, u32> = Array::try_from(take(abi::IN_FORCE)).expect("an array");
+        in_force.set(0, 1, 0).expect("the first place is in force");
+        let terms = Array::try_from(take(abi::TERMS)).expect("an array");
+        let events = PerCpuArray::try_from(take(abi::EVENTS)).expect("a per-CPU array");
+        Self {
+            ebpf,
+            terms,
+            events,
+            before: vec![0; abi::MAX_EVENTS as usize],
+            partial: false,
+            _socket: socket,
+        }
+    }
+
+    fn answer_by(&mut self, terms: &Terms) {
+        self.terms.set(0, PackedTerms::from(terms).octets(), 0).expect("put the terms");
+    }
+
+    fn program(&self) -> &Xdp {
+        self.ebpf.program(abi::PROGRAM).expect("the program").try_into().expect("an XDP program")
+    }
+
+    /// What it does with a frame that is ours.
+    fn judge(&mut self, frame: &[u8]) -> Fate {
+        let mut out = vec![0; frame.len() + 64];
+        let options =
+            TestRunOptions { data_in: Some(frame), data_out: Some(&mut out), ..TestRunOptions::default() };
+        let result = self.program().test_run(options).expect("run the program");
+        let (action, length) = (result.return_value, result.data_size_out as usize);
+        out.truncate(length);
+        let after: Vec<u64> = (0..abi::MAX_EVENTS).map(|place| self.count(place)).collect();
+        let place = abi::PARTIAL_CHECKSUMS as usize;
+        self.partial = after[place] > self.before[place];
+        let grown: Vec<_> = Event::ALL
+            .into_iter()
+            .filter(|&event| after[event as usize] > self.before[event as usize])
+            .collect();
+        self.before = after;
+        match (action, &grown[..]) {
+            (4 | 2, []) => {
+                assert!(out == frame, "changed on its way to user space: {frame:02x?}");
+                Fate::Ring
+            }
+            (3, &[event]) if event.is_answer() => Fate::Decided(event, Some(out)),
+            (1, &[event]) if !event.is_answer() => Fate::Decided(event, None),
+            _ => panic!("XDP action {action}, counted {grown:?}, for {frame:02x?}"),
+        }
+    }
+
+    fn count(&self, place: u32) -> u64 {
+        self.events.get(&place, 0).expect("read the events").iter().sum()
+    }
+}
+
+/// The same through the library.
+fn core(terms: &Terms, frame: &[u8]) -> Fate {
+    let decide = || {
+        let layout = steer(frame, &Table).ok()?;
+        let received = bare::read(frame, &layout, &mut [0; bare::ROOM][..])?;
+        let decided = driver::decide(terms, &received.segment)?;
+        let answer = decided.outgoing.map(|outgoing| {
+            let header = Header::new(&received.segment.tuple, &outgoing);
+            let mut answer = frame.to_vec();
+            answer.resize(header.frame_length(&layout), 0);
+            header.write(&mut answer[..], &layout, &received.segment.tuple).expect("room for it");
+            answer
+        });
+        Some(Fate::Decided(decided.event, answer))
+    };
+    decide().unwrap_or(Fate::Ring)
+}
+
+struct Table;
+
+impl Served for Table {
+    fn address(&self, address: &Address) -> bool {
+        SERVERS.contains(&IpAddr::from(*address))
+    }
+
+    fn port(&self, port: u16) -> bool {
+        [DNS_PORT, HTTP_PORT].contains(&port)
+    }
+}
+
+/// Kernel, core, and a responder that remembers everything; all are told the same.
+struct Trio {
+    kernel: Kernel,
+    responder: Responder,
+    terms: Terms,
+    now: SystemTime,
+    seen: BTreeMap<&'static str, u64>,
+}
+
+fn policy(rules: Rules, fast_open: bool, previous: Option<Key>) -> Policy {
+    let keys = Keys { current: Key(*b"sixteen octets !"), previous };
+    Policy { rules, keys, segment_size: 1220, hints: 256, fast_open }
+}
+
+fn content() -> Content {
+    Content::new(SERVERS.map(Into::into), vec![(DNS_PORT, dns()), (HTTP_PORT, http())])
+}
+
+impl Trio {
+    fn new() -> Self {
+        let offer = Offer::first(content(), policy(Rules::Reliable, false, None));
+        let terms = offer.terms();
+        let mut kernel = Kernel::load();
+        kernel.answer_by(&terms);
+        let now = UNIX_EPOCH + Duration::from_hours(500_000);
+        Self { kernel, responder: Responder::of(offer.into()), terms, now, seen: BTreeMap::new() }
+    }
+
+    fn switch(&mut self, offer: Offer) {
+        self.terms = offer.terms();
+        self.kernel.answer_by(&self.terms);
+        self.responder.switch(offer.into());
+    }
+
+    /// What the responder sends for a frame. Whatever the kernel decides itself, the responder has said the same.
+    fn exchange(&mut self, name: &str, frame: &[u8]) -> (Fate, Vec<Vec<u8>>) {
+        let fate = self.kernel.judge(frame);
+        assert_eq!(core(&self.terms, frame), fate, "{name}: core and kernel, of {frame:02x?}");
+        let (counters, mut pool) = (Counters::default(), Pool::new(PLENTY));
+        let received = pool.receive(frame);
+        self.responder.respond(self.now, &mut pool, received, frame.len(), &counters);
+        let counted = |counter| counters.get(counter);
+        if let Fate::Decided(event, answer) = &fate {
+            assert_eq!(
+                pool.sent,
+                answer.iter().cloned().collect::<Vec<_>>(),
+                "{name}: {event:?}, of {frame:02x?}"
+            );
+            assert_eq!(counted(Counter::from(*event)), 1, "{name}: {event:?}");
+            assert_eq!(counted(Counter::Sent), u64::from(event.is_answer()), "{name}: {event:?}");
+            let partial = counted(Counter::PartialChecksum);
+            assert_eq!(u64::from(self.kernel.partial), partial, "{name}: {event:?}");
+            *self.seen.entry(Counter::PartialChecksum.name()).or_default() += partial;
+        }
+        let outcome = match fate {
+            Fate::Ring => "ring",
+            Fate::Decided(event, _) => Counter::from(event).name(),
+        };
+        *self.seen.entry(outcome).or_default() += 1;
+        (fate, pool.sent)
+    }
+}
+
+/// An honest client that says what its kernel would, one thing after another, in any order.
+struct Client {
+    base: Packet,
+    timestamps: bool,
+    /// SEG.SEQ and SEG.ACK of what it says next, and what it echoes.
+    next: u32,
+    received: u32,
+    echo: u32,
+    clock: u32,
+}
+
+impl Client {
+    fn new(random: &mut Random) -> Self {
+        let v6 = random.one_in(2);
+        let source = if v6 { GHOST_V6.into() } else { GHOST_V4.into() };
+        let port = random.pick(&[DNS_PORT, DNS_PORT, HTTP_PORT]);
+        let mut base = Packet::new(source, random.short().max(1), SERVERS[usize::from(v6)], port);
+        let tags = random.pick(&[0, 0, 0, 1, 2]);
+        base.tags = (0..tags).map(|_| (random.pick(&[0x8100, 0x88a8]), random.short())).collect();
+        base.window = if random.one_in(8) { 0 } else { 64_240 };
+        Self {
+            base,
+            timestamps: !random.one_in(4),
+            next: random.word(),
+            received: 0,
+            echo: 0,
+            clock: random.word(),
+        }
+    }
+
+    /// With the options that one of several systems sends.
+    fn syn(&self, random: &mut Random) -> Packet {
+        let clock = self.clock.to_be_bytes();
+        let timestamps = [&[8, 10][..], &clock, &[0; 4]].concat();
+        let options = match (self.timestamps, random.below(4)) {
+            // Linux; FreeBSD; macOS; the least.
+            (true, 0) => [&[2, 4, 5, 180, 4, 2][..], &timestamps, &[1, 3, 3, 7]].concat(),
+            (true, 1) => [&[2, 4, 5, 180, 1, 3, 3, 6, 4, 2][..], &timestamps].concat(),
+            (true, 2) => [&[2, 4, 5, 180, 1, 3, 3, 6, 1, 1][..], &timestamps, &[4, 2, 0, 0]].concat(),
+            (true, _) => [&[1, 1][..], &timestamps].concat(),
+            // Windows; what offers little; nothing.
+            (false, 0) => vec![2, 4, 5, 180, 1, 3, 3, 8, 1, 1, 4, 2],
+            (false, 1) => vec![2, 4, random.pick(&[0, 2, 2, 4]), random.octet()],
+            (false, 2) => MSS_1460.to_vec(),
+            (false, _) => vec![],
+        };
+        Packet { flags: flags::SYN, seq: self.next, options, ..self.base.clone() }
+    }
+
+    /// Takes what the server says.
+    fn hear(&mut self, frames: &[Vec<u8>]) {
+        for packet in frames.iter().filter_map(|frame| Packet::parse(frame)) {
+            if packet.flags & flags::RST != 0 {
+                continue;
+            }
+            if packet.flags & flags::SYN != 0 {
+                (self.next, self.received) = (packet.ack, packet.seq.wrapping_add(1));
+            } else if packet.seq == self.received {
+                self.received = self.received.wrapping_add(packet.sequence_length());
+            }
+            if let Some((value, _)) = packet.timestamps() {
+                self.echo = value;
+            }
+        }
+    }
+
+    fn say(&self, flags: u8, seq: u32, ack: u32, payload: Vec<u8>) -> Packet {
+        let (clock, echo) = (self.clock.to_be_bytes(), self.echo.to_be_bytes());
+        let options = if self.timestamps { [&[1, 1, 8, 10][..], &clock, &echo].concat() } else { vec![] };
+        Packet { flags, seq, ack, payload, options, ..self.base.clone() }
+    }
+
+    fn speak(&mut self, random: &mut Random) -> Packet {
+        self.clock = self.clock.wrapping_add(1);
+        let (next, received) = (self.next, self.received);
+        let asks = flags::PSH | flags::ACK;
+        match random.below(12) {
+            0..4 => {
+                let question = match (self.base.destination_port, random.below(3)) {
+                    (HTTP_PORT, _) => b"GET / HTTP/1.1\r\nHost: a\r\n\r\n".to_vec(),
+                    (_, 0) => query(1, "huge.example.com", TXT),
+                    (_, 1) => query(2, "example.com", A)[..9].to_vec(),
+                    _ => query(3, "example.com", A),
+                };
+                self.next = next.wrapping_add(u32::try_from(question.len()).expect("a short one"));
+                self.say(asks, next, received, question)
+            }
+            4..7 => self.say(flags::ACK, next, received, vec![]),
+            // Of less than it has; a probe; from before what it said last.
+            7 => self.say(flags::ACK, next, received.wrapping_sub(random.word() % 3_000), vec![]),
+            8 => self.say(flags::ACK, next.wrapping_sub(1), received, vec![]),
+            9 => self.say(flags::ACK, next.wrapping_sub(random.word() % 50), received, vec![]),
+            10 => self.say(flags::FIN | flags::ACK, next, received, vec![]),
+            _ => self.say(flags::FIN | flags::ACK, next.wrapping_sub(random.word() % 2), received, vec![]),
+        }
+    }
+}
+
+/// Something done to a frame: most of what can be wrong, and what only looks so.
+fn disturb(frame: &mut Vec<u8>, packet: &Packet, random: &mut Random) {
+    let headers = packet.tcp_offset() + 20 + packet.options.len();
+    match random.below(8) {
+        0 => frame.truncate(14 + random.below(frame.len() - 13)),
+        // As a local kernel leaves it.
+        1 | 2 => {
+            let sum =
+                !checksum(&[&packet.pseudo_header(headers - packet.tcp_offset() + packet.payload.len())]);
+            frame[packet.tcp_offset() + 16..][..2].copy_from_slice(&sum.to_be_bytes());
+        }
+        kind => {
+            for _ in 0..=random.below(3) {
+                // Not the addresses of the link: a group's is not ours.
+                let at = 12 + random.below(headers.min(frame.len()) - 12);
+                frame[at] = if random.one_in(2) { random.octet() } else { frame[at] ^ 1 << random.below(8) };
+            }
+            if kind > 3 {
+                repair(frame);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_kernel_answers_as_user_space_does() {
+    let conversations = size(20_000, 200_000);
+    let mut random = Random::new("handshake");
+    let mut trio = Trio::new();
+    let mut offer = Offer::first(content(), policy(Rules::Reliable, false, None));
+    for number in 0..conversations {
+        if number % 50 == 0 {
+            let rules = if random.one_in(5) { Rules::Classic } else { Rules::Reliable };
+            let former = random.one_in(2).then_some(Key(*b"the key before i"));
+            offer = offer.succeeded_by(content(), policy(rules, random.one_in(3), former));
+            let alone = offer.without_previous();
+            trio.switch(if random.one_in(2) { offer.clone() } else { alone });
+        }
+        let mut client = Client::new(&mut random);
+        let syn = client.syn(&mut random);
+        let (fate, sent) = trio.exchange("SYN", &syn.octets());
+        client.hear(&sent);
+        let offered = sent.iter().any(|frame| Packet::parse(frame).is_some());
+        assert!(!offered || matches!(fate, Fate::Decided(Event::SynAck, _)), "{fate:?}: {syn}");
+        for _ in 0..random.below(12) {
+            let packet = client.speak(&mut random);
+            let mut frame = packet.octets();
+            if random.one_in(5) {
+                disturb(&mut frame, &packet, &mut random);
+            }
+            if steer(&frame[..], &Table).is_err() {
+                continue;
+            }
+            let (_, sent) = trio.exchange("random", &frame);
+            if !random.one_in(10) {
+                client.hear(&sent);
+            }
+        }
+        // What no conversation holds.
+        let mut odd = client.syn(&mut random);
+        (odd.flags, odd.ack) = (random.octet(), random.word());
+        if random.one_in(3) {
+            odd.options =
+                (0..4 * random.below(11)).map(|_| random.pick(&[0, 1, 1, 2, 4, 8, 10, 34, 255])).collect();
+        }
+        if random.one_in(8) {
+            odd.source =
+                if odd.source.is_ipv4() { "127.0.0.1" } else { "ff02::1" }.parse().expect("an address");
+        }
+        trio.exchange("odd", &odd.octets());
+    }
+    println!("{:?}", trio.seen);
+    for counter in Event::ALL.map(Counter::from).into_iter().chain([Counter::PartialChecksum]) {
+        let seen = trio.seen.get(counter.name()).copied().unwrap_or(0);
+        assert!(seen >= LEAST, "{counter:?} occurred {seen} times, at least {LEAST} are wanted");
+    }
+}
