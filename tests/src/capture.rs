@@ -75,8 +75,9 @@ impl Capture {
         let end = Instant::now() + Duration::from_secs(10);
         loop {
             let frames = self.read();
-            if frames.last().is_some_and(|frame| frame.starts_with(MARK)) {
-                return frames[..frames.len() - 1].to_vec();
+            // What was under way may still come behind it.
+            if let Some(end) = frames.iter().position(|frame| frame.starts_with(MARK)) {
+                return frames[..end].to_vec();
             }
             assert!(Instant::now() < end, "tcpdump did not write the closing frame within 10 s");
             assert_eq!(self.tcpdump.try_wait().expect("look at tcpdump"), None, "tcpdump ended early");

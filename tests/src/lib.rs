@@ -30,5 +30,6 @@ pub mod responder;
 pub mod rough;
 pub mod seed;
 pub mod sim;
+pub mod taker;
 pub mod topology;
 pub mod web;

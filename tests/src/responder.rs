@@ -45,6 +45,8 @@ pub struct Ended {
 pub struct Counters {
     /// Those that are not zero, by name.
     pub counters: BTreeMap<String, u64>,
+    /// Of these, those that say who decided: they differ by where the handshake is answered.
+    pub by_driver: BTreeMap<String, u64>,
     /// One for each queue.
     pub frames: Vec<Frames>,
 }
@@ -76,6 +78,22 @@ pub fn binary() -> PathBuf {
             path.display()
         )
     })
+}
+
+/// Whether the handshake is to be answered in the driver where that can be: `STATELESS_TCP_HANDSHAKE=driver`.
+pub fn in_driver() -> bool {
+    match std::env::var("STATELESS_TCP_HANDSHAKE").as_deref() {
+        Ok("driver") => true,
+        Ok("ring") | Err(_) => false,
+        Ok(other) => panic!("STATELESS_TCP_HANDSHAKE is driver or ring, not {other:?}"),
+    }
+}
+
+/// What is added to `arguments` for that. Generic mode has no driver, and what a test says itself counts.
+fn handshake(arguments: &[&str]) -> &'static [&'static str] {
+    let decided = ["generic", "--handshake"].iter().any(|word| arguments.contains(word));
+    let runs = arguments.first() == Some(&"run");
+    if in_driver() && runs && !decided { &["--handshake", "driver"] } else { &[] }
 }
 
 impl Responder {
@@ -117,6 +135,7 @@ impl Responder {
         };
         let mut process = command
             .args(arguments)
+            .args(handshake(arguments))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -209,7 +228,9 @@ impl Counters {
                 }
                 let mut words = text.split_whitespace();
                 if let (Some(name), Some(Ok(value))) = (words.next(), words.next().map(str::parse)) {
-                    report.counters.insert(name.to_owned(), value);
+                    let by_driver = name.starts_with("driver_");
+                    let counters = if by_driver { &mut report.by_driver } else { &mut report.counters };
+                    counters.insert(name.to_owned(), value);
                 }
             } else if let Some(text) = Frames::find(line) {
                 report.frames.push(Frames::parse(text));

@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use crate::line::Line;
 use crate::netns::Netns;
+use crate::responder::in_driver;
 use crate::seed::Random;
+use crate::taker::Taker;
 use crate::topology::INTERFACE;
 
 /// The servers' address, all of them the same.
@@ -35,6 +37,8 @@ pub struct Rough {
     /// Where the servers run, each on its own [`INTERFACE`].
     pub servers: Vec<Netns>,
     beyond: Netns,
+    /// Where the handshake is answered in the driver.
+    _takers: Vec<Taker>,
 }
 
 /// What happens to how many of a hundred TCP packets, each way.
@@ -79,11 +83,14 @@ impl Rough {
         router.run("ip neighbour add 203.0.113.2 lladdr 02:00:00:00:02:01 dev slow nud permanent");
         router.run("ip rule add fwmark 99 lookup 99");
         router.run("ip route add default via 203.0.113.2 table 99");
-        let mut ends = Vec::new();
+        let (mut ends, mut takers) = (Vec::new(), Vec::new());
         for index in 0..servers {
             let (end, side) = (Netns::new("far"), format!("far{index}"));
             let mac = format!("02:00:00:00:01:{index:02x}");
             link(&end, &side, &mac);
+            if in_driver() {
+                takers.push(Taker::attach(&router, &side));
+            }
             end.run(&format!("ip address add {SERVER}/24 dev {INTERFACE}"));
             end.run("ip route add default via 198.51.100.254");
             router.run(&format!("ip address add 198.51.{}.254/24 dev {side}", 100 + index));
@@ -92,7 +99,7 @@ impl Rough {
             router.run(&format!("ip route add {SERVER} dev {side} table {}", 100 + index));
             ends.push(end);
         }
-        Self { client, router, servers: ends, line: None, beyond }
+        Self { client, router, servers: ends, line: None, beyond, _takers: takers }
     }
 
     /// Makes the client's timers short, so that what it takes minutes to recover takes seconds. Nothing about the rules

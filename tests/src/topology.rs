@@ -3,6 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::netns::Netns;
+use crate::responder::in_driver;
+use crate::taker::Taker;
 
 /// The interface's name, the same in both namespaces.
 pub const INTERFACE: &str = "eth0";
@@ -32,6 +34,8 @@ pub const SERVERS: [IpAddr; 2] = [IpAddr::V4(SERVER_V4), IpAddr::V6(SERVER_V6)];
 /// Two namespaces and the link between them.
 #[derive(Debug)]
 pub struct Topology {
+    /// Where the handshake is answered in the driver.
+    pub taker: Option<Taker>,
     /// Where the questions come from.
     pub client: Netns,
     /// Where the responder runs.
@@ -62,6 +66,7 @@ impl Topology {
                 "ip neighbour add {ghost} lladdr 02:00:00:00:00:02 dev {INTERFACE} nud permanent"
             ));
         }
-        Self { client, server, queues }
+        let taker = in_driver().then(|| Taker::attach(&client, INTERFACE));
+        Self { taker, client, server, queues }
     }
 }

@@ -89,7 +89,8 @@ fn every_queue_answers(#[case] mode: &str, #[case] expected: &[u32]) {
         }
     }
     let queue = |line: &String| -> Option<u32> {
-        line.split_once("queue ")?.1.split_once(": to the socket")?.0.parse().ok()
+        let (queue, became) = line.split_once("queue ")?.1.split_once(": ")?;
+        ["to the socket", "answered"].contains(&became).then(|| queue.parse().ok())?
     };
     let hit = |lines: &[String]| lines.iter().filter_map(queue).collect::<BTreeSet<_>>();
     let expected = expected.iter().copied().collect();

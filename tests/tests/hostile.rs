@@ -21,7 +21,7 @@ const A: u16 = 1;
 const MLD_ROUTERS: [u8; 6] = [0x33, 0x33, 0, 0, 0, 0x16];
 
 /// Sends a SYN of a port of its own after what is under test, and takes all frames up to its answer. One queue, one
-/// worker: what is answered at all is answered before that.
+/// worker: what is answered at all is answered before that. The SYN has payload, so that no driver answers it.
 struct Barrier {
     next_port: u16,
 }
@@ -31,7 +31,7 @@ impl Barrier {
     fn pass(&mut self, port: &Port) -> Vec<Vec<u8>> {
         self.next_port = self.next_port.checked_add(1).unwrap_or(50_000);
         let client = Client::new(port, self.next_port, IpAddr::V4(SERVER_V4), 53, 7);
-        client.send(&client.syn());
+        client.send(&Packet { payload: vec![0], ..client.syn() });
         let mut before = Vec::new();
         loop {
             let frame = port.receive(PATIENCE).expect("an answer to the barrier's SYN");

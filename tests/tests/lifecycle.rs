@@ -55,7 +55,8 @@ fn the_kernel_has_the_ports_back(
         End::Panicked => {
             let client = Client::new(&port, 41_000, SERVERS[0], 53, 1);
             for source_port in 41_000..41_100 {
-                client.send(&Packet { source_port, ..client.syn() });
+                // With payload, so that no driver answers it.
+                client.send(&Packet { source_port, payload: vec![0], ..client.syn() });
             }
             let ended = responder.wait();
             assert!(!ended.status.success(), "{}", ended.status);

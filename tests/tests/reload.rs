@@ -127,7 +127,7 @@ fn a_reload_changes_what_is_served() {
 
     // Other ports and addresses, by signal. What cannot change is named, and does not keep the rest from it.
     files.write_zone(2);
-    let changes = "dns-port = 5353\naddress = [\"192.0.2.1\"]\nrules = \"classic\"\nxdp-mode = \"generic\"\n";
+    let changes = "dns-port = 5353\naddress = [\"192.0.2.1\"]\nrules = \"classic\"\nxdp-mode = \"native\"\n";
     files.write("s.toml", &configuration(changes));
     responder.signal(Signal::SIGHUP);
     let log = responder.log_until(|lines| lines.iter().any(|line| line.contains("until a restart")));

@@ -13,6 +13,9 @@ pub(crate) struct Options {
     /// Instead, what clients wait over a path that loses, beside NSD on the kernel's TCP (root; half an hour)
     #[arg(long, conflicts_with = "filter")]
     lossy: bool,
+    /// Instead, what the XDP program takes for a packet (root)
+    #[arg(long, conflicts_with_all = ["filter", "lossy"])]
+    program: bool,
 }
 
 /// Measures; the figures go to standard output.
@@ -30,6 +33,11 @@ pub(crate) fn bench(options: &Options) -> Result<()> {
                 "beside_nsd",
             ])
             .env("STATELESS_TCP_BIN", build_release()?));
+    }
+    if options.program {
+        return run(cargo()
+            .args(["run", "--quiet", "--locked", "--release", "--package", "stateless-tcp-tests"])
+            .args(["--example", "program_cost"]));
     }
     let benches = |name| {
         let mut command = cargo();

@@ -50,6 +50,8 @@ enum Step {
     Binary,
     /// Real clients and servers in network namespaces (root)
     Namespaces,
+    /// Those that say most about it once more, with the handshake answered in the driver (root)
+    Driver,
     /// Every benchmark once
     Benches,
     /// Every fuzz target for a while
@@ -72,7 +74,7 @@ pub(crate) fn test(options: &Options) -> Result<()> {
     let scale = Scale { full: options.full, seed: options.seed.map_or_else(fresh_seed, Ok)? };
     println!("seed {} (repeat this run with --seed {}{})", scale.seed, scale.seed, scale.flag());
     refuse_without_root(&steps)?;
-    setup::ensure(if steps.contains(&Step::Namespaces) { Need::Test } else { Need::Build })?;
+    setup::ensure(if steps.iter().any(|step| step.needs_root()) { Need::Test } else { Need::Build })?;
     setup::components()?;
 
     let begun = Instant::now();
@@ -105,7 +107,7 @@ pub(crate) fn test(options: &Options) -> Result<()> {
 
 impl Step {
     fn needs_root(self) -> bool {
-        self == Step::Namespaces
+        matches!(self, Step::Namespaces | Step::Driver)
     }
 
     fn run(self, scale: &Scale) -> Result<()> {
@@ -138,6 +140,16 @@ impl Step {
                 ]),
                 scale,
             )
+            .env("STATELESS_TCP_BIN", build_release()?)),
+            Step::Driver => run(scaled(
+                cargo()
+                    .args(["test", "--locked", "--package", "stateless-tcp-tests"])
+                    .args(["--test", "clients", "--test", "transcripts", "--test", "hostile"])
+                    .args(["--test", "persistent", "--test", "recovery", "--test", "reload"])
+                    .args(["--", "--test-threads=1"]),
+                scale,
+            )
+            .env("STATELESS_TCP_HANDSHAKE", "driver")
             .env("STATELESS_TCP_BIN", build_release()?)),
             Step::Benches => run(cargo().args(["test", "--quiet", "--locked", "--workspace", "--benches"])),
             Step::Fuzz => fuzz::fuzz(Duration::from_secs(if scale.full { 300 } else { 10 }), scale.seed),

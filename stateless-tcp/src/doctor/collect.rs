@@ -238,7 +238,7 @@ fn peer(link: &RawLink, links: &[RawLink]) -> Peer {
             Peer::Here {
                 name: peer.name.clone(),
                 leaves_checksums: offloads.iter().any(|name| name.starts_with("tx-checksum-ip")),
-                takes_frames: offloads.contains("rx-gro") || !programs(peer).is_empty(),
+                takes_frames: !programs(peer).is_empty(),
             }
         }
     }

@@ -62,7 +62,7 @@ pub(super) enum Peer {
         name: String,
         /// It leaves TCP checksums to be filled in by hardware that it has not.
         leaves_checksums: bool,
-        /// It takes what an XDP program on this end sends: it has a program itself, or GRO on.
+        /// It takes what an XDP program on this end sends: it has a program itself.
         takes_frames: bool,
     },
 }

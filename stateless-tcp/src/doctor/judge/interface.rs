@@ -148,16 +148,17 @@ fn zero_copy(link: &Link, plan: &Plan) -> Check {
     }
 }
 
-/// Whether what an XDP program in the driver sends back arrives. A veth hands it on only to an end that fetches it.
+/// Whether what an XDP program in the driver sends back arrives. A veth hands it to its other end, which does not look
+/// for it unless it has a program itself (with GRO alone it lies there until something else comes).
 pub(in super::super) fn transmits(link: &Link) -> Transmits {
     match (&link.peer, &link.xdp_features) {
         (Peer::Here { takes_frames: true, .. }, _) => Transmits::Yes,
         (Peer::Here { name, .. }, _) => Transmits::No(format!(
-            "what an XDP program sends does not reach the other end of this veth: ethtool -K {name} gro on"
+            "{name}, the other end of this veth, does not take what an XDP program sends, having none itself"
         )),
         (Peer::Elsewhere, _) => Transmits::Unknown(
-            "what an XDP program sends reaches the other end of this veth only with `ethtool -K PEER gro on` there, \
-             or an XDP program, which cannot be seen from here"
+            "the other end of this veth takes what an XDP program sends only if it has one itself, which cannot be \
+             seen from here"
                 .to_owned(),
         ),
         (Peer::None, Ok(features)) if features & BASIC == 0 => {
