@@ -16,6 +16,10 @@ pub const ADDRESSES: &str = "ADDRESSES";
 /// Hash map: served TCP port, in host byte order (u16), to any octet.
 pub const PORTS: &str = "PORTS";
 
+/// Longest-prefix-match trie: clients that are left to the kernel, by the bits of their [`crate::segment::Address`], to any
+/// octet.
+pub const LEFT: &str = "LEFT";
+
 /// `XSKMAP`: RX queue to AF_XDP socket.
 pub const SOCKETS: &str = "SOCKETS";
 
@@ -51,6 +55,9 @@ pub const MAX_ADDRESSES: u32 = 1024;
 
 /// Most served ports.
 pub const MAX_PORTS: u32 = 64;
+
+/// Most prefixes of clients that are left to the kernel.
+pub const MAX_LEFT: u32 = 1024;
 
 /// Most RX queues of an interface.
 pub const MAX_QUEUES: u32 = 256;

@@ -7,11 +7,13 @@ use aya_ebpf::EbpfContext as _;
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_REDIRECT, XDP_TX};
 use aya_ebpf::helpers::bpf_xdp_adjust_tail;
 use aya_ebpf::macros::{map, xdp};
+use aya_ebpf::maps::lpm_trie::{Key, LpmTrie};
 use aya_ebpf::maps::{Array, HashMap, PerCpuArray, XskMap};
 use aya_ebpf::programs::XdpContext;
 use aya_log_ebpf::{debug, trace};
 use stateless_tcp_ebpf::abi::{
-    Counts, MAX_ADDRESSES, MAX_EVENTS, MAX_PORTS, MAX_QUEUES, MAX_TERMS, PARTIAL_CHECKSUMS, PackedTerms,
+    Counts, MAX_ADDRESSES, MAX_EVENTS, MAX_LEFT, MAX_PORTS, MAX_QUEUES, MAX_TERMS, PARTIAL_CHECKSUMS,
+    PackedTerms,
 };
 use stateless_tcp_ebpf::bare::{self, Bare, Header};
 use stateless_tcp_ebpf::driver::{self, Decided, Event, Terms};
@@ -23,6 +25,8 @@ use stateless_tcp_ebpf::steer::{Action, Layout, Reason, Served, steer};
 static ADDRESSES: HashMap<Address, u8> = HashMap::with_max_entries(MAX_ADDRESSES, 0);
 #[map]
 static PORTS: HashMap<u16, u8> = HashMap::with_max_entries(MAX_PORTS, 0);
+#[map]
+static LEFT: LpmTrie<[u8; 16], u8> = LpmTrie::with_max_entries(MAX_LEFT, 0);
 #[map]
 static SOCKETS: XskMap = XskMap::with_max_entries(MAX_QUEUES, 0);
 #[map]
@@ -271,6 +275,20 @@ impl Served for Maps {
     fn port(&self, port: u16) -> bool {
         PORTS.get_ptr(&port).is_some()
     }
+
+    #[inline(always)]
+    fn leaves(&self, client: &Address) -> bool {
+        let whole = u128::from_be_bytes(client.0);
+        is_left((whole >> 64) as u64, whole as u64)
+    }
+}
+
+/// Whether the client whose address these are the halves of is left to the kernel. Not inlined, and handed numbers, as the
+/// caller's stack has no room for the key.
+#[inline(never)]
+fn is_left(high: u64, low: u64) -> bool {
+    let address = u128::from(high) << 64 | u128::from(low);
+    LEFT.get(Key::new(128, address.to_be_bytes())).is_some()
 }
 
 #[panic_handler]

@@ -12,6 +12,8 @@ pub trait Served {
     fn address(&self, address: &Address) -> bool;
     /// Whether TCP port `port` is served.
     fn port(&self, port: u16) -> bool;
+    /// Whether `client` is left to the kernel.
+    fn leaves(&self, client: &Address) -> bool;
 }
 
 /// Where the headers of a steered frame begin.
@@ -62,6 +64,8 @@ pub enum Reason {
     OtherAddress,
     /// TCP to a port that is not served.
     OtherPort,
+    /// TCP to a served address and port, from a client that is left to the kernel.
+    Left,
 }
 
 /// What the XDP program does with a frame.
@@ -77,7 +81,7 @@ pub enum Action {
 
 impl Reason {
     /// Every reason, by its index.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Served,
         Self::NoSocket,
         Self::FirstFragment,
@@ -90,6 +94,7 @@ impl Reason {
         Self::Fragment,
         Self::OtherAddress,
         Self::OtherPort,
+        Self::Left,
     ];
 
     /// What follows from the reason.
@@ -108,7 +113,8 @@ impl Reason {
             | Self::ExtensionHeader
             | Self::Fragment
             | Self::OtherAddress
-            | Self::OtherPort => Action::Pass,
+            | Self::OtherPort
+            | Self::Left => Action::Pass,
         }
     }
 
@@ -128,6 +134,7 @@ impl Reason {
             Self::Fragment => "xdp_fragment",
             Self::OtherAddress => "xdp_other_address",
             Self::OtherPort => "xdp_other_port",
+            Self::Left => "xdp_left",
         }
     }
 }
@@ -140,9 +147,11 @@ mod field {
     pub(super) const IPV4_VERSION_IHL: usize = 0;
     pub(super) const IPV4_FRAGMENT: usize = 6;
     pub(super) const IPV4_PROTOCOL: usize = 9;
+    pub(super) const IPV4_SOURCE: usize = 12;
     pub(super) const IPV4_DESTINATION: usize = 16;
     pub(super) const IPV6_VERSION: usize = 0;
     pub(super) const IPV6_NEXT_HEADER: usize = 6;
+    pub(super) const IPV6_SOURCE: usize = 8;
     pub(super) const IPV6_DESTINATION: usize = 24;
     pub(super) const IPV6_HEADER: usize = 40;
     pub(super) const IPV6_FRAGMENT_HEADER: usize = 8;
@@ -267,6 +276,13 @@ fn serve<F: Frame + ?Sized, S: Served>(
     let port = frame.read(layout.transport + field::TCP_DESTINATION).ok_or(Reason::Truncated)?;
     if !served.port(u16::from_be_bytes(port)) {
         return Err(Reason::OtherPort);
+    }
+    let client = match layout.version {
+        Version::V4 => frame.read(layout.network + field::IPV4_SOURCE).map(Address::from_ipv4),
+        Version::V6 => frame.read(layout.network + field::IPV6_SOURCE).map(Address),
+    };
+    if served.leaves(&client.ok_or(Reason::Truncated)?) {
+        return Err(Reason::Left);
     }
     Ok(layout)
 }

@@ -16,6 +16,7 @@ use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use crate::prefix::Prefix;
 use crate::service::dns::relay::RelayOptions as DnsRelayOptions;
 use crate::service::http::RelayOptions as HttpRelayOptions;
 use serde::Deserialize;
@@ -38,6 +39,8 @@ pub struct Config {
     pub interfaces: Vec<String>,
     /// The addresses to answer for; `None`: the interfaces' own (of a capture: all).
     pub addresses: Option<Vec<IpAddr>>,
+    /// Clients that are left to the kernel.
+    pub kernel_from: Vec<Prefix>,
     /// The port that DNS is served on.
     pub dns_port: u16,
     /// The port that HTTP is served on.
@@ -119,6 +122,9 @@ pub struct Options {
     /// An address to answer for; may be repeated [default: the interface's own]
     #[arg(long, value_name = "IP")]
     address: Vec<Address>,
+    /// Clients to leave to the kernel's own TCP, as where secondaries transfer zones; may be repeated
+    #[arg(long, value_name = "PREFIX")]
+    kernel_from: Vec<Prefix>,
     /// The port to serve DNS on [default: 53]
     #[arg(long, value_name = "PORT")]
     dns_port: Option<Port>,
@@ -196,6 +202,7 @@ impl Options {
             http_unsafe_methods: self.http_unsafe_methods || file.http_unsafe_methods,
             http: file.http,
             address: first_given(self.address, file.address),
+            kernel_from: first_given(self.kernel_from, file.kernel_from),
             dns_port: self.dns_port.or(file.dns_port),
             http_port: self.http_port.or(file.http_port),
             rules: self.rules.or(file.rules),
@@ -277,6 +284,7 @@ impl Options {
             http_relay: self.relay_http()?,
             addresses: addresses(&self.address, &self.interface)?,
             interfaces: self.interface,
+            kernel_from: self.kernel_from,
             dns_port: dns_port.get(),
             http_port: http_port.get(),
             zones: self.zone,

@@ -10,6 +10,7 @@ mod walk;
 use crate::counters::{Counter, Counters};
 use crate::hints::{Hints, MAX_KEPT};
 use crate::offer::Offer;
+use crate::prefix::Prefix;
 use crate::service::{Errands, Purpose, Service, Ticket};
 use foldhash::fast::RandomState;
 use limit::{Limit, Stuck};
@@ -30,13 +31,27 @@ const WHOLE: u16 = 512;
 pub struct Content {
     addresses: HashSet<Address, RandomState>,
     services: Vec<(u16, Arc<dyn Service>)>,
+    /// Clients that are left to the kernel.
+    left: Vec<Prefix>,
 }
 
 impl Content {
     /// Serves each service at its TCP port on all of `addresses`.
     #[must_use]
     pub fn new(addresses: impl IntoIterator<Item = Address>, services: Vec<(u16, Arc<dyn Service>)>) -> Self {
-        Self { addresses: addresses.into_iter().collect(), services }
+        Self { addresses: addresses.into_iter().collect(), services, left: Vec::new() }
+    }
+
+    /// The same, to all clients but these: they are left to the kernel.
+    #[must_use]
+    pub fn leaving(self, left: Vec<Prefix>) -> Self {
+        Self { left, ..self }
+    }
+
+    /// Clients that are left to the kernel.
+    #[must_use]
+    pub fn left(&self) -> &[Prefix] {
+        &self.left
     }
 
     /// The served addresses.
@@ -74,6 +89,11 @@ impl Served for Content {
     #[inline]
     fn port(&self, port: u16) -> bool {
         self.service(port).is_some()
+    }
+
+    #[inline]
+    fn leaves(&self, client: &Address) -> bool {
+        self.left.iter().any(|prefix| prefix.contains(client))
     }
 }
 

@@ -16,7 +16,7 @@
 //! | [`responder`] | the path of a frame through the four above; no I/O |
 //! | [`xdp`] | rings, UMEM, the XDP program: the only unsafe code |
 //! | [`counters`] | what became of each frame |
-//! | [`cli`], [`config`], [`keys`], [`content`] | what the user asks for |
+//! | [`cli`], [`config`], [`prefix`], [`keys`], [`content`] | what the user asks for |
 //! | [`serve`], [`replay`], [`doctor`] | the commands |
 //! | [`control`] | how a running instance is found and spoken to |
 
@@ -31,6 +31,7 @@ pub mod hints;
 pub mod keys;
 pub mod offer;
 pub mod parking;
+pub mod prefix;
 pub mod replay;
 pub mod responder;
 pub mod serve;

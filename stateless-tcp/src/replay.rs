@@ -196,6 +196,9 @@ fn destinations(packets: &[Packet], ports: Vec<u16>) -> HashSet<Address> {
         fn port(&self, port: u16) -> bool {
             self.ports.contains(&port)
         }
+        fn leaves(&self, _: &Address) -> bool {
+            false
+        }
     }
     let observer = Observer { ports, last: RefCell::new(None) };
     let steered = packets.iter().filter(|packet| steer::steer(&packet.octets[..], &observer).is_ok());

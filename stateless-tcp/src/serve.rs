@@ -51,7 +51,8 @@ pub fn run(config: Config, source: Source) -> Result<()> {
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start tokio")?;
     let relays = Arc::new(Relays::new(workers, runtime.handle().clone()));
     let services = content::load(&config, &keys, SystemTime::now(), Some(&relays))?;
-    let content = Content::new(addresses.iter().map(|&address| Address::from(address)), services);
+    let content = Content::new(addresses.iter().map(|&address| Address::from(address)), services)
+        .leaving(config.kernel_from.clone());
 
     let mut offer = Offer::first(content, policy);
     if !offer.current.content.is_pure() {
@@ -140,7 +141,7 @@ impl Front {
     ) -> Result<Self, XdpError> {
         let (mut program, handshake) = handshake::load(config, interface, attach)?;
         let content = &offer.current.content;
-        program.serve(content.addresses().copied(), content.ports())?;
+        program.serve(content.addresses().copied(), content.ports(), content.left())?;
         program.answer_by(&offer.terms())?;
         let copies: &[CopyMode] = match (config.zero_copy, attach) {
             // Generic mode has no zero-copy: asked for, the kernel says so.

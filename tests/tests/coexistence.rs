@@ -1,6 +1,7 @@
 //! While it serves, everything else on the interface goes on as before, and the kernel's TCP stays out of its ports.
 
 use std::{
+    fs,
     io::{Read, Write},
     net::{IpAddr, SocketAddr, TcpListener, TcpStream},
     path::Path,
@@ -8,11 +9,12 @@ use std::{
     time::Duration,
 };
 
+use nix::sys::signal::Signal;
 use rstest::rstest;
 use stateless_tcp_tests::{
     capture::Capture,
     client::{Client, port, query},
-    nameserver::Knot,
+    nameserver::{Bind, Knot},
     netns::Netns,
     packet::{Packet, flags},
     responder::Responder,
@@ -145,6 +147,43 @@ fn udp_reaches_the_kernel(#[case] server: IpAddr) {
     assert!(counters.get("xdp_not_tcp") >= 10, "{counters:?}");
     let after = ask("+tcp", "rand.apnic.net");
     assert!(after.contains("status: NOERROR"), "Knot answers over TCP again: {after}");
+}
+
+/// A secondary transfers a zone from the real server on the same address and port, while others are answered here; a reload
+/// says who is one.
+#[rstest]
+#[case::v4(IpAddr::V4(SERVER_V4), "192.0.2.77/24", "192.0.2.64/26")]
+#[case::v6(IpAddr::V6(SERVER_V6), "2001:db8::77/64", "2001:db8::77")]
+fn clients_can_be_left_to_the_kernel(#[case] server: IpAddr, #[case] secondary: &str, #[case] prefix: &str) {
+    let topology = Topology::new(1);
+    let theirs = [Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/rand.apnic.net.zone")];
+    let _bind =
+        Bind::start(&theirs, SocketAddr::new(server, 53), Some(topology.server.name())).expect("start BIND");
+    topology.client.run(&format!("ip address add {secondary} dev {INTERFACE} nodad"));
+    let (secondary, _) = secondary.split_once('/').expect("a prefix");
+    let ask = |from: &str, question: &str| {
+        topology.client.run(&format!("dig @{server} {from} +tcp +tries=1 +time=5 {question}"))
+    };
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("configuration");
+    let leave = |prefix: &str| fs::write(&file, format!("kernel-from = [\"{prefix}\"]\n")).expect("write");
+    leave(prefix);
+    let responder = Responder::start(&topology, &["--config", file.to_str().expect("a name")]);
+    let transfer = || ask(&format!("-b {secondary}"), "rand.apnic.net AXFR");
+    let transferred = transfer();
+    assert!(transferred.contains("XFR size:"), "{transferred}");
+    let mine = ask("", "example.com A");
+    assert!(mine.contains("status: NOERROR"), "{mine}");
+    let refused = ask("", "rand.apnic.net AXFR");
+    assert!(refused.contains("Transfer failed"), "{refused}");
+
+    leave("203.0.113.0/24");
+    responder.signal(Signal::SIGHUP);
+    responder.log_until(|lines| lines.iter().any(|line| line.contains("reloaded")));
+    let refused = transfer();
+    assert!(refused.contains("Transfer failed"), "{refused}");
+    let counters = responder.stop();
+    assert!(counters.get("xdp_left") > 3, "{counters:?}");
 }
 
 fn echo(mut stream: TcpStream) {

@@ -10,10 +10,14 @@ use std::{
 
 use aya::{
     Ebpf, TestRun, TestRunOptions,
-    maps::{HashMap, MapData, PerCpuArray, XskMap},
+    maps::{
+        HashMap, MapData, PerCpuArray, XskMap,
+        lpm_trie::{Key, LpmTrie},
+    },
     programs::Xdp,
 };
 use rustix::net::{AddressFamily, SocketType, socket};
+use stateless_tcp::prefix::Prefix;
 use stateless_tcp_ebpf::{
     abi,
     segment::Address,
@@ -27,6 +31,8 @@ use stateless_tcp_tests::{
 
 const OBJECT: &[u8] = aya::include_bytes_aligned!("../../stateless-tcp-ebpf/stateless-tcp.bpf.o");
 const PORTS: [u16; 2] = [53, 80];
+/// Clients that are left to the kernel: networks, one of them within another, and a host.
+const LEFT: [&str; 4] = ["192.0.2.128/25", "192.0.2.192/26", "2001:db8::80/121", "192.0.2.9"];
 /// The kernel refuses test frames without a whole Ethernet header.
 const SHORTEST: usize = 14;
 /// How often each verdict and each reason must occur among the generated frames.
@@ -57,6 +63,12 @@ impl Kernel {
             HashMap::try_from(ebpf.take_map(abi::PORTS).expect("its ports")).expect("a hash map");
         for port in PORTS {
             ports.insert(port, 0, 0).expect("serve a port");
+        }
+        let mut left: LpmTrie<_, [u8; 16], u8> =
+            LpmTrie::try_from(ebpf.take_map(abi::LEFT).expect("its prefixes")).expect("a trie");
+        for prefix in left_to_the_kernel() {
+            let (address, bits) = prefix.bits();
+            left.insert(&Key::new(bits.into(), address.0), 0, 0).expect("leave a prefix");
         }
         let socket = socket_bound.then(|| {
             let socket = socket(AddressFamily::XDP, SocketType::RAW, None).expect("an AF_XDP socket");
@@ -95,7 +107,11 @@ impl Kernel {
     }
 }
 
-/// The same two addresses and ports as in the maps; notes whether the port was asked about.
+fn left_to_the_kernel() -> impl Iterator<Item = Prefix> {
+    LEFT.iter().map(|prefix| prefix.parse().expect("a prefix"))
+}
+
+/// The same addresses and ports as in the maps; notes whether the port was asked about.
 #[derive(Default)]
 struct Table {
     port_tested: Cell<bool>,
@@ -110,6 +126,10 @@ impl Served for Table {
     fn port(&self, port: u16) -> bool {
         self.port_tested.set(true);
         PORTS.contains(&port)
+    }
+
+    fn leaves(&self, client: &Address) -> bool {
+        left_to_the_kernel().any(|prefix| prefix.contains(client))
     }
 }
 
@@ -130,6 +150,10 @@ fn v4() -> Packet {
 
 fn v6() -> Packet {
     Packet { flags: flags::SYN, ..Packet::new(IpAddr::V6(CLIENT_V6), 40_000, IpAddr::V6(SERVER_V6), 80) }
+}
+
+fn from(source: impl Into<IpAddr>, packet: Packet) -> Vec<u8> {
+    Packet { source: source.into(), ..packet }.octets()
 }
 
 /// A frame of the table with one octet of its headers set.
@@ -243,10 +267,37 @@ fn named() -> Vec<(&'static str, Vec<u8>, Reason)> {
     ]
 }
 
+fn named_left() -> Vec<(&'static str, Vec<u8>, Reason)> {
+    vec![
+        ("first client that is left", from(Ipv4Addr::new(192, 0, 2, 128), v4()), Reason::Left),
+        ("last client before it", from(Ipv4Addr::new(192, 0, 2, 127), v4()), Reason::Served),
+        (
+            "IPv6 client that is left",
+            from(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0xff), v6()),
+            Reason::Left,
+        ),
+        (
+            "same bits as an IPv4 client",
+            from(Ipv6Addr::new(0, 0, 0, 0, 0, 0, 0xc000, 0x0280), v6()),
+            Reason::Served,
+        ),
+        (
+            "other port of a client that is left",
+            from(Ipv4Addr::new(192, 0, 2, 9), Packet { destination_port: 54, ..v4() }),
+            Reason::OtherPort,
+        ),
+        (
+            "first fragment of a client that is left",
+            from(Ipv4Addr::new(192, 0, 2, 9), Packet { fragment: 0x2000, ..v4() }),
+            Reason::Fragment,
+        ),
+    ]
+}
+
 #[test]
 fn named_frames_come_to_the_verdict_that_is_written_here() {
     let (mut bound, mut unbound) = (Kernel::load(true), Kernel::load(false));
-    for (name, frame, reason) in named() {
+    for (name, frame, reason) in named().into_iter().chain(named_left()) {
         let without_socket = if reason == Reason::Served { Reason::NoSocket } else { reason };
         for (kernel, expected, socket_bound) in
             [(&mut bound, reason, true), (&mut unbound, without_socket, false)]
@@ -308,6 +359,12 @@ fn generate(random: &mut Random) -> Vec<u8> {
     let another = random.octet();
     match &mut packet.destination {
         _ if !random.one_in(10) => {}
+        IpAddr::V4(address) => *address = Ipv4Addr::from([192, 0, 2, another]),
+        IpAddr::V6(address) => *address = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, u16::from(another)),
+    }
+    let another = random.octet();
+    match &mut packet.source {
+        _ if !random.one_in(4) => {}
         IpAddr::V4(address) => *address = Ipv4Addr::from([192, 0, 2, another]),
         IpAddr::V6(address) => *address = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, u16::from(another)),
     }

@@ -3,6 +3,8 @@
 
 use super::XdpError;
 use super::interface::{AttachMode, Interface};
+use crate::prefix::Prefix;
+use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, XskMap};
 use aya::programs::xdp::XdpLinkId;
 use aya::programs::{ProgramError, Xdp, XdpMode, loaded_programs};
@@ -78,7 +80,7 @@ impl Program {
         EbpfLogger::init(&mut self.ebpf).map_err(|error| XdpError::Load { reason: chain(&error) })
     }
 
-    /// Steers TCP to `addresses` and `ports` from now on, and to no others.
+    /// Steers TCP to `addresses` and `ports` from now on, and to no others; but not that of clients in `left`.
     ///
     /// # Errors
     /// If a map is full or refuses.
@@ -86,7 +88,10 @@ impl Program {
         &mut self,
         addresses: impl IntoIterator<Item = Address>,
         ports: impl IntoIterator<Item = u16>,
+        left: &[Prefix],
     ) -> Result<(), XdpError> {
+        // First, so that nobody is answered who is not to be.
+        self.leave(left)?;
         let map = self.map(abi::ADDRESSES)?;
         let mut served: HashMap<_, [u8; 16], u8> =
             HashMap::try_from(map).map_err(map_error(abi::ADDRESSES))?;
@@ -109,6 +114,22 @@ impl Program {
         }
         for port in ports {
             served.insert(port, 0, 0).map_err(map_error(abi::PORTS))?;
+        }
+        Ok(())
+    }
+
+    fn leave(&mut self, prefixes: &[Prefix]) -> Result<(), XdpError> {
+        let map = self.map(abi::LEFT)?;
+        let mut left: LpmTrie<_, [u8; 16], u8> = LpmTrie::try_from(map).map_err(map_error(abi::LEFT))?;
+        let prefixes: Vec<(u32, [u8; 16])> =
+            prefixes.iter().map(Prefix::bits).map(|(address, bits)| (bits.into(), address.0)).collect();
+        let former: Vec<_> =
+            left.keys().filter_map(Result::ok).map(|key| (key.prefix_len(), key.data())).collect();
+        for (bits, address) in former.into_iter().filter(|former| !prefixes.contains(former)) {
+            left.remove(&Key::new(bits, address)).map_err(map_error(abi::LEFT))?;
+        }
+        for (bits, address) in prefixes {
+            left.insert(&Key::new(bits, address), 0, 0).map_err(map_error(abi::LEFT))?;
         }
         Ok(())
     }

@@ -24,6 +24,10 @@ impl Served for Table {
     fn port(&self, port: u16) -> bool {
         [DNS_PORT, HTTP_PORT].contains(&port)
     }
+
+    fn leaves(&self, _: &Address) -> bool {
+        false
+    }
 }
 
 /// The segment in `frame` if its checksums are right, and whether its TCP checksum is a partial one: the sum of the

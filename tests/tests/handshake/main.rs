@@ -170,6 +170,10 @@ impl Served for Table {
     fn port(&self, port: u16) -> bool {
         [DNS_PORT, HTTP_PORT].contains(&port)
     }
+
+    fn leaves(&self, _: &Address) -> bool {
+        false
+    }
 }
 
 /// Kernel, core, and a responder that remembers everything; all are told the same.
@@ -197,7 +201,7 @@ impl Trio {
         let mut kernel = Kernel::load();
         kernel.answer_by(&terms);
         let now = UNIX_EPOCH + Duration::from_hours(500_000);
-        Self { kernel, responder: Responder::of(offer.into()), terms, now, seen: BTreeMap::new() }
+        Self { kernel, responder: Responder::of(0, offer.into()), terms, now, seen: BTreeMap::new() }
     }
 
     fn switch(&mut self, offer: Offer) {
