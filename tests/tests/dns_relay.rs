@@ -161,8 +161,8 @@ fn dnsperf_gets_all_answers(#[case] options: &[&str]) {
     let _nsd = Nsd::start(&zones(), LOCAL, Some(topology.server.name())).expect("start NSD");
     let responder = Responder::start(&topology, &["--dns-relay", &LOCAL.to_string()]);
     let file = tempfile::NamedTempFile::new().expect("a temporary file");
-    let questions: String = (0..200).map(|number| format!("n{number}.wild.plain.example A\n")).collect();
-    std::fs::write(file.path(), questions).expect("write the questions");
+    let questions: Vec<String> = (0..200).map(|number| format!("n{number}.wild.plain.example A\n")).collect();
+    std::fs::write(file.path(), questions.concat()).expect("write the questions");
     let path = file.path().display();
     let output = topology.client.run(&format!(
         "dnsperf -m tcp -s {SERVER_V4} -d {path} -n {} -c 8 -q 32 {}",

@@ -128,7 +128,7 @@ fn flags_and_file_say_the_same() {
 fn flags_win_over_the_file() {
     let (_directory, path) = file(EVERY_KEY);
     let flags = "-i eth9 --address 192.0.2.9 --dns-port 9 --http-port 10 --zone z --dns-keepalive 6553 --dns-cookie-secret-file s --http-root r --rules reliable \
-        --segment-size 99 --hints 0 --key-file k --xdp-mode auto --zero-copy never --queues 9 --xdp-log off \
+        --segment-size 99 --hints 0 --key-file k --xdp-mode auto --handshake auto --zero-copy never --queues 9 --xdp-log off \
         --test-panic-after-frames 1";
     let config = run(&format!("{flags} --config {}", path.display())).unwrap();
     let expected = Config {

@@ -5,7 +5,7 @@
 //! turn()   ◀─ tickets ◀─ Cache, Desk ◀─ Channel, or TCP by the control plane where the datagram was too short
 //! ```
 //!
-//! Each worker has a [`Desk`] of its own, which nobody else enters; workers share the cache and what is known of the back
+//! Each worker has a `Desk` of its own, which nobody else enters; workers share the cache and what is known of the back
 //! ends' health. What this room does not know: zones, and TCP beyond the length that frames a message.
 //!
 //! Choices where the texts leave one:
