@@ -56,9 +56,15 @@ fn plain(id: u16, name: &str) -> Vec<u8> {
     query(id, name, A).split_off(2)
 }
 
+/// A query's ID that stands for a number.
+fn id(number: usize) -> u16 {
+    u16::try_from(number).expect("no more than there are IDs")
+}
+
 /// An address that stands for a number.
 fn number_as_address(number: usize) -> [u8; 4] {
-    [10, 0, (number >> 8) as u8, number as u8]
+    let [high, low] = id(number).to_be_bytes();
+    [10, 0, high, low]
 }
 
 /// The number in the first label of a query's name, as in `n17.example`.
@@ -83,9 +89,9 @@ fn a_back_end_that_is_killed_is_not_missed() {
         }
         // No two alike: each has to be asked.
         let name = format!("n{number}.wild.plain.example");
-        let reply = ask(DNS, &plain(number as u16, &name)).map_err(|error| format!("{error:#}"))?;
-        let right =
-            reply[3] & 0xf == 0 && reply[7] == 1 && reply.windows(4).any(|four| four == [192, 0, 2, 99]);
+        let reply = ask(DNS, &plain(id(number), &name)).map_err(|error| format!("{error:#}"))?;
+        let rcode = reply[3] & 0xf;
+        let right = rcode == 0 && reply[7] == 1 && reply.windows(4).any(|four| four == [192, 0, 2, 99]);
         if right { Ok(()) } else { Err(format!("{reply:x?}")) }
     });
     let wrong: Vec<_> = outcomes.iter().filter_map(|outcome| outcome.as_ref().err()).collect();
@@ -168,17 +174,17 @@ fn no_lie_reaches_a_client() {
     /// Octets of an OPT record without options, which ends the query.
     const OPT: usize = 11;
     let topology = Topology::new(1);
-    let mut turn = 0_u32;
+    let mut turn = 0_u8;
     let stranger = topology.server.enter(|| std::net::UdpSocket::bind("127.0.0.1:0")).expect("a port");
     let _evil = BackEnd::start(&topology.server, local(5301), move |socket, query, from| {
         let lie = answer(query, 0, 3_600, LIE);
         let say = |octets: &[u8]| drop(socket.send_to(octets, from));
         // Of another address or port.
         drop(stranger.send_to(&lie, from));
-        for id in 0..8_u16 {
+        for id in 0..8_u8 {
             let mut other = lie.clone();
-            other[0] ^= id as u8 & 3;
-            other[1] ^= 1 + id as u8;
+            other[0] ^= id & 3;
+            other[1] ^= 1 + id;
             say(&other);
         }
         // Another name, another case, another type, no question, two, a query, an opcode, cut off, garbage.
@@ -195,8 +201,8 @@ fn no_lie_reaches_a_client() {
         change(2, 0x80);
         change(2, 0x20);
         (0..lie.len()).for_each(|end| say(&lie[..end]));
-        say(&[&query[..2], &[turn as u8; 300]].concat());
-        turn += 1;
+        say(&[&query[..2], &[turn; 300]].concat());
+        turn = turn.wrapping_add(1);
         let truth = answer(query, 0, 3_600, number_as_address(number_in(query)));
         (0..2).for_each(|_| say(&truth));
         say(&lie);
@@ -205,7 +211,7 @@ fn no_lie_reaches_a_client() {
         Responder::start(&topology, &["--dns-relay", &local(5301).to_string(), "--dns-cache", "1"]);
     for round in 0..2 {
         let outcomes = many(&topology.client, QUERIES, AT_ONCE, |number| {
-            let query = plain(number as u16, &format!("n{number}.example"));
+            let query = plain(id(number), &format!("n{number}.example"));
             (number, query.clone(), ask(DNS, &query))
         });
         for (number, query, outcome) in outcomes {
@@ -239,8 +245,8 @@ fn what_the_network_loses_is_asked_again(#[case] cache: &str) {
     let server = SocketAddr::new(SERVER, 53);
     // Some that are in the cache, and some that are asked for.
     let question = |number: usize| {
-        let name = if number % 2 == 0 { "S" } else { "s" };
-        query(number as u16, &format!("{name}{}.load.example", 1 + number % LARGEST), TXT).split_off(2)
+        let name = if number.is_multiple_of(2) { "S" } else { "s" };
+        query(id(number), &format!("{name}{}.load.example", 1 + number % LARGEST), TXT).split_off(2)
     };
     let right: Vec<_> = (0..LARGEST)
         .map(|number| {
@@ -252,7 +258,7 @@ fn what_the_network_loses_is_asked_again(#[case] cache: &str) {
     let outcomes = many(&path.client, QUERIES, 125, |number| (number, ask_long(server, &question(number))));
     for (number, outcome) in outcomes {
         let reply = outcome.unwrap_or_else(|error| panic!("{number}: {error:#}"));
-        assert_eq!(reply[..2], (number as u16).to_be_bytes(), "{number}");
+        assert_eq!(reply[..2], id(number).to_be_bytes(), "{number}");
         assert_eq!(reply[12..14], question(number)[12..14], "{number}");
         // All but the TTLs, which count down; nothing else could stand in their place in these texts.
         let texts = |octets: &[u8]| -> Vec<u8> {
@@ -271,7 +277,7 @@ fn ask_long(server: SocketAddr, query: &[u8]) -> std::io::Result<Vec<u8>> {
     use std::io::{Read as _, Write as _};
     let mut stream = std::net::TcpStream::connect(server)?;
     stream.set_read_timeout(Some(Duration::from_mins(1)))?;
-    stream.write_all(&[&(query.len() as u16).to_be_bytes(), query].concat())?;
+    stream.write_all(&[&id(query.len()).to_be_bytes(), query].concat())?;
     let mut prefix = [0; 2];
     stream.read_exact(&mut prefix)?;
     let mut reply = vec![0; usize::from(u16::from_be_bytes(prefix))];
