@@ -18,7 +18,7 @@ use stateless_tcp_tests::{
     netns::Netns,
     packet::{Packet, flags},
     responder::Responder,
-    topology::{INTERFACE, SERVER_V4, SERVER_V6, SERVERS, Topology},
+    topology::{CLIENT_V4, CLIENT_V6, INTERFACE, SERVER_V4, SERVER_V6, SERVERS, Topology},
 };
 
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -152,29 +152,35 @@ fn udp_reaches_the_kernel(#[case] server: IpAddr) {
 /// A secondary transfers a zone from the real server on the same address and port, while others are answered here; a reload
 /// says who is one.
 #[rstest]
-#[case::v4(IpAddr::V4(SERVER_V4), "192.0.2.77/24", "192.0.2.64/26")]
-#[case::v6(IpAddr::V6(SERVER_V6), "2001:db8::77/64", "2001:db8::77")]
-fn clients_can_be_left_to_the_kernel(#[case] server: IpAddr, #[case] secondary: &str, #[case] prefix: &str) {
+#[case::v4(IpAddr::V4(SERVER_V4), IpAddr::V4(CLIENT_V4), "192.0.2.77/24", "192.0.2.64/26")]
+#[case::v6(IpAddr::V6(SERVER_V6), IpAddr::V6(CLIENT_V6), "2001:db8::77/64", "2001:db8::77")]
+fn clients_can_be_left_to_the_kernel(
+    #[case] server: IpAddr,
+    #[case] client: IpAddr,
+    #[case] secondary: &str,
+    #[case] prefix: &str,
+) {
     let topology = Topology::new(1);
     let theirs = [Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/rand.apnic.net.zone")];
     let _bind =
         Bind::start(&theirs, SocketAddr::new(server, 53), Some(topology.server.name())).expect("start BIND");
     topology.client.run(&format!("ip address add {secondary} dev {INTERFACE} nodad"));
-    let (secondary, _) = secondary.split_once('/').expect("a prefix");
-    let ask = |from: &str, question: &str| {
-        topology.client.run(&format!("dig @{server} {from} +tcp +tries=1 +time=5 {question}"))
+    let secondary: IpAddr =
+        secondary.split('/').next().and_then(|text| text.parse().ok()).expect("an address");
+    let ask = |from: IpAddr, question: &str| {
+        topology.client.run(&format!("dig @{server} -b {from} +tcp +tries=1 +time=5 {question}"))
     };
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("configuration");
     let leave = |prefix: &str| fs::write(&file, format!("kernel-from = [\"{prefix}\"]\n")).expect("write");
     leave(prefix);
     let responder = Responder::start(&topology, &["--config", file.to_str().expect("a name")]);
-    let transfer = || ask(&format!("-b {secondary}"), "rand.apnic.net AXFR");
+    let transfer = || ask(secondary, "rand.apnic.net AXFR");
     let transferred = transfer();
     assert!(transferred.contains("XFR size:"), "{transferred}");
-    let mine = ask("", "example.com A");
+    let mine = ask(client, "example.com A");
     assert!(mine.contains("status: NOERROR"), "{mine}");
-    let refused = ask("", "rand.apnic.net AXFR");
+    let refused = ask(client, "rand.apnic.net AXFR");
     assert!(refused.contains("Transfer failed"), "{refused}");
 
     leave("203.0.113.0/24");

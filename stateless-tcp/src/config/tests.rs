@@ -29,6 +29,7 @@ fn defaults() -> Config {
     Config {
         interfaces: vec!["eth0".to_owned()],
         addresses: None,
+        kernel_from: vec![],
         dns_port: 53,
         http_port: 80,
         zones: vec![],
@@ -59,6 +60,7 @@ fn everything() -> Config {
     Config {
         interfaces: vec!["eth0".to_owned(), "eth1".to_owned()],
         addresses: Some(vec!["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()]),
+        kernel_from: vec!["198.51.100.0/24".parse().unwrap(), "2001:db8::7".parse().unwrap()],
         dns_port: 5353,
         http_port: 8080,
         zones: vec!["a.zone".into(), "b.zone".into()],
@@ -86,14 +88,16 @@ fn everything() -> Config {
 }
 
 const EVERY_FLAG: &str = "-i eth0 --interface eth1 --address 2001:db8::1 --address 192.0.2.1 --address 192.0.2.1 \
-    --dns-port 5353 --http-port 8080 --zone a.zone --zone b.zone --minimal-any --dns-keepalive 0 \
+    --kernel-from 198.51.100.0/24 --kernel-from 2001:db8::7 --dns-port 5353 --http-port 8080 --zone a.zone --zone b.zone --minimal-any --dns-keepalive 0 \
     --dns-cookie-secret-file secret --http-root www --rules classic \
-    --segment-size 512 --hints 99 --fast-open --key-file keys --xdp-mode native --handshake driver --zero-copy always --queues 0,2-5 --uncovered-queues \
+    --segment-size 512 --hints 99 --fast-open --key-file keys --xdp-mode native --handshake driver \
+    --zero-copy always --queues 0,2-5 --uncovered-queues \
     --replace --xdp-log trace --test-panic-after-frames 9";
 
 const EVERY_KEY: &str = r#"
 interface = ["eth0", "eth1"]
 address = ["192.0.2.1", "2001:db8::1"]
+kernel-from = ["198.51.100.0/24", "2001:db8::7"]
 dns-port = 5353
 http-port = 8080
 zone = ["a.zone", "b.zone"]
@@ -129,7 +133,7 @@ fn flags_win_over_the_file() {
     let (_directory, path) = file(EVERY_KEY);
     let flags = "-i eth9 --address 192.0.2.9 --dns-port 9 --http-port 10 --zone z --dns-keepalive 6553 --dns-cookie-secret-file s --http-root r --rules reliable \
         --segment-size 99 --hints 0 --key-file k --xdp-mode auto --handshake auto --zero-copy never --queues 9 --xdp-log off \
-        --test-panic-after-frames 1";
+        --test-panic-after-frames 1 --kernel-from 192.0.2.3";
     let config = run(&format!("{flags} --config {}", path.display())).unwrap();
     let expected = Config {
         // What only a file can switch on, flags cannot switch off.
