@@ -81,6 +81,7 @@ const REQUIREMENTS: &[Requirement] = &[
     program(Need::Test, "nsd", "nsd"),
     program(Need::Test, "knotd", "knot"),
     program(Need::Test, "unbound", "unbound"),
+    program(Need::Test, "named", "bind9"),
     program(Need::Test, "nginx", "nginx-light"),
     program(Need::Test, "chromium", "chromium"),
     program(Need::Test, "timeout", "coreutils"),
@@ -88,8 +89,8 @@ const REQUIREMENTS: &[Requirement] = &[
 ];
 
 /// Packages that bring a daemon which would take port 53 or 80 at the next boot, and its service.
-const DAEMONS: [(&str, &str); 4] =
-    [("nsd", "nsd"), ("knot", "knot"), ("unbound", "unbound"), ("nginx-light", "nginx")];
+const DAEMONS: [(&str, &str); 5] =
+    [("nsd", "nsd"), ("knot", "knot"), ("unbound", "unbound"), ("bind9", "named"), ("nginx-light", "nginx")];
 
 /// Installs what is missing and says what.
 pub(crate) fn setup(options: &Options) -> Result<()> {
