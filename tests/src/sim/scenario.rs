@@ -153,7 +153,7 @@ impl Scenario {
         });
         // Draws that came later than the others, which stay what they were.
         let mut mood = Random::from_seed(random.clone().draw());
-        let last = plan.questions.iter().find(|question| question.last && question.answer > 2_000);
+        let last = plan.questions.iter().find(|question| question.last && question.answer > 4_000);
         // Of a much larger one each window would wait for a timer that has backed off.
         let fits = |most: u16| plan.questions.iter().all(|question| question.answer / 4 <= most);
         let last = last.filter(|question| fits(question.answer));
