@@ -60,8 +60,8 @@ const TIMESTAMPS: u32 = 0x0101_080a;
 /// Octets of room that [`read`] needs.
 pub const ROOM: usize = 4 * OPTION_WORDS;
 
-/// Reads the segment whose headers begin where `layout` says. None if it has payload, IP options, or more than
-/// [`MOST_OPTIONS`] TCP options, or if anything is wrong with it. `room` is for the options, of [`ROOM`] octets.
+/// Reads the segment whose headers begin where `layout` says. None if it has payload, IP options, more TCP
+/// options than are looked at, or if anything is wrong with it. `room` is for the options, of [`ROOM`] octets.
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "in BPF the verifier follows its offsets through every check")]
 pub fn read<F: Frame + ?Sized, R: FrameMut + ?Sized>(

@@ -1,4 +1,5 @@
-//! `cargo xtask mutate`: breaks the rules one at a time, in a copy of the sources, and sees the simulator catch each.
+//! `cargo xtask mutate`: breaks the rules one at a time, in a copy of the sources, and sees the simulator catch each, or,
+//! where what goes wrong takes a client that no schedule has, the named cases.
 //!
 //! A mutation is a text replaced by another (tests/mutations.toml). Whoever changes a rule so that the text is not found
 //! any more is told so, and mends the mutation.
@@ -58,17 +59,21 @@ pub(crate) fn mutate(options: &Options) -> Result<()> {
         mutation.apply(&copy)?;
     }
     println!("unbroken ...");
-    ensure!(simulate(&copy)?, "the simulator fails before anything is broken");
+    ensure!(simulate(&copy)? && cases(&copy)?, "tests fail before anything is broken");
     let mut survivors = Vec::new();
     for mutation in &mutations {
-        let caught = mutation.try_in(&copy)?;
-        println!("{:<8} {}", if caught { "caught" } else { "SURVIVED" }, mutation.name);
-        if !caught {
+        let by = mutation.try_in(&copy)?;
+        println!(
+            "{:<26} {}",
+            by.map_or("SURVIVED".to_owned(), |by| format!("caught by the {by}")),
+            mutation.name
+        );
+        if by.is_none() {
             survivors.push(mutation.name.as_str());
         }
     }
     println!("{} of {} caught", mutations.len() - survivors.len(), mutations.len());
-    ensure!(survivors.is_empty(), "the simulator does not notice: {}", survivors.join(", "));
+    ensure!(survivors.is_empty(), "nothing notices: {}", survivors.join(", "));
     Ok(())
 }
 
@@ -94,11 +99,25 @@ fn copy_sources() -> Result<PathBuf> {
 
 /// Whether the simulator is content with the sources in `copy`. They must compile.
 fn simulate(copy: &Path) -> Result<bool> {
-    let simulation = |more: &[&str]| {
+    let target = ["--package", "stateless-tcp-tests", "--test", "simulation"];
+    passes(copy, &target, &["--skip", "everything"])
+}
+
+/// The same of the named cases of the core, and of what goes through it.
+fn cases(copy: &Path) -> Result<bool> {
+    Ok(passes(copy, &["--package", "stateless-tcp-ebpf", "--lib"], &[])?
+        && passes(copy, &["--package", "stateless-tcp", "--lib"], &["exchange"])?
+        && passes(copy, &["--package", "stateless-tcp-tests", "--test", "responder"], &[])?)
+}
+
+/// Whether the tests of a target pass; they must compile.
+fn passes(copy: &Path, target: &[&str], which: &[&str]) -> Result<bool> {
+    let test = |more: &[&str]| {
         let mut command = cargo();
         command
             .current_dir(copy)
-            .args(["test", "--quiet", "--locked", "--package", "stateless-tcp-tests", "--test", "simulation"])
+            .args(["test", "--quiet", "--locked"])
+            .args(target)
             .arg("--target-dir")
             // Not the workspace's own: what is built from broken sources would be taken for its own later.
             .arg(workspace().join("target/mutants"))
@@ -106,12 +125,12 @@ fn simulate(copy: &Path) -> Result<bool> {
             .env("STATELESS_TCP_SCHEDULES", SCHEDULES);
         command
     };
-    run(&mut simulation(&["--no-run"]))?;
-    let status = simulation(&["--", "--skip", "everything"])
+    run(&mut test(&["--no-run"]))?;
+    let status = test(&[&["--"], which].concat())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .status()
-        .context("starting the simulator")?;
+        .context("starting the tests")?;
     Ok(status.success())
 }
 
@@ -128,12 +147,20 @@ impl Mutation {
         Ok((sound, broken))
     }
 
-    fn try_in(&self, copy: &Path) -> Result<bool> {
+    /// What catches it.
+    fn try_in(&self, copy: &Path) -> Result<Option<&'static str>> {
         let path = copy.join(&self.file);
         let (sound, broken) = self.apply(copy)?;
         fs::write(&path, broken).with_context(|| format!("writing {}", path.display()))?;
-        let content = simulate(copy).with_context(|| format!("mutation {:?}", self.name))?;
+        let context = || format!("mutation {:?}", self.name);
+        let by = if !simulate(copy).with_context(context)? {
+            Some("simulator")
+        } else if !cases(copy).with_context(context)? {
+            Some("named cases")
+        } else {
+            None
+        };
         fs::write(&path, sound).with_context(|| format!("writing {}", path.display()))?;
-        Ok(!content)
+        Ok(by)
     }
 }
