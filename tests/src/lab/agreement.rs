@@ -14,7 +14,9 @@ use crate::{
     topology::SERVERS,
 };
 
-struct Table;
+/// What the lab serves.
+#[derive(Debug)]
+pub struct Table;
 
 impl Served for Table {
     fn address(&self, address: &Address) -> bool {

@@ -5,7 +5,6 @@ mod client;
 
 use std::{
     collections::BTreeMap,
-    net::IpAddr,
     os::fd::{AsRawFd, OwnedFd},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -29,10 +28,10 @@ use stateless_tcp_ebpf::{
     driver::{self, Event, Terms},
     rule::Rules,
     segment::Address,
-    steer::{Served, steer},
+    steer::steer,
 };
 use stateless_tcp_tests::{
-    lab::{DNS_PORT, HTTP_PORT, PLENTY, dns, http, pool::Pool},
+    lab::{DNS_PORT, HTTP_PORT, PLENTY, agreement::Table, dns, http, pool::Pool},
     packet::Packet,
     seed::{Random, size},
     topology::SERVERS,
@@ -158,22 +157,6 @@ fn core(terms: &Terms, frame: &[u8]) -> Fate {
         Some(Fate::Decided(decided.event, answer))
     };
     decide().unwrap_or(Fate::Ring)
-}
-
-struct Table;
-
-impl Served for Table {
-    fn address(&self, address: &Address) -> bool {
-        SERVERS.contains(&IpAddr::from(*address))
-    }
-
-    fn port(&self, port: u16) -> bool {
-        [DNS_PORT, HTTP_PORT].contains(&port)
-    }
-
-    fn leaves(&self, _: &Address) -> bool {
-        false
-    }
 }
 
 /// Kernel, core, and a responder that remembers everything; all are told the same.
