@@ -106,7 +106,8 @@ fn every_answer_equals_the_back_end_s_own(
     );
     let counters = responder.stop();
     println!("{kind:?}: {counters:?}");
-    assert_eq!(counters.get("messages"), asked as u64, "who has answered? {counters:?}");
+    // A client that waits for long sends its question again.
+    assert!(counters.get("messages") >= asked as u64, "who has answered? {counters:?}");
     assert!(counters.get("dns_cache_hits") > asked as u64 / 4, "{counters:?}");
     assert_eq!(counters.get("dns_relay_over_tcp") > 0, payload == 512, "{counters:?}");
     for none in ["timed_out", "late", "forged", "malformed", "failed", "tcp_failed"] {
