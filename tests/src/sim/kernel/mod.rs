@@ -67,6 +67,8 @@ const AT_ONCE: usize = 64;
 const NAP: Duration = Duration::from_millis(1);
 /// Enough failures to tell a rare one from a model that is wrong.
 const MOST_FAILURES: usize = 8;
+/// How often a schedule that went wrong is tried again.
+const AGAIN: usize = 3;
 /// Without any progress of any schedule.
 const PATIENCE: Duration = Duration::from_mins(1);
 /// As long as many schedules wait for timers that have doubled again and again, the others are enough: time for a sample of
@@ -79,12 +81,20 @@ const TIME: (Duration, Duration) = (Duration::from_secs(9), Duration::from_milli
 /// # Panics
 /// If the kernel's client does what the model does not, or the protocol fails it; or if most schedules are left.
 pub fn check(first: u64, count: u64, timestamps: bool) -> Outcome {
-    let namespace = Netns::new("kernel");
-    namespace.run(&format!("sysctl -q -w net.ipv4.tcp_timestamps={}", u8::from(timestamps)));
-    let (total, failures) = namespace.enter(|| World::new(&namespace, timestamps).run(first, count));
+    let (total, mut failures) = attempt(first, count, timestamps);
+    // A kernel that lacks memory, or was kept from its processor, does for once what it does not do again.
+    for _ in 0..AGAIN {
+        failures.retain(|&(number, _)| !attempt(number, 1, timestamps).1.is_empty());
+    }
     assert!(failures.is_empty(), "{}", report(&failures));
     assert!(total.unfinished <= count / 4, "{} schedules of {count} did not end in time", total.unfinished);
     total
+}
+
+fn attempt(first: u64, count: u64, timestamps: bool) -> (Outcome, Vec<(u64, Failure)>) {
+    let namespace = Netns::new("kernel");
+    namespace.run(&format!("sysctl -q -w net.ipv4.tcp_timestamps={}", u8::from(timestamps)));
+    namespace.enter(|| World::new(&namespace, timestamps).run(first, count))
 }
 
 struct World {
