@@ -27,6 +27,9 @@ const SWEEP: Duration = Duration::from_millis(10);
 /// How often a back end that is taken for dead is asked.
 const PROBE: Duration = Duration::from_millis(500);
 
+/// How often sockets are looked at while nothing is waited for: what comes then is late, and only to be thrown away.
+const IDLE: Duration = Duration::from_millis(1);
+
 /// IDs tried until one is free. That so many are taken is all but impossible.
 const DRAWS: u32 = 64;
 
@@ -49,6 +52,7 @@ pub(super) struct Desk {
     total: Duration,
     next_sweep: Duration,
     next_probe: Duration,
+    next_idle: Duration,
     /// Flights that have ended, whose places are free at the next turn.
     ended: Vec<usize>,
     readable: Vec<u16>,
@@ -95,6 +99,7 @@ impl Desk {
             total: options.total,
             next_sweep: Duration::ZERO,
             next_probe: Duration::ZERO,
+            next_idle: Duration::ZERO,
             ended: Vec::new(),
             readable: Vec::new(),
             buffers,
@@ -166,6 +171,19 @@ impl Desk {
             self.flights.release(place);
         }
         self.flush(now);
+        if self.flights.any_active() || now >= self.next_idle {
+            self.next_idle = now + IDLE;
+            self.hear(now, around);
+        }
+        if now >= self.next_sweep && self.flights.any_active() {
+            self.next_sweep = now + SWEEP;
+            self.sweep(now, around);
+        }
+        self.flush(now);
+    }
+
+    /// Takes in what has come.
+    fn hear(&mut self, now: Duration, around: &mut Surroundings<'_>) {
         let mut ready = std::mem::take(&mut self.readable);
         let mail = self.channels.poll(&mut ready);
         for channel in ready.drain(..) {
@@ -177,11 +195,6 @@ impl Desk {
                 self.open_letter(letter, now, around);
             }
         }
-        if now >= self.next_sweep && self.flights.any_active() {
-            self.next_sweep = now + SWEEP;
-            self.sweep(now, around);
-        }
-        self.flush(now);
     }
 
     /// How long the worker may wait.
