@@ -10,11 +10,13 @@
 )]
 #![expect(clippy::must_use_candidate, reason = "nothing here is called for its value and then forgotten")]
 
+pub mod asker;
 pub mod backend;
 pub mod browser;
 pub mod capture;
 pub mod client;
 pub mod compare;
+pub mod cores;
 pub mod exceptions;
 pub mod fast_open;
 pub mod forge;

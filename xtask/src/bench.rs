@@ -16,29 +16,25 @@ pub(crate) struct Options {
     /// Instead, what the XDP program takes for a packet (root)
     #[arg(long, conflicts_with_all = ["filter", "lossy"])]
     program: bool,
+    /// Instead, what a transaction costs through the DNS relay, beside dnsdist (root, two cores; ten minutes)
+    #[arg(long, conflicts_with_all = ["filter", "lossy"])]
+    relay: bool,
 }
 
 /// Measures; the figures go to standard output.
 pub(crate) fn bench(options: &Options) -> Result<()> {
     if options.lossy {
-        setup::ensure(Need::Test)?;
-        return run(cargo()
-            .args([
-                "run",
-                "--quiet",
-                "--locked",
-                "--package",
-                "stateless-tcp-tests",
-                "--example",
-                "beside_nsd",
-            ])
-            .env("STATELESS_TCP_BIN", build_release()?));
+        return beside("beside_nsd");
     }
     if options.program {
         return run(cargo()
             .args(["run", "--quiet", "--locked", "--release", "--package", "stateless-tcp-tests"])
             .args(["--example", "program_cost"]));
     }
+    if options.relay {
+        return beside("beside_dnsdist");
+    }
+    setup::ensure(Need::Bench)?;
     let benches = |name| {
         let mut command = cargo();
         command.args(["bench", "--quiet", "--locked", "--package", "stateless-tcp", "--bench", name]);
@@ -50,4 +46,11 @@ pub(crate) fn bench(options: &Options) -> Result<()> {
     run(&mut benches("instructions"))?;
     run(&mut benches("dns_instructions"))?;
     run(&mut benches("time"))
+}
+
+/// Runs one of the examples that measure this beside another server.
+fn beside(example: &str) -> Result<()> {
+    setup::ensure(Need::Bench)?;
+    let arguments = ["run", "--quiet", "--locked", "--package", "stateless-tcp-tests", "--example", example];
+    run(cargo().args(arguments).env("STATELESS_TCP_BIN", build_release()?))
 }

@@ -17,7 +17,7 @@ use crate::workspace;
 #[derive(Args)]
 pub(crate) struct Options {
     /// Install only what this needs
-    #[arg(long = "for", value_enum, default_value_t = Need::Test)]
+    #[arg(long = "for", value_enum, default_value_t = Need::Bench)]
     need: Need,
 }
 
@@ -32,6 +32,8 @@ pub(crate) enum Need {
     Demo,
     /// `cargo xtask test`, with `cargo xtask build-ebpf` included
     Test,
+    /// `cargo xtask bench`
+    Bench,
 }
 
 /// How to tell that something is there without asking the package manager: it may have come another way.
@@ -86,16 +88,24 @@ const REQUIREMENTS: &[Requirement] = &[
     program(Need::Test, "chromium", "chromium"),
     program(Need::Test, "timeout", "coreutils"),
     program(Need::Test, "sysctl", "procps"),
+    program(Need::Bench, "valgrind", "valgrind"),
+    program(Need::Bench, "dnsdist", "dnsdist"),
 ];
 
 /// Packages that bring a daemon which would take port 53 or 80 at the next boot, and its service.
-const DAEMONS: [(&str, &str); 5] =
-    [("nsd", "nsd"), ("knot", "knot"), ("unbound", "unbound"), ("bind9", "named"), ("nginx-light", "nginx")];
+const DAEMONS: [(&str, &str); 6] = [
+    ("nsd", "nsd"),
+    ("knot", "knot"),
+    ("unbound", "unbound"),
+    ("bind9", "named"),
+    ("nginx-light", "nginx"),
+    ("dnsdist", "dnsdist"),
+];
 
 /// Installs what is missing and says what.
 pub(crate) fn setup(options: &Options) -> Result<()> {
     ensure(options.need)?;
-    if options.need == Need::Test {
+    if options.need >= Need::Test {
         components()?;
         let record = Record::load(&workspace().join("stateless-tcp-ebpf/toolchain.toml"))?;
         if let Err(error) = Toolchain::obtain(&record, None) {
