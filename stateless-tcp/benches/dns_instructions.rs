@@ -4,11 +4,18 @@
 //! `cargo bench -p stateless-tcp --bench dns_instructions` prints the table, and fails where a name costs more than so many
 //! times the known one with its small answer: twice, and with DO what the records that prove a denial add. valgrind knows
 //! no SHA instructions: NSEC3 is counted with SHA-1 in software, 1,400 instructions a block.
+//!
+//! Behind it stands what the same answers cost when they come from the relay's cache.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::{env, fs, io};
 
+use std::net::UdpSocket;
+use std::sync::Arc;
+use std::time::Duration;
+
+use stateless_tcp::service::dns::relay::{BackEnd, Desks, Relay, RelayOptions};
 use stateless_tcp::service::dns::{Dns, DnsOptions};
 use stateless_tcp::service::{Context, MAX_RESPONSE, Service};
 
@@ -51,15 +58,26 @@ struct Case {
     rcode: u8,
 }
 
+impl Case {
+    /// Whether it is also asked of the relay: known names, where a zone has another answer for them.
+    fn is_relayed(&self) -> bool {
+        self.name == NAMES[0].0 && ZONES[..2].iter().any(|(zone, ..)| *zone == self.zone)
+    }
+}
+
 fn main() -> ExitCode {
     let asked = |argument| env::args().any(|given| given == argument);
     if asked(MEASURE) {
         let cases = cases();
         // The first one twice: its first count is not of it alone.
         cases[..1].iter().chain(&cases).for_each(measure_all(&service()));
+        let relay = relay(&service());
+        let relayed: Vec<&Case> = cases.iter().filter(|case| case.is_relayed()).collect();
+        relayed[..1].iter().chain(&relayed).copied().for_each(measure_all(&relay));
         return ExitCode::SUCCESS;
     }
-    check(&service());
+    check(&service(), |_| true);
+    check(&relay(&service()), Case::is_relayed);
     if !asked("--bench") {
         // `cargo test` builds without optimisation: only the table is checked.
         return ExitCode::SUCCESS;
@@ -77,6 +95,44 @@ fn service() -> Dns {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures");
     let files = ZONES.map(|(zone, ..)| fixtures.join(format!("{zone}.zone")));
     Dns::load(&files, &DnsOptions::default()).expect("the fixtures are zones")
+}
+
+/// A relay that has the answers to all [relayed cases](Case::is_relayed) in its cache; `zones` was its back end.
+fn relay(zones: &Dns) -> Relay {
+    let back_end = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    let address = back_end.local_addr().expect("its address");
+    let options = RelayOptions {
+        back_ends: vec![BackEnd { address, weight: 1, payload: 4_096 }],
+        patience: Duration::from_mins(1),
+        total: Duration::from_mins(1),
+        in_flight: 64,
+        cache: 1 << 20,
+        sent: 1 << 20,
+        client_subnet: false,
+        proxy: false,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("tokio");
+    let desks = Desks::open(&options, 1, runtime.handle()).expect("sockets");
+    let relay = Relay::new(DnsOptions::default(), Arc::new(desks));
+    let errands = relay.errands().expect("it asks others");
+    let (mut response, mut ready) = (Vec::new(), Vec::new());
+    for case in cases().iter().filter(|case| case.is_relayed()) {
+        let _ = relay.answer(&case.query, &context(), &mut response);
+        errands.turn(0, context().now, &mut ready);
+        let mut query = [0; 2 + 512];
+        let (length, from) = back_end.recv_from(&mut query[2..]).expect("a query");
+        query[1] = u8::try_from(length).expect("a short query");
+        response.clear();
+        let _ = zones.answer(&query[..2 + length], &context(), &mut response);
+        back_end.send_to(&response[2..], from).expect("an answer to the query");
+        ready.clear();
+        while ready.is_empty() {
+            errands.turn(0, context().now, &mut ready);
+        }
+    }
+    // What was waited for is at hand until the next turn: then it is in the cache alone.
+    errands.turn(0, context().now, &mut ready);
+    relay
 }
 
 fn cases() -> Vec<Case> {
@@ -109,28 +165,38 @@ fn query(name: &str, signed: bool) -> Vec<u8> {
     query
 }
 
+/// A request whose answer goes out in one segment, on a connection that stays.
+fn context() -> Context {
+    Context { whole: 1_220, persistent: true, ..Context::default() }
+}
+
 /// Callgrind writes its count whenever this returns.
 #[inline(never)]
 fn measured(service: &dyn Service, query: &[u8], context: &Context, response: &mut Vec<u8>) {
+    let mut context = *context;
     for _ in 0..REPEATS {
         response.clear();
-        let _ = service.answer(query, context, response);
+        // Each from another request: none is a resend.
+        context.origin.seq += 1;
+        let _ = service.answer(query, &context, response);
     }
 }
 
 fn measure_all(service: &dyn Service) -> impl FnMut(&Case) {
     let mut response = Vec::with_capacity(MAX_RESPONSE);
+    let mut context = context();
     move |case| {
-        measured(service, &case.query, &Context::default(), &mut response);
+        measured(service, &case.query, &context, &mut response);
+        context.origin.seq += REPEATS;
     }
 }
 
 /// The questions are answered as the table's names say.
-fn check(service: &dyn Service) {
+fn check(service: &dyn Service, which: impl Fn(&Case) -> bool) {
     let mut response = Vec::with_capacity(MAX_RESPONSE);
-    for case in cases() {
+    for case in cases().into_iter().filter(which) {
         response.clear();
-        let _ = service.answer(&case.query, &Context::default(), &mut response);
+        let _ = service.answer(&case.query, &context(), &mut response);
         assert_eq!(response[5] & 0xf, case.rcode, "{} {}", case.zone, case.name);
     }
 }
@@ -155,8 +221,11 @@ fn count_in(directory: &Path) -> io::Result<Vec<u64>> {
     if !status.success() {
         return Err(io::Error::other(format!("valgrind: {status}")));
     }
-    // Each dump holds what went on since the one before, the first also all that precedes it.
-    (2..).take(cases().len()).map(|number| total(&output.with_extension(number.to_string()))).collect()
+    let relayed = cases().iter().filter(|case| case.is_relayed()).count();
+    // Each dump holds what went on since the one before, the first of each service also all that precedes it.
+    let zones = 2..2 + cases().len();
+    let relays = zones.end + 1..zones.end + 1 + relayed;
+    zones.chain(relays).map(|number| total(&output.with_extension(number.to_string()))).collect()
 }
 
 fn total(file: &PathBuf) -> io::Result<u64> {
@@ -171,7 +240,8 @@ fn total(file: &PathBuf) -> io::Result<u64> {
 fn report(counts: &[u64]) -> ExitCode {
     let mut beyond = 0;
     let mut known = 0;
-    for (case, total) in cases().iter().zip(counts) {
+    let cases = cases();
+    for (case, total) in cases.iter().zip(counts) {
         let each = total / u64::from(REPEATS);
         if case.name == NAMES[0].0 {
             println!("\n{}{}", case.kind, if case.signed { ", DO" } else { "" });
@@ -182,6 +252,15 @@ fn report(counts: &[u64]) -> ExitCode {
         let exceeds = ratio > case.limit;
         beyond += u32::from(exceeds);
         println!("  {:<30}{each:>8}{ratio:>8.2}{}", case.name, if exceeds { "  too much" } else { "" });
+    }
+    println!("\nfrom the zone, and from the relay's cache");
+    let relayed = cases.iter().zip(counts).filter(|(case, _)| case.is_relayed());
+    for ((case, zone), relay) in relayed.zip(&counts[cases.len()..]) {
+        let [zone, relay] = [zone, relay].map(|total| total / u64::from(REPEATS));
+        let name = format!("{}{}", case.kind, if case.signed { ", DO" } else { "" });
+        #[expect(clippy::cast_precision_loss, reason = "a few thousand instructions")]
+        let ratio = relay as f64 / zone as f64;
+        println!("  {name:<30}{zone:>8}{relay:>8}{ratio:>8.2}");
     }
     if beyond > 0 {
         eprintln!("\n{beyond} kinds of name cost more than they may");
