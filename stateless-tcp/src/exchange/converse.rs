@@ -73,7 +73,7 @@ impl Exchange {
         let context = conversation(*worker, arrival, single);
         answers.clear();
         let walker = Walker { service, context, segment, single, answers };
-        let mut turn = Turn { arrival, segment, echo, size, walker, joined, hints, waiting };
+        let mut turn = Turn { arrival, echo, size, walker, joined, hints, waiting };
         let decision = match echo.place(segment) {
             Place::Beyond => return turn.hint(),
             Place::MidMessage => return turn.resume(),

@@ -14,7 +14,6 @@ use stateless_tcp_ebpf::segment::{Flags, Segment};
 /// One segment's turn.
 pub(super) struct Turn<'a> {
     pub(super) arrival: Arrival<'a>,
-    pub(super) segment: &'a Segment,
     /// The echo, or what is known to be more.
     pub(super) echo: Echo,
     /// Most octets of payload, as configured.
@@ -38,7 +37,7 @@ impl Turn<'_> {
     /// Octets behind P that are kept, where an ACK alone says that the client has the answers to all before it. They are
     /// as good as sent again, and put into `joined`.
     pub(super) fn kept(&mut self, decision: &Decision) -> Option<Segment> {
-        let Self { segment, ref echo, .. } = *self;
+        let Self { arrival: Arrival { segment, .. }, ref echo, .. } = *self;
         let alone = segment.length == 0 && !segment.flags.contains(Flags::FIN);
         if decision.doubtful || !alone || echo.closing() || echo.is_mid_message() {
             return None;
@@ -68,7 +67,7 @@ impl Turn<'_> {
     /// Puts the payload, behind the octets of its message that went before it, into `joined`, and says how many these are.
     fn recall(&mut self) -> Option<usize> {
         self.joined.clear();
-        let kept = self.hints.kept(self.echo.secret(), self.segment.seq);
+        let kept = self.hints.kept(self.echo.secret(), self.arrival.segment.seq);
         if let Some((octets, _)) = kept.filter(|(_, kept)| kept.part) {
             self.joined.extend_from_slice(octets);
         } else {
@@ -82,7 +81,7 @@ impl Turn<'_> {
     /// The payload holds what lies around P.
     #[inline]
     pub(super) fn settle(&mut self, walk: &Walk, doubtful: &mut Limit) -> Result<Answer, Reason> {
-        let boundary = self.echo.boundary(self.segment);
+        let boundary = self.echo.boundary(self.arrival.segment);
         if self.stands_at_head(walk) && (self.keep(walk, self.arrival.payload, boundary) || walk.prefix) {
             return Ok(self.acknowledge_part());
         }
@@ -91,7 +90,7 @@ impl Turn<'_> {
         }
         let walk = Walk { kept: walk.incomplete && self.can_keep(walk), ..*walk };
         let answer = match self.answer(&walk) {
-            Err(Reason::Ahead) if self.echo.position(self.segment) == self.segment.seq => {
+            Err(Reason::Ahead) if self.echo.position(self.arrival.segment) == self.arrival.segment.seq => {
                 // It is answered when the client has what comes before it.
                 let nothing = Walk { rest: self.arrival.payload.len(), ..Walk::default() };
                 if !self.keep(&nothing, self.arrival.payload, boundary) {
@@ -113,7 +112,7 @@ impl Turn<'_> {
 
     /// The payload goes on inside a message.
     pub(super) fn resume(&mut self) -> Result<Answer, Reason> {
-        if let Some(outgoing) = self.echo.end(self.segment) {
+        if let Some(outgoing) = self.echo.end(self.arrival.segment) {
             self.arrival.counters.add(Counter::Confirmed, 1);
             return Ok(Answer::One(outgoing));
         }
@@ -131,21 +130,21 @@ impl Turn<'_> {
             return Ok(answer);
         }
         let joined = std::mem::take(self.joined);
-        self.keep(&walk, &joined, self.echo.boundary(self.segment).wrapping_add(walk.new));
+        self.keep(&walk, &joined, self.echo.boundary(self.arrival.segment).wrapping_add(walk.new));
         *self.joined = joined;
         Ok(answer)
     }
 
     /// The payload goes on inside a message whose beginning, or this part, is not kept.
     fn forgotten(&self) -> Result<Answer, Reason> {
-        let outgoing = self.echo.forgotten(self.segment, self.size)?;
+        let outgoing = self.echo.forgotten(self.arrival.segment, self.size)?;
         self.arrival.counters.add(Counter::Forgotten, 1);
         Ok(Answer::One(outgoing))
     }
 
     #[inline]
     fn answer(&mut self, walk: &Walk) -> Result<Answer, Reason> {
-        let Self { arrival: Arrival { counters, .. }, segment, echo, size, .. } = *self;
+        let Self { arrival: Arrival { segment, counters, .. }, echo, size, .. } = *self;
         if self.walker.answers.gone {
             return Err(Reason::Volatile);
         }
@@ -183,7 +182,7 @@ impl Turn<'_> {
 
     /// The payload lies beyond P: answered, if it is remembered where the answers to what comes before it end.
     pub(super) fn hint(&mut self) -> Result<Answer, Reason> {
-        let Self { arrival: Arrival { counters, .. }, segment, ref mut echo, size, .. } = *self;
+        let Self { arrival: Arrival { segment, counters, .. }, ref mut echo, size, .. } = *self;
         let known = self.hints.known(echo.secret());
         let promised = known.and_then(Known::promised);
         let proven = known.and_then(Known::proven).filter(|proven| echo.precedes(proven.position, segment));
@@ -245,8 +244,8 @@ impl Turn<'_> {
         let Some(ticket) = self.walker.answers.pending else { return };
         let payload = stream[offset..].to_vec();
         let Ok(length) = u16::try_from(payload.len()) else { return };
-        let end = self.segment.seq.wrapping_add(self.segment.length.into());
-        let segment = Segment { seq: end.wrapping_sub(length.into()), length, ..*self.segment };
+        let end = self.arrival.segment.seq.wrapping_add(self.arrival.segment.length.into());
+        let segment = Segment { seq: end.wrapping_sub(length.into()), length, ..*self.arrival.segment };
         *self.waiting = Some(Waiting { ticket, segment, payload });
     }
 
@@ -254,7 +253,7 @@ impl Turn<'_> {
     /// only when this is acknowledged: a client resends as it sent.
     #[inline]
     fn stands_at_head(&self, walk: &Walk) -> bool {
-        let fin = self.segment.flags.contains(Flags::FIN);
+        let fin = self.arrival.segment.flags.contains(Flags::FIN);
         walk.incomplete && walk.end == 0 && !fin && self.echo.is_idle()
     }
 
@@ -262,7 +261,7 @@ impl Turn<'_> {
     /// comes before it that would go on with a part of a message.
     #[inline]
     fn can_keep(&self, walk: &Walk) -> bool {
-        let ends_inside = walk.incomplete && self.segment.flags.contains(Flags::FIN);
+        let ends_inside = walk.incomplete && self.arrival.segment.flags.contains(Flags::FIN);
         let goes_on = !walk.last && !ends_inside && !self.echo.closing();
         walk.rest > 0 && goes_on && self.hints.can_keep(walk.rest)
     }
@@ -271,31 +270,31 @@ impl Turn<'_> {
     #[inline]
     fn keep(&mut self, walk: &Walk, stream: &[u8], boundary: u32) -> bool {
         // Not in the place of what an answer began with that the window has no room for: it will be asked for again.
-        let edge = self.segment.ack.wrapping_add(self.segment.window.into());
+        let edge = self.arrival.segment.ack.wrapping_add(self.arrival.segment.window.into());
         let needed = self.echo.is_mid_message() && boundary.wrapping_sub(edge).cast_signed() > 0;
         if needed || !self.can_keep(walk) {
             return false;
         }
         let rest = &stream[stream.len() - walk.rest..];
-        let position = self.segment.seq.wrapping_add(u32::from(self.segment.length));
+        let position = self.arrival.segment.seq.wrapping_add(u32::from(self.arrival.segment.length));
         let kept = Keep { position, boundary, part: walk.incomplete };
         self.hints.keep(self.echo.secret(), rest, kept)
     }
 
     fn acknowledge_part(&mut self) -> Answer {
-        let (secret, boundary) = (self.echo.secret(), self.echo.boundary(self.segment));
+        let (secret, boundary) = (self.echo.secret(), self.echo.boundary(self.arrival.segment));
         if !self.echo.is_mid_message() {
-            self.hints.learn(secret, Fact { position: self.segment.seq, boundary }, None);
+            self.hints.learn(secret, Fact { position: self.arrival.segment.seq, boundary }, None);
         }
-        self.hints.promise_part(secret, Fact { position: self.segment.next(), boundary });
+        self.hints.promise_part(secret, Fact { position: self.arrival.segment.next(), boundary });
         self.arrival.counters.add(Counter::Kept, 1);
-        Answer::One(self.echo.acknowledge_part(self.segment))
+        Answer::One(self.echo.acknowledge_part(self.arrival.segment))
     }
 
     /// Remembers where the answers end to what was walked, and whether it was promised, and confirmed.
     #[inline]
     fn learn(&mut self, walk: &Walk, boundary: u32, promised: Option<State>) {
-        let position = self.segment.seq.wrapping_add(u32::from(walk.end));
+        let position = self.arrival.segment.seq.wrapping_add(u32::from(walk.end));
         self.hints.learn(self.echo.secret(), Fact { position, boundary }, promised);
     }
 
@@ -305,7 +304,8 @@ impl Turn<'_> {
         if self.echo.is_mid_message() {
             return;
         }
-        let (position, boundary) = (self.echo.position(self.segment), self.echo.boundary(self.segment));
+        let (position, boundary) =
+            (self.echo.position(self.arrival.segment), self.echo.boundary(self.arrival.segment));
         self.hints.prove(self.echo.secret(), Fact { position, boundary });
     }
 }
