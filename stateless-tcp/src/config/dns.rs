@@ -1,6 +1,6 @@
 //! Options of the DNS relay: what may be said, and what follows from it.
 
-use super::relay::{Count, Endpoint};
+use super::relay::{Count, Endpoint, means_nothing_without};
 use super::{ConfigError, Options};
 use crate::service::dns::relay::{BackEnd, RelayOptions};
 use serde::Deserialize;
@@ -72,7 +72,8 @@ impl Options {
             flags => flags.iter().copied().map(Server::from).collect(),
         };
         if servers.is_empty() {
-            return self.without_relay();
+            let said = [(self.dns_cache.is_some(), "--dns-cache"), (self.dns != Table::default(), "[dns]")];
+            return means_nothing_without("--dns-relay", &said).map(|()| None);
         }
         for (said, name) in [(!self.zone.is_empty(), "--zone"), (self.minimal_any, "--minimal-any")] {
             if said {
@@ -115,19 +116,5 @@ impl Options {
             client_subnet: table.edns_client_subnet,
             proxy: table.proxy_protocol,
         }))
-    }
-
-    /// Nothing may have been said of a relay.
-    fn without_relay(&self) -> Result<Option<RelayOptions>, ConfigError> {
-        for (said, name) in
-            [(self.dns_cache.is_some(), "--dns-cache"), (self.dns != Table::default(), "[dns]")]
-        {
-            if said {
-                return Err(ConfigError::invalid(format!(
-                    "{name} means nothing without --dns-relay: leave it out, or name a server to ask"
-                )));
-            }
-        }
-        Ok(None)
     }
 }

@@ -1,6 +1,6 @@
 //! Options of the HTTP relay: what may be said, and what follows from it.
 
-use super::relay::Count;
+use super::relay::{Count, means_nothing_without};
 use super::{ConfigError, Options};
 use crate::service::http::RelayOptions;
 use serde::Deserialize;
@@ -26,7 +26,13 @@ pub(super) struct Table {
 impl Options {
     /// How requests are relayed, if they are.
     pub(super) fn relay_http(&self) -> Result<Option<RelayOptions>, ConfigError> {
-        let Some(back_end) = self.http_relay else { return self.without_http_relay() };
+        let Some(back_end) = self.http_relay else {
+            let said = [
+                (self.http_unsafe_methods, "--http-unsafe-methods"),
+                (self.http != Table::default(), "[http]"),
+            ];
+            return means_nothing_without("--http-relay", &said).map(|()| None);
+        };
         if self.http_root.is_some() {
             return Err(ConfigError::invalid(
                 "--http-relay and --http-root cannot both be had: requests are answered by a server or from files; leave \
@@ -41,20 +47,6 @@ impl Options {
             in_flight: table.in_flight.map_or(IN_FLIGHT, Count::get) as usize,
             store: (table.store_mib.map_or(STORE, Count::get) as usize) << 20,
         }))
-    }
-
-    /// Nothing may have been said of a relay.
-    fn without_http_relay(&self) -> Result<Option<RelayOptions>, ConfigError> {
-        for (said, name) in
-            [(self.http_unsafe_methods, "--http-unsafe-methods"), (self.http != Table::default(), "[http]")]
-        {
-            if said {
-                return Err(ConfigError::invalid(format!(
-                    "{name} means nothing without --http-relay: leave it out, or name a server to ask"
-                )));
-            }
-        }
-        Ok(None)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Values of relays' options: each holds only what is valid.
 
+use super::ConfigError;
 use super::values::{BadValue, number};
 use serde::Deserialize;
 use std::net::SocketAddr;
@@ -38,6 +39,16 @@ impl TryFrom<String> for Endpoint {
 
     fn try_from(text: String) -> Result<Self, BadValue> {
         text.parse()
+    }
+}
+
+/// Refuses what was said of a relay where `option` names none.
+pub(super) fn means_nothing_without(option: &str, said: &[(bool, &str)]) -> Result<(), ConfigError> {
+    match said.iter().find(|(said, _)| *said) {
+        Some((_, name)) => Err(ConfigError::invalid(format!(
+            "{name} means nothing without {option}: leave it out, or name a server to ask"
+        ))),
+        None => Ok(()),
     }
 }
 
