@@ -20,7 +20,7 @@ use crate::prefix::Prefix;
 use crate::service::dns::relay::RelayOptions as DnsRelayOptions;
 use crate::service::http::RelayOptions as HttpRelayOptions;
 use serde::Deserialize;
-use stateless_tcp_ebpf::abi::MAX_ADDRESSES;
+use stateless_tcp_ebpf::abi::{MAX_ADDRESSES, MAX_LEFT};
 pub use stateless_tcp_ebpf::rule::Rules;
 
 pub use self::dns::CacheSize;
@@ -266,6 +266,12 @@ impl Options {
                 "--zero-copy always cannot be had with --xdp-mode generic, which works on copies: \
                  leave out one of them",
             ));
+        }
+        if self.kernel_from.len() > MAX_LEFT as usize {
+            return Err(ConfigError::invalid(format!(
+                "{} prefixes of --kernel-from are too many: {MAX_LEFT} can be left to the kernel",
+                self.kernel_from.len()
+            )));
         }
         let handshake = self.handshake.unwrap_or_default();
         if xdp_mode == XdpMode::Generic && handshake == Handshake::Driver {

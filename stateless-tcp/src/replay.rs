@@ -49,7 +49,8 @@ pub fn run(config: &Config, input: &Path, output: &Path) -> Result<()> {
     let segment_size = config.segment_size.unwrap_or(config.rules.segment_size());
     let Config { rules, hints, fast_open, .. } = *config;
     let policy = Policy { rules, keys, segment_size, hints, fast_open };
-    let mut responder = Responder::new(Content::new(addresses, services), policy);
+    let content = Content::new(addresses, services).leaving(config.kernel_from.clone());
+    let mut responder = Responder::new(content, policy);
 
     let raw = packets.iter().all(|packet| packet.raw);
     let header = PcapHeader {

@@ -16,7 +16,7 @@ use rstest::rstest;
 use stateless_tcp_tests::capture::Capture;
 use stateless_tcp_tests::netns::execute;
 use stateless_tcp_tests::responder::{Responder, binary};
-use stateless_tcp_tests::topology::{INTERFACE, SERVER_MAC, SERVERS, Topology};
+use stateless_tcp_tests::topology::{CLIENT_V4, INTERFACE, SERVER_MAC, SERVERS, Topology};
 
 const ETHERNET: usize = 14;
 
@@ -125,6 +125,15 @@ fn a_replay_sends_what_the_responder_sent(#[case] rules: &str) {
         for (number, (replayed, answered)) in replayed.iter().zip(&answered).enumerate() {
             assert_eq!(replayed[..], answered[skip..], "{name}: packet {number}");
         }
+
+        // Who is left to the kernel gets no answer from a replay either.
+        let mut left = Command::new(binary());
+        left.arg("replay").arg(&input).arg(&output).args(["--rules", rules, "--key-file"]).arg(&key);
+        execute(left.args(["--kernel-from", &format!("{CLIENT_V4}/32")]));
+        let (_, rest) = read(&output);
+        let others: Vec<_> = replayed.iter().filter(|frame| frame[ETHERNET - skip] >> 4 == 6).collect();
+        assert!(!others.is_empty() && others.len() < replayed.len(), "both families were asked over");
+        assert_eq!(rest.iter().collect::<Vec<_>>(), others, "{name}");
     }
 }
 

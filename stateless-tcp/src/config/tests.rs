@@ -293,6 +293,19 @@ fn replay_takes_content_but_no_interface() {
 }
 
 #[test]
+fn no_more_prefixes_are_left_to_the_kernel_than_its_table_holds() {
+    let prefix = |number: u32| format!("\"{}/32\"", std::net::Ipv4Addr::from(number));
+    let list = |count: u32| (0..count).map(prefix).collect::<Vec<_>>().join(",");
+    let read = |count| {
+        let (_directory, path) = file(&format!("kernel-from = [{}]\n", list(count)));
+        run(&format!("-i eth0 --config {}", path.display())).map(|config| config.kernel_from.len())
+    };
+    assert_eq!(read(1024).unwrap(), 1024);
+    let error = read(1025).unwrap_err();
+    assert!(error.to_string().contains("1025 prefixes of --kernel-from are too many"), "{error}");
+}
+
+#[test]
 fn help_is_no_failure() {
     assert_eq!(run("--help").unwrap_err().exit_status(), 0);
     assert!(!run("--help").unwrap_err().to_string().contains("--test-panic"), "a hidden flag shows");
