@@ -85,7 +85,7 @@ fn pipelined_requests_are_answered_in_order() {
 /// A segment with FIN holds more than one walk answers.
 #[test]
 fn requests_before_the_end_of_the_stream_are_all_answered() {
-    const REQUESTS: usize = 4;
+    const REQUESTS: usize = 12;
     let topology = Topology::new(1);
     let responder = Responder::start(&topology, &[]);
     let server = SERVERS[0];

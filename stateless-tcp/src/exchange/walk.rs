@@ -139,8 +139,13 @@ impl Answers {
                     break;
                 }
             };
-            if new.is_some_and(|new| missing + self.octets.len() - new > MAX_RESPONSE) {
+            if new.is_some_and(|new| {
+                let all = missing + self.octets.len() - new;
                 // More could not be told from what it has beyond its promise: [`Echo`](converse::Echo).
+                all > MAX_RESPONSE
+                    // Nor is anything promised of which this reply would carry nothing: only a timer would ask for it.
+                    || missing > 0 && (missing >= window || answered.volatile > 0 && all > size)
+            }) {
                 self.octets.truncate(before);
                 break;
             }
@@ -224,3 +229,6 @@ pub(super) fn prepare(service: &dyn Service, context: &Context, rest: &[u8], len
         at += length;
     }
 }
+
+#[cfg(test)]
+mod tests;
