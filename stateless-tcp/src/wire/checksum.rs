@@ -2,7 +2,15 @@
 
 use super::Network;
 
-/// A ones' complement sum in progress.
+/// Octets added at a time: the sum of 32-bit words folds to the same 16 bits as that of 16-bit words (RFC 1071 section
+/// 2(C)).
+const WORD: usize = 4;
+
+/// Octets that vector instructions add side by side.
+const BLOCK: usize = 32;
+
+/// A ones' complement sum in progress, of words as they lie in memory: it is turned to host byte order once, at the end
+/// (RFC 1071 section 2(B)).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sum(u64);
 
@@ -11,17 +19,19 @@ impl Sum {
     #[inline]
     #[must_use]
     pub fn over(self, octets: &[u8]) -> Self {
-        // Four words at a time: the sum of 32-bit halves folds to the same 16 bits (RFC 1071 section 2(C)).
-        let (blocks, rest) = octets.as_chunks::<8>();
-        let mut sum = self.0;
+        let (blocks, rest) = octets.as_chunks::<BLOCK>();
+        let mut lanes = [0; BLOCK / WORD];
         for block in blocks {
-            let value = u64::from_be_bytes(*block);
-            sum += (value >> 32) + (value & 0xffff_ffff);
+            let (words, _) = block.as_chunks::<WORD>();
+            for (lane, word) in lanes.iter_mut().zip(words) {
+                *lane += u64::from(u32::from_ne_bytes(*word));
+            }
         }
-        let mut padded = [0; 8];
-        padded[..rest.len()].copy_from_slice(rest);
-        let value = u64::from_be_bytes(padded);
-        Self(sum + (value >> 32) + (value & 0xffff_ffff))
+        let (words, rest) = rest.as_chunks::<WORD>();
+        let mut last = [0; WORD];
+        last[..rest.len()].copy_from_slice(rest);
+        let words = words.iter().chain([&last]).map(|word| u64::from(u32::from_ne_bytes(*word)));
+        Self(self.0 + lanes.iter().sum::<u64>() + words.sum::<u64>())
     }
 
     /// The sum folded to 16 bits, not complemented.
@@ -33,7 +43,7 @@ impl Sum {
         while sum >> 16 != 0 {
             sum = (sum & 0xffff) + (sum >> 16);
         }
-        sum as u16
+        u16::from_be(sum as u16)
     }
 
     /// The value for a checksum field.
@@ -48,12 +58,14 @@ impl Sum {
 #[inline]
 #[must_use]
 pub fn pseudo_header(network: &Network, length: usize) -> Sum {
-    const TCP: u64 = 6;
+    const TCP: u32 = 6;
     let addresses = match *network {
         Network::V4 { source, destination } => Sum::default().over(&source).over(&destination),
         Network::V6 { source, destination } => Sum::default().over(&source).over(&destination),
     };
-    Sum(addresses.0 + length as u64 + TCP)
+    #[expect(clippy::cast_possible_truncation, reason = "the IP header bounds it by 16 bits")]
+    let length = length as u32;
+    Sum(addresses.0 + u64::from((length + TCP).to_be()))
 }
 
 #[cfg(test)]
