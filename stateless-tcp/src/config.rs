@@ -6,25 +6,25 @@
 mod dns;
 mod error;
 mod http;
+mod options;
 mod relay;
 mod reload;
 #[cfg(test)]
 mod tests;
 mod values;
 
-use std::fs;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::prefix::Prefix;
 use crate::service::dns::relay::RelayOptions as DnsRelayOptions;
 use crate::service::http::RelayOptions as HttpRelayOptions;
-use serde::Deserialize;
 use stateless_tcp_ebpf::abi::{MAX_ADDRESSES, MAX_LEFT};
 pub use stateless_tcp_ebpf::rule::Rules;
 
 pub use self::dns::CacheSize;
 pub use self::error::ConfigError;
+pub use self::options::Options;
 pub use self::relay::Endpoint;
 pub use self::reload::Source;
 pub use self::values::{
@@ -89,142 +89,7 @@ pub struct Config {
     pub test_keep_seconds: Option<u64>,
 }
 
-/// What may be said on the command line and in the configuration file.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, clap::Args)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-#[expect(clippy::struct_excessive_bools, reason = "switches that have nothing to do with each other")]
-pub struct Options {
-    /// A network interface to answer on; may be repeated
-    #[arg(short, long, value_name = "IFACE")]
-    interface: Vec<String>,
-    /// A master file to serve over DNS; may be repeated [default: a built-in zone, example.com]
-    #[arg(long, value_name = "FILE")]
-    zone: Vec<PathBuf>,
-    /// A server to relay DNS questions to, in place of --zone; may be repeated
-    #[arg(long, value_name = "IP:PORT")]
-    dns_relay: Vec<Endpoint>,
-    /// Memory for the answers of these servers, to be given again; 0: none are kept, 0 to 65536 [default: 64]
-    #[arg(long, value_name = "MIB")]
-    dns_cache: Option<CacheSize>,
-    #[arg(skip)]
-    dns: dns::Table,
-    /// The directory to serve over HTTP [default: a built-in page]
-    #[arg(long, value_name = "DIR")]
-    http_root: Option<PathBuf>,
-    /// A server to relay HTTP requests to, in place of --http-root
-    #[arg(long, value_name = "IP:PORT")]
-    http_relay: Option<Endpoint>,
-    /// Relay methods other than GET, HEAD and OPTIONS as well, and bodies: a request can run twice
-    #[arg(long)]
-    http_unsafe_methods: bool,
-    #[arg(skip)]
-    http: http::Table,
-    /// An address to answer for; may be repeated [default: the interface's own]
-    #[arg(long, value_name = "IP")]
-    address: Vec<Address>,
-    /// Clients to leave to the kernel's own TCP, as where secondaries transfer zones; may be repeated
-    #[arg(long, value_name = "PREFIX")]
-    kernel_from: Vec<Prefix>,
-    /// The port to serve DNS on [default: 53]
-    #[arg(long, value_name = "PORT")]
-    dns_port: Option<Port>,
-    /// The port to serve HTTP on [default: 80]
-    #[arg(long, value_name = "PORT")]
-    http_port: Option<Port>,
-    /// How segments are answered [default: reliable]
-    #[arg(long)]
-    rules: Option<RuleSet>,
-    /// Most octets of payload in a segment, 64 to 1220 [default: 512 classic, 1220 reliable]
-    #[arg(long, value_name = "OCTETS")]
-    segment_size: Option<SegmentSize>,
-    /// Connections that each queue remembers something of, 64 octets each, to go faster; 0 to 1048576 [default: 4096]
-    #[arg(long, value_name = "N")]
-    hints: Option<Hints>,
-    /// Answer requests that come with the SYN (TCP Fast Open, RFC 7413)
-    #[arg(long)]
-    fast_open: bool,
-    /// Cookie keys: 32 hexadecimal digits a line, the current key, then the previous; made if there is no such file
-    /// [default: a random key]
-    #[arg(long, value_name = "FILE")]
-    key_file: Option<PathBuf>,
-    /// Answer ANY with one set of records (RFC 8482), not with all
-    #[arg(long)]
-    minimal_any: bool,
-    /// How long a connection may be idle, as told to clients that ask (RFC 7828); 0: they get no answer [default: 120]
-    #[arg(long, value_name = "SECONDS")]
-    dns_keepalive: Option<Keepalive>,
-    /// The secret of DNS cookies (RFC 9018), 32 hexadecimal digits, shared with other servers [default: made of the
-    /// cookie key]
-    #[arg(long, value_name = "FILE")]
-    dns_cookie_secret_file: Option<PathBuf>,
-    /// How to attach the XDP program [default: auto, native where the driver can]
-    #[arg(long, value_name = "MODE")]
-    xdp_mode: Option<XdpMode>,
-    /// Where SYN, FIN and acknowledgments are answered [default: auto, in the driver where that is known to work]
-    #[arg(long, value_name = "WHERE")]
-    handshake: Option<Handshake>,
-    /// Whether the driver hands over frames without a copy [default: auto, where the driver can]
-    #[arg(long, value_name = "WHEN")]
-    zero_copy: Option<ZeroCopy>,
-    /// The receive queues to serve, as in 0,2-5 [default: all]
-    #[arg(long, value_name = "LIST")]
-    queues: Option<Queues>,
-    /// Start although --queues leaves queues to the kernel, which answers served traffic there with RST
-    #[arg(long)]
-    uncovered_queues: bool,
-    /// Take the place of an XDP program that is attached already
-    #[arg(long)]
-    replace: bool,
-    /// What the XDP program logs [default: off]
-    #[arg(long, value_name = "LEVEL")]
-    xdp_log: Option<XdpLog>,
-    #[arg(long, value_name = "N", hide = true)]
-    test_panic_after_frames: Option<u64>,
-    #[arg(long, value_name = "N", hide = true)]
-    test_keep_seconds: Option<u64>,
-}
-
 impl Options {
-    /// These options, and those of the file at `path` where these say nothing.
-    pub(crate) fn over_file(self, path: Option<&Path>) -> Result<Self, ConfigError> {
-        let Some(path) = path else { return Ok(self) };
-        let text =
-            fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-        let file: Self = toml::from_str(&text).map_err(|error| ConfigError::in_file(path, &text, &error))?;
-        Ok(Self {
-            interface: first_given(self.interface, file.interface),
-            zone: first_given(self.zone, file.zone),
-            dns_relay: first_given(self.dns_relay, file.dns_relay),
-            dns_cache: self.dns_cache.or(file.dns_cache),
-            dns: file.dns,
-            http_root: self.http_root.or(file.http_root),
-            http_relay: self.http_relay.or(file.http_relay),
-            http_unsafe_methods: self.http_unsafe_methods || file.http_unsafe_methods,
-            http: file.http,
-            address: first_given(self.address, file.address),
-            kernel_from: first_given(self.kernel_from, file.kernel_from),
-            dns_port: self.dns_port.or(file.dns_port),
-            http_port: self.http_port.or(file.http_port),
-            rules: self.rules.or(file.rules),
-            segment_size: self.segment_size.or(file.segment_size),
-            hints: self.hints.or(file.hints),
-            fast_open: self.fast_open || file.fast_open,
-            key_file: self.key_file.or(file.key_file),
-            minimal_any: self.minimal_any || file.minimal_any,
-            dns_keepalive: self.dns_keepalive.or(file.dns_keepalive),
-            dns_cookie_secret_file: self.dns_cookie_secret_file.or(file.dns_cookie_secret_file),
-            xdp_mode: self.xdp_mode.or(file.xdp_mode),
-            handshake: self.handshake.or(file.handshake),
-            zero_copy: self.zero_copy.or(file.zero_copy),
-            queues: self.queues.or(file.queues),
-            uncovered_queues: self.uncovered_queues || file.uncovered_queues,
-            replace: self.replace || file.replace,
-            xdp_log: self.xdp_log.or(file.xdp_log),
-            test_panic_after_frames: self.test_panic_after_frames.or(file.test_panic_after_frames),
-            test_keep_seconds: self.test_keep_seconds.or(file.test_keep_seconds),
-        })
-    }
-
     pub(crate) fn for_run(self) -> Result<Config, ConfigError> {
         if self.interface.is_empty() {
             return Err(ConfigError::invalid("no interface to answer on: give -i IFACE"));
@@ -314,10 +179,6 @@ impl Options {
             test_keep_seconds: self.test_keep_seconds,
         })
     }
-}
-
-fn first_given<T>(flags: Vec<T>, file: Vec<T>) -> Vec<T> {
-    if flags.is_empty() { file } else { flags }
 }
 
 /// The addresses, each once, where any are given.
