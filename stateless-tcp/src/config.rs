@@ -15,6 +15,7 @@ mod values;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::prefix::Prefix;
 use crate::service::dns::relay::RelayOptions as DnsRelayOptions;
@@ -25,7 +26,7 @@ pub use stateless_tcp_ebpf::rule::Rules;
 pub use self::dns::CacheSize;
 pub use self::error::ConfigError;
 pub use self::options::Options;
-pub use self::relay::Endpoint;
+pub use self::relay::{Count, Endpoint};
 pub use self::reload::Source;
 pub use self::values::{
     Address, Handshake, Hints, Keepalive, Port, Queues, RuleSet, SegmentSize, XdpLog, XdpMode, ZeroCopy,
@@ -75,6 +76,8 @@ pub struct Config {
     pub handshake: Handshake,
     /// How frames get from the driver to us.
     pub zero_copy: ZeroCopy,
+    /// For how long after a frame a worker polls for the next before it sleeps.
+    pub busy_poll: Duration,
     /// The receive queues to serve, ascending; `None`: all.
     pub queues: Option<Vec<u32>>,
     /// Start although `queues` leaves some of the interface's queues to the kernel.
@@ -171,6 +174,7 @@ impl Options {
             xdp_mode,
             handshake,
             zero_copy,
+            busy_poll: Duration::from_micros(self.busy_poll.map_or(0, |time| time.get().into())),
             queues: self.queues.map(Queues::into_inner),
             uncovered_queues: self.uncovered_queues,
             replace: self.replace,

@@ -11,6 +11,7 @@ use crate::exchange::{Content, Policy};
 use crate::keys;
 use crate::offer::{Offer, Switch};
 use crate::xdp::XdpError;
+use crate::xdp::busy::{self, Deferral};
 use crate::xdp::interface::{AttachMode, Interface};
 use crate::xdp::program::{self, Program};
 use crate::xdp::socket::{CopyMode, Socket};
@@ -105,6 +106,8 @@ struct Front {
     /// The program answers what takes no content.
     handshake: bool,
     sockets: Vec<(u32, Socket, Arc<Counters>)>,
+    /// Interrupts are put off, as the workers poll.
+    deferral: Option<Deferral>,
 }
 
 impl Front {
@@ -119,7 +122,7 @@ impl Front {
         let (last, first) = modes.split_last().context("no XDP mode to try")?;
         for &mode in first {
             match Self::open_as(config, interface, offer, &queues, mode) {
-                Ok(front) => return Ok(front),
+                Ok(front) => return Ok(front.polling(config.busy_poll)?),
                 Err(error) => {
                     tracing::warn!(interface = interface.name, "falling back to generic mode: {error}");
                 }
@@ -127,9 +130,21 @@ impl Front {
         }
         let opened = Self::open_as(config, interface, offer, &queues, *last);
         if config.handshake == Handshake::Driver {
-            return opened.context("--handshake driver cannot be had (--handshake auto takes what can be)");
+            let why = "--handshake driver cannot be had (--handshake auto takes what can be)";
+            return Ok(opened.context(why)?.polling(config.busy_poll)?);
         }
-        Ok(opened?)
+        Ok(opened?.polling(config.busy_poll)?)
+    }
+
+    /// The same, whose workers poll for frames for so long after each.
+    fn polling(mut self, busy: Duration) -> Result<Self, XdpError> {
+        if !busy.is_zero() {
+            for (_, socket, _) in &self.sockets {
+                busy::allow(socket, &self.interface, busy)?;
+            }
+            self.deferral = Some(Deferral::of(&self.interface)?);
+        }
+        Ok(self)
     }
 
     fn open_as(
@@ -160,7 +175,7 @@ impl Front {
                     }
                     program.attach(attach)?;
                     let interface = interface.clone();
-                    return Ok(Self { interface, program, attach, copy, handshake, sockets });
+                    return Ok(Self { interface, program, attach, copy, handshake, sockets, deferral: None });
                 }
                 Err(error) if Some(&copy) != copies.last() => {
                     tracing::info!(interface = interface.name, "falling back to copy mode: {error}");

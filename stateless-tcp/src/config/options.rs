@@ -7,7 +7,7 @@ use crate::prefix::Prefix;
 use serde::Deserialize;
 
 use super::{
-    Address, CacheSize, ConfigError, Endpoint, Handshake, Hints, Keepalive, Port, Queues, RuleSet,
+    Address, CacheSize, ConfigError, Count, Endpoint, Handshake, Hints, Keepalive, Port, Queues, RuleSet,
     SegmentSize, XdpLog, XdpMode, ZeroCopy, dns, http,
 };
 
@@ -88,6 +88,10 @@ pub struct Options {
     /// Whether the driver hands over frames without a copy [default: auto, where the driver can]
     #[arg(long, value_name = "WHEN")]
     pub(super) zero_copy: Option<ZeroCopy>,
+    /// Poll for frames after each for so long before sleeping: faster, at the price of CPU time; 0 to 1000000
+    /// [default: 0]
+    #[arg(long, value_name = "MICROSECONDS")]
+    pub(super) busy_poll: Option<Count<0, 1_000_000>>,
     /// The receive queues to serve, as in 0,2-5 [default: all]
     #[arg(long, value_name = "LIST")]
     pub(super) queues: Option<Queues>,
@@ -138,6 +142,7 @@ impl Options {
             xdp_mode: self.xdp_mode.or(file.xdp_mode),
             handshake: self.handshake.or(file.handshake),
             zero_copy: self.zero_copy.or(file.zero_copy),
+            busy_poll: self.busy_poll.or(file.busy_poll),
             queues: self.queues.or(file.queues),
             uncovered_queues: self.uncovered_queues || file.uncovered_queues,
             replace: self.replace || file.replace,

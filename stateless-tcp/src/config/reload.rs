@@ -47,6 +47,7 @@ impl Config {
             xdp_mode: "xdp-mode",
             handshake: "handshake",
             zero_copy: "zero-copy",
+            busy_poll: "busy-poll",
             queues: "queues",
             uncovered_queues: "uncovered-queues",
             replace: "replace",

@@ -47,6 +47,7 @@ fn defaults() -> Config {
         xdp_mode: XdpMode::Auto,
         handshake: Handshake::Auto,
         zero_copy: ZeroCopy::Auto,
+        busy_poll: Duration::ZERO,
         queues: None,
         uncovered_queues: false,
         replace: false,
@@ -78,6 +79,7 @@ fn everything() -> Config {
         xdp_mode: XdpMode::Native,
         handshake: Handshake::Driver,
         zero_copy: ZeroCopy::Always,
+        busy_poll: Duration::from_micros(50),
         queues: Some(vec![0, 2, 3, 4, 5]),
         uncovered_queues: true,
         replace: true,
@@ -91,7 +93,7 @@ const EVERY_FLAG: &str = "-i eth0 --interface eth1 --address 2001:db8::1 --addre
     --kernel-from 198.51.100.0/24 --kernel-from 2001:db8::7 --dns-port 5353 --http-port 8080 --zone a.zone --zone b.zone --minimal-any --dns-keepalive 0 \
     --dns-cookie-secret-file secret --http-root www --rules classic \
     --segment-size 512 --hints 99 --fast-open --key-file keys --xdp-mode native --handshake driver \
-    --zero-copy always --queues 0,2-5 --uncovered-queues \
+    --zero-copy always --busy-poll 50 --queues 0,2-5 --uncovered-queues \
     --replace --xdp-log trace --test-panic-after-frames 9";
 
 const EVERY_KEY: &str = r#"
@@ -113,6 +115,7 @@ key-file = "keys"
 xdp-mode = "native"
 handshake = "driver"
 zero-copy = "always"
+busy-poll = 50
 queues = "0,2-5"
 uncovered-queues = true
 replace = true
@@ -132,7 +135,7 @@ fn flags_and_file_say_the_same() {
 fn flags_win_over_the_file() {
     let (_directory, path) = file(EVERY_KEY);
     let flags = "-i eth9 --address 192.0.2.9 --dns-port 9 --http-port 10 --zone z --dns-keepalive 6553 --dns-cookie-secret-file s --http-root r --rules reliable \
-        --segment-size 99 --hints 0 --key-file k --xdp-mode auto --handshake auto --zero-copy never --queues 9 --xdp-log off \
+        --segment-size 99 --hints 0 --key-file k --xdp-mode auto --handshake auto --zero-copy never --busy-poll 0 --queues 9 --xdp-log off \
         --test-panic-after-frames 1 --kernel-from 192.0.2.3";
     let config = run(&format!("{flags} --config {}", path.display())).unwrap();
     let expected = Config {

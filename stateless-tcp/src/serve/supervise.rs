@@ -44,8 +44,11 @@ pub(super) async fn supervise(
     let mut hangup = signal(SignalKind::hangup())?;
     let (ended, mut ends) = mpsc::unbounded_channel();
     let (mut programs, mut workers, mut served) = (Vec::new(), Vec::new(), Vec::new());
+    // Until the end.
+    let mut deferrals = Vec::new();
     for front in fronts {
-        let Front { interface, mut program, attach, copy, handshake, sockets } = front;
+        let Front { interface, mut program, attach, copy, handshake, sockets, deferral } = front;
+        deferrals.extend(deferral);
         let name = &interface.name;
         let count = sockets.len();
         let by = if handshake { "handshake in the driver, " } else { "" };
@@ -58,6 +61,7 @@ pub(super) async fn supervise(
                 stop: AtomicBool::new(false),
                 counters,
                 account: Mutex::new(None),
+                busy_poll: config.busy_poll,
                 panic_after: config.test_panic_after_frames,
             });
             let number = workers.len();

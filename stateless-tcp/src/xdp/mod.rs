@@ -6,13 +6,18 @@
 //! | [`program`] | the XDP program: load, fill its maps, attach, count |
 //! | [`umem`] | the frames of one queue, each a value that cannot be copied |
 //! | [`socket`] | the four rings of one queue, and the account of where every frame is |
+//! | [`busy`] | who looks for frames: the card by interrupts, or a worker |
+//! | [`wait`] | how a worker without frames waits |
 //! | [`worker`] | the loop that moves frames between the rings and the responder |
 #![allow(unsafe_code, reason = "system calls and memory shared with the kernel")]
 
+pub mod busy;
 pub mod interface;
+mod option;
 pub mod program;
 pub mod socket;
 pub mod umem;
+pub mod wait;
 pub mod worker;
 
 use std::io;
@@ -72,6 +77,19 @@ pub enum XdpError {
         interface: String,
         /// Why, and what helps.
         reason: String,
+    },
+    /// Busy polling is not to be had.
+    #[error(
+        "cannot set {what} of {interface} for --busy-poll: {reason}; it takes root or CAP_NET_ADMIN, Linux 5.11, and a \
+         sysfs of this network namespace that can be written"
+    )]
+    BusyPoll {
+        /// Interface.
+        interface: String,
+        /// What was to be set.
+        what: &'static str,
+        /// The kernel's words.
+        reason: io::Error,
     },
     /// The memory for frames could not be had.
     #[error(

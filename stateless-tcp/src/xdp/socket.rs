@@ -10,16 +10,16 @@
 
 use super::XdpError;
 use super::interface::{AttachMode, Interface};
+use super::option;
 use super::umem::{FRAMES, Frame, Umem};
 use crate::counters::{Counter, Counters};
 use crate::responder::Frames;
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, ppoll};
-use nix::sys::time::TimeSpec;
+use nix::libc;
+use nix::sys::socket::{MsgFlags, recv};
 use std::error::Error;
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
-use std::time::Duration;
 use std::{fmt, io};
 use xsk_rs::config::{BindFlags, Interface as XskInterface, LibxdpFlags, QueueSize, SocketConfig, XdpFlags};
 use xsk_rs::socket::XdpStatistics;
@@ -37,7 +37,10 @@ const TX_RING: u32 = 2048;
 /// Frames that are left for long responses when the fill ring is replenished.
 const RESERVE: usize = (FRAMES - super::umem::FILL_RING) as usize;
 
-/// Frames that one `sendto` makes the kernel send in copy mode.
+/// `linux/if_xdp.h`, since Linux 6.17: frames that one `sendto` makes the kernel send in copy mode.
+const XDP_MAX_TX_SKB_BUDGET: libc::c_int = 9;
+
+/// As many as it sends if it knows no such option, or is not asked.
 const COPY_MODE_BATCH: u32 = 32;
 
 /// Whether frames are copied between the card's memory and ours.
@@ -152,6 +155,8 @@ impl Socket {
             sending: 0,
             counters,
         };
+        // A kernel that does not know it wants to be called more often.
+        let _ = option::set(&socket, libc::SOL_XDP, XDP_MAX_TX_SKB_BUDGET, TX_RING.cast_signed());
         socket.replenish();
         Ok(socket)
     }
@@ -244,18 +249,13 @@ impl Socket {
         }
     }
 
-    /// Waits until a frame has arrived, one of `others` can be read, or `timeout` has passed.
+    /// Has the kernel look for frames at once, in this thread; those that it finds are in the RX ring then.
     ///
     /// # Errors
-    /// If the kernel refuses to wait.
-    pub fn wait(&mut self, others: &[RawFd], timeout: Duration) -> io::Result<()> {
-        // SAFETY: they are only waited for. One that was closed meanwhile is reported as such, and so ends the wait.
-        let poll = |fd: &RawFd| PollFd::new(unsafe { BorrowedFd::borrow_raw(*fd) }, PollFlags::POLLIN);
-        let own = self.rx.fd().as_raw_fd();
-        let mut files: Vec<PollFd<'_>> = std::iter::once(&own).chain(others).map(poll).collect();
-        let timeout = TimeSpec::from_duration(timeout);
-        match ppoll(&mut files, Some(timeout), None) {
-            Ok(_) | Err(Errno::EINTR) => Ok(()),
+    /// If the kernel refuses to look at all.
+    pub fn poll_busily(&self) -> io::Result<()> {
+        match recv(self.as_raw_fd(), &mut [], MsgFlags::MSG_DONTWAIT) {
+            Ok(_) | Err(Errno::EAGAIN | Errno::EBUSY | Errno::EINTR) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }

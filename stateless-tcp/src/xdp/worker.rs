@@ -1,6 +1,7 @@
 //! The loop that moves frames between the rings of one queue and the responder.
 
 use super::socket::{Account, BATCH, Socket};
+use super::wait::Waiter;
 use crate::counters::Counters;
 use crate::offer::{Follower, Switch};
 use crate::responder::Responder;
@@ -27,6 +28,8 @@ pub struct Shared {
     pub counters: Arc<Counters>,
     /// Where its frames were at the last idle moment.
     pub account: Mutex<Option<Account>>,
+    /// For how long after a frame it polls for the next before it sleeps.
+    pub busy_poll: Duration,
     /// For tests: panic upon so many frames.
     pub panic_after: Option<u64>,
 }
@@ -56,7 +59,7 @@ pub fn spawn(
 fn run(worker: usize, mut socket: Socket, switch: Arc<Switch>, shared: &Shared) -> io::Result<()> {
     let (mut follower, offer) = Follower::new(switch);
     let mut responder = Responder::of(worker, offer);
-    let mut descriptors = responder.descriptors();
+    let mut waiter = Waiter::new(&socket, &responder.descriptors(), shared.busy_poll);
     let mut batch = Vec::with_capacity(BATCH);
     let mut frames = 0;
     loop {
@@ -64,7 +67,7 @@ fn run(worker: usize, mut socket: Socket, switch: Arc<Switch>, shared: &Shared) 
         // An idle worker comes here every IDLE milliseconds: it lets go of what is no longer served, too.
         if let Some(offer) = follower.news() {
             responder.switch(offer);
-            descriptors = responder.descriptors();
+            waiter = Waiter::new(&socket, &responder.descriptors(), shared.busy_poll);
         }
         // One reading of the clock serves a batch: Date has seconds.
         let mut now = SystemTime::now();
@@ -74,9 +77,10 @@ fn run(worker: usize, mut socket: Socket, switch: Arc<Switch>, shared: &Shared) 
                 return Ok(());
             }
             let idle = if socket.is_sending() { SENDING } else { IDLE };
-            socket.wait(&descriptors, responder.due(now).map_or(idle, |due| due.min(idle)))?;
+            waiter.wait(&socket, responder.due(now).map_or(idle, |due| due.min(idle)))?;
             now = SystemTime::now();
         } else {
+            waiter.frames_came();
             frames += batch.len() as u64;
             for (frame, length) in batch.drain(..) {
                 responder.respond(now, &mut socket, frame, length, &shared.counters);

@@ -1,0 +1,88 @@
+//! Busy polling: a worker that waits has the kernel look for frames itself, and the card need not interrupt
+//! (`Documentation/networking/napi.rst` of the kernel's source).
+
+use super::interface::Interface;
+use super::socket::Socket;
+use super::{XdpError, option};
+use nix::libc;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use std::{fs, io};
+
+// asm-generic/socket.h
+const SO_BUSY_POLL: libc::c_int = 46;
+const SO_PREFER_BUSY_POLL: libc::c_int = 69;
+const SO_BUSY_POLL_BUDGET: libc::c_int = 70;
+
+/// Frames that the kernel takes from the card at a time, as it does unasked.
+const BUDGET: i32 = 64;
+
+/// Under `/sys/class/net/IFACE`: how often a queue may be found empty before it interrupts again, and after how many
+/// nanoseconds the kernel looks at one that nobody polls meanwhile.
+const DEFERRAL: [(&str, &str); 2] = [("napi_defer_hard_irqs", "2"), ("gro_flush_timeout", "200000")];
+
+/// Lets `socket` poll busily for as long as `busy`.
+///
+/// # Errors
+/// The kernel's reason.
+pub fn allow(socket: &Socket, interface: &Interface, busy: Duration) -> Result<(), XdpError> {
+    let microseconds = busy.as_micros().try_into().unwrap_or(i32::MAX);
+    let options = [
+        ("SO_PREFER_BUSY_POLL", SO_PREFER_BUSY_POLL, 1),
+        ("SO_BUSY_POLL", SO_BUSY_POLL, microseconds),
+        ("SO_BUSY_POLL_BUDGET", SO_BUSY_POLL_BUDGET, BUDGET),
+    ];
+    for (what, name, value) in options {
+        option::set(socket, libc::SOL_SOCKET, name, value).map_err(|reason| XdpError::BusyPoll {
+            interface: interface.name.clone(),
+            what,
+            reason,
+        })?;
+    }
+    Ok(())
+}
+
+/// An interface whose interrupts are put off while somebody polls it. They come as they did before when this is dropped;
+/// a process that is killed leaves it as it is, which delays interrupts by less than a millisecond.
+#[derive(Debug)]
+pub struct Deferral {
+    before: Vec<(PathBuf, String)>,
+}
+
+impl Deferral {
+    /// Puts off the interrupts of `interface`, unless the operator has set it so already.
+    ///
+    /// # Errors
+    /// The kernel's reason.
+    pub fn of(interface: &Interface) -> Result<Self, XdpError> {
+        let mut deferral = Self { before: Vec::new() };
+        for (name, value) in DEFERRAL {
+            let path = Path::new("/sys/class/net").join(&interface.name).join(name);
+            deferral.change(path, value).map_err(|reason| XdpError::BusyPoll {
+                interface: interface.name.clone(),
+                what: name,
+                reason,
+            })?;
+        }
+        Ok(deferral)
+    }
+
+    fn change(&mut self, path: PathBuf, value: &str) -> io::Result<()> {
+        let before = fs::read_to_string(&path)?;
+        if before.trim() == "0" {
+            fs::write(&path, value)?;
+            self.before.push((path, before));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Deferral {
+    fn drop(&mut self) {
+        for (path, before) in &self.before {
+            if let Err(error) = fs::write(path, before) {
+                tracing::warn!("{} stays as --busy-poll set it: {error}", path.display());
+            }
+        }
+    }
+}
