@@ -5,6 +5,7 @@
 
 mod bench;
 mod build_ebpf;
+mod debian;
 mod demo;
 mod fuzz;
 mod mutate;

@@ -8,6 +8,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 
+use crate::debian::{self, Suite};
 use crate::process::{read, run};
 use crate::toolchain::{RustSrc, cache_directory, hexadecimal, sha256_file};
 
@@ -19,8 +20,6 @@ const COMPILED: [&str; 5] = [
     "library/portable-simd/crates/core_simd/src",
     "library/stdarch/crates/core_arch/src",
 ];
-
-const DEBIAN_KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 /// Finds the directory that holds `library/`, and whether its contents are the recorded ones.
 ///
@@ -94,43 +93,9 @@ fn collect(directory: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
 
 /// Fetches the recorded package and unpacks it so that `destination` holds `library/`.
 fn fetch(recorded: &RustSrc, destination: &Path) -> Result<()> {
-    let mirror = debian_mirror()?;
-    let scratch = tempfile::tempdir().context("creating a temporary directory")?;
-    let at = |name: &str| scratch.path().join(name);
-    for directory in ["lists/partial", "cache/archives/partial", "parts", "unpacked"] {
-        fs::create_dir_all(at(directory))?;
-    }
-    let signed = if Path::new(DEBIAN_KEYRING).exists() {
-        format!(" [signed-by={DEBIAN_KEYRING}]")
-    } else {
-        String::new()
-    };
-    fs::write(at("sources.list"), format!("deb{signed} {mirror} {} main\n", recorded.suite))?;
-    let apt = |arguments: &[&str]| {
-        let mut command = Command::new("apt-get");
-        command.arg("--quiet=2").current_dir(scratch.path());
-        let settings = [
-            ("Dir::Etc::SourceList", at("sources.list")),
-            ("Dir::Etc::SourceParts", at("parts")),
-            ("Dir::State::Lists", at("lists")),
-            ("Dir::Cache", at("cache")),
-        ];
-        for (setting, path) in settings {
-            command.arg(format!("--option={setting}={}", path.display()));
-        }
-        // apt's own user cannot enter a private directory.
-        command.arg("--option=APT::Sandbox::User=").args(arguments);
-        command
-    };
     eprintln!("fetching rust-src {} (the sources of core for the XDP program)", recorded.version);
-    run(&mut apt(&["update"]))?;
-    run(&mut apt(&["download", &format!("rust-src={}", recorded.version)])).with_context(|| {
-        format!("Debian's {} carries another version by now, or its mirror is out of reach", recorded.suite)
-    })?;
-    let package = fs::read_dir(scratch.path())?
-        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-        .find(|path| path.extension().is_some_and(|extension| extension == "deb"))
-        .context("apt-get download left no package")?;
+    let suite = Suite::open(&recorded.suite)?;
+    let package = suite.download(&format!("rust-src={}", recorded.version))?;
     let found = sha256_file(&package)?;
     if found != recorded.package_sha256 {
         bail!(
@@ -139,31 +104,18 @@ fn fetch(recorded: &RustSrc, destination: &Path) -> Result<()> {
             recorded.package_sha256
         );
     }
-    run(Command::new("dpkg").arg("--extract").arg(&package).arg(at("unpacked")))?;
-    let unpacked = fs::read_dir(at("unpacked/usr/src"))?
+    let unpacked = tempfile::tempdir().context("creating a temporary directory")?;
+    debian::unpack(&package, unpacked.path())?;
+    let sources = fs::read_dir(unpacked.path().join("usr/src"))?
         .filter_map(|entry| entry.ok().map(|entry| entry.path()))
         .find(|path| path.join("library/core").is_dir())
         .context("the package holds no usr/src/*/library/core")?;
     // Of what an interrupted run left, nothing is worth keeping. The copy ends up under its final name as a whole.
     let partial = destination.with_extension(format!("partial-{}", std::process::id()));
     fs::create_dir_all(&partial)?;
-    run(Command::new("cp").arg("--recursive").arg(unpacked.join("library")).arg(&partial))?;
+    run(Command::new("cp").arg("--recursive").arg(sources.join("library")).arg(&partial))?;
     if destination.exists() {
         fs::remove_dir_all(destination).with_context(|| format!("removing {}", destination.display()))?;
     }
     fs::rename(&partial, destination).with_context(|| format!("renaming {}", partial.display()))
-}
-
-/// The Debian mirror that this machine's own apt uses.
-fn debian_mirror() -> Result<String> {
-    let mut files = vec![PathBuf::from("/etc/apt/sources.list")];
-    let parts = fs::read_dir("/etc/apt/sources.list.d").into_iter().flatten();
-    files.extend(parts.filter_map(|entry| entry.ok().map(|entry| entry.path())));
-    let text: String = files.iter().filter_map(|file| fs::read_to_string(file).ok()).collect();
-    let lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
-    lines
-        .flat_map(str::split_whitespace)
-        .find(|word| word.contains("://") && word.trim_end_matches('/').ends_with("/debian"))
-        .map(str::to_owned)
-        .context("this machine's apt knows no Debian mirror")
 }
