@@ -92,9 +92,14 @@ impl PackedTerms {
     pub fn unpack(&self) -> Terms {
         let Self { keys: [current, previous], generations: [generation, former], flags } = *self;
         let has = |flag: u8| flags & flag != 0;
+        // Its octets are there in either case: no verifier before Linux 6.3 has a program copy what was never written.
+        let mut former_key = Some(Key(previous));
+        if !has(Self::PREVIOUS_KEY) {
+            former_key = None;
+        }
         Terms {
             rules: if has(Self::CLASSIC) { Rules::Classic } else { Rules::Reliable },
-            keys: Keys { current: Key(current), previous: has(Self::PREVIOUS_KEY).then_some(Key(previous)) },
+            keys: Keys { current: Key(current), previous: former_key },
             generations: Generations {
                 current: generation,
                 previous: has(Self::PREVIOUS_GENERATION).then_some(former),

@@ -138,6 +138,9 @@ fn rustflags(toolchain: &Toolchain, root: &Path) -> Result<OsString> {
         linker,
         // Types for the maps and line numbers for the verifier's complaints.
         "-Clink-arg=--btf".into(),
+        // Verifiers before Linux 6.7 take no loop whose head follows its last block without a jump, and block placement
+        // makes such.
+        "-Clink-arg=--llvm-args=-disable-block-placement".into(),
         // 32-bit ALU and jumps, in every kernel since 5.1; BPF links for XDP came with 5.9 anyway.
         "-Ctarget-cpu=v3".into(),
     ];
