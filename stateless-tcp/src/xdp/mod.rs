@@ -50,6 +50,12 @@ pub enum XdpError {
         /// The kernel's or the loader's words.
         reason: String,
     },
+    /// The verifier refused the program.
+    #[error("the verifier of this kernel does not accept the XDP program: {reason}")]
+    Verifier {
+        /// The verifier's words, and the kernel's.
+        reason: String,
+    },
     /// A map refused a change.
     #[error("cannot write map {map} of the XDP program: {reason}")]
     Map {

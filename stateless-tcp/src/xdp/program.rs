@@ -8,7 +8,7 @@ use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, XskMap};
 use aya::programs::xdp::XdpLinkId;
 use aya::programs::{ProgramError, Xdp, XdpMode, loaded_programs};
-use aya::{Ebpf, EbpfLoader};
+use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
 use aya_log::EbpfLogger;
 use stateless_tcp_ebpf::abi::{self, MAX_TERMS, PackedTerms};
 use stateless_tcp_ebpf::driver::{Event, Terms};
@@ -58,9 +58,12 @@ impl Program {
         let mut ebpf = EbpfLoader::new()
             .override_global(aya_log::LEVEL, &level, true)
             .override_global(abi::HANDSHAKE, &u8::from(handshake), true)
+            // What the verifier complains of and no more: before Linux 6.4 it starts anew for each size of log that is
+            // tried until all fits.
+            .verifier_log_level(VerifierLogLevel::STATS)
             .load(&OBJECT.0)
             .map_err(|error| XdpError::Load { reason: chain(&error) })?;
-        xdp(&mut ebpf)?.load().map_err(|error| XdpError::Load { reason: chain(&error) })?;
+        xdp(&mut ebpf)?.load().map_err(|error| refusal(&error))?;
         let counts = PerCpuArray::try_from(take(&mut ebpf, abi::COUNTS)?).map_err(map_error(abi::COUNTS))?;
         let sockets = XskMap::try_from(take(&mut ebpf, abi::SOCKETS)?).map_err(map_error(abi::SOCKETS))?;
         let handshake = Handshake {
@@ -308,6 +311,18 @@ fn xdp(ebpf: &mut Ebpf) -> Result<&mut Xdp, XdpError> {
     let program =
         program.ok_or_else(|| XdpError::Load { reason: format!("no program {} in it", abi::PROGRAM) })?;
     program.try_into().map_err(|error: ProgramError| XdpError::Load { reason: chain(&error) })
+}
+
+/// Why the kernel did not load the program: if its verifier has looked at it, what that says.
+fn refusal(error: &ProgramError) -> XdpError {
+    if let ProgramError::LoadError { io_error, verifier_log } = error {
+        let said = verifier_log.to_string();
+        let lines: Vec<&str> = said.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        if !lines.is_empty() {
+            return XdpError::Verifier { reason: format!("{}: {io_error}", lines.join("; ")) };
+        }
+    }
+    XdpError::Load { reason: chain(error) }
 }
 
 fn take(ebpf: &mut Ebpf, name: &'static str) -> Result<Map, XdpError> {
