@@ -174,6 +174,7 @@ impl Front {
                         program.register(*queue, socket)?;
                     }
                     program.attach(attach)?;
+                    let copy = bound_as(interface, &sockets)?;
                     let interface = interface.clone();
                     return Ok(Self { interface, program, attach, copy, handshake, sockets, deferral: None });
                 }
@@ -224,6 +225,23 @@ fn bind_all(
         sockets.push((queue, bind(interface, queue, attach, copy, &counters)?, counters));
     }
     Ok(sockets)
+}
+
+/// Whether frames are copied on the way to `sockets`, by the kernel's word: one of them is enough to say that they are.
+fn bound_as(interface: &Interface, sockets: &[(u32, Socket, Arc<Counters>)]) -> Result<CopyMode, XdpError> {
+    let mut mode = CopyMode::ZeroCopy;
+    for &(queue, ref socket, _) in sockets {
+        let found = socket.copy_mode().map_err(|reason| XdpError::Running {
+            call: "getsockopt(XDP_OPTIONS)",
+            interface: interface.name.clone(),
+            queue,
+            reason,
+        })?;
+        if found == CopyMode::Copy {
+            mode = found;
+        }
+    }
+    Ok(mode)
 }
 
 /// Binds one queue. The kernel lets go of a queue some time after the last socket on it was closed.
