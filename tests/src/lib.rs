@@ -34,4 +34,5 @@ pub mod seed;
 pub mod sim;
 pub mod taker;
 pub mod topology;
+pub mod vm;
 pub mod web;

@@ -21,13 +21,14 @@ use crate::{
 };
 
 /// How long anything that is to happen at once may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running responder. Dropped, it is killed.
 #[derive(Debug)]
 pub struct Responder {
     process: Child,
     log: Arc<Log>,
+    ready: String,
     queues: usize,
 }
 
@@ -142,7 +143,7 @@ impl Responder {
             .unwrap_or_else(|error| panic!("start {command:?}: {error}"));
         let log = Log::collect(process.stderr.take().expect("its standard error"));
         let ready = first_line(process.stdout.take().expect("its standard output"));
-        let mut responder = Self { process, log, queues };
+        let mut responder = Self { process, log, ready: String::new(), queues };
         let Ok(line) = ready.recv_timeout(PATIENCE) else {
             panic!("neither ready nor ended after {PATIENCE:?}:\n{}", responder.log());
         };
@@ -150,12 +151,18 @@ impl Responder {
             return Err(responder.wait());
         }
         assert!(line.starts_with("ready"), "the first line is not about being ready: {line:?}");
+        responder.ready = line;
         Ok(responder)
     }
 
     /// Its process id.
     pub fn pid(&self) -> Pid {
         Pid::from_raw(i32::try_from(self.process.id()).expect("a process id"))
+    }
+
+    /// The line by which it said that it answers.
+    pub fn ready(&self) -> &str {
+        self.ready.trim_end()
     }
 
     /// What it has written on standard error so far.

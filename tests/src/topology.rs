@@ -1,8 +1,12 @@
 //! Client namespace ⇄ server namespace, by a veth pair.
 
+use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use crate::netns::Netns;
+use crate::netns::{Netns, execute};
 use crate::responder::in_driver;
 use crate::taker::Taker;
 
@@ -31,6 +35,9 @@ pub const SERVER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 /// The server's addresses, one of each family.
 pub const SERVERS: [IpAddr; 2] = [IpAddr::V4(SERVER_V4), IpAddr::V6(SERVER_V6)];
 
+/// How long a card may take to come up.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// Two namespaces and the link between them.
 #[derive(Debug)]
 pub struct Topology {
@@ -54,19 +61,73 @@ impl Topology {
              peer name {INTERFACE} address 02:00:00:00:00:01 {ends} netns {}",
             server.name()
         ));
-        for (namespace, v4, v6) in [(&client, CLIENT_V4, CLIENT_V6), (&server, SERVER_V4, SERVER_V6)] {
-            // No link-local addresses: their router solicitations and reports would be noise in every capture.
-            namespace.run(&format!("ip link set {INTERFACE} addrgenmode none"));
-            namespace.run(&format!("ip address add {v4}/24 dev {INTERFACE}"));
-            namespace.run(&format!("ip address add {v6}/64 dev {INTERFACE} nodad"));
-            namespace.run(&format!("ip link set {INTERFACE} up"));
-        }
-        for ghost in [IpAddr::V4(GHOST_V4), IpAddr::V6(GHOST_V6)] {
-            server.run(&format!(
-                "ip neighbour add {ghost} lladdr 02:00:00:00:00:02 dev {INTERFACE} nud permanent"
-            ));
-        }
+        equip(&client, &server);
         let taker = in_driver().then(|| Taker::attach(&client, INTERFACE));
         Self { taker, client, server, queues }
+    }
+
+    /// The two cards of a virtual machine, by their hardware addresses, in place of a veth pair. Who knows of more than
+    /// one receive queue says so in `queues`.
+    pub fn of_cards() -> Self {
+        let (client, server) = (Netns::new("client"), Netns::new("server"));
+        for (namespace, address) in [(&client, CLIENT_MAC), (&server, SERVER_MAC)] {
+            let card = card(address);
+            execute(Command::new("ip").args([
+                "link",
+                "set",
+                &card,
+                "netns",
+                namespace.name(),
+                "name",
+                INTERFACE,
+            ]));
+        }
+        equip(&client, &server);
+        for namespace in [&client, &server] {
+            within("carrier", || {
+                namespace.run(&format!("ip link show {INTERFACE}")).contains("LOWER_UP").then_some(())
+            });
+        }
+        Self { taker: None, client, server, queues: 1 }
+    }
+}
+
+/// Gives both ends their addresses, sets them up, and has the server know the ghost.
+fn equip(client: &Netns, server: &Netns) {
+    for (namespace, v4, v6) in [(client, CLIENT_V4, CLIENT_V6), (server, SERVER_V4, SERVER_V6)] {
+        // No link-local addresses: their router solicitations and reports would be noise in every capture.
+        namespace.run(&format!("ip link set {INTERFACE} addrgenmode none"));
+        namespace.run(&format!("ip address add {v4}/24 dev {INTERFACE}"));
+        namespace.run(&format!("ip address add {v6}/64 dev {INTERFACE} nodad"));
+        namespace.run(&format!("ip link set {INTERFACE} up"));
+    }
+    for ghost in [IpAddr::V4(GHOST_V4), IpAddr::V6(GHOST_V6)] {
+        server
+            .run(&format!("ip neighbour add {ghost} lladdr 02:00:00:00:00:02 dev {INTERFACE} nud permanent"));
+    }
+}
+
+/// The name of the card with this address. It comes back from a namespace that was deleted some time after that.
+fn card(address: [u8; 6]) -> String {
+    let address = address.map(|octet| format!("{octet:02x}")).join(":");
+    within(&format!("card {address}"), || {
+        let names = fs::read_dir("/sys/class/net").expect("the interfaces").filter_map(Result::ok);
+        let mut paths = names.map(|name| name.path());
+        let path = paths.find(|path| {
+            fs::read_to_string(path.join("address")).is_ok_and(|found| found.trim() == address)
+        })?;
+        Some(path.file_name().expect("a name").to_string_lossy().into_owned())
+    })
+}
+
+/// What `look` finds, as soon as it finds something.
+fn within<T>(what: &str, look: impl Fn() -> Option<T>) -> T {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < end, "no {what} within {PATIENCE:?}");
+        thread::sleep(Duration::from_millis(50));
     }
 }

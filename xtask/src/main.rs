@@ -15,6 +15,7 @@ mod rust_src;
 mod setup;
 mod test;
 mod toolchain;
+mod vm;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

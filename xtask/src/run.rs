@@ -50,13 +50,16 @@ pub(crate) fn build_release() -> Result<PathBuf> {
         "--bin",
         "stateless-tcp",
     ]))?;
-    let target =
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from);
-    let binary = target.join("release/stateless-tcp");
+    let binary = target_directory().join("release/stateless-tcp");
     if !binary.is_file() {
         bail!("cargo built the binary somewhere else than {}", binary.display());
     }
     Ok(binary)
+}
+
+/// Where cargo puts what it builds.
+pub(crate) fn target_directory() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from)
 }
 
 /// The cargo that runs this command, in the workspace.

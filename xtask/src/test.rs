@@ -13,6 +13,7 @@ use crate::fuzz;
 use crate::process::run;
 use crate::run::{build_release, cargo};
 use crate::setup::{self, Need};
+use crate::vm;
 
 /// The command's options.
 #[derive(Args)]
@@ -29,6 +30,11 @@ pub(crate) struct Options {
     /// Repeat a run by the seed that it printed
     #[arg(long)]
     seed: Option<u64>,
+    /// Run only the acceptance set on real drivers: on every kernel and network card, or those named (root)
+    #[arg(long, conflicts_with_all = ["only", "skip", "full"])]
+    vm: bool,
+    #[command(flatten)]
+    machines: vm::Machines,
 }
 
 /// One step, by the name that selects it.
@@ -66,6 +72,10 @@ struct Scale {
 
 /// Runs the steps chosen; the first failure ends it.
 pub(crate) fn test(options: &Options) -> Result<()> {
+    if options.vm {
+        setup::ensure(Need::Test)?;
+        return vm::test(&options.machines);
+    }
     let chosen = |step: &Step| {
         if options.only.is_empty() { !options.skip.contains(step) } else { options.only.contains(step) }
     };

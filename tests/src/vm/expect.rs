@@ -1,0 +1,60 @@
+//! What works where: the one table, which docs/operations.md repeats.
+
+use nix::sys::utsname::uname;
+
+use crate::netns::Netns;
+use crate::topology::INTERFACE;
+
+/// What is expected of a driver in a kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expected {
+    /// Its name, as `ethtool -i` has it.
+    pub driver: &'static str,
+    /// The kernel that it was tried on, or an earlier one: counts up to the next of the table.
+    pub kernel: (u32, u32),
+    /// XDP in the driver.
+    pub native: bool,
+    /// The handshake is answered there.
+    pub handshake: bool,
+    /// The card reads and writes our memory.
+    pub zero_copy: bool,
+    /// Receive queues.
+    pub queues: usize,
+}
+
+/// By driver, kernels ascending.
+pub const EXPECTED: [Expected; 9] = [
+    Expected { native: true, queues: 2, ..row("igb", (6, 1)) },
+    Expected { native: true, handshake: true, queues: 2, ..row("igb", (6, 12)) },
+    Expected { native: true, handshake: true, zero_copy: true, queues: 2, ..row("igb", (7, 2)) },
+    Expected { native: true, queues: 2, ..row("virtio_net", (6, 1)) },
+    Expected { native: true, handshake: true, queues: 2, ..row("virtio_net", (6, 12)) },
+    Expected { native: true, handshake: true, zero_copy: true, queues: 2, ..row("virtio_net", (7, 2)) },
+    row("e1000e", (6, 1)),
+    row("e1000e", (6, 12)),
+    row("e1000e", (7, 2)),
+];
+
+/// A card that has nothing.
+const fn row(driver: &'static str, kernel: (u32, u32)) -> Expected {
+    Expected { driver, kernel, native: false, handshake: false, zero_copy: false, queues: 1 }
+}
+
+impl Expected {
+    /// What is expected of the server's card here.
+    pub(super) fn of(server: &Netns) -> Self {
+        let about = server.run(&format!("ethtool -i {INTERFACE}"));
+        let driver = about.lines().find_map(|line| line.strip_prefix("driver: ")).expect("a driver");
+        let name = uname().expect("the kernel's name");
+        let mut numbers =
+            name.release().to_str().expect("UTF-8").split(['.', '-', '+']).map(str::parse::<u32>);
+        let (Some(Ok(major)), Some(Ok(minor))) = (numbers.next(), numbers.next()) else {
+            panic!("a kernel of no version: {name:?}")
+        };
+        let rows = EXPECTED.iter().rev().filter(|row| row.driver == driver);
+        *rows
+            .into_iter()
+            .find(|row| row.kernel <= (major, minor))
+            .unwrap_or_else(|| panic!("nothing is expected of {driver}"))
+    }
+}

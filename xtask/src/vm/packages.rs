@@ -1,0 +1,174 @@
+//! What a virtual machine is made of: QEMU with its libraries, and a kernel with the modules of its network cards, of
+//! Debian's packages, unpacked into `target/vm` and kept there.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use super::Kernel;
+use crate::debian::{self, Suite};
+use crate::process::run;
+
+/// The release whose QEMU is used: that of Debian 12 has no igb yet. Its libraries come with it, down to the loader.
+const QEMU_SUITE: &str = "trixie";
+/// Where libraries lie in a package of that release.
+const LIBRARIES: &str = "usr/lib/x86_64-linux-gnu";
+
+/// The modules of the network cards; what they depend on comes with them.
+const MODULES: [&str; 4] = ["igb", "e1000e", "virtio_net", "virtio_pci"];
+
+/// QEMU for x86-64, unpacked.
+pub(super) struct Qemu {
+    root: PathBuf,
+}
+
+/// A kernel, unpacked.
+pub(super) struct Unpacked {
+    /// Its package, which names its version.
+    pub(super) package: String,
+    /// The image that a boot loader starts.
+    pub(super) image: PathBuf,
+    /// The modules of its network cards, each after what it depends on.
+    pub(super) modules: Vec<PathBuf>,
+}
+
+impl Qemu {
+    pub(super) fn obtain() -> Result<Self> {
+        let root = super::directory()?.join(format!("qemu-{QEMU_SUITE}"));
+        keep(&root, |partial| {
+            eprintln!("fetching QEMU of Debian's {QEMU_SUITE}");
+            let suite = Suite::open(QEMU_SUITE)?;
+            suite
+                .download_whole("qemu-system-x86")?
+                .iter()
+                .try_for_each(|package| debian::unpack(package, partial))
+        })?;
+        Ok(Self { root })
+    }
+
+    /// QEMU, run by the loader and with the libraries of its own release.
+    pub(super) fn command(&self) -> Command {
+        let at = |path: &str| self.root.join(path);
+        let libraries = at(LIBRARIES);
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", "--"]).arg(libraries.join("ld-linux-x86-64.so.2"));
+        command.arg("--library-path").arg(&libraries).arg(at("usr/bin/qemu-system-x86_64"));
+        command.env("QEMU_MODULE_DIR", libraries.join("qemu"));
+        for firmware in ["usr/share/qemu", "usr/share/seabios"] {
+            command.arg("-L").arg(at(firmware));
+        }
+        command
+    }
+}
+
+impl Unpacked {
+    pub(super) fn obtain(kernel: Kernel) -> Result<Self> {
+        let suite = kernel.suite();
+        let root = super::directory()?.join(format!("linux-{suite}"));
+        keep(&root, |partial| {
+            eprintln!("fetching the kernel of Debian's {suite}");
+            let suite = Suite::open(suite)?;
+            let package = one(suite.dependencies("linux-image-amd64", "linux-image-")?)?;
+            let whole = tempfile::tempdir_in(super::directory()?)?;
+            // Newer kernels are several packages: linux-binary-*, linux-modules-*.
+            let parts = suite.dependencies(&package, "linux-")?;
+            for part in parts.iter().filter(|part| !part.starts_with("linux-base")).chain([&package]) {
+                debian::unpack(&suite.download(part)?, whole.path())?;
+            }
+            select(whole.path(), partial)?;
+            fs::write(partial.join("package"), package).map_err(Into::into)
+        })?;
+        let read =
+            |name| fs::read_to_string(root.join(name)).with_context(|| format!("reading {}", root.display()));
+        let modules = read("modules")?.lines().map(|name| root.join(name)).collect();
+        Ok(Self { package: read("package")?, image: root.join("vmlinuz"), modules })
+    }
+}
+
+fn one(names: Vec<String>) -> Result<String> {
+    match <[String; 1]>::try_from(names) {
+        Ok([name]) => Ok(name),
+        Err(names) => bail!("linux-image-amd64 stands for one kernel, not for {names:?}"),
+    }
+}
+
+/// Has `fill` make the directory `root`, unless it is there. It ends up under its name as a whole.
+fn keep(root: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    if root.is_dir() {
+        return Ok(());
+    }
+    let partial = tempfile::tempdir_in(super::directory()?).context("creating a temporary directory")?;
+    fill(partial.path())?;
+    fs::rename(partial.keep(), root).with_context(|| format!("renaming to {}", root.display()))
+}
+
+/// Takes the image and the modules that are wanted out of an unpacked kernel.
+fn select(package: &Path, destination: &Path) -> Result<()> {
+    let mut there = HashMap::new();
+    list(package, &mut there)?;
+    let image = there.get("vmlinuz").context("the packages hold no vmlinuz")?;
+    fs::copy(image, destination.join("vmlinuz"))?;
+    let mut taken = Vec::new();
+    for module in MODULES {
+        take(module, &there, destination, &mut taken)?;
+    }
+    let names: String = taken.iter().map(|name| format!("{name}.ko\n")).collect();
+    fs::write(destination.join("modules"), names).context("writing the list of modules")
+}
+
+/// All modules below `directory`, by name (a name's `-` and `_` are the same to the kernel), and its image as `vmlinuz`.
+fn list(directory: &Path, there: &mut HashMap<String, PathBuf>) -> Result<()> {
+    for entry in fs::read_dir(directory).with_context(|| format!("reading {}", directory.display()))? {
+        let path = entry?.path();
+        if path.is_dir() && !path.is_symlink() {
+            list(&path, there)?;
+            continue;
+        }
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if let Some((module, _)) = name.split_once(".ko") {
+            there.insert(module.replace('-', "_"), path);
+        } else if name.starts_with("vmlinuz") {
+            there.insert("vmlinuz".to_owned(), path);
+        }
+    }
+    Ok(())
+}
+
+/// Copies a module, uncompressed, after those that it depends on. What is not there is built in.
+fn take(
+    name: &str,
+    there: &HashMap<String, PathBuf>,
+    destination: &Path,
+    taken: &mut Vec<String>,
+) -> Result<()> {
+    if taken.iter().any(|one| one == name) {
+        return Ok(());
+    }
+    let Some(source) = there.get(name) else { return Ok(()) };
+    let plain = destination.join(format!("{name}.ko"));
+    if source.extension().is_some_and(|extension| extension == "xz") {
+        run(Command::new("xz").args(["--decompress", "--stdout"]).arg(source).stdout(File::create(&plain)?))?;
+    } else {
+        fs::copy(source, &plain)?;
+    }
+    for dependency in depends(&plain)? {
+        take(&dependency, there, destination, taken)?;
+    }
+    taken.push(name.to_owned());
+    Ok(())
+}
+
+/// What a module says it depends on.
+fn depends(module: &Path) -> Result<Vec<String>> {
+    const FIELD: &[u8] = b"\0depends=";
+    let octets = fs::read(module)?;
+    let start = octets.windows(FIELD.len()).position(|window| window == FIELD);
+    let start =
+        start.with_context(|| format!("{} does not say what it depends on", module.display()))? + FIELD.len();
+    let field = octets[start..].split(|octet| *octet == 0).next().unwrap_or_default();
+    let names = String::from_utf8_lossy(field);
+    Ok(names.split(',').filter(|name| !name.is_empty()).map(|name| name.replace('-', "_")).collect())
+}
