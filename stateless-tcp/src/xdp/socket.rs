@@ -281,19 +281,8 @@ impl Socket {
     /// # Errors
     /// If it does not tell.
     pub fn copy_mode(&self) -> io::Result<CopyMode> {
-        let mut options = libc::xdp_options { flags: 0 };
-        let size = size_of_val(&options);
-        let mut length = size as libc::socklen_t;
-        let out = (&raw mut options).cast();
-        // SAFETY: `options` lives through the call, and `length` bounds what is written to it.
-        let status = unsafe {
-            libc::getsockopt(self.as_raw_fd(), libc::SOL_XDP, libc::XDP_OPTIONS, out, &raw mut length)
-        };
-        Errno::result(status)?;
-        if length as usize != size {
-            return Err(io::Error::other(format!("{length} octets of options instead of {size}")));
-        }
-        let zero_copy = options.flags & libc::XDP_OPTIONS_ZEROCOPY != 0;
+        let options = option::get(self, libc::SOL_XDP, libc::XDP_OPTIONS)?;
+        let zero_copy = options.cast_unsigned() & libc::XDP_OPTIONS_ZEROCOPY != 0;
         Ok(if zero_copy { CopyMode::ZeroCopy } else { CopyMode::Copy })
     }
 
