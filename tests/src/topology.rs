@@ -36,7 +36,7 @@ pub const SERVER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 pub const SERVERS: [IpAddr; 2] = [IpAddr::V4(SERVER_V4), IpAddr::V6(SERVER_V6)];
 
 /// How long a card may take to come up.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Two namespaces and the link between them.
 #[derive(Debug)]
