@@ -16,7 +16,7 @@ use std::process::ExitCode;
 
 use crate::cli::DoctorOptions;
 
-/// Whether what an XDP program sends back from where it came reaches anybody.
+/// Whether an XDP program can send back where it came from, and reaches somebody.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Transmits {
     /// It does.
@@ -27,9 +27,10 @@ pub(crate) enum Transmits {
     No(String),
 }
 
-/// Whether an XDP program in the driver of `interface` can send.
-pub(crate) fn transmits(interface: &str) -> Transmits {
-    collect::link(interface).map_or_else(Transmits::Unknown, |link| judge::transmits(&link))
+/// Whether an XDP program in the driver of `interface` can answer the handshake, with zero-copy or without.
+pub(crate) fn answers(interface: &str, zero_copy: bool) -> Transmits {
+    let kernel = collect::kernel();
+    collect::link(interface).map_or_else(Transmits::Unknown, |link| judge::answers(&link, kernel, zero_copy))
 }
 
 /// Examines an interface and prints the findings; success if it will serve.

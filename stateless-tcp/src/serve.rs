@@ -154,10 +154,6 @@ impl Front {
         queues: &[u32],
         attach: AttachMode,
     ) -> Result<Self, XdpError> {
-        let (mut program, handshake) = handshake::load(config, interface, attach)?;
-        let content = &offer.current.content;
-        program.serve(content.addresses().copied(), content.ports(), content.left())?;
-        program.answer_by(&offer.terms())?;
         let copies: &[CopyMode] = match (config.zero_copy, attach) {
             // Generic mode has no zero-copy: asked for, the kernel says so.
             (ZeroCopy::Always, _) => &[CopyMode::ZeroCopy],
@@ -170,11 +166,15 @@ impl Front {
         for &copy in copies {
             match bind_all(interface, queues, attach, copy) {
                 Ok(sockets) => {
+                    let copy = bound_as(interface, &sockets)?;
+                    let (mut program, handshake) = handshake::load(config, interface, attach, copy)?;
+                    let content = &offer.current.content;
+                    program.serve(content.addresses().copied(), content.ports(), content.left())?;
+                    program.answer_by(&offer.terms())?;
                     for (queue, socket, _) in &sockets {
                         program.register(*queue, socket)?;
                     }
                     program.attach(attach)?;
-                    let copy = bound_as(interface, &sockets)?;
                     let interface = interface.clone();
                     return Ok(Self { interface, program, attach, copy, handshake, sockets, deferral: None });
                 }

@@ -244,9 +244,18 @@ fn peer(link: &RawLink, links: &[RawLink]) -> Peer {
     }
 }
 
+/// The kernel's version, if it can be understood.
+pub(super) fn kernel() -> Option<(u32, u32)> {
+    proc::version(&release())
+}
+
+fn release() -> String {
+    fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned()
+}
+
 fn system() -> System {
     let read = |path: &str| fs::read_to_string(path).map_err(|error| format!("{path}: {error}"));
-    let release = read("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned();
+    let release = release();
     let status = read("/proc/self/status");
     let field = |name: &str| {
         let text = status.as_ref().map_err(Clone::clone)?;

@@ -6,7 +6,7 @@ mod system;
 mod tests;
 
 use super::facts::{Facts, Link};
-pub(super) use interface::transmits;
+pub(super) use interface::answers;
 
 /// How much a finding matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

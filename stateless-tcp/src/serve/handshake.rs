@@ -2,16 +2,18 @@
 //! ring.
 
 use crate::config::{Config, Handshake};
-use crate::doctor::{Transmits, transmits};
+use crate::doctor::{Transmits, answers};
 use crate::xdp::XdpError;
 use crate::xdp::interface::{AttachMode, Interface};
 use crate::xdp::program::Program;
+use crate::xdp::socket::CopyMode;
 
 /// The program for `interface`, and whether it answers by itself.
 pub(super) fn load(
     config: &Config,
     interface: &Interface,
     attach: AttachMode,
+    copy: CopyMode,
 ) -> Result<(Program, bool), XdpError> {
     let log = config.xdp_log.level();
     let refusal = |reason| XdpError::Handshake { interface: interface.name.clone(), reason };
@@ -25,7 +27,7 @@ pub(super) fn load(
     if attach == AttachMode::Generic {
         return fall_back(&"in generic mode no driver is asked");
     }
-    match (transmits(&interface.name), config.handshake) {
+    match (answers(&interface.name, copy == CopyMode::ZeroCopy), config.handshake) {
         (Transmits::Yes, _) => {}
         (Transmits::Unknown(reason), Handshake::Driver) => {
             tracing::warn!(interface = interface.name, "{reason}");

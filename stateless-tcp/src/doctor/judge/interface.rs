@@ -50,7 +50,7 @@ pub(super) fn checks(facts: &Facts, link: &Link, plan: &Plan) -> Vec<Check> {
         driver(link),
         xdp(facts, link, plan),
         zero_copy(link, plan),
-        handshake(link, plan),
+        handshake(facts, link, plan),
         queues(facts, link, plan),
         mtu(link, plan),
         receive_offloads(facts, link, plan),
@@ -132,12 +132,17 @@ fn xdp(facts: &Facts, link: &Link, plan: &Plan) -> Check {
     }
 }
 
-fn zero_copy(link: &Link, plan: &Plan) -> Check {
+/// Whether the driver has zero-copy, and how that is known.
+fn has_zero_copy(link: &Link) -> (bool, &'static str) {
     let by_driver = || link.driver.as_deref().is_some_and(|driver| ZERO_COPY_DRIVERS.contains(&driver));
-    let (can, known) = link.xdp_features.as_ref().map_or_else(
+    link.xdp_features.as_ref().map_or_else(
         |_| (by_driver(), "by what is known of the driver"),
         |features| (features & ZERO_COPY != 0, "the kernel says so (netdev netlink)"),
-    );
+    )
+}
+
+fn zero_copy(link: &Link, plan: &Plan) -> Check {
+    let (can, known) = has_zero_copy(link);
     let name = "zero-copy";
     match (can, plan.native) {
         (true, Native::Yes) => Check::new(name, Verdict::Ok, format!("supported: {known}")),
@@ -148,9 +153,35 @@ fn zero_copy(link: &Link, plan: &Plan) -> Check {
     }
 }
 
+/// The oldest kernel whose verifier is known to follow the program that answers the handshake; that of 6.1 gives up.
+const FOLLOWS: (u32, u32) = (6, 12);
+
+/// Drivers that drop what an XDP program sends from a zero-copy queue: the kernel copies it, without the room before it
+/// that their own header takes (Linux 7.2; `ethtool -S` has it as `tx_xdp_tx_drops`).
+const DROP_FROM_ZERO_COPY: &[&str] = &["virtio_net"];
+
+/// Whether the handshake can be answered in the driver, with zero-copy or without: the kernel has to take a program that
+/// does, and what it sends has to arrive.
+pub(in super::super) fn answers(link: &Link, kernel: Option<(u32, u32)>, zero_copy: bool) -> Transmits {
+    match (transmits(link), &link.driver) {
+        (Transmits::Yes, Some(driver)) if zero_copy && DROP_FROM_ZERO_COPY.contains(&driver.as_str()) => {
+            Transmits::No(format!(
+                "with zero-copy {driver} drops what an XDP program sends: --handshake ring, or --zero-copy never"
+            ))
+        }
+        (Transmits::Yes, _) if kernel.is_some_and(|kernel| kernel < FOLLOWS) => {
+            let (major, minor) = FOLLOWS;
+            Transmits::Unknown(format!(
+                "the program that answers in the driver is known to pass the verifier since Linux {major}.{minor}"
+            ))
+        }
+        (transmits, _) => transmits,
+    }
+}
+
 /// Whether what an XDP program in the driver sends back arrives. A veth hands it to its other end, which does not look
 /// for it unless it has a program itself (with GRO alone it lies there until something else comes).
-pub(in super::super) fn transmits(link: &Link) -> Transmits {
+fn transmits(link: &Link) -> Transmits {
     match (&link.peer, &link.xdp_features) {
         (Peer::Here { takes_frames: true, .. }, _) => Transmits::Yes,
         (Peer::Here { name, .. }, _) => Transmits::No(format!(
@@ -168,9 +199,10 @@ pub(in super::super) fn transmits(link: &Link) -> Transmits {
     }
 }
 
-fn handshake(link: &Link, plan: &Plan) -> Check {
+fn handshake(facts: &Facts, link: &Link, plan: &Plan) -> Check {
     let name = "handshake";
-    match (transmits(link), plan.native) {
+    let zero_copy = plan.native == Native::Yes && has_zero_copy(link).0;
+    match (answers(link, facts.system.version, zero_copy), plan.native) {
         (Transmits::Yes, Native::Yes) => Check::new(name, Verdict::Ok, "answered in the driver"),
         (Transmits::Yes, _) => {
             Check::new(name, Verdict::Note, "answered through the ring: for the driver, native XDP is needed")

@@ -140,6 +140,16 @@ fn missing_interface_has_no_command() {
     "no XDP sockets", "")]
 #[case::old_kernel(|f: &mut Facts| f.system.version = Some((5, 8)), "kernel", Verdict::Fail, "BPF links", "")]
 #[case::oldest_kernel(|f: &mut Facts| f.system.version = Some((5, 9)), "kernel", Verdict::Ok, "BTF", "")]
+#[case::kernel_that_gives_up(|f: &mut Facts| f.system.version = Some((6, 11)), "handshake", Verdict::Note,
+    "through the ring: the program that answers in the driver is known to pass the verifier since Linux 6.12", "")]
+#[case::kernel_that_follows(|f: &mut Facts| f.system.version = Some((6, 12)), "handshake", Verdict::Ok,
+    "answered in the driver", "")]
+#[case::drops_from_zero_copy(|f: &mut Facts| link(f).driver = Some("virtio_net".to_owned()), "handshake",
+    Verdict::Note, "through the ring: with zero-copy virtio_net drops what an XDP program sends", "")]
+#[case::sends_copies(|f: &mut Facts| {
+    link(f).driver = Some("virtio_net".to_owned());
+    link(f).xdp_features = Ok(3);
+}, "handshake", Verdict::Ok, "answered in the driver", "")]
 #[case::no_jit(|f: &mut Facts| f.system.jit = Ok(false), "BPF JIT", Verdict::Warn, "interpreted", "")]
 #[case::listener(|f: &mut Facts| f.sockets = Ok(vec![socket("192.0.2.1:53", true)]), "listeners", Verdict::Warn,
     "192.0.2.1:53", "")]
