@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// How long anything that is to happen at once may take on a busy machine.
-const PATIENCE: Duration = Duration::from_mins(1);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// A running responder. Dropped, it is killed.
 #[derive(Debug)]

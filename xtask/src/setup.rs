@@ -87,6 +87,8 @@ const REQUIREMENTS: &[Requirement] = &[
     program(Need::Test, "nginx", "nginx-light"),
     program(Need::Test, "chromium", "chromium"),
     program(Need::Test, "timeout", "coreutils"),
+    program(Need::Test, "xz", "xz-utils"),
+    program(Need::Test, "ldd", "libc-bin"),
     program(Need::Test, "sysctl", "procps"),
     program(Need::Bench, "valgrind", "valgrind"),
     program(Need::Bench, "dnsdist", "dnsdist"),

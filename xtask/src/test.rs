@@ -13,7 +13,7 @@ use crate::fuzz;
 use crate::process::run;
 use crate::run::{build_release, cargo};
 use crate::setup::{self, Need};
-use crate::vm;
+use crate::vm::{self, Machines};
 
 /// The command's options.
 #[derive(Args)]
@@ -30,11 +30,11 @@ pub(crate) struct Options {
     /// Repeat a run by the seed that it printed
     #[arg(long)]
     seed: Option<u64>,
-    /// Run only the acceptance set on real drivers: on every kernel and network card, or those named (root)
+    /// Run only the acceptance set on real drivers: every kernel with every network card, or those named (root)
     #[arg(long, conflicts_with_all = ["only", "skip", "full"])]
     vm: bool,
     #[command(flatten)]
-    machines: vm::Machines,
+    machines: Machines,
 }
 
 /// One step, by the name that selects it.
@@ -58,6 +58,8 @@ enum Step {
     Namespaces,
     /// Those that say most about it once more, with the handshake answered in the driver (root)
     Driver,
+    /// The driver of a real network card, in a virtual machine; --vm has more of them (root)
+    Vm,
     /// Every benchmark once
     Benches,
     /// Every fuzz target for a while
@@ -73,6 +75,7 @@ struct Scale {
 /// Runs the steps chosen; the first failure ends it.
 pub(crate) fn test(options: &Options) -> Result<()> {
     if options.vm {
+        refuse_without_root(&[Step::Vm])?;
         setup::ensure(Need::Test)?;
         return vm::test(&options.machines);
     }
@@ -117,7 +120,7 @@ pub(crate) fn test(options: &Options) -> Result<()> {
 
 impl Step {
     fn needs_root(self) -> bool {
-        matches!(self, Step::Namespaces | Step::Driver)
+        matches!(self, Step::Namespaces | Step::Driver | Step::Vm)
     }
 
     fn run(self, scale: &Scale) -> Result<()> {
@@ -161,6 +164,7 @@ impl Step {
             )
             .env("STATELESS_TCP_HANDSHAKE", "driver")
             .env("STATELESS_TCP_BIN", build_release()?)),
+            Step::Vm => vm::test(&Machines::sample()),
             Step::Benches => run(cargo().args(["test", "--quiet", "--locked", "--workspace", "--benches"])),
             Step::Fuzz => fuzz::fuzz(Duration::from_secs(if scale.full { 300 } else { 10 }), scale.seed),
         }

@@ -50,6 +50,13 @@ enum Nic {
     E1000e,
 }
 
+impl Machines {
+    /// The one that says most: its kernel is a stable release's.
+    pub(crate) fn sample() -> Self {
+        Self { kernel: vec![Kernel::V6_12], nic: vec![Nic::VirtioNet] }
+    }
+}
+
 impl Kernel {
     /// The release that has it.
     fn suite(self) -> &'static str {
@@ -87,14 +94,16 @@ pub(crate) fn test(machines: &Machines) -> Result<()> {
     let mut failed = Vec::new();
     for kernel in chosen(&machines.kernel) {
         let unpacked = Unpacked::obtain(kernel)?;
-        let initramfs = directory()?.join("initramfs");
-        Initramfs::write(&initramfs, &guest, &responder, &unpacked.modules)?;
+        // A file of its own: another run may be reading another.
+        let initramfs = tempfile::NamedTempFile::new_in(directory()?).context("creating the initramfs")?;
+        let initramfs = initramfs.path();
+        Initramfs::write(initramfs, &guest, &responder, &unpacked.modules)?;
         for nic in chosen(&machines.nic) {
             let name = format!("{}-{}", word(kernel), word(nic));
             println!("-- {name} ({})", unpacked.package);
             let log = directory()?.join(format!("{name}.log"));
             let begun = Instant::now();
-            let boot = Boot { qemu: &qemu, kernel: &unpacked.image, initramfs: &initramfs, nic };
+            let boot = Boot { qemu: &qemu, kernel: &unpacked.image, initramfs, nic };
             match boot.run(&log) {
                 Ok(cases) => println!("-- {name}: {cases} cases in {} s", begun.elapsed().as_secs()),
                 Err(error) => {
