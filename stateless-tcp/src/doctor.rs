@@ -7,7 +7,6 @@
 mod collect;
 mod facts;
 mod judge;
-mod netlink;
 mod proc;
 mod report;
 

@@ -18,6 +18,7 @@
 //! | [`counters`] | what became of each frame |
 //! | [`cli`], [`config`], [`prefix`], [`keys`], [`content`] | what the user asks for |
 //! | [`serve`], [`replay`], [`doctor`] | the commands |
+//! | [`netlink`] | what the kernel is asked of links, routes and filters |
 //! | [`control`] | how a running instance is found and spoken to |
 
 pub mod cli;
@@ -29,6 +30,7 @@ pub mod doctor;
 pub mod exchange;
 pub mod hints;
 pub mod keys;
+pub mod netlink;
 pub mod offer;
 pub mod parking;
 pub mod prefix;

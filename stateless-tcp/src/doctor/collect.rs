@@ -12,9 +12,9 @@ use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 use nix::sys::socket::SockProtocol;
 
 use super::facts::{Facts, Firewall, Link, Peer, Program, Seen, Socket, System};
-use super::netlink::{Netlink, attribute, attributes, find, i32_of, nested, text_of, u32_of, u64_of};
 use super::proc;
 use crate::cli::DoctorOptions;
+use crate::netlink::{Netlink, attribute, attributes, find, i32_of, nested, text_of, u32_of, u64_of};
 
 /// `linux/rtnetlink.h`, `linux/if_link.h`.
 const RTM_GETLINK: u16 = 18;

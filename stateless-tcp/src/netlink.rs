@@ -1,7 +1,8 @@
-//! As much of netlink as the doctor's questions take: ask, read the answers, walk their attributes. Read-only.
+//! As much of netlink as the questions of the doctor and of the load generator take: ask, read the answers, walk their
+//! attributes. Read-only.
 //!
 //! The tables of `linux/netlink.h`, `rtnetlink.h`, `genetlink.h`, `ethtool_netlink.h`, `netdev.h` and `nf_tables.h` are
-//! fixed for ever; the constants stand beside their questions in [`collect`](super::collect).
+//! fixed for ever; the constants stand beside their questions.
 
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
@@ -31,18 +32,26 @@ const CTRL_ATTR_FAMILY_ID: u16 = 1;
 const CTRL_ATTR_FAMILY_NAME: u16 = 2;
 
 /// A netlink socket.
-pub(super) struct Netlink {
+#[derive(Debug)]
+pub struct Netlink {
     socket: File,
 }
 
-/// A message of an answer: its type, and what follows its header.
-pub(super) struct Message {
-    pub(super) kind: u16,
-    pub(super) payload: Vec<u8>,
+/// A message of an answer.
+#[derive(Debug)]
+pub struct Message {
+    /// Its type.
+    pub kind: u16,
+    /// What follows its header.
+    pub payload: Vec<u8>,
 }
 
 impl Netlink {
-    pub(super) fn open(protocol: SockProtocol) -> io::Result<Self> {
+    /// Opens one.
+    ///
+    /// # Errors
+    /// The kernel's reason.
+    pub fn open(protocol: SockProtocol) -> io::Result<Self> {
         let socket = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol)?;
         // The kernel answers at once; should it not, the doctor must still end.
         setsockopt(&socket, ReceiveTimeout, &TimeVal::seconds(2))?;
@@ -52,17 +61,26 @@ impl Netlink {
     }
 
     /// The answer to one question.
-    pub(super) fn ask(&mut self, kind: u16, payload: &[u8]) -> io::Result<Vec<Message>> {
+    ///
+    /// # Errors
+    /// The kernel's reason, also where the answer is a refusal.
+    pub fn ask(&mut self, kind: u16, payload: &[u8]) -> io::Result<Vec<Message>> {
         self.exchange(kind, NLM_F_REQUEST | NLM_F_ACK, payload)
     }
 
     /// Everything of a kind.
-    pub(super) fn dump(&mut self, kind: u16, payload: &[u8]) -> io::Result<Vec<Message>> {
+    ///
+    /// # Errors
+    /// As [`Netlink::ask`].
+    pub fn dump(&mut self, kind: u16, payload: &[u8]) -> io::Result<Vec<Message>> {
         self.exchange(kind, NLM_F_REQUEST | NLM_F_DUMP, payload)
     }
 
     /// The attributes that the generic netlink family `name` answers `command` with.
-    pub(super) fn ask_family(&mut self, name: &str, command: u8, attributes: &[u8]) -> io::Result<Vec<u8>> {
+    ///
+    /// # Errors
+    /// As [`Netlink::ask`].
+    pub fn ask_family(&mut self, name: &str, command: u8, attributes: &[u8]) -> io::Result<Vec<u8>> {
         let wanted = attribute(CTRL_ATTR_FAMILY_NAME, &[name.as_bytes(), b"\0"].concat());
         let answer = self.ask_generic(GENL_ID_CTRL, CTRL_CMD_GETFAMILY, &wanted)?;
         let family = find(&answer, CTRL_ATTR_FAMILY_ID).and_then(u16_of).ok_or(io::ErrorKind::InvalidData)?;
@@ -120,7 +138,8 @@ fn split_message(octets: &[u8]) -> Option<(Message, &[u8])> {
 }
 
 /// An attribute to ask with.
-pub(super) fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+#[must_use]
+pub fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
     // Names of interfaces and numbers: far below 2^16.
     let len = u16::try_from(ATTRIBUTE_HEADER + value.len()).unwrap_or(u16::MAX);
     let mut octets = [&len.to_ne_bytes()[..], &kind.to_ne_bytes(), value].concat();
@@ -129,12 +148,13 @@ pub(super) fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
 }
 
 /// An attribute that holds attributes; newer families insist that it says so.
-pub(super) fn nested(kind: u16, attributes: &[u8]) -> Vec<u8> {
+#[must_use]
+pub fn nested(kind: u16, attributes: &[u8]) -> Vec<u8> {
     attribute(kind | NLA_F_NESTED, attributes)
 }
 
 /// The attributes that `octets` hold, up to the first that is cut off.
-pub(super) fn attributes(octets: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+pub fn attributes(octets: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     let mut rest = octets;
     std::iter::from_fn(move || {
         let len = usize::from(u16_of(rest)?);
@@ -146,28 +166,38 @@ pub(super) fn attributes(octets: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
 }
 
 /// The first attribute of `kind`.
-pub(super) fn find(octets: &[u8], kind: u16) -> Option<&[u8]> {
+#[must_use]
+pub fn find(octets: &[u8], kind: u16) -> Option<&[u8]> {
     attributes(octets).find(|(found, _)| *found == kind).map(|(_, value)| value)
 }
 
-pub(super) fn u16_of(value: &[u8]) -> Option<u16> {
+/// The first two octets as a number, in this machine's order, as netlink has them.
+#[must_use]
+pub fn u16_of(value: &[u8]) -> Option<u16> {
     value.first_chunk().copied().map(u16::from_ne_bytes)
 }
 
-pub(super) fn u32_of(value: &[u8]) -> Option<u32> {
+/// Likewise the first four.
+#[must_use]
+pub fn u32_of(value: &[u8]) -> Option<u32> {
     value.first_chunk().copied().map(u32::from_ne_bytes)
 }
 
-pub(super) fn i32_of(value: &[u8]) -> Option<i32> {
+/// Likewise the first four, signed.
+#[must_use]
+pub fn i32_of(value: &[u8]) -> Option<i32> {
     value.first_chunk().copied().map(i32::from_ne_bytes)
 }
 
-pub(super) fn u64_of(value: &[u8]) -> Option<u64> {
+/// Likewise the first eight.
+#[must_use]
+pub fn u64_of(value: &[u8]) -> Option<u64> {
     value.first_chunk().copied().map(u64::from_ne_bytes)
 }
 
 /// A text, which ends with a NUL.
-pub(super) fn text_of(value: &[u8]) -> String {
+#[must_use]
+pub fn text_of(value: &[u8]) -> String {
     let end = value.iter().position(|octet| *octet == 0).unwrap_or(value.len());
     String::from_utf8_lossy(&value[..end]).into_owned()
 }
