@@ -22,10 +22,6 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-/// Times that a queue is asked for again while the kernel is letting go of it, and the pause between.
-const BIND_TRIES: u32 = 20;
-const BIND_PAUSE: Duration = Duration::from_millis(50);
-
 /// Serves by `config`, which `source` gave, until SIGINT or SIGTERM.
 ///
 /// # Errors
@@ -222,7 +218,8 @@ fn bind_all(
     let mut sockets = Vec::with_capacity(queues.len());
     for &queue in queues {
         let counters = Arc::new(Counters::default());
-        sockets.push((queue, bind(interface, queue, attach, copy, &counters)?, counters));
+        let socket = Socket::bind(interface, queue, attach, copy, Arc::clone(&counters))?;
+        sockets.push((queue, socket, counters));
     }
     Ok(sockets)
 }
@@ -242,26 +239,4 @@ fn bound_as(interface: &Interface, sockets: &[(u32, Socket, Arc<Counters>)]) -> 
         }
     }
     Ok(mode)
-}
-
-/// Binds one queue. The kernel lets go of a queue some time after the last socket on it was closed.
-fn bind(
-    interface: &Interface,
-    queue: u32,
-    attach: AttachMode,
-    copy: CopyMode,
-    counters: &Arc<Counters>,
-) -> Result<Socket, XdpError> {
-    let mut tries = 1;
-    loop {
-        match Socket::bind(interface, queue, attach, copy, Arc::clone(counters)) {
-            Err(XdpError::Bind { reason, .. })
-                if reason.raw_os_error() == Some(nix::errno::Errno::EBUSY as i32) && tries < BIND_TRIES =>
-            {
-                tries += 1;
-                std::thread::sleep(BIND_PAUSE);
-            }
-            result => return result,
-        }
-    }
 }

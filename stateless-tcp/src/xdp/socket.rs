@@ -20,6 +20,7 @@ use nix::sys::socket::{MsgFlags, recv};
 use std::error::Error;
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
+use std::time::Duration;
 use std::{fmt, io};
 use xsk_rs::config::{BindFlags, Interface as XskInterface, LibxdpFlags, QueueSize, SocketConfig, XdpFlags};
 use xsk_rs::socket::XdpStatistics;
@@ -36,6 +37,10 @@ const TX_RING: u32 = 2048;
 
 /// Frames that are left for long responses when the fill ring is replenished.
 const RESERVE: usize = (FRAMES - super::umem::FILL_RING) as usize;
+
+/// Times that a queue is asked for again while the kernel is letting go of it, and the pause between.
+const BIND_TRIES: u32 = 20;
+const BIND_PAUSE: Duration = Duration::from_millis(50);
 
 /// `linux/if_xdp.h`, since Linux 6.17: frames that one `sendto` makes the kernel send in copy mode.
 const XDP_MAX_TX_SKB_BUDGET: libc::c_int = 9;
@@ -108,11 +113,29 @@ pub struct Socket {
 
 impl Socket {
     /// Binds to `queue` of `interface` and offers frames for reception. Nothing arrives before the socket is registered
-    /// with the XDP program.
+    /// with the XDP program. The kernel lets go of a queue some time after the last socket on it was closed: that is waited
+    /// for.
     ///
     /// # Errors
     /// The kernel's reason for refusing the memory or the binding.
     pub fn bind(
+        interface: &Interface,
+        queue: u32,
+        attach: AttachMode,
+        copy: CopyMode,
+        counters: Arc<Counters>,
+    ) -> Result<Self, XdpError> {
+        let busy = |error: &XdpError| matches!(error, XdpError::Bind { reason, .. } if reason.raw_os_error() == Some(Errno::EBUSY as i32));
+        for _ in 1..BIND_TRIES {
+            match Self::try_bind(interface, queue, attach, copy, Arc::clone(&counters)) {
+                Err(error) if busy(&error) => std::thread::sleep(BIND_PAUSE),
+                result => return result,
+            }
+        }
+        Self::try_bind(interface, queue, attach, copy, counters)
+    }
+
+    fn try_bind(
         interface: &Interface,
         queue: u32,
         attach: AttachMode,
