@@ -13,6 +13,7 @@
 //! | [`reply`] | how a response is cut into segments |
 //! | [`driver`] | what the XDP program may answer by itself |
 //! | [`frame`], [`bare`] | octets, and segments without payload read from and written to them |
+//! | [`catch`] | which frames are the load generator's |
 //! | [`abi`] | the maps that the XDP program and user space share |
 //!
 //! Nothing here does I/O, reads a clock or keeps anything: frames, keys and content lengths are arguments.
@@ -20,6 +21,7 @@
 
 pub mod abi;
 pub mod bare;
+pub mod catch;
 pub mod converse;
 pub mod cookie;
 pub mod driver;

@@ -1,4 +1,4 @@
-//! `cargo xtask build-ebpf`: the XDP program, built so that the same source gives the same octets anywhere.
+//! `cargo xtask build-ebpf`: the XDP programs, built so that the same source gives the same octets anywhere.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -14,12 +14,15 @@ use crate::workspace;
 
 const TARGET: &str = "bpfel-unknown-none";
 const PROFILE: &str = "bpf";
-const BINARY: &str = "stateless-tcp-xdp";
+
+/// Each program's binary, and the object that is committed of it.
+const PROGRAMS: [(&str, &str); 2] =
+    [("stateless-tcp-xdp", "stateless-tcp.bpf.o"), ("stateless-tcp-flood-xdp", "flood.bpf.o")];
 
 /// The command's options.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Rebuild in a temporary directory and fail if the committed object differs
+    /// Rebuild in a temporary directory and fail if a committed object differs
     #[arg(long, conflicts_with = "record")]
     check: bool,
     /// Accept the installed toolchain of this name (as `nightly`) and record it
@@ -30,15 +33,14 @@ pub(crate) struct Options {
     rust_src: Option<PathBuf>,
 }
 
-/// Proves the committed object.
+/// Proves the committed objects.
 pub(crate) fn check_committed() -> Result<()> {
     build_ebpf(&Options { check: true, record: None, rust_src: None })
 }
 
-/// Builds the object, or proves the committed one.
+/// Builds the objects, or proves the committed ones.
 pub(crate) fn build_ebpf(options: &Options) -> Result<()> {
     let directory = workspace().join("stateless-tcp-ebpf");
-    let committed = directory.join("stateless-tcp.bpf.o");
     let recorded_at = directory.join("toolchain.toml");
     let mut record = Record::load(&recorded_at)?;
     if let Some(name) = &options.record {
@@ -49,7 +51,7 @@ pub(crate) fn build_ebpf(options: &Options) -> Result<()> {
     }
     let toolchain = Toolchain::obtain(&record, options.rust_src.as_deref())?;
     if options.check {
-        return check(&toolchain, &record, &committed);
+        return check(&toolchain, &record, &directory);
     }
     if !toolchain.sources_match {
         bail!(
@@ -58,47 +60,58 @@ pub(crate) fn build_ebpf(options: &Options) -> Result<()> {
             record.rust_src.version
         );
     }
-    build(&toolchain, &directory.join("target"), &committed)?;
-    record.object.sha256 = sha256_file(&committed)?;
-    record.store(&recorded_at)?;
-    println!("{} {}", record.object.sha256, committed.display());
+    build(&toolchain, &directory.join("target"), &directory)?;
+    record.objects.clear();
+    for (_, object) in PROGRAMS {
+        let sha256 = sha256_file(&directory.join(object))?;
+        println!("{sha256} {}", directory.join(object).display());
+        record.objects.insert(object.to_owned(), sha256);
+    }
+    record.store(&recorded_at)
+}
+
+/// Rebuilds elsewhere and compares with what is in `directory`.
+fn check(toolchain: &Toolchain, record: &Record, directory: &Path) -> Result<()> {
+    for (_, object) in PROGRAMS {
+        let found = sha256_file(&directory.join(object))?;
+        let recorded = record.objects.get(object).map_or("nothing", String::as_str);
+        if found != recorded {
+            bail!(
+                "{object} has SHA-256 {found}, but toolchain.toml records {recorded}: one was committed without the \
+                 other; run `cargo xtask build-ebpf` and commit both"
+            );
+        }
+    }
+    let scratch = tempfile::tempdir().context("creating a temporary directory")?;
+    build(toolchain, &scratch.path().join("target"), scratch.path())?;
+    for (_, object) in PROGRAMS {
+        compare(toolchain, record, &directory.join(object), &scratch.path().join(object))?;
+    }
     Ok(())
 }
 
-/// Rebuilds elsewhere and compares.
-fn check(toolchain: &Toolchain, record: &Record, committed: &Path) -> Result<()> {
-    let found = sha256_file(committed)?;
-    if found != record.object.sha256 {
-        bail!(
-            "{} has SHA-256 {found}, but toolchain.toml records {}: one was committed without the other; run `cargo \
-             xtask build-ebpf` and commit both",
-            committed.display(),
-            record.object.sha256
-        );
-    }
-    let scratch = tempfile::tempdir().context("creating a temporary directory")?;
-    let rebuilt = scratch.path().join("rebuilt.o");
-    build(toolchain, &scratch.path().join("target"), &rebuilt)?;
-    let built = sha256_file(&rebuilt)?;
+fn compare(toolchain: &Toolchain, record: &Record, committed: &Path, rebuilt: &Path) -> Result<()> {
+    let (found, built) = (sha256_file(committed)?, sha256_file(rebuilt)?);
+    let committed = committed.display();
     if built == found {
-        println!("{} is what its source gives", committed.display());
+        println!("{committed} is what its source gives");
         return Ok(());
     }
     if toolchain.sources_match {
         bail!(
-            "the source gives {built}, the committed object is {found}, and the toolchain is the recorded one: the \
-             source has changed since; run `cargo xtask build-ebpf` and commit the object and toolchain.toml"
+            "the source gives {built}, {committed} is {found}, and the toolchain is the recorded one: the source has \
+             changed since; run `cargo xtask build-ebpf` and commit the objects and toolchain.toml"
         );
     }
     bail!(
-        "the source gives {built}, the committed object is {found}; but it was built from {}, which are not the \
-         recorded sources of core, so either may be the reason: get rust-src {} and say --rust-src DIRECTORY",
+        "the source gives {built}, {committed} is {found}; but it was built from {}, which are not the recorded \
+         sources of core, so either may be the reason: get rust-src {} and say --rust-src DIRECTORY",
         toolchain.sources.display(),
         record.rust_src.version
     );
 }
 
-/// Builds with all paths remapped, and puts the object, without DWARF, at `destination`.
+/// Builds with all paths remapped, and puts the objects, without DWARF, into `destination`.
 fn build(toolchain: &Toolchain, target: &Path, destination: &Path) -> Result<()> {
     let root = workspace();
     // So that the registry's directory exists when its name is remapped.
@@ -107,7 +120,8 @@ fn build(toolchain: &Toolchain, target: &Path, destination: &Path) -> Result<()>
     let mut command = toolchain.command("cargo");
     command
         .current_dir(&root)
-        .args(["build", "--quiet", "--locked", "--package", "stateless-tcp-ebpf", "--bin", BINARY])
+        .args(["build", "--quiet", "--locked", "--package", "stateless-tcp-ebpf"])
+        .args(PROGRAMS.iter().flat_map(|(binary, _)| ["--bin", binary]))
         .args(["--profile", PROFILE, "--target", TARGET, "-Z", "build-std=core", "--target-dir"])
         .arg(target)
         // How cargo's own tests point build-std at other sources than the toolchain's: there is no stable way.
@@ -123,11 +137,15 @@ fn build(toolchain: &Toolchain, target: &Path, destination: &Path) -> Result<()>
         .env_remove("RUSTC_WRAPPER")
         .env_remove("RUSTC_WORKSPACE_WRAPPER");
     run(&mut command)?;
-    let built = target.join(TARGET).join(PROFILE).join(BINARY);
+    let built = target.join(TARGET).join(PROFILE);
     // The kernel reads BTF, not DWARF; and DWARF holds hashes of where core's sources lie.
     let host = read(toolchain.command("rustc").args(["--print", "host-tuple"]))?;
     let objcopy = sysroot.join("lib/rustlib").join(host).join("bin/rust-objcopy");
-    run(toolchain.command(objcopy).arg("--strip-debug").arg(&built).arg(destination))
+    for (binary, object) in PROGRAMS {
+        let mut strip = toolchain.command(&objcopy);
+        run(strip.arg("--strip-debug").arg(built.join(binary)).arg(destination.join(object)))?;
+    }
+    Ok(())
 }
 
 /// The flags that cargo's profile cannot express, separated as `CARGO_ENCODED_RUSTFLAGS` wants them.

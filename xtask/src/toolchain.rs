@@ -1,6 +1,7 @@
 //! The one toolchain that the XDP program is built with, as `stateless-tcp-ebpf/toolchain.toml` records it, and how to
 //! get it: nightly rustc, bpf-linker, and the sources of `core`, which has no prebuilt library for BPF.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -22,8 +23,8 @@ pub(crate) struct Record {
     pub(crate) bpf_linker: BpfLinker,
     /// The sources of `core`.
     pub(crate) rust_src: RustSrc,
-    /// The result.
-    pub(crate) object: Object,
+    /// What came of it: each object's SHA-256, by its file's name.
+    pub(crate) objects: BTreeMap<String, String>,
 }
 
 /// The compiler, as `rustc -vV` describes it.
@@ -56,13 +57,6 @@ pub(crate) struct RustSrc {
     pub(crate) library_sha256: String,
 }
 
-/// The built object.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub(crate) struct Object {
-    pub(crate) sha256: String,
-}
-
 /// A toolchain found on this machine.
 pub(crate) struct Toolchain {
     /// Its name for `rustup run`.
@@ -76,7 +70,7 @@ pub(crate) struct Toolchain {
 }
 
 const HEADER: &str = "\
-# What stateless-tcp.bpf.o is built with. Written by `cargo xtask build-ebpf`; proved by `cargo xtask build-ebpf --check`.
+# What the XDP programs' objects are built with. Written by `cargo xtask build-ebpf`; proved by `cargo xtask build-ebpf --check`.
 ";
 
 impl Record {
