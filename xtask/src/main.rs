@@ -45,6 +45,9 @@ enum Command {
     Mutate(mutate::Options),
     /// Build the release binary and run it as root with these arguments
     Run(run::Options),
+    /// Build the load generator and run it as root with these arguments (docs/load.md)
+    #[command(disable_help_flag = true)]
+    Flood(run::FloodOptions),
 }
 
 fn main() -> ExitCode {
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         Command::Test(options) => test::test(&options),
         Command::Mutate(options) => mutate::mutate(&options),
         Command::Run(options) => run::run(&options),
+        Command::Flood(options) => run::flood(&options),
         Command::BuildEbpf(options) => build_ebpf::build_ebpf(&options),
     };
     match result {

@@ -1,0 +1,281 @@
+//! One client: a TCP that opens, asks, hears the answer out and closes (RFC 9293), with as little kept as that takes. What
+//! follows from its number is not kept but handed in as [`Terms`].
+
+use crate::answer::{self, Codes, HEAD};
+use crate::tally::Failure;
+use stateless_tcp_ebpf::reply::Outgoing;
+use stateless_tcp_ebpf::segment::{Flags, Segment, Timestamps};
+
+/// Octets that a client takes at a time, as its segments say. No answer is longer than a window and the next.
+const WINDOW: u16 = u16::MAX;
+
+/// What is settled about a client before it begins.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    /// Its initial sequence number.
+    pub iss: u32,
+    /// Octets of its question, those of the length included.
+    pub asked: u32,
+    /// Its question's id.
+    pub id: u16,
+    /// Codes that the answer may have.
+    pub codes: Codes,
+    /// Octets of payload that a segment for it may have.
+    pub mss: u16,
+    /// Whether it offers timestamps (RFC 7323).
+    pub timestamps: bool,
+}
+
+/// A segment that a client sends: each stands for all its header fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Say {
+    /// SYN.
+    Syn,
+    /// The question, with the ACK of the SYN,ACK in it.
+    Question,
+    /// Nothing but ACK.
+    Ack,
+    /// FIN,ACK.
+    Fin,
+    /// RST: it gives up.
+    Reset,
+}
+
+/// What a segment led to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Heard {
+    /// What the client says to it.
+    pub say: Option<Say>,
+    /// How it ended, if by this segment.
+    pub end: Option<Result<(), Failure>>,
+    /// The code of the answer, if that is whole now.
+    pub code: Option<u8>,
+}
+
+impl Heard {
+    const fn then(say: Say) -> Self {
+        Self { say: Some(say), end: None, code: None }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Not begun, or given up.
+    Over,
+    /// SYN sent.
+    Opening,
+    /// Question sent.
+    Waiting,
+    /// FIN sent.
+    Closing,
+}
+
+/// A client, in 40 octets.
+#[derive(Clone, Copy, Debug)]
+pub struct Client {
+    /// When it sent its first SYN, in nanoseconds.
+    pub began: u64,
+    /// The server's initial sequence number.
+    irs: u32,
+    /// Octets of the answer so far.
+    received: u32,
+    /// The server's latest timestamp, if it takes part in them.
+    echo: Option<u32>,
+    /// The first octets of the answer.
+    head: [u8; HEAD],
+    phase: Phase,
+    /// The server's FIN has come.
+    closed: bool,
+}
+
+impl Client {
+    /// None.
+    pub const NONE: Self = Self {
+        began: 0,
+        irs: 0,
+        received: 0,
+        echo: None,
+        head: [0; HEAD],
+        phase: Phase::Over,
+        closed: false,
+    };
+
+    /// One that sends its SYN.
+    #[inline]
+    #[must_use]
+    pub const fn begin(now: u64) -> Self {
+        Self { began: now, phase: Phase::Opening, ..Self::NONE }
+    }
+
+    /// Hears `segment`, which carries `payload`. None if it does not belong to its connection.
+    #[inline]
+    pub fn hear(&mut self, terms: &Terms, segment: &Segment, payload: &[u8]) -> Option<Heard> {
+        match self.phase {
+            Phase::Over => None,
+            Phase::Opening => self.open(terms, segment),
+            Phase::Waiting => self.wait(terms, segment, payload),
+            Phase::Closing => Some(self.close(segment)),
+        }
+    }
+
+    /// RFC 9293 section 3.10.7.3.
+    fn open(&mut self, terms: &Terms, segment: &Segment) -> Option<Heard> {
+        let answers = segment.flags.contains(Flags::ACK) && segment.ack == terms.iss.wrapping_add(1);
+        if !answers {
+            return None;
+        }
+        if segment.flags.contains(Flags::RST) {
+            self.phase = Phase::Over;
+            return Some(Heard { end: Some(Err(Failure::Refused)), ..Heard::default() });
+        }
+        if !segment.flags.contains(Flags::SYN) {
+            return None;
+        }
+        self.irs = segment.seq;
+        self.echo =
+            segment.options.timestamps.filter(|_| terms.timestamps).map(|timestamps| timestamps.value);
+        self.phase = Phase::Waiting;
+        Some(Heard::then(Say::Question))
+    }
+
+    /// RFC 9293 section 3.10.7.4, established.
+    fn wait(&mut self, terms: &Terms, segment: &Segment, payload: &[u8]) -> Option<Heard> {
+        if segment.flags.contains(Flags::RST) {
+            if segment.seq != self.next() {
+                return None;
+            }
+            self.phase = Phase::Over;
+            return Some(Heard { end: Some(Err(Failure::Reset)), ..Heard::default() });
+        }
+        let acknowledged = segment.ack.wrapping_sub(terms.iss.wrapping_add(1));
+        if !segment.flags.contains(Flags::ACK) || acknowledged > terms.asked {
+            return None;
+        }
+        if segment.flags.contains(Flags::SYN) {
+            // The server sent its SYN,ACK once more: what acknowledged it has not come, or not yet.
+            return Some(Heard::then(Say::Ack));
+        }
+        Some(self.take(terms, segment, payload))
+    }
+
+    /// Takes what of the segment is new and in order; the rest is acknowledged as what it is, old or too early.
+    fn take(&mut self, terms: &Terms, segment: &Segment, payload: &[u8]) -> Heard {
+        let old = self.next().wrapping_sub(segment.seq) as usize;
+        let fin = segment.flags.contains(Flags::FIN);
+        let Some(fresh) = payload.get(old..).filter(|fresh| !fresh.is_empty() || fin) else {
+            let say = (!payload.is_empty() || fin).then_some(Say::Ack);
+            return Heard { say, ..Heard::default() };
+        };
+        if let (Some(echo), Some(timestamps)) = (&mut self.echo, segment.options.timestamps) {
+            *echo = timestamps.value;
+        }
+        for (room, octet) in self.head.iter_mut().skip(self.received as usize).zip(fresh) {
+            *room = *octet;
+        }
+        self.received = self.received.saturating_add(u32::try_from(fresh.len()).unwrap_or(u32::MAX));
+        self.closed = fin;
+        self.judge(terms)
+    }
+
+    /// What the answer is worth, if it is whole now or the server has closed.
+    fn judge(&mut self, terms: &Terms) -> Heard {
+        let length = answer::length(&self.head[..HEAD.min(self.received as usize)]);
+        let (end, code) = match length {
+            Some(length) if self.received > length => (Err(Failure::Malformed), None),
+            Some(length) if self.received == length => {
+                (answer::judge(&self.head, terms.id, terms.codes), Some(answer::code(&self.head)))
+            }
+            _ if self.closed => (Err(Failure::Closed), None),
+            _ => return Heard::then(Say::Ack),
+        };
+        self.phase = Phase::Closing;
+        Heard { say: Some(Say::Fin), end: Some(end), code }
+    }
+
+    /// RFC 9293 section 3.10.7.4, FIN-WAIT and what follows.
+    fn close(&mut self, segment: &Segment) -> Heard {
+        if segment.flags.contains(Flags::RST) {
+            self.phase = Phase::Over;
+            return Heard::default();
+        }
+        let fin = segment.flags.contains(Flags::FIN);
+        if fin && !self.closed && segment.next() == self.next().wrapping_add(1) {
+            self.closed = true;
+        }
+        // Also to what came before: an acknowledgment of ours may have been lost.
+        Heard { say: (fin || segment.length > 0).then_some(Say::Ack), ..Heard::default() }
+    }
+
+    /// What it says again as nothing has come for a while.
+    #[inline]
+    #[must_use]
+    pub const fn remind(&self) -> Option<Say> {
+        match self.phase {
+            Phase::Opening => Some(Say::Syn),
+            Phase::Waiting => Some(Say::Question),
+            Phase::Closing if !self.closed => Some(Say::Fin),
+            Phase::Closing | Phase::Over => None,
+        }
+    }
+
+    /// Its time is over: how it failed, if it has no answer.
+    #[inline]
+    #[must_use]
+    pub const fn expire(&self) -> Option<Failure> {
+        match self.phase {
+            Phase::Opening => Some(Failure::NoSynAck),
+            Phase::Waiting => Some(Failure::NoAnswer),
+            Phase::Closing | Phase::Over => None,
+        }
+    }
+
+    /// Whether it waits for something still.
+    #[inline]
+    #[must_use]
+    pub const fn is_busy(&self) -> bool {
+        self.remind().is_some()
+    }
+
+    /// Whether it leaves a connection behind if it gives up now.
+    #[inline]
+    #[must_use]
+    pub const fn is_connected(&self) -> bool {
+        matches!(self.phase, Phase::Waiting)
+    }
+
+    /// The header of what it says, by its clock of milliseconds. The question is its caller's to add.
+    #[inline]
+    #[must_use]
+    pub fn segment(&self, terms: &Terms, say: Say, clock: u32) -> Outgoing {
+        let (data, end) = (terms.iss.wrapping_add(1), terms.iss.wrapping_add(1).wrapping_add(terms.asked));
+        let (seq, flags) = match say {
+            Say::Syn => (terms.iss, Flags::SYN),
+            Say::Question => (data, Flags::PSH | Flags::ACK),
+            // FIN takes a number of its own.
+            Say::Ack => (end.wrapping_add(u32::from(self.phase == Phase::Closing)), Flags::ACK),
+            Say::Fin => (end, Flags::FIN | Flags::ACK),
+            Say::Reset => (end, Flags::RST | Flags::ACK),
+        };
+        let opens = say == Say::Syn;
+        let echo = if opens { terms.timestamps.then_some(0) } else { self.echo };
+        Outgoing {
+            seq,
+            ack: if opens { 0 } else { self.next() },
+            flags,
+            window: WINDOW,
+            mss: opens.then_some(terms.mss),
+            timestamps: echo.map(|echo| Timestamps { value: clock, echo }),
+            fast_open: None,
+            offset: 0,
+            length: 0,
+        }
+    }
+
+    /// RCV.NXT.
+    const fn next(&self) -> u32 {
+        self.irs.wrapping_add(1).wrapping_add(self.received).wrapping_add(self.closed as u32)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,196 @@
+//! The loop: hear, begin, remind, forge, send; on one thread, over all queues.
+
+use crate::clients::{Clients, Said};
+use crate::forger::Forger;
+use crate::pace::Pace;
+use crate::path::Path;
+use crate::plan::Plan;
+use crate::report::{Forged, Report};
+use crate::rings::Rings;
+use anyhow::{Context as _, Result};
+use stateless_tcp::config::XdpMode;
+use stateless_tcp::responder::Frames as _;
+use stateless_tcp::wire;
+use stateless_tcp::xdp::socket::{BATCH, Socket};
+use stateless_tcp::xdp::umem::Frame;
+use stateless_tcp_ebpf::catch::{self, Caught};
+use stateless_tcp_ebpf::steer::{Layout, Version, steer};
+use std::os::fd::{AsRawFd, RawFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+/// Most that is begun, and most that is forged, in one turn of the loop: as many as one system call sends in copy mode, so
+/// that those who have something to hear do not wait long.
+const AT_ONCE: u64 = 32;
+
+/// How long the last connections have to close.
+const FAREWELL: u64 = 100_000_000;
+
+/// After so long an idle loop looks whether it shall end.
+const IDLE: u64 = 10_000_000;
+
+/// After so long frames in the TX ring get another push.
+const SENDING: u64 = 1_000_000;
+
+/// Runs the plan for `seconds`, and until no client waits any more; or until `stop` is set.
+///
+/// # Errors
+/// What keeps it from sending or receiving.
+pub fn run(plan: Plan, mode: XdpMode, seconds: u64, rate: u64, stop: &Arc<AtomicBool>) -> Result<Report> {
+    let Plan { interface, server, catch, path, clients, forger } = plan;
+    let mut rings = Rings::open(&interface, &catch, mode)?;
+    let way = rings.way;
+    let mut turner = Turner {
+        link: Link::new(&path, server.is_ipv6()),
+        catch,
+        clients,
+        pace: Pace::new(rate),
+        forger: forger.map(|(forger, rate)| (forger, Pace::new(rate), 0)),
+        until: seconds * 1_000_000_000,
+        turns: 0,
+    };
+    let began = Instant::now();
+    let now = || u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+    let mut end = u64::MAX;
+    while now() < end {
+        turner.turn(&now, &mut rings.sockets).context("the rings no longer turn")?;
+        turner.until = if stop.load(Relaxed) { turner.until.min(now()) } else { turner.until };
+        if end == u64::MAX && now() >= turner.until && (turner.clients.waiting() == 0 || stop.load(Relaxed)) {
+            end = now() + FAREWELL;
+        }
+    }
+    let forged = match &turner.forger {
+        Some((_, pace, sent)) => {
+            Some(Forged { sent: *sent, left_out: pace.left_out(), answered: rings.count(Caught::Forged)? })
+        }
+        None => None,
+    };
+    let offering = Duration::from_nanos(turner.until);
+    let left_out = turner.pace.left_out();
+    Ok(Report::new(server, &interface.name, way, offering, left_out, turner.clients.finish(), forged))
+}
+
+/// The link header of frames from the server, and where the others are in the frames that are written behind it.
+struct Link {
+    octets: [u8; 14],
+    layout: Layout,
+}
+
+impl Link {
+    fn new(path: &Path, v6: bool) -> Self {
+        let (version, header) = if v6 { (Version::V6, 40) } else { (Version::V4, 20) };
+        let network = path.link.len();
+        Self { octets: path.link, layout: Layout { network, transport: network + header, version } }
+    }
+}
+
+struct Turner {
+    link: Link,
+    catch: catch::Plan,
+    clients: Clients,
+    pace: Pace,
+    /// Who forges, at what pace, and how many were sent.
+    forger: Option<(Forger, Pace, u64)>,
+    /// When the last client begins, and the last SYN is forged.
+    until: u64,
+    turns: usize,
+}
+
+impl Turner {
+    /// One turn. All sockets are heard; what is begun goes out by each in turn.
+    fn turn(&mut self, now: &impl Fn() -> u64, sockets: &mut [Socket]) -> Result<()> {
+        let mut heard = false;
+        let mut batch = Vec::with_capacity(BATCH);
+        for socket in &mut *sockets {
+            socket.receive(&mut batch);
+            heard |= !batch.is_empty();
+            let time = now();
+            for (frame, length) in batch.drain(..) {
+                self.hear(time, socket, frame, length);
+            }
+        }
+        self.turns = (self.turns + 1) % sockets.len();
+        let time = now();
+        self.begin(time, &mut sockets[self.turns]);
+        self.forge(time, &mut sockets[self.turns]);
+        for socket in &mut *sockets {
+            socket.transmit()?;
+            socket.replenish();
+        }
+        if !heard {
+            self.rest(now(), sockets)?;
+        }
+        Ok(())
+    }
+
+    /// Answers a frame in itself, or lets it go.
+    fn hear(&mut self, now: u64, socket: &mut Socket, mut frame: Frame, length: usize) {
+        let octets = socket.octets(&mut frame);
+        let received = &octets[..length];
+        let layout = steer(received, &self.catch);
+        let Some((layout, whole)) =
+            layout.ok().and_then(|layout| Some((layout, wire::parse(received, &layout).ok()?)))
+        else {
+            self.clients.tally.damaged += 1;
+            socket.release(frame);
+            return;
+        };
+        match self.clients.hear(now, &whole.segment, &received[whole.payload()]) {
+            Some(said) => {
+                // Over the VLAN that it came by.
+                let mut link = [0; wire::ethernet::MAX_HEADER];
+                let link = &mut link[..layout.network];
+                link.copy_from_slice(&octets[..layout.network]);
+                let length = self.clients.write(now, said, link, &layout, octets);
+                socket.send(frame, length);
+            }
+            None => socket.release(frame),
+        }
+    }
+
+    /// What is due: retransmissions first.
+    fn begin(&mut self, now: u64, socket: &mut Socket) {
+        let mut due = if now < self.until { self.pace.due(now).min(AT_ONCE) } else { 0 };
+        for _ in 0..2 * AT_ONCE {
+            let Some(mut frame) = socket.take() else { return };
+            let said = self.clients.remind(now).or_else(|| {
+                due = due.checked_sub(1)?;
+                let said = self.clients.begin(now);
+                self.pace.done();
+                said
+            });
+            let Some(said) = said else { return socket.release(frame) };
+            let length = self.write(now, said, socket.octets(&mut frame));
+            socket.send(frame, length);
+        }
+    }
+
+    fn write(&mut self, now: u64, said: Said, octets: &mut [u8]) -> usize {
+        self.clients.write(now, said, &self.link.octets, &self.link.layout, octets)
+    }
+
+    fn forge(&mut self, now: u64, socket: &mut Socket) {
+        let Some((forger, pace, sent)) = self.forger.as_mut().filter(|_| now < self.until) else { return };
+        for _ in 0..pace.due(now).min(AT_ONCE) {
+            let Some(mut frame) = socket.take() else { return };
+            let length = forger.write(&self.link.octets, &self.link.layout, socket.octets(&mut frame));
+            socket.send(frame, length);
+            pace.done();
+            *sent += 1;
+        }
+    }
+
+    /// Waits until something comes or is due.
+    fn rest(&mut self, now: u64, sockets: &mut [Socket]) -> Result<()> {
+        let forge = self.forger.as_ref().map_or(u64::MAX, |(_, pace, _)| pace.next());
+        let begin = if now < self.until { self.pace.next().min(forge) } else { u64::MAX };
+        let sending = sockets.iter().any(Socket::is_sending);
+        let push = now + if sending { SENDING } else { IDLE };
+        let due = begin.min(push).min(self.clients.next_reminder());
+        let Some(time) = due.checked_sub(now).filter(|&time| time > 0) else { return Ok(()) };
+        let Some((first, others)) = sockets.split_first_mut() else { return Ok(()) };
+        let others: Vec<RawFd> = others.iter().map(AsRawFd::as_raw_fd).collect();
+        Ok(first.wait(&others, Duration::from_nanos(time))?)
+    }
+}
