@@ -70,7 +70,7 @@ enum Phase {
     Closing,
 }
 
-/// A client, in 40 octets.
+/// A client, in 56 octets.
 #[derive(Clone, Copy, Debug)]
 pub struct Client {
     /// When it sent its first SYN, in nanoseconds.
@@ -79,12 +79,16 @@ pub struct Client {
     irs: u32,
     /// Octets of the answer so far.
     received: u32,
+    /// What has come of it early: from where, and to where; from 0 to 0 if nothing has.
+    early: (u32, u32),
+    /// Where FIN is in the server's stream, if that has come.
+    fin: Option<u32>,
     /// The server's latest timestamp, if it takes part in them.
     echo: Option<u32>,
     /// The first octets of the answer.
     head: [u8; HEAD],
     phase: Phase,
-    /// The server's FIN has come.
+    /// The server's FIN has come, and all before it.
     closed: bool,
 }
 
@@ -94,6 +98,8 @@ impl Client {
         began: 0,
         irs: 0,
         received: 0,
+        early: (0, 0),
+        fin: None,
         echo: None,
         head: [0; HEAD],
         phase: Phase::Over,
@@ -155,26 +161,63 @@ impl Client {
             // The server sent its SYN,ACK once more: what acknowledged it has not come, or not yet.
             return Some(Heard::then(Say::Ack));
         }
+        self.note_time(segment);
         Some(self.take(terms, segment, payload))
     }
 
-    /// Takes what of the segment is new and in order; the rest is acknowledged as what it is, old or too early.
-    fn take(&mut self, terms: &Terms, segment: &Segment, payload: &[u8]) -> Heard {
-        let old = self.next().wrapping_sub(segment.seq) as usize;
-        let fin = segment.flags.contains(Flags::FIN);
-        let Some(fresh) = payload.get(old..).filter(|fresh| !fresh.is_empty() || fin) else {
-            let say = (!payload.is_empty() || fin).then_some(Say::Ack);
-            return Heard { say, ..Heard::default() };
-        };
-        if let (Some(echo), Some(timestamps)) = (&mut self.echo, segment.options.timestamps) {
-            *echo = timestamps.value;
+    /// RFC 7323 section 4.3: the latest timestamp of those in order. What came was acknowledged at once, so what was
+    /// acknowledged last is what is expected next.
+    fn note_time(&mut self, segment: &Segment) {
+        let in_order = self.next().wrapping_sub(segment.seq).cast_signed() >= 0;
+        if let (Some(echo), Some(Timestamps { value, .. })) = (&mut self.echo, segment.options.timestamps)
+            && in_order
+            && value.wrapping_sub(*echo).cast_signed() >= 0
+        {
+            *echo = value;
         }
-        for (room, octet) in self.head.iter_mut().skip(self.received as usize).zip(fresh) {
+    }
+
+    /// Takes what of the segment is new. Servers change the order of segments, too: what comes early is kept, as long as it
+    /// makes one piece. The rest is acknowledged as what it is, old or too early.
+    fn take(&mut self, terms: &Terms, segment: &Segment, payload: &[u8]) -> Heard {
+        let fin = segment.flags.contains(Flags::FIN);
+        if payload.is_empty() && !fin {
+            return Heard::default();
+        }
+        let old = self.received.wrapping_sub(segment.seq.wrapping_sub(self.irs.wrapping_add(1)));
+        let ahead = old.wrapping_neg();
+        let (start, fresh) = match payload.get(old as usize..) {
+            Some(fresh) => (self.received, fresh),
+            None if ahead < u32::from(WINDOW) => (self.received + ahead, payload),
+            None => return Heard::then(Say::Ack),
+        };
+        let end = start + u32::try_from(fresh.len()).unwrap_or(0);
+        for (room, octet) in self.head.iter_mut().skip(start as usize).zip(fresh) {
             *room = *octet;
         }
-        self.received = self.received.saturating_add(u32::try_from(fresh.len()).unwrap_or(u32::MAX));
-        self.closed = fin;
+        if fin {
+            self.fin = Some(end);
+        }
+        self.join(start, end);
+        self.closed = self.fin == Some(self.received);
         self.judge(terms)
+    }
+
+    /// Puts a piece, not empty but for FIN, to what there is of the answer.
+    fn join(&mut self, start: u32, end: u32) {
+        let (first, last) = self.early;
+        let apart = last > 0 && (end < first || start > last);
+        match (start <= self.received, last > 0) {
+            (true, _) => self.received = self.received.max(end),
+            (false, true) if apart => {}
+            (false, true) => self.early = (first.min(start), last.max(end)),
+            (false, false) => self.early = (start, end),
+        }
+        let (first, last) = self.early;
+        if last > 0 && first <= self.received {
+            self.received = self.received.max(last);
+            self.early = (0, 0);
+        }
     }
 
     /// What the answer is worth, if it is whole now or the server has closed.
@@ -198,6 +241,7 @@ impl Client {
             self.phase = Phase::Over;
             return Heard::default();
         }
+        self.note_time(segment);
         let fin = segment.flags.contains(Flags::FIN);
         if fin && !self.closed && segment.next() == self.next().wrapping_add(1) {
             self.closed = true;
@@ -276,6 +320,8 @@ impl Client {
         self.irs.wrapping_add(1).wrapping_add(self.received).wrapping_add(self.closed as u32)
     }
 }
+
+const _: () = assert!(size_of::<Client>() == 56, "as its documentation says");
 
 #[cfg(test)]
 mod tests;

@@ -127,7 +127,7 @@ pub enum Caught {
     Passed,
     /// For a client that has something to say to it: to the socket.
     Heard,
-    /// For a client, which would say nothing to it, an acknowledgment and no more: dropped.
+    /// For a client, which would say nothing to it, an acknowledgment and no more, not even a timestamp: dropped.
     Acknowledged,
     /// For a forged sender, who is not there: dropped.
     Forged,
@@ -150,6 +150,9 @@ mod field {
     pub(super) const TCP_DATA_OFFSET: usize = 12;
     pub(super) const TCP_FLAGS: usize = 13;
 }
+
+/// Words of a TCP header without options.
+const WORDS: u8 = 5;
 
 /// Decides what becomes of `frame`, an Ethernet frame; never [`Caught::NoSocket`].
 #[inline(always)]
@@ -178,7 +181,8 @@ fn caught<F: Frame + ?Sized>(frame: &F, plan: &Plan) -> Option<Caught> {
     Some(if says_nothing(frame, &layout)? { Caught::Acknowledged } else { Caught::Heard })
 }
 
-/// Whether the segment has neither payload nor a flag that opens, closes or resets.
+/// Whether the segment has neither payload nor options (a timestamp is to be echoed), nor a flag that opens, closes or
+/// resets.
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "see catch")]
 fn says_nothing<F: Frame + ?Sized>(frame: &F, layout: &Layout) -> Option<bool> {
@@ -194,8 +198,8 @@ fn says_nothing<F: Frame + ?Sized>(frame: &F, layout: &Layout) -> Option<bool> {
     };
     let [data_offset] = frame.read(layout.transport + field::TCP_DATA_OFFSET)?;
     let [flags] = frame.read(layout.transport + field::TCP_FLAGS)?;
-    let empty = layout.transport + usize::from(data_offset >> 4) * 4 == end;
-    Some(empty && flags & (Flags::SYN | Flags::FIN | Flags::RST).0 == 0)
+    let bare = data_offset >> 4 == WORDS && layout.transport + usize::from(WORDS) * 4 == end;
+    Some(bare && flags & (Flags::SYN | Flags::FIN | Flags::RST).0 == 0)
 }
 
 #[cfg(test)]

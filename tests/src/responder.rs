@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    fs,
     io::{BufRead, BufReader, Read},
     path::{Path, PathBuf},
     process::{Child, ExitStatus, Stdio},
@@ -163,6 +164,13 @@ impl Responder {
     /// The line by which it said that it answers.
     pub fn ready(&self) -> &str {
         self.ready.trim_end()
+    }
+
+    /// What it has in memory, in KiB.
+    pub fn resident(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs");
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a resident size");
+        line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).expect("a number of KiB")
     }
 
     /// What it has written on standard error so far.

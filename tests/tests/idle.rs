@@ -1,7 +1,6 @@
 //! An open connection costs the server nothing: its client alone remembers it.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
@@ -143,13 +142,6 @@ impl Crowd {
     }
 }
 
-/// What a process has in memory, in KiB.
-fn resident(responder: &Responder) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{}/status", responder.pid())).expect("the process runs");
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a resident size");
-    line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).expect("a number of KiB")
-}
-
 #[test]
 fn open_connections_take_no_memory() {
     const WARM: usize = 20_000;
@@ -163,10 +155,10 @@ fn open_connections_take_no_memory() {
     let warm: BTreeMap<_, _> =
         (0..WARM).step_by(20).map(|number| (number, query(1, "example.com", A))).collect();
     assert_eq!(crowd.ask(&warm).len(), warm.len(), "questions of the first connections answered");
-    let before = resident(&responder);
+    let before = responder.resident();
 
     crowd.open(WARM..WARM + connections);
-    let after = resident(&responder);
+    let after = responder.resident();
     println!("{connections} connections opened; resident before {before} KiB, after {after} KiB");
     assert!(after.abs_diff(before) <= TOLERANCE, "{before} KiB before, {after} KiB after");
 
@@ -186,6 +178,6 @@ fn open_connections_take_no_memory() {
             "connection {number} got {answer:02x?}"
         );
     }
-    assert!(resident(&responder).abs_diff(before) <= TOLERANCE, "memory after the questions");
+    assert!(responder.resident().abs_diff(before) <= TOLERANCE, "memory after the questions");
     responder.stop();
 }

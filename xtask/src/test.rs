@@ -11,7 +11,7 @@ use nix::unistd::geteuid;
 use crate::build_ebpf;
 use crate::fuzz;
 use crate::process::run;
-use crate::run::{build_release, cargo};
+use crate::run::{build_flood, build_release, cargo};
 use crate::setup::{self, Need};
 use crate::vm::{self, Machines};
 
@@ -140,20 +140,25 @@ impl Step {
             Step::Doc => run(cargo()
                 .args(["doc", "--quiet", "--locked", "--workspace", "--no-deps"])
                 .env("RUSTDOCFLAGS", "--deny warnings")),
-            Step::Binary => build_release().map(|binary| println!("{}", binary.display())),
+            Step::Binary => {
+                println!("{}\n{}", build_release()?.display(), build_flood()?.display());
+                Ok(())
+            }
             // One at a time: each has the machine's two cores, and the kernel's AF_XDP, to itself.
-            Step::Namespaces => run(scaled(
-                cargo().args([
-                    "test",
-                    "--locked",
-                    "--package",
-                    "stateless-tcp-tests",
-                    "--",
-                    "--test-threads=1",
-                ]),
-                scale,
-            )
-            .env("STATELESS_TCP_BIN", build_release()?)),
+            Step::Namespaces => build_flood().and_then(|_| {
+                run(scaled(
+                    cargo().args([
+                        "test",
+                        "--locked",
+                        "--package",
+                        "stateless-tcp-tests",
+                        "--",
+                        "--test-threads=1",
+                    ]),
+                    scale,
+                )
+                .env("STATELESS_TCP_BIN", build_release()?))
+            }),
             Step::Driver => run(scaled(
                 cargo()
                     .args(["test", "--locked", "--package", "stateless-tcp-tests"])

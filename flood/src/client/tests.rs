@@ -86,12 +86,35 @@ fn a_server_may_close_with_the_answer() {
 fn an_answer_may_come_in_pieces() {
     let mut client = asked();
     assert_eq!(hear(&mut client, Flags::ACK, 1, &ANSWER[..1]), Some(say(Say::Ack)));
-    assert_eq!(hear(&mut client, Flags::ACK, 4, &ANSWER[3..]), Some(say(Say::Ack)), "too early");
+    assert_eq!(hear(&mut client, Flags::ACK, 4, &ANSWER[3..5]), Some(say(Say::Ack)), "early");
+    assert_eq!(hear(&mut client, Flags::ACK, 11, &ANSWER[10..12]), Some(say(Say::Ack)), "too early");
     assert_eq!(client.segment(&TERMS, Say::Ack, 1).ack, IRS.wrapping_add(2));
     assert_eq!(hear(&mut client, Flags::ACK, 1, &ANSWER[..5]), Some(say(Say::Ack)), "partly old");
     assert_eq!(hear(&mut client, Flags::ACK, 1, &ANSWER[..3]), Some(say(Say::Ack)), "old");
     assert_eq!(client.segment(&TERMS, Say::Ack, 1).ack, IRS.wrapping_add(6));
     assert_eq!(hear(&mut client, Flags::ACK, 6, &ANSWER[5..]), Some(end(Some(Say::Fin), Ok(()), Some(0))));
+}
+
+/// This server's last two segments change places where there are timestamps.
+#[rstest]
+#[case::last_two(&[0..4, 10..14, 4..10])]
+#[case::all(&[10..14, 4..10, 0..4])]
+#[case::overlapping(&[8..14, 2..9, 0..3])]
+#[case::around(&[4..8, 2..14, 0..2])]
+fn an_answer_may_come_in_another_order(#[case] pieces: &[std::ops::Range<usize>]) {
+    for fin in [Flags::ACK, FIN_ACK] {
+        let mut client = asked();
+        let (last, before) = pieces.split_last().unwrap();
+        let piece = |client: &mut Client, range: &std::ops::Range<usize>| {
+            let flags = if range.end == ANSWER.len() { fin } else { Flags::ACK };
+            hear(client, flags, 1 + u32::try_from(range.start).unwrap(), &ANSWER[range.clone()])
+        };
+        for range in before {
+            assert_eq!(piece(&mut client, range), Some(say(Say::Ack)), "{range:?}");
+        }
+        assert_eq!(piece(&mut client, last), Some(end(Some(Say::Fin), Ok(()), Some(0))));
+        assert_eq!(client.is_busy(), fin == Flags::ACK);
+    }
 }
 
 #[rstest]
