@@ -10,7 +10,7 @@ use nix::mount::{MsFlags, mount};
 use nix::sys::reboot::{RebootMode, reboot};
 
 /// How long a case may take: an emulated processor, on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_mins(5);
 
 /// Runs all `cases`, says how each went, and switches off.
 pub(super) fn run(cases: impl ExactSizeIterator<Item = &'static str>) {
