@@ -4,6 +4,7 @@
 
 use crate::cookie::{Generations, Key, Keys};
 use crate::driver::{Event, Terms};
+use crate::limit::Limit;
 use crate::rule::Rules;
 use crate::steer::Reason;
 
@@ -19,6 +20,12 @@ pub const PORTS: &str = "PORTS";
 /// Longest-prefix-match trie: clients that are left to the kernel, by the bits of their [`crate::segment::Address`], to any
 /// octet.
 pub const LEFT: &str = "LEFT";
+
+/// Array of one [`Settings`]. One field after the other is written while the program looks.
+pub const SETTINGS: &str = "SETTINGS";
+
+/// Array of [`crate::limit::SETS`] sets ([`crate::limit::Set`]).
+pub const BUCKETS: &str = "BUCKETS";
 
 /// `XSKMAP`: RX queue to AF_XDP socket.
 pub const SOCKETS: &str = "SOCKETS";
@@ -66,6 +73,55 @@ pub const MAX_QUEUES: u32 = 256;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(transparent)]
 pub struct Counts(pub [u64; Reason::ALL.len()]);
+
+/// What else the operator has said, any octets of which mean something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Settings {
+    /// How much clients may ask for.
+    pub limit: Limit,
+    /// UDP port where questions are answered; 0: none.
+    datagrams: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self::new(Limit::NONE, None)
+    }
+}
+
+impl Settings {
+    /// Octets.
+    pub const LENGTH: usize = size_of::<Self>();
+
+    /// `limit`, and the UDP port where questions are answered, if there is one.
+    #[must_use]
+    pub const fn new(limit: Limit, datagrams: Option<u16>) -> Self {
+        let datagrams = match datagrams {
+            Some(port) => port as u64,
+            None => 0,
+        };
+        Self { limit, datagrams }
+    }
+
+    /// The UDP port where questions are answered.
+    #[inline]
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "it was a port")]
+    pub const fn datagrams(&self) -> Option<u16> {
+        if self.datagrams == 0 { None } else { Some(self.datagrams as u16) }
+    }
+
+    /// The octets as they stand in the map.
+    #[must_use]
+    pub fn octets(&self) -> [u8; Self::LENGTH] {
+        let mut octets = [0; Self::LENGTH];
+        let (limit, datagrams) = octets.split_at_mut(Limit::LENGTH);
+        limit.copy_from_slice(&self.limit.octets());
+        datagrams.copy_from_slice(&self.datagrams.to_ne_bytes());
+        octets
+    }
+}
 
 /// [`Terms`], any octets of which mean something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,9 +2,10 @@
 //! follow. What is out of the ordinary is none of its business; the `wire` module of user space reads everything.
 
 use crate::frame::{Frame, FrameMut};
+use crate::ip::{self, fold, long, short, sum};
 use crate::reply::Outgoing;
-use crate::segment::{Address, Flags, FourTuple, Options, Segment, Timestamps};
-use crate::steer::{Layout, Version};
+use crate::segment::{Flags, FourTuple, Options, Segment, Timestamps};
+use crate::steer::{Layout, Protocol};
 
 /// Most options, paddings included, that are looked at. Nobody's SYN has more than ten.
 const MOST_OPTIONS: usize = 10;
@@ -20,15 +21,6 @@ pub struct Bare {
 
 mod field {
     //! Offsets, in octets from the beginning of their header.
-    pub(super) const ETHERNET_DESTINATION: usize = 0;
-    pub(super) const IPV4_TOTAL_LENGTH: usize = 2;
-    pub(super) const IPV4_IDENTIFICATION: usize = 4;
-    pub(super) const IPV4_TIME_TO_LIVE: usize = 8;
-    pub(super) const IPV4_SOURCE: usize = 12;
-    pub(super) const IPV4_DESTINATION: usize = 16;
-    pub(super) const IPV6_PAYLOAD_LENGTH: usize = 4;
-    pub(super) const IPV6_SOURCE: usize = 8;
-    pub(super) const IPV6_DESTINATION: usize = 24;
     pub(super) const TCP_SOURCE: usize = 0;
     pub(super) const TCP_DESTINATION: usize = 2;
     pub(super) const TCP_SEQUENCE: usize = 4;
@@ -39,7 +31,6 @@ mod field {
     pub(super) const TCP_CHECKSUM: usize = 16;
 }
 
-const IPV4: usize = 20;
 const TCP: usize = 20;
 /// Words of four octets that the options of a header may have.
 const OPTION_WORDS: usize = 10;
@@ -47,11 +38,6 @@ const OPTION_WORDS: usize = 10;
 const WORDS: usize = 9;
 const CHECKSUM_WORD: usize = 4;
 
-const VERSION_4_IHL_5: u32 = 0x45;
-const VERSION_6: u8 = 0x60;
-const PROTOCOL_TCP: u8 = 6;
-/// Time to live, or hop limit.
-const HOPS: u8 = 64;
 /// Kind and length of the MSS option (RFC 9293 section 3.2).
 const MSS: u32 = 0x0204_0000;
 /// Two of no operation, kind and length of the timestamps option (RFC 7323 appendix A).
@@ -69,16 +55,13 @@ pub fn read<F: Frame + ?Sized, R: FrameMut + ?Sized>(
     layout: &Layout,
     room: &mut R,
 ) -> Option<Bare> {
-    let (client, server, length) = match layout.version {
-        Version::V4 => ipv4(frame, layout)?,
-        Version::V6 => ipv6(frame, layout)?,
-    };
+    let (client, server, length) = ip::read(frame, layout)?;
     let header: [u8; TCP] = frame.read(layout.transport)?;
     let words = header[field::TCP_DATA_OFFSET] >> 4;
     if length < TCP || usize::from(words) * 4 != length {
         return None;
     }
-    let pseudo_header = pseudo_header(client, server, length);
+    let pseudo_header = ip::pseudo_header(client, server, Protocol::Tcp, length);
     let mut sum = pseudo_header + sum(&header);
     for word in 0..OPTION_WORDS {
         let offset = TCP + 4 * word;
@@ -109,30 +92,6 @@ pub fn read<F: Frame + ?Sized, R: FrameMut + ?Sized>(
     Some(Bare { segment, partial_checksum })
 }
 
-/// Sender, receiver and the octets behind the header.
-#[inline(always)]
-#[expect(clippy::inline_always, reason = "see read")]
-fn ipv4<F: Frame + ?Sized>(frame: &F, layout: &Layout) -> Option<(Address, Address, usize)> {
-    let header: [u8; IPV4] = frame.read(layout.network)?;
-    // The sum of a header without options is right.
-    if layout.transport != layout.network + IPV4 || fold(sum(&header)) != 0xffff {
-        return None;
-    }
-    let [.., s0, s1, s2, s3, d0, d1, d2, d3] = header;
-    let length = usize::from(short(&header, field::IPV4_TOTAL_LENGTH)).checked_sub(IPV4)?;
-    Some((Address::from_ipv4([s0, s1, s2, s3]), Address::from_ipv4([d0, d1, d2, d3]), length))
-}
-
-#[inline(always)]
-#[expect(clippy::inline_always, reason = "see read")]
-fn ipv6<F: Frame + ?Sized>(frame: &F, layout: &Layout) -> Option<(Address, Address, usize)> {
-    let length = u16::from_be_bytes(frame.read(layout.network + field::IPV6_PAYLOAD_LENGTH)?);
-    let client = Address(frame.read(layout.network + field::IPV6_SOURCE)?);
-    let server = Address(frame.read(layout.network + field::IPV6_DESTINATION)?);
-    let mapped = client.ipv4().is_some() || server.ipv4().is_some();
-    (!mapped).then_some((client, server, usize::from(length)))
-}
-
 /// The TCP header of an answer, in words of 32 bits, checksum included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
@@ -160,7 +119,7 @@ impl Header {
         let [first, second, third, fourth] = options;
         let mut words = [ports, outgoing.seq, outgoing.ack, control, 0, first, second, third, fourth];
         let sum: u64 = words.iter().map(|&word| u64::from(word)).sum();
-        let pseudo_header = pseudo_header(tuple.client, tuple.server, length);
+        let pseudo_header = ip::pseudo_header(tuple.client, tuple.server, Protocol::Tcp, length);
         words[CHECKSUM_WORD] = u32::from(!fold(sum + pseudo_header)) << 16;
         Self { words, length }
     }
@@ -182,12 +141,7 @@ impl Header {
         layout: &Layout,
         tuple: &FourTuple,
     ) -> Option<()> {
-        let [d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5] = frame.read(field::ETHERNET_DESTINATION)?;
-        frame.write(field::ETHERNET_DESTINATION, [s0, s1, s2, s3, s4, s5, d0, d1, d2, d3, d4, d5])?;
-        match layout.version {
-            Version::V4 => write_ipv4(frame, layout.network, tuple, self.length)?,
-            Version::V6 => write_ipv6(frame, layout.network, tuple, self.length)?,
-        }
+        ip::write_back(frame, layout, tuple, self.length)?;
         for (index, word) in self.words.iter().enumerate() {
             if 4 * index < self.length {
                 frame.write(layout.transport + 4 * index, word.to_be_bytes())?;
@@ -195,84 +149,4 @@ impl Header {
         }
         Some(())
     }
-}
-
-/// Without options, DF clear, identification 0.
-#[inline(always)]
-#[expect(clippy::inline_always, reason = "see read")]
-#[expect(clippy::cast_possible_truncation, reason = "headers alone")]
-fn write_ipv4<F: FrameMut + ?Sized>(
-    frame: &mut F,
-    at: usize,
-    tuple: &FourTuple,
-    length: usize,
-) -> Option<()> {
-    let ([.., s0, s1, s2, s3], [.., d0, d1, d2, d3]) = (tuple.server.0, tuple.client.0);
-    let (source, destination) = ([s0, s1, s2, s3], [d0, d1, d2, d3]);
-    let version_and_length = VERSION_4_IHL_5 << 24 | (IPV4 + length) as u32;
-    let time_and_protocol = u32::from(HOPS) << 24 | u32::from(PROTOCOL_TCP) << 16;
-    let addresses = u64::from(u32::from_be_bytes(source)) + u64::from(u32::from_be_bytes(destination));
-    let checksum = !fold(u64::from(version_and_length) + u64::from(time_and_protocol) + addresses);
-    frame.write(at, version_and_length.to_be_bytes())?;
-    frame.write(at + field::IPV4_IDENTIFICATION, [0; 4])?;
-    frame.write(at + field::IPV4_TIME_TO_LIVE, (time_and_protocol | u32::from(checksum)).to_be_bytes())?;
-    frame.write(at + field::IPV4_SOURCE, source)?;
-    frame.write(at + field::IPV4_DESTINATION, destination)
-}
-
-#[inline(always)]
-#[expect(clippy::inline_always, reason = "see read")]
-#[expect(clippy::cast_possible_truncation, reason = "headers alone")]
-fn write_ipv6<F: FrameMut + ?Sized>(
-    frame: &mut F,
-    at: usize,
-    tuple: &FourTuple,
-    length: usize,
-) -> Option<()> {
-    let [high, low] = (length as u16).to_be_bytes();
-    frame.write(at, [VERSION_6, 0, 0, 0, high, low, PROTOCOL_TCP, HOPS])?;
-    frame.write(at + field::IPV6_SOURCE, tuple.server.0)?;
-    frame.write(at + field::IPV6_DESTINATION, tuple.client.0)
-}
-
-/// The sum of what the checksum covers besides a segment of `length` octets (RFC 9293 section 3.1, RFC 8200 section 8.1).
-#[inline(always)]
-#[expect(clippy::inline_always, reason = "see read")]
-fn pseudo_header(client: Address, server: Address, length: usize) -> u64 {
-    let addresses = match (client.ipv4(), server.ipv4()) {
-        (Some(client), Some(server)) => sum(&client) + sum(&server),
-        _ => sum(&client.0) + sum(&server.0),
-    };
-    addresses + u64::from(PROTOCOL_TCP) + length as u64
-}
-
-/// The words of 32 bits together: folded, they give the Internet checksum's sum (RFC 1071 section 2(C)).
-#[inline(always)]
-#[expect(clippy::inline_always, reason = "see read")]
-fn sum<const N: usize>(octets: &[u8; N]) -> u64 {
-    let (words, _) = octets.as_chunks();
-    words.iter().map(|&word| u64::from(u32::from_be_bytes(word))).sum()
-}
-
-/// The ones' complement sum of 16-bit words in fewer than 2^16 words of 32 bits.
-#[inline(always)]
-#[expect(clippy::inline_always, reason = "see read")]
-#[expect(clippy::cast_possible_truncation, reason = "folded below 2^16")]
-fn fold(sum: u64) -> u16 {
-    let sum = (sum & 0xffff_ffff) + (sum >> 32);
-    let sum = (sum & 0xffff) + (sum >> 16);
-    let sum = (sum & 0xffff) + (sum >> 16);
-    ((sum & 0xffff) + (sum >> 16)) as u16
-}
-
-#[inline(always)]
-#[expect(clippy::inline_always, reason = "see read")]
-fn short<const N: usize>(octets: &[u8; N], at: usize) -> u16 {
-    u16::from_be_bytes([octets[at], octets[at + 1]])
-}
-
-#[inline(always)]
-#[expect(clippy::inline_always, reason = "see read")]
-fn long<const N: usize>(octets: &[u8; N], at: usize) -> u32 {
-    u32::from_be_bytes([octets[at], octets[at + 1], octets[at + 2], octets[at + 3]])
 }

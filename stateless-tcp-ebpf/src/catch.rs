@@ -4,8 +4,9 @@
 //! kernel's, as it would be without the program.
 
 use crate::frame::Frame;
+use crate::limit::Kind;
 use crate::segment::{Address, Flags};
-use crate::steer::{Layout, Served, Version, steer};
+use crate::steer::{Admission, Layout, Served, Version, steer};
 
 /// Name of the XDP program.
 pub const PROGRAM: &str = "flood";
@@ -114,8 +115,14 @@ impl Served for Plan {
 
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "see catch")]
-    fn leaves(&self, sender: &Address) -> bool {
-        *sender != self.server
+    fn datagrams(&self) -> Option<u16> {
+        None
+    }
+
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "see catch")]
+    fn admit(&self, sender: &Address, _: Option<Kind>) -> Admission {
+        if *sender == self.server { Admission::Served } else { Admission::Left }
     }
 }
 

@@ -15,6 +15,7 @@ use crate::cookie::{Generations, Key, Keys};
 use crate::reply::Outgoing;
 use crate::rule::{self, Reason, Rules, Verdict};
 use crate::segment::{Flags, Segment};
+use crate::truncate::Refusal;
 
 /// What answers rest on, besides the segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,11 +56,15 @@ pub enum Event {
     BadCookie,
     /// See [`Reason::WindowTooSmall`].
     WindowTooSmall,
+    /// Sent for a question over UDP.
+    Truncated,
+    /// See [`Refusal::NoQuestion`].
+    NoQuestion,
 }
 
 impl Event {
     /// Every event, by its index.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::SynAck,
         Self::FinAcknowledged,
         Self::Confirmed,
@@ -71,12 +76,14 @@ impl Event {
         Self::BareAck,
         Self::BadCookie,
         Self::WindowTooSmall,
+        Self::Truncated,
+        Self::NoQuestion,
     ];
 
-    /// Whether a segment was sent.
+    /// Whether anything was sent.
     #[must_use]
     pub const fn is_answer(self) -> bool {
-        matches!(self, Self::SynAck | Self::FinAcknowledged | Self::Confirmed)
+        matches!(self, Self::SynAck | Self::FinAcknowledged | Self::Confirmed | Self::Truncated)
     }
 
     /// That nothing is sent for `reason`; none if that is for user space to say, which may send RST.
@@ -93,6 +100,16 @@ impl Event {
             Reason::WindowTooSmall => Self::WindowTooSmall,
             _ => return None,
         })
+    }
+}
+
+impl From<Refusal> for Event {
+    #[inline]
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Martian => Self::Martian,
+            Refusal::NoQuestion => Self::NoQuestion,
+        }
     }
 }
 

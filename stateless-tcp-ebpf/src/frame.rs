@@ -5,8 +5,8 @@ pub trait Frame {
     /// The `N` octets from `offset` on, if the frame reaches that far.
     fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]>;
 
-    /// `offset`, which lies within headers, less than 256. In BPF the verifier forgets what it knows about it, and so goes
-    /// through what follows once, not once for every offset that it can be.
+    /// `offset`, which is less than 65,536. In BPF the verifier forgets what it knows about it, and so goes through what
+    /// follows once, not once for every offset that it can be.
     #[inline]
     fn forget(&self, offset: usize) -> usize {
         offset

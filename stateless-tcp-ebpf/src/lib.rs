@@ -12,6 +12,8 @@
 //! | [`fast_open`] | what a request on the SYN gets |
 //! | [`reply`] | how a response is cut into segments |
 //! | [`driver`] | what the XDP program may answer by itself |
+//! | [`truncate`] | what a question over UDP gets |
+//! | [`limit`] | how much clients may ask for |
 //! | [`frame`], [`bare`] | octets, and segments without payload read from and written to them |
 //! | [`catch`] | which frames are the load generator's |
 //! | [`abi`] | the maps that the XDP program and user space share |
@@ -27,8 +29,11 @@ pub mod cookie;
 pub mod driver;
 pub mod fast_open;
 pub mod frame;
+mod ip;
+pub mod limit;
 pub mod promise;
 pub mod reply;
 pub mod rule;
 pub mod segment;
 pub mod steer;
+pub mod truncate;

@@ -1,11 +1,14 @@
 //! The program proper: packet access, maps, and the one match from reason to XDP action.
 
+mod room;
+
 use core::mem::MaybeUninit;
 use core::ptr;
 
 use aya_ebpf::EbpfContext as _;
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_REDIRECT, XDP_TX};
 use aya_ebpf::helpers::bpf_xdp_adjust_tail;
+use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
 use aya_ebpf::macros::{map, xdp};
 use aya_ebpf::maps::lpm_trie::{Key, LpmTrie};
 use aya_ebpf::maps::{Array, HashMap, PerCpuArray, XskMap};
@@ -13,14 +16,16 @@ use aya_ebpf::programs::XdpContext;
 use aya_log_ebpf::{debug, trace};
 use stateless_tcp_ebpf::abi::{
     Counts, MAX_ADDRESSES, MAX_EVENTS, MAX_LEFT, MAX_PORTS, MAX_QUEUES, MAX_TERMS, PARTIAL_CHECKSUMS,
-    PackedTerms,
+    PackedTerms, Settings,
 };
 use stateless_tcp_ebpf::bare::{self, Bare, Header};
 use stateless_tcp_ebpf::driver::{self, Decided, Event, Terms};
-use stateless_tcp_ebpf::frame::{Frame, FrameMut};
+use stateless_tcp_ebpf::limit::{self, Kind, SETS, Set, WAYS};
 use stateless_tcp_ebpf::segment::Address;
-use stateless_tcp_ebpf::steer::{Action, Layout, Reason, Served, steer};
+use stateless_tcp_ebpf::steer::{Action, Admission, Layout, Protocol, Reason, Served, steer};
+use stateless_tcp_ebpf::truncate::{self, Question};
 
+use self::room::{Datagram, Room};
 use crate::packet::Packet;
 
 #[map]
@@ -29,6 +34,10 @@ static ADDRESSES: HashMap<Address, u8> = HashMap::with_max_entries(MAX_ADDRESSES
 static PORTS: HashMap<u16, u8> = HashMap::with_max_entries(MAX_PORTS, 0);
 #[map]
 static LEFT: LpmTrie<[u8; 16], u8> = LpmTrie::with_max_entries(MAX_LEFT, 0);
+#[map]
+static SETTINGS: Array<Settings> = Array::with_max_entries(1, 0);
+#[map]
+static BUCKETS: Array<[u64; WAYS]> = Array::with_max_entries(SETS, 0);
 #[map]
 static SOCKETS: XskMap = XskMap::with_max_entries(MAX_QUEUES, 0);
 #[map]
@@ -92,10 +101,13 @@ fn stateless_tcp(context: XdpContext) -> u32 {
 /// [`Work`].
 #[inline(always)]
 fn answer(context: &XdpContext, layout: Layout) -> Option<Event> {
-    let terms = TERMS.get(IN_FORCE.get(0)?.wrapping_sub(1))?;
     // SAFETY: the value is this CPU's own, and nothing else on it runs meanwhile.
     let work = unsafe { &mut *WORK.get_ptr_mut(0)? };
     work.layout.write(layout);
+    if layout.protocol == Protocol::Udp {
+        return truncate(context, work);
+    }
+    let terms = TERMS.get(IN_FORCE.get(0)?.wrapping_sub(1))?;
     if !read(context, work) {
         return None;
     }
@@ -110,6 +122,20 @@ fn answer(context: &XdpContext, layout: Layout) -> Option<Event> {
     Some(event)
 }
 
+/// The same, of a question over UDP.
+#[inline(always)]
+fn truncate(context: &XdpContext, work: &mut Work) -> Option<Event> {
+    let event = inquire(context, work);
+    if event.is_answer() && !reply(context, work) {
+        return None;
+    }
+    // SAFETY: `inquire` has put it there.
+    if event.is_answer() && unsafe { work.question.assume_init_ref() }.partial_checksum {
+        record(PARTIAL_CHECKSUMS);
+    }
+    Some(event)
+}
+
 /// What the steps of an answer hand on. In a map, so that the verifier forgets what it knows of it: it goes through each
 /// step once, and not once for each way through those before it.
 struct Work {
@@ -118,6 +144,8 @@ struct Work {
     received: MaybeUninit<Bare>,
     header: MaybeUninit<Header>,
     room: [u8; Room::OCTETS],
+    question: MaybeUninit<Question>,
+    forgotten: u16,
 }
 
 /// Reads the segment. False if it is for user space.
@@ -142,6 +170,30 @@ fn decide(terms: &PackedTerms, work: &mut Work) -> Option<Event> {
     Some(event)
 }
 
+/// Reads the question, and says what it gets.
+#[inline(never)]
+fn inquire(context: &XdpContext, work: &mut Work) -> Event {
+    // SAFETY: `answer` has put it there.
+    let layout = unsafe { work.layout.assume_init_ref() };
+    let datagram = Datagram { packet: Packet(context), place: &raw mut work.forgotten };
+    match truncate::read(&datagram, layout) {
+        Ok(question) => {
+            work.question.write(question);
+            Event::Truncated
+        }
+        Err(refusal) => refusal.into(),
+    }
+}
+
+/// Writes the answer to the question. False, and the packet as it was, if that cannot be made as long.
+#[inline(never)]
+fn reply(context: &XdpContext, work: &mut Work) -> bool {
+    // SAFETY: `answer` and `inquire` have put them there.
+    let (layout, question) = unsafe { (work.layout.assume_init_ref(), work.question.assume_init_ref()) };
+    let mut datagram = Datagram { packet: Packet(context), place: &raw mut work.forgotten };
+    resize(context, question.frame_length(layout)) && question.write(&mut datagram, layout).is_some()
+}
+
 /// Writes the answer. False, and the packet as it was, if that cannot be made as long.
 #[inline(never)]
 fn write(context: &XdpContext, work: &Work) -> bool {
@@ -149,14 +201,18 @@ fn write(context: &XdpContext, work: &Work) -> bool {
     let (layout, received, header) = unsafe {
         (work.layout.assume_init_ref(), work.received.assume_init_ref(), work.header.assume_init_ref())
     };
+    // As long as its answer then, so that all of it can be written.
+    resize(context, header.frame_length(layout))
+        && header.write(&mut Packet(context), layout, &received.segment.tuple).is_some()
+}
+
+/// Cuts the packet, or makes it longer. False, and it is as it was, if that cannot be.
+#[inline(always)]
+fn resize(context: &XdpContext, length: usize) -> bool {
     let (start, end) = Packet(context).ends();
-    let delta = header.frame_length(layout) as i32 - (end - start) as i32;
+    let delta = length as i32 - (end - start) as i32;
     // SAFETY: the context is the one that this program was called with.
-    if delta != 0 && unsafe { bpf_xdp_adjust_tail(context.as_ptr().cast(), delta) } != 0 {
-        return false;
-    }
-    // As long as its answer now, so that all of it can be written.
-    header.write(&mut Packet(context), layout, &received.segment.tuple).is_some()
+    delta == 0 || unsafe { bpf_xdp_adjust_tail(context.as_ptr().cast(), delta) } == 0
 }
 
 #[inline(always)]
@@ -175,45 +231,6 @@ fn count(reason: Reason) {
     }
 }
 
-/// Room for options, where they can be read at any offset, and for one number behind them.
-struct Room(*mut [u8; Room::OCTETS]);
-
-impl Room {
-    /// No option begins beyond offset 63.
-    const MASK: usize = 63;
-    /// Where [`Frame::forget`] puts a number: behind the longest field at the last offset.
-    const FORGOTTEN: usize = 127;
-    const OCTETS: usize = Self::FORGOTTEN + 1;
-    const _ENOUGH: () = assert!(bare::ROOM <= Self::MASK);
-}
-
-impl Frame for Room {
-    #[inline(always)]
-    fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
-        // SAFETY: the range lies within the map's value, which is this CPU's own; an array of octets has no alignment.
-        Some(unsafe { *self.0.cast::<u8>().add(offset & Self::MASK).cast() })
-    }
-
-    #[inline(always)]
-    fn forget(&self, offset: usize) -> usize {
-        // SAFETY: as in `read`. Volatile, as the way through memory is all that there is to it.
-        unsafe {
-            let place = self.0.cast::<u8>().add(Self::FORGOTTEN);
-            ptr::write_volatile(place, offset as u8);
-            usize::from(ptr::read_volatile(place))
-        }
-    }
-}
-
-impl FrameMut for Room {
-    #[inline(always)]
-    fn write<const N: usize>(&mut self, offset: usize, octets: [u8; N]) -> Option<()> {
-        // SAFETY: as in `read`.
-        unsafe { *self.0.cast::<u8>().add(offset & Self::MASK).cast() = octets };
-        Some(())
-    }
-}
-
 struct Maps;
 
 impl Served for Maps {
@@ -228,9 +245,20 @@ impl Served for Maps {
     }
 
     #[inline(always)]
-    fn leaves(&self, client: &Address) -> bool {
-        let whole = u128::from_be_bytes(client.0);
-        is_left((whole >> 64) as u64, whole as u64)
+    fn datagrams(&self) -> Option<u16> {
+        SETTINGS.get(0)?.datagrams()
+    }
+
+    #[inline(always)]
+    fn admit(&self, client: &Address, kind: Option<Kind>) -> Admission {
+        let [high, low] = limit::halves(client);
+        if is_left(high, low) {
+            return Admission::Left;
+        }
+        match kind {
+            Some(kind) if !affords(high, low, kind) => Admission::Limited,
+            _ => Admission::Served,
+        }
     }
 }
 
@@ -240,6 +268,23 @@ impl Served for Maps {
 fn is_left(high: u64, low: u64) -> bool {
     let address = u128::from(high) << 64 | u128::from(low);
     LEFT.get(Key::new(128, address.to_be_bytes())).is_some()
+}
+
+/// Takes a token of that client's, for a packet of this kind. False if there is none. Not inlined, likewise.
+#[inline(never)]
+fn affords(high: u64, low: u64, kind: Kind) -> bool {
+    let Some(Settings { limit, .. }) = SETTINGS.get(0) else { return true };
+    if !limit.is_for(kind) {
+        return true;
+    }
+    let bucket = limit.bucket([high, low], kind);
+    // SAFETY: the helper has no conditions.
+    let now = unsafe { bpf_ktime_get_ns() };
+    BUCKETS.get_ptr_mut(bucket.set).is_none_or(|set| {
+        // SAFETY: the map holds such sets; what other CPUs do meanwhile costs a token at most, as `Set` says.
+        let set = unsafe { &*set.cast::<Set>() };
+        bucket.take(set, now)
+    })
 }
 
 #[panic_handler]

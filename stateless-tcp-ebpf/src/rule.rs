@@ -104,8 +104,7 @@ pub enum Verdict {
 #[inline]
 #[must_use]
 pub fn decide(rules: Rules, keys: &Keys, generations: Generations, segment: &Segment) -> Verdict {
-    let tuple = &segment.tuple;
-    if !tuple.client.is_unicast() || tuple.client == tuple.server || tuple.client_port == 0 {
+    if segment.tuple.is_martian() {
         return Verdict::Ignore(Reason::Martian);
     }
     let (syn, ack, fin) = (

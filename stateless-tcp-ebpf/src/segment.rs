@@ -69,6 +69,15 @@ pub struct FourTuple {
     pub client_port: u16,
 }
 
+impl FourTuple {
+    /// Whether this comes from an address or port that no single other host can have.
+    #[inline]
+    #[must_use]
+    pub fn is_martian(&self) -> bool {
+        !self.client.is_unicast() || self.client == self.server || self.client_port == 0
+    }
+}
+
 /// Control bits of the TCP header (RFC 9293 section 3.1, RFC 3168 section 6.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(transparent)]

@@ -4,6 +4,7 @@
 //! seen to by who answers it: a damaged segment for a served port is not for the kernel either, which might reset.
 
 pub use crate::frame::Frame;
+use crate::limit::Kind;
 use crate::segment::Address;
 
 /// What is served, as the operator said.
@@ -12,8 +13,22 @@ pub trait Served {
     fn address(&self, address: &Address) -> bool;
     /// Whether TCP port `port` is served.
     fn port(&self, port: u16) -> bool;
-    /// Whether `client` is left to the kernel.
-    fn leaves(&self, client: &Address) -> bool;
+    /// The UDP port where questions are answered ([`crate::truncate`]); none if UDP is the kernel's.
+    fn datagrams(&self) -> Option<u16>;
+    /// Whether `client` is served now, with a packet that takes a token, if it is of a kind that does.
+    fn admit(&self, client: &Address, kind: Option<Kind>) -> Admission;
+}
+
+/// Whether a client is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Admission {
+    /// It is.
+    Served,
+    /// It is left to the kernel.
+    Left,
+    /// Its network has no token left.
+    Limited,
 }
 
 /// Where the headers of a steered frame begin.
@@ -21,10 +36,42 @@ pub trait Served {
 pub struct Layout {
     /// Offset of the IP header: 14, and 4 for each VLAN tag.
     pub network: usize,
-    /// Offset of the TCP header.
+    /// Offset of the TCP or UDP header.
     pub transport: usize,
     /// IPv4 or IPv6.
     pub version: Version,
+    /// TCP or UDP.
+    pub protocol: Protocol,
+}
+
+/// The transport protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// RFC 9293.
+    Tcp,
+    /// RFC 768: a question, to be answered by [`crate::truncate`].
+    Udp,
+}
+
+impl Protocol {
+    /// As it stands in the IP header.
+    #[inline]
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Tcp => 6,
+            Self::Udp => 17,
+        }
+    }
+
+    #[inline]
+    const fn numbered(number: u8) -> Option<Self> {
+        match number {
+            6 => Some(Self::Tcp),
+            17 => Some(Self::Udp),
+            _ => None,
+        }
+    }
 }
 
 /// The network protocol.
@@ -40,7 +87,7 @@ pub enum Version {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Reason {
-    /// TCP to a served address and port: to the socket of its queue.
+    /// To a served address and port: to the socket of its queue.
     Served,
     /// As [`Reason::Served`], but no socket is bound to the queue.
     NoSocket,
@@ -54,7 +101,7 @@ pub enum Reason {
     NotIp,
     /// IP version or header length that contradict the Ethernet type.
     Malformed,
-    /// UDP, ICMP, ...
+    /// UDP, unless it is answered; ICMP, ...
     NotTcp,
     /// IPv6 with an extension header before TCP.
     ExtensionHeader,
@@ -64,8 +111,10 @@ pub enum Reason {
     OtherAddress,
     /// TCP to a port that is not served.
     OtherPort,
-    /// TCP to a served address and port, from a client that is left to the kernel.
+    /// To a served address and port, from a client that is left to the kernel.
     Left,
+    /// To a served address and port, from a network that has no token left.
+    Limited,
 }
 
 /// What the XDP program does with a frame.
@@ -81,7 +130,7 @@ pub enum Action {
 
 impl Reason {
     /// Every reason, by its index.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Served,
         Self::NoSocket,
         Self::FirstFragment,
@@ -95,6 +144,7 @@ impl Reason {
         Self::OtherAddress,
         Self::OtherPort,
         Self::Left,
+        Self::Limited,
     ];
 
     /// What follows from the reason.
@@ -103,7 +153,7 @@ impl Reason {
     pub const fn action(self) -> Action {
         match self {
             Self::Served => Action::Redirect,
-            Self::FirstFragment => Action::Drop,
+            Self::FirstFragment | Self::Limited => Action::Drop,
             Self::NoSocket
             | Self::Truncated
             | Self::LinkGroup
@@ -135,6 +185,7 @@ impl Reason {
             Self::OtherAddress => "xdp_other_address",
             Self::OtherPort => "xdp_other_port",
             Self::Left => "xdp_left",
+            Self::Limited => "xdp_limited",
         }
     }
 }
@@ -155,14 +206,13 @@ mod field {
     pub(super) const IPV6_DESTINATION: usize = 24;
     pub(super) const IPV6_HEADER: usize = 40;
     pub(super) const IPV6_FRAGMENT_HEADER: usize = 8;
-    pub(super) const TCP_DESTINATION: usize = 2;
+    pub(super) const DESTINATION: usize = 2;
 }
 
 const ETHERTYPE_IPV4: u16 = 0x0800;
 const ETHERTYPE_IPV6: u16 = 0x86dd;
 /// 802.1Q and 802.1ad.
 const ETHERTYPE_VLAN: [u16; 2] = [0x8100, 0x88a8];
-const PROTOCOL_TCP: u8 = 6;
 /// Hop-by-hop, routing, encapsulating security payload, authentication, destination options, mobility, HIP, shim6.
 const EXTENSION_HEADERS: [u8; 8] = [0, 43, 50, 51, 60, 135, 139, 140];
 const EXTENSION_FRAGMENT: u8 = 44;
@@ -218,13 +268,14 @@ fn steer_ipv4<F: Frame + ?Sized, S: Served>(frame: &F, served: &S, network: usiz
     if version_ihl >> 4 != 4 || header < 20 {
         return Err(Reason::Malformed);
     }
-    if protocol != PROTOCOL_TCP {
+    let protocol = Protocol::numbered(protocol).ok_or(Reason::NotTcp)?;
+    let layout = Layout { network, transport: network + header, version: Version::V4, protocol };
+    if protocol == Protocol::Udp && fragment & (MORE_FRAGMENTS | FRAGMENT_OFFSET) != 0 {
         return Err(Reason::NotTcp);
     }
     if fragment & FRAGMENT_OFFSET != 0 {
         return Err(Reason::Fragment);
     }
-    let layout = Layout { network, transport: network + header, version: Version::V4 };
     let ours = serve(frame, served, &Address::from_ipv4(destination), layout);
     if fragment & MORE_FRAGMENTS != 0 { Err(first_fragment(ours)) } else { ours }
 }
@@ -238,13 +289,16 @@ fn steer_ipv6<F: Frame + ?Sized, S: Served>(frame: &F, served: &S, network: usiz
     if version >> 4 != 6 {
         return Err(Reason::Malformed);
     }
-    let layout = Layout { network, transport: network + field::IPV6_HEADER, version: Version::V6 };
+    let (transport, version, protocol) = (network + field::IPV6_HEADER, Version::V6, Protocol::Tcp);
+    let layout = Layout { network, transport, version, protocol };
+    if let Some(protocol) = Protocol::numbered(next_header) {
+        return serve(frame, served, &destination, Layout { protocol, ..layout });
+    }
     match next_header {
-        PROTOCOL_TCP => serve(frame, served, &destination, layout),
         EXTENSION_FRAGMENT => {
             let [next_header, _, high, low] = frame.read(layout.transport).ok_or(Reason::Truncated)?;
             let offset = u16::from_be_bytes([high, low]) >> 3;
-            if offset != 0 || next_header != PROTOCOL_TCP {
+            if offset != 0 || next_header != protocol.number() {
                 return Err(Reason::Fragment);
             }
             let transport = layout.transport + field::IPV6_FRAGMENT_HEADER;
@@ -270,19 +324,36 @@ fn serve<F: Frame + ?Sized, S: Served>(
     destination: &Address,
     layout: Layout,
 ) -> Result<Layout, Reason> {
+    let port = frame.read(layout.transport + field::DESTINATION).map(u16::from_be_bytes);
+    if layout.protocol == Protocol::Udp {
+        let ours =
+            served.datagrams().is_some_and(|served| port == Some(served)) && served.address(destination);
+        return if ours { admit(frame, served, layout, Some(Kind::Datagram)) } else { Err(Reason::NotTcp) };
+    }
     if !served.address(destination) {
         return Err(Reason::OtherAddress);
     }
-    let port = frame.read(layout.transport + field::TCP_DESTINATION).ok_or(Reason::Truncated)?;
-    if !served.port(u16::from_be_bytes(port)) {
+    if !served.port(port.ok_or(Reason::Truncated)?) {
         return Err(Reason::OtherPort);
     }
+    admit(frame, served, layout, None)
+}
+
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "see steer")]
+fn admit<F: Frame + ?Sized, S: Served>(
+    frame: &F,
+    served: &S,
+    layout: Layout,
+    kind: Option<Kind>,
+) -> Result<Layout, Reason> {
     let client = match layout.version {
         Version::V4 => frame.read(layout.network + field::IPV4_SOURCE).map(Address::from_ipv4),
         Version::V6 => frame.read(layout.network + field::IPV6_SOURCE).map(Address),
     };
-    if served.leaves(&client.ok_or(Reason::Truncated)?) {
-        return Err(Reason::Left);
+    match served.admit(&client.ok_or(Reason::Truncated)?, kind) {
+        Admission::Served => Ok(layout),
+        Admission::Left => Err(Reason::Left),
+        Admission::Limited => Err(Reason::Limited),
     }
-    Ok(layout)
 }

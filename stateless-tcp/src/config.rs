@@ -6,6 +6,7 @@
 mod dns;
 mod error;
 mod http;
+mod limit;
 mod options;
 mod relay;
 mod reload;
@@ -25,6 +26,7 @@ pub use stateless_tcp_ebpf::rule::Rules;
 
 pub use self::dns::CacheSize;
 pub use self::error::ConfigError;
+pub use self::limit::{RateLimit, Udp};
 pub use self::options::Options;
 pub use self::relay::{Count, Endpoint};
 pub use self::reload::Source;
@@ -42,6 +44,10 @@ pub struct Config {
     pub addresses: Option<Vec<IpAddr>>,
     /// Clients that are left to the kernel.
     pub kernel_from: Vec<Prefix>,
+    /// How much the clients of one network may ask for.
+    pub rate_limit: RateLimit,
+    /// What becomes of DNS over UDP.
+    pub udp: Udp,
     /// The port that DNS is served on.
     pub dns_port: u16,
     /// The port that HTTP is served on.
@@ -154,11 +160,13 @@ impl Options {
             ));
         }
         Ok(Config {
+            rate_limit: self.rate_limit()?,
             dns_relay: self.relay_dns()?,
             http_relay: self.relay_http()?,
             addresses: addresses(&self.address, &self.interface)?,
             interfaces: self.interface,
             kernel_from: self.kernel_from,
+            udp: self.udp.unwrap_or_default(),
             dns_port: dns_port.get(),
             http_port: http_port.get(),
             zones: self.zone,

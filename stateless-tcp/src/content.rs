@@ -1,13 +1,16 @@
 //! What is served, made of the configuration.
 
-use crate::config::Config;
+use crate::config::{Config, Udp};
+use crate::exchange::Content;
 use crate::keys;
 use crate::service::Service;
 use crate::service::dns::relay::{Desks, Relay, RelayOptions};
 use crate::service::dns::{Cookies, Dns, DnsOptions};
 use crate::service::http::{self, Http};
 use anyhow::{Context as _, Result, bail};
-use stateless_tcp_ebpf::cookie::Keys;
+use stateless_tcp_ebpf::abi::Settings;
+use stateless_tcp_ebpf::cookie::{Key, Keys};
+use stateless_tcp_ebpf::segment::Address;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::SystemTime;
@@ -115,6 +118,27 @@ pub fn load(
         (None, None) => Arc::new(Http::builtin()),
     };
     Ok(vec![(config.dns_port, dns), (config.http_port, http)])
+}
+
+/// What is served at `addresses`, and to whom.
+///
+/// # Errors
+/// If there are no random numbers.
+pub fn compose(
+    config: &Config,
+    addresses: impl IntoIterator<Item = Address>,
+    services: Vec<(u16, Arc<dyn Service>)>,
+) -> Result<Content> {
+    let mut key = Key([0; 16]);
+    getrandom::fill(&mut key.0).context("no random numbers")?;
+    let settings = Settings::new(config.rate_limit.limit(key), datagrams(config));
+    Ok(Content::new(addresses, services).leaving(config.kernel_from.clone()).set(settings))
+}
+
+/// The UDP port where questions are answered, if any.
+#[must_use]
+pub fn datagrams(config: &Config) -> Option<u16> {
+    (config.udp == Udp::Truncate).then_some(config.dns_port)
 }
 
 /// One line that says what is served where.

@@ -61,7 +61,11 @@ counters! {
     Pending = "pending",
     /// RST sent.
     ResetSent = "reset_sent",
-    /// Segments sent.
+    /// Questions over UDP answered by "ask over TCP".
+    UdpTruncated = "udp_truncated",
+    /// Datagrams that are no whole question; nothing is said to them.
+    UdpNoQuestion = "udp_no_question",
+    /// Segments and datagrams sent.
     Sent = "sent",
     /// Frames that no served address and port fits; they reach the ring only when the configuration changes under way.
     NotServed = "not_served",
@@ -160,6 +164,8 @@ impl From<Event> for Counter {
             Event::BareAck => Self::BareAck,
             Event::BadCookie => Self::BadCookie,
             Event::WindowTooSmall => Self::WindowTooSmall,
+            Event::Truncated => Self::UdpTruncated,
+            Event::NoQuestion => Self::UdpNoQuestion,
         }
     }
 }

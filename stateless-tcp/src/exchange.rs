@@ -14,10 +14,12 @@ use crate::prefix::Prefix;
 use crate::service::{Errands, Purpose, Service, Ticket};
 use foldhash::fast::RandomState;
 use limit::{Limit, Stuck};
+use stateless_tcp_ebpf::abi::Settings;
 use stateless_tcp_ebpf::cookie::Keys;
+use stateless_tcp_ebpf::limit::Kind;
 use stateless_tcp_ebpf::rule::{self, Outgoing, Reason, Reply, Rules, Verdict};
 use stateless_tcp_ebpf::segment::{Address, Flags, Segment};
-use stateless_tcp_ebpf::steer::Served;
+use stateless_tcp_ebpf::steer::{Admission, Served};
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -33,19 +35,38 @@ pub struct Content {
     services: Vec<(u16, Arc<dyn Service>)>,
     /// Clients that are left to the kernel.
     left: Vec<Prefix>,
+    settings: Settings,
 }
 
 impl Content {
     /// Serves each service at its TCP port on all of `addresses`.
     #[must_use]
     pub fn new(addresses: impl IntoIterator<Item = Address>, services: Vec<(u16, Arc<dyn Service>)>) -> Self {
-        Self { addresses: addresses.into_iter().collect(), services, left: Vec::new() }
+        Self {
+            addresses: addresses.into_iter().collect(),
+            services,
+            left: Vec::new(),
+            settings: Settings::default(),
+        }
     }
 
     /// The same, to all clients but these: they are left to the kernel.
     #[must_use]
     pub fn leaving(self, left: Vec<Prefix>) -> Self {
         Self { left, ..self }
+    }
+
+    /// The same, by these settings.
+    #[must_use]
+    pub fn set(self, settings: Settings) -> Self {
+        Self { settings, ..self }
+    }
+
+    /// What the operator has said besides. That clients are limited is seen to by the XDP program, before anything gets
+    /// here.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
     }
 
     /// Clients that are left to the kernel.
@@ -92,8 +113,14 @@ impl Served for Content {
     }
 
     #[inline]
-    fn leaves(&self, client: &Address) -> bool {
-        self.left.iter().any(|prefix| prefix.contains(client))
+    fn datagrams(&self) -> Option<u16> {
+        self.settings.datagrams()
+    }
+
+    #[inline]
+    fn admit(&self, client: &Address, _: Option<Kind>) -> Admission {
+        let left = self.left.iter().any(|prefix| prefix.contains(client));
+        if left { Admission::Left } else { Admission::Served }
     }
 }
 

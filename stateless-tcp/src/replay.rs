@@ -6,15 +6,16 @@
 use crate::config::Config;
 use crate::content;
 use crate::counters::{Counter, Counters};
-use crate::exchange::{Content, Policy};
+use crate::exchange::Policy;
 use crate::keys;
 use crate::responder::{Frames, Responder};
 use anyhow::{Context as _, Result, bail};
 use pcap_file::pcap::{PcapHeader, PcapPacket, PcapReader, PcapWriter};
 use pcap_file::pcapng::{Block, PcapNgReader};
 use pcap_file::{DataLink, TsResolution};
+use stateless_tcp_ebpf::limit::Kind;
 use stateless_tcp_ebpf::segment::Address;
-use stateless_tcp_ebpf::steer::{self, Served};
+use stateless_tcp_ebpf::steer::{self, Admission, Served};
 use std::cell::RefCell;
 use std::collections::HashSet;
 use std::fs::File;
@@ -44,12 +45,12 @@ pub fn run(config: &Config, input: &Path, output: &Path) -> Result<()> {
     let ports: Vec<u16> = services.iter().map(|&(port, _)| port).collect();
     let addresses = match &config.addresses {
         Some(addresses) => addresses.iter().map(|&address| Address::from(address)).collect(),
-        None => destinations(&packets, ports),
+        None => destinations(&packets, ports, content::datagrams(config)),
     };
     let segment_size = config.segment_size.unwrap_or(config.rules.segment_size());
     let Config { rules, hints, fast_open, .. } = *config;
     let policy = Policy { rules, keys, segment_size, hints, fast_open };
-    let content = Content::new(addresses, services).leaving(config.kernel_from.clone());
+    let content = content::compose(config, addresses, services)?;
     let mut responder = Responder::new(content, policy);
 
     let raw = packets.iter().all(|packet| packet.raw);
@@ -183,10 +184,11 @@ fn read_pcapng(file: impl Read) -> Result<Vec<Packet>> {
     Ok(packets)
 }
 
-/// The addresses to which the capture has TCP for one of `ports`: the server's, for all one can tell.
-fn destinations(packets: &[Packet], ports: Vec<u16>) -> HashSet<Address> {
+/// The addresses to which the capture has TCP for one of `ports`, or UDP for `datagrams`: the server's, for all one can tell.
+fn destinations(packets: &[Packet], ports: Vec<u16>, datagrams: Option<u16>) -> HashSet<Address> {
     struct Observer {
         ports: Vec<u16>,
+        datagrams: Option<u16>,
         last: RefCell<Option<Address>>,
     }
     impl Served for Observer {
@@ -197,11 +199,14 @@ fn destinations(packets: &[Packet], ports: Vec<u16>) -> HashSet<Address> {
         fn port(&self, port: u16) -> bool {
             self.ports.contains(&port)
         }
-        fn leaves(&self, _: &Address) -> bool {
-            false
+        fn datagrams(&self) -> Option<u16> {
+            self.datagrams
+        }
+        fn admit(&self, _: &Address, _: Option<Kind>) -> Admission {
+            Admission::Served
         }
     }
-    let observer = Observer { ports, last: RefCell::new(None) };
+    let observer = Observer { ports, datagrams, last: RefCell::new(None) };
     let steered = packets.iter().filter(|packet| steer::steer(&packet.octets[..], &observer).is_ok());
     steered.filter_map(|_| *observer.last.borrow()).collect()
 }

@@ -12,8 +12,10 @@ use crate::exchange::{Answer, Arrival, Content, Exchange, Policy, Source};
 use crate::offer::Offer;
 use crate::parking::Parking;
 use crate::service::Ticket;
-use crate::wire::{self, Received, Reply};
-use stateless_tcp_ebpf::steer::{self, Layout};
+use crate::wire::{self, Reply};
+use stateless_tcp_ebpf::driver::Event;
+use stateless_tcp_ebpf::steer::{self, Layout, Protocol};
+use stateless_tcp_ebpf::truncate::{self, Refusal};
 use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -112,7 +114,16 @@ impl Responder {
     ) {
         counters.add(Counter::Received, 1);
         let octets = frames.octets(&mut frame);
-        let (received, layout) = match self.read(&octets[..length]) {
+        let read = match steer::steer(&octets[..length], self.exchange.content()) {
+            Ok(layout) if layout.protocol == Protocol::Udp => {
+                return truncate(frames, frame, length, &layout, counters);
+            }
+            Ok(layout) => wire::parse(&octets[..length], &layout)
+                .map(|received| (received, layout))
+                .map_err(Counter::from),
+            Err(_) => Err(Counter::NotServed),
+        };
+        let (received, layout) = match read {
             Ok(read) => read,
             Err(counter) => {
                 counters.add(counter, 1);
@@ -157,11 +168,32 @@ impl Responder {
         }
         first
     }
+}
 
-    /// The segment in a frame, if it is for us and whole.
-    #[inline]
-    fn read(&self, octets: &[u8]) -> Result<(Received, Layout), Counter> {
-        let layout = steer::steer(octets, self.exchange.content()).map_err(|_| Counter::NotServed)?;
-        Ok((wire::parse(octets, &layout)?, layout))
+/// Answers the question in the `length` octets of `frame` by the one thing that is said over UDP, in the same frame, as the
+/// XDP program does where it answers by itself.
+fn truncate<F: Frames>(
+    frames: &mut F,
+    mut frame: F::Frame,
+    length: usize,
+    layout: &Layout,
+    counters: &Counters,
+) {
+    let octets = &mut frames.octets(&mut frame)[..length];
+    let answered = truncate::read(octets, layout).and_then(|question| {
+        question.write(octets, layout).ok_or(Refusal::NoQuestion)?;
+        Ok(question)
+    });
+    match answered {
+        Ok(question) => {
+            counters.add(Counter::PartialChecksum, u64::from(question.partial_checksum));
+            counters.add(Counter::UdpTruncated, 1);
+            counters.add(Counter::Sent, 1);
+            frames.send(frame, question.frame_length(layout));
+        }
+        Err(refusal) => {
+            counters.add(Event::from(refusal).into(), 1);
+            frames.release(frame);
+        }
     }
 }

@@ -7,7 +7,7 @@ mod supervise;
 use crate::config::{Config, Handshake, Source, XdpMode, ZeroCopy};
 use crate::content::{self, Relays};
 use crate::counters::Counters;
-use crate::exchange::{Content, Policy};
+use crate::exchange::Policy;
 use crate::keys;
 use crate::offer::{Offer, Switch};
 use crate::xdp::XdpError;
@@ -48,8 +48,8 @@ pub fn run(config: Config, source: Source) -> Result<()> {
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start tokio")?;
     let relays = Arc::new(Relays::new(workers, runtime.handle().clone()));
     let services = content::load(&config, &keys, SystemTime::now(), Some(&relays))?;
-    let content = Content::new(addresses.iter().map(|&address| Address::from(address)), services)
-        .leaving(config.kernel_from.clone());
+    let content =
+        content::compose(&config, addresses.iter().map(|&address| Address::from(address)), services)?;
 
     let mut offer = Offer::first(content, policy);
     if !offer.current.content.is_pure() {
@@ -165,7 +165,12 @@ impl Front {
                     let copy = bound_as(interface, &sockets)?;
                     let (mut program, handshake) = handshake::load(config, interface, attach, copy)?;
                     let content = &offer.current.content;
-                    program.serve(content.addresses().copied(), content.ports(), content.left())?;
+                    program.serve(
+                        content.addresses().copied(),
+                        content.ports(),
+                        content.left(),
+                        content.settings(),
+                    )?;
                     program.answer_by(&offer.terms())?;
                     for (queue, socket, _) in &sockets {
                         program.register(*queue, socket)?;

@@ -17,6 +17,7 @@ pub mod capture;
 pub mod client;
 pub mod compare;
 pub mod cores;
+pub mod datagram;
 pub mod exceptions;
 pub mod fast_open;
 pub mod flooder;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::prefix::Prefix;
 use serde::Deserialize;
 
+use super::limit::{Bits4, Bits6, Rate, Udp};
 use super::{
     Address, CacheSize, ConfigError, Count, Endpoint, Handshake, Hints, Keepalive, Port, Queues, RuleSet,
     SegmentSize, XdpLog, XdpMode, ZeroCopy, dns, http,
@@ -47,6 +48,18 @@ pub struct Options {
     /// Clients to leave to the kernel's own TCP, as where secondaries transfer zones; may be repeated
     #[arg(long, value_name = "PREFIX")]
     pub(super) kernel_from: Vec<Prefix>,
+    /// Tokens a second for the clients of one network: each question over UDP takes one [default: 1000]
+    #[arg(long, value_name = "N")]
+    pub(super) rate_limit: Option<Rate>,
+    /// Bits that the IPv4 addresses of such a network have in common [default: 24]
+    #[arg(long, value_name = "BITS")]
+    pub(super) rate_prefix_ipv4: Option<Bits4>,
+    /// Bits that the IPv6 addresses of such a network have in common [default: 56]
+    #[arg(long, value_name = "BITS")]
+    pub(super) rate_prefix_ipv6: Option<Bits6>,
+    /// What becomes of DNS over UDP [default: kernel]
+    #[arg(long, value_name = "WHAT")]
+    pub(super) udp: Option<Udp>,
     /// The port to serve DNS on [default: 53]
     #[arg(long, value_name = "PORT")]
     pub(super) dns_port: Option<Port>,
@@ -129,6 +142,10 @@ impl Options {
             http: file.http,
             address: first_given(self.address, file.address),
             kernel_from: first_given(self.kernel_from, file.kernel_from),
+            rate_limit: self.rate_limit.or(file.rate_limit),
+            rate_prefix_ipv4: self.rate_prefix_ipv4.or(file.rate_prefix_ipv4),
+            rate_prefix_ipv6: self.rate_prefix_ipv6.or(file.rate_prefix_ipv6),
+            udp: self.udp.or(file.udp),
             dns_port: self.dns_port.or(file.dns_port),
             http_port: self.http_port.or(file.http_port),
             rules: self.rules.or(file.rules),

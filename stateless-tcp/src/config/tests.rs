@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rstest::rstest;
 
-use super::{Config, ConfigError, Handshake, Rules, XdpLog, XdpMode, ZeroCopy};
+use super::{Config, ConfigError, Handshake, RateLimit, Rules, Udp, XdpLog, XdpMode, ZeroCopy};
 use crate::cli::{self, Command};
 
 fn run(arguments: &str) -> Result<Config, ConfigError> {
@@ -30,6 +30,8 @@ fn defaults() -> Config {
         interfaces: vec!["eth0".to_owned()],
         addresses: None,
         kernel_from: vec![],
+        rate_limit: RateLimit { rate: None, ipv4: 24, ipv6: 56 },
+        udp: Udp::Kernel,
         dns_port: 53,
         http_port: 80,
         zones: vec![],
@@ -62,6 +64,8 @@ fn everything() -> Config {
         interfaces: vec!["eth0".to_owned(), "eth1".to_owned()],
         addresses: Some(vec!["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()]),
         kernel_from: vec!["198.51.100.0/24".parse().unwrap(), "2001:db8::7".parse().unwrap()],
+        rate_limit: RateLimit { rate: Some(50), ipv4: 32, ipv6: 48 },
+        udp: Udp::Truncate,
         dns_port: 5353,
         http_port: 8080,
         zones: vec!["a.zone".into(), "b.zone".into()],
@@ -90,7 +94,8 @@ fn everything() -> Config {
 }
 
 const EVERY_FLAG: &str = "-i eth0 --interface eth1 --address 2001:db8::1 --address 192.0.2.1 --address 192.0.2.1 \
-    --kernel-from 198.51.100.0/24 --kernel-from 2001:db8::7 --dns-port 5353 --http-port 8080 --zone a.zone --zone b.zone --minimal-any --dns-keepalive 0 \
+    --kernel-from 198.51.100.0/24 --kernel-from 2001:db8::7 \
+    --rate-limit 50 --rate-prefix-ipv4 32 --rate-prefix-ipv6 48 --udp truncate --dns-port 5353 --http-port 8080 --zone a.zone --zone b.zone --minimal-any --dns-keepalive 0 \
     --dns-cookie-secret-file secret --http-root www --rules classic \
     --segment-size 512 --hints 99 --fast-open --key-file keys --xdp-mode native --handshake driver \
     --zero-copy always --busy-poll 50 --queues 0,2-5 --uncovered-queues \
@@ -100,6 +105,10 @@ const EVERY_KEY: &str = r#"
 interface = ["eth0", "eth1"]
 address = ["192.0.2.1", "2001:db8::1"]
 kernel-from = ["198.51.100.0/24", "2001:db8::7"]
+rate-limit = 50
+rate-prefix-ipv4 = 32
+rate-prefix-ipv6 = 48
+udp = "truncate"
 dns-port = 5353
 http-port = 8080
 zone = ["a.zone", "b.zone"]
@@ -136,7 +145,7 @@ fn flags_win_over_the_file() {
     let (_directory, path) = file(EVERY_KEY);
     let flags = "-i eth9 --address 192.0.2.9 --dns-port 9 --http-port 10 --zone z --dns-keepalive 6553 --dns-cookie-secret-file s --http-root r --rules reliable \
         --segment-size 99 --hints 0 --key-file k --xdp-mode auto --handshake auto --zero-copy never --busy-poll 0 --queues 9 --xdp-log off \
-        --test-panic-after-frames 1 --kernel-from 192.0.2.3";
+        --test-panic-after-frames 1 --kernel-from 192.0.2.3 --rate-limit 1 --rate-prefix-ipv4 1 --rate-prefix-ipv6 2 --udp kernel";
     let config = run(&format!("{flags} --config {}", path.display())).unwrap();
     let expected = Config {
         // What only a file can switch on, flags cannot switch off.
@@ -163,6 +172,8 @@ fn flags_win_over_the_file() {
 #[case::segment_too_large("-i eth0 --segment-size 1221", "64 to 1220")]
 #[case::keepalive_too_large("-i eth0 --dns-keepalive 6554", "1 to 6553 can")]
 #[case::keepalive_negative("-i eth0 --dns-keepalive=-1", "-1 seconds cannot be told")]
+#[case::no_rate("-i eth0 --rate-limit 0", "0 is not from 1 to 1000000")]
+#[case::prefix_too_long("-i eth0 --udp truncate --rate-prefix-ipv4 33", "33 is not from 0 to 32")]
 #[case::no_queue("-i eth0 --queues ,", "\"\" is no number")]
 #[case::empty_queues("-i eth0 --queues=", "it is empty")]
 #[case::queues_backwards("-i eth0 --queues 5-2", "goes backwards")]
@@ -186,6 +197,10 @@ fn flags_win_over_the_file() {
 #[case::relay_and_minimal_any(
     "-i eth0 --dns-relay [::1]:53 --minimal-any",
     "--minimal-any cannot both be had"
+)]
+#[case::lengths_of_nothing(
+    "-i eth0 --rate-prefix-ipv4 8",
+    "mean nothing without --rate-limit or --udp truncate"
 )]
 #[case::cache_without_relay("-i eth0 --dns-cache 1", "--dns-cache means nothing without --dns-relay")]
 #[case::cache_too_large("-i eth0 --dns-relay 192.0.2.1:53 --dns-cache 65537", "not from 0 to 65536")]

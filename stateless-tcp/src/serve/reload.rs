@@ -180,8 +180,8 @@ fn prepare(
     if addresses.len() > MAX_ADDRESSES as usize {
         bail!("{} addresses are too many: {MAX_ADDRESSES} can be served", addresses.len());
     }
-    let content = Content::new(addresses.iter().map(|&address| Address::from(address)), services)
-        .leaving(config.kernel_from.clone());
+    let content =
+        content::compose(&config, addresses.iter().map(|&address| Address::from(address)), services)?;
     let policy = Policy { keys, fast_open: config.fast_open, ..policy.clone() };
     Ok(Prepared { config, addresses, content, policy, notes })
 }
@@ -197,8 +197,9 @@ fn loss(former: &Keys, keys: &Keys) -> Option<String> {
 }
 
 fn steer(programs: &mut [Program], content: &Content) -> Result<(), XdpError> {
-    let addresses = || content.addresses().copied();
-    programs.iter_mut().try_for_each(|program| program.serve(addresses(), content.ports(), content.left()))
+    programs.iter_mut().try_for_each(|program| {
+        program.serve(content.addresses().copied(), content.ports(), content.left(), content.settings())
+    })
 }
 
 /// Has the programs answer by `terms`. Those that cannot be told leave everything to the workers, or what they do not know.

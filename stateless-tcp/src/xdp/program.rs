@@ -10,7 +10,7 @@ use aya::programs::xdp::XdpLinkId;
 use aya::programs::{ProgramError, Xdp, XdpMode, loaded_programs};
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
 use aya_log::EbpfLogger;
-use stateless_tcp_ebpf::abi::{self, MAX_TERMS, PackedTerms};
+use stateless_tcp_ebpf::abi::{self, MAX_TERMS, PackedTerms, Settings};
 use stateless_tcp_ebpf::driver::{Event, Terms};
 use stateless_tcp_ebpf::segment::Address;
 use stateless_tcp_ebpf::steer::Reason;
@@ -83,7 +83,8 @@ impl Program {
         EbpfLogger::init(&mut self.ebpf).map_err(|error| XdpError::Load { reason: chain(&error) })
     }
 
-    /// Steers TCP to `addresses` and `ports` from now on, and to no others; but not that of clients in `left`.
+    /// Steers TCP to `addresses` and `ports` from now on, and to no others; but not that of clients in `left`. And does what
+    /// `settings` say.
     ///
     /// # Errors
     /// If a map is full or refuses.
@@ -92,9 +93,14 @@ impl Program {
         addresses: impl IntoIterator<Item = Address>,
         ports: impl IntoIterator<Item = u16>,
         left: &[Prefix],
+        settings: &Settings,
     ) -> Result<(), XdpError> {
         // First, so that nobody is answered who is not to be.
         self.leave(left)?;
+        let map = self.map(abi::SETTINGS)?;
+        let mut place: Array<_, [u8; Settings::LENGTH]> =
+            Array::try_from(map).map_err(map_error(abi::SETTINGS))?;
+        place.set(0, settings.octets(), 0).map_err(map_error(abi::SETTINGS))?;
         let map = self.map(abi::ADDRESSES)?;
         let mut served: HashMap<_, [u8; 16], u8> =
             HashMap::try_from(map).map_err(map_error(abi::ADDRESSES))?;

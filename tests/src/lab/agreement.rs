@@ -4,8 +4,9 @@ use std::net::IpAddr;
 
 use stateless_tcp::wire;
 use stateless_tcp_ebpf::{
+    limit::Kind,
     segment::{Address, FastOpen, Options, Timestamps},
-    steer::{Served, steer},
+    steer::{Admission, Served, steer},
 };
 
 use super::{DNS_PORT, HTTP_PORT};
@@ -27,8 +28,12 @@ impl Served for Table {
         [DNS_PORT, HTTP_PORT].contains(&port)
     }
 
-    fn leaves(&self, _: &Address) -> bool {
-        false
+    fn datagrams(&self) -> Option<u16> {
+        None
+    }
+
+    fn admit(&self, _: &Address, _: Option<Kind>) -> Admission {
+        Admission::Served
     }
 }
 

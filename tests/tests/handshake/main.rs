@@ -2,6 +2,7 @@
 //! and through the whole responder gives the same octets, for the same reason.
 
 mod client;
+mod datagrams;
 
 use std::{
     collections::BTreeMap,
@@ -22,7 +23,7 @@ use stateless_tcp::{
     responder::Responder,
 };
 use stateless_tcp_ebpf::{
-    abi::{self, PackedTerms},
+    abi::{self, PackedTerms, Settings},
     bare::{self, Header},
     cookie::{Key, Keys},
     driver::{self, Event, Terms},
@@ -103,6 +104,12 @@ impl Kernel {
 
     fn answer_by(&mut self, terms: &Terms) {
         self.terms.set(0, PackedTerms::from(terms).octets(), 0).expect("put the terms");
+    }
+
+    fn set(&mut self, settings: &Settings) {
+        let map = self.ebpf.map_mut(abi::SETTINGS).expect("its settings");
+        let mut place: Array<_, [u8; Settings::LENGTH]> = Array::try_from(map).expect("an array");
+        place.set(0, settings.octets(), 0).expect("put the settings");
     }
 
     fn program(&self) -> &Xdp {
@@ -270,7 +277,9 @@ fn the_kernel_answers_as_user_space_does() {
         trio.exchange("odd", &odd.octets());
     }
     println!("{:?}", trio.seen);
-    for counter in Event::ALL.map(Counter::from).into_iter().chain([Counter::PartialChecksum]) {
+    let of_datagrams = [Event::Truncated, Event::NoQuestion];
+    let events = Event::ALL.into_iter().filter(|event| !of_datagrams.contains(event));
+    for counter in events.map(Counter::from).chain([Counter::PartialChecksum]) {
         let seen = trio.seen.get(counter.name()).copied().unwrap_or(0);
         assert!(seen >= LEAST, "{counter:?} occurred {seen} times, at least {LEAST} are wanted");
     }

@@ -1,0 +1,76 @@
+//! How much clients may ask for, and what becomes of questions over UDP.
+
+use clap::ValueEnum;
+use serde::Deserialize;
+use stateless_tcp_ebpf::cookie::Key;
+use stateless_tcp_ebpf::limit::{Kind, Limit, MAX_RATE};
+
+use super::relay::Count;
+use super::{ConfigError, Options};
+
+/// Tokens a second.
+pub(super) type Rate = Count<1, MAX_RATE>;
+/// Bits of an IPv4 address.
+pub(super) type Bits4 = Count<0, 32>;
+/// Bits of an IPv6 address.
+pub(super) type Bits6 = Count<0, 128>;
+
+/// Tokens a second for questions over UDP, where nothing else is said.
+const UDP_RATE: u32 = 1000;
+
+/// What becomes of DNS over UDP.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Udp {
+    /// It is the kernel's, and so a name server's there
+    #[default]
+    Kernel,
+    /// Questions are answered by "ask over TCP" (TC)
+    Truncate,
+}
+
+/// How much the clients of one network may ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateLimit {
+    /// Tokens a second; `None`: as many as they like, but not over UDP.
+    pub rate: Option<u32>,
+    /// Bits that the IPv4 addresses of a network have in common.
+    pub ipv4: u32,
+    /// Bits that the IPv6 addresses of a network have in common.
+    pub ipv6: u32,
+}
+
+impl Default for RateLimit {
+    fn default() -> Self {
+        Self { rate: None, ipv4: 24, ipv6: 56 }
+    }
+}
+
+impl RateLimit {
+    /// As it is applied, by a table that `key`, which is random, makes unpredictable.
+    #[must_use]
+    pub fn limit(&self, key: Key) -> Limit {
+        let rate = |kind| match kind {
+            Kind::Datagram => Some(self.rate.unwrap_or(UDP_RATE)),
+        };
+        Limit::new(key, rate, self.ipv4, self.ipv6)
+    }
+}
+
+impl Options {
+    pub(super) fn rate_limit(&self) -> Result<RateLimit, ConfigError> {
+        let default = RateLimit::default();
+        let lengths = self.rate_prefix_ipv4.is_some() || self.rate_prefix_ipv6.is_some();
+        if lengths && self.rate_limit.is_none() && self.udp.unwrap_or_default() == Udp::Kernel {
+            return Err(ConfigError::invalid(
+                "--rate-prefix-ipv4 and --rate-prefix-ipv6 mean nothing without --rate-limit or --udp truncate: leave \
+                 them out",
+            ));
+        }
+        Ok(RateLimit {
+            rate: self.rate_limit.map(Rate::get),
+            ipv4: self.rate_prefix_ipv4.map_or(default.ipv4, Bits4::get),
+            ipv6: self.rate_prefix_ipv6.map_or(default.ipv6, Bits6::get),
+        })
+    }
+}

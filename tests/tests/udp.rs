@@ -1,0 +1,182 @@
+//! DNS over UDP answered by "ask over TCP" (`--udp truncate`): real clients do, and nobody gets more than was sent.
+
+use std::{
+    fs,
+    net::{IpAddr, UdpSocket},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use nix::sys::signal::Signal;
+use rstest::rstest;
+use stateless_tcp_tests::{
+    capture::Capture,
+    client::port,
+    datagram::Datagram,
+    questions::{Edns, Question},
+    responder::Responder,
+    taker::Taker,
+    topology::{CLIENT_V4, INTERFACE, SERVER_V4, SERVERS, Topology},
+};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+const A: u16 = 1;
+
+/// Where questions over UDP are answered.
+#[rstest]
+#[case::ring("native", "ring")]
+#[case::driver("native", "driver")]
+#[case::generic("generic", "auto")]
+fn clients_come_over_tcp(#[case] mode: &str, #[case] handshake: &str) {
+    let topology = Topology::new(1);
+    let _taker = (handshake == "driver" && topology.taker.is_none())
+        .then(|| Taker::attach(&topology.client, INTERFACE));
+    let arguments = ["--udp", "truncate", "--xdp-mode", mode, "--handshake", handshake];
+    let responder = Responder::start(&topology, &arguments);
+    let capture = Capture::start(&topology.client, INTERFACE);
+    let mut asked = 0;
+    for server in SERVERS {
+        for (line, expected) in [
+            ("dig +short +tries=1 +time=5 example.com A", "192.0.2.1\n"),
+            ("dig +short +tries=1 +time=5 +noedns example.com AAAA", "2001:db8::1\n"),
+            ("dig +short +tries=1 +time=5 +dnssec +nsid example.com A", "192.0.2.1"),
+            ("kdig +short +retry=0 +timeout=5 example.com MX", "10 mail.example.com.\n"),
+        ] {
+            let (program, rest) = line.split_once(' ').expect("a program and what it is told");
+            let answer = topology.client.run(&format!("{program} @{server} {rest}"));
+            assert!(answer.trim_start().starts_with(expected), "{line} at {server}: {answer}");
+            asked += 1;
+        }
+    }
+    let counters = responder.stop();
+    assert_eq!((counters.get("udp_truncated"), counters.get("answered")), (asked, asked), "{counters:?}");
+    let by_driver = counters.by_driver.contains_key("driver_answered");
+    assert_eq!(by_driver, handshake == "driver", "{counters:?}");
+    let frames: Vec<Datagram> = capture.stop().iter().filter_map(|frame| Datagram::parse(frame)).collect();
+    let (sent, received): (Vec<_>, Vec<_>) = frames
+        .iter()
+        .filter(|datagram| [datagram.source_port, datagram.destination_port].contains(&53))
+        .partition(|datagram| datagram.destination_port == 53);
+    assert_eq!([sent.len() as u64, received.len() as u64], [asked, asked]);
+    for answer in received {
+        let question = sent.iter().find(|question| question.payload[..2] == answer.payload[..2]);
+        assert!(
+            question.is_some_and(|question| question.payload.len() >= answer.payload.len()),
+            "{answer:?}"
+        );
+    }
+}
+
+/// Unbound as a resolver asks over UDP by itself, and turns to TCP.
+#[rstest]
+#[case::v4(SERVERS[0])]
+#[case::v6(SERVERS[1])]
+fn unbound_turns_to_tcp(#[case] server: IpAddr) {
+    let topology = Topology::new(1);
+    let responder = Responder::start(&topology, &["--udp", "truncate"]);
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().to_str().expect("a path in UTF-8");
+    let configuration = directory.path().join("unbound.conf");
+    // Everything below example.com is asked of the responder, as of the authoritative server that it is.
+    let text = format!(
+        "server:\n  directory: {path}\n  pidfile: {path}/pid\n  username: \"\"\n  chroot: \"\"\n  use-syslog: no\n  \
+         interface: 127.0.0.1\n  access-control: 127.0.0.0/8 allow\n  do-daemonize: no\n  module-config: iterator\n  \
+         num-threads: 1\nremote-control:\n  control-enable: no\nstub-zone:\n  name: example.com\n  stub-addr: {server}\n"
+    );
+    fs::write(&configuration, text).expect("write the configuration");
+    let mut unbound = topology.client.command("unbound");
+    let unbound = unbound.args(["-d", "-c"]).arg(&configuration).stderr(std::process::Stdio::null()).spawn();
+    let mut unbound = Ending(unbound.expect("start unbound"));
+    let ask = |name: &str| {
+        topology.client.attempt(&format!("dig @127.0.0.1 +tries=1 +time=5 +noall +comments +answer {name}"))
+    };
+    let deadline = Instant::now() + PATIENCE;
+    while !ask("version.bind CH TXT").status.success() {
+        assert!(Instant::now() < deadline, "unbound does not answer");
+        sleep(Duration::from_millis(50));
+    }
+    for name in ["example.com A", "www.example.com A", "mail.example.com A", "large.example.com TXT"] {
+        let said = String::from_utf8_lossy(&ask(name).stdout).into_owned();
+        assert!(said.contains("status: NOERROR") && said.contains("ANSWER SECTION"), "{name}: {said}");
+    }
+    unbound.0.kill().expect("end unbound");
+    let counters = responder.stop();
+    assert!(counters.get("udp_truncated") >= 4 && counters.get("messages") >= 4, "{counters:?}");
+}
+
+/// A child that ends with the test, however that ends.
+struct Ending(std::process::Child);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Of what one network sends, so much is answered, whoever in it asks; another network is none the worse for it; and so is
+/// who comes over TCP. The rate is one a second: what comes in at once is over before the next token.
+#[test]
+fn answers_are_limited_by_network() {
+    const QUESTIONS: u64 = 100;
+    let topology = Topology::new(1);
+    let limit =
+        ["--udp", "truncate", "--rate-limit", "1", "--rate-prefix-ipv4", "31", "--rate-prefix-ipv6", "127"];
+    let responder = Responder::start(&topology, &limit);
+    let port = port(&topology);
+    let question = Question { name: "example.com".to_owned(), rtype: A, edns: Edns::Plain };
+    for (server, [first, second, other]) in [
+        (SERVERS[0], ["192.0.2.98", "192.0.2.99", "192.0.2.100"]),
+        (SERVERS[1], ["2001:db8::98", "2001:db8::99", "2001:db8::9a"]),
+    ] {
+        let ask = |client: &str, id: u64| {
+            let client = client.parse().expect("an address");
+            let id = u16::try_from(id).expect("few questions");
+            port.send(&Datagram::new(client, 40_000, server, 53, question.wire(id)).octets());
+        };
+        (0..QUESTIONS).for_each(|id| ask(if id % 2 == 0 { first } else { second }, id));
+        ask(other, QUESTIONS);
+    }
+    let answer = topology.client.run(&format!("dig +tcp +short @{SERVER_V4} example.com A"));
+    assert_eq!(answer, "192.0.2.1\n");
+    let counters = responder.stop();
+    let (answered, limited) = (counters.get("udp_truncated"), counters.get("xdp_limited"));
+    assert_eq!(answered + limited, 2 * (QUESTIONS + 1), "{counters:?}");
+    assert!((4..=40).contains(&answered), "one of each network, and one more for each second: {counters:?}");
+}
+
+/// A reload turns it on and off; off, the kernel has the questions.
+#[test]
+fn a_reload_turns_it_on_and_off() {
+    let topology = Topology::new(1);
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("configuration");
+    let write = |what: &str| fs::write(&file, format!("udp = \"{what}\"\n")).expect("write");
+    write("kernel");
+    let responder = Responder::start(
+        &topology,
+        &["--test-keep-seconds", "0", "--config", file.to_str().expect("a name")],
+    );
+    let kernel = topology.server.enter(|| UdpSocket::bind((SERVER_V4, 53)).expect("a server"));
+    kernel.set_read_timeout(Some(PATIENCE)).expect("set a timeout");
+    let client = topology.client.enter(|| UdpSocket::bind((CLIENT_V4, 0)).expect("a client"));
+    client.set_read_timeout(Some(PATIENCE)).expect("set a timeout");
+    let question = Question { name: "example.com".to_owned(), rtype: A, edns: Edns::None }.wire(7);
+    let (mut heard, mut reloads) = ([0; 512], 0);
+    for what in ["kernel", "truncate", "kernel"] {
+        write(what);
+        responder.signal(Signal::SIGHUP);
+        reloads += 1;
+        let reloaded = |lines: &[String]| lines.iter().filter(|line| line.contains("reloaded")).count();
+        responder.log_until(|lines| reloaded(lines) >= reloads);
+        client.send_to(&question, (SERVER_V4, 53)).expect("ask");
+        if what == "kernel" {
+            let length = kernel.recv(&mut heard).expect("the kernel's server hears it");
+            assert_eq!(heard[..length], question[..]);
+        } else {
+            let length = client.recv(&mut heard).expect("an answer");
+            assert_eq!((length, heard[2]), (question.len(), 0x83), "TC, and no longer");
+        }
+    }
+    assert_eq!(responder.stop().get("udp_truncated"), 1);
+}
