@@ -13,8 +13,9 @@ use stateless_tcp::responder::Frames as _;
 use stateless_tcp::wire;
 use stateless_tcp::xdp::socket::{BATCH, Socket};
 use stateless_tcp::xdp::umem::Frame;
+use stateless_tcp::xdp::wait::Waiter;
 use stateless_tcp_ebpf::catch::{self, Caught};
-use stateless_tcp_ebpf::steer::{Layout, Version, steer};
+use stateless_tcp_ebpf::steer::{Layout, Protocol, Version, steer};
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -81,7 +82,8 @@ impl Link {
     fn new(path: &Path, v6: bool) -> Self {
         let (version, header) = if v6 { (Version::V6, 40) } else { (Version::V4, 20) };
         let network = path.link.len();
-        Self { octets: path.link, layout: Layout { network, transport: network + header, version } }
+        let layout = Layout { network, transport: network + header, version, protocol: Protocol::Tcp };
+        Self { octets: path.link, layout }
     }
 }
 
@@ -191,6 +193,6 @@ impl Turner {
         let Some(time) = due.checked_sub(now).filter(|&time| time > 0) else { return Ok(()) };
         let Some((first, others)) = sockets.split_first_mut() else { return Ok(()) };
         let others: Vec<RawFd> = others.iter().map(AsRawFd::as_raw_fd).collect();
-        Ok(first.wait(&others, Duration::from_nanos(time))?)
+        Ok(Waiter::new(first, &others, Duration::ZERO).wait(first, Duration::from_nanos(time))?)
     }
 }

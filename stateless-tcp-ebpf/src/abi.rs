@@ -17,9 +17,9 @@ pub const ADDRESSES: &str = "ADDRESSES";
 /// Hash map: served TCP port, in host byte order (u16), to any octet.
 pub const PORTS: &str = "PORTS";
 
-/// Longest-prefix-match trie: clients that are left to the kernel, by the bits of their [`crate::segment::Address`], to any
-/// octet.
-pub const LEFT: &str = "LEFT";
+/// Longest-prefix-match trie: bits of clients' [`crate::segment::Address`] to a [`crate::steer::Treatment`] (u8). Takes
+/// memory for what is in it only.
+pub const CLIENTS: &str = "CLIENTS";
 
 /// Array of one [`Settings`]. One field after the other is written while the program looks.
 pub const SETTINGS: &str = "SETTINGS";
@@ -63,8 +63,8 @@ pub const MAX_ADDRESSES: u32 = 1024;
 /// Most served ports.
 pub const MAX_PORTS: u32 = 64;
 
-/// Most prefixes of clients that are left to the kernel.
-pub const MAX_LEFT: u32 = 1024;
+/// Most prefixes of clients that something is said about.
+pub const MAX_CLIENTS: u32 = 1 << 18;
 
 /// Most RX queues of an interface.
 pub const MAX_QUEUES: u32 = 256;

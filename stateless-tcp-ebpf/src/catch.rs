@@ -6,7 +6,7 @@
 use crate::frame::Frame;
 use crate::limit::Kind;
 use crate::segment::{Address, Flags};
-use crate::steer::{Admission, Layout, Served, Version, steer};
+use crate::steer::{Layout, Served, Treatment, Version, steer};
 
 /// Name of the XDP program.
 pub const PROGRAM: &str = "flood";
@@ -121,8 +121,20 @@ impl Served for Plan {
 
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "see catch")]
-    fn admit(&self, sender: &Address, _: Option<Kind>) -> Admission {
-        if *sender == self.server { Admission::Served } else { Admission::Left }
+    fn treatment(&self, sender: &Address) -> Treatment {
+        if *sender == self.server { Treatment::Allow } else { Treatment::Leave }
+    }
+
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "see catch")]
+    fn limits_segments(&self) -> bool {
+        false
+    }
+
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "see catch")]
+    fn affords(&self, _: &Address, _: Kind) -> bool {
+        true
     }
 }
 

@@ -39,11 +39,15 @@ pub type Set = [Cell<u64>; WAYS];
 pub enum Kind {
     /// A question over UDP.
     Datagram,
+    /// SYN.
+    Opening,
+    /// A segment with payload.
+    Request,
 }
 
 impl Kind {
     /// Every kind, by its index.
-    pub const ALL: [Self; 1] = [Self::Datagram];
+    pub const ALL: [Self; 3] = [Self::Datagram, Self::Opening, Self::Request];
 }
 
 /// How much clients may ask for.
@@ -97,6 +101,13 @@ impl Limit {
             *octets = number.to_ne_bytes();
         }
         octets
+    }
+
+    /// Whether segments are limited, of whatever kind.
+    #[inline]
+    #[must_use]
+    pub const fn is_for_segments(&self) -> bool {
+        self.is_for(Kind::Opening) || self.is_for(Kind::Request)
     }
 
     /// Whether packets of this kind are limited.

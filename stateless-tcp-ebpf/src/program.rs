@@ -15,14 +15,14 @@ use aya_ebpf::maps::{Array, HashMap, PerCpuArray, XskMap};
 use aya_ebpf::programs::XdpContext;
 use aya_log_ebpf::{debug, trace};
 use stateless_tcp_ebpf::abi::{
-    Counts, MAX_ADDRESSES, MAX_EVENTS, MAX_LEFT, MAX_PORTS, MAX_QUEUES, MAX_TERMS, PARTIAL_CHECKSUMS,
+    Counts, MAX_ADDRESSES, MAX_CLIENTS, MAX_EVENTS, MAX_PORTS, MAX_QUEUES, MAX_TERMS, PARTIAL_CHECKSUMS,
     PackedTerms, Settings,
 };
 use stateless_tcp_ebpf::bare::{self, Bare, Header};
 use stateless_tcp_ebpf::driver::{self, Decided, Event, Terms};
 use stateless_tcp_ebpf::limit::{self, Kind, SETS, Set, WAYS};
 use stateless_tcp_ebpf::segment::Address;
-use stateless_tcp_ebpf::steer::{Action, Admission, Layout, Protocol, Reason, Served, steer};
+use stateless_tcp_ebpf::steer::{Action, Layout, Protocol, Reason, Served, Treatment, steer};
 use stateless_tcp_ebpf::truncate::{self, Question};
 
 use self::room::{Datagram, Room};
@@ -33,7 +33,7 @@ static ADDRESSES: HashMap<Address, u8> = HashMap::with_max_entries(MAX_ADDRESSES
 #[map]
 static PORTS: HashMap<u16, u8> = HashMap::with_max_entries(MAX_PORTS, 0);
 #[map]
-static LEFT: LpmTrie<[u8; 16], u8> = LpmTrie::with_max_entries(MAX_LEFT, 0);
+static CLIENTS: LpmTrie<[u8; 16], u8> = LpmTrie::with_max_entries(MAX_CLIENTS, 0);
 #[map]
 static SETTINGS: Array<Settings> = Array::with_max_entries(1, 0);
 #[map]
@@ -250,27 +250,32 @@ impl Served for Maps {
     }
 
     #[inline(always)]
-    fn admit(&self, client: &Address, kind: Option<Kind>) -> Admission {
+    fn treatment(&self, client: &Address) -> Treatment {
         let [high, low] = limit::halves(client);
-        if is_left(high, low) {
-            return Admission::Left;
-        }
-        match kind {
-            Some(kind) if !affords(high, low, kind) => Admission::Limited,
-            _ => Admission::Served,
-        }
+        Treatment::numbered(treatment(high, low) as u8)
+    }
+
+    #[inline(always)]
+    fn limits_segments(&self) -> bool {
+        SETTINGS.get(0).is_some_and(|settings| settings.limit.is_for_segments())
+    }
+
+    #[inline(always)]
+    fn affords(&self, client: &Address, kind: Kind) -> bool {
+        let [high, low] = limit::halves(client);
+        affords(high, low, kind)
     }
 }
 
-/// Whether the client whose address these are the halves of is left to the kernel. Not inlined, and handed numbers, as the
-/// caller's stack has no room for the key.
+/// The number of the [`Treatment`] of the client whose address these are the halves of. Not inlined, and handed numbers, as
+/// the caller's stack has no room for the key.
 #[inline(never)]
-fn is_left(high: u64, low: u64) -> bool {
+fn treatment(high: u64, low: u64) -> u32 {
     let address = u128::from(high) << 64 | u128::from(low);
-    LEFT.get(Key::new(128, address.to_be_bytes())).is_some()
+    CLIENTS.get(Key::new(128, address.to_be_bytes())).map_or(0, |&treatment| treatment.into())
 }
 
-/// Takes a token of that client's, for a packet of this kind. False if there is none. Not inlined, likewise.
+/// Takes a token of a client's, for a packet of this kind. False if there is none. Not inlined, likewise.
 #[inline(never)]
 fn affords(high: u64, low: u64, kind: Kind) -> bool {
     let Some(Settings { limit, .. }) = SETTINGS.get(0) else { return true };

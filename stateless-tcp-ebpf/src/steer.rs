@@ -5,7 +5,7 @@
 
 pub use crate::frame::Frame;
 use crate::limit::Kind;
-use crate::segment::Address;
+use crate::segment::{Address, Flags};
 
 /// What is served, as the operator said.
 pub trait Served {
@@ -15,20 +15,41 @@ pub trait Served {
     fn port(&self, port: u16) -> bool;
     /// The UDP port where questions are answered ([`crate::truncate`]); none if UDP is the kernel's.
     fn datagrams(&self) -> Option<u16>;
-    /// Whether `client` is served now, with a packet that takes a token, if it is of a kind that does.
-    fn admit(&self, client: &Address, kind: Option<Kind>) -> Admission;
+    /// What the operator has said about `client`.
+    fn treatment(&self, client: &Address) -> Treatment;
+    /// Whether segments take tokens.
+    fn limits_segments(&self) -> bool;
+    /// Takes a token of `client`'s network for a packet of this kind. False if there is none.
+    fn affords(&self, client: &Address, kind: Kind) -> bool;
 }
 
-/// Whether a client is served.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u32)]
-pub enum Admission {
-    /// It is.
-    Served,
-    /// It is left to the kernel.
-    Left,
-    /// Its network has no token left.
-    Limited,
+/// What is done with a client's frames for a served address and port.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Treatment {
+    /// They are served, as far as its network has tokens.
+    #[default]
+    Serve = 0,
+    /// They are left to the kernel.
+    Leave = 1,
+    /// They are dropped.
+    Deny = 2,
+    /// They are served, whatever others of its network do.
+    Allow = 3,
+}
+
+impl Treatment {
+    /// That of this number.
+    #[inline]
+    #[must_use]
+    pub const fn numbered(number: u8) -> Self {
+        match number {
+            1 => Self::Leave,
+            2 => Self::Deny,
+            3 => Self::Allow,
+            _ => Self::Serve,
+        }
+    }
 }
 
 /// Where the headers of a steered frame begin.
@@ -113,6 +134,8 @@ pub enum Reason {
     OtherPort,
     /// To a served address and port, from a client that is left to the kernel.
     Left,
+    /// To a served address and port, from a client that is denied.
+    Denied,
     /// To a served address and port, from a network that has no token left.
     Limited,
 }
@@ -130,7 +153,7 @@ pub enum Action {
 
 impl Reason {
     /// Every reason, by its index.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Served,
         Self::NoSocket,
         Self::FirstFragment,
@@ -144,6 +167,7 @@ impl Reason {
         Self::OtherAddress,
         Self::OtherPort,
         Self::Left,
+        Self::Denied,
         Self::Limited,
     ];
 
@@ -153,7 +177,7 @@ impl Reason {
     pub const fn action(self) -> Action {
         match self {
             Self::Served => Action::Redirect,
-            Self::FirstFragment | Self::Limited => Action::Drop,
+            Self::FirstFragment | Self::Denied | Self::Limited => Action::Drop,
             Self::NoSocket
             | Self::Truncated
             | Self::LinkGroup
@@ -185,6 +209,7 @@ impl Reason {
             Self::OtherAddress => "xdp_other_address",
             Self::OtherPort => "xdp_other_port",
             Self::Left => "xdp_left",
+            Self::Denied => "xdp_denied",
             Self::Limited => "xdp_limited",
         }
     }
@@ -196,17 +221,20 @@ mod field {
     pub(super) const ETHERNET_TYPE: usize = 12;
     pub(super) const VLAN_TAG: usize = 4;
     pub(super) const IPV4_VERSION_IHL: usize = 0;
+    pub(super) const IPV4_TOTAL_LENGTH: usize = 2;
     pub(super) const IPV4_FRAGMENT: usize = 6;
     pub(super) const IPV4_PROTOCOL: usize = 9;
     pub(super) const IPV4_SOURCE: usize = 12;
     pub(super) const IPV4_DESTINATION: usize = 16;
     pub(super) const IPV6_VERSION: usize = 0;
+    pub(super) const IPV6_PAYLOAD_LENGTH: usize = 4;
     pub(super) const IPV6_NEXT_HEADER: usize = 6;
     pub(super) const IPV6_SOURCE: usize = 8;
     pub(super) const IPV6_DESTINATION: usize = 24;
     pub(super) const IPV6_HEADER: usize = 40;
     pub(super) const IPV6_FRAGMENT_HEADER: usize = 8;
     pub(super) const DESTINATION: usize = 2;
+    pub(super) const TCP_DATA_OFFSET: usize = 12;
 }
 
 const ETHERTYPE_IPV4: u16 = 0x0800;
@@ -328,7 +356,7 @@ fn serve<F: Frame + ?Sized, S: Served>(
     if layout.protocol == Protocol::Udp {
         let ours =
             served.datagrams().is_some_and(|served| port == Some(served)) && served.address(destination);
-        return if ours { admit(frame, served, layout, Some(Kind::Datagram)) } else { Err(Reason::NotTcp) };
+        return if ours { admit(frame, served, layout) } else { Err(Reason::NotTcp) };
     }
     if !served.address(destination) {
         return Err(Reason::OtherAddress);
@@ -336,24 +364,48 @@ fn serve<F: Frame + ?Sized, S: Served>(
     if !served.port(port.ok_or(Reason::Truncated)?) {
         return Err(Reason::OtherPort);
     }
-    admit(frame, served, layout, None)
+    admit(frame, served, layout)
 }
 
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "see steer")]
-fn admit<F: Frame + ?Sized, S: Served>(
-    frame: &F,
-    served: &S,
-    layout: Layout,
-    kind: Option<Kind>,
-) -> Result<Layout, Reason> {
+fn admit<F: Frame + ?Sized, S: Served>(frame: &F, served: &S, layout: Layout) -> Result<Layout, Reason> {
     let client = match layout.version {
         Version::V4 => frame.read(layout.network + field::IPV4_SOURCE).map(Address::from_ipv4),
         Version::V6 => frame.read(layout.network + field::IPV6_SOURCE).map(Address),
     };
-    match served.admit(&client.ok_or(Reason::Truncated)?, kind) {
-        Admission::Served => Ok(layout),
-        Admission::Left => Err(Reason::Left),
-        Admission::Limited => Err(Reason::Limited),
+    let client = client.ok_or(Reason::Truncated)?;
+    match served.treatment(&client) {
+        Treatment::Leave => Err(Reason::Left),
+        Treatment::Deny => Err(Reason::Denied),
+        Treatment::Allow => Ok(layout),
+        Treatment::Serve => match kind(frame, served, &layout) {
+            Some(kind) if !served.affords(&client, kind) => Err(Reason::Limited),
+            _ => Ok(layout),
+        },
     }
+}
+
+/// What the frame takes a token for. Nothing for what is neither SYN nor has payload: it costs us next to nothing, and
+/// ends connections.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "see steer")]
+fn kind<F: Frame + ?Sized, S: Served>(frame: &F, served: &S, layout: &Layout) -> Option<Kind> {
+    if layout.protocol == Protocol::Udp {
+        return Some(Kind::Datagram);
+    }
+    if !served.limits_segments() {
+        return None;
+    }
+    let [data_offset, flags] = frame.read(layout.transport + field::TCP_DATA_OFFSET)?;
+    if Flags(flags).contains(Flags::SYN) {
+        return Some(Kind::Opening);
+    }
+    let (at, header) = match layout.version {
+        Version::V4 => (field::IPV4_TOTAL_LENGTH, 0),
+        Version::V6 => (field::IPV6_PAYLOAD_LENGTH, field::IPV6_HEADER),
+    };
+    let length = header + usize::from(u16::from_be_bytes(frame.read(layout.network + at)?));
+    let headers = layout.transport - layout.network + usize::from(data_offset >> 4) * 4;
+    (length > headers).then_some(Kind::Request)
 }

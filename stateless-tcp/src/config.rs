@@ -18,10 +18,10 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::prefix::Prefix;
+use crate::clients::Clients;
 use crate::service::dns::relay::RelayOptions as DnsRelayOptions;
 use crate::service::http::RelayOptions as HttpRelayOptions;
-use stateless_tcp_ebpf::abi::{MAX_ADDRESSES, MAX_LEFT};
+use stateless_tcp_ebpf::abi::MAX_ADDRESSES;
 pub use stateless_tcp_ebpf::rule::Rules;
 
 pub use self::dns::CacheSize;
@@ -42,8 +42,8 @@ pub struct Config {
     pub interfaces: Vec<String>,
     /// The addresses to answer for; `None`: the interfaces' own (of a capture: all).
     pub addresses: Option<Vec<IpAddr>>,
-    /// Clients that are left to the kernel.
-    pub kernel_from: Vec<Prefix>,
+    /// What is done with clients.
+    pub clients: Clients,
     /// How much the clients of one network may ask for.
     pub rate_limit: RateLimit,
     /// What becomes of DNS over UDP.
@@ -141,12 +141,6 @@ impl Options {
                  leave out one of them",
             ));
         }
-        if self.kernel_from.len() > MAX_LEFT as usize {
-            return Err(ConfigError::invalid(format!(
-                "{} prefixes of --kernel-from are too many: {MAX_LEFT} can be left to the kernel",
-                self.kernel_from.len()
-            )));
-        }
         let handshake = self.handshake.unwrap_or_default();
         if xdp_mode == XdpMode::Generic && handshake == Handshake::Driver {
             return Err(ConfigError::invalid(
@@ -160,12 +154,12 @@ impl Options {
             ));
         }
         Ok(Config {
+            clients: self.clients()?,
             rate_limit: self.rate_limit()?,
             dns_relay: self.relay_dns()?,
             http_relay: self.relay_http()?,
             addresses: addresses(&self.address, &self.interface)?,
             interfaces: self.interface,
-            kernel_from: self.kernel_from,
             udp: self.udp.unwrap_or_default(),
             dns_port: dns_port.get(),
             http_port: http_port.get(),

@@ -132,7 +132,7 @@ pub fn compose(
     let mut key = Key([0; 16]);
     getrandom::fill(&mut key.0).context("no random numbers")?;
     let settings = Settings::new(config.rate_limit.limit(key), datagrams(config));
-    Ok(Content::new(addresses, services).leaving(config.kernel_from.clone()).set(settings))
+    Ok(Content::new(addresses, services).treating(config.clients.clone()).set(settings))
 }
 
 /// The UDP port where questions are answered, if any.

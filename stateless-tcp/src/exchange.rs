@@ -7,10 +7,10 @@ mod limit;
 mod turn;
 mod walk;
 
+use crate::clients::Clients;
 use crate::counters::{Counter, Counters};
 use crate::hints::{Hints, MAX_KEPT};
 use crate::offer::Offer;
-use crate::prefix::Prefix;
 use crate::service::{Errands, Purpose, Service, Ticket};
 use foldhash::fast::RandomState;
 use limit::{Limit, Stuck};
@@ -19,7 +19,7 @@ use stateless_tcp_ebpf::cookie::Keys;
 use stateless_tcp_ebpf::limit::Kind;
 use stateless_tcp_ebpf::rule::{self, Outgoing, Reason, Reply, Rules, Verdict};
 use stateless_tcp_ebpf::segment::{Address, Flags, Segment};
-use stateless_tcp_ebpf::steer::{Admission, Served};
+use stateless_tcp_ebpf::steer::{Served, Treatment};
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -33,8 +33,7 @@ const WHOLE: u16 = 512;
 pub struct Content {
     addresses: HashSet<Address, RandomState>,
     services: Vec<(u16, Arc<dyn Service>)>,
-    /// Clients that are left to the kernel.
-    left: Vec<Prefix>,
+    clients: Clients,
     settings: Settings,
 }
 
@@ -45,15 +44,15 @@ impl Content {
         Self {
             addresses: addresses.into_iter().collect(),
             services,
-            left: Vec::new(),
+            clients: Clients::default(),
             settings: Settings::default(),
         }
     }
 
-    /// The same, to all clients but these: they are left to the kernel.
+    /// The same, to clients as is said of them.
     #[must_use]
-    pub fn leaving(self, left: Vec<Prefix>) -> Self {
-        Self { left, ..self }
+    pub fn treating(self, clients: Clients) -> Self {
+        Self { clients, ..self }
     }
 
     /// The same, by these settings.
@@ -69,10 +68,10 @@ impl Content {
         &self.settings
     }
 
-    /// Clients that are left to the kernel.
+    /// What is said of clients.
     #[must_use]
-    pub fn left(&self) -> &[Prefix] {
-        &self.left
+    pub fn clients(&self) -> &Clients {
+        &self.clients
     }
 
     /// The served addresses.
@@ -118,9 +117,18 @@ impl Served for Content {
     }
 
     #[inline]
-    fn admit(&self, client: &Address, _: Option<Kind>) -> Admission {
-        let left = self.left.iter().any(|prefix| prefix.contains(client));
-        if left { Admission::Left } else { Admission::Served }
+    fn treatment(&self, client: &Address) -> Treatment {
+        self.clients.treatment(client)
+    }
+
+    #[inline]
+    fn limits_segments(&self) -> bool {
+        false
+    }
+
+    #[inline]
+    fn affords(&self, _: &Address, _: Kind) -> bool {
+        true
     }
 }
 

@@ -16,12 +16,13 @@
 //! | [`responder`] | the path of a frame through the four above; no I/O |
 //! | [`xdp`] | rings, UMEM, the XDP program: the only unsafe code |
 //! | [`counters`] | what became of each frame |
-//! | [`cli`], [`config`], [`prefix`], [`keys`], [`content`] | what the user asks for |
+//! | [`cli`], [`config`], [`prefix`], [`clients`], [`keys`], [`content`] | what the user asks for |
 //! | [`serve`], [`replay`], [`doctor`] | the commands |
 //! | [`netlink`] | what the kernel is asked of links, routes and filters |
 //! | [`control`] | how a running instance is found and spoken to |
 
 pub mod cli;
+pub mod clients;
 pub mod config;
 pub mod content;
 pub mod control;

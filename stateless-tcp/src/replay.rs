@@ -15,7 +15,7 @@ use pcap_file::pcapng::{Block, PcapNgReader};
 use pcap_file::{DataLink, TsResolution};
 use stateless_tcp_ebpf::limit::Kind;
 use stateless_tcp_ebpf::segment::Address;
-use stateless_tcp_ebpf::steer::{self, Admission, Served};
+use stateless_tcp_ebpf::steer::{self, Served, Treatment};
 use std::cell::RefCell;
 use std::collections::HashSet;
 use std::fs::File;
@@ -202,8 +202,14 @@ fn destinations(packets: &[Packet], ports: Vec<u16>, datagrams: Option<u16>) -> 
         fn datagrams(&self) -> Option<u16> {
             self.datagrams
         }
-        fn admit(&self, _: &Address, _: Option<Kind>) -> Admission {
-            Admission::Served
+        fn treatment(&self, _: &Address) -> Treatment {
+            Treatment::Serve
+        }
+        fn limits_segments(&self) -> bool {
+            false
+        }
+        fn affords(&self, _: &Address, _: Kind) -> bool {
+            true
         }
     }
     let observer = Observer { ports, datagrams, last: RefCell::new(None) };

@@ -168,7 +168,7 @@ impl Front {
                     program.serve(
                         content.addresses().copied(),
                         content.ports(),
-                        content.left(),
+                        content.clients(),
                         content.settings(),
                     )?;
                     program.answer_by(&offer.terms())?;

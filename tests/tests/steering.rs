@@ -17,12 +17,12 @@ use aya::{
     programs::Xdp,
 };
 use rustix::net::{AddressFamily, SocketType, socket};
-use stateless_tcp::prefix::Prefix;
+use stateless_tcp::clients::Clients;
 use stateless_tcp_ebpf::{
     abi::{self, Settings},
     limit::{Kind, Limit},
     segment::Address,
-    steer::{Action, Admission, Reason, Served, steer},
+    steer::{Action, Reason, Served, Treatment, steer},
 };
 use stateless_tcp_tests::{
     packet::{Packet, flags},
@@ -34,8 +34,16 @@ const OBJECT: &[u8] = aya::include_bytes_aligned!("../../stateless-tcp-ebpf/stat
 const PORTS: [u16; 2] = [53, 80];
 /// UDP port where questions are answered.
 const DATAGRAMS: u16 = 53;
-/// Clients that are left to the kernel: networks, one of them within another, and a host.
-const LEFT: [&str; 4] = ["192.0.2.128/25", "192.0.2.192/26", "2001:db8::80/121", "192.0.2.9"];
+/// What is said of clients: networks, some of them within others, and hosts.
+const CLIENTS: [(&str, Treatment); 7] = [
+    ("192.0.2.128/25", Treatment::Leave),
+    ("192.0.2.192/26", Treatment::Leave),
+    ("192.0.2.224/27", Treatment::Deny),
+    ("192.0.2.240/28", Treatment::Allow),
+    ("2001:db8::80/121", Treatment::Leave),
+    ("2001:db8::c0/122", Treatment::Deny),
+    ("192.0.2.9", Treatment::Leave),
+];
 const UDP: u8 = 17;
 /// The kernel refuses test frames without a whole Ethernet header.
 const SHORTEST: usize = 14;
@@ -68,11 +76,10 @@ impl Kernel {
         for port in PORTS {
             ports.insert(port, 0, 0).expect("serve a port");
         }
-        let mut left: LpmTrie<_, [u8; 16], u8> =
-            LpmTrie::try_from(ebpf.take_map(abi::LEFT).expect("its prefixes")).expect("a trie");
-        for prefix in left_to_the_kernel() {
-            let (address, bits) = prefix.bits();
-            left.insert(&Key::new(bits.into(), address.0), 0, 0).expect("leave a prefix");
+        let mut trie: LpmTrie<_, [u8; 16], u8> =
+            LpmTrie::try_from(ebpf.take_map(abi::CLIENTS).expect("its prefixes")).expect("a trie");
+        for (bits, address, treatment) in clients().iter() {
+            trie.insert(&Key::new(bits.into(), address.0), treatment as u8, 0).expect("say it of a prefix");
         }
         let mut settings: Array<_, [u8; Settings::LENGTH]> =
             Array::try_from(ebpf.take_map(abi::SETTINGS).expect("its settings")).expect("an array");
@@ -114,13 +121,17 @@ impl Kernel {
     }
 }
 
-fn left_to_the_kernel() -> impl Iterator<Item = Prefix> {
-    LEFT.iter().map(|prefix| prefix.parse().expect("a prefix"))
+fn clients() -> Clients {
+    let mut clients = Clients::default();
+    for (prefix, treatment) in CLIENTS {
+        clients.add(&prefix.parse().expect("a prefix"), treatment);
+    }
+    clients
 }
 
 /// The same addresses and ports as in the maps; notes whether the port was asked about.
-#[derive(Default)]
 struct Table {
+    clients: Clients,
     port_tested: Cell<bool>,
 }
 
@@ -139,15 +150,22 @@ impl Served for Table {
         Some(DATAGRAMS)
     }
 
-    fn admit(&self, client: &Address, _: Option<Kind>) -> Admission {
-        let left = left_to_the_kernel().any(|prefix| prefix.contains(client));
-        if left { Admission::Left } else { Admission::Served }
+    fn treatment(&self, client: &Address) -> Treatment {
+        self.clients.treatment(client)
+    }
+
+    fn limits_segments(&self) -> bool {
+        false
+    }
+
+    fn affords(&self, _: &Address, _: Kind) -> bool {
+        true
     }
 }
 
 /// The library's reason, and whether it came as far as the port.
 fn library(frame: &[u8], socket_bound: bool) -> (Reason, bool) {
-    let table = Table::default();
+    let table = Table { clients: clients(), port_tested: Cell::new(false) };
     let reason = match steer(frame, &table) {
         Ok(_) if socket_bound => Reason::Served,
         Ok(_) => Reason::NoSocket,
@@ -293,10 +311,17 @@ fn named() -> Vec<(&'static str, Vec<u8>, Reason)> {
 fn named_left() -> Vec<(&'static str, Vec<u8>, Reason)> {
     vec![
         ("first client that is left", from(Ipv4Addr::new(192, 0, 2, 128), v4()), Reason::Left),
+        ("client that is denied within it", from(Ipv4Addr::new(192, 0, 2, 224), v4()), Reason::Denied),
+        ("client that is allowed within that", from(Ipv4Addr::new(192, 0, 2, 240), v4()), Reason::Served),
+        (
+            "IPv6 client that is denied",
+            from(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0xc0), v6()),
+            Reason::Denied,
+        ),
         ("last client before it", from(Ipv4Addr::new(192, 0, 2, 127), v4()), Reason::Served),
         (
             "IPv6 client that is left",
-            from(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0xff), v6()),
+            from(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0xbf), v6()),
             Reason::Left,
         ),
         (

@@ -99,7 +99,7 @@ pub(crate) fn test(machines: &Machines) -> Result<()> {
         let initramfs = initramfs.path();
         Initramfs::write(initramfs, &guest, &responder, &unpacked.modules)?;
         for nic in chosen(&machines.nic) {
-            let name = format!("{}-{}", word(kernel), word(nic));
+            let name = format!("{}-{}", word(&kernel), word(&nic));
             println!("-- {name} ({})", unpacked.package);
             let log = directory()?.join(format!("{name}.log"));
             let begun = Instant::now();
@@ -131,7 +131,7 @@ fn chosen<T: ValueEnum + Copy>(options: &[T]) -> Vec<T> {
     if options.is_empty() { T::value_variants().to_vec() } else { options.to_vec() }
 }
 
-fn word(value: impl ValueEnum) -> String {
+fn word(value: &impl ValueEnum) -> String {
     value.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
 }
 

@@ -1,11 +1,15 @@
-//! How much clients may ask for, and what becomes of questions over UDP.
+//! Which clients are served, how much they may ask for, and what becomes of questions over UDP.
 
+use crate::clients::Clients;
 use clap::ValueEnum;
 use serde::Deserialize;
+use stateless_tcp_ebpf::abi::MAX_CLIENTS;
 use stateless_tcp_ebpf::cookie::Key;
 use stateless_tcp_ebpf::limit::{Kind, Limit, MAX_RATE};
+use stateless_tcp_ebpf::steer::Treatment;
 
 use super::relay::Count;
+
 use super::{ConfigError, Options};
 
 /// Tokens a second.
@@ -14,6 +18,10 @@ pub(super) type Rate = Count<1, MAX_RATE>;
 pub(super) type Bits4 = Count<0, 32>;
 /// Bits of an IPv6 address.
 pub(super) type Bits6 = Count<0, 128>;
+
+/// The options that say something of clients.
+const TREATMENTS: [(Treatment, &str); 3] =
+    [(Treatment::Leave, "--kernel-from"), (Treatment::Deny, "--deny"), (Treatment::Allow, "--allow")];
 
 /// Tokens a second for questions over UDP, where nothing else is said.
 const UDP_RATE: u32 = 1000;
@@ -52,12 +60,36 @@ impl RateLimit {
     pub fn limit(&self, key: Key) -> Limit {
         let rate = |kind| match kind {
             Kind::Datagram => Some(self.rate.unwrap_or(UDP_RATE)),
+            Kind::Opening | Kind::Request => self.rate,
         };
         Limit::new(key, rate, self.ipv4, self.ipv6)
     }
 }
 
 impl Options {
+    pub(super) fn clients(&self) -> Result<Clients, ConfigError> {
+        let mut clients = Clients::default();
+        for ((treatment, name), prefixes) in
+            TREATMENTS.into_iter().zip([&self.kernel_from, &self.deny, &self.allow])
+        {
+            for prefix in prefixes {
+                let Some(other) = clients.add(prefix, treatment) else { continue };
+                let other =
+                    TREATMENTS.iter().find(|(treatment, _)| *treatment == other).map_or("", |(_, name)| name);
+                return Err(ConfigError::invalid(format!(
+                    "{name} {prefix} is said by {other} too: leave out one of them"
+                )));
+            }
+        }
+        if clients.len() > MAX_CLIENTS as usize {
+            return Err(ConfigError::invalid(format!(
+                "{} prefixes of --kernel-from, --deny and --allow are too many: {MAX_CLIENTS} can be told apart",
+                clients.len()
+            )));
+        }
+        Ok(clients)
+    }
+
     pub(super) fn rate_limit(&self) -> Result<RateLimit, ConfigError> {
         let default = RateLimit::default();
         let lengths = self.rate_prefix_ipv4.is_some() || self.rate_prefix_ipv6.is_some();

@@ -48,7 +48,14 @@ pub struct Options {
     /// Clients to leave to the kernel's own TCP, as where secondaries transfer zones; may be repeated
     #[arg(long, value_name = "PREFIX")]
     pub(super) kernel_from: Vec<Prefix>,
-    /// Tokens a second for the clients of one network: each question over UDP takes one [default: 1000]
+    /// Clients to drop; the longest prefix decides; may be repeated
+    #[arg(long, value_name = "PREFIX")]
+    pub(super) deny: Vec<Prefix>,
+    /// Clients to serve whatever --deny and --rate-limit say of larger prefixes; may be repeated
+    #[arg(long, value_name = "PREFIX")]
+    pub(super) allow: Vec<Prefix>,
+    /// Most SYNs, most segments with payload and most questions over UDP that the clients of one network get answered in a
+    /// second [default: as many as they like, but 1000 over UDP]
     #[arg(long, value_name = "N")]
     pub(super) rate_limit: Option<Rate>,
     /// Bits that the IPv4 addresses of such a network have in common [default: 24]
@@ -142,6 +149,8 @@ impl Options {
             http: file.http,
             address: first_given(self.address, file.address),
             kernel_from: first_given(self.kernel_from, file.kernel_from),
+            deny: first_given(self.deny, file.deny),
+            allow: first_given(self.allow, file.allow),
             rate_limit: self.rate_limit.or(file.rate_limit),
             rate_prefix_ipv4: self.rate_prefix_ipv4.or(file.rate_prefix_ipv4),
             rate_prefix_ipv6: self.rate_prefix_ipv6.or(file.rate_prefix_ipv6),

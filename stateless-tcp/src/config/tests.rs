@@ -8,6 +8,8 @@ use rstest::rstest;
 
 use super::{Config, ConfigError, Handshake, RateLimit, Rules, Udp, XdpLog, XdpMode, ZeroCopy};
 use crate::cli::{self, Command};
+use crate::clients::Clients;
+use stateless_tcp_ebpf::steer::Treatment;
 
 fn run(arguments: &str) -> Result<Config, ConfigError> {
     let words = ["stateless-tcp", "run"].into_iter().chain(arguments.split_whitespace());
@@ -29,7 +31,7 @@ fn defaults() -> Config {
     Config {
         interfaces: vec!["eth0".to_owned()],
         addresses: None,
-        kernel_from: vec![],
+        clients: Clients::default(),
         rate_limit: RateLimit { rate: None, ipv4: 24, ipv6: 56 },
         udp: Udp::Kernel,
         dns_port: 53,
@@ -59,11 +61,24 @@ fn defaults() -> Config {
     }
 }
 
+fn clients(said: &[(&str, Treatment)]) -> Clients {
+    let mut clients = Clients::default();
+    for (prefix, treatment) in said {
+        clients.add(&prefix.parse().unwrap(), *treatment);
+    }
+    clients
+}
+
 fn everything() -> Config {
     Config {
         interfaces: vec!["eth0".to_owned(), "eth1".to_owned()],
         addresses: Some(vec!["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()]),
-        kernel_from: vec!["198.51.100.0/24".parse().unwrap(), "2001:db8::7".parse().unwrap()],
+        clients: clients(&[
+            ("198.51.100.0/24", Treatment::Leave),
+            ("2001:db8::7", Treatment::Leave),
+            ("0.0.0.0/0", Treatment::Deny),
+            ("203.0.113.0/24", Treatment::Allow),
+        ]),
         rate_limit: RateLimit { rate: Some(50), ipv4: 32, ipv6: 48 },
         udp: Udp::Truncate,
         dns_port: 5353,
@@ -95,7 +110,7 @@ fn everything() -> Config {
 
 const EVERY_FLAG: &str = "-i eth0 --interface eth1 --address 2001:db8::1 --address 192.0.2.1 --address 192.0.2.1 \
     --kernel-from 198.51.100.0/24 --kernel-from 2001:db8::7 \
-    --rate-limit 50 --rate-prefix-ipv4 32 --rate-prefix-ipv6 48 --udp truncate --dns-port 5353 --http-port 8080 --zone a.zone --zone b.zone --minimal-any --dns-keepalive 0 \
+    --deny 0.0.0.0/0 --allow 203.0.113.0/24 --rate-limit 50 --rate-prefix-ipv4 32 --rate-prefix-ipv6 48 --udp truncate --dns-port 5353 --http-port 8080 --zone a.zone --zone b.zone --minimal-any --dns-keepalive 0 \
     --dns-cookie-secret-file secret --http-root www --rules classic \
     --segment-size 512 --hints 99 --fast-open --key-file keys --xdp-mode native --handshake driver \
     --zero-copy always --busy-poll 50 --queues 0,2-5 --uncovered-queues \
@@ -105,6 +120,8 @@ const EVERY_KEY: &str = r#"
 interface = ["eth0", "eth1"]
 address = ["192.0.2.1", "2001:db8::1"]
 kernel-from = ["198.51.100.0/24", "2001:db8::7"]
+deny = ["0.0.0.0/0"]
+allow = ["203.0.113.0/24"]
 rate-limit = 50
 rate-prefix-ipv4 = 32
 rate-prefix-ipv6 = 48
@@ -145,7 +162,7 @@ fn flags_win_over_the_file() {
     let (_directory, path) = file(EVERY_KEY);
     let flags = "-i eth9 --address 192.0.2.9 --dns-port 9 --http-port 10 --zone z --dns-keepalive 6553 --dns-cookie-secret-file s --http-root r --rules reliable \
         --segment-size 99 --hints 0 --key-file k --xdp-mode auto --handshake auto --zero-copy never --busy-poll 0 --queues 9 --xdp-log off \
-        --test-panic-after-frames 1 --kernel-from 192.0.2.3 --rate-limit 1 --rate-prefix-ipv4 1 --rate-prefix-ipv6 2 --udp kernel";
+        --test-panic-after-frames 1 --kernel-from 192.0.2.3 --deny 192.0.2.4 --allow 192.0.2.5 --rate-limit 1 --rate-prefix-ipv4 1 --rate-prefix-ipv6 2 --udp kernel";
     let config = run(&format!("{flags} --config {}", path.display())).unwrap();
     let expected = Config {
         // What only a file can switch on, flags cannot switch off.
@@ -172,6 +189,10 @@ fn flags_win_over_the_file() {
 #[case::segment_too_large("-i eth0 --segment-size 1221", "64 to 1220")]
 #[case::keepalive_too_large("-i eth0 --dns-keepalive 6554", "1 to 6553 can")]
 #[case::keepalive_negative("-i eth0 --dns-keepalive=-1", "-1 seconds cannot be told")]
+#[case::said_twice(
+    "-i eth0 --deny 192.0.2.0/24 --allow 192.0.2.0/24",
+    "--allow 192.0.2.0/24 is said by --deny too"
+)]
 #[case::no_rate("-i eth0 --rate-limit 0", "0 is not from 1 to 1000000")]
 #[case::prefix_too_long("-i eth0 --udp truncate --rate-prefix-ipv4 33", "33 is not from 0 to 32")]
 #[case::no_queue("-i eth0 --queues ,", "\"\" is no number")]
@@ -311,16 +332,19 @@ fn replay_takes_content_but_no_interface() {
 }
 
 #[test]
-fn no_more_prefixes_are_left_to_the_kernel_than_its_table_holds() {
+fn no_more_prefixes_are_told_apart_than_the_table_holds() {
     let prefix = |number: u32| format!("\"{}/32\"", std::net::Ipv4Addr::from(number));
     let list = |count: u32| (0..count).map(prefix).collect::<Vec<_>>().join(",");
     let read = |count| {
         let (_directory, path) = file(&format!("kernel-from = [{}]\n", list(count)));
-        run(&format!("-i eth0 --config {}", path.display())).map(|config| config.kernel_from.len())
+        run(&format!("-i eth0 --config {}", path.display())).map(|config| config.clients.len())
     };
-    assert_eq!(read(1024).unwrap(), 1024);
-    let error = read(1025).unwrap_err();
-    assert!(error.to_string().contains("1025 prefixes of --kernel-from are too many"), "{error}");
+    assert_eq!(read(262_144).unwrap(), 262_144);
+    let error = read(262_145).unwrap_err();
+    assert!(
+        error.to_string().contains("262145 prefixes of --kernel-from, --deny and --allow are too many"),
+        "{error}"
+    );
 }
 
 #[test]

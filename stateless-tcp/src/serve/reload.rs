@@ -198,7 +198,7 @@ fn loss(former: &Keys, keys: &Keys) -> Option<String> {
 
 fn steer(programs: &mut [Program], content: &Content) -> Result<(), XdpError> {
     programs.iter_mut().try_for_each(|program| {
-        program.serve(content.addresses().copied(), content.ports(), content.left(), content.settings())
+        program.serve(content.addresses().copied(), content.ports(), content.clients(), content.settings())
     })
 }
 

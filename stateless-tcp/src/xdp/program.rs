@@ -3,7 +3,7 @@
 
 use super::XdpError;
 use super::interface::{AttachMode, Interface};
-use crate::prefix::Prefix;
+use crate::clients::Clients;
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, XskMap};
 use aya::programs::xdp::XdpLinkId;
@@ -14,6 +14,7 @@ use stateless_tcp_ebpf::abi::{self, MAX_TERMS, PackedTerms, Settings};
 use stateless_tcp_ebpf::driver::{Event, Terms};
 use stateless_tcp_ebpf::segment::Address;
 use stateless_tcp_ebpf::steer::Reason;
+use std::collections;
 use std::error::Error;
 use std::os::fd::AsRawFd;
 
@@ -83,8 +84,8 @@ impl Program {
         EbpfLogger::init(&mut self.ebpf).map_err(|error| XdpError::Load { reason: chain(&error) })
     }
 
-    /// Steers TCP to `addresses` and `ports` from now on, and to no others; but not that of clients in `left`. And does what
-    /// `settings` say.
+    /// Steers TCP to `addresses` and `ports` from now on, and to no others; of `clients` as is said of them, and
+    /// as `settings` say.
     ///
     /// # Errors
     /// If a map is full or refuses.
@@ -92,11 +93,11 @@ impl Program {
         &mut self,
         addresses: impl IntoIterator<Item = Address>,
         ports: impl IntoIterator<Item = u16>,
-        left: &[Prefix],
+        clients: &Clients,
         settings: &Settings,
     ) -> Result<(), XdpError> {
         // First, so that nobody is answered who is not to be.
-        self.leave(left)?;
+        self.treat(clients)?;
         let map = self.map(abi::SETTINGS)?;
         let mut place: Array<_, [u8; Settings::LENGTH]> =
             Array::try_from(map).map_err(map_error(abi::SETTINGS))?;
@@ -127,18 +128,21 @@ impl Program {
         Ok(())
     }
 
-    fn leave(&mut self, prefixes: &[Prefix]) -> Result<(), XdpError> {
-        let map = self.map(abi::LEFT)?;
-        let mut left: LpmTrie<_, [u8; 16], u8> = LpmTrie::try_from(map).map_err(map_error(abi::LEFT))?;
-        let prefixes: Vec<(u32, [u8; 16])> =
-            prefixes.iter().map(Prefix::bits).map(|(address, bits)| (bits.into(), address.0)).collect();
+    fn treat(&mut self, clients: &Clients) -> Result<(), XdpError> {
+        let map = self.map(abi::CLIENTS)?;
+        let mut trie: LpmTrie<_, [u8; 16], u8> = LpmTrie::try_from(map).map_err(map_error(abi::CLIENTS))?;
+        let wanted: collections::HashMap<(u32, [u8; 16]), u8> = clients
+            .iter()
+            .map(|(bits, address, treatment)| ((bits.into(), address.0), treatment as u8))
+            .collect();
         let former: Vec<_> =
-            left.keys().filter_map(Result::ok).map(|key| (key.prefix_len(), key.data())).collect();
-        for (bits, address) in former.into_iter().filter(|former| !prefixes.contains(former)) {
-            left.remove(&Key::new(bits, address)).map_err(map_error(abi::LEFT))?;
+            trie.keys().filter_map(Result::ok).map(|key| (key.prefix_len(), key.data())).collect();
+        // What has to go goes first, as what is new may need its room.
+        for (bits, address) in former.into_iter().filter(|former| !wanted.contains_key(former)) {
+            trie.remove(&Key::new(bits, address)).map_err(map_error(abi::CLIENTS))?;
         }
-        for (bits, address) in prefixes {
-            left.insert(&Key::new(bits, address), 0, 0).map_err(map_error(abi::LEFT))?;
+        for ((bits, address), treatment) in wanted {
+            trie.insert(&Key::new(bits, address), treatment, 0).map_err(map_error(abi::CLIENTS))?;
         }
         Ok(())
     }

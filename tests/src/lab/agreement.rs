@@ -6,7 +6,7 @@ use stateless_tcp::wire;
 use stateless_tcp_ebpf::{
     limit::Kind,
     segment::{Address, FastOpen, Options, Timestamps},
-    steer::{Admission, Served, steer},
+    steer::{Served, Treatment, steer},
 };
 
 use super::{DNS_PORT, HTTP_PORT};
@@ -32,8 +32,16 @@ impl Served for Table {
         None
     }
 
-    fn admit(&self, _: &Address, _: Option<Kind>) -> Admission {
-        Admission::Served
+    fn treatment(&self, _: &Address) -> Treatment {
+        Treatment::Serve
+    }
+
+    fn limits_segments(&self) -> bool {
+        false
+    }
+
+    fn affords(&self, _: &Address, _: Kind) -> bool {
+        true
     }
 }
 

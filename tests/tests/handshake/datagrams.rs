@@ -9,7 +9,7 @@ use stateless_tcp_ebpf::driver::Event;
 use stateless_tcp_ebpf::limit::{Kind, Limit};
 use stateless_tcp_ebpf::rule::Rules;
 use stateless_tcp_ebpf::segment::Address;
-use stateless_tcp_ebpf::steer::{Admission, Served, steer};
+use stateless_tcp_ebpf::steer::{Served, Treatment, steer};
 use stateless_tcp_ebpf::truncate;
 use stateless_tcp_tests::datagram::{Checksum, Datagram};
 use stateless_tcp_tests::lab::{DNS_PORT, PLENTY, agreement::Table, pool::Pool};
@@ -34,8 +34,16 @@ impl Served for WithDatagrams {
         Some(DNS_PORT)
     }
 
-    fn admit(&self, client: &Address, kind: Option<Kind>) -> Admission {
-        Table.admit(client, kind)
+    fn treatment(&self, client: &Address) -> Treatment {
+        Table.treatment(client)
+    }
+
+    fn limits_segments(&self) -> bool {
+        Table.limits_segments()
+    }
+
+    fn affords(&self, client: &Address, kind: Kind) -> bool {
+        Table.affords(client, kind)
     }
 }
 

@@ -20,7 +20,7 @@ pub(super) const QUEUES: usize = 2;
 /// What a line of the guest program begins with.
 const SAID: &str = "vm: ";
 /// How long a machine may take: ten times what one takes on two busy cores.
-const PATIENCE: Duration = Duration::from_secs(20 * 60);
+const PATIENCE: Duration = Duration::from_mins(20);
 /// The cards' addresses, by which the guest program knows them: the server's, the client's.
 const ADDRESSES: [&str; 2] = ["02:00:00:00:00:01", "02:00:00:00:00:02"];
 

@@ -115,7 +115,7 @@ fn select(package: &Path, destination: &Path) -> Result<()> {
     for module in MODULES {
         take(module, &there, destination, &mut taken)?;
     }
-    let names: String = taken.iter().map(|name| format!("{name}.ko\n")).collect();
+    let names: String = taken.iter().flat_map(|name| [name, ".ko\n"]).collect();
     fs::write(destination.join("modules"), names).context("writing the list of modules")
 }
 
