@@ -212,7 +212,7 @@ fn table(all: &BTreeMap<(usize, u64), Vec<Had>>) {
         "| server | forged SYNs/s | answered | p50, µs | p99, µs | p99.9, µs | p99 beside no flood | memory, KiB |\n\
          |---|---|---|---|---|---|---|---|"
     );
-    for (&(which, times), had) in all {
+    for (&(which, _), had) in all {
         let median = |field: fn(&Had) -> f64| least_median_most(had, field)[1];
         let [least, answered, _] = least_median_most(had, |one| one.answered);
         let [fastest, p99, slowest] = least_median_most(had, |one| one.p99);

@@ -40,8 +40,9 @@ fn load_zone(directory: &TempDir, largest: usize) -> (PathBuf, String) {
     let zone = directory.path().join("load.example.zone");
     fs::write(&zone, load::zone(largest)).expect("write the zone");
     let questions = directory.path().join("questions");
-    let lines: String = (1..=largest).map(|segments| format!("s{segments}.load.example TXT\n")).collect();
-    fs::write(&questions, lines + "none.load.example A\n").expect("write the questions");
+    let mut lines: Vec<_> = (1..=largest).map(|segments| format!("s{segments}.load.example TXT")).collect();
+    lines.push("none.load.example A".to_owned());
+    fs::write(&questions, lines.join("\n")).expect("write the questions");
     (zone, questions.to_str().expect("a path in UTF-8").to_owned())
 }
 

@@ -1,6 +1,7 @@
 //! `cargo xtask test`: every check there is, in the order in which failures are cheapest to find.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -52,7 +53,7 @@ enum Step {
     DocTests,
     /// The documentation, without a warning
     Doc,
-    /// The release binary
+    /// The release binaries
     Binary,
     /// Real clients and servers in network namespaces (root)
     Namespaces,
@@ -140,25 +141,20 @@ impl Step {
             Step::Doc => run(cargo()
                 .args(["doc", "--quiet", "--locked", "--workspace", "--no-deps"])
                 .env("RUSTDOCFLAGS", "--deny warnings")),
-            Step::Binary => {
-                println!("{}\n{}", build_release()?.display(), build_flood()?.display());
-                Ok(())
-            }
+            Step::Binary => build_all().map(|binary| println!("{}", binary.display())),
             // One at a time: each has the machine's two cores, and the kernel's AF_XDP, to itself.
-            Step::Namespaces => build_flood().and_then(|_| {
-                run(scaled(
-                    cargo().args([
-                        "test",
-                        "--locked",
-                        "--package",
-                        "stateless-tcp-tests",
-                        "--",
-                        "--test-threads=1",
-                    ]),
-                    scale,
-                )
-                .env("STATELESS_TCP_BIN", build_release()?))
-            }),
+            Step::Namespaces => run(scaled(
+                cargo().args([
+                    "test",
+                    "--locked",
+                    "--package",
+                    "stateless-tcp-tests",
+                    "--",
+                    "--test-threads=1",
+                ]),
+                scale,
+            )
+            .env("STATELESS_TCP_BIN", build_all()?)),
             Step::Driver => run(scaled(
                 cargo()
                     .args(["test", "--locked", "--package", "stateless-tcp-tests"])
@@ -187,6 +183,12 @@ impl Scale {
     fn flag(&self) -> &'static str {
         if self.full { " --full" } else { "" }
     }
+}
+
+/// Builds the release binaries and returns the server's path; the tests find the load generator beside it.
+fn build_all() -> Result<PathBuf> {
+    build_flood()?;
+    build_release()
 }
 
 /// Gives tests their seed and size; proptest reads variables of its own.
