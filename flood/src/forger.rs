@@ -67,7 +67,7 @@ impl Forger {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use stateless_tcp_ebpf::steer::Version;
+    use stateless_tcp_ebpf::steer::{Protocol, Version};
     use std::collections::HashSet;
 
     #[test]
@@ -75,7 +75,7 @@ mod tests {
         let prefix: Prefix = "198.18.0.0/15".parse().unwrap();
         let server = Address::from_ipv4([192, 0, 2, 1]);
         let mut forger = Forger::new(&prefix, (server, 53), 1460, 5);
-        let layout = Layout { network: 14, transport: 34, version: Version::V4 };
+        let layout = Layout { network: 14, transport: 34, version: Version::V4, protocol: Protocol::Tcp };
         let mut senders = HashSet::new();
         for _ in 0..1_000 {
             let mut frame = [0xa5; 100];

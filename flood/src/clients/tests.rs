@@ -4,12 +4,12 @@ use crate::tally::Failure;
 use rstest::rstest;
 use stateless_tcp::wire::Received;
 use stateless_tcp_ebpf::segment::{Flags, Options};
-use stateless_tcp_ebpf::steer::Version;
+use stateless_tcp_ebpf::steer::{Protocol, Version};
 
 const SECOND: u64 = 1_000_000_000;
 const SERVER: Address = Address::from_ipv4([192, 0, 2, 1]);
 const LINK: [u8; 14] = [2; 14];
-const LAYOUT: Layout = Layout { network: 14, transport: 34, version: Version::V4 };
+const LAYOUT: Layout = Layout { network: 14, transport: 34, version: Version::V4, protocol: Protocol::Tcp };
 
 fn manner() -> Manner {
     Manner {
