@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use nix::sched::{CpuSet, sched_setaffinity};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, gettid};
 
 use crate::netns::{Netns, execute, text};
 
@@ -20,6 +20,62 @@ use crate::netns::{Netns, execute, text};
 /// There is no such core, or it is not ours.
 pub fn stay_on(core: usize) -> anyhow::Result<()> {
     pin(Pid::from_raw(0), core)
+}
+
+/// Has a thread go before all others (`SCHED_FIFO`) but those of a higher number, of 1 to 99.
+///
+/// # Errors
+/// We may not do that: it needs CAP_SYS_NICE, and a cgroup in which real-time threads may run.
+pub fn put_first(thread: Pid, priority: u8) -> anyhow::Result<()> {
+    let mut chrt = Command::new("chrt");
+    chrt.args(["--fifo", "--pid", &priority.to_string(), &thread.to_string()]);
+    let output = chrt.output().context("start chrt")?;
+    ensure!(output.status.success(), "{chrt:?}: {}", text(&output.stderr));
+    Ok(())
+}
+
+/// The id of the thread that calls.
+#[must_use]
+pub fn this_thread() -> Pid {
+    gettid()
+}
+
+/// Keeps all threads of a process and of its descendants on a core, whatever they have chosen themselves.
+///
+/// # Errors
+/// There is no such core.
+pub fn keep_on(process: Pid, core: usize) -> anyhow::Result<()> {
+    for process in family(process)? {
+        for thread in fs::read_dir(format!("/proc/{process}/task"))? {
+            let id = thread?.file_name().to_str().context("a thread's id")?.parse()?;
+            pin(Pid::from_raw(id), core)?;
+        }
+    }
+    Ok(())
+}
+
+/// A process and its descendants.
+///
+/// # Errors
+/// `/proc` cannot be read.
+pub fn family(process: Pid) -> anyhow::Result<Vec<Pid>> {
+    let mut parents = Vec::new();
+    for entry in fs::read_dir("/proc")?.filter_map(Result::ok) {
+        let Some(id) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        // One that has ended meanwhile has no parent.
+        let Ok(stat) = fs::read_to_string(entry.path().join("stat")) else { continue };
+        // Behind the name, which may hold anything: state, parent.
+        let parent = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(1));
+        parents.extend(parent.and_then(|parent| parent.parse().ok()).map(|parent: i32| (id, parent)));
+    }
+    let mut family = vec![process];
+    let mut next = 0;
+    while let Some(&member) = family.get(next) {
+        let children = parents.iter().filter(|(_, parent)| *parent == member.as_raw());
+        family.extend(children.map(|(id, _)| Pid::from_raw(*id)));
+        next += 1;
+    }
+    Ok(family)
 }
 
 /// Has the end of a veth pair receive by NAPI, in a kernel thread on that core, once this was called for both ends. `device`
@@ -41,32 +97,43 @@ pub fn receive_on(namespace: &Netns, device: &str, core: usize) -> anyhow::Resul
     Ok(thread)
 }
 
-/// The kernel's thread for softirqs that a core puts off.
-///
-/// # Errors
-/// It is not to be found.
-pub fn softirq_thread(core: usize) -> anyhow::Result<Pid> {
-    kernel_thread(&format!("ksoftirqd/{core}"))
-}
-
-/// Time that all threads of a process have run, as the scheduler counts it (nanoseconds, not ticks); softirqs that ran on
-/// their backs included.
+/// Time that all threads of a process and of its descendants have run, as the scheduler counts it (nanoseconds, not ticks);
+/// softirqs that ran on their backs included.
 ///
 /// # Errors
 /// There is no such process.
 pub fn time_of(process: Pid) -> anyhow::Result<Duration> {
-    let tasks = format!("/proc/{process}/task");
     let mut sum = 0;
-    for task in fs::read_dir(&tasks).with_context(|| tasks.clone())? {
-        let path = task?.path().join("schedstat");
-        let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-        let first = text.split_whitespace().next().context("an empty schedstat")?;
-        sum += first.parse::<u64>().context("schedstat does not begin with nanoseconds")?;
+    for process in family(process)? {
+        let tasks = format!("/proc/{process}/task");
+        for task in fs::read_dir(&tasks).with_context(|| tasks.clone())? {
+            let path = task?.path().join("schedstat");
+            let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+            let first = text.split_whitespace().next().context("an empty schedstat")?;
+            sum += first.parse::<u64>().context("schedstat does not begin with nanoseconds")?;
+        }
     }
     Ok(Duration::from_nanos(sum))
 }
 
-/// Date, kernel and processor, for those who read the figures later.
+/// Time that a core has had nothing to do, to the hundredth of a second. While interrupts and softirqs run it has.
+///
+/// A thread of the lowest priority that counts what is left to it would be finer, but not harmless: since Linux 6.6 a thread
+/// that wakes up waits for one of `SCHED_IDLE`, until the next tick, as long as it has had more than its share.
+///
+/// # Errors
+/// There is no such core, or the kernel counts otherwise.
+pub fn idle_time(core: usize) -> anyhow::Result<Duration> {
+    let text = fs::read_to_string("/proc/stat")?;
+    let label = format!("cpu{core} ");
+    let line =
+        text.lines().find_map(|line| line.strip_prefix(&label)).with_context(|| format!("no core {core}"))?;
+    // Behind user, nice and system: idle, and idle with somebody waiting for a disk.
+    let ticks: Vec<u64> = line.split(' ').skip(3).take(2).map(str::parse).collect::<Result<_, _>>()?;
+    Ok(Duration::from_millis(10) * u32::try_from(ticks.iter().sum::<u64>())?)
+}
+
+/// Kernel and processors, for those who read the figures later.
 ///
 /// # Errors
 /// The machine does not say.
@@ -74,8 +141,7 @@ pub fn machine() -> anyhow::Result<String> {
     let cpus = fs::read_to_string("/proc/cpuinfo")?;
     let models: Vec<&str> = cpus.lines().filter_map(|line| line.strip_prefix("model name")).collect();
     let model = models.first().copied().unwrap_or_default().trim_start_matches([' ', '\t', ':']);
-    let (date, kernel) = (say("date", &["+%Y-%m-%d %H:%M"])?, say("uname", &["-r"])?);
-    Ok(format!("{date}; Linux {kernel}; {} times {model}", models.len()))
+    Ok(format!("{} times {model}, Linux {}", models.len(), say("uname", &["-r"])?))
 }
 
 /// What a program says of its version, or the first line of what it says.

@@ -1,4 +1,5 @@
-//! Real name servers to compare with: Knot DNS, NSD, BIND and Unbound, and dnsdist to go before them, each in a directory of its own, ended when dropped.
+//! Real name servers to compare with: Knot DNS, NSD, BIND and Unbound, and any other that is
+//! started by a file and says in its log when it is ready; each in a directory of its own, ended when dropped.
 
 use anyhow::{Context, bail};
 use nix::sys::signal::{Signal, killpg};
@@ -35,11 +36,6 @@ pub struct Bind {
 /// A running unbound.
 pub struct Unbound {
     _server: Server,
-}
-
-/// A running dnsdist.
-pub struct Dnsdist {
-    server: Server,
 }
 
 impl Knot {
@@ -187,44 +183,6 @@ impl Unbound {
     }
 }
 
-impl Dnsdist {
-    /// Relays what comes to `address` to one back end, on one core: one thread for UDP, which gets nothing to do, and one for
-    /// TCP. With `cached`, that many answers are kept. Neither how many queries may be under way on a connection, nor how many
-    /// a connection may bring, is limited to less than clients ask for.
-    ///
-    /// # Errors
-    ///
-    /// dnsdist is not installed, or does not take the back end for alive in time; its log is in the message.
-    pub fn start(
-        address: SocketAddr,
-        back_end: SocketAddr,
-        netns: Option<&str>,
-        core: usize,
-        cached: Option<u32>,
-    ) -> anyhow::Result<Self> {
-        let dir = TempDir::with_prefix("dnsdist-")?;
-        let cache = cached.map_or_else(String::new, |entries| {
-            format!("getPool(''):setCache(newPacketCache({entries}, {{maxTTL=86400}}))\n")
-        });
-        let conf = format!(
-            "setACL({{'0.0.0.0/0', '::/0'}})\nsetSecurityPollSuffix('')\nsetMaxTCPClientThreads(1)\n\
-             setMaxTCPQueriesPerConnection(0)\nsetMaxTCPConnectionDuration(0)\n\
-             setLocal('{address}', {{maxInFlight=1000}})\n\
-             newServer({{address='{back_end}', maxInFlight=1000}})\n{cache}"
-        );
-        let core = core.to_string();
-        let arguments = ["-c", &core, "dnsdist", "--supervised", "--disable-syslog", "-C"];
-        Server::start("taskset", &arguments, &conf, dir, netns, "as 'up'", 1).map(|server| Self { server })
-    }
-
-    /// Its process id.
-    #[must_use]
-    pub fn pid(&self) -> Pid {
-        // taskset, and ip before it, become what they start.
-        Pid::from_raw(self.server.child.id().cast_signed())
-    }
-}
-
 /// A free port of the loopback address, for one of the servers.
 ///
 /// # Errors
@@ -253,13 +211,19 @@ pub fn ask(address: SocketAddr, query: &[u8]) -> anyhow::Result<Vec<u8>> {
 }
 
 /// A server process, leader of a group of its own.
-struct Server {
+pub struct Server {
     child: Child,
     _dir: TempDir,
 }
 
 impl Server {
-    fn start(
+    /// Runs `program` with `arguments` and the path of a file with `conf`, in the network namespace `netns` if one is given,
+    /// until its log has `mark` so many times. `dir` is kept as long as it runs.
+    ///
+    /// # Errors
+    ///
+    /// It is not installed, or does not come so far in time; its log is in the message.
+    pub fn start(
         program: &str,
         arguments: &[&str],
         conf: &str,
@@ -298,6 +262,12 @@ impl Server {
             }
             sleep(Duration::from_millis(20));
         }
+    }
+
+    /// Its process id: what goes before it, as `ip` and `taskset` do, becomes what it starts.
+    #[must_use]
+    pub fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.id().cast_signed())
     }
 }
 

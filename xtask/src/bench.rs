@@ -1,46 +1,113 @@
-//! Every benchmark: nanoseconds by criterion, instructions by callgrind (docs/benchmarks.md).
+//! `cargo xtask bench`: this beside its peers, and what else is measured (docs/benchmarks.md).
+
+mod compare;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
 
 use anyhow::Result;
 
 use crate::process::run;
 use crate::run::{build_release, cargo};
 use crate::setup::{self, Need};
+use crate::workspace;
 
 #[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Options {
-    /// Only cases whose name contains this; instructions are left out
-    filter: Option<String>,
-    /// Instead, what clients wait over a path that loses, beside NSD on the kernel's TCP (root; half an hour)
-    #[arg(long, conflicts_with = "filter")]
-    lossy: bool,
-    /// Instead, what the XDP program takes for a packet (root)
-    #[arg(long, conflicts_with_all = ["filter", "lossy"])]
-    program: bool,
-    /// Instead, what a transaction costs through the DNS relay, beside dnsdist (root, two cores; ten minutes)
-    #[arg(long, conflicts_with_all = ["filter", "lossy"])]
-    relay: bool,
+    #[command(subcommand)]
+    other: Option<Other>,
+    #[command(flatten)]
+    peers: Peers,
+}
+
+/// Without a subcommand: this beside Knot DNS, NSD and dnsdist (root, two cores; a quarter of an hour).
+#[derive(clap::Args)]
+struct Peers {
+    /// Times that everything is measured, in turn
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    rounds: usize,
+    /// Seconds for each measurement
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    seconds: u32,
+    /// Servers to measure, with commas between them; a wrong name has all of them listed
+    #[arg(long, value_name = "SERVERS")]
+    only: Option<String>,
+    /// What is to ask them, likewise
+    #[arg(long, value_name = "LOADS")]
+    load: Option<String>,
+    /// Open connections to measure memory with, with commas between them; 0: memory is not measured
+    #[arg(long, value_name = "NUMBERS", default_value = "100000,1000000")]
+    connections: String,
+    /// Go on with the results of the last run: more rounds, or other servers
+    #[arg(long, conflicts_with = "compare")]
+    append: bool,
+    /// Instead of the peers, this beside its build from that commit, and the ratios
+    #[arg(long, value_name = "COMMIT")]
+    compare: Option<String>,
+}
+
+#[derive(clap::Subcommand)]
+enum Other {
+    /// Put the results of the last run, and a chart of them, into docs/
+    Publish,
+    /// Nanoseconds of each step, by criterion, and instructions, by callgrind
+    Steps {
+        /// Only cases whose name contains this; instructions are left out
+        filter: Option<String>,
+    },
+    /// What the XDP program takes for a packet (root)
+    Program,
+    /// What clients wait over a path that loses, beside NSD on the kernel's TCP (root; half an hour)
+    Lossy,
 }
 
 /// Measures; the figures go to standard output.
 pub(crate) fn bench(options: &Options) -> Result<()> {
-    if options.lossy {
-        return beside("beside_nsd");
-    }
-    if options.program {
-        return run(cargo()
-            .args(["run", "--quiet", "--locked", "--release", "--package", "stateless-tcp-tests"])
-            .args(["--example", "program_cost"]));
-    }
-    if options.relay {
-        return beside("beside_dnsdist");
-    }
     setup::ensure(Need::Bench)?;
+    match &options.other {
+        None => peers(&options.peers),
+        Some(Other::Publish) => {
+            let docs = workspace().join("docs");
+            let arguments = [OsString::from("--publish"), docs.into(), "--results".into(), results().into()];
+            run(example("peers").arg("--").args(arguments))
+        }
+        Some(Other::Steps { filter }) => steps(filter.as_deref()),
+        Some(Other::Program) => run(example("program_cost").arg("--release")),
+        Some(Other::Lossy) => run(example("beside_nsd").env("STATELESS_TCP_BIN", build_release()?)),
+    }
+}
+
+fn peers(options: &Peers) -> Result<()> {
+    let mut peers = example("peers");
+    peers.args(["--", "--rounds", &options.rounds.to_string(), "--seconds", &options.seconds.to_string()]);
+    for (name, value) in [("--only", &options.only), ("--load", &options.load)] {
+        peers.args(value.iter().flat_map(|value| [name, value]));
+    }
+    if options.append {
+        peers.arg("--append");
+    }
+    if let Some(commit) = &options.compare {
+        let results = workspace().join("target/bench/compare.json");
+        peers.arg("--results").arg(results).args(["--compare", commit]).arg(compare::build(commit)?);
+    } else {
+        peers.arg("--results").arg(results()).args(["--connections", &options.connections]);
+    }
+    run(peers.env("STATELESS_TCP_BIN", build_release()?))
+}
+
+/// What the last run measured.
+fn results() -> PathBuf {
+    workspace().join("target/bench/peers.json")
+}
+
+fn steps(filter: Option<&str>) -> Result<()> {
     let benches = |name| {
         let mut command = cargo();
         command.args(["bench", "--quiet", "--locked", "--package", "stateless-tcp", "--bench", name]);
         command
     };
-    if let Some(filter) = &options.filter {
+    if let Some(filter) = filter {
         return run(benches("time").args(["--", filter]));
     }
     run(&mut benches("instructions"))?;
@@ -48,9 +115,9 @@ pub(crate) fn bench(options: &Options) -> Result<()> {
     run(&mut benches("time"))
 }
 
-/// Runs one of the examples that measure this beside another server.
-fn beside(example: &str) -> Result<()> {
-    setup::ensure(Need::Bench)?;
-    let arguments = ["run", "--quiet", "--locked", "--package", "stateless-tcp-tests", "--example", example];
-    run(cargo().args(arguments).env("STATELESS_TCP_BIN", build_release()?))
+/// One of the programs that measure: examples of the tests' crate.
+fn example(name: &str) -> std::process::Command {
+    let mut command = cargo();
+    command.args(["run", "--quiet", "--locked", "--package", "stateless-tcp-tests", "--example", name]);
+    command
 }

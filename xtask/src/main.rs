@@ -37,7 +37,7 @@ enum Command {
     BuildEbpf(build_ebpf::Options),
     /// See it answer dig and curl in network namespaces, packet by packet
     Demo(demo::Options),
-    /// Measure nanoseconds and, with valgrind, instructions
+    /// Measure it beside other servers, or beside an earlier build; or its parts
     Bench(bench::Options),
     /// Run every check; the first failure ends it
     Test(test::Options),

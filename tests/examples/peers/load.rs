@@ -1,0 +1,119 @@
+//! What asks: one function a generator. Each runs for so many whole seconds, on its core, and says what it offered and what
+//! was answered.
+
+use std::fmt;
+use std::time::Duration;
+
+use anyhow::ensure;
+use clap::ValueEnum;
+use stateless_tcp_tests::asker::{self, number, until};
+use stateless_tcp_tests::cores::stay_on;
+
+use crate::lab::{Content, Lab, OTHERS_CORE, SERVER, names};
+
+/// Transactions a second that kxdpgun offers, until a server does not keep up.
+pub(crate) const LADDER: [u32; 6] = [20_000, 40_000, 60_000, 80_000, 120_000, 160_000];
+/// kxdpgun's clients: one address has too few ports for those that it takes to be open still.
+const CLIENTS: &str = "198.18.0.0/16";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub(crate) enum Generator {
+    /// kxdpgun -T, one question a connection, at rates that rise until the server does not keep up
+    Kxdpgun,
+    /// 32 clients of the kernel's TCP, each of which connects, asks, reads and closes, again and again
+    Clients,
+    /// dnsperf as it comes: 100 questions in flight, over 10 connections that stay
+    Dnsperf,
+    /// dnsperf with one question a connection: it waits for timers of its own
+    DnsperfEach,
+}
+
+/// A generator, and how much it offers a second, if it goes by the clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Load {
+    pub(crate) generator: Generator,
+    pub(crate) rate: Option<u32>,
+}
+
+/// What came of a load, a second.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asked {
+    pub(crate) offered: f64,
+    pub(crate) answered: f64,
+}
+
+impl Generator {
+    /// Those that measure servers rather than themselves.
+    pub(crate) const USUAL: [Self; 3] = [Self::Kxdpgun, Self::Clients, Self::Dnsperf];
+
+    /// In order; where one is not kept up with, those behind it are left out.
+    pub(crate) fn loads(self) -> Vec<Load> {
+        match self {
+            Self::Kxdpgun => LADDER.map(|rate| Load { generator: self, rate: Some(rate) }).to_vec(),
+            _ => vec![Load { generator: self, rate: None }],
+        }
+    }
+
+    /// Whether its clients are the kernel's, and its interface has no XDP program but ours.
+    pub(crate) fn is_kernels(self) -> bool {
+        self != Self::Kxdpgun
+    }
+}
+
+impl fmt::Display for Generator {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let value = self.to_possible_value();
+        formatter.write_str(value.as_ref().map_or("", |value| value.get_name()))
+    }
+}
+
+impl Load {
+    /// Asks for so many seconds.
+    pub(crate) fn run(self, lab: &Lab, content: &Content, seconds: u32) -> anyhow::Result<Asked> {
+        // Inherited by what is started here.
+        stay_on(OTHERS_CORE)?;
+        match self.generator {
+            Generator::Kxdpgun => kxdpgun(lab, content, seconds, self.rate.unwrap_or(LADDER[0])),
+            Generator::Clients => clients(lab, seconds),
+            Generator::Dnsperf => dnsperf(lab, content, seconds, &["-q", "100", "-c", "10"]),
+            Generator::DnsperfEach => {
+                dnsperf(lab, content, seconds, &["-q", "1000", "-c", "1000", "-O", "num-queries-per-conn=1"])
+            }
+        }
+    }
+}
+
+fn kxdpgun(lab: &Lab, content: &Content, seconds: u32, rate: u32) -> anyhow::Result<Asked> {
+    let mut kxdpgun = lab.client.command("kxdpgun");
+    kxdpgun.args(["-T", "-t", &seconds.to_string(), "-Q", &rate.to_string()]);
+    kxdpgun.args(["-F", &OTHERS_CORE.to_string(), "-p", "53", "-I", &lab.at_client, "-l", CLIENTS]);
+    let output =
+        until(kxdpgun.arg("-i").arg(content.questions()).arg(SERVER.ip().to_string()), "total SYNs:")?;
+    // It leaves its program behind.
+    lab.client.run(&format!("ip link set {} xdp off", lab.at_client));
+    let answered = number(&output, "total replies:")?;
+    let right = number(&output, "NOERROR:").unwrap_or(0.0);
+    ensure!((right - answered).abs() < 1.0, "not all answers are right:\n{output}");
+    let seconds = f64::from(seconds);
+    Ok(Asked { offered: number(&output, "total SYNs:")? / seconds, answered: answered / seconds })
+}
+
+#[expect(clippy::cast_precision_loss, reason = "some millions")]
+fn clients(lab: &Lab, seconds: u32) -> anyhow::Result<Asked> {
+    let queries: Vec<_> = names().map(|name| asker::query(&name)).collect();
+    let time = Duration::from_secs(seconds.into());
+    let asked = asker::run(&lab.client, SERVER, &queries, 32, time)?;
+    let rate = |count: u64| count as f64 / time.as_secs_f64();
+    Ok(Asked { offered: rate(asked.answered + asked.failed), answered: rate(asked.answered) })
+}
+
+fn dnsperf(lab: &Lab, content: &Content, seconds: u32, shape: &[&str]) -> anyhow::Result<Asked> {
+    let mut dnsperf = lab.client.command("dnsperf");
+    dnsperf.args(["-m", "tcp", "-s", &SERVER.ip().to_string(), "-T", "1", "-l", &seconds.to_string()]);
+    dnsperf.args(shape).arg("-d").arg(content.questions());
+    let output = until(&mut dnsperf, "Queries completed:")?;
+    let answered = number(&output, "Queries completed:")?;
+    ensure!((number(&output, "NOERROR")? - answered).abs() < 1.0, "not all answers are right:\n{output}");
+    let time = number(&output, "Run time (s):")?;
+    Ok(Asked { offered: number(&output, "Queries sent:")? / time, answered: answered / time })
+}
