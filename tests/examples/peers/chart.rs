@@ -49,7 +49,12 @@ fn ladder(results: &Results, area: &Area) -> Result<(), Box<dyn std::error::Erro
         .x_label_area_size(40)
         .y_label_area_size(50)
         .build_cartesian_2d(0.0..most(|point| point.0), 0.0..most(|point| point.1))?;
-    chart.configure_mesh().x_desc("offered, 1,000/s").y_desc("answered, 1,000/s").draw()?;
+    chart
+        .configure_mesh()
+        .max_light_lines(0)
+        .x_desc("offered, 1,000/s")
+        .y_desc("answered, 1,000/s")
+        .draw()?;
     for (number, (name, line)) in lines.into_iter().enumerate() {
         let colour = colour(number);
         chart.draw_series(line.iter().map(|&point| Circle::new(point, 3, colour.filled())))?;
@@ -81,7 +86,7 @@ fn costs(results: &Results, area: &Area) -> Result<(), Box<dyn std::error::Error
         .margin(10)
         .x_label_area_size(40)
         .build_cartesian_2d(0.0..most, 0.0..f64::from(count))?;
-    chart.configure_mesh().disable_y_mesh().disable_y_axis().x_desc("µs").draw()?;
+    chart.configure_mesh().max_light_lines(0).disable_y_mesh().disable_y_axis().x_desc("µs").draw()?;
     for ((number, name, cost), place) in bars.into_iter().rev().zip(0..count) {
         let bottom = f64::from(place);
         let corners = [(0.0, bottom + GAP), (cost, bottom + 1.0 - GAP)];

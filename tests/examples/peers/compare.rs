@@ -13,9 +13,11 @@ use crate::{Arguments, Entrant, describe, round};
 type Figure = (&'static str, fn(&Sample) -> f64);
 
 /// What is compared. Less is better but for the first.
-const FIGURES: [Figure; 5] = [
+const FIGURES: [Figure; 6] = [
     ("answered", |one| one.answered),
-    ("CPU each", |one| one.cost),
+    ("server's core each", |one| one.cost),
+    // Whatever else the core does.
+    ("process and NAPI", |one| one.process_cost + one.napi_cost),
     ("p50", |one| one.latency[0].unwrap_or(f64::INFINITY)),
     ("p99", |one| one.latency[1].unwrap_or(f64::INFINITY)),
     ("p99.9", |one| one.latency[2].unwrap_or(f64::INFINITY)),
@@ -53,7 +55,8 @@ fn old_name(contender: Contender, commit: &str) -> String {
 /// New through old, round by round: the median of the ratios, the least and the most.
 fn table(results: &Results, chosen: &[Contender], commit: &str) -> String {
     let names = FIGURES.map(|(name, _)| name).join(" | ");
-    let mut out = format!("now / {commit}\n\n| load | server | {names} |\n|---|---|---|---|---|---|---|\n");
+    let mut out =
+        format!("now / {commit}\n\n| load | server | {names} |\n|---|---|---|---|---|---|---|---|\n");
     for row in Row::of(results) {
         for &contender in chosen {
             let [new, old] =

@@ -82,7 +82,13 @@ pub(crate) fn least_median_most(mut values: Vec<f64>) -> Spread {
 
 /// A figure with its spread, in so many digits.
 pub(crate) fn figure([least, median, most]: Spread, digits: usize) -> String {
-    format!("{median:.digits$} ({least:.digits$} to {most:.digits$})")
+    let [least, median, most] = [least, median, most].map(|value| number(value, digits));
+    format!("{median} ({least} to {most})")
+}
+
+/// A dash stands for what was not to be had.
+fn number(value: f64, digits: usize) -> String {
+    if value.is_finite() { format!("{value:.digits$}") } else { "–".to_owned() }
 }
 
 fn circumstances(results: &Results) -> String {
@@ -127,8 +133,7 @@ fn rates(results: &Results) -> String {
             }
             let median = |field: fn(&Sample) -> f64| spread(&samples, field)[1];
             let wait = |rank: usize| {
-                let [_, wait, _] = spread(&samples, |one| one.latency[rank].unwrap_or(f64::INFINITY));
-                if wait.is_finite() { format!("{wait:.0}") } else { "–".to_owned() }
+                number(spread(&samples, |one| one.latency[rank].unwrap_or(f64::INFINITY))[1], 0)
             };
             let probes: usize = samples.iter().map(|one| one.probes).sum();
             let failed: usize = samples.iter().map(|one| one.probes_failed).sum();
@@ -197,7 +202,7 @@ fn memory(measured: &[Memory]) -> String {
         let each = none
             .filter(|_| *connections > 0)
             .map(|none| (process + kernel - none.process as f64 - none.kernel as f64) / *connections as f64);
-        let each = each.map_or_else(|| "–".to_owned(), |each| format!("{each:.0}"));
+        let each = number(each.unwrap_or(f64::NAN), 0);
         let alive = if *connections > 0 { per_cent(*alive, 1_000) } else { "–".to_owned() };
         let [process, kernel] = [process, kernel].map(|octets| octets / 1e6);
         let _ = writeln!(
