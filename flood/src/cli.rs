@@ -40,6 +40,9 @@ pub struct Options {
     /// Offer timestamps (RFC 7323)
     #[arg(long)]
     pub timestamps: bool,
+    /// Acknowledge the SYN,ACK in a packet of its own before the question, as clients of the kernel's TCP do
+    #[arg(long)]
+    pub bare_ack: bool,
     /// A file of questions, a name and a type a line, to be asked in turn
     #[arg(long, value_name = "FILE")]
     pub questions: Option<PathBuf>,

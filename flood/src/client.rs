@@ -31,6 +31,8 @@ pub struct Terms {
 pub enum Say {
     /// SYN.
     Syn,
+    /// The ACK of the SYN,ACK by itself, before the question.
+    Opened,
     /// The question, with the ACK of the SYN,ACK in it.
     Question,
     /// Nothing but ACK.
@@ -294,6 +296,7 @@ impl Client {
         let (data, end) = (terms.iss.wrapping_add(1), terms.iss.wrapping_add(1).wrapping_add(terms.asked));
         let (seq, flags) = match say {
             Say::Syn => (terms.iss, Flags::SYN),
+            Say::Opened => (data, Flags::ACK),
             Say::Question => (data, Flags::PSH | Flags::ACK),
             // FIN takes a number of its own.
             Say::Ack => (end.wrapping_add(u32::from(self.phase == Phase::Closing)), Flags::ACK),

@@ -25,6 +25,8 @@ pub struct Manner {
     pub retries: u32,
     /// Whether it offers timestamps.
     pub timestamps: bool,
+    /// Whether it acknowledges the SYN,ACK by itself before it asks.
+    pub bare_ack: bool,
     /// Octets of payload that a segment for it may have.
     pub mss: u16,
     /// Codes that a right answer may have.
@@ -132,6 +134,14 @@ impl Clients {
             self.tally.codes[usize::from(code)] += 1;
         }
         heard.say.map(|say| Said { number, say })
+    }
+
+    /// What a client says in a segment of its own before `said`, the answer to a segment.
+    #[inline]
+    #[must_use]
+    pub fn before(&self, said: Said) -> Option<Said> {
+        let opens = self.manner.bare_ack && said.say == Say::Question;
+        opens.then_some(Said { say: Say::Opened, ..said })
     }
 
     fn heard(&mut self, segment: &Segment, payload: &[u8]) -> Option<(u64, Heard)> {

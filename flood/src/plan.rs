@@ -87,6 +87,7 @@ fn manner(options: &Options, server: (Address, u16), mss: u16) -> Manner {
         timeout: Duration::from_secs(options.timeout),
         retries: options.retries,
         timestamps: options.timestamps,
+        bare_ack: options.bare_ack,
         mss,
         codes: Codes::new(&options.codes),
     }

@@ -144,8 +144,14 @@ impl Turner {
                 let mut link = [0; wire::ethernet::MAX_HEADER];
                 let link = &mut link[..layout.network];
                 link.copy_from_slice(&octets[..layout.network]);
-                let length = self.clients.write(now, said, link, &layout, octets);
+                let first = self.clients.before(said);
+                let length = self.clients.write(now, first.unwrap_or(said), link, &layout, octets);
                 socket.send(frame, length);
+                // Without a frame for it, the question is lost.
+                if let Some(mut frame) = first.and_then(|_| socket.take()) {
+                    let length = self.clients.write(now, said, link, &layout, socket.octets(&mut frame));
+                    socket.send(frame, length);
+                }
             }
             None => socket.release(frame),
         }

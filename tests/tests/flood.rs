@@ -49,6 +49,7 @@ fn load_zone(directory: &TempDir, largest: usize) -> (PathBuf, String) {
 #[rstest]
 #[case::plain(&[])]
 #[case::timestamps(&["--timestamps"])]
+#[case::as_the_kernel(&["--timestamps", "--bare-ack"])]
 fn this_server_answers_all(#[case] more: &[&str]) {
     let directory = tempfile::tempdir().expect("a directory");
     let (zone, questions) = load_zone(&directory, 5);
@@ -77,6 +78,7 @@ fn this_server_answers_all(#[case] more: &[&str]) {
 #[rstest]
 #[case::plain(&[])]
 #[case::timestamps(&["--timestamps"])]
+#[case::as_the_kernel(&["--timestamps", "--bare-ack"])]
 fn nsd_on_the_kernels_tcp_answers_all(#[case] more: &[&str]) {
     let directory = tempfile::tempdir().expect("a directory");
     let (zone, questions) = load_zone(&directory, 24);

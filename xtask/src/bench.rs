@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 use crate::process::run;
-use crate::run::{build_release, cargo};
+use crate::run::{build_flood, build_release, cargo};
 use crate::setup::{self, Need};
 use crate::workspace;
 
@@ -93,6 +93,7 @@ fn peers(options: &Peers) -> Result<()> {
     } else {
         peers.arg("--results").arg(results()).args(["--connections", &options.connections]);
     }
+    build_flood()?;
     run(peers.env("STATELESS_TCP_BIN", build_release()?))
 }
 

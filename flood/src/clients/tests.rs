@@ -18,6 +18,7 @@ fn manner() -> Manner {
         timeout: Duration::from_secs(5),
         retries: 2,
         timestamps: false,
+        bare_ack: false,
         mss: 1460,
         codes: Codes::new(&[0]),
     }
@@ -124,4 +125,18 @@ fn what_cannot_be_is_refused(#[case] manner: Manner, #[case] said: &str) {
     let questions = Questions::one("example.com", "A", false).unwrap();
     let error = Clients::new(manner, population, questions).unwrap_err().to_string();
     assert!(error.contains(said), "{error}");
+}
+
+#[test]
+fn the_kernels_clients_acknowledge_before_they_ask() {
+    for bare_ack in [false, true] {
+        let mut clients = clients(Manner { bare_ack, ..manner() });
+        let syn = clients.begin(1_000).unwrap();
+        assert_eq!(clients.before(syn), None);
+        let question = reply(&mut clients, syn, Flags::SYN | Flags::ACK, 9, &[]).unwrap();
+        assert_eq!(clients.before(question), bare_ack.then_some(Said { say: Say::Opened, ..question }));
+        let (terms, client) = (clients.terms(0), *clients.at(0));
+        let [opened, asked] = [Say::Opened, Say::Question].map(|say| client.segment(&terms, say, 1));
+        assert_eq!((opened.seq, opened.ack, opened.flags), (asked.seq, asked.ack, Flags::ACK));
+    }
 }

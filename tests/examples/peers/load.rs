@@ -4,22 +4,29 @@
 use std::fmt;
 use std::time::Duration;
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use clap::ValueEnum;
 use stateless_tcp_tests::asker::{self, number, until};
 use stateless_tcp_tests::cores::stay_on;
+use stateless_tcp_tests::flooder;
 
 use crate::lab::{Content, Lab, OTHERS_CORE, SERVER, names};
 
 /// Transactions a second that kxdpgun offers, until a server does not keep up.
 pub(crate) const LADDER: [u32; 6] = [20_000, 40_000, 60_000, 80_000, 120_000, 160_000];
-/// kxdpgun's clients: one address has too few ports for those that it takes to be open still.
+/// And the flood, which is lighter than kxdpgun.
+const STEPS: [u32; 5] = [LADDER[0], 80_000, 120_000, 180_000, 240_000];
+/// Seconds that a client of the flood waits: none of them sends anything again.
+const PATIENCE: u32 = 1;
+/// kxdpgun's clients, and the flood's: one address has too few ports for those that it takes to be open still.
 const CLIENTS: &str = "198.18.0.0/16";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub(crate) enum Generator {
     /// kxdpgun -T, one question a connection, at rates that rise until the server does not keep up
     Kxdpgun,
+    /// `cargo xtask flood`, likewise, with the packets of kxdpgun's clients
+    Flood,
     /// 32 clients of the kernel's TCP, each of which connects, asks, reads and closes, again and again
     Clients,
     /// dnsperf as it comes: 100 questions in flight, over 10 connections that stay
@@ -44,19 +51,21 @@ pub(crate) struct Asked {
 
 impl Generator {
     /// Those that measure servers rather than themselves.
-    pub(crate) const USUAL: [Self; 3] = [Self::Kxdpgun, Self::Clients, Self::Dnsperf];
+    pub(crate) const USUAL: [Self; 4] = [Self::Kxdpgun, Self::Flood, Self::Clients, Self::Dnsperf];
 
     /// In order; where one is not kept up with, those behind it are left out.
     pub(crate) fn loads(self) -> Vec<Load> {
-        match self {
-            Self::Kxdpgun => LADDER.map(|rate| Load { generator: self, rate: Some(rate) }).to_vec(),
-            _ => vec![Load { generator: self, rate: None }],
-        }
+        let rates: &[u32] = match self {
+            Self::Kxdpgun => &LADDER,
+            Self::Flood => &STEPS,
+            _ => return vec![Load { generator: self, rate: None }],
+        };
+        rates.iter().map(|&rate| Load { generator: self, rate: Some(rate) }).collect()
     }
 
     /// Whether its clients are the kernel's, and its interface has no XDP program but ours.
     pub(crate) fn is_kernels(self) -> bool {
-        self != Self::Kxdpgun
+        !matches!(self, Self::Kxdpgun | Self::Flood)
     }
 }
 
@@ -74,6 +83,7 @@ impl Load {
         stay_on(OTHERS_CORE)?;
         match self.generator {
             Generator::Kxdpgun => kxdpgun(lab, content, seconds, self.rate.unwrap_or(LADDER[0])),
+            Generator::Flood => flood(lab, content, seconds, self.rate.unwrap_or(LADDER[0])),
             Generator::Clients => clients(lab, seconds),
             Generator::Dnsperf => dnsperf(lab, content, seconds, &["-q", "100", "-c", "10"]),
             Generator::DnsperfEach => {
@@ -96,6 +106,22 @@ fn kxdpgun(lab: &Lab, content: &Content, seconds: u32, rate: u32) -> anyhow::Res
     ensure!((right - answered).abs() < 1.0, "not all answers are right:\n{output}");
     let seconds = f64::from(seconds);
     Ok(Asked { offered: number(&output, "total SYNs:")? / seconds, answered: answered / seconds })
+}
+
+#[expect(clippy::cast_precision_loss, reason = "some millions")]
+fn flood(lab: &Lab, content: &Content, seconds: u32, rate: u32) -> anyhow::Result<Asked> {
+    let [server, rate, time, patience] =
+        [SERVER.to_string(), rate.to_string(), seconds.to_string(), PATIENCE.to_string()];
+    let questions = content.questions();
+    let questions = questions.to_str().context("a path in UTF-8")?;
+    let arguments = ["--server", &server, "--clients", CLIENTS, "--rate", &rate, "--seconds", &time];
+    let arguments =
+        [&arguments[..], &["--timeout", &patience, "--bare-ack", "--codes", "0", "--questions", questions]]
+            .concat();
+    let report = flooder::flood(&lab.client, &lab.at_client, &arguments);
+    ensure!(report.failures("wrong_code") == 0, "not all answers are right:\n{:#}", report.0);
+    let each = |path| report.number(path) as f64 / f64::from(seconds);
+    Ok(Asked { offered: each("/offered"), answered: each("/answered") })
 }
 
 #[expect(clippy::cast_precision_loss, reason = "some millions")]
