@@ -58,6 +58,8 @@ enum Other {
     },
     /// What the XDP program takes for a packet (root)
     Program,
+    /// What honest clients wait beside forged SYNs, on this, NSD and Knot DNS (root; five minutes)
+    Flood,
     /// What clients wait over a path that loses, beside NSD on the kernel's TCP (root; half an hour)
     Lossy,
 }
@@ -74,6 +76,10 @@ pub(crate) fn bench(options: &Options) -> Result<()> {
         }
         Some(Other::Steps { filter }) => steps(filter.as_deref()),
         Some(Other::Program) => run(example("program_cost").arg("--release")),
+        Some(Other::Flood) => {
+            build_flood()?;
+            run(example("under_flood").env("STATELESS_TCP_BIN", build_release()?))
+        }
         Some(Other::Lossy) => run(example("beside_nsd").env("STATELESS_TCP_BIN", build_release()?)),
     }
 }
