@@ -50,8 +50,9 @@ pub(crate) struct Asked {
 }
 
 impl Generator {
-    /// Those that measure servers rather than themselves.
-    pub(crate) const USUAL: [Self; 4] = [Self::Kxdpgun, Self::Flood, Self::Clients, Self::Dnsperf];
+    /// Those that measure servers rather than themselves. The flood comes last: the clients that it gives up leave servers on
+    /// the kernel's TCP with no room for others.
+    pub(crate) const USUAL: [Self; 4] = [Self::Kxdpgun, Self::Clients, Self::Dnsperf, Self::Flood];
 
     /// In order; where one is not kept up with, those behind it are left out.
     pub(crate) fn loads(self) -> Vec<Load> {
