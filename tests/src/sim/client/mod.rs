@@ -2,12 +2,14 @@
 //!
 //! All numbers are places relative to the two initial sequence numbers: nothing in here wraps; the server sees them wrap.
 
+mod buffers;
 mod receive;
 mod resend;
 mod send;
 mod steer;
 mod timer;
 
+use buffers::{Chunk, Piece};
 pub use steer::Delay;
 pub use timer::Timer;
 
@@ -84,61 +86,6 @@ pub enum State {
     Reset,
     /// Closed, aborted or in TIME-WAIT.
     Closed,
-}
-
-/// Octets to be sent in one segment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "what a kernel knows of a piece of its send buffer")]
-struct Chunk {
-    from: Position,
-    to: Position,
-    fin: bool,
-    sent: bool,
-    lost: bool,
-    sent_at: Micros,
-    /// Writes that it was put together from.
-    pieces: usize,
-    /// Takes no more of them.
-    full: bool,
-}
-
-impl Chunk {
-    /// Nothing yet, at `at`.
-    fn empty(at: Position) -> Self {
-        Self { from: at, to: at, fin: false, sent: false, lost: false, sent_at: 0, pieces: 0, full: false }
-    }
-
-    fn length(&self) -> Position {
-        self.to - self.from
-    }
-
-    /// How many segments it is.
-    fn segments(&self, mss: Position) -> usize {
-        usize::try_from((self.length() + mss - 1) / mss).expect("not negative").max(1)
-    }
-
-    /// The place behind it, FIN's octet counted.
-    fn end(&self) -> Position {
-        self.to + Position::from(self.fin)
-    }
-}
-
-/// A segment that came too early.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Piece {
-    at: Position,
-    octets: Vec<u8>,
-    fin: bool,
-}
-
-impl Piece {
-    fn end(&self) -> Position {
-        self.at + Position::try_from(self.octets.len()).expect("short") + Position::from(self.fin)
-    }
-
-    fn covers(&self, other: &Self) -> bool {
-        self.at <= other.at && other.end() <= self.end()
-    }
 }
 
 /// One connection's client side.

@@ -1,12 +1,13 @@
 //! What is served is replaced while it is served: nobody is disturbed, and no answer is put together from two.
 
+mod files;
+
 use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},
     net::{IpAddr, TcpStream},
     os::unix::fs::PermissionsExt,
-    path::PathBuf,
-    process::{Command, Output, Stdio},
+    process::{Command, Stdio},
     sync::{
         Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
@@ -25,60 +26,13 @@ use stateless_tcp_tests::{
     topology::{INTERFACE, SERVERS, Topology},
 };
 
+use files::{Files, letter, stateless_tcp};
+
 const A: u16 = 1;
 const TXT: u16 = 16;
 
 /// Longer than anything takes that is to happen at once, for what must not happen.
 const QUIET: Duration = Duration::from_millis(500);
-
-/// A zone, a key file and a configuration file in a directory of their own.
-struct Files(tempfile::TempDir);
-
-impl Files {
-    fn new() -> Self {
-        let files = Self(tempfile::tempdir().expect("a temporary directory"));
-        files.write_zone(0);
-        files
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.0.path().join(name).to_str().expect("a path").to_owned()
-    }
-
-    fn write(&self, name: &str, text: &str) {
-        // As an editor would: a reader sees the old file or the new one.
-        let new = PathBuf::from(self.path("new"));
-        fs::write(&new, text).expect("write a file");
-        fs::rename(new, self.path(name)).expect("rename a file");
-    }
-
-    /// Version `number` of the zone: a small answer and one of six segments, in both of which the number shows.
-    fn write_zone(&self, number: u8) {
-        let letter = letter(number).to_string().repeat(250);
-        let texts = format!("\"{letter}\" ").repeat(26);
-        self.write(
-            "zone",
-            &format!(
-                "$ORIGIN example.org.\n$TTL 60\n@ SOA ns hostmaster 1 2 3 4 5\n@ NS ns\nns A 192.0.2.1\n\
-                 small A 192.0.2.{}\nlarge TXT {texts}\n",
-                100 + number
-            ),
-        );
-    }
-
-    fn rotate(&self) {
-        let output = stateless_tcp(&["rotate-key", &self.path("key")]);
-        assert!(output.status.success(), "{}", text(&output.stderr));
-    }
-}
-
-fn letter(number: u8) -> char {
-    char::from(b'a' + number)
-}
-
-fn stateless_tcp(arguments: &[&str]) -> Output {
-    Command::new(binary()).args(arguments).output().expect("run the binary")
-}
 
 /// Asks for a reload and waits for its outcome.
 fn reload(responder: &Responder) -> Result<String, String> {

@@ -1,0 +1,228 @@
+//! The XDP program and the library cannot disagree: the same frame through the kernel (`BPF_PROG_TEST_RUN`) and
+//! through [`steer`] comes to the same verdict for the same reason.
+
+mod frames;
+
+use std::{
+    cell::Cell,
+    collections::BTreeMap,
+    net::IpAddr,
+    os::fd::{AsRawFd, OwnedFd},
+};
+
+use aya::{
+    Ebpf, TestRun, TestRunOptions,
+    maps::{
+        Array, HashMap, MapData, PerCpuArray, XskMap,
+        lpm_trie::{Key, LpmTrie},
+    },
+    programs::Xdp,
+};
+use rustix::net::{AddressFamily, SocketType, socket};
+use stateless_tcp::clients::Clients;
+use stateless_tcp_ebpf::{
+    abi::{self, Settings},
+    limit::{Kind, Limit},
+    segment::Address,
+    steer::{Action, Reason, Served, Treatment, steer},
+};
+use stateless_tcp_tests::{
+    seed::{Random, size},
+    topology::{SERVER_V4, SERVER_V6},
+};
+
+use frames::{generate, named, named_left};
+
+const OBJECT: &[u8] = aya::include_bytes_aligned!("../../../stateless-tcp-ebpf/stateless-tcp.bpf.o");
+const PORTS: [u16; 2] = [53, 80];
+/// UDP port where questions are answered.
+const DATAGRAMS: u16 = 53;
+/// What is said of clients: networks, some of them within others, and hosts.
+const CLIENTS: [(&str, Treatment); 7] = [
+    ("192.0.2.128/25", Treatment::Leave),
+    ("192.0.2.192/26", Treatment::Leave),
+    ("192.0.2.224/27", Treatment::Deny),
+    ("192.0.2.240/28", Treatment::Allow),
+    ("2001:db8::80/121", Treatment::Leave),
+    ("2001:db8::c0/122", Treatment::Deny),
+    ("192.0.2.9", Treatment::Leave),
+];
+/// How often each verdict and each reason must occur among the generated frames.
+const LEAST: usize = 500;
+
+/// The program as the kernel has it, attached to nothing.
+struct Kernel {
+    ebpf: Ebpf,
+    counts: PerCpuArray<MapData, [u64; Reason::ALL.len()]>,
+    before: Vec<u64>,
+    /// In the slot of queue 0, the only queue of a test run.
+    _socket: Option<OwnedFd>,
+}
+
+impl Kernel {
+    fn load(socket_bound: bool) -> Self {
+        assert!(nix::unistd::Uid::effective().is_root(), "loading an XDP program needs root");
+        let mut ebpf = Ebpf::load(OBJECT).expect("load the object");
+        let program: &mut Xdp =
+            ebpf.program_mut(abi::PROGRAM).expect("the program").try_into().expect("an XDP program");
+        program.load().expect("the verifier accepts it");
+        let mut addresses: HashMap<_, [u8; 16], u8> =
+            HashMap::try_from(ebpf.take_map(abi::ADDRESSES).expect("its addresses")).expect("a hash map");
+        for address in [IpAddr::from(SERVER_V4), IpAddr::from(SERVER_V6)] {
+            addresses.insert(Address::from(address).0, 0, 0).expect("serve an address");
+        }
+        let mut ports: HashMap<_, u16, u8> =
+            HashMap::try_from(ebpf.take_map(abi::PORTS).expect("its ports")).expect("a hash map");
+        for port in PORTS {
+            ports.insert(port, 0, 0).expect("serve a port");
+        }
+        let mut trie: LpmTrie<_, [u8; 16], u8> =
+            LpmTrie::try_from(ebpf.take_map(abi::CLIENTS).expect("its prefixes")).expect("a trie");
+        for (bits, address, treatment) in clients().iter() {
+            trie.insert(&Key::new(bits.into(), address.0), treatment as u8, 0).expect("say it of a prefix");
+        }
+        let mut settings: Array<_, [u8; Settings::LENGTH]> =
+            Array::try_from(ebpf.take_map(abi::SETTINGS).expect("its settings")).expect("an array");
+        settings.set(0, Settings::new(Limit::NONE, Some(DATAGRAMS)).octets(), 0).expect("settings");
+        let socket = socket_bound.then(|| {
+            let socket = socket(AddressFamily::XDP, SocketType::RAW, None).expect("an AF_XDP socket");
+            let sockets = ebpf.map_mut(abi::SOCKETS).expect("its sockets");
+            XskMap::try_from(sockets)
+                .expect("an XSKMAP")
+                .set(0, socket.as_raw_fd(), 0)
+                .expect("fill the slot of queue 0");
+            socket
+        });
+        let counts = PerCpuArray::try_from(ebpf.take_map(abi::COUNTS).expect("its counters"))
+            .expect("a per-CPU array");
+        Self { ebpf, counts, before: vec![0; Reason::ALL.len()], _socket: socket }
+    }
+
+    /// The program's verdict, and which of its counters went up: exactly one, by one.
+    fn judge(&mut self, frame: &[u8]) -> (Action, Reason) {
+        let program: &Xdp =
+            self.ebpf.program(abi::PROGRAM).expect("the program").try_into().expect("an XDP program");
+        let options = TestRunOptions { data_in: Some(frame), ..TestRunOptions::default() };
+        let action = match program.test_run(options).expect("run the program").return_value {
+            1 => Action::Drop,
+            2 => Action::Pass,
+            4 => Action::Redirect,
+            other => panic!("XDP action {other} for {frame:02x?}"),
+        };
+        let mut after = vec![0; Reason::ALL.len()];
+        for cpu in self.counts.get(&0, 0).expect("read the counters").iter() {
+            after.iter_mut().zip(cpu).for_each(|(sum, count)| *sum += count);
+        }
+        let grown: Vec<_> = (0..after.len()).filter(|&index| after[index] != self.before[index]).collect();
+        let [index] = grown[..] else { panic!("not one counter went up, but {grown:?}, for {frame:02x?}") };
+        assert_eq!(after[index], self.before[index] + 1, "{:?} for {frame:02x?}", Reason::ALL[index]);
+        self.before = after;
+        (action, Reason::ALL[index])
+    }
+}
+
+fn clients() -> Clients {
+    let mut clients = Clients::default();
+    for (prefix, treatment) in CLIENTS {
+        clients.add(&prefix.parse().expect("a prefix"), treatment);
+    }
+    clients
+}
+
+/// The same addresses and ports as in the maps; notes whether the port was asked about.
+struct Table {
+    clients: Clients,
+    port_tested: Cell<bool>,
+}
+
+impl Served for Table {
+    fn address(&self, address: &Address) -> bool {
+        let address = IpAddr::from(*address);
+        address == IpAddr::V4(SERVER_V4) || address == IpAddr::V6(SERVER_V6)
+    }
+
+    fn port(&self, port: u16) -> bool {
+        self.port_tested.set(true);
+        PORTS.contains(&port)
+    }
+
+    fn datagrams(&self) -> Option<u16> {
+        Some(DATAGRAMS)
+    }
+
+    fn treatment(&self, client: &Address) -> Treatment {
+        self.clients.treatment(client)
+    }
+
+    fn limits_segments(&self) -> bool {
+        false
+    }
+
+    fn affords(&self, _: &Address, _: Kind) -> bool {
+        true
+    }
+}
+
+/// The library's reason, and whether it came as far as the port.
+fn library(frame: &[u8], socket_bound: bool) -> (Reason, bool) {
+    let table = Table { clients: clients(), port_tested: Cell::new(false) };
+    let reason = match steer(frame, &table) {
+        Ok(_) if socket_bound => Reason::Served,
+        Ok(_) => Reason::NoSocket,
+        Err(reason) => reason,
+    };
+    (reason, table.port_tested.get())
+}
+
+#[test]
+fn named_frames_come_to_the_verdict_that_is_written_here() {
+    let (mut bound, mut unbound) = (Kernel::load(true), Kernel::load(false));
+    for (name, frame, reason) in named().into_iter().chain(named_left()) {
+        let without_socket = if reason == Reason::Served { Reason::NoSocket } else { reason };
+        for (kernel, expected, socket_bound) in
+            [(&mut bound, reason, true), (&mut unbound, without_socket, false)]
+        {
+            assert_eq!(
+                library(&frame, socket_bound).0,
+                expected,
+                "{name}, library, socket bound: {socket_bound}"
+            );
+            assert_eq!(
+                kernel.judge(&frame),
+                (expected.action(), expected),
+                "{name}, kernel, socket: {socket_bound}"
+            );
+        }
+    }
+}
+
+#[test]
+fn generated_frames_come_to_the_same_verdict_on_both_sides() {
+    let count = size(100_000, 1_000_000);
+    let mut random = Random::new("steering");
+    let (mut bound, mut unbound) = (Kernel::load(true), Kernel::load(false));
+    let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut actions: BTreeMap<String, usize> = BTreeMap::new();
+    let mut at_port = 0;
+    for _ in 0..count {
+        let frame = generate(&mut random);
+        let socket_bound = !random.one_in(4);
+        let kernel = if socket_bound { &mut bound } else { &mut unbound };
+        let (reason, port_tested) = library(&frame, socket_bound);
+        assert_eq!(kernel.judge(&frame), (reason.action(), reason), "{frame:02x?}");
+        *reasons.entry(reason.name()).or_default() += 1;
+        *actions.entry(format!("{:?}", reason.action())).or_default() += 1;
+        at_port += usize::from(port_tested);
+    }
+    println!("{count} frames, {at_port} at the port test, {actions:?}, {reasons:?}");
+    assert!(at_port * 2 >= count, "only {at_port} of {count} frames reached the port test");
+    // Whose network has no token left is seen to in tests/limits.rs: time comes into it.
+    for reason in Reason::ALL.into_iter().filter(|&reason| reason != Reason::Limited) {
+        let seen = reasons.get(reason.name()).copied().unwrap_or(0);
+        assert!(seen >= LEAST, "{} occurred {seen} times, at least {LEAST} are wanted", reason.name());
+    }
+    for action in [Action::Redirect, Action::Drop, Action::Pass] {
+        let seen = actions.get(&format!("{action:?}")).copied().unwrap_or(0);
+        assert!(seen >= LEAST, "{action:?} occurred {seen} times, at least {LEAST} are wanted");
+    }
+}
