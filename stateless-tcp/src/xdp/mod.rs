@@ -99,8 +99,9 @@ pub enum XdpError {
     },
     /// The memory for frames could not be had.
     #[error(
-        "cannot register {octets} octets of packet memory for queue {queue} of {interface}: {reason}; \
-         run as root, or with CAP_NET_RAW and, lacking CAP_IPC_LOCK, a higher `ulimit -l`"
+        "cannot register {octets} octets of packet memory for queue {queue} of {interface}: {reason}{}; \
+         without CAP_IPC_LOCK it takes a higher `ulimit -l`",
+        privilege_hint(.reason)
     )]
     Memory {
         /// Interface.
