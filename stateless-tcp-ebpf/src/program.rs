@@ -291,13 +291,3 @@ fn affords(high: u64, low: u64, kind: Kind) -> bool {
         bucket.take(set, now)
     })
 }
-
-#[panic_handler]
-fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-    loop {}
-}
-
-/// The kernel's helpers for redirection ask for no licence, those for logging do.
-#[unsafe(link_section = "license")]
-#[unsafe(no_mangle)]
-static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
