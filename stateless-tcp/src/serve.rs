@@ -60,7 +60,7 @@ pub fn run(config: Config, source: Source) -> Result<()> {
 
     let mut fronts = Vec::new();
     for interface in &interfaces {
-        fronts.push(Front::open(&config, interface, &offer)?);
+        fronts.push(Front::open(&config, interface, &offer)?.polling(config.busy_poll)?);
     }
     let switch = Arc::new(Switch::new(offer));
     let outcome = runtime.block_on(supervise::supervise(config, source, fronts, switch, relays, &addresses));
@@ -118,7 +118,7 @@ impl Front {
         let (last, first) = modes.split_last().context("no XDP mode to try")?;
         for &mode in first {
             match Self::open_as(config, interface, offer, &queues, mode) {
-                Ok(front) => return Ok(front.polling(config.busy_poll)?),
+                Ok(front) => return Ok(front),
                 Err(error) => {
                     tracing::warn!(interface = interface.name, "falling back to generic mode: {error}");
                 }
@@ -126,10 +126,9 @@ impl Front {
         }
         let opened = Self::open_as(config, interface, offer, &queues, *last);
         if config.handshake == Handshake::Driver {
-            let why = "--handshake driver cannot be had (--handshake auto takes what can be)";
-            return Ok(opened.context(why)?.polling(config.busy_poll)?);
+            return opened.context("--handshake driver cannot be had (--handshake auto takes what can be)");
         }
-        Ok(opened?.polling(config.busy_poll)?)
+        Ok(opened?)
     }
 
     /// The same, whose workers poll for frames for so long after each.
