@@ -49,6 +49,8 @@ pub fn run(plan: Plan, mode: XdpMode, seconds: u64, rate: u64, stop: &Arc<Atomic
         pace: Pace::new(rate),
         forger: forger.map(|(forger, rate)| (forger, Pace::new(rate), 0)),
         until: seconds * 1_000_000_000,
+        batch: Vec::with_capacity(BATCH),
+        waiter: waiter(&rings.sockets)?,
         turns: 0,
     };
     let began = Instant::now();
@@ -96,6 +98,10 @@ struct Turner {
     forger: Option<(Forger, Pace, u64)>,
     /// When the last client begins, and the last SYN is forged.
     until: u64,
+    /// Room for what one socket hears in one turn.
+    batch: Vec<(Frame, usize)>,
+    /// On all sockets.
+    waiter: Waiter,
     turns: usize,
 }
 
@@ -103,7 +109,7 @@ impl Turner {
     /// One turn. All sockets are heard; what is begun goes out by each in turn.
     fn turn(&mut self, now: &impl Fn() -> u64, sockets: &mut [Socket]) -> Result<()> {
         let mut heard = false;
-        let mut batch = Vec::with_capacity(BATCH);
+        let mut batch = std::mem::take(&mut self.batch);
         for socket in &mut *sockets {
             socket.receive(&mut batch);
             heard |= !batch.is_empty();
@@ -112,6 +118,7 @@ impl Turner {
                 self.hear(time, socket, frame, length);
             }
         }
+        self.batch = batch;
         self.turns = (self.turns + 1) % sockets.len();
         let time = now();
         self.begin(time, &mut sockets[self.turns]);
@@ -190,15 +197,21 @@ impl Turner {
     }
 
     /// Waits until something comes or is due.
-    fn rest(&mut self, now: u64, sockets: &mut [Socket]) -> Result<()> {
+    fn rest(&mut self, now: u64, sockets: &[Socket]) -> Result<()> {
         let forge = self.forger.as_ref().map_or(u64::MAX, |(_, pace, _)| pace.next());
         let begin = if now < self.until { self.pace.next().min(forge) } else { u64::MAX };
         let sending = sockets.iter().any(Socket::is_sending);
         let push = now + if sending { SENDING } else { IDLE };
         let due = begin.min(push).min(self.clients.next_reminder());
         let Some(time) = due.checked_sub(now).filter(|&time| time > 0) else { return Ok(()) };
-        let Some((first, others)) = sockets.split_first_mut() else { return Ok(()) };
-        let others: Vec<RawFd> = others.iter().map(AsRawFd::as_raw_fd).collect();
-        Ok(Waiter::new(first, &others, Duration::ZERO).wait(first, Duration::from_nanos(time))?)
+        let Some(first) = sockets.first() else { return Ok(()) };
+        Ok(self.waiter.wait(first, Duration::from_nanos(time))?)
     }
+}
+
+/// Waits on all of `sockets`, asleep.
+fn waiter(sockets: &[Socket]) -> Result<Waiter> {
+    let (first, others) = sockets.split_first().context("the interface has no RX queue")?;
+    let others: Vec<RawFd> = others.iter().map(AsRawFd::as_raw_fd).collect();
+    Ok(Waiter::new(first, &others, Duration::ZERO))
 }
