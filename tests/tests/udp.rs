@@ -3,8 +3,7 @@
 use std::{
     fs,
     net::{IpAddr, UdpSocket},
-    thread::sleep,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use nix::sys::signal::Signal;
@@ -13,6 +12,7 @@ use stateless_tcp_tests::{
     capture::Capture,
     client::port,
     datagram::Datagram,
+    nameserver::Server,
     questions::{Edns, Question},
     responder::Responder,
     taker::Taker,
@@ -75,43 +75,26 @@ fn unbound_turns_to_tcp(#[case] server: IpAddr) {
     let topology = Topology::new(1);
     let responder = Responder::start(&topology, &["--udp", "truncate"]);
     let directory = tempfile::tempdir().expect("a directory");
-    let path = directory.path().to_str().expect("a path in UTF-8");
-    let configuration = directory.path().join("unbound.conf");
+    let path = directory.path().display();
     // Everything below example.com is asked of the responder, as of the authoritative server that it is.
     let text = format!(
         "server:\n  directory: {path}\n  pidfile: {path}/pid\n  username: \"\"\n  chroot: \"\"\n  use-syslog: no\n  \
          interface: 127.0.0.1\n  access-control: 127.0.0.0/8 allow\n  do-daemonize: no\n  module-config: iterator\n  \
          num-threads: 1\nremote-control:\n  control-enable: no\nstub-zone:\n  name: example.com\n  stub-addr: {server}\n"
     );
-    fs::write(&configuration, text).expect("write the configuration");
-    let mut unbound = topology.client.command("unbound");
-    let unbound = unbound.args(["-d", "-c"]).arg(&configuration).stderr(std::process::Stdio::null()).spawn();
-    let mut unbound = Ending(unbound.expect("start unbound"));
+    let netns = Some(topology.client.name());
+    let unbound = Server::start("unbound", &["-d", "-c"], &text, directory, netns, "start of service", 1)
+        .expect("start unbound");
     let ask = |name: &str| {
         topology.client.attempt(&format!("dig @127.0.0.1 +tries=1 +time=5 +noall +comments +answer {name}"))
     };
-    let deadline = Instant::now() + PATIENCE;
-    while !ask("version.bind CH TXT").status.success() {
-        assert!(Instant::now() < deadline, "unbound does not answer");
-        sleep(Duration::from_millis(50));
-    }
     for name in ["example.com A", "www.example.com A", "mail.example.com A", "large.example.com TXT"] {
         let said = String::from_utf8_lossy(&ask(name).stdout).into_owned();
         assert!(said.contains("status: NOERROR") && said.contains("ANSWER SECTION"), "{name}: {said}");
     }
-    unbound.0.kill().expect("end unbound");
+    drop(unbound);
     let counters = responder.stop();
     assert!(counters.get("udp_truncated") >= 4 && counters.get("messages") >= 4, "{counters:?}");
-}
-
-/// A child that ends with the test, however that ends.
-struct Ending(std::process::Child);
-
-impl Drop for Ending {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 /// Of what one network sends, so much is answered, whoever in it asks; another network is none the worse for it; and so is
