@@ -92,6 +92,14 @@ pub struct Config {
     pub replace: bool,
     /// What the XDP program logs.
     pub xdp_log: XdpLog,
+    /// The user to become once all is open; `None`: who started it.
+    pub user: Option<String>,
+    /// Keep all privileges.
+    pub unconfined: bool,
+    /// The configuration file that was read.
+    pub config_file: Option<PathBuf>,
+    /// Have each worker try, at its first frame, to read this file and to start a process, to test that it cannot.
+    pub test_escape: Option<PathBuf>,
     /// Panic after so many frames, to test how the process ends.
     pub test_panic_after_frames: Option<u64>,
     /// Keep content that was replaced for so many seconds, to test what comes after.
@@ -129,6 +137,11 @@ impl Options {
                     "interface {interface} is named twice: name it once, its queues are all served"
                 )));
             }
+        }
+        if self.unconfined && self.user.is_some() {
+            return Err(ConfigError::invalid(
+                "--user cannot be had with --unconfined: leave out one of them",
+            ));
         }
         let dns_port = self.dns_port.unwrap_or(Port::DNS);
         let http_port = self.http_port.unwrap_or(Port::HTTP);
@@ -181,6 +194,10 @@ impl Options {
             uncovered_queues: self.uncovered_queues,
             replace: self.replace,
             xdp_log: self.xdp_log.unwrap_or_default(),
+            user: self.user,
+            unconfined: self.unconfined,
+            config_file: self.config_file,
+            test_escape: self.test_escape,
             test_panic_after_frames: self.test_panic_after_frames,
             test_keep_seconds: self.test_keep_seconds,
         })

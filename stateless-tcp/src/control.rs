@@ -34,27 +34,38 @@ pub type Request = oneshot::Sender<Outcome>;
 
 /// The socket of this process. Dropped, it is removed.
 #[derive(Debug)]
-pub struct Listener(PathBuf);
+pub struct Listener {
+    path: PathBuf,
+    socket: UnixListener,
+}
 
 impl Listener {
-    /// Listens on a thread of its own, and hands on each wish for a reload.
+    /// Makes the socket.
     ///
     /// # Errors
-    /// If the socket cannot be had.
-    pub fn open(requests: mpsc::UnboundedSender<Request>) -> io::Result<Self> {
-        Self::open_in(Path::new(DIRECTORY), requests)
+    /// If it cannot be had.
+    pub fn bind() -> io::Result<Self> {
+        Self::bind_in(Path::new(DIRECTORY))
     }
 
-    fn open_in(directory: &Path, requests: mpsc::UnboundedSender<Request>) -> io::Result<Self> {
+    fn bind_in(directory: &Path) -> io::Result<Self> {
         DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
         let path = path_of(directory, std::process::id());
         // An earlier process of this number may have been killed.
         let _ = fs::remove_file(&path);
-        let listener = UnixListener::bind(&path)?;
-        let this = Self(path);
-        fs::set_permissions(&this.0, Permissions::from_mode(0o600))?;
+        let this = Self { socket: UnixListener::bind(&path)?, path };
+        fs::set_permissions(&this.path, Permissions::from_mode(0o600))?;
+        Ok(this)
+    }
+
+    /// Listens on a thread of its own, and hands on each wish for a reload.
+    ///
+    /// # Errors
+    /// If there can be no thread.
+    pub fn listen(&self, requests: mpsc::UnboundedSender<Request>) -> io::Result<()> {
+        let socket = self.socket.try_clone()?;
         let listen = move || {
-            for stream in listener.incoming().filter_map(Result::ok) {
+            for stream in socket.incoming().filter_map(Result::ok) {
                 let requests = requests.clone();
                 // A caller without a thread sees its connection closed. Only this user can make so many.
                 let _ = thread("caller", move || {
@@ -64,14 +75,13 @@ impl Listener {
                 });
             }
         };
-        thread("control", listen)?;
-        Ok(this)
+        thread("control", listen)
     }
 }
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
+        let _ = fs::remove_file(&self.path);
     }
 }
 
@@ -141,6 +151,13 @@ fn find(directory: &Path, pid: Option<u32>) -> Result<(u32, UnixStream)> {
     found.pop().with_context(|| format!("no instance runs: {shown} has no socket of one"))
 }
 
+/// The process ids that sockets here are named after.
+#[must_use]
+pub fn pids() -> Vec<u32> {
+    let entries = fs::read_dir(DIRECTORY).into_iter().flatten().filter_map(Result::ok);
+    entries.filter_map(|entry| entry.path().file_stem()?.to_str()?.parse().ok()).collect()
+}
+
 /// All instances that listen in `directory`.
 fn running(directory: &Path) -> Result<Vec<(u32, UnixStream)>> {
     let mut found = Vec::new();
@@ -194,7 +211,8 @@ mod tests {
 
     fn listen(directory: &Path, outcome: Outcome) -> Listener {
         let (sender, mut requests) = mpsc::unbounded_channel::<Request>();
-        let listener = Listener::open_in(directory, sender).unwrap();
+        let listener = Listener::bind_in(directory).unwrap();
+        listener.listen(sender).unwrap();
         std::thread::spawn(move || {
             while let Some(request) = requests.blocking_recv() {
                 request.send(outcome.clone()).unwrap();
@@ -251,7 +269,8 @@ mod tests {
     fn other_words_ask_for_nothing() {
         let directory = tempfile::tempdir().unwrap();
         let (sender, mut requests) = mpsc::unbounded_channel();
-        let _listener = Listener::open_in(directory.path(), sender).unwrap();
+        let listener = Listener::bind_in(directory.path()).unwrap();
+        listener.listen(sender).unwrap();
         let mut stream = UnixStream::connect(path_of(directory.path(), std::process::id())).unwrap();
         stream.write_all(b"stop\n").unwrap();
         let mut answer = String::new();

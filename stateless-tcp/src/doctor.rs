@@ -32,6 +32,11 @@ pub(crate) fn answers(interface: &str, zero_copy: bool) -> Transmits {
     collect::link(interface).map_or_else(Transmits::Unknown, |link| judge::answers(&link, kernel, zero_copy))
 }
 
+/// The version in a kernel's release.
+pub(crate) fn kernel_version(release: &str) -> Option<(u32, u32)> {
+    proc::version(release)
+}
+
 /// Examines an interface and prints the findings; success if it will serve.
 ///
 /// # Errors

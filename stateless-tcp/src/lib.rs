@@ -19,11 +19,13 @@
 //! | [`cli`], [`config`], [`prefix`], [`clients`], [`keys`], [`content`] | what the user asks for |
 //! | [`serve`], [`replay`], [`doctor`] | the commands |
 //! | [`netlink`] | what the kernel is asked of links, routes and filters |
+//! | [`confine`] | what the process gives up |
 //! | [`control`] | how a running instance is found and spoken to |
 
 pub mod cli;
 pub mod clients;
 pub mod config;
+pub mod confine;
 pub mod content;
 pub mod control;
 pub mod counters;

@@ -5,7 +5,9 @@ mod reload;
 mod supervise;
 
 use crate::config::{Config, Handshake, Source, XdpMode, ZeroCopy};
+use crate::confine;
 use crate::content::{self, Relays};
+use crate::control::{DIRECTORY, Listener};
 use crate::counters::Counters;
 use crate::exchange::Policy;
 use crate::keys;
@@ -62,11 +64,22 @@ pub fn run(config: Config, source: Source) -> Result<()> {
     for interface in &interfaces {
         fronts.push(Front::open(&config, interface, &offer)?.polling(config.busy_poll)?);
     }
+    let control = control();
+    // All that takes privileges is open, and there is one thread.
+    confine::confine(&config)?;
     let switch = Arc::new(Switch::new(offer));
-    let outcome = runtime.block_on(supervise::supervise(config, source, fronts, switch, relays, &addresses));
+    let outcome =
+        runtime.block_on(supervise::supervise(config, source, fronts, switch, relays, &addresses, control));
     // A reload that is still reading is not waited for.
     runtime.shutdown_background();
     outcome
+}
+
+/// The control socket. Without it there are still signals.
+fn control() -> Option<Listener> {
+    Listener::bind()
+        .map_err(|error| tracing::warn!("no control socket in {DIRECTORY}, only SIGHUP reloads: {error}"))
+        .ok()
 }
 
 /// The addresses to serve: those asked for, else the interfaces' own.

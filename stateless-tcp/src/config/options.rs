@@ -124,6 +124,17 @@ pub struct Options {
     /// What the XDP program logs [default: off]
     #[arg(long, value_name = "LEVEL")]
     pub(super) xdp_log: Option<XdpLog>,
+    /// The user to become once all is open [default: who starts it]
+    #[arg(long, value_name = "NAME")]
+    pub(super) user: Option<String>,
+    /// Keep all privileges, files and system calls, to look for an error with
+    #[arg(long)]
+    pub(super) unconfined: bool,
+    #[arg(skip)]
+    #[serde(skip)]
+    pub(super) config_file: Option<PathBuf>,
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub(super) test_escape: Option<PathBuf>,
     #[arg(long, value_name = "N", hide = true)]
     pub(super) test_panic_after_frames: Option<u64>,
     #[arg(long, value_name = "N", hide = true)]
@@ -173,6 +184,10 @@ impl Options {
             uncovered_queues: self.uncovered_queues || file.uncovered_queues,
             replace: self.replace || file.replace,
             xdp_log: self.xdp_log.or(file.xdp_log),
+            user: self.user.or(file.user),
+            unconfined: self.unconfined || file.unconfined,
+            config_file: Some(path.to_owned()),
+            test_escape: self.test_escape.or(file.test_escape),
             test_panic_after_frames: self.test_panic_after_frames.or(file.test_panic_after_frames),
             test_keep_seconds: self.test_keep_seconds.or(file.test_keep_seconds),
         })

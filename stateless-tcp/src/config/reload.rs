@@ -52,6 +52,9 @@ impl Config {
             uncovered_queues: "uncovered-queues",
             replace: "replace",
             xdp_log: "xdp-log",
+            user: "user",
+            unconfined: "unconfined",
+            test_escape: "test-escape",
             test_panic_after_frames: "test-panic-after-frames",
             test_keep_seconds: "test-keep-seconds",
         }

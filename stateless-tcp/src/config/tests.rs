@@ -56,6 +56,10 @@ fn defaults() -> Config {
         uncovered_queues: false,
         replace: false,
         xdp_log: XdpLog::Off,
+        user: None,
+        unconfined: false,
+        config_file: None,
+        test_escape: None,
         test_panic_after_frames: None,
         test_keep_seconds: None,
     }
@@ -103,6 +107,10 @@ fn everything() -> Config {
         uncovered_queues: true,
         replace: true,
         xdp_log: XdpLog::Trace,
+        user: Some("nobody".to_owned()),
+        unconfined: false,
+        config_file: None,
+        test_escape: Some("secret".into()),
         test_panic_after_frames: Some(9),
         test_keep_seconds: None,
     }
@@ -114,7 +122,7 @@ const EVERY_FLAG: &str = "-i eth0 --interface eth1 --address 2001:db8::1 --addre
     --dns-cookie-secret-file secret --http-root www --rules classic \
     --segment-size 512 --hints 99 --fast-open --key-file keys --xdp-mode native --handshake driver \
     --zero-copy always --busy-poll 50 --queues 0,2-5 --uncovered-queues \
-    --replace --xdp-log trace --test-panic-after-frames 9";
+    --replace --xdp-log trace --user nobody --test-escape secret --test-panic-after-frames 9";
 
 const EVERY_KEY: &str = r#"
 interface = ["eth0", "eth1"]
@@ -146,6 +154,8 @@ queues = "0,2-5"
 uncovered-queues = true
 replace = true
 xdp-log = "trace"
+user = "nobody"
+test-escape = "secret"
 test-panic-after-frames = 9
 "#;
 
@@ -154,7 +164,8 @@ fn flags_and_file_say_the_same() {
     assert_eq!(run("-i eth0").unwrap(), defaults());
     assert_eq!(run(EVERY_FLAG).unwrap(), everything());
     let (_directory, path) = file(EVERY_KEY);
-    assert_eq!(run(&format!("--config {}", path.display())).unwrap(), everything());
+    let expected = Config { config_file: Some(path.clone()), ..everything() };
+    assert_eq!(run(&format!("--config {}", path.display())).unwrap(), expected);
 }
 
 #[test]
@@ -162,9 +173,10 @@ fn flags_win_over_the_file() {
     let (_directory, path) = file(EVERY_KEY);
     let flags = "-i eth9 --address 192.0.2.9 --dns-port 9 --http-port 10 --zone z --dns-keepalive 6553 --dns-cookie-secret-file s --http-root r --rules reliable \
         --segment-size 99 --hints 0 --key-file k --xdp-mode auto --handshake auto --zero-copy never --busy-poll 0 --queues 9 --xdp-log off \
-        --test-panic-after-frames 1 --kernel-from 192.0.2.3 --deny 192.0.2.4 --allow 192.0.2.5 --rate-limit 1 --rate-prefix-ipv4 1 --rate-prefix-ipv6 2 --udp kernel";
+        --test-panic-after-frames 1 --kernel-from 192.0.2.3 --deny 192.0.2.4 --allow 192.0.2.5 --rate-limit 1 --rate-prefix-ipv4 1 --rate-prefix-ipv6 2 --udp kernel --user root --test-escape s";
     let config = run(&format!("{flags} --config {}", path.display())).unwrap();
     let expected = Config {
+        config_file: Some(path.clone()),
         // What only a file can switch on, flags cannot switch off.
         minimal_any: true,
         fast_open: true,
@@ -193,6 +205,7 @@ fn flags_win_over_the_file() {
     "-i eth0 --deny 192.0.2.0/24 --allow 192.0.2.0/24",
     "--allow 192.0.2.0/24 is said by --deny too"
 )]
+#[case::unconfined_user("-i eth0 --unconfined --user nobody", "leave out one")]
 #[case::no_rate("-i eth0 --rate-limit 0", "0 is not from 1 to 1000000")]
 #[case::prefix_too_long("-i eth0 --udp truncate --rate-prefix-ipv4 33", "33 is not from 0 to 32")]
 #[case::no_queue("-i eth0 --queues ,", "\"\" is no number")]

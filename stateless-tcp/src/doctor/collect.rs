@@ -11,7 +11,7 @@ use aya::programs::{loaded_links, loaded_programs};
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 use nix::sys::socket::SockProtocol;
 
-use super::facts::{Facts, Firewall, Link, Peer, Program, Seen, Socket, System};
+use super::facts::{Facts, Firewall, Instance, Link, Peer, Program, Seen, Socket, System};
 use super::proc;
 use crate::cli::DoctorOptions;
 use crate::netlink::{Netlink, attribute, attributes, find, i32_of, nested, text_of, u32_of, u64_of};
@@ -263,6 +263,9 @@ fn system() -> System {
     };
     let cpus = field("Cpus_allowed_list").map(str::to_owned);
     System {
+        landlock: crate::confine::has_landlock(),
+        seccomp: Path::new("/proc/sys/kernel/seccomp").exists(),
+        instances: instances(),
         version: proc::version(&release),
         release,
         xdp_sockets: read("/proc/net/protocols").map(|text| proc::has_protocol(&text, "XDP")),
@@ -340,6 +343,25 @@ fn family(message: &[u8]) -> &'static str {
         Some(10) => "ip6",
         _ => "?",
     }
+}
+
+/// Instances that have a control socket.
+fn instances() -> Vec<Instance> {
+    let pids = crate::control::pids();
+    pids.into_iter()
+        .filter_map(|pid| instance(pid, &fs::read_to_string(format!("/proc/{pid}/status")).ok()?))
+        .collect()
+}
+
+fn instance(pid: u32, status: &str) -> Option<Instance> {
+    let field = |name| proc::status(status, name);
+    Some(Instance {
+        pid,
+        user: field("Uid")?.split_whitespace().next()?.to_owned(),
+        capabilities: field("CapPrm")?.to_owned(),
+        no_new_privs: field("NoNewPrivs") == Some("1"),
+        seccomp: field("Seccomp") == Some("2"),
+    })
 }
 
 #[cfg(test)]

@@ -89,11 +89,27 @@ pub(super) struct System {
     pub(super) btf: bool,
     /// The effective set, a bit each.
     pub(super) capabilities: Seen<u64>,
+    /// The kernel can confine files (Landlock), system calls (seccomp).
+    pub(super) landlock: bool,
+    pub(super) seccomp: bool,
+    /// Instances that run, and whether they hold capabilities or may gain some, and make any system call.
+    pub(super) instances: Vec<Instance>,
     /// `None`: unlimited.
     pub(super) memlock: Seen<Option<u64>>,
     /// CPUs that this process may run on.
     pub(super) cpus: Seen<String>,
     pub(super) cpu_count: usize,
+}
+
+/// A process of this program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Instance {
+    pub(super) pid: u32,
+    pub(super) user: String,
+    /// The permitted set, in hexadecimal digits.
+    pub(super) capabilities: String,
+    pub(super) no_new_privs: bool,
+    pub(super) seccomp: bool,
 }
 
 /// A TCP socket of the kernel.

@@ -4,7 +4,7 @@ use super::Front;
 use super::reload::Reloader;
 use crate::config::{Config, Source};
 use crate::content::{self, Relays};
-use crate::control::{DIRECTORY, Listener, Request};
+use crate::control::Listener;
 use crate::counters::Counter;
 use crate::offer::Switch;
 use crate::xdp::program::Program;
@@ -37,6 +37,7 @@ pub(super) async fn supervise(
     switch: Arc<Switch>,
     relays: Arc<Relays>,
     addresses: &[IpAddr],
+    control: Option<Listener>,
 ) -> Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
@@ -62,6 +63,7 @@ pub(super) async fn supervise(
                 counters,
                 account: Mutex::new(None),
                 busy_poll: config.busy_poll,
+                escape: config.test_escape.clone(),
                 panic_after: config.test_panic_after_frames,
             });
             let number = workers.len();
@@ -80,7 +82,9 @@ pub(super) async fn supervise(
     }
     drop(ended);
     let (requested, mut requests) = mpsc::unbounded_channel();
-    let _control = listen(requested);
+    if let Some(control) = &control {
+        control.listen(requested).context("cannot start a thread for the control socket")?;
+    }
     println!("ready: {} on {}", content::describe(&config, addresses), served.join(", "));
     let interfaces = programs.iter().map(|program: &Program| program.interface().clone()).collect();
     let mut reloader = Reloader::new(source, config, interfaces, switch, Arc::clone(&relays));
@@ -113,13 +117,6 @@ pub(super) async fn supervise(
     }
     log_counters(&programs, &workers, &relays);
     outcome
-}
-
-/// The control socket. Without it there are still signals.
-fn listen(requested: mpsc::UnboundedSender<Request>) -> Option<Listener> {
-    Listener::open(requested)
-        .map_err(|error| tracing::warn!("no control socket in {DIRECTORY}, only SIGHUP reloads: {error}"))
-        .ok()
 }
 
 /// Logs what is not zero: what the XDP program did with frames, what became of those that are ours, what the relays did,

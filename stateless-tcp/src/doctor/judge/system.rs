@@ -1,6 +1,6 @@
 //! The machine, this process, and what attaching takes away from the kernel's TCP.
 
-use super::super::facts::{Facts, Link, Socket, System};
+use super::super::facts::{Facts, Instance, Link, Socket, System};
 use super::{Check, Plan, Verdict};
 use crate::xdp::umem::{CHUNK, FRAMES};
 
@@ -23,6 +23,8 @@ const UMEM: u64 = CHUNK as u64 * FRAMES as u64;
 pub(super) fn checks(facts: &Facts, link: &Link, plan: &Plan) -> Vec<Check> {
     let system = &facts.system;
     let mut checks = vec![kernel(system), jit(system), capabilities(system), memory(system, plan)];
+    checks.push(confinement(system));
+    checks.extend(system.instances.iter().map(instance));
     checks.extend(sockets(facts, link));
     checks.push(firewall(facts));
     checks
@@ -79,6 +81,34 @@ fn capabilities(system: &System) -> Check {
     Check::new(name, Verdict::Warn, format!("this process lacks {}", missing.join(", "))).remedy(
         "run it as root (whether unprivileged BPF is enabled does not matter: XDP takes privileges always)",
     )
+}
+
+fn confinement(system: &System) -> Check {
+    let name = "confinement";
+    let lacks: Vec<&str> = [(system.landlock, "Landlock"), (system.seccomp, "seccomp")]
+        .into_iter()
+        .filter_map(|(has, what)| (!has).then_some(what))
+        .collect();
+    if lacks.is_empty() {
+        let finding = "no capabilities, no_new_privs, seccomp, Landlock once it runs";
+        return Check::new(name, Verdict::Ok, finding);
+    }
+    Check::new(name, Verdict::Warn, format!("this kernel lacks {}", lacks.join(" and ")))
+        .remedy("a kernel built with CONFIG_SECURITY_LANDLOCK and CONFIG_SECCOMP_FILTER")
+}
+
+/// What an instance has given up, as far as that can be seen from outside: of Landlock it cannot.
+fn instance(instance: &Instance) -> Check {
+    let Instance { pid, user, capabilities, no_new_privs, seccomp } = instance;
+    let is_confined = *no_new_privs && *seccomp && u64::from_str_radix(capabilities, 16) == Ok(0);
+    let with = |has: bool, what: &str| if has { what.to_owned() } else { format!("no {what}") };
+    let finding = format!(
+        "process {pid}: user id {user}, capabilities {capabilities}, {}, {}",
+        with(*no_new_privs, "no_new_privs"),
+        with(*seccomp, "seccomp filter"),
+    );
+    let verdict = if is_confined { Verdict::Ok } else { Verdict::Note };
+    Check::new("running instance", verdict, finding)
 }
 
 fn memory(system: &System, plan: &Plan) -> Check {
