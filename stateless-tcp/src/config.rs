@@ -3,10 +3,12 @@
 //! [`Options`] is what may be said, in the same words as flags and in a TOML file; [`Config`] is what follows from it.
 //! Opens no file but the configuration file.
 
+mod check;
 mod dns;
 mod error;
 mod http;
 mod limit;
+mod observe;
 mod options;
 mod relay;
 mod reload;
@@ -14,19 +16,20 @@ mod reload;
 mod tests;
 mod values;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::clients::Clients;
 use crate::service::dns::relay::RelayOptions as DnsRelayOptions;
 use crate::service::http::RelayOptions as HttpRelayOptions;
-use stateless_tcp_ebpf::abi::MAX_ADDRESSES;
 pub use stateless_tcp_ebpf::rule::Rules;
 
+pub(crate) use self::check::{check_interface, check_ports};
 pub use self::dns::CacheSize;
 pub use self::error::ConfigError;
 pub use self::limit::{RateLimit, Udp};
+pub use self::observe::ListenAddress;
 pub use self::options::Options;
 pub use self::relay::{Count, Endpoint};
 pub use self::reload::Source;
@@ -100,6 +103,8 @@ pub struct Config {
     pub config_file: Option<PathBuf>,
     /// Have each worker try, at its first frame, to read this file and to start a process, to test that it cannot.
     pub test_escape: Option<PathBuf>,
+    /// Where Prometheus finds metrics; `None`: nowhere.
+    pub metrics: Option<SocketAddr>,
     /// Panic after so many frames, to test how the process ends.
     pub test_panic_after_frames: Option<u64>,
     /// Keep content that was replaced for so many seconds, to test what comes after.
@@ -146,6 +151,7 @@ impl Options {
         let dns_port = self.dns_port.unwrap_or(Port::DNS);
         let http_port = self.http_port.unwrap_or(Port::HTTP);
         check_ports(dns_port, http_port)?;
+        check::metrics(self.metrics, [dns_port, http_port])?;
         let xdp_mode = self.xdp_mode.unwrap_or_default();
         let zero_copy = self.zero_copy.unwrap_or_default();
         if xdp_mode == XdpMode::Generic && zero_copy == ZeroCopy::Always {
@@ -171,7 +177,7 @@ impl Options {
             rate_limit: self.rate_limit()?,
             dns_relay: self.relay_dns()?,
             http_relay: self.relay_http()?,
-            addresses: addresses(&self.address, &self.interface)?,
+            addresses: check::addresses(&self.address, &self.interface)?,
             interfaces: self.interface,
             udp: self.udp.unwrap_or_default(),
             dns_port: dns_port.get(),
@@ -194,6 +200,7 @@ impl Options {
             uncovered_queues: self.uncovered_queues,
             replace: self.replace,
             xdp_log: self.xdp_log.unwrap_or_default(),
+            metrics: self.metrics.map(ListenAddress::get),
             user: self.user,
             unconfined: self.unconfined,
             config_file: self.config_file,
@@ -202,53 +209,4 @@ impl Options {
             test_keep_seconds: self.test_keep_seconds,
         })
     }
-}
-
-/// The addresses, each once, where any are given.
-fn addresses(given: &[Address], interfaces: &[String]) -> Result<Option<Vec<IpAddr>>, ConfigError> {
-    if given.is_empty() {
-        return Ok(None);
-    }
-    let mut addresses: Vec<_> = given.iter().map(|address| address.get()).collect();
-    addresses.sort_unstable();
-    addresses.dedup();
-    let is_live = !interfaces.is_empty();
-    if let Some(address) = addresses.iter().find(|address| address.is_loopback() && is_live) {
-        return Err(ConfigError::invalid(format!(
-            "address {address} is a loopback address, which no client but this machine can reach, and \
-             that is never answered: give an address of the interface"
-        )));
-    }
-    if addresses.len() > MAX_ADDRESSES as usize {
-        return Err(ConfigError::invalid(format!(
-            "{} addresses are too many: {MAX_ADDRESSES} can be served",
-            addresses.len()
-        )));
-    }
-    Ok(Some(addresses))
-}
-
-pub(crate) fn check_ports(dns: Port, http: Port) -> Result<(), ConfigError> {
-    if dns == http {
-        return Err(ConfigError::invalid(format!(
-            "--http-port {}: port {0} is already steered to DNS; give --dns-port or --http-port another",
-            dns.get()
-        )));
-    }
-    Ok(())
-}
-
-pub(crate) fn check_interface(name: &str) -> Result<(), ConfigError> {
-    // The kernel's `dev_valid_name`.
-    let valid = (1..=15).contains(&name.len())
-        && name != "."
-        && name != ".."
-        && !name.bytes().any(|octet| octet == b'/' || octet == b':' || octet.is_ascii_whitespace());
-    if valid {
-        return Ok(());
-    }
-    Err(ConfigError::invalid(format!(
-        "{name:?} cannot be an interface's name (1 to 15 octets, no slash, colon or space): \
-         `ip link` lists the names"
-    )))
 }

@@ -3,6 +3,7 @@
 use crate::config::{Config, Udp};
 use crate::exchange::Content;
 use crate::keys;
+use crate::observe::snapshot;
 use crate::service::Service;
 use crate::service::dns::relay::{Desks, Relay, RelayOptions};
 use crate::service::dns::{Cookies, Dns, DnsOptions};
@@ -30,6 +31,14 @@ impl Relays {
     #[must_use]
     pub fn new(workers: usize, runtime: Handle) -> Self {
         Self { workers, runtime, dns: Running::default(), http: Running::default() }
+    }
+
+    /// What the relay of each service did, and how it is. Of two, as there are for a minute after a reload that changes its
+    /// options, the one in force.
+    #[must_use]
+    pub fn report(&self) -> Vec<snapshot::Relay> {
+        let dns = self.dns.all().pop().map(|desks| desks.report());
+        dns.into_iter().chain(self.http.all().pop().map(|relay| relay.report())).collect()
     }
 
     /// What the relays that run have counted, by name.

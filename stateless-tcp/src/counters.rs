@@ -5,8 +5,19 @@ use stateless_tcp_ebpf::driver::Event;
 use stateless_tcp_ebpf::rule::Reason;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+/// What kind of thing a counter counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// What passes, whatever is made of it.
+    Traffic,
+    /// The rule by which a segment was answered, or taken in.
+    Rule,
+    /// The reason why a segment was not answered, or an answer not sent.
+    Reason,
+}
+
 macro_rules! counters {
-    ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal ($kind:ident),)*) => {
         /// What is counted; each has a name, in the log and in the documentation.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[repr(usize)]
@@ -21,98 +32,104 @@ macro_rules! counters {
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name,)* }
             }
+
+            /// What kind of thing is counted.
+            #[must_use]
+            pub const fn kind(self) -> Kind {
+                match self { $(Self::$variant => Kind::$kind,)* }
+            }
         }
     };
 }
 
 counters! {
     /// Frames taken from the RX ring.
-    Received = "received",
+    Received = "received" (Traffic),
     /// Segments whose checksum was that of the pseudo-header alone, accepted: a local sender over a virtual link.
-    PartialChecksum = "partial_checksum",
+    PartialChecksum = "partial_checksum" (Traffic),
     /// SYN,ACK sent.
-    SynAck = "syn_ack",
+    SynAck = "syn_ack" (Rule),
     /// SYN whose request was answered with the SYN,ACK (TCP Fast Open).
-    FastOpen = "fast_open",
+    FastOpen = "fast_open" (Rule),
     /// SYN whose request was not, although its cookie is right: more than a SYN should bring about, cut off, or refused.
     /// The client sends it again at once.
-    FastOpenLater = "fast_open_later",
+    FastOpenLater = "fast_open_later" (Reason),
     /// SYN with a request and a Fast Open cookie that is not its sender's; likewise.
-    FastOpenBadCookie = "fast_open_bad_cookie",
+    FastOpenBadCookie = "fast_open_bad_cookie" (Reason),
     /// Fast Open cookies handed out.
-    FastOpenCookie = "fast_open_cookie",
+    FastOpenCookie = "fast_open_cookie" (Rule),
     /// ACK, or FIN,ACK, sent for a FIN.
-    FinAcknowledged = "fin_acknowledged",
+    FinAcknowledged = "fin_acknowledged" (Rule),
     /// Requests answered (a segment may hold several messages).
-    Answered = "answered",
+    Answered = "answered" (Rule),
     /// Messages answered.
-    Messages = "messages",
+    Messages = "messages" (Traffic),
     /// Requests asked for again and resumed or acknowledged.
-    Resumed = "resumed",
+    Resumed = "resumed" (Rule),
     /// Requests that ended in an incomplete message, and so with FIN: the client asks again.
-    Incomplete = "incomplete",
+    Incomplete = "incomplete" (Rule),
     /// Segments that acknowledge what the client has the answers to, or a probe, or its FIN; without payload.
-    Confirmed = "confirmed",
+    Confirmed = "confirmed" (Rule),
     /// Requests answered ahead of what the client says it has, from what is remembered of its connection.
-    Hinted = "hinted",
+    Hinted = "hinted" (Rule),
     /// Beginnings of messages kept until the rest comes.
-    Kept = "kept",
+    Kept = "kept" (Rule),
     /// Requests that wait for an answer that is being fetched; what becomes of each is counted when it is there.
-    Pending = "pending",
+    Pending = "pending" (Rule),
     /// RST sent.
-    ResetSent = "reset_sent",
+    ResetSent = "reset_sent" (Rule),
     /// Questions over UDP answered by "ask over TCP".
-    UdpTruncated = "udp_truncated",
+    UdpTruncated = "udp_truncated" (Rule),
     /// Datagrams that are no whole question; nothing is said to them.
-    UdpNoQuestion = "udp_no_question",
+    UdpNoQuestion = "udp_no_question" (Reason),
     /// Segments and datagrams sent.
-    Sent = "sent",
+    Sent = "sent" (Traffic),
     /// Frames that no served address and port fits; they reach the ring only when the configuration changes under way.
-    NotServed = "not_served",
+    NotServed = "not_served" (Reason),
     /// IP length wrong.
-    IpLength = "ip_length",
+    IpLength = "ip_length" (Reason),
     /// IPv4 header checksum wrong.
-    IpChecksum = "ip_checksum",
+    IpChecksum = "ip_checksum" (Reason),
     /// TCP data offset wrong.
-    TcpHeader = "tcp_header",
+    TcpHeader = "tcp_header" (Reason),
     /// TCP checksum wrong.
-    TcpChecksum = "tcp_checksum",
+    TcpChecksum = "tcp_checksum" (Reason),
     /// TCP option of impossible length.
-    TcpOption = "tcp_option",
+    TcpOption = "tcp_option" (Reason),
     /// Sender that no single other host can be.
-    Martian = "martian",
+    Martian = "martian" (Reason),
     /// RST received.
-    Reset = "reset",
+    Reset = "reset" (Reason),
     /// SYN,ACK received.
-    SynAckReceived = "syn_ack_received",
+    SynAckReceived = "syn_ack_received" (Reason),
     /// Control bits that no conversation holds.
-    UnusualFlags = "unusual_flags",
+    UnusualFlags = "unusual_flags" (Reason),
     /// SYN with an MSS below 536.
-    MssTooSmall = "mss_too_small",
+    MssTooSmall = "mss_too_small" (Reason),
     /// ACK without payload.
-    BareAck = "bare_ack",
+    BareAck = "bare_ack" (Reason),
     /// Payload that does not prove our cookie.
-    BadCookie = "bad_cookie",
+    BadCookie = "bad_cookie" (Reason),
     /// Connection of content that is gone.
-    GenerationGone = "generation_gone",
+    GenerationGone = "generation_gone" (Reason),
     /// Acknowledges more than there is.
-    BeyondResponse = "beyond_response",
+    BeyondResponse = "beyond_response" (Reason),
     /// Resumes within octets that change.
-    Volatile = "volatile",
+    Volatile = "volatile" (Reason),
     /// The client's window is too small for the response.
-    WindowTooSmall = "window_too_small",
+    WindowTooSmall = "window_too_small" (Reason),
     /// The beginning of the message was kept and is lost: crowded out, or kept by another server.
-    Forgotten = "forgotten",
+    Forgotten = "forgotten" (Reason),
     /// Sent again and again, and cannot be answered: the client is told so.
-    Stuck = "stuck",
+    Stuck = "stuck" (Reason),
     /// Behind what the client has the answers to; it keeps this and sends it again.
-    Ahead = "ahead",
+    Ahead = "ahead" (Reason),
     /// Acknowledges, or was promised, what does not fit the messages at hand.
-    Misaligned = "misaligned",
+    Misaligned = "misaligned" (Reason),
     /// Segments not sent because no frame was free; the client asks again.
-    NoFrame = "no_frame",
+    NoFrame = "no_frame" (Reason),
     /// Segments not sent because the TX ring was full; the client asks again.
-    TxRingFull = "tx_ring_full",
+    TxRingFull = "tx_ring_full" (Reason),
 }
 
 impl From<Malformed> for Counter {

@@ -10,6 +10,7 @@ mod walk;
 use crate::clients::Clients;
 use crate::counters::{Counter, Counters};
 use crate::hints::{Hints, MAX_KEPT};
+use crate::observe::snapshot::Occupancy;
 use crate::offer::Offer;
 use crate::service::{Errands, Purpose, Service, Ticket};
 use foldhash::fast::RandomState;
@@ -270,6 +271,12 @@ impl Exchange {
     /// Answers from `offer` from now on.
     pub fn switch(&mut self, offer: Arc<Offer>) {
         self.offer = offer;
+    }
+
+    /// How full what is remembered of connections is.
+    #[must_use]
+    pub fn occupancy(&self) -> Occupancy {
+        self.hints.occupancy()
     }
 
     /// What is remembered of connections.

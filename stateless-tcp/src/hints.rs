@@ -9,6 +9,7 @@
 //! Memory does not grow: both tables are of fixed size, one place a connection, the newcomer taking it. An entry is
 //! sealed by a hash that takes in the connection's secret, so that whatever else stands in the place is no entry.
 
+use crate::observe::snapshot::Occupancy;
 use foldhash::fast::RandomState;
 use stateless_tcp_ebpf::promise::State;
 use std::hash::BuildHasher;
@@ -156,6 +157,8 @@ struct Kept {
 /// The memory of one worker.
 pub struct Hints {
     places: Box<[Place]>,
+    /// Places in use: none is ever given up.
+    used: usize,
     kept: Box<[Kept]>,
     random: RandomState,
 }
@@ -168,6 +171,7 @@ impl Hints {
         let kept = places.div_ceil(PLACES_A_KEPT);
         Self {
             places: vec![Place::default(); places].into(),
+            used: 0,
             kept: vec![Kept::default(); kept].into(),
             random: RandomState::default(),
         }
@@ -218,10 +222,19 @@ impl Hints {
         self.put(secret, known);
     }
 
+    /// How many of its places are in use.
+    #[must_use]
+    pub fn occupancy(&self) -> Occupancy {
+        Occupancy::entries("hints", self.used, self.places.len())
+    }
+
     #[inline]
     fn put(&mut self, secret: u64, known: Known) {
         if let Some(index) = index(secret, self.places.len()) {
-            self.places[index] = Place { seal: self.seal(secret, known), known };
+            let seal = self.seal(secret, known);
+            let place = &mut self.places[index];
+            self.used += usize::from(place.seal == 0);
+            *place = Place { seal, known };
         }
     }
 

@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use stateless_tcp_ebpf::cookie::{Key, Keys};
 use thiserror::Error;
@@ -92,6 +93,15 @@ pub fn load_or_create(path: Option<&Path>) -> Result<Keys, KeyError> {
     write(path, &keys, None)?;
     tracing::info!("made the key file {} with a random key", path.display());
     Ok(keys)
+}
+
+/// When the file at `path` was written.
+///
+/// # Errors
+/// See [`KeyError`].
+pub fn written(path: &Path) -> Result<SystemTime, KeyError> {
+    let time = fs::metadata(path).and_then(|metadata| metadata.modified());
+    time.map_err(|source| KeyError::Read { path: path.to_owned(), source })
 }
 
 /// Puts a random key into the file at `path`, with the current one behind it as the previous. Whoever reads the file

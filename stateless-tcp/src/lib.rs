@@ -16,6 +16,7 @@
 //! | [`responder`] | the path of a frame through the four above; no I/O |
 //! | [`xdp`] | rings, UMEM, the XDP program: the only unsafe code |
 //! | [`counters`] | what became of each frame |
+//! | [`observe`] | what all that shows of itself |
 //! | [`cli`], [`config`], [`prefix`], [`clients`], [`keys`], [`content`] | what the user asks for |
 //! | [`serve`], [`replay`], [`doctor`] | the commands |
 //! | [`netlink`] | what the kernel is asked of links, routes and filters |
@@ -34,6 +35,7 @@ pub mod exchange;
 pub mod hints;
 pub mod keys;
 pub mod netlink;
+pub mod observe;
 pub mod offer;
 pub mod parking;
 pub mod prefix;

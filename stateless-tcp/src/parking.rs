@@ -1,6 +1,7 @@
 //! Requests that wait for an answer that is being fetched, until it is there.
 
 use crate::exchange::Waiting;
+use crate::observe::snapshot::Occupancy;
 use crate::service::{Origin, Ticket};
 use foldhash::fast::RandomState;
 use std::collections::HashMap;
@@ -27,6 +28,12 @@ impl<T> Parking<T> {
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.requests.len() >= self.capacity
+    }
+
+    /// How many requests wait.
+    #[must_use]
+    pub fn occupancy(&self) -> Occupancy {
+        Occupancy::entries("waiting", self.requests.len(), self.capacity)
     }
 
     /// Takes in a request, in the place of an earlier one that begins at the same octet: a resend, or it and what came

@@ -9,6 +9,7 @@
 
 use crate::counters::{Counter, Counters};
 use crate::exchange::{Answer, Arrival, Content, Exchange, Policy, Source};
+use crate::observe::snapshot::Occupancy;
 use crate::offer::Offer;
 use crate::parking::Parking;
 use crate::service::Ticket;
@@ -70,6 +71,12 @@ impl Responder {
     /// Answers from `offer` from now on.
     pub fn switch(&mut self, offer: Arc<Offer>) {
         self.exchange.switch(offer);
+    }
+
+    /// How full its tables are.
+    #[must_use]
+    pub fn occupancies(&self) -> [Occupancy; 2] {
+        [self.exchange.occupancy(), self.parking.occupancy()]
     }
 
     /// The files on which an idle worker is to wait.

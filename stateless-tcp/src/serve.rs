@@ -3,6 +3,7 @@
 mod handshake;
 mod reload;
 mod supervise;
+mod watch;
 
 use crate::config::{Config, Handshake, Source, XdpMode, ZeroCopy};
 use crate::confine;

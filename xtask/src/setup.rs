@@ -86,6 +86,7 @@ const REQUIREMENTS: &[Requirement] = &[
     program(Need::Test, "named", "bind9"),
     program(Need::Test, "nginx", "nginx-light"),
     program(Need::Test, "chromium", "chromium"),
+    program(Need::Test, "prometheus", "prometheus"),
     program(Need::Test, "timeout", "coreutils"),
     program(Need::Test, "xz", "xz-utils"),
     program(Need::Test, "ldd", "libc-bin"),
@@ -94,14 +95,15 @@ const REQUIREMENTS: &[Requirement] = &[
     program(Need::Bench, "dnsdist", "dnsdist"),
 ];
 
-/// Packages that bring a daemon which would take port 53 or 80 at the next boot, and its service.
-const DAEMONS: [(&str, &str); 6] = [
+/// Packages that bring a daemon which would start at the next boot, and mostly take port 53 or 80; and its service.
+const DAEMONS: [(&str, &str); 7] = [
     ("nsd", "nsd"),
     ("knot", "knot"),
     ("unbound", "unbound"),
     ("bind9", "named"),
     ("nginx-light", "nginx"),
     ("dnsdist", "dnsdist"),
+    ("prometheus", "prometheus"),
 ];
 
 /// Installs what is missing and says what.

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::limit::{Bits4, Bits6, Rate, Udp};
 use super::{
-    Address, CacheSize, ConfigError, Count, Endpoint, Handshake, Hints, Keepalive, Port, Queues, RuleSet,
+    Address, CacheSize, ConfigError, Count, Endpoint, Handshake, Hints, Keepalive, ListenAddress, Port, Queues, RuleSet,
     SegmentSize, XdpLog, XdpMode, ZeroCopy, dns, http,
 };
 
@@ -124,6 +124,9 @@ pub struct Options {
     /// What the XDP program logs [default: off]
     #[arg(long, value_name = "LEVEL")]
     pub(super) xdp_log: Option<XdpLog>,
+    /// Serve metrics to Prometheus here, as http://IP:PORT/metrics [default: nowhere]
+    #[arg(long, value_name = "IP:PORT")]
+    pub(super) metrics: Option<ListenAddress>,
     /// The user to become once all is open [default: who starts it]
     #[arg(long, value_name = "NAME")]
     pub(super) user: Option<String>,
@@ -184,6 +187,7 @@ impl Options {
             uncovered_queues: self.uncovered_queues || file.uncovered_queues,
             replace: self.replace || file.replace,
             xdp_log: self.xdp_log.or(file.xdp_log),
+            metrics: self.metrics.or(file.metrics),
             user: self.user.or(file.user),
             unconfined: self.unconfined || file.unconfined,
             config_file: Some(path.to_owned()),

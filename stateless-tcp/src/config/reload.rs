@@ -55,6 +55,7 @@ impl Config {
             user: "user",
             unconfined: "unconfined",
             test_escape: "test-escape",
+            metrics: "metrics",
             test_panic_after_frames: "test-panic-after-frames",
             test_keep_seconds: "test-keep-seconds",
         }

@@ -56,6 +56,7 @@ fn defaults() -> Config {
         uncovered_queues: false,
         replace: false,
         xdp_log: XdpLog::Off,
+        metrics: None,
         user: None,
         unconfined: false,
         config_file: None,
@@ -107,6 +108,7 @@ fn everything() -> Config {
         uncovered_queues: true,
         replace: true,
         xdp_log: XdpLog::Trace,
+        metrics: Some("127.0.0.1:9953".parse().unwrap()),
         user: Some("nobody".to_owned()),
         unconfined: false,
         config_file: None,
@@ -122,7 +124,7 @@ const EVERY_FLAG: &str = "-i eth0 --interface eth1 --address 2001:db8::1 --addre
     --dns-cookie-secret-file secret --http-root www --rules classic \
     --segment-size 512 --hints 99 --fast-open --key-file keys --xdp-mode native --handshake driver \
     --zero-copy always --busy-poll 50 --queues 0,2-5 --uncovered-queues \
-    --replace --xdp-log trace --user nobody --test-escape secret --test-panic-after-frames 9";
+    --replace --xdp-log trace --metrics 127.0.0.1:9953 --user nobody --test-escape secret --test-panic-after-frames 9";
 
 const EVERY_KEY: &str = r#"
 interface = ["eth0", "eth1"]
@@ -154,6 +156,7 @@ queues = "0,2-5"
 uncovered-queues = true
 replace = true
 xdp-log = "trace"
+metrics = "127.0.0.1:9953"
 user = "nobody"
 test-escape = "secret"
 test-panic-after-frames = 9
@@ -173,7 +176,7 @@ fn flags_win_over_the_file() {
     let (_directory, path) = file(EVERY_KEY);
     let flags = "-i eth9 --address 192.0.2.9 --dns-port 9 --http-port 10 --zone z --dns-keepalive 6553 --dns-cookie-secret-file s --http-root r --rules reliable \
         --segment-size 99 --hints 0 --key-file k --xdp-mode auto --handshake auto --zero-copy never --busy-poll 0 --queues 9 --xdp-log off \
-        --test-panic-after-frames 1 --kernel-from 192.0.2.3 --deny 192.0.2.4 --allow 192.0.2.5 --rate-limit 1 --rate-prefix-ipv4 1 --rate-prefix-ipv6 2 --udp kernel --user root --test-escape s";
+        --test-panic-after-frames 1 --kernel-from 192.0.2.3 --deny 192.0.2.4 --allow 192.0.2.5 --rate-limit 1 --rate-prefix-ipv4 1 --rate-prefix-ipv6 2 --metrics [::]:11 --udp kernel --user root --test-escape s";
     let config = run(&format!("{flags} --config {}", path.display())).unwrap();
     let expected = Config {
         config_file: Some(path.clone()),
@@ -224,6 +227,9 @@ fn flags_win_over_the_file() {
 #[case::generic_in_the_driver("-i eth0 --xdp-mode generic --handshake driver", "leave out one")]
 #[case::unknown_mode("-i eth0 --xdp-mode fast", "[possible values: auto, native, generic]")]
 #[case::unknown_flag("-i eth0 --dns-relays 192.0.2.1:53", "unexpected argument '--dns-relays'")]
+#[case::metrics_at_a_served_port("-i eth0 --dns-port 9953 --metrics [::]:9953", "port 9953 is served")]
+#[case::metrics_without_port("-i eth0 --metrics 127.0.0.1", "write it as in 127.0.0.1:9953")]
+#[case::metrics_at_port_0("-i eth0 --metrics 127.0.0.1:0", "nobody can be told")]
 #[case::relay_without_port("-i eth0 --dns-relay 192.0.2.1", "no address with a port")]
 #[case::relay_of_nobody("-i eth0 --dns-relay 0.0.0.0:53", "names no server")]
 #[case::relay_twice("-i eth0 --dns-relay 192.0.2.1:53 --dns-relay 192.0.2.1:53", "is named twice")]

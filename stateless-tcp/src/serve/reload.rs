@@ -6,6 +6,7 @@
 //! So there are never more than two generations, and none ends before its connections can be expected to have.
 
 use super::addresses;
+use super::watch::Served;
 use crate::config::{Config, Source};
 use crate::content::{self, Relays};
 use crate::control::{Outcome, Request};
@@ -14,7 +15,6 @@ use crate::keys;
 use crate::offer::{Offer, Switch};
 use crate::xdp::XdpError;
 use crate::xdp::interface::Interface;
-use crate::xdp::program::Program;
 use anyhow::{Error, Result, bail};
 use stateless_tcp_ebpf::abi::MAX_ADDRESSES;
 use stateless_tcp_ebpf::cookie::Keys;
@@ -39,6 +39,8 @@ struct Prepared {
     addresses: Vec<IpAddr>,
     content: Content,
     policy: Policy,
+    /// When the key file was written.
+    key_since: Option<SystemTime>,
     /// For the user.
     notes: Vec<String>,
 }
@@ -52,6 +54,17 @@ pub(super) struct Reloader {
     relays: Arc<Relays>,
     keep: Duration,
     stage: Stage,
+    /// Since when what is in force is.
+    pub(super) since: Since,
+}
+
+/// Since when something is in force.
+#[derive(Clone, Copy)]
+pub(super) struct Since {
+    /// The content that new connections get.
+    pub(super) generation: SystemTime,
+    /// The keys: since they were written, or made.
+    pub(super) key: SystemTime,
 }
 
 enum Stage {
@@ -72,7 +85,15 @@ impl Reloader {
         relays: Arc<Relays>,
     ) -> Self {
         let keep = config.test_keep_seconds.map_or(KEEP, Duration::from_secs);
-        Self { source, config, interfaces, switch, relays, keep, stage: Stage::Idle }
+        let now = SystemTime::now();
+        let written = config.key_file.as_deref().and_then(|path| keys::written(path).ok());
+        let since = Since { generation: now, key: written.unwrap_or(now) };
+        Self { source, config, interfaces, switch, relays, keep, stage: Stage::Idle, since }
+    }
+
+    /// The number of the content that new connections get.
+    pub(super) fn generation(&self) -> u8 {
+        self.switch.offer().current.generation
     }
 
     /// Whether a reload can begin.
@@ -92,7 +113,7 @@ impl Reloader {
     }
 
     /// Carries on with what is under way, for ever if that is nothing. May be given up and called again at any time.
-    pub(super) async fn proceed(&mut self, programs: &mut [Program]) {
+    pub(super) async fn proceed(&mut self, programs: &mut [Served]) {
         match &mut self.stage {
             Stage::Idle => std::future::pending().await,
             Stage::Reading(reading, requests) => {
@@ -131,10 +152,10 @@ impl Reloader {
     /// can begin at a new address with content that does not know it. They go on when the new offer is in the switch: what
     /// a client says to a SYN,ACK of theirs gets into a ring after that, and so to a worker that looks there first and
     /// finds the key and the generation.
-    fn enforce(&mut self, prepared: Prepared, programs: &mut [Program]) -> Result<String, XdpError> {
-        let Prepared { config, addresses, content, policy, notes } = prepared;
+    fn enforce(&mut self, prepared: Prepared, programs: &mut [Served]) -> Result<String, XdpError> {
+        let Prepared { config, addresses, content, policy, key_since, notes } = prepared;
         let before = self.switch.offer();
-        let steered = programs.iter_mut().try_for_each(Program::answer_nothing);
+        let steered = programs.iter_mut().try_for_each(|served| served.program.answer_nothing());
         if let Err(error) = steered.and_then(|()| steer(programs, &content)) {
             // What was possible a moment ago is so again.
             steer(programs, &before.current.content)?;
@@ -146,6 +167,7 @@ impl Reloader {
         linger(self.switch.put(offer));
         go_on(programs, &terms);
         self.stage = Stage::Keeping(Instant::now() + self.keep);
+        self.since = Since { generation: SystemTime::now(), key: key_since.unwrap_or(self.since.key) };
         let mut text = format!("reloaded: {}", content::describe(&config, &addresses));
         for note in notes {
             text.push('\n');
@@ -169,10 +191,10 @@ fn prepare(
     if !kept.is_empty() {
         notes.push(format!("unchanged until a restart: {}", kept.join(", ")));
     }
-    let keys = match &config.key_file {
-        Some(path) => keys::load(path)?,
+    let (keys, key_since) = match &config.key_file {
+        Some(path) => (keys::load(path)?, Some(keys::written(path)?)),
         // A random key stays as long as the process does.
-        None => policy.keys,
+        None => (policy.keys, None),
     };
     let services = content::load(&config, &keys, SystemTime::now(), Some(relays))?;
     notes.extend(loss(&policy.keys, &keys));
@@ -183,7 +205,7 @@ fn prepare(
     let content =
         content::compose(&config, addresses.iter().map(|&address| Address::from(address)), services)?;
     let policy = Policy { keys, fast_open: config.fast_open, ..policy.clone() };
-    Ok(Prepared { config, addresses, content, policy, notes })
+    Ok(Prepared { config, addresses, content, policy, key_since, notes })
 }
 
 /// What is lost where `keys` take the place of `former`.
@@ -196,15 +218,16 @@ fn loss(former: &Keys, keys: &Keys) -> Option<String> {
     })
 }
 
-fn steer(programs: &mut [Program], content: &Content) -> Result<(), XdpError> {
-    programs.iter_mut().try_for_each(|program| {
-        program.serve(content.addresses().copied(), content.ports(), content.clients(), content.settings())
+fn steer(programs: &mut [Served], content: &Content) -> Result<(), XdpError> {
+    programs.iter_mut().try_for_each(|served| {
+        let addresses = content.addresses().copied();
+        served.program.serve(addresses, content.ports(), content.clients(), content.settings())
     })
 }
 
 /// Has the programs answer by `terms`. Those that cannot be told leave everything to the workers, or what they do not know.
-fn go_on(programs: &mut [Program], terms: &Terms) {
-    for program in programs {
+fn go_on(programs: &mut [Served], terms: &Terms) {
+    for Served { program, .. } in programs {
         if let Err(error) = program.answer_by(terms) {
             tracing::warn!(interface = program.interface().name, "the workers answer alone: {error}");
         }

@@ -2,12 +2,14 @@
 
 use super::Front;
 use super::reload::Reloader;
+use super::watch::{self, Served, Worker};
 use crate::config::{Config, Source};
 use crate::content::{self, Relays};
 use crate::control::Listener;
 use crate::counters::Counter;
+use crate::observe::exporter;
+use crate::observe::histogram::Histogram;
 use crate::offer::Switch;
-use crate::xdp::program::Program;
 use crate::xdp::umem;
 use crate::xdp::worker::{self, Shared};
 use anyhow::{Context as _, Result};
@@ -15,19 +17,13 @@ use stateless_tcp_ebpf::steer::Reason;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 /// How long workers may take to end after the program is off: they answer what is in their rings.
 const DRAIN: Duration = Duration::from_secs(2);
-
-/// A worker as main sees it.
-struct Worker {
-    interface: String,
-    queue: u32,
-    shared: Arc<Shared>,
-}
 
 /// Starts the workers, says `ready`, and waits for the end.
 pub(super) async fn supervise(
@@ -44,6 +40,8 @@ pub(super) async fn supervise(
     let mut report = signal(SignalKind::user_defined1())?;
     let mut hangup = signal(SignalKind::hangup())?;
     let (ended, mut ends) = mpsc::unbounded_channel();
+    let metrics = metrics(&config).await?;
+    let started = SystemTime::now();
     let (mut programs, mut workers, mut served) = (Vec::new(), Vec::new(), Vec::new());
     // Until the end.
     let mut deferrals = Vec::new();
@@ -61,7 +59,8 @@ pub(super) async fn supervise(
             let shared = Arc::new(Shared {
                 stop: AtomicBool::new(false),
                 counters,
-                account: Mutex::new(None),
+                duration: Histogram::default(),
+                vitals: Mutex::new(None),
                 busy_poll: config.busy_poll,
                 escape: config.test_escape.clone(),
                 panic_after: config.test_panic_after_frames,
@@ -78,15 +77,19 @@ pub(super) async fn supervise(
                 "attaching changed the number of RX queues: restart to cover them all"
             );
         }
-        programs.push(program);
+        programs.push(Served { program, attach, copy, handshake });
     }
     drop(ended);
     let (requested, mut requests) = mpsc::unbounded_channel();
     if let Some(control) = &control {
         control.listen(requested).context("cannot start a thread for the control socket")?;
     }
+    let (look, mut looks) = mpsc::unbounded_channel();
+    if let Some(listener) = metrics {
+        tokio::spawn(exporter::serve(listener, look));
+    }
     println!("ready: {} on {}", content::describe(&config, addresses), served.join(", "));
-    let interfaces = programs.iter().map(|program: &Program| program.interface().clone()).collect();
+    let interfaces = programs.iter().map(|served: &Served| served.program.interface().clone()).collect();
     let mut reloader = Reloader::new(source, config, interfaces, switch, Arc::clone(&relays));
     let outcome = loop {
         tokio::select! {
@@ -100,13 +103,17 @@ pub(super) async fn supervise(
                 let others = std::iter::from_fn(|| requests.try_recv().ok());
                 reloader.begin([request].into_iter().chain(others).collect());
             }
+            Some(look) = looks.recv() => {
+                // Whoever no longer waits has no use for it.
+                let _ = look.send(watch::look(started, &programs, &workers, &relays, &reloader));
+            }
             () = reloader.proceed(&mut programs) => {}
             Some(end) = ends.recv() => break end.context("a worker ended, so nothing is served any more"),
         }
     };
     // First the ports, then the frames: what is in the rings is still answered.
-    for program in &mut programs {
-        program.detach()?;
+    for served in &mut programs {
+        served.program.detach()?;
     }
     for worker in &workers {
         worker.shared.stop.store(true, Relaxed);
@@ -119,11 +126,19 @@ pub(super) async fn supervise(
     outcome
 }
 
+/// Where metrics are asked for, if anywhere.
+async fn metrics(config: &Config) -> Result<Option<TcpListener>> {
+    let Some(address) = config.metrics else { return Ok(None) };
+    let listener = exporter::listen(address).await;
+    listener.map(Some).with_context(|| format!("--metrics: cannot listen at {address}"))
+}
+
 /// Logs what is not zero: what the XDP program did with frames, what became of those that are ours, what the relays did,
 /// where the frames are.
-fn log_counters(programs: &[Program], workers: &[Worker], relays: &Relays) {
+fn log_counters(served: &[Served], workers: &[Worker], relays: &Relays) {
+    let programs = || served.iter().map(|served| &served.program);
     for reason in Reason::ALL {
-        let counts = programs.iter().filter_map(|program| program.counts().ok());
+        let counts = programs().filter_map(|program| program.counts().ok());
         log_counter(reason.name(), counts.map(|counts| counts[reason as usize]).sum());
     }
     let [mut answered, mut dropped] = [0; 2];
@@ -132,7 +147,7 @@ fn log_counters(programs: &[Program], workers: &[Worker], relays: &Relays) {
         .map(|&counter| workers.iter().map(|worker| worker.shared.counters.get(counter)).sum())
         .collect();
     // What the program decided counts as if it had come here: only who decided differs.
-    for (event, count) in programs.iter().filter_map(|program| program.events().ok()).flatten() {
+    for (event, count) in programs().filter_map(|program| program.events().ok()).flatten() {
         totals[Counter::from(event) as usize] += count;
         totals[Counter::Received as usize] += count;
         if event.is_answer() {
@@ -142,7 +157,7 @@ fn log_counters(programs: &[Program], workers: &[Worker], relays: &Relays) {
             dropped += count;
         }
     }
-    let partial = programs.iter().filter_map(|program| program.partial_checksums().ok());
+    let partial = programs().filter_map(|program| program.partial_checksums().ok());
     totals[Counter::PartialChecksum as usize] += partial.sum::<u64>();
     log_counter("driver_answered", answered);
     log_counter("driver_dropped", dropped);
@@ -153,7 +168,7 @@ fn log_counters(programs: &[Program], workers: &[Worker], relays: &Relays) {
         log_counter(name, value);
     }
     for Worker { interface, queue, shared } in workers {
-        if let Some(account) = shared.account.lock().ok().and_then(|account| *account) {
+        if let Some(account) = shared.vitals.lock().ok().and_then(|vitals| Some(vitals.as_ref()?.account)) {
             tracing::info!("frames {interface} {queue} {account}");
             if !account.is_whole() {
                 tracing::error!("frames of queue {queue} of {interface} do not add up to {}", umem::FRAMES);

@@ -8,6 +8,7 @@ mod ring;
 
 use self::ring::Ring;
 use super::Origin;
+use crate::observe::snapshot::Occupancy;
 use foldhash::fast::RandomState;
 use std::collections::{HashMap, VecDeque};
 use std::hash::BuildHasher;
@@ -50,6 +51,12 @@ impl Sent {
         let several =
             Shelf { answers: HashMap::default(), order: VecDeque::new(), octets: 0, capacity: several };
         Self { hasher: RandomState::default(), several, single: Ring::new(single) }
+    }
+
+    /// How full it is by answers that may not be thrown out: the others' half always is, in the end.
+    #[must_use]
+    pub fn occupancy(&self, name: &'static str) -> Occupancy {
+        Occupancy::octets(name, self.several.octets as u64, self.several.capacity as u64)
     }
 
     /// What `message` of `origin` was answered.

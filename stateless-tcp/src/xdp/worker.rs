@@ -3,6 +3,8 @@
 use super::socket::{Account, BATCH, Socket};
 use super::wait::Waiter;
 use crate::counters::Counters;
+use crate::observe::histogram::Histogram;
+use crate::observe::snapshot::Occupancy;
 use crate::offer::{Follower, Switch};
 use crate::responder::Responder;
 use nix::sched::{CpuSet, sched_setaffinity};
@@ -14,12 +16,27 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 use tokio::sync::mpsc::UnboundedSender;
+use xsk_rs::socket::XdpStatistics;
 
 /// After so long an idle worker looks whether it shall end.
 const IDLE: Duration = Duration::from_millis(100);
 
 /// After so long a worker with frames in the TX ring gives the kernel another push.
 const SENDING: Duration = Duration::from_millis(1);
+
+/// So often a worker reports how it is, busy or not.
+const REPORT: Duration = Duration::from_millis(100);
+
+/// How a worker is. What it counts can be read at any time; this it has to say.
+#[derive(Clone, Debug)]
+pub struct Vitals {
+    /// Where its frames are.
+    pub account: Account,
+    /// What the kernel has counted at its socket, if it tells.
+    pub statistics: Option<XdpStatistics>,
+    /// How full its tables are.
+    pub tables: [Occupancy; 2],
+}
 
 /// What main and a worker share.
 #[derive(Debug)]
@@ -28,12 +45,14 @@ pub struct Shared {
     pub stop: AtomicBool,
     /// What became of its frames.
     pub counters: Arc<Counters>,
-    /// Where its frames were at the last idle moment.
-    pub account: Mutex<Option<Account>>,
     /// For how long after a frame it polls for the next before it sleeps.
     pub busy_poll: Duration,
     /// For tests: what to try to read at the first frame.
     pub escape: Option<PathBuf>,
+    /// From receiving a batch to handing over its answers, for each frame.
+    pub duration: Histogram,
+    /// How it was when it last reported.
+    pub vitals: Mutex<Option<Vitals>>,
     /// For tests: panic upon so many frames.
     pub panic_after: Option<u64>,
 }
@@ -66,6 +85,7 @@ fn run(worker: usize, mut socket: Socket, switch: Arc<Switch>, shared: &Shared) 
     let mut waiter = Waiter::new(&socket, &responder.descriptors(), shared.busy_poll);
     let mut batch = Vec::with_capacity(BATCH);
     let mut frames = 0;
+    let mut reported = SystemTime::UNIX_EPOCH;
     loop {
         socket.receive(&mut batch);
         // An idle worker comes here every IDLE milliseconds: it lets go of what is no longer served, too.
@@ -75,9 +95,10 @@ fn run(worker: usize, mut socket: Socket, switch: Arc<Switch>, shared: &Shared) 
         }
         // One reading of the clock serves a batch: Date has seconds.
         let mut now = SystemTime::now();
+        let received = batch.len() as u64;
         if batch.is_empty() {
-            publish(&socket, shared);
             if shared.stop.load(Relaxed) {
+                report(&socket, &responder, shared);
                 return Ok(());
             }
             let idle = if socket.is_sending() { SENDING } else { IDLE };
@@ -88,7 +109,7 @@ fn run(worker: usize, mut socket: Socket, switch: Arc<Switch>, shared: &Shared) 
             if let (0, Some(path)) = (frames, &shared.escape) {
                 escape(path);
             }
-            frames += batch.len() as u64;
+            frames += received;
             for (frame, length) in batch.drain(..) {
                 responder.respond(now, &mut socket, frame, length, &shared.counters);
             }
@@ -99,7 +120,16 @@ fn run(worker: usize, mut socket: Socket, switch: Arc<Switch>, shared: &Shared) 
         }
         responder.turn(now, &mut socket, &shared.counters);
         socket.transmit()?;
+        if received > 0 {
+            // And another one says how long it took, which nothing in it is to know.
+            shared.duration.record(now.elapsed().unwrap_or_default(), received);
+        }
         socket.replenish();
+        // A clock that was set back forgets the last report.
+        if now.duration_since(reported).map_or(true, |since| since >= REPORT) {
+            report(&socket, &responder, shared);
+            reported = now;
+        }
     }
 }
 
@@ -110,9 +140,11 @@ fn escape(path: &Path) {
     tracing::warn!("escape: {} {read:?}, a process {started:?}", path.display());
 }
 
-fn publish(socket: &Socket, shared: &Shared) {
-    if let Ok(mut account) = shared.account.lock() {
-        *account = Some(socket.account());
+/// Says how it is between two turns, when all frames are in some ring or free; unless somebody is just looking.
+fn report(socket: &Socket, responder: &Responder, shared: &Shared) {
+    if let Ok(mut vitals) = shared.vitals.try_lock() {
+        let (account, statistics) = (socket.account(), socket.statistics().ok());
+        *vitals = Some(Vitals { account, statistics, tables: responder.occupancies() });
     }
 }
 

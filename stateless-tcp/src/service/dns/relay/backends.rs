@@ -1,8 +1,11 @@
 //! Who is asked, and whether they answer: shared by all workers.
 
 use super::unpredictable::Unpredictable;
+use crate::observe::histogram::Histogram;
+use crate::observe::snapshot;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::time::Duration;
 
 /// Queries in a row that a back end may leave unanswered until it is taken for dead.
 const DEAD: u32 = 2;
@@ -27,9 +30,14 @@ impl BackEnd {
 #[derive(Debug)]
 pub(super) struct BackEnds(Vec<(BackEnd, Health)>);
 
-/// Queries in a row without an answer.
+/// How one does.
 #[derive(Debug, Default)]
-struct Health(AtomicU32);
+struct Health {
+    /// Queries in a row without an answer.
+    silent: AtomicU32,
+    /// From a query to its answer.
+    duration: Histogram,
+}
 
 /// Some back ends: a bit for each.
 #[derive(Clone, Copy, Debug, Default)]
@@ -60,7 +68,7 @@ impl BackEnds {
     }
 
     pub(super) fn is_alive(&self, number: usize) -> bool {
-        self.0[number].1.0.load(Relaxed) < DEAD
+        self.0[number].1.silent.load(Relaxed) < DEAD
     }
 
     pub(super) fn any_alive(&self) -> bool {
@@ -100,9 +108,23 @@ impl BackEnds {
         })
     }
 
-    /// Takes note of an answer.
-    pub(super) fn answered(&self, number: usize) {
-        let (back_end, Health(silent)) = &self.0[number];
+    /// How they all do.
+    pub(super) fn report(&self) -> Vec<snapshot::BackEnd> {
+        let report = |number: usize| {
+            let (BackEnd { address, .. }, Health { duration, .. }) = &self.0[number];
+            snapshot::BackEnd {
+                address: address.to_string(),
+                up: self.is_alive(number),
+                duration: duration.read(),
+            }
+        };
+        (0..self.len()).map(report).collect()
+    }
+
+    /// Takes note of an answer that took so long.
+    pub(super) fn answered(&self, number: usize, after: Duration) {
+        let (back_end, Health { silent, duration }) = &self.0[number];
+        duration.record(after, 1);
         // Mostly 0 already: nothing that other workers would have to fetch anew.
         if silent.load(Relaxed) > 0 && silent.swap(0, Relaxed) >= DEAD {
             tracing::info!("back end {} answers again", back_end.address);
@@ -111,7 +133,7 @@ impl BackEnds {
 
     /// Takes note of an answer that did not come.
     pub(super) fn failed(&self, number: usize) {
-        let (back_end, Health(silent)) = &self.0[number];
+        let (back_end, Health { silent, .. }) = &self.0[number];
         let before = silent.fetch_update(Relaxed, Relaxed, |before| Some(before.saturating_add(1)));
         if before == Ok(DEAD - 1) {
             tracing::warn!("back end {} does not answer", back_end.address);
@@ -161,7 +183,7 @@ mod tests {
         back_ends.failed(1);
         back_ends.failed(1);
         assert!(!back_ends.any_alive());
-        back_ends.answered(0);
+        back_ends.answered(0, Duration::ZERO);
         assert_eq!(shares(&back_ends, Several::default())[1], 0);
     }
 }

@@ -1,6 +1,7 @@
 //! Answers for the next who asks, shared by all workers.
 
 use super::stored::Stored;
+use crate::observe::snapshot::Occupancy;
 use foldhash::fast::RandomState;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache as Store;
@@ -40,6 +41,11 @@ impl Cache {
             )
         };
         Self((capacity > 0).then(store))
+    }
+
+    /// How full it is, if it is there.
+    pub(super) fn occupancy(&self) -> Option<Occupancy> {
+        self.0.as_ref().map(|store| Occupancy::octets("dns_cache", store.weight(), store.capacity()))
     }
 
     /// What is kept under `key`, however old.

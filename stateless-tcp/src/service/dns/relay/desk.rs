@@ -11,6 +11,7 @@ use super::proxy;
 use super::stored::{Stored, Unfit};
 use super::stream::{Letter, Stream};
 use super::unpredictable::Unpredictable;
+use crate::observe::snapshot::Occupancy;
 use crate::service::dns::query::{Envelope, Question, Rcode};
 use crate::service::sent::Sent;
 use crate::service::{Context, Ticket, Tickets};
@@ -109,6 +110,11 @@ impl Desk {
     /// Readable when there is something to be done.
     pub(super) fn descriptor(&self) -> RawFd {
         self.channels.descriptor()
+    }
+
+    /// How full its tables are.
+    pub(super) fn occupancies(&self) -> Vec<Occupancy> {
+        vec![self.flights.occupancy(), self.sent.occupancy("dns_sent")]
     }
 
     /// Takes a query to hand, unless there is a code that answers it at once.
@@ -236,13 +242,14 @@ impl Desk {
         let read = Stored::read(datagram, flight.ask.question(), around.seconds);
         let is_probe = flight.ticket.is_none();
         let is_over_tcp = matches!(flight.state, State::OverTcp);
+        let after = now.saturating_sub(flight.asked);
         match read {
             Err(Unfit::Mismatched) => return self.counts.add(Count::Forged),
             Err(Unfit::Malformed) => return self.counts.add(Count::Malformed),
             Err(Unfit::Truncated) | Ok(_) => {}
         }
         let back_end = self.channels.back_end(channel);
-        self.back_ends.answered(back_end);
+        self.back_ends.answered(back_end, after);
         self.counts.add(Count::Answers);
         match read {
             Ok(stored) => self.end(place, Some(Arc::new(stored)), around),
@@ -335,6 +342,7 @@ impl Desk {
         let flight = self.flights.get(place);
         flight.state = State::Waiting;
         flight.back_end = back_end;
+        flight.asked = now;
         flight.tried.add(back_end);
         flight.deadline = (now + self.patience).min(flight.began + self.total);
         let channel = self.channels.choose(back_end, now, &mut self.random);

@@ -3,6 +3,7 @@
 use super::ask::Ask;
 use super::backends::Several;
 use super::stored::Stored;
+use crate::observe::snapshot::Occupancy;
 use crate::service::Ticket;
 use foldhash::quality::RandomState;
 use stateless_tcp_ebpf::segment::FourTuple;
@@ -24,6 +25,8 @@ pub(super) struct Flight {
     /// Of the first client that asked.
     pub(super) tuple: FourTuple,
     pub(super) began: Duration,
+    /// When the present try was made.
+    pub(super) asked: Duration,
     /// When the present try has taken long enough.
     pub(super) deadline: Duration,
     /// The queries sent, by channel and ID: each may still be answered.
@@ -72,6 +75,11 @@ impl Flights {
         }
     }
 
+    /// How many have not ended.
+    pub(super) fn occupancy(&self) -> Occupancy {
+        Occupancy::entries("dns_in_flight", self.active, self.capacity)
+    }
+
     /// Whether any has not ended.
     pub(super) fn any_active(&self) -> bool {
         self.active > 0
@@ -107,7 +115,7 @@ impl Flights {
         flight.state = State::Waiting;
         flight.ticket = ticket;
         flight.tuple = tuple;
-        (flight.began, flight.deadline) = (now, now);
+        (flight.began, flight.asked, flight.deadline) = (now, now, now);
         flight.tried = Several::default();
         if ticket.is_some() {
             self.by_key.insert(flight.hash, place);
@@ -128,6 +136,7 @@ impl Flights {
             ticket: None,
             tuple: crate::service::Context::default().origin.tuple,
             began: Duration::ZERO,
+            asked: Duration::ZERO,
             deadline: Duration::ZERO,
             tries: Vec::new(),
             tried: Several::default(),

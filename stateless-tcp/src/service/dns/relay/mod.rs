@@ -41,6 +41,7 @@ use super::edns::{self, Opt};
 use super::message::Full;
 use super::query::{self, Envelope, Rcode};
 use super::{Dns, DnsOptions, PREFIX};
+use crate::observe::snapshot::{self, Name};
 use crate::service::{Absent, Answered, Context, Errands, Framing, Purpose, Service, Ticket};
 use std::io;
 use std::os::fd::RawFd;
@@ -95,6 +96,27 @@ impl Desks {
         let desk = |_| Desk::open(options, Arc::clone(&back_ends), runtime.clone()).map(Mutex::new);
         let all = (0..workers.max(1)).map(desk).collect::<io::Result<_>>()?;
         Ok(Self { cache: Cache::new(options.cache), back_ends, all })
+    }
+
+    /// What it did, and how it is.
+    #[must_use]
+    pub fn report(&self) -> snapshot::Relay {
+        let mut report = snapshot::Relay {
+            service: Name::Borrowed("dns"),
+            counts: Vec::new(),
+            by_queue: Vec::new(),
+            tables: self.cache.occupancy().into_iter().collect(),
+            tables_by_queue: Vec::new(),
+            back_ends: self.back_ends.report(),
+        };
+        let name =
+            |name: &'static str| Name::Borrowed(name.trim_start_matches("dns_").trim_start_matches("relay_"));
+        for worker in 0..self.all.len() {
+            let desk = self.desk(worker);
+            report.by_queue.push(desk.counts.all().map(|(of, count)| (name(of), count)).collect());
+            report.tables_by_queue.push(desk.occupancies());
+        }
+        report
     }
 
     /// What was counted, summed over workers, by name.

@@ -2,6 +2,8 @@
 
 use super::counts::{Count, Counts};
 use super::reply::{Begun, Reply};
+use crate::observe::histogram::Histogram;
+use crate::observe::snapshot;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
@@ -34,6 +36,8 @@ pub(super) struct BackEnd {
     idle: Mutex<Vec<(Connection, Instant)>>,
     failing: AtomicBool,
     counts: Counts,
+    /// From a request to the whole response.
+    duration: Histogram,
 }
 
 /// Why there is no response. Shown to the client: it says nothing of addresses.
@@ -62,6 +66,7 @@ impl BackEnd {
             idle: Mutex::default(),
             failing: AtomicBool::new(false),
             counts: Counts::default(),
+            duration: Histogram::default(),
         }
     }
 
@@ -70,10 +75,17 @@ impl BackEnd {
         &self.counts
     }
 
+    /// How it does.
+    pub(super) fn look(&self) -> snapshot::BackEnd {
+        let up = !self.failing.load(Relaxed);
+        snapshot::BackEnd { address: self.address.to_string(), up, duration: self.duration.read() }
+    }
+
     /// Gives `deliver` the response to `request`, or one that says why there is none.
     pub(super) async fn fetch(&self, request: Request<Full<Bytes>>, deliver: impl FnOnce(Reply)) {
         self.counts.add(Count::Requests);
         let head_only = request.method() == Method::HEAD;
+        let begun = Instant::now();
         let outcome = tokio::time::timeout(self.timeout, self.ask(request)).await;
         match outcome.unwrap_or(Err(Failure::Slow(self.timeout))) {
             Ok((reply, connection)) => {
@@ -81,6 +93,7 @@ impl BackEnd {
                     tracing::info!("back end {} answers again", self.address);
                 }
                 self.counts.add(Count::Responses);
+                self.duration.record(begun.elapsed(), 1);
                 deliver(reply);
                 self.keep(connection).await;
             }

@@ -1,6 +1,7 @@
 //! What one worker has to do with the back end: requests in flight, responses that came, answers that were sent.
 
 use super::reply::Reply;
+use crate::observe::snapshot::Occupancy;
 use crate::service::{Context, Origin, Sent, Ticket, Tickets};
 use foldhash::fast::RandomState;
 use nix::sys::eventfd::{EfdFlags, EventFd};
@@ -52,6 +53,12 @@ impl Desk {
             mailbox: Arc::new(Mailbox::new()?),
             sent: Sent::new(store),
         })
+    }
+
+    /// How full its tables are.
+    pub(super) fn occupancies(&self) -> Vec<Occupancy> {
+        let in_flight = Occupancy::entries("http_in_flight", self.places.len(), self.capacity);
+        vec![in_flight, self.sent.occupancy("http_sent")]
     }
 
     pub(super) fn key(&self, message: &[u8], context: &Context) -> Key {

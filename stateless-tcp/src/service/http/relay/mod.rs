@@ -21,6 +21,7 @@ mod tests;
 use super::faults::{Fault, Faults};
 use super::prepared::{self, Form};
 use super::request::{self, Refusal};
+use crate::observe::snapshot::{self, Name};
 use crate::service::{Absent, Answered, Context, Errands, Framing, Purpose, Service, Ticket};
 use ask::Ask;
 use backend::BackEnd;
@@ -71,6 +72,20 @@ impl Relay {
             back_end: Arc::new(BackEnd::new(options.back_end, options.timeout)),
             runtime,
         })
+    }
+
+    /// What it did, and how it is.
+    #[must_use]
+    pub fn report(&self) -> snapshot::Relay {
+        let name = |name: &'static str| Name::Borrowed(name.trim_start_matches("http_relay_"));
+        snapshot::Relay {
+            service: Name::Borrowed("http"),
+            counts: self.counts().map(|(of, count)| (name(of), count)).collect(),
+            by_queue: Vec::new(),
+            tables: Vec::new(),
+            tables_by_queue: (0..self.desks.len()).map(|worker| self.desk(worker).occupancies()).collect(),
+            back_ends: vec![self.back_end.look()],
+        }
     }
 
     /// What it has counted, by name.

@@ -1,0 +1,44 @@
+//! Options about what the program shows of itself.
+
+use std::net::SocketAddr;
+use std::str::FromStr;
+
+use serde::Deserialize;
+
+use super::values::BadValue;
+
+/// Address and port to listen at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct ListenAddress(SocketAddr);
+
+impl ListenAddress {
+    /// The two.
+    pub(super) const fn get(self) -> SocketAddr {
+        self.0
+    }
+}
+
+impl FromStr for ListenAddress {
+    type Err = BadValue;
+
+    fn from_str(text: &str) -> Result<Self, BadValue> {
+        let address: SocketAddr = text.parse().map_err(|_| {
+            BadValue::new(format!(
+                "{text:?} is no address with a port: write it as in 127.0.0.1:9953 or [::1]:9953"
+            ))
+        })?;
+        if address.port() == 0 || address.ip().is_multicast() {
+            return Err(BadValue::new(format!("nobody can be told to find anything at {address}")));
+        }
+        Ok(Self(address))
+    }
+}
+
+impl TryFrom<String> for ListenAddress {
+    type Error = BadValue;
+
+    fn try_from(text: String) -> Result<Self, BadValue> {
+        text.parse()
+    }
+}

@@ -1,0 +1,311 @@
+//! A snapshot as Prometheus reads it: names, units and help by its conventions.
+//!
+//! Every counter with a fixed set of names is there by all of them, zeros too: a rate can be asked for before there is anything
+//! to be counted. What there is none of, as of relays, has no family.
+
+use super::histogram::{BOUNDS, Distribution};
+use super::snapshot::{Counts, Occupancy, Queue, Snapshot, Unit};
+use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
+use prometheus::{Encoder as _, TextEncoder};
+
+/// What the octets of [`text`] are, for HTTP.
+pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
+
+/// Labels of a sample.
+type Labels<'a> = &'a [(&'a str, &'a str)];
+
+/// The snapshot in Prometheus's text format.
+///
+/// # Errors
+/// Never: every family has a name and a sample.
+pub fn text(snapshot: &Snapshot) -> prometheus::Result<Vec<u8>> {
+    let mut families = vec![
+        gauge("build_info", "The version, as a label of a constant 1.")
+            .sample(&[("version", env!("CARGO_PKG_VERSION"))], 1.0),
+        gauge("start_time_seconds", "When the process began to serve, in seconds since 1970.")
+            .sample(&[], snapshot.started),
+        gauge("generation", "Number of the content that new connections get, 0 to 255 and over again.")
+            .sample(&[], snapshot.generation.into()),
+        gauge("generation_start_time_seconds", "When that content came into force, in seconds since 1970.")
+            .sample(&[], snapshot.generation_since),
+        gauge(
+            "key_start_time_seconds",
+            "When the key file in use was last written, in seconds since 1970; without one, when the key was made.",
+        )
+        .sample(&[], snapshot.key_since),
+    ];
+    families.extend(interfaces(snapshot));
+    families.extend(queues(snapshot));
+    families.extend(tables(snapshot));
+    families.extend(relays(snapshot));
+    let families: Vec<MetricFamily> = families
+        .into_iter()
+        .map(|family| family.0)
+        .filter(|family| !family.get_metric().is_empty())
+        .collect();
+    let mut text = Vec::new();
+    TextEncoder::new().encode(&families, &mut text)?;
+    Ok(text)
+}
+
+fn interfaces(snapshot: &Snapshot) -> [Family; 5] {
+    let mut info = gauge(
+        "interface_info",
+        "How an interface is served: XDP mode, copies, and who answers the handshake.",
+    );
+    let mut steered =
+        counter("xdp_frames_total", "Frames that the XDP program saw, by what it took them for.");
+    let mut answered =
+        counter("driver_answers_total", "Segments that the XDP program answered by itself, by rule.");
+    let mut refused =
+        counter("driver_refusals_total", "Segments that the XDP program dropped by itself, by reason.");
+    let mut partial =
+        counter("driver_partial_checksums_total", "Segments, of those two, with a partial checksum.");
+    for interface in &snapshot.interfaces {
+        let name = [("interface", &*interface.name)];
+        let modes = [
+            ("xdp_mode", &*interface.xdp_mode),
+            ("copy_mode", &*interface.copy),
+            ("handshake", &*interface.handshake),
+        ];
+        info = info.sample(&[&name[..], &modes].concat(), 1.0);
+        steered = steered.counts(&name, "reason", &interface.steered);
+        answered = answered.counts(&name, "rule", &interface.answered);
+        refused = refused.counts(&name, "reason", &interface.refused);
+        partial = partial.sample(&name, float(interface.partial_checksums));
+    }
+    [info, steered, answered, refused, partial]
+}
+
+fn queues(snapshot: &Snapshot) -> Vec<Family> {
+    let mut answered = counter("answers_total", "Segments by the rule that answered them, or took them in.");
+    let mut refused =
+        counter("refusals_total", "Segments that were not answered, and answers not sent, by reason.");
+    let mut socket =
+        counter("socket_events_total", "What happened to the AF_XDP socket in the kernel, by event.");
+    let mut frames = gauge("frames", "Frames of packet memory, by where they are.");
+    let mut duration = histogram(
+        "answer_duration_seconds",
+        "From taking a frame off the RX ring to having its answer in the TX ring, by batch.",
+    );
+    let mut traffic: Vec<(&str, Family)> = [
+        ("received", "frames_received_total", "Frames taken off the RX ring."),
+        ("sent", "segments_sent_total", "Segments sent."),
+        ("messages", "messages_total", "Requests answered; a segment may hold several."),
+        ("partial_checksum", "partial_checksums_total", "Segments with the checksum of a local sender."),
+    ]
+    .map(|(name, family, help)| (name, counter(family, help)))
+    .into();
+    for queue in &snapshot.queues {
+        let number = queue.queue.to_string();
+        let labels = labels(queue, &number);
+        for (name, family) in &mut traffic {
+            let count = queue.traffic.iter().find(|(of, _)| of == name).map_or(0, |&(_, count)| count);
+            *family = std::mem::take(family).sample(&labels, float(count));
+        }
+        answered = answered.counts(&labels, "rule", &queue.answered);
+        refused = refused.counts(&labels, "reason", &queue.refused);
+        socket = socket.counts(&labels, "event", &queue.socket);
+        frames = frames.counts(&labels, "place", &queue.frames);
+        duration = duration.distribution(&labels, &queue.duration);
+    }
+    traffic
+        .into_iter()
+        .map(|(_, family)| family)
+        .chain([answered, refused, socket, frames, duration])
+        .collect()
+}
+
+fn tables(snapshot: &Snapshot) -> [Family; 4] {
+    let mut families = [
+        gauge("table_entries", "Entries in use of a table of fixed size."),
+        gauge("table_limit_entries", "Entries that the table has room for."),
+        gauge("store_bytes", "Octets in use of a store of fixed size."),
+        gauge("store_limit_bytes", "Octets that the store has room for."),
+    ];
+    let mut add = |labels: Labels<'_>, table: &Occupancy| {
+        let (used, label) = match table.unit {
+            Unit::Entries => (0, "table"),
+            Unit::Octets => (2, "store"),
+        };
+        let labels = [labels, &[(label, &*table.table)]].concat();
+        for (family, value) in [(used, table.used), (used + 1, table.limit)] {
+            families[family] = std::mem::take(&mut families[family]).sample(&labels, float(value));
+        }
+    };
+    for (index, queue) in snapshot.queues.iter().enumerate() {
+        let number = queue.queue.to_string();
+        let of_relays = snapshot.relays.iter().filter_map(|relay| relay.tables_by_queue.get(index)).flatten();
+        queue.tables.iter().chain(of_relays).for_each(|table| add(&labels(queue, &number), table));
+    }
+    snapshot.relays.iter().flat_map(|relay| &relay.tables).for_each(|table| add(&[], table));
+    families
+}
+
+fn relays(snapshot: &Snapshot) -> [Family; 3] {
+    let mut events = counter("relay_events_total", "What became of what was relayed, by event.");
+    let mut up = gauge("back_end_up", "1 if the server answers, 0 if it is passed over, or fails.");
+    let mut duration =
+        histogram("back_end_duration_seconds", "From a question to a server until its answer.");
+    for relay in &snapshot.relays {
+        let service = [("service", &*relay.service)];
+        events = events.counts(&service, "event", &relay.counts);
+        for (queue, counts) in snapshot.queues.iter().zip(&relay.by_queue) {
+            let number = queue.queue.to_string();
+            events = events.counts(&[&labels(queue, &number)[..], &service].concat(), "event", counts);
+        }
+        for back_end in &relay.back_ends {
+            let labels = [service[0], ("back_end", &back_end.address)];
+            up = up.sample(&labels, u8::from(back_end.up).into());
+            duration = duration.distribution(&labels, &back_end.duration);
+        }
+    }
+    [events, up, duration]
+}
+
+fn labels<'a>(queue: &'a Queue, number: &'a str) -> [(&'a str, &'a str); 2] {
+    [("interface", &queue.interface), ("queue", number)]
+}
+
+/// A family of samples in the making.
+#[derive(Default)]
+struct Family(MetricFamily);
+
+fn counter(name: &str, help: &str) -> Family {
+    Family::new(MetricType::COUNTER, name, help)
+}
+
+fn gauge(name: &str, help: &str) -> Family {
+    Family::new(MetricType::GAUGE, name, help)
+}
+
+fn histogram(name: &str, help: &str) -> Family {
+    Family::new(MetricType::HISTOGRAM, name, help)
+}
+
+/// A value as the format has it.
+#[expect(clippy::cast_precision_loss, reason = "the format has 53 bits: beyond them a rate does not suffer")]
+fn float(value: u64) -> f64 {
+    value as f64
+}
+
+impl Family {
+    fn new(kind: MetricType, name: &str, help: &str) -> Self {
+        let mut family = MetricFamily::default();
+        family.set_name(format!("stateless_tcp_{name}"));
+        family.set_help(help.to_owned());
+        family.set_field_type(kind);
+        Self(family)
+    }
+
+    fn sample(self, labels: Labels<'_>, value: f64) -> Self {
+        let mut metric = Metric::default();
+        if self.0.get_field_type() == MetricType::COUNTER {
+            let mut counter = Counter::default();
+            counter.set_value(value);
+            metric.set_counter(counter);
+        } else {
+            let mut gauge = Gauge::default();
+            gauge.set_value(value);
+            metric.set_gauge(gauge);
+        }
+        self.push(labels, metric)
+    }
+
+    /// A sample for each of `counts`, whose names are values of `label`.
+    fn counts(self, labels: Labels<'_>, label: &str, counts: &Counts) -> Self {
+        counts.iter().fold(self, |family, (name, count)| {
+            family.sample(&[labels, &[(label, &**name)]].concat(), float(*count))
+        })
+    }
+
+    fn distribution(self, labels: Labels<'_>, distribution: &Distribution) -> Self {
+        let mut below = 0;
+        let bucket = |(&bound, count): (&u64, &u64)| {
+            below += count;
+            let mut bucket = Bucket::default();
+            bucket.set_upper_bound(float(bound) / 1e6);
+            bucket.set_cumulative_count(below);
+            bucket
+        };
+        let buckets = BOUNDS.iter().zip(&distribution.classes).map(bucket).collect();
+        let mut histogram = Histogram::default();
+        histogram.set_bucket(buckets);
+        histogram.set_sample_sum(distribution.seconds);
+        histogram.set_sample_count(distribution.count());
+        let mut metric = Metric::default();
+        metric.set_histogram(histogram);
+        self.push(labels, metric)
+    }
+
+    fn push(mut self, labels: Labels<'_>, mut metric: Metric) -> Self {
+        let pair = |&(name, value): &(&str, &str)| {
+            let mut pair = LabelPair::default();
+            pair.set_name(name.to_owned());
+            pair.set_value(value.to_owned());
+            pair
+        };
+        metric.set_label(labels.iter().map(pair).collect());
+        self.0.mut_metric().push(metric);
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observe::snapshot::{BackEnd, Name, Relay};
+
+    fn queue(queue: u32) -> Queue {
+        Queue {
+            interface: Name::Borrowed("eth0"),
+            queue,
+            traffic: vec![(Name::Borrowed("received"), 7)],
+            answered: vec![(Name::Borrowed("syn_ack"), 1)],
+            refused: vec![(Name::Borrowed("bad_cookie"), 2)],
+            duration: Distribution::default(),
+            frames: vec![(Name::Borrowed("free"), 3)],
+            socket: vec![(Name::Borrowed("rx_ring_full"), 4)],
+            tables: vec![Occupancy::entries("hints", 5, 6)],
+        }
+    }
+
+    #[test]
+    fn each_value_has_its_labels() {
+        let mut duration = Distribution { seconds: 0.003, ..Distribution::default() };
+        (duration.classes[0], duration.classes[2]) = (2, 3);
+        let back_end = BackEnd { address: "192.0.2.1:53".to_owned(), up: true, duration };
+        let relay = Relay {
+            service: Name::Borrowed("dns"),
+            counts: vec![],
+            by_queue: vec![vec![(Name::Borrowed("queries"), 8)], vec![(Name::Borrowed("queries"), 9)]],
+            tables: vec![Occupancy::octets("dns_cache", 10, 11)],
+            tables_by_queue: vec![vec![], vec![Occupancy::entries("dns_in_flight", 12, 13)]],
+            back_ends: vec![back_end],
+        };
+        let snapshot =
+            Snapshot { queues: vec![queue(0), queue(1)], relays: vec![relay], ..Snapshot::default() };
+        let text = String::from_utf8(text(&snapshot).unwrap()).unwrap();
+        for line in [
+            "# TYPE stateless_tcp_refusals_total counter",
+            "stateless_tcp_frames_received_total{interface=\"eth0\",queue=\"1\"} 7",
+            "stateless_tcp_answers_total{interface=\"eth0\",queue=\"1\",rule=\"syn_ack\"} 1",
+            "stateless_tcp_refusals_total{interface=\"eth0\",queue=\"0\",reason=\"bad_cookie\"} 2",
+            "stateless_tcp_frames{interface=\"eth0\",queue=\"0\",place=\"free\"} 3",
+            "stateless_tcp_socket_events_total{interface=\"eth0\",queue=\"0\",event=\"rx_ring_full\"} 4",
+            "stateless_tcp_table_entries{interface=\"eth0\",queue=\"0\",table=\"hints\"} 5",
+            "stateless_tcp_table_limit_entries{interface=\"eth0\",queue=\"0\",table=\"hints\"} 6",
+            "stateless_tcp_relay_events_total{interface=\"eth0\",queue=\"1\",service=\"dns\",event=\"queries\"} 9",
+            "stateless_tcp_store_bytes{store=\"dns_cache\"} 10",
+            "stateless_tcp_store_limit_bytes{store=\"dns_cache\"} 11",
+            "stateless_tcp_table_entries{interface=\"eth0\",queue=\"1\",table=\"dns_in_flight\"} 12",
+            "stateless_tcp_back_end_up{service=\"dns\",back_end=\"192.0.2.1:53\"} 1",
+            "stateless_tcp_back_end_duration_seconds_bucket{service=\"dns\",back_end=\"192.0.2.1:53\",le=\"0.000002\"} 2",
+            "stateless_tcp_back_end_duration_seconds_bucket{service=\"dns\",back_end=\"192.0.2.1:53\",le=\"0.000005\"} 5",
+            "stateless_tcp_back_end_duration_seconds_bucket{service=\"dns\",back_end=\"192.0.2.1:53\",le=\"+Inf\"} 5",
+            "stateless_tcp_back_end_duration_seconds_sum{service=\"dns\",back_end=\"192.0.2.1:53\"} 0.003",
+        ] {
+            assert!(text.lines().any(|other| other == line), "{line} is not in\n{text}");
+        }
+    }
+}

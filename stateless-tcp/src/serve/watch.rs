@@ -1,0 +1,126 @@
+//! What can be seen of the running service at one moment.
+
+use super::reload::Reloader;
+use crate::content::Relays;
+use crate::counters::{Counter, Counters, Kind};
+use crate::observe::snapshot::{Counts, Interface, Name, Queue, Snapshot, seconds};
+use crate::xdp::interface::AttachMode;
+use crate::xdp::program::Program;
+use crate::xdp::socket::{Account, CopyMode};
+use crate::xdp::worker::{Shared, Vitals};
+use stateless_tcp_ebpf::steer::Reason;
+use std::sync::{Arc, PoisonError};
+use std::time::SystemTime;
+use xsk_rs::socket::XdpStatistics;
+
+/// A program, and how its interface is served.
+pub(super) struct Served {
+    pub(super) program: Program,
+    pub(super) attach: AttachMode,
+    pub(super) copy: CopyMode,
+    /// The program answers what takes no content.
+    pub(super) handshake: bool,
+}
+
+/// A worker as main sees it.
+pub(super) struct Worker {
+    pub(super) interface: String,
+    pub(super) queue: u32,
+    pub(super) shared: Arc<Shared>,
+}
+
+/// Looks at everything.
+pub(super) fn look(
+    started: SystemTime,
+    served: &[Served],
+    workers: &[Worker],
+    relays: &Relays,
+    reloader: &Reloader,
+) -> Snapshot {
+    Snapshot {
+        time: seconds(SystemTime::now()),
+        started: seconds(started),
+        generation: reloader.generation(),
+        generation_since: seconds(reloader.since.generation),
+        key_since: seconds(reloader.since.key),
+        interfaces: served.iter().map(Served::look).collect(),
+        queues: workers.iter().map(Worker::look).collect(),
+        relays: relays.report(),
+    }
+}
+
+impl Served {
+    fn look(&self) -> Interface {
+        let Self { program, attach, copy, handshake } = self;
+        // Maps of our own can be read; where they cannot, nothing is known of them.
+        let counts = program.counts().unwrap_or_default();
+        let steered = |&reason: &Reason| {
+            (Name::Borrowed(reason.name().trim_start_matches("xdp_")), counts[reason as usize])
+        };
+        let events = program.events().unwrap_or_default().into_iter();
+        let (answered, refused): (Vec<_>, Vec<_>) = events.partition(|(event, _)| event.is_answer());
+        let named = |(event, count)| (Name::Borrowed(Counter::from(event).name()), count);
+        Interface {
+            name: Name::Owned(program.interface().name.clone()),
+            xdp_mode: Name::Borrowed(attach.name()),
+            copy: Name::Borrowed(match copy {
+                CopyMode::ZeroCopy => "zero-copy",
+                CopyMode::Copy => "copy",
+            }),
+            handshake: Name::Borrowed(if *handshake { "driver" } else { "ring" }),
+            steered: Reason::ALL.iter().map(steered).collect(),
+            answered: answered.into_iter().map(named).collect(),
+            refused: refused.into_iter().map(named).collect(),
+            partial_checksums: program.partial_checksums().unwrap_or_default(),
+        }
+    }
+}
+
+impl Worker {
+    fn look(&self) -> Queue {
+        let Self { interface, queue, shared } = self;
+        let vitals = shared.vitals.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let (frames, socket, tables) = match vitals {
+            Some(Vitals { account, statistics, tables }) => {
+                (places(account), statistics.map(events).unwrap_or_default(), tables.into())
+            }
+            None => Default::default(),
+        };
+        Queue {
+            interface: Name::Owned(interface.clone()),
+            queue: *queue,
+            traffic: counts(&shared.counters, Kind::Traffic),
+            answered: counts(&shared.counters, Kind::Rule),
+            refused: counts(&shared.counters, Kind::Reason),
+            duration: shared.duration.read(),
+            frames,
+            socket,
+            tables,
+        }
+    }
+}
+
+fn counts(counters: &Counters, kind: Kind) -> Counts {
+    let all = Counter::ALL.iter().filter(|counter| counter.kind() == kind);
+    all.map(|&counter| (Name::Borrowed(counter.name()), counters.get(counter))).collect()
+}
+
+fn places(account: Account) -> Counts {
+    let Account { free, receiving, sending } = account;
+    [("free", free), ("receiving", receiving), ("sending", sending)]
+        .map(|(place, count)| (Name::Borrowed(place), count as u64))
+        .into()
+}
+
+fn events(statistics: XdpStatistics) -> Counts {
+    [
+        ("rx_dropped", statistics.rx_dropped()),
+        ("rx_ring_full", statistics.rx_ring_full()),
+        ("rx_fill_ring_empty", statistics.rx_fill_ring_empty_descs()),
+        ("rx_invalid_descriptor", statistics.rx_invalid_descs()),
+        ("tx_invalid_descriptor", statistics.tx_invalid_descs()),
+        ("tx_ring_empty", statistics.tx_ring_empty_descs()),
+    ]
+    .map(|(event, count)| (Name::Borrowed(event), count))
+    .into()
+}
