@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Parser, Subcommand};
 
 use crate::config::{Config, ConfigError, Options, Port, Queues, Source};
+use crate::trace::TraceOptions;
 
 /// What the program was asked to do.
 #[derive(Debug)]
@@ -47,6 +48,8 @@ pub enum Command {
     },
     /// Examine a network interface.
     Doctor(DoctorOptions),
+    /// Show what passes a running instance.
+    Trace(TraceOptions),
 }
 
 /// What the doctor is to look at.
@@ -116,6 +119,8 @@ enum Action {
     },
     /// Tell whether an interface will serve, what will change for it, and the command to use
     Doctor(DoctorOptions),
+    /// Show what passes a running instance, as it happens: both directions, sequence numbers counted from the beginning
+    Trace(TraceOptions),
 }
 
 /// Reads the process's own command line.
@@ -152,6 +157,7 @@ where
             crate::config::check_interface(&options.interface)?;
             Command::Doctor(options)
         }
+        Action::Trace(options) => Command::Trace(options),
     };
     Ok(Invocation { verbose, command })
 }

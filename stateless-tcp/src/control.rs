@@ -1,8 +1,12 @@
 //! How a running instance is found and spoken to: a UNIX socket named after its process id.
 //!
 //! Who connects sends one line, `reload`, and reads one line until the end: `done` or `failed`, then what there is to
-//! say. The directory belongs to the user that runs the instance, and to no other.
+//! say. After `trace FILTER` and `top`, what is done goes on for as long as the caller listens ([`stream`]). The directory belongs to the user that runs the instance, and to no other.
 
+pub mod stream;
+
+use self::stream::{Source, Sources, Wish};
+use crate::observe::exporter::Look;
 use anyhow::{Context as _, Result, bail};
 use std::fs::{self, DirBuilder, Permissions};
 use std::io::{self, BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
@@ -10,14 +14,21 @@ use std::net::Shutdown;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 /// Where the sockets are.
 pub const DIRECTORY: &str = "/run/stateless-tcp";
 
-/// The one thing that can be asked for.
+/// What can be asked for.
 const RELOAD: &str = "reload";
+const TRACE: &str = "trace ";
+const TOP: &str = "top";
+
+/// Most octets of what is asked for.
+const LONGEST: u64 = 4_096;
+
 const DONE: &str = "done ";
 const FAILED: &str = "failed ";
 
@@ -31,6 +42,17 @@ pub type Outcome = Result<String, String>;
 
 /// Somebody's wish for a reload; the outcome goes to it.
 pub type Request = oneshot::Sender<Outcome>;
+
+/// What callers are given.
+#[derive(Clone, Debug)]
+pub struct Services {
+    /// To whom wishes for a reload go.
+    pub reloads: mpsc::UnboundedSender<Request>,
+    /// To whom wishes for a snapshot go.
+    pub looks: mpsc::UnboundedSender<Look>,
+    /// Where frames can be listened to.
+    pub sources: Arc<[Source]>,
+}
 
 /// The socket of this process. Dropped, it is removed.
 #[derive(Debug)]
@@ -58,18 +80,18 @@ impl Listener {
         Ok(this)
     }
 
-    /// Listens on a thread of its own, and hands on each wish for a reload.
+    /// Listens on a thread of its own, and serves each caller on another.
     ///
     /// # Errors
     /// If there can be no thread.
-    pub fn listen(&self, requests: mpsc::UnboundedSender<Request>) -> io::Result<()> {
+    pub fn listen(&self, services: Services) -> io::Result<()> {
         let socket = self.socket.try_clone()?;
         let listen = move || {
             for stream in socket.incoming().filter_map(Result::ok) {
-                let requests = requests.clone();
+                let services = services.clone();
                 // A caller without a thread sees its connection closed. Only this user can make so many.
                 let _ = thread("caller", move || {
-                    if let Err(error) = serve(stream, &requests) {
+                    if let Err(error) = serve(&stream, &services) {
                         tracing::debug!("control socket: {error}");
                     }
                 });
@@ -93,22 +115,66 @@ fn path_of(directory: &Path, pid: u32) -> PathBuf {
     directory.join(format!("{pid}.sock"))
 }
 
-fn serve(mut stream: UnixStream, requests: &mpsc::UnboundedSender<Request>) -> io::Result<()> {
+fn serve(stream: &UnixStream, services: &Services) -> io::Result<()> {
     stream.set_read_timeout(Some(PATIENCE))?;
     let mut line = String::new();
-    BufReader::new((&stream).take(64)).read_line(&mut line)?;
-    let outcome = if line.trim_end() == RELOAD {
+    BufReader::new(stream.take(LONGEST)).read_line(&mut line)?;
+    let line = line.trim_end();
+    if line == RELOAD {
         let (sender, receiver) = oneshot::channel();
-        let answer = requests.send(sender).ok().and_then(|()| receiver.blocking_recv().ok());
-        answer.unwrap_or_else(|| Err("the process is ending".to_owned()))
-    } else {
-        Err(format!("{:?} cannot be asked for", line.trim_end()))
-    };
-    let (word, text) = match &outcome {
+        let answer = services.reloads.send(sender).ok().and_then(|()| receiver.blocking_recv().ok());
+        return say(stream, &answer.unwrap_or_else(|| Err("the process is ending".to_owned())));
+    }
+    if line == TOP {
+        return stream::snapshots(stream, &services.looks);
+    }
+    match line.strip_prefix(TRACE).map(serde_json::from_str::<Wish>) {
+        Some(Ok(wish)) => stream::frames(stream, wish, &services.sources),
+        Some(Err(error)) => say(stream, &Err(format!("no filter: {error}"))),
+        None => say(stream, &Err(format!("{line:?} cannot be asked for"))),
+    }
+}
+
+fn say(mut stream: &UnixStream, outcome: &Outcome) -> io::Result<()> {
+    let (word, text) = match outcome {
         Ok(text) => (DONE, text),
         Err(text) => (FAILED, text),
     };
     stream.write_all(format!("{word}{text}").as_bytes())
+}
+
+/// Listens to the instance `pid`, or the only one that runs: what is shown, and the connection from which
+/// [`stream::read`] reads the rest.
+///
+/// # Errors
+/// As [`reload`].
+pub fn trace(pid: Option<u32>, wish: &Wish) -> Result<(Sources, UnixStream)> {
+    let wish = serde_json::to_string(wish).context("a filter")?;
+    let (line, stream) = follow(pid, &format!("{TRACE}{wish}"))?;
+    Ok((serde_json::from_str(&line).context("the instance is of another version")?, stream))
+}
+
+/// The connection from which snapshots of the instance `pid`, or the only one that runs, can be read.
+///
+/// # Errors
+/// As [`reload`].
+pub fn top(pid: Option<u32>) -> Result<UnixStream> {
+    follow(pid, TOP).map(|(_, stream)| stream)
+}
+
+/// Asks for what goes on: the first line of the answer, and where the rest comes.
+fn follow(pid: Option<u32>, what: &str) -> Result<(String, UnixStream)> {
+    let (pid, mut stream) = find(Path::new(DIRECTORY), pid)?;
+    let ended = || format!("process {pid} ended before it answered");
+    stream.write_all(format!("{what}\n").as_bytes()).with_context(ended)?;
+    let mut line = Vec::new();
+    let mut octet = [0; 1];
+    // One at a time: what comes behind the line is the reader's.
+    while stream.read(&mut octet).with_context(ended)? > 0 && octet != *b"\n" {
+        line.extend(octet);
+    }
+    let line = String::from_utf8(line).with_context(ended)?;
+    answer(pid, &line).map(|line| (line, stream))
 }
 
 /// Has the instance `pid`, or the only one that runs, reload. Waits for the outcome, which is returned if good.
@@ -121,11 +187,16 @@ pub fn reload(pid: Option<u32>) -> Result<String> {
 
 fn reload_in(directory: &Path, pid: Option<u32>) -> Result<String> {
     let (pid, stream) = find(directory, pid)?;
-    let answer = ask(stream).with_context(|| format!("process {pid} ended before it answered"))?;
-    if let Some(text) = answer.strip_prefix(DONE) {
+    let text = ask(stream).with_context(|| format!("process {pid} ended before it answered"))?;
+    answer(pid, &text)
+}
+
+/// What an answer says, if it is a good one.
+fn answer(pid: u32, text: &str) -> Result<String> {
+    if let Some(text) = text.strip_prefix(DONE) {
         return Ok(text.to_owned());
     }
-    match answer.strip_prefix(FAILED) {
+    match text.strip_prefix(FAILED) {
         Some(reason) => bail!("process {pid}: {reason}"),
         None => bail!("process {pid} ended before it answered"),
     }
@@ -209,10 +280,14 @@ fn ask(mut stream: UnixStream) -> io::Result<String> {
 mod tests {
     use super::*;
 
+    fn services(reloads: mpsc::UnboundedSender<Request>) -> Services {
+        Services { reloads, looks: mpsc::unbounded_channel().0, sources: Arc::new([]) }
+    }
+
     fn listen(directory: &Path, outcome: Outcome) -> Listener {
         let (sender, mut requests) = mpsc::unbounded_channel::<Request>();
         let listener = Listener::bind_in(directory).unwrap();
-        listener.listen(sender).unwrap();
+        listener.listen(services(sender)).unwrap();
         std::thread::spawn(move || {
             while let Some(request) = requests.blocking_recv() {
                 request.send(outcome.clone()).unwrap();
@@ -270,7 +345,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let (sender, mut requests) = mpsc::unbounded_channel();
         let listener = Listener::bind_in(directory.path()).unwrap();
-        listener.listen(sender).unwrap();
+        listener.listen(services(sender)).unwrap();
         let mut stream = UnixStream::connect(path_of(directory.path(), std::process::id())).unwrap();
         stream.write_all(b"stop\n").unwrap();
         let mut answer = String::new();

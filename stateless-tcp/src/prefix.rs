@@ -1,7 +1,7 @@
 //! Ranges of addresses.
 
 use ipnet::IpNet;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use stateless_tcp_ebpf::segment::Address;
 use std::fmt;
 use std::net::IpAddr;
@@ -12,8 +12,8 @@ use thiserror::Error;
 const MAPPED: u8 = 96;
 
 /// All addresses that begin with the same bits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Prefix(IpNet);
 
 /// What is no prefix, and why.
@@ -50,6 +50,12 @@ impl FromStr for Prefix {
             return Err(NoPrefix(format!("{net} has bits behind its prefix: write {}", net.trunc())));
         }
         Ok(Self(net))
+    }
+}
+
+impl From<Prefix> for String {
+    fn from(prefix: Prefix) -> Self {
+        prefix.to_string()
     }
 }
 

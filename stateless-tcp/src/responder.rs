@@ -10,6 +10,7 @@
 use crate::counters::{Counter, Counters};
 use crate::exchange::{Answer, Arrival, Content, Exchange, Policy, Source};
 use crate::observe::snapshot::Occupancy;
+use crate::observe::tap::{Direction, Tap, Taps};
 use crate::offer::Offer;
 use crate::parking::Parking;
 use crate::service::Ticket;
@@ -52,6 +53,7 @@ pub struct Responder {
     exchange: Exchange,
     parking: Parking<Reply>,
     ready: Vec<Ticket>,
+    taps: Taps,
 }
 
 impl Responder {
@@ -65,7 +67,7 @@ impl Responder {
     #[must_use]
     pub fn of(worker: usize, offer: Arc<Offer>) -> Self {
         let exchange = Exchange::new(worker, offer);
-        Self { worker, exchange, parking: Parking::new(WAITING), ready: Vec::new() }
+        Self { worker, exchange, parking: Parking::new(WAITING), ready: Vec::new(), taps: Taps::default() }
     }
 
     /// Answers from `offer` from now on.
@@ -77,6 +79,11 @@ impl Responder {
     #[must_use]
     pub fn occupancies(&self) -> [Occupancy; 2] {
         [self.exchange.occupancy(), self.parking.occupancy()]
+    }
+
+    /// Copies frames for these, too, from now on.
+    pub fn tap(&mut self, taps: Vec<Tap>) {
+        self.taps.add(taps);
     }
 
     /// The files on which an idle worker is to wait.
@@ -102,7 +109,7 @@ impl Responder {
             for (waiting, reply) in self.parking.call(ticket) {
                 let arrival = Arrival::new(now, &waiting.segment, &waiting.payload, counters);
                 let answer = self.exchange.consider(Arrival { source: Source::Waited, ..arrival });
-                self.send(frames, None, answer, reply, counters);
+                self.send(now, frames, None, answer, reply, counters);
             }
         }
         self.ready = ready;
@@ -130,6 +137,10 @@ impl Responder {
                 .map_err(Counter::from),
             Err(_) => Err(Counter::NotServed),
         };
+        if !self.taps.is_empty() {
+            let tuple = read.as_ref().ok().map(|(received, _)| received.segment.tuple);
+            self.taps.offer(now, tuple.as_ref(), Direction::Received, &octets[..length]);
+        }
         let (received, layout) = match read {
             Ok(read) => read,
             Err(counter) => {
@@ -145,7 +156,7 @@ impl Responder {
         let arrival = Arrival::new(now, &received.segment, payload, counters);
         let arrival = Arrival { crowded: self.parking.is_full(), ..arrival };
         let answer = self.exchange.consider(arrival);
-        if let Some(unused) = self.send(frames, Some(frame), answer, reply, counters) {
+        if let Some(unused) = self.send(now, frames, Some(frame), answer, reply, counters) {
             frames.release(unused);
         }
     }
@@ -155,6 +166,7 @@ impl Responder {
     #[inline]
     fn send<F: Frames>(
         &mut self,
+        now: SystemTime,
         frames: &mut F,
         mut first: Option<F::Frame>,
         mut answer: Answer,
@@ -166,7 +178,11 @@ impl Responder {
                 counters.add(Counter::NoFrame, 1 + answer.count() as u64);
                 break;
             };
-            let length = reply.emit(frames.octets(&mut frame), &outgoing, self.exchange.payload(&outgoing));
+            let octets = frames.octets(&mut frame);
+            let length = reply.emit(octets, &outgoing, self.exchange.payload(&outgoing));
+            if !self.taps.is_empty() {
+                self.taps.offer(now, Some(reply.tuple()), Direction::Sent, &octets[..length]);
+            }
             counters.add(Counter::Sent, 1);
             frames.send(frame, length);
         }

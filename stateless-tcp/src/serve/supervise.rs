@@ -5,7 +5,7 @@ use super::reload::Reloader;
 use super::watch::{self, Served, Worker};
 use crate::config::{Config, Source};
 use crate::content::{self, Relays};
-use crate::control::Listener;
+use crate::control::{Listener, Services};
 use crate::counters::Counter;
 use crate::observe::exporter;
 use crate::observe::histogram::Histogram;
@@ -63,6 +63,7 @@ pub(super) async fn supervise(
                 vitals: Mutex::new(None),
                 busy_poll: config.busy_poll,
                 escape: config.test_escape.clone(),
+                outlet: Arc::default(),
                 panic_after: config.test_panic_after_frames,
             });
             let number = workers.len();
@@ -81,10 +82,12 @@ pub(super) async fn supervise(
     }
     drop(ended);
     let (requested, mut requests) = mpsc::unbounded_channel();
-    if let Some(control) = &control {
-        control.listen(requested).context("cannot start a thread for the control socket")?;
-    }
     let (look, mut looks) = mpsc::unbounded_channel();
+    let sources = watch::sources(&programs, &workers);
+    if let Some(control) = &control {
+        let services = Services { reloads: requested, looks: look.clone(), sources };
+        control.listen(services).context("cannot start a thread for the control socket")?;
+    }
     if let Some(listener) = metrics {
         tokio::spawn(exporter::serve(listener, look));
     }

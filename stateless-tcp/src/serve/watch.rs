@@ -2,6 +2,7 @@
 
 use super::reload::Reloader;
 use crate::content::Relays;
+use crate::control::stream::Source;
 use crate::counters::{Counter, Counters, Kind};
 use crate::observe::snapshot::{Counts, Interface, Name, Queue, Snapshot, seconds};
 use crate::xdp::interface::AttachMode;
@@ -47,6 +48,17 @@ pub(super) fn look(
         queues: workers.iter().map(Worker::look).collect(),
         relays: relays.report(),
     }
+}
+
+/// Where frames can be listened to.
+pub(super) fn sources(served: &[Served], workers: &[Worker]) -> Arc<[Source]> {
+    let source = |worker: &Worker| {
+        let of = |served: &&Served| served.program.interface().name == worker.interface;
+        let driver = served.iter().find(of).is_some_and(|served| served.handshake);
+        let Worker { interface, queue, shared } = worker;
+        Source { interface: interface.clone(), queue: *queue, driver, outlet: Arc::clone(&shared.outlet) }
+    };
+    workers.iter().map(source).collect()
 }
 
 impl Served {

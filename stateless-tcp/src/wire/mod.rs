@@ -113,6 +113,12 @@ impl Reply {
         Self { link: ethernet::Header::reply(&frame[..layout.network]), tuple }
     }
 
+    /// The connection.
+    #[must_use]
+    pub fn tuple(&self) -> &FourTuple {
+        &self.tuple
+    }
+
     /// Writes one segment, headers and checksums complete, at the beginning of `frame`, and says how long it is.
     ///
     /// `frame` has room for [`MAX_HEADERS`] and the payload.

@@ -5,6 +5,7 @@ use super::wait::Waiter;
 use crate::counters::Counters;
 use crate::observe::histogram::Histogram;
 use crate::observe::snapshot::Occupancy;
+use crate::observe::tap::Outlet;
 use crate::offer::{Follower, Switch};
 use crate::responder::Responder;
 use nix::sched::{CpuSet, sched_setaffinity};
@@ -53,6 +54,8 @@ pub struct Shared {
     pub duration: Histogram,
     /// How it was when it last reported.
     pub vitals: Mutex<Option<Vitals>>,
+    /// Where those are left who want a copy of its frames.
+    pub outlet: Arc<Outlet>,
     /// For tests: panic upon so many frames.
     pub panic_after: Option<u64>,
 }
@@ -92,6 +95,9 @@ fn run(worker: usize, mut socket: Socket, switch: Arc<Switch>, shared: &Shared) 
         if let Some(offer) = follower.news() {
             responder.switch(offer);
             waiter = Waiter::new(&socket, &responder.descriptors(), shared.busy_poll);
+        }
+        if let Some(taps) = shared.outlet.take() {
+            responder.tap(taps);
         }
         // One reading of the clock serves a batch: Date has seconds.
         let mut now = SystemTime::now();
