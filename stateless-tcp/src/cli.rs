@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Parser, Subcommand};
 
 use crate::config::{Config, ConfigError, Options, Port, Queues, Source};
+use crate::top::TopOptions;
 use crate::trace::TraceOptions;
 
 /// What the program was asked to do.
@@ -50,6 +51,8 @@ pub enum Command {
     Doctor(DoctorOptions),
     /// Show what passes a running instance.
     Trace(TraceOptions),
+    /// Show rates of a running instance.
+    Top(TopOptions),
 }
 
 /// What the doctor is to look at.
@@ -121,6 +124,8 @@ enum Action {
     Doctor(DoctorOptions),
     /// Show what passes a running instance, as it happens: both directions, sequence numbers counted from the beginning
     Trace(TraceOptions),
+    /// Show rates of a running instance in the terminal: by rule, reason, queue, name and client
+    Top(TopOptions),
 }
 
 /// Reads the process's own command line.
@@ -158,6 +163,7 @@ where
             Command::Doctor(options)
         }
         Action::Trace(options) => Command::Trace(options),
+        Action::Top(options) => Command::Top(options),
     };
     Ok(Invocation { verbose, command })
 }

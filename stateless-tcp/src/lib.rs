@@ -18,7 +18,7 @@
 //! | [`counters`] | what became of each frame |
 //! | [`observe`] | what all that shows of itself |
 //! | [`cli`], [`config`], [`prefix`], [`clients`], [`keys`], [`content`] | what the user asks for |
-//! | [`serve`], [`replay`], [`doctor`], [`trace`] | the commands |
+//! | [`serve`], [`replay`], [`doctor`], [`trace`], [`top`] | the commands |
 //! | [`netlink`] | what the kernel is asked of links, routes and filters |
 //! | [`confine`] | what the process gives up |
 //! | [`control`] | how a running instance is found and spoken to |
@@ -43,6 +43,7 @@ pub mod replay;
 pub mod responder;
 pub mod serve;
 pub mod service;
+pub mod top;
 pub mod trace;
 pub mod wire;
 pub mod xdp;

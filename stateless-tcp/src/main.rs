@@ -1,7 +1,7 @@
 //! Arguments, then the command they name, then its exit status: 0, 1 for a failure, 2 for bad usage.
 
 use stateless_tcp::cli::{self, Command, Invocation};
-use stateless_tcp::{control, doctor, keys, replay, serve, trace};
+use stateless_tcp::{control, doctor, keys, replay, serve, top, trace};
 use std::io::stderr;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
@@ -33,6 +33,7 @@ fn main() -> ExitCode {
             replay::run(&config, &input, &output).map(|()| ExitCode::SUCCESS)
         }
         Command::Doctor(options) => doctor::run(&options),
+        Command::Top(options) => top::run(options).map(|()| ExitCode::SUCCESS),
         Command::Trace(options) => trace::run(&options).map(|()| ExitCode::SUCCESS),
     };
     match result {

@@ -2,7 +2,7 @@
 
 mod line;
 
-use self::line::Connections;
+use self::line::{Connections, fold};
 use crate::control;
 use crate::control::stream::{self, Told, Wish};
 use crate::observe::packet::Packet;
@@ -12,10 +12,11 @@ use anyhow::{Context as _, Result, bail};
 use foldhash::fast::RandomState;
 use pcap_file::pcap::{PcapHeader, PcapPacket, PcapWriter};
 use pcap_file::{PcapError, TsResolution};
+use ratatui::crossterm::terminal::size;
 use stateless_tcp_ebpf::segment::FourTuple;
 use std::collections::HashSet;
 use std::fs::File;
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, IsTerminal as _, Write};
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -147,6 +148,9 @@ impl Sink {
             Some(packet) => self.connections.line(time, queue, &packet),
             None => format!("{queue} {} octets that are no segment", octets.len()),
         };
+        // A terminal may have been made larger or smaller.
+        let width = io::stdout().is_terminal().then(size).and_then(Result::ok);
+        let line = width.map_or(line.clone(), |(columns, _)| fold(&line, columns.into()));
         writeln!(io::stdout(), "{line}")
     }
 

@@ -87,6 +87,7 @@ const REQUIREMENTS: &[Requirement] = &[
     program(Need::Test, "nginx", "nginx-light"),
     program(Need::Test, "chromium", "chromium"),
     program(Need::Test, "prometheus", "prometheus"),
+    program(Need::Test, "tmux", "tmux"),
     program(Need::Test, "timeout", "coreutils"),
     program(Need::Test, "xz", "xz-utils"),
     program(Need::Test, "ldd", "libc-bin"),

@@ -78,6 +78,27 @@ impl Connections {
     }
 }
 
+/// The line in several where the terminal has no more than `width` columns: broken at spaces, and indented.
+pub(super) fn fold(line: &str, width: usize) -> String {
+    const INDENT: &str = "    ";
+    let mut folded = String::new();
+    let mut column = 0;
+    for word in line.split(' ') {
+        let length = word.chars().count();
+        if column > INDENT.len() && column + 1 + length > width {
+            folded.push('\n');
+            folded.push_str(INDENT);
+            column = INDENT.len();
+        } else if column > 0 {
+            folded.push(' ');
+            column += 1;
+        }
+        folded.push_str(word);
+        column += length;
+    }
+    folded
+}
+
 /// The time of day, UTC, as the frames of a capture have it.
 fn clock(time: Duration) -> String {
     let seconds = time.as_secs() % SECONDS_A_DAY;
@@ -160,6 +181,13 @@ mod tests {
         ] {
             assert_eq!(got, format!("01:01:01.000005 eth0/1 {expected}"));
         }
+    }
+
+    #[test]
+    fn a_line_is_broken_at_spaces() {
+        assert_eq!(fold("one two three four", 80), "one two three four");
+        assert_eq!(fold("one two three four", 10), "one two\n    three\n    four");
+        assert_eq!(fold("a-word-that-is-longer than that", 10), "a-word-that-is-longer\n    than\n    that");
     }
 
     #[test]

@@ -1,0 +1,180 @@
+//! What is shown, drawn: as much of it as the terminal has room for.
+
+use super::state::{QueueRow, Rates, State};
+use crate::observe::snapshot::Interface;
+use ratatui::Frame;
+use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::style::{Style, Stylize as _};
+use ratatui::text::Line;
+use ratatui::widgets::{Block, Paragraph, Row, Table};
+
+/// Lines above the queues.
+const HEAD: u16 = 2;
+
+/// Lines of a table besides its rows: two of border and one of titles.
+const AROUND: u16 = 3;
+
+/// Columns that a rate takes.
+const RATE: u16 = 8;
+
+/// Draws everything.
+pub(super) fn draw(state: &State, frame: &mut Frame<'_>) {
+    let area = frame.area();
+    // At most a third of the lines for queues, the rest in two rows of two.
+    let queues = u16::try_from(state.now.queues.len()).unwrap_or(u16::MAX);
+    let queues = queues.saturating_add(AROUND).min(area.height / 3).max(AROUND + 1);
+    let [head, middle, upper, lower, foot] = Layout::vertical([
+        Constraint::Length(HEAD),
+        Constraint::Length(queues),
+        Constraint::Fill(1),
+        Constraint::Fill(1),
+        Constraint::Length(1),
+    ])
+    .areas(area);
+    frame.render_widget(Paragraph::new(headline(state)), head);
+    draw_queues(state, frame, middle);
+    let halves = |area: Rect| Layout::horizontal([Constraint::Fill(1), Constraint::Fill(1)]).areas(area);
+    let ([rules, reasons], [names, clients]) = (halves(upper), halves(lower));
+    for (title, rates, area) in [
+        ("Answered, by rule", &state.by_rule(), rules),
+        ("Not answered, by reason", &state.by_reason(), reasons),
+        ("Asked for, sampled", &state.by_name, names),
+        ("Clients, sampled", &state.by_client, clients),
+    ] {
+        draw_rates(title, rates, frame, area);
+    }
+    frame.render_widget(Paragraph::new("a second; q ends").dim(), foot);
+}
+
+fn headline(state: &State) -> Vec<Line<'static>> {
+    let now = &state.now;
+    let interface = |interface: &Interface| {
+        let Interface { name, xdp_mode, copy, handshake, .. } = interface;
+        format!("{name}: {xdp_mode}, {copy}, handshake by the {handshake}")
+    };
+    let interfaces: Vec<String> = now.interfaces.iter().map(interface).collect();
+    vec![
+        Line::from(format!(
+            "stateless-tcp, up {}; content {} for {}, key for {}",
+            age(now.time - now.started),
+            now.generation,
+            age(now.time - now.generation_since),
+            age(now.time - now.key_since),
+        ))
+        .bold(),
+        Line::from(interfaces.join("; ")),
+    ]
+}
+
+fn draw_queues(state: &State, frame: &mut Frame<'_>, area: Rect) {
+    let titles = ["queue", "in", "out", "answers", "50 %", "99 %", "free", "lost"];
+    let time = |seconds: Option<f64>| seconds.map_or_else(|| "-".to_owned(), duration);
+    let row = |row: QueueRow| {
+        let style = if row.lost > 0.0 { Style::new().red() } else { Style::new() };
+        Row::new([
+            row.name,
+            number(row.received),
+            number(row.sent),
+            number(row.messages),
+            time(row.quantiles[0]),
+            time(row.quantiles[1]),
+            row.free.to_string(),
+            number(row.lost),
+        ])
+        .style(style)
+    };
+    let widths = [Constraint::Fill(2)].into_iter().chain([Constraint::Fill(1); 7]);
+    let table = Table::new(state.queues().into_iter().map(row), widths)
+        .header(Row::new(titles).bold())
+        .block(Block::bordered().title("Queues"));
+    frame.render_widget(table, area);
+}
+
+fn draw_rates(title: &'static str, rates: &Rates, frame: &mut Frame<'_>, area: Rect) {
+    let rows = rates.iter().map(|(name, rate)| Row::new([name.clone(), format!("{:>7}", number(*rate))]));
+    let table = Table::new(rows, [Constraint::Fill(1), Constraint::Length(RATE)])
+        .block(Block::bordered().title(title));
+    frame.render_widget(table, area);
+}
+
+/// Three digits or so: `7.5`, `312`, `41.2k`, `3.1M`.
+fn number(value: f64) -> String {
+    match value {
+        value if value >= 1e6 => format!("{:.1}M", value / 1e6),
+        value if value >= 1e4 => format!("{:.1}k", value / 1e3),
+        value if value >= 10.0 || value == 0.0 => format!("{value:.0}"),
+        value => format!("{value:.1}"),
+    }
+}
+
+/// At most so long.
+fn duration(seconds: f64) -> String {
+    match seconds {
+        seconds if seconds >= 1.0 => format!("{seconds:.0} s"),
+        seconds if seconds >= 1e-3 => format!("{:.0} ms", seconds * 1e3),
+        seconds => format!("{:.0} us", seconds * 1e6),
+    }
+}
+
+/// In the largest unit that there is one of.
+fn age(seconds: f64) -> String {
+    let units = [(86_400.0, "d"), (3_600.0, "h"), (60.0, "min")];
+    let unit = units.into_iter().find(|&(unit, _)| seconds >= unit);
+    unit.map_or_else(
+        || format!("{seconds:.0} s"),
+        |(unit, name)| format!("{:.0} {name}", (seconds / unit).floor()),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::state::tests::snapshot;
+    use super::*;
+    use ratatui::Terminal;
+    use ratatui::backend::TestBackend;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case::small(80, 24, 2)]
+    #[case::many_queues(80, 24, 64)]
+    #[case::large(200, 50, 8)]
+    fn everything_has_its_place(#[case] width: u16, #[case] height: u16, #[case] queues: u32) {
+        let mut state = State::default();
+        state.update(snapshot(100.0, 1_000, queues));
+        state.update(snapshot(101.0, 13_345, queues));
+        state.by_name = vec![("www.example.com".to_owned(), 7.0)];
+        state.by_client = vec![("192.0.2.0/24".to_owned(), 7.0)];
+        let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
+        terminal.draw(|frame| draw(&state, frame)).unwrap();
+        let text = terminal.backend().to_string();
+        for word in [
+            "eth0: native, copy, handshake by the driver",
+            "Queues",
+            "answers",
+            "lost",
+            "eth0/0",
+            "12.3k",
+            "10 us",
+            "1 ms",
+            "2048",
+            "by rule",
+            "syn_ack",
+            "by reason",
+            "bad_cookie",
+            "www.example.com",
+            "192.0.2.0/24",
+            "7.0",
+            "q ends",
+        ] {
+            assert!(text.contains(word), "{word} is not in\n{text}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_short() {
+        let numbers = [0.0, 0.25, 9.94, 10.0, 9_999.0, 12_345.0, 1_234_567.0].map(number);
+        assert_eq!(numbers, ["0", "0.2", "9.9", "10", "9999", "12.3k", "1.2M"]);
+        assert_eq!([1e-6, 5e-4, 2e-3, 10.0].map(duration), ["1 us", "500 us", "2 ms", "10 s"]);
+        assert_eq!([0.4, 59.0, 61.0, 7_300.0, 200_000.0].map(age), ["0 s", "59 s", "1 min", "2 h", "2 d"]);
+    }
+}

@@ -1,0 +1,143 @@
+//! `top` and `trace` in terminals of two sizes, as people see them.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use rstest::rstest;
+use stateless_tcp_tests::netns::{execute, text};
+use stateless_tcp_tests::responder::{Responder, binary};
+use stateless_tcp_tests::topology::{SERVER_V4, Topology};
+use tempfile::TempDir;
+
+const PATIENCE: Duration = Duration::from_secs(40);
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// A terminal with a program in it. Dropped, both end.
+struct Screen {
+    socket: PathBuf,
+    width: usize,
+    _directory: TempDir,
+}
+
+impl Screen {
+    fn open(width: usize, height: usize, arguments: &str) -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let screen = Self { socket: directory.path().join("tmux"), width, _directory: directory };
+        let line = format!("{} {arguments}; sleep 60", binary().display());
+        let (width, height) = (width.to_string(), height.to_string());
+        execute(&mut screen.tmux(&[
+            "-f",
+            "/dev/null",
+            "new-session",
+            "-d",
+            "-x",
+            &width,
+            "-y",
+            &height,
+            &line,
+        ]));
+        screen
+    }
+
+    fn tmux(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new("tmux");
+        command.arg("-S").arg(&self.socket).args(arguments);
+        command
+    }
+
+    /// What is seen, a line each.
+    fn lines(&self) -> Vec<String> {
+        let output = execute(&mut self.tmux(&["capture-pane", "-p"]));
+        text(&output.stdout).lines().map(ToOwned::to_owned).collect()
+    }
+
+    /// What is seen as soon as all of `words` are, while `work` goes on.
+    fn until(&self, words: &[&str], work: impl Fn()) -> Vec<String> {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            work();
+            let lines = self.lines();
+            let seen = |word: &&&str| lines.iter().any(|line| line.contains(**word));
+            if words.iter().filter(seen).count() == words.len() {
+                assert!(lines.iter().all(|line| line.chars().count() <= self.width), "{lines:#?}");
+                return lines;
+            }
+            let missing: Vec<_> = words.iter().filter(|word| !seen(word)).collect();
+            assert!(Instant::now() < end, "{missing:?} is not in\n{}", lines.join("\n"));
+            sleep(PAUSE);
+        }
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        let _ = self.tmux(&["kill-server"]).output();
+    }
+}
+
+fn ask(topology: &Topology) {
+    let dig = format!("dig @{SERVER_V4} +tcp +norecurse +tries=1 +time=5 +noedns +short www.example.com A");
+    topology.client.run(&dig);
+}
+
+#[rstest]
+#[case::small(80, 24)]
+#[case::large(200, 50)]
+fn top_shows_all_its_parts(#[case] width: usize, #[case] height: usize) {
+    let topology = Topology::new(2);
+    let responder = Responder::start(&topology, &["--handshake", "ring"]);
+    let screen = Screen::open(width, height, &format!("top --pid {}", responder.pid()));
+    let parts = [
+        "stateless-tcp, up ",
+        "eth0: native, copy, handshake by the ring",
+        "Queues",
+        "eth0/0",
+        "eth0/1",
+        "Answered, by rule",
+        "syn_ack",
+        "Not answered, by reason",
+        "bare_ack",
+        "Asked for, sampled",
+        "www.example.com",
+        "Clients, sampled",
+        "192.0.2.0/24",
+        "q ends",
+    ];
+    let lines = screen.until(&parts, || ask(&topology));
+    assert!(lines.len() >= height - 1, "it fills the terminal: {lines:#?}");
+    // The frame around the parts is whole.
+    let corners =
+        |corner: char| lines.iter().flat_map(|line| line.chars()).filter(|&at| at == corner).count();
+    assert_eq!(['┌', '┐', '└', '┘'].map(corners), [5; 4], "{}", lines.join("\n"));
+    execute(&mut screen.tmux(&["send-keys", "q"]));
+    let end = Instant::now() + PATIENCE;
+    while screen.lines().iter().any(|line| line.contains("Queues")) {
+        assert!(Instant::now() < end, "q does not end it");
+        sleep(PAUSE);
+    }
+    responder.stop();
+}
+
+#[rstest]
+#[case::small(80, 24)]
+#[case::large(200, 50)]
+fn trace_shows_a_conversation(#[case] width: usize, #[case] height: usize) {
+    let topology = Topology::new(1);
+    let responder = Responder::start(&topology, &["--handshake", "ring"]);
+    let screen = Screen::open(width, height, &format!("trace --pid {}", responder.pid()));
+    screen.until(&["tracing eth0/0"], || {});
+    let lines = screen.until(&["[S.] seq 0 ack 1", "www.example.com"], || ask(&topology));
+    // No word is broken: each line begins with a time, or is indented.
+    let begins = |line: &String| line.is_empty() || line.starts_with("    ") || line.as_bytes()[2] == b':';
+    assert!(lines[1..].iter().all(begins), "{lines:#?}");
+    responder.stop();
+}
+
+#[test]
+fn without_a_terminal_it_says_what_else_there_is() {
+    let output = Command::new(binary()).args(["top", "--pid", "1"]).output().expect("run it");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("--metrics"), "{}", text(&output.stderr));
+}
