@@ -1,6 +1,7 @@
 //! Arguments, then the command they name, then its exit status: 0, 1 for a failure, 2 for bad usage.
 
 use stateless_tcp::cli::{self, Command, Invocation};
+use stateless_tcp::config::LogFormat;
 use stateless_tcp::{control, doctor, keys, replay, serve, top, trace};
 use std::io::stderr;
 use std::process::ExitCode;
@@ -14,8 +15,12 @@ fn main() -> ExitCode {
             return ExitCode::from(error.exit_status());
         }
     };
-    let xdp_log = if let Command::Run { config, .. } = &command { config.xdp_log.level() } else { None };
-    log_to_stderr(verbose, xdp_log);
+    let (xdp_log, format) = match &command {
+        Command::Run { config, .. } => (config.xdp_log.level(), config.log_format),
+        Command::Replay { config, .. } => (None, config.log_format),
+        _ => (None, LogFormat::Text),
+    };
+    log_to_stderr(verbose, xdp_log, format);
     let result = match command {
         Command::Run { config, source } => serve::run(*config, *source).map(|()| ExitCode::SUCCESS),
         Command::Reload { pid } => control::reload(pid).map(|outcome| {
@@ -50,7 +55,7 @@ const XDP_TARGET: &str = "stateless_tcp_xdp";
 
 /// `RUST_LOG` says what is logged; without it `info`, or what `-v` asks for. What the XDP program was told to log is
 /// shown in any case.
-fn log_to_stderr(verbose: u8, xdp_log: Option<log::Level>) {
+fn log_to_stderr(verbose: u8, xdp_log: Option<log::Level>, format: LogFormat) {
     let default = match verbose {
         0 => "info",
         1 => "debug",
@@ -60,10 +65,9 @@ fn log_to_stderr(verbose: u8, xdp_log: Option<log::Level>) {
     let xdp = xdp_log.and_then(|level| format!("{XDP_TARGET}={level}").parse().ok());
     let filter = if let Some(xdp) = xdp { filter.add_directive(xdp) } else { filter };
     let colours = std::io::IsTerminal::is_terminal(&stderr());
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(colours)
-        .with_target(false)
-        .with_writer(stderr)
-        .init();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr);
+    match format {
+        LogFormat::Text => log.with_ansi(colours).with_target(false).init(),
+        LogFormat::Json => log.json().flatten_event(true).init(),
+    }
 }

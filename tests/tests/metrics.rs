@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
 use serde_json::Value;
 use stateless_tcp_tests::backend::{BackEnd, answer};
 use stateless_tcp_tests::netns::{Netns, text};
@@ -265,4 +266,26 @@ fn what_cannot_be_listened_at_is_named() {
         assert_eq!(ended.status.code(), Some(status), "{}", ended.log);
         assert!(ended.log.contains(words), "{}", ended.log);
     }
+}
+
+#[test]
+fn the_log_can_be_json() {
+    let topology = Topology::new(1);
+    let mut responder = Responder::start(&topology, &["--log-format", "json"]);
+    responder.signal(Signal::SIGTERM);
+    let log = responder.wait().log;
+    for line in log.lines() {
+        let entry: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        for key in ["timestamp", "level", "message"] {
+            assert!(entry[key].is_string(), "no {key} in {line}");
+        }
+    }
+    assert!(log.lines().any(|line| line.contains("frames eth0 0")), "{log}");
+
+    // And RUST_LOG says what is in it.
+    let wrapper = ["env", "RUST_LOG=error"];
+    let quiet = Responder::spawn(&topology.server, 1, &wrapper, &["run", "-i", "eth0"]);
+    let mut quiet = quiet.unwrap_or_else(|ended| panic!("{}", ended.log));
+    quiet.signal(Signal::SIGTERM);
+    assert_eq!(quiet.wait().log, "");
 }

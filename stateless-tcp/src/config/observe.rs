@@ -3,9 +3,21 @@
 use std::net::SocketAddr;
 use std::str::FromStr;
 
+use clap::ValueEnum;
 use serde::Deserialize;
 
 use super::values::BadValue;
+
+/// How the log is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Lines for people
+    #[default]
+    Text,
+    /// An object of JSON a line
+    Json,
+}
 
 /// Address and port to listen at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::limit::{Bits4, Bits6, Rate, Udp};
 use super::{
-    Address, CacheSize, ConfigError, Count, Endpoint, Handshake, Hints, Keepalive, ListenAddress, Port, Queues, RuleSet,
+    Address, CacheSize, ConfigError, Count, Endpoint, Handshake, Hints, Keepalive, ListenAddress, LogFormat, Port, Queues, RuleSet,
     SegmentSize, XdpLog, XdpMode, ZeroCopy, dns, http,
 };
 
@@ -127,6 +127,9 @@ pub struct Options {
     /// Serve metrics to Prometheus here, as http://IP:PORT/metrics [default: nowhere]
     #[arg(long, value_name = "IP:PORT")]
     pub(super) metrics: Option<ListenAddress>,
+    /// How to write the log [default: text]
+    #[arg(long, value_name = "FORMAT")]
+    pub(super) log_format: Option<LogFormat>,
     /// The user to become once all is open [default: who starts it]
     #[arg(long, value_name = "NAME")]
     pub(super) user: Option<String>,
@@ -188,6 +191,7 @@ impl Options {
             replace: self.replace || file.replace,
             xdp_log: self.xdp_log.or(file.xdp_log),
             metrics: self.metrics.or(file.metrics),
+            log_format: self.log_format.or(file.log_format),
             user: self.user.or(file.user),
             unconfined: self.unconfined || file.unconfined,
             config_file: Some(path.to_owned()),

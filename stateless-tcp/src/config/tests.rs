@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rstest::rstest;
 
-use super::{Config, ConfigError, Handshake, RateLimit, Rules, Udp, XdpLog, XdpMode, ZeroCopy};
+use super::{Config, ConfigError, Handshake, LogFormat, RateLimit, Rules, Udp, XdpLog, XdpMode, ZeroCopy};
 use crate::cli::{self, Command};
 use crate::clients::Clients;
 use stateless_tcp_ebpf::steer::Treatment;
@@ -57,6 +57,7 @@ fn defaults() -> Config {
         replace: false,
         xdp_log: XdpLog::Off,
         metrics: None,
+        log_format: LogFormat::Text,
         user: None,
         unconfined: false,
         config_file: None,
@@ -109,6 +110,7 @@ fn everything() -> Config {
         replace: true,
         xdp_log: XdpLog::Trace,
         metrics: Some("127.0.0.1:9953".parse().unwrap()),
+        log_format: LogFormat::Json,
         user: Some("nobody".to_owned()),
         unconfined: false,
         config_file: None,
@@ -124,7 +126,7 @@ const EVERY_FLAG: &str = "-i eth0 --interface eth1 --address 2001:db8::1 --addre
     --dns-cookie-secret-file secret --http-root www --rules classic \
     --segment-size 512 --hints 99 --fast-open --key-file keys --xdp-mode native --handshake driver \
     --zero-copy always --busy-poll 50 --queues 0,2-5 --uncovered-queues \
-    --replace --xdp-log trace --metrics 127.0.0.1:9953 --user nobody --test-escape secret --test-panic-after-frames 9";
+    --replace --xdp-log trace --metrics 127.0.0.1:9953 --log-format json --user nobody --test-escape secret --test-panic-after-frames 9";
 
 const EVERY_KEY: &str = r#"
 interface = ["eth0", "eth1"]
@@ -157,6 +159,7 @@ uncovered-queues = true
 replace = true
 xdp-log = "trace"
 metrics = "127.0.0.1:9953"
+log-format = "json"
 user = "nobody"
 test-escape = "secret"
 test-panic-after-frames = 9
@@ -176,7 +179,7 @@ fn flags_win_over_the_file() {
     let (_directory, path) = file(EVERY_KEY);
     let flags = "-i eth9 --address 192.0.2.9 --dns-port 9 --http-port 10 --zone z --dns-keepalive 6553 --dns-cookie-secret-file s --http-root r --rules reliable \
         --segment-size 99 --hints 0 --key-file k --xdp-mode auto --handshake auto --zero-copy never --busy-poll 0 --queues 9 --xdp-log off \
-        --test-panic-after-frames 1 --kernel-from 192.0.2.3 --deny 192.0.2.4 --allow 192.0.2.5 --rate-limit 1 --rate-prefix-ipv4 1 --rate-prefix-ipv6 2 --metrics [::]:11 --udp kernel --user root --test-escape s";
+        --test-panic-after-frames 1 --kernel-from 192.0.2.3 --deny 192.0.2.4 --allow 192.0.2.5 --rate-limit 1 --rate-prefix-ipv4 1 --rate-prefix-ipv6 2 --metrics [::]:11 --log-format text --udp kernel --user root --test-escape s";
     let config = run(&format!("{flags} --config {}", path.display())).unwrap();
     let expected = Config {
         config_file: Some(path.clone()),
