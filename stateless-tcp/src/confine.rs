@@ -3,7 +3,7 @@
 //!
 //! | what | how | what is left |
 //! |---|---|---|
-//! | [`identity`] | user and group, capabilities, `no_new_privs` | none, on Linux before 5.19 CAP_BPF |
+//! | [`identity`] | user and group, capabilities, `no_new_privs` | none; on Linux before 5.19 CAP_BPF, with `--busy-poll` CAP_NET_ADMIN |
 //! | [`files`] | Landlock | reading where the content is, the control socket |
 //! | [`calls`] | seccomp | what serving and reloading take; no new process |
 //!
@@ -33,9 +33,10 @@ pub fn confine(config: &Config) -> Result<()> {
         bail!("{threads} threads run already, which cannot be confined: this is an error in the program");
     }
     let user = config.user.as_deref().map(identity::find).transpose()?;
-    identity::renounce(user.as_ref())?;
+    let kept = identity::kept(!config.busy_poll.is_zero());
+    identity::renounce(user.as_ref(), &kept)?;
     let files = files::restrict(config).context("Landlock")?;
     calls::restrict().context("seccomp")?;
-    tracing::info!("confined: {}, no_new_privs, seccomp, {files}", identity::describe(user.as_ref()));
+    tracing::info!("confined: {}, no_new_privs, seccomp, {files}", identity::describe(user.as_ref(), &kept));
     Ok(())
 }

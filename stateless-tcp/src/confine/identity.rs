@@ -15,11 +15,10 @@ pub(super) fn find(name: &str) -> Result<User> {
         .with_context(|| format!("--user {name}: there is no such user; `useradd --system {name}` makes one"))
 }
 
-/// Becomes `user`, if there is one, and drops what privileges there are.
-pub(super) fn renounce(user: Option<&User>) -> Result<()> {
-    let kept = kept();
+/// Becomes `user`, if there is one, and drops what privileges there are but `kept`.
+pub(super) fn renounce(user: Option<&User>, kept: &CapsHashSet) -> Result<()> {
     let may_drop = caps::has_cap(None, CapSet::Effective, Capability::CAP_SETPCAP).unwrap_or(false);
-    for capability in caps::all().difference(&kept).filter(|_| may_drop) {
+    for capability in caps::all().difference(kept).filter(|_| may_drop) {
         // What this kernel does not know it cannot give.
         let _ = caps::drop(None, CapSet::Bounding, *capability);
     }
@@ -36,7 +35,7 @@ pub(super) fn renounce(user: Option<&User>) -> Result<()> {
         securebits::set_keepcaps(false).context("cannot give up keeping capabilities")?;
     }
     let context = "cannot drop capabilities";
-    let kept = &kept & &caps::read(None, CapSet::Permitted).context(context)?;
+    let kept = kept & &caps::read(None, CapSet::Permitted).context(context)?;
     caps::clear(None, CapSet::Ambient).context(context)?;
     caps::set(None, CapSet::Effective, &kept).context(context)?;
     caps::set(None, CapSet::Permitted, &kept).context(context)?;
@@ -44,16 +43,22 @@ pub(super) fn renounce(user: Option<&User>) -> Result<()> {
     set_no_new_privs().context("no_new_privs")
 }
 
-/// What a reload needs.
-fn kept() -> CapsHashSet {
+/// What is needed still: by a reload, and at the end to give back `interrupts` that were put off (`--busy-poll`).
+pub(super) fn kept(interrupts: bool) -> CapsHashSet {
     let release = nix::sys::utsname::uname().map(|name| name.release().to_string_lossy().into_owned());
     let version = release.ok().and_then(|release| crate::doctor::kernel_version(&release));
     let needs_none = version.is_some_and(|version| version >= NEEDS_NO_CAP_BPF);
-    if needs_none { CapsHashSet::new() } else { [Capability::CAP_BPF].into() }
+    let reload = (!needs_none).then_some(Capability::CAP_BPF);
+    reload.into_iter().chain(interrupts.then_some(Capability::CAP_NET_ADMIN)).collect()
 }
 
-pub(super) fn describe(user: Option<&User>) -> String {
-    let capabilities = if kept().is_empty() { "no capabilities" } else { "no capability but CAP_BPF" };
+pub(super) fn describe(user: Option<&User>, kept: &CapsHashSet) -> String {
+    let mut names: Vec<String> = kept.iter().map(ToString::to_string).collect();
+    names.sort_unstable();
+    let capabilities = match names.join(" and ") {
+        names if names.is_empty() => "no capabilities".to_owned(),
+        names => format!("no capability but {names}"),
+    };
     match user {
         Some(user) => format!("user {}, {capabilities}", user.name),
         None => format!("user id {}, {capabilities}", Uid::current()),

@@ -5,9 +5,10 @@ use super::interface::Interface;
 use super::socket::Socket;
 use super::{XdpError, option};
 use nix::libc;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use std::{fs, io};
 
 // asm-generic/socket.h
 const SO_BUSY_POLL: libc::c_int = 46;
@@ -46,7 +47,8 @@ pub fn allow(socket: &Socket, interface: &Interface, busy: Duration) -> Result<(
 /// a process that is killed leaves it as it is, which delays interrupts by less than a millisecond.
 #[derive(Debug)]
 pub struct Deferral {
-    before: Vec<(PathBuf, String)>,
+    /// Files that stay open, since who has given up privileges could not open them again.
+    before: Vec<(PathBuf, File, String)>,
 }
 
 impl Deferral {
@@ -70,8 +72,9 @@ impl Deferral {
     fn change(&mut self, path: PathBuf, value: &str) -> io::Result<()> {
         let before = fs::read_to_string(&path)?;
         if before.trim() == "0" {
-            fs::write(&path, value)?;
-            self.before.push((path, before));
+            let mut file = File::options().write(true).open(&path)?;
+            file.write_all(value.as_bytes())?;
+            self.before.push((path, file, before));
         }
         Ok(())
     }
@@ -79,8 +82,8 @@ impl Deferral {
 
 impl Drop for Deferral {
     fn drop(&mut self) {
-        for (path, before) in &self.before {
-            if let Err(error) = fs::write(path, before) {
+        for (path, file, before) in &mut self.before {
+            if let Err(error) = file.write_all(before.as_bytes()) {
                 tracing::warn!("{} stays as --busy-poll set it: {error}", path.display());
             }
         }
