@@ -8,8 +8,8 @@ use serde::Deserialize;
 
 use super::limit::{Bits4, Bits6, Rate, Udp};
 use super::{
-    Address, CacheSize, ConfigError, Count, Endpoint, Handshake, Hints, Keepalive, ListenAddress, LogFormat, Port, Queues, RuleSet,
-    SegmentSize, XdpLog, XdpMode, ZeroCopy, dns, http,
+    Address, CacheSize, ConfigError, Count, Endpoint, Handshake, Hints, Keepalive, ListenAddress, LogFormat,
+    Port, Queues, RuleSet, SegmentSize, XdpLog, XdpMode, ZeroCopy, dns, http,
 };
 
 /// What may be said on the command line and in the configuration file.
