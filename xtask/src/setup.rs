@@ -78,6 +78,7 @@ const REQUIREMENTS: &[Requirement] = &[
     program(Need::Test, "dnsperf", "dnsperf"),
     program(Need::Test, "tshark", "tshark"),
     program(Need::Test, "nft", "nftables"),
+    program(Need::Test, "strace", "strace"),
     program(Need::Test, "ping", "iputils-ping"),
     program(Need::Test, "python3", "python3"),
     program(Need::Test, "nsd", "nsd"),
