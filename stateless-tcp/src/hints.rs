@@ -9,123 +9,17 @@
 //! Memory does not grow: both tables are of fixed size, one place a connection, the newcomer taking it. An entry is
 //! sealed by a hash that takes in the connection's secret, so that whatever else stands in the place is no entry.
 
+mod known;
+
+pub use known::{Fact, Known, Promised};
+
 use crate::observe::snapshot::Occupancy;
 use foldhash::fast::RandomState;
 use stateless_tcp_ebpf::promise::State;
 use std::hash::BuildHasher;
 
-/// What came before `position` of the client's stream is answered by what ends at `boundary` of ours.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Fact {
-    /// A sequence number of the client's.
-    pub position: u32,
-    /// A sequence number of ours.
-    pub boundary: u32,
-}
-
-/// The last promise that a segment with payload carried, or a segment that confirmed it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Promised {
-    /// What was promised.
-    pub fact: Fact,
-    /// How far it went.
-    pub state: State,
-}
-
-/// What is known of one connection.
-#[derive(Clone, Copy, Debug, Default, Hash)]
-pub struct Known {
-    /// The last fact that the client is known to have received all of.
-    proven: Option<Fact>,
-    promised: Option<Promised>,
-    /// Facts, ascending.
-    facts: [Fact; FACTS],
-}
-
-const FACTS: usize = 4;
-
-/// Octets of requests between two facts that are kept: all together span most of a window of 4,095.
-const SPACING: u32 = 1_365;
-
 /// Most octets of an incomplete message: an HTTP head (RFC 9112 section 3 recommends 8,000 for its first line).
 pub const MAX_KEPT: usize = 8_192;
-
-impl Fact {
-    /// Whether this says more than `other`, of the same connection.
-    #[inline]
-    #[must_use]
-    pub fn is_after(self, other: Self) -> bool {
-        self.position.wrapping_sub(other.position).cast_signed() > 0
-    }
-}
-
-impl Known {
-    /// Whether `fact` can be of the same connection: a client may use a port again.
-    #[inline]
-    fn is_near(&self, fact: Fact) -> bool {
-        let [.., last] = self.facts;
-        fact.position.wrapping_sub(last.position).wrapping_add(1 << 16) <= 1 << 17
-    }
-
-    #[inline]
-    fn promise(&mut self, promised: Promised) {
-        let more = |before: Promised| {
-            promised.fact.is_after(before.fact)
-                || promised.fact == before.fact && promised.state > before.state
-        };
-        if self.promised.is_none_or(more) {
-            self.promised = Some(promised);
-        }
-    }
-
-    /// Where the answers end to what came before `position`.
-    #[inline]
-    #[must_use]
-    pub fn at(&self, position: u32) -> Option<Fact> {
-        self.facts.iter().rev().find(|fact| fact.position == position).copied()
-    }
-
-    /// The last fact.
-    #[inline]
-    #[must_use]
-    pub fn newest(&self) -> Fact {
-        let [.., newest] = self.facts;
-        newest
-    }
-
-    /// The last fact of which a client has received all that acknowledges `ack`.
-    #[inline]
-    #[must_use]
-    pub fn received(&self, ack: u32) -> Option<Fact> {
-        let received = |fact: &&Fact| ack.wrapping_sub(fact.boundary).cast_signed() >= 0;
-        let last = self.facts.iter().rev().find(received).copied();
-        match (last, self.proven.filter(|fact| received(&fact))) {
-            (Some(fact), proven) => Some(fact.or_later(proven)),
-            (None, proven) => proven,
-        }
-    }
-
-    /// The last fact that the client is known to have received all of.
-    #[inline]
-    #[must_use]
-    pub fn proven(&self) -> Option<Fact> {
-        self.proven
-    }
-
-    /// The last promise made.
-    #[inline]
-    #[must_use]
-    pub fn promised(&self) -> Option<Promised> {
-        self.promised
-    }
-}
-
-impl Fact {
-    #[inline]
-    fn or_later(self, other: Option<Self>) -> Self {
-        other.filter(|other| other.is_after(self)).unwrap_or(self)
-    }
-}
 
 /// As many connections to one that may have an incomplete message kept.
 const PLACES_A_KEPT: usize = 16;
@@ -189,17 +83,11 @@ impl Hints {
     #[inline]
     pub fn learn(&mut self, secret: u64, fact: Fact, promised: Option<State>) {
         let known = self.known(secret).copied().filter(|known| known.is_near(fact));
-        let mut known = known.unwrap_or(Known { proven: None, promised: None, facts: [fact; FACTS] });
+        let mut known = known.unwrap_or_else(|| Known::new(fact));
         if let Some(state) = promised {
             known.promise(Promised { fact, state });
         }
-        let [.., before, last] = known.facts;
-        if fact.is_after(last) {
-            if last.position.wrapping_sub(before.position) >= SPACING {
-                known.facts.rotate_left(1);
-            }
-            known.facts[FACTS - 1] = fact;
-        }
+        known.add(fact);
         self.put(secret, known);
     }
 
@@ -208,10 +96,8 @@ impl Hints {
     #[inline]
     pub fn prove(&mut self, secret: u64, fact: Fact) {
         let Some(&known) = self.known(secret) else { return };
-        if known.is_near(fact) && known.proven.is_none_or(|proven| fact.is_after(proven)) {
-            let mut known = Known { proven: Some(fact), ..known };
-            known.promise(Promised { fact, state: State::Confirmed });
-            self.put(secret, known);
+        if known.is_near(fact) && known.proven().is_none_or(|proven| fact.is_after(proven)) {
+            self.put(secret, known.proving(fact));
         }
     }
 
@@ -309,8 +195,7 @@ impl Hints {
     /// Writes `noise` over everything: for tests that nothing is believed without proof.
     pub fn poison(&mut self, mut noise: impl FnMut() -> u32) {
         for place in &mut self.places {
-            let fact = &mut place.known.facts[noise() as usize % FACTS];
-            fact.boundary = noise();
+            place.known.poison(&mut noise);
         }
         for kept in &mut self.kept {
             let at = noise() as usize % (kept.octets.len() + 1);
