@@ -29,7 +29,7 @@ pub(crate) use self::check::{check_interface, check_ports};
 pub use self::dns::CacheSize;
 pub use self::error::ConfigError;
 pub use self::limit::{RateLimit, Udp};
-pub use self::observe::{ListenAddress, LogFormat};
+pub use self::observe::{ListenAddress, LogFormat, SocketPath};
 pub use self::options::Options;
 pub use self::relay::{Count, Endpoint};
 pub use self::reload::Source;
@@ -105,6 +105,8 @@ pub struct Config {
     pub test_escape: Option<PathBuf>,
     /// Where Prometheus finds metrics; `None`: nowhere.
     pub metrics: Option<SocketAddr>,
+    /// The socket at which a dnstap reader listens; `None`: none is told anything.
+    pub dnstap: Option<PathBuf>,
     /// How the log is written.
     pub log_format: LogFormat,
     /// Panic after so many frames, to test how the process ends.
@@ -207,6 +209,7 @@ impl Options {
             unconfined: self.unconfined,
             config_file: self.config_file,
             test_escape: self.test_escape,
+            dnstap: self.dnstap.map(SocketPath::into_inner),
             log_format: self.log_format.unwrap_or_default(),
             test_panic_after_frames: self.test_panic_after_frames,
             test_keep_seconds: self.test_keep_seconds,

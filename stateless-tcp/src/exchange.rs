@@ -4,6 +4,7 @@ mod converse;
 mod fast_open;
 mod first;
 mod limit;
+mod overheard;
 mod turn;
 mod walk;
 
@@ -11,6 +12,7 @@ use crate::clients::Clients;
 use crate::counters::{Counter, Counters};
 use crate::hints::{Hints, MAX_KEPT};
 use crate::observe::snapshot::Occupancy;
+use crate::observe::transaction::Role;
 use crate::offer::Offer;
 use crate::service::{Errands, Purpose, Service, Ticket};
 use foldhash::fast::RandomState;
@@ -297,6 +299,17 @@ impl Exchange {
         let previous = self.offer.previous.iter().flat_map(|edition| edition.content.errands());
         let done = move |errands: &&dyn Errands| !current().any(|other| std::ptr::addr_eq(other, *errands));
         current().chain(previous.filter(done))
+    }
+
+    /// Has it heard, or not, what is answered.
+    pub fn listen(&mut self, listening: bool) {
+        self.answers.overheard.listen(listening);
+    }
+
+    /// The questions that were answered anew by the last answer, as far as its first `reached` octets; and what each was
+    /// answered. Both are framed.
+    pub fn overheard(&self, reached: usize) -> impl Iterator<Item = (Role, &[u8], &[u8])> {
+        self.answers.overheard.up_to(&self.answers.octets, reached)
     }
 
     /// What waits after the last arrival.

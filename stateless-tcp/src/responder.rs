@@ -11,8 +11,9 @@ use crate::counters::{Counter, Counters};
 use crate::exchange::{Answer, Arrival, Content, Exchange, Policy, Source};
 use crate::observe::snapshot::Occupancy;
 use crate::observe::tap::{Direction, Tap, Taps};
+use crate::observe::transaction::Transaction;
 use crate::offer::Offer;
-use crate::parking::Parking;
+use crate::parking::{Parked, Parking};
 use crate::service::Ticket;
 use crate::wire::{self, Reply};
 use stateless_tcp_ebpf::driver::Event;
@@ -56,6 +57,13 @@ pub struct Responder {
     taps: Taps,
 }
 
+/// Who gets an answer.
+struct Asker {
+    reply: Reply,
+    /// When the question came.
+    since: SystemTime,
+}
+
 impl Responder {
     /// A responder for `content`.
     #[must_use]
@@ -81,9 +89,10 @@ impl Responder {
         [self.exchange.occupancy(), self.parking.occupancy()]
     }
 
-    /// Copies frames for these, too, from now on.
+    /// Copies what passes for these, too, from now on.
     pub fn tap(&mut self, taps: Vec<Tap>) {
         self.taps.add(taps);
+        self.exchange.listen(self.taps.want_transactions());
     }
 
     /// The files on which an idle worker is to wait.
@@ -106,10 +115,10 @@ impl Responder {
         }
         let mut ready = std::mem::take(&mut self.ready);
         for ticket in ready.drain(..) {
-            for (waiting, reply) in self.parking.call(ticket) {
+            for Parked { waiting, since, with: reply } in self.parking.call(ticket) {
                 let arrival = Arrival::new(now, &waiting.segment, &waiting.payload, counters);
                 let answer = self.exchange.consider(Arrival { source: Source::Waited, ..arrival });
-                self.send(now, frames, None, answer, reply, counters);
+                self.send(now, frames, None, answer, Asker { reply, since }, counters);
             }
         }
         self.ready = ready;
@@ -139,7 +148,7 @@ impl Responder {
         };
         if !self.taps.is_empty() {
             let tuple = read.as_ref().ok().map(|(received, _)| received.segment.tuple);
-            self.taps.offer(now, tuple.as_ref(), Direction::Received, &octets[..length]);
+            self.taps.frame(now, tuple.as_ref(), Direction::Received, &octets[..length]);
         }
         let (received, layout) = match read {
             Ok(read) => read,
@@ -156,7 +165,8 @@ impl Responder {
         let arrival = Arrival::new(now, &received.segment, payload, counters);
         let arrival = Arrival { crowded: self.parking.is_full(), ..arrival };
         let answer = self.exchange.consider(arrival);
-        if let Some(unused) = self.send(now, frames, Some(frame), answer, reply, counters) {
+        let asker = Asker { reply, since: now };
+        if let Some(unused) = self.send(now, frames, Some(frame), answer, asker, counters) {
             frames.release(unused);
         }
     }
@@ -170,9 +180,12 @@ impl Responder {
         frames: &mut F,
         mut first: Option<F::Frame>,
         mut answer: Answer,
-        reply: Reply,
+        asker: Asker,
         counters: &Counters,
     ) -> Option<F::Frame> {
+        let reply = &asker.reply;
+        // How far into the answers it goes, if somebody listens.
+        let mut reached = 0;
         while let Some(outgoing) = answer.next() {
             let Some(mut frame) = first.take().or_else(|| frames.take()) else {
                 counters.add(Counter::NoFrame, 1 + answer.count() as u64);
@@ -181,15 +194,32 @@ impl Responder {
             let octets = frames.octets(&mut frame);
             let length = reply.emit(octets, &outgoing, self.exchange.payload(&outgoing));
             if !self.taps.is_empty() {
-                self.taps.offer(now, Some(reply.tuple()), Direction::Sent, &octets[..length]);
+                self.taps.frame(now, Some(reply.tuple()), Direction::Sent, &octets[..length]);
+                reached = reached.max(outgoing.payload().end);
             }
             counters.add(Counter::Sent, 1);
             frames.send(frame, length);
         }
+        if reached > 0 {
+            self.tell(now, &asker, reached);
+        }
         if let Some(waiting) = self.exchange.take_waiting() {
-            self.parking.park(waiting, reply);
+            self.parking.park(waiting, asker.since, asker.reply);
         }
         first
+    }
+
+    /// Tells who listens of the questions that were answered anew, as far as the answers went out.
+    #[cold]
+    fn tell(&mut self, now: SystemTime, asker: &Asker, reached: usize) {
+        for (role, question, answer) in self.exchange.overheard(reached) {
+            let tuple = *asker.reply.tuple();
+            let framed = Transaction { role, tuple, asked: asker.since, answered: now, question, answer };
+            if let Some(transaction) = framed.message() {
+                self.taps.transaction(&transaction);
+            }
+        }
+        self.exchange.listen(self.taps.want_transactions());
     }
 }
 

@@ -18,6 +18,7 @@ pub mod client;
 pub mod compare;
 pub mod cores;
 pub mod datagram;
+pub mod dnstap;
 pub mod exceptions;
 pub mod fast_open;
 pub mod flooder;

@@ -223,8 +223,10 @@ fn every_query_of_the_dashboard_has_data() {
     let _dns = BackEnd::start(&topology.server, DNS, |socket, query, from| {
         let _ = socket.send_to(&answer(query, 0, 60, [192, 0, 2, 77]), from);
     });
+    let nobody = directory.path().join("nobody");
+    let dnstap = ["--dnstap", nobody.to_str().expect("a path")];
     let relays = ["--dns-relay", &DNS.to_string(), "--http-relay", BACK_END];
-    let responder = Responder::start(&topology, &[&["--metrics", METRICS], &relays[..]].concat());
+    let responder = Responder::start(&topology, &[&["--metrics", METRICS], &relays[..], &dnstap].concat());
     let _prometheus = Prometheus::start(&topology.server, directory.path());
 
     let mut missing: BTreeMap<String, String> =
@@ -249,6 +251,36 @@ fn every_query_of_the_dashboard_has_data() {
         &format!("stateless_tcp_back_end_duration_seconds_count{{service=\"dns\",back_end=\"{DNS}\"}}"),
     );
     assert!(asked >= f64::from(loads), "{asked} questions of {loads} are timed");
+    responder.stop();
+}
+
+#[test]
+fn what_is_denied_limited_and_truncated_shows() {
+    let topology = Topology::new(1);
+    let limits = ["--udp", "truncate", "--rate-limit", "1", "--deny", "2001:db8::/32"];
+    let responder = Responder::start(&topology, &[&["--metrics", METRICS], &limits[..]].concat());
+    let xdp =
+        |reason: &str| format!("stateless_tcp_xdp_frames_total{{interface=\"eth0\",reason=\"{reason}\"}}");
+    let rules = ["answers", "driver_answers"].map(|family| format!("stateless_tcp_{family}_total{{"));
+    let truncated = |text: &str| {
+        let of =
+            |line: &&str| rules.iter().any(|rule| line.starts_with(rule)) && line.contains("udp_truncated");
+        text.lines().filter(of).filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum::<f64>()
+    };
+    let counts = |text: &str| [number(text, &xdp("denied")), number(text, &xdp("limited")), truncated(text)];
+    assert!(counts(&scrape(&topology.server)).iter().sum::<f64>() < 0.1, "nothing yet");
+    let end = Instant::now() + PATIENCE;
+    loop {
+        for server in SERVERS {
+            topology.client.attempt(&format!("dig @{server} +notcp +ignore +tries=1 +time=1 example.com A"));
+        }
+        let text = scrape(&topology.server);
+        if counts(&text).iter().all(|&count| count > 0.0) {
+            assert_eq!(promtool(&text), "");
+            break;
+        }
+        assert!(Instant::now() < end, "{text}");
+    }
     responder.stop();
 }
 

@@ -89,6 +89,8 @@ const REQUIREMENTS: &[Requirement] = &[
     program(Need::Test, "chromium", "chromium"),
     program(Need::Test, "prometheus", "prometheus"),
     program(Need::Test, "tmux", "tmux"),
+    program(Need::Test, "fstrm_capture", "fstrm-bin"),
+    program(Need::Test, "dnstap-ldns", "dnstap-ldns"),
     program(Need::Test, "timeout", "coreutils"),
     program(Need::Test, "xz", "xz-utils"),
     program(Need::Test, "ldd", "libc-bin"),

@@ -14,6 +14,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use frames::{CHUNK, Pool, Segment, frame, query};
 use stateless_tcp::counters::{Counter, Counters};
 use stateless_tcp::exchange::{Content, Policy};
+use stateless_tcp::observe::tap::{Filter, Listener, Outlet, Tap};
 use stateless_tcp::responder::Responder;
 use stateless_tcp::service::dns::{Cookies, Dns, DnsOptions};
 use stateless_tcp::service::http::Http;
@@ -187,6 +188,13 @@ fn whole_frames() -> Vec<Case> {
         whole("frame/fin_ipv4", 0, Counter::FinAcknowledged, fin),
         whole("frame/fin_ipv6", 1, Counter::FinAcknowledged, fin),
         whole("frame/forged_ipv4", 0, Counter::BadCookie, forged),
+        heard("frame/dns_small_traced", 0, Counter::Answered, request(&dns), |outlet| {
+            let all = Filter { client: None, port: None, sample: 1, rate: u32::MAX };
+            Listener::to_frames([outlet].into_iter(), all)
+        }),
+        heard("frame/dns_small_dnstap", 0, Counter::Answered, request(&dns), |outlet| {
+            Listener::to_transactions([outlet].into_iter(), Arc::default())
+        }),
     ]
 }
 
@@ -195,7 +203,42 @@ fn request(payload: &[u8]) -> Segment<'_> {
     Segment { port: 53, seq: ISN + 1, ack: 0, flags: PSH_ACK, options: &[], payload }
 }
 
-fn whole(name: &'static str, version: usize, outcome: Counter, mut segment: Segment<'_>) -> Case {
+/// So many frames are heard before they are read: who listens is another thread's business, but the ring must not fill.
+const UNHEARD: u64 = 1_000;
+
+/// A frame that somebody listens to.
+fn heard(
+    name: &'static str,
+    version: usize,
+    outcome: Counter,
+    segment: Segment<'_>,
+    listen: impl FnOnce(&Outlet) -> Listener,
+) -> Case {
+    let outlet = Outlet::default();
+    let mut listener = listen(&outlet);
+    let mut respond = responding(name, version, outcome, segment, outlet.take().unwrap_or_default());
+    case(name, move || {
+        if black_box(respond()).is_multiple_of(UNHEARD) {
+            listener.discard();
+        }
+    })
+}
+
+fn whole(name: &'static str, version: usize, outcome: Counter, segment: Segment<'_>) -> Case {
+    let mut respond = responding(name, version, outcome, segment, Vec::new());
+    case(name, move || {
+        black_box(respond());
+    })
+}
+
+/// What answers `segment`, and says how often it has.
+fn responding(
+    name: &'static str,
+    version: usize,
+    outcome: Counter,
+    mut segment: Segment<'_>,
+    taps: Vec<Tap>,
+) -> impl FnMut() -> u64 + use<> {
     let (server, client) = hosts(version);
     let content = content(server);
     if outcome == Counter::Answered {
@@ -209,6 +252,7 @@ fn whole(name: &'static str, version: usize, outcome: Counter, mut segment: Segm
     let policy =
         Policy { rules: Rules::Reliable, keys: KEYS, segment_size: 1220, hints: 64, fast_open: false };
     let mut responder = Responder::new(content, policy);
+    responder.tap(taps);
     let (mut pool, counters) = (Pool::new(), Counters::default());
     let mut respond = move || {
         let received = pool.receive(black_box(&octets));
@@ -216,9 +260,7 @@ fn whole(name: &'static str, version: usize, outcome: Counter, mut segment: Segm
         counters.get(outcome)
     };
     assert_eq!(respond(), 1, "{name} ends in {outcome:?}");
-    case(name, move || {
-        black_box(respond());
-    })
+    respond
 }
 
 fn hosts(version: usize) -> (IpAddr, IpAddr) {

@@ -1,6 +1,7 @@
 //! Options about what the program shows of itself.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::ValueEnum;
@@ -48,6 +49,41 @@ impl FromStr for ListenAddress {
 }
 
 impl TryFrom<String> for ListenAddress {
+    type Error = BadValue;
+
+    fn try_from(text: String) -> Result<Self, BadValue> {
+        text.parse()
+    }
+}
+
+/// Octets of the path of a UNIX socket at the most (unix(7)).
+const LONGEST_PATH: usize = 107;
+
+/// Where a UNIX socket is, or will be.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct SocketPath(PathBuf);
+
+impl SocketPath {
+    pub(super) fn into_inner(self) -> PathBuf {
+        self.0
+    }
+}
+
+impl FromStr for SocketPath {
+    type Err = BadValue;
+
+    fn from_str(text: &str) -> Result<Self, BadValue> {
+        if text.is_empty() || text.len() > LONGEST_PATH {
+            return Err(BadValue::new(format!(
+                "{text:?} is no path of a UNIX socket, which has 1 to {LONGEST_PATH} octets"
+            )));
+        }
+        Ok(Self(text.into()))
+    }
+}
+
+impl TryFrom<String> for SocketPath {
     type Error = BadValue;
 
     fn try_from(text: String) -> Result<Self, BadValue> {

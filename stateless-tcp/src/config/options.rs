@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::limit::{Bits4, Bits6, Rate, Udp};
 use super::{
     Address, CacheSize, ConfigError, Count, Endpoint, Handshake, Hints, Keepalive, ListenAddress, LogFormat,
-    Port, Queues, RuleSet, SegmentSize, XdpLog, XdpMode, ZeroCopy, dns, http,
+    Port, Queues, RuleSet, SegmentSize, SocketPath, XdpLog, XdpMode, ZeroCopy, dns, http,
 };
 
 /// What may be said on the command line and in the configuration file.
@@ -127,6 +127,10 @@ pub struct Options {
     /// Serve metrics to Prometheus here, as http://IP:PORT/metrics [default: nowhere]
     #[arg(long, value_name = "IP:PORT")]
     pub(super) metrics: Option<ListenAddress>,
+    /// Write what is asked and answered over DNS to the dnstap reader that listens at this UNIX socket, whenever one does
+    /// [default: nowhere]
+    #[arg(long, value_name = "SOCKET")]
+    pub(super) dnstap: Option<SocketPath>,
     /// How to write the log [default: text]
     #[arg(long, value_name = "FORMAT")]
     pub(super) log_format: Option<LogFormat>,
@@ -191,6 +195,7 @@ impl Options {
             replace: self.replace || file.replace,
             xdp_log: self.xdp_log.or(file.xdp_log),
             metrics: self.metrics.or(file.metrics),
+            dnstap: self.dnstap.or(file.dnstap),
             log_format: self.log_format.or(file.log_format),
             user: self.user.or(file.user),
             unconfined: self.unconfined || file.unconfined,

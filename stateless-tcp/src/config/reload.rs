@@ -56,6 +56,7 @@ impl Config {
             unconfined: "unconfined",
             test_escape: "test-escape",
             metrics: "metrics",
+            dnstap: "dnstap",
             log_format: "log-format",
             test_panic_after_frames: "test-panic-after-frames",
             test_keep_seconds: "test-keep-seconds",

@@ -97,7 +97,7 @@ pub(super) fn frames(mut stream: &UnixStream, wish: Wish, sources: &[Source]) ->
         let text = format!("no queue {} is served", wish.queue.unwrap_or_default());
         return say(stream, &Err(text));
     }
-    let mut listener = Listener::attach(sources.iter().map(|source| &*source.outlet), wish.filter);
+    let mut listener = Listener::to_frames(sources.iter().map(|source| &*source.outlet), wish.filter);
     let end = Instant::now() + ATTACHED;
     while !sources.iter().all(|source| source.outlet.is_empty()) && Instant::now() < end {
         sleep(PAUSE);
@@ -112,7 +112,7 @@ pub(super) fn frames(mut stream: &UnixStream, wish: Wish, sources: &[Source]) ->
     let mut out = BufWriter::new(&mut stream);
     let mut heartbeat = Instant::now();
     loop {
-        let any = listener.drain(|number, Record { time, direction, octets }| {
+        let any = listener.frames(|number, Record { time, direction, octets }| {
             let kind = if direction == Direction::Received { RECEIVED } else { SENT };
             write(&mut out, kind, number, time, octets)
         })?;

@@ -5,7 +5,7 @@
 //! or they cannot be answered.
 
 use super::limit::PATIENCE;
-use super::walk::prepare;
+use super::walk::{Answers, prepare};
 use super::{Answer, Arrival, Exchange, Policy, Source, WHOLE, Waiting};
 use crate::counters::{Counter, Counters};
 use crate::hints::Keep;
@@ -105,7 +105,7 @@ impl Exchange {
             whole: request.segment_size(offer.policy.segment_size).min(WHOLE).into(),
             room: request.room(segment) as usize,
         };
-        answer(service, stream, &context, request.received as usize, &mut answers.octets)
+        answer(service, stream, &context, request.received as usize, answers)
     }
 
     /// Answers a segment that is not the first of its connection, for which `reason` speaks, if it goes on inside the first
@@ -196,8 +196,8 @@ pub(super) struct Found {
     cut: bool,
 }
 
-/// Puts the responses to all whole messages of `stream` into `response`, as far as there is room. The client has `received`
-/// octets of it.
+/// Puts the responses to all whole messages of `stream` into `answers`, as far as there is room. The client has `received`
+/// octets of them.
 #[inline]
 #[expect(clippy::cast_possible_truncation, reason = "a response is at most MAX_RESPONSE octets")]
 fn answer(
@@ -205,8 +205,9 @@ fn answer(
     stream: &[u8],
     context: &Context,
     received: usize,
-    response: &mut Vec<u8>,
+    answers: &mut Answers,
 ) -> Result<Found, Absent> {
+    let Answers { octets: response, overheard, .. } = answers;
     let mut at = 0;
     let mut volatile = 0;
     let mut messages = 0;
@@ -241,6 +242,9 @@ fn answer(
             break;
         }
         messages += 1;
+        if before >= received {
+            overheard.take(service, &rest[..length], before..response.len());
+        }
         if answered.volatile > 0 {
             volatile = before + answered.volatile;
         }

@@ -1,5 +1,6 @@
 //! The walk: which messages a payload holds around P, and their answers.
 
+use super::overheard::Overheard;
 use crate::service::{Absent, Context, Framing, MAX_RESPONSE, Origin, Purpose, Service, Ticket};
 use stateless_tcp_ebpf::converse::{self, Part, Walk};
 use stateless_tcp_ebpf::cookie::MAX_DRIFT;
@@ -47,6 +48,8 @@ pub(super) struct Answers {
     pub(super) pending: Option<Ticket>,
     /// The client lacks a part of an answer of which nobody knows the octets any more.
     pub(super) gone: bool,
+    /// What was asked, if somebody listens.
+    pub(super) overheard: Overheard,
 }
 
 impl Answers {
@@ -67,6 +70,7 @@ impl Answers {
         self.reached = 0;
         self.pending = None;
         self.gone = false;
+        self.overheard.clear();
     }
 
     /// Answers the whole messages of `stream`, and says what lies before P and after it. None if P lies inside a message.
@@ -160,6 +164,9 @@ impl Answers {
             }
             changes |= answered.volatile > 0;
             at += length;
+            if !again {
+                self.overheard.take(service, &rest[..length], before..self.octets.len());
+            }
             let end = self.octets.len() as u32;
             self.parts.push(Part { end, message, volatile: answered.volatile as u32 });
             // Its end depends on where the segment ended, and nothing comes after it.

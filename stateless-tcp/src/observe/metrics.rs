@@ -4,7 +4,7 @@
 //! to be counted. What there is none of, as of relays, has no family.
 
 use super::histogram::{BOUNDS, Distribution};
-use super::snapshot::{Counts, Occupancy, Queue, Snapshot, Unit};
+use super::snapshot::{Counts, Dnstap, Occupancy, Queue, Snapshot, Unit};
 use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
 use prometheus::{Encoder as _, TextEncoder};
 
@@ -38,6 +38,7 @@ pub fn text(snapshot: &Snapshot) -> prometheus::Result<Vec<u8>> {
     families.extend(queues(snapshot));
     families.extend(tables(snapshot));
     families.extend(relays(snapshot));
+    families.extend(snapshot.dnstap.iter().flat_map(dnstap));
     let families: Vec<MetricFamily> = families
         .into_iter()
         .map(|family| family.0)
@@ -163,6 +164,19 @@ fn relays(snapshot: &Snapshot) -> [Family; 3] {
     [events, up, duration]
 }
 
+fn dnstap(dnstap: &Dnstap) -> [Family; 2] {
+    let Dnstap { connected, written, lost } = *dnstap;
+    let connected = gauge("dnstap_connected", "1 if a dnstap reader is connected, else 0.")
+        .sample(&[], u8::from(connected).into());
+    let help = "Questions with their answers, by what became of them while a dnstap reader was connected.";
+    let transactions = [("written", written), ("lost", lost)]
+        .into_iter()
+        .fold(counter("dnstap_transactions_total", help), |family, (outcome, count)| {
+            family.sample(&[("outcome", outcome)], float(count))
+        });
+    [connected, transactions]
+}
+
 fn labels<'a>(queue: &'a Queue, number: &'a str) -> [(&'a str, &'a str); 2] {
     [("interface", &queue.interface), ("queue", number)]
 }
@@ -283,8 +297,12 @@ mod tests {
             tables_by_queue: vec![vec![], vec![Occupancy::entries("dns_in_flight", 12, 13)]],
             back_ends: vec![back_end],
         };
-        let snapshot =
-            Snapshot { queues: vec![queue(0), queue(1)], relays: vec![relay], ..Snapshot::default() };
+        let snapshot = Snapshot {
+            queues: vec![queue(0), queue(1)],
+            relays: vec![relay],
+            dnstap: Some(Dnstap { connected: true, written: 14, lost: 15 }),
+            ..Snapshot::default()
+        };
         let text = String::from_utf8(text(&snapshot).unwrap()).unwrap();
         for line in [
             "# TYPE stateless_tcp_refusals_total counter",
@@ -299,6 +317,9 @@ mod tests {
             "stateless_tcp_store_bytes{store=\"dns_cache\"} 10",
             "stateless_tcp_store_limit_bytes{store=\"dns_cache\"} 11",
             "stateless_tcp_table_entries{interface=\"eth0\",queue=\"1\",table=\"dns_in_flight\"} 12",
+            "stateless_tcp_dnstap_connected 1",
+            "stateless_tcp_dnstap_transactions_total{outcome=\"written\"} 14",
+            "stateless_tcp_dnstap_transactions_total{outcome=\"lost\"} 15",
             "stateless_tcp_back_end_up{service=\"dns\",back_end=\"192.0.2.1:53\"} 1",
             "stateless_tcp_back_end_duration_seconds_bucket{service=\"dns\",back_end=\"192.0.2.1:53\",le=\"0.000002\"} 2",
             "stateless_tcp_back_end_duration_seconds_bucket{service=\"dns\",back_end=\"192.0.2.1:53\",le=\"0.000005\"} 5",

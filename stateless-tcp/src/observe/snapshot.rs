@@ -4,6 +4,7 @@
 
 use super::histogram::Distribution;
 use serde::{Deserialize, Serialize};
+use stateless_tcp_ebpf::steer::Reason;
 use std::borrow::Cow;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -32,6 +33,19 @@ pub struct Snapshot {
     pub queues: Vec<Queue>,
     /// By relay.
     pub relays: Vec<Relay>,
+    /// What became of what was told by dnstap, if it is to be.
+    pub dnstap: Option<Dnstap>,
+}
+
+/// What became of questions and answers that a dnstap reader was to hear of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dnstap {
+    /// Somebody reads.
+    pub connected: bool,
+    /// Questions, with their answers, that were written.
+    pub written: u64,
+    /// The same that the reader was too slow for, or that were under way when it went.
+    pub lost: u64,
 }
 
 /// What the XDP program of an interface did.
@@ -140,6 +154,12 @@ impl Occupancy {
     pub fn octets(table: &'static str, used: u64, limit: u64) -> Self {
         Self { table: Name::Borrowed(table), unit: Unit::Octets, used, limit }
     }
+}
+
+/// What [`Interface::steered`] calls a reason.
+#[must_use]
+pub fn name_of(reason: Reason) -> &'static str {
+    reason.name().trim_start_matches("xdp_")
 }
 
 /// Seconds since 1970.

@@ -1,21 +1,19 @@
-//! A copy of the frames that pass a worker, for whoever wants to look at them.
+//! A copy of what passes a worker, for whoever wants to look at it: frames, or questions with their answers.
 //!
 //! Who listens hands each worker a [`Tap`], one end of a ring of octets, through the worker's [`Outlet`]. While nobody
 //! does, that costs the worker one look at a flag for each turn. A worker never waits for who listens: what finds no room in
 //! the ring, or is more than was asked for, is left out and counted.
 
+use super::ring::{self, Reader, Writer};
+use super::transaction::Transaction;
 use crate::prefix::Prefix;
 use foldhash::fast::RandomState;
-use rtrb::{Consumer, Producer, RingBuffer};
 use serde::{Deserialize, Serialize};
 use stateless_tcp_ebpf::segment::FourTuple;
 use std::hash::BuildHasher as _;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-/// Octets that each worker may be ahead of who listens.
-const RING: usize = 1 << 20;
 
 /// So often it is counted anew how many frames may be copied.
 const WINDOW: Duration = Duration::from_millis(100);
@@ -54,28 +52,30 @@ pub struct Record<'a> {
     pub octets: &'a [u8],
 }
 
-mod field {
-    //! Where things stand before the octets of a frame, in a ring.
-    use std::ops::Range;
-    pub(super) const TIME: Range<usize> = 0..8;
-    pub(super) const DIRECTION: usize = 8;
-    pub(super) const LENGTH: Range<usize> = 9..11;
-    pub(super) const HEADER: usize = 11;
+/// A worker's end of a ring.
+#[derive(Debug)]
+pub enum Tap {
+    /// For frames.
+    Frames(FrameTap),
+    /// For questions and answers.
+    Transactions(Writer),
 }
 
-/// The worker's end of a ring.
+/// A ring for frames, and which.
 #[derive(Debug)]
-pub struct Tap {
+pub struct FrameTap {
     filter: Filter,
-    ring: Producer<u8>,
-    lost: Arc<AtomicU64>,
+    ring: Writer,
     hasher: RandomState,
     /// When the present window began, and what was copied in it.
     window: SystemTime,
     copied: u32,
 }
 
-impl Tap {
+/// Octets before those of a frame: when, and where to.
+const HEAD: usize = 9;
+
+impl FrameTap {
     /// Copies a frame that passes the filter, if there is room. False if nobody listens any more.
     fn offer(
         &mut self,
@@ -87,8 +87,13 @@ impl Tap {
         if self.ring.is_abandoned() {
             return false;
         }
-        if self.wants(tuple) && !(self.has_time(now) && self.write(now, direction, octets)) {
-            self.lost.fetch_add(1, Ordering::Relaxed);
+        if self.wants(tuple) {
+            if self.has_time(now) {
+                let time = nanoseconds(now).to_be_bytes();
+                self.ring.write(&[&time, &[u8::from(direction == Direction::Sent)], octets]);
+            } else {
+                self.ring.lose();
+            }
         }
         true
     }
@@ -111,46 +116,57 @@ impl Tap {
         self.copied += 1;
         self.copied <= self.filter.rate.div_ceil(WINDOWS_A_SECOND)
     }
+}
 
-    fn write(&mut self, now: SystemTime, direction: Direction, octets: &[u8]) -> bool {
-        let Ok(length) = u16::try_from(octets.len()) else { return false };
-        let Ok(mut chunk) = self.ring.write_chunk(field::HEADER + octets.len()) else { return false };
-        let time = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
-        let mut header = [0; field::HEADER];
-        header[field::TIME].copy_from_slice(&u64::try_from(time).unwrap_or_default().to_be_bytes());
-        header[field::DIRECTION] = u8::from(direction == Direction::Sent);
-        header[field::LENGTH].copy_from_slice(&length.to_be_bytes());
-        let (front, back) = chunk.as_mut_slices();
-        let mut rest = front.iter_mut().chain(back);
-        rest.by_ref().zip(header).for_each(|(place, octet)| *place = octet);
-        rest.zip(octets).for_each(|(place, octet)| *place = *octet);
-        // In one piece: who reads sees all of a record or nothing.
-        chunk.commit_all();
-        true
-    }
+/// Since 1970, as a ring has it.
+pub(super) fn nanoseconds(time: SystemTime) -> u64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or_default()
 }
 
 /// The taps of one worker, mostly none.
 #[derive(Debug, Default)]
-pub struct Taps(Vec<Tap>);
+pub struct Taps {
+    frames: Vec<FrameTap>,
+    transactions: Vec<Writer>,
+}
 
 impl Taps {
     /// Whether nobody listens.
     #[inline]
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.frames.is_empty() && self.transactions.is_empty()
+    }
+
+    /// Whether somebody wants questions and answers.
+    #[inline]
+    #[must_use]
+    pub fn want_transactions(&self) -> bool {
+        !self.transactions.is_empty()
     }
 
     /// More who listen.
     pub fn add(&mut self, taps: Vec<Tap>) {
-        self.0.extend(taps);
+        for tap in taps {
+            match tap {
+                Tap::Frames(tap) => self.frames.push(tap),
+                Tap::Transactions(tap) => self.transactions.push(tap),
+            }
+        }
     }
 
     /// Copies a frame for all who want it.
     #[cold]
-    pub fn offer(&mut self, now: SystemTime, tuple: Option<&FourTuple>, direction: Direction, octets: &[u8]) {
-        self.0.retain_mut(|tap| tap.offer(now, tuple, direction, octets));
+    pub fn frame(&mut self, now: SystemTime, tuple: Option<&FourTuple>, direction: Direction, octets: &[u8]) {
+        self.frames.retain_mut(|tap| tap.offer(now, tuple, direction, octets));
+    }
+
+    /// Copies a question and its answer for all who want them.
+    #[cold]
+    pub fn transaction(&mut self, transaction: &Transaction<'_>) {
+        self.transactions.retain(|tap| !tap.is_abandoned());
+        self.transactions.iter_mut().for_each(|tap| transaction.write(tap));
     }
 }
 
@@ -187,54 +203,84 @@ impl Outlet {
     }
 }
 
-/// The other end of the rings of several workers. Dropped, nothing is copied for it any more.
+/// The other ends of the rings of several workers. Dropped, nothing is copied for it any more.
 #[derive(Debug)]
 pub struct Listener {
-    rings: Vec<Consumer<u8>>,
+    rings: Vec<Reader>,
     lost: Arc<AtomicU64>,
-    octets: Vec<u8>,
 }
 
 impl Listener {
-    /// Listens at `outlets` to what passes `filter`.
-    pub fn attach<'a>(outlets: impl Iterator<Item = &'a Outlet>, filter: Filter) -> Self {
-        let lost = Arc::new(AtomicU64::new(0));
+    /// Listens at `outlets` to the frames that pass `filter`.
+    pub fn to_frames<'a>(outlets: impl Iterator<Item = &'a Outlet>, filter: Filter) -> Self {
         let hasher = RandomState::default();
-        let attach = |outlet: &Outlet| {
-            let (ring, other_end) = RingBuffer::new(RING);
-            let (lost, hasher, window) = (Arc::clone(&lost), hasher.clone(), UNIX_EPOCH);
-            outlet.post(Tap { filter, ring, lost, hasher, window, copied: 0 });
-            other_end
+        let tap = |ring| {
+            let hasher = hasher.clone();
+            Tap::Frames(FrameTap { filter, ring, hasher, window: UNIX_EPOCH, copied: 0 })
         };
-        Self { rings: outlets.map(attach).collect(), lost, octets: Vec::new() }
+        Self::attach(outlets, Arc::default(), tap)
     }
 
-    /// Takes what has passed, by the number of the outlet. False if there was nothing.
+    /// Listens at `outlets` to questions and answers; `lost` counts those that are left out.
+    pub fn to_transactions<'a>(outlets: impl Iterator<Item = &'a Outlet>, lost: Arc<AtomicU64>) -> Self {
+        Self::attach(outlets, lost, Tap::Transactions)
+    }
+
+    fn attach<'a>(
+        outlets: impl Iterator<Item = &'a Outlet>,
+        lost: Arc<AtomicU64>,
+        tap: impl Fn(Writer) -> Tap,
+    ) -> Self {
+        let attach = |outlet: &Outlet| {
+            let (ring, other_end) = ring::pair(&lost);
+            outlet.post(tap(ring));
+            other_end
+        };
+        Self { rings: outlets.map(attach).collect(), lost }
+    }
+
+    /// Takes the frames that have passed, by the number of the outlet. False if there was none.
     ///
     /// # Errors
     /// Those of `take`.
-    pub fn drain<E>(&mut self, mut take: impl FnMut(usize, Record<'_>) -> Result<(), E>) -> Result<bool, E> {
+    pub fn frames<E>(&mut self, mut take: impl FnMut(usize, Record<'_>) -> Result<(), E>) -> Result<bool, E> {
+        self.drain(|number, octets| {
+            let Some((head, octets)) = octets.split_first_chunk::<HEAD>() else { return Ok(()) };
+            let [time @ .., direction] = *head;
+            let direction = if direction == 0 { Direction::Received } else { Direction::Sent };
+            let time = Duration::from_nanos(u64::from_be_bytes(time));
+            take(number, Record { time, direction, octets })
+        })
+    }
+
+    /// Takes the questions that were answered. False if there was none.
+    ///
+    /// # Errors
+    /// Those of `take`.
+    pub fn transactions<E>(
+        &mut self,
+        mut take: impl FnMut(&Transaction<'_>) -> Result<(), E>,
+    ) -> Result<bool, E> {
+        self.drain(|_, octets| Transaction::read(octets).map_or(Ok(()), |transaction| take(&transaction)))
+    }
+
+    /// Takes whatever there is, and says how much it was.
+    pub fn discard(&mut self) -> u64 {
+        self.rings.iter_mut().map(|ring| std::iter::from_fn(|| ring.read().map(|_| ())).count() as u64).sum()
+    }
+
+    fn drain<E>(&mut self, mut take: impl FnMut(usize, &[u8]) -> Result<(), E>) -> Result<bool, E> {
         let mut any = false;
         for (number, ring) in self.rings.iter_mut().enumerate() {
-            let mut header = [0; field::HEADER];
-            while ring.pop_entire_slice(&mut header).is_ok() {
-                let [time @ .., _, _, _] = header;
-                let length =
-                    u16::from_be_bytes([header[field::LENGTH.start], header[field::LENGTH.start + 1]]);
-                self.octets.resize(length.into(), 0);
-                // It came with its header.
-                let _ = ring.pop_entire_slice(&mut self.octets);
-                let direction =
-                    if header[field::DIRECTION] == 0 { Direction::Received } else { Direction::Sent };
-                let time = Duration::from_nanos(u64::from_be_bytes(time));
-                take(number, Record { time, direction, octets: &self.octets })?;
+            while let Some(octets) = ring.read() {
+                take(number, octets)?;
                 any = true;
             }
         }
         Ok(any)
     }
 
-    /// Frames that passed the filter, and were left out.
+    /// How many were left out that passed the filter.
     #[must_use]
     pub fn lost(&self) -> u64 {
         self.lost.load(Ordering::Relaxed)
@@ -261,7 +307,7 @@ mod tests {
     fn listen(filter: Filter) -> (Taps, Listener) {
         let outlet = Outlet::default();
         assert!(outlet.take().is_none());
-        let listener = Listener::attach([&outlet].into_iter(), filter);
+        let listener = Listener::to_frames([&outlet].into_iter(), filter);
         assert!(!outlet.is_empty());
         let mut taps = Taps::default();
         taps.add(outlet.take().unwrap());
@@ -276,7 +322,7 @@ mod tests {
             heard.push((record.time, record.direction, record.octets.to_vec()));
             Ok::<_, ()>(())
         };
-        listener.drain(take).unwrap();
+        listener.frames(take).unwrap();
         heard
     }
 
@@ -285,28 +331,13 @@ mod tests {
         let (mut taps, mut listener) = listen(ALL);
         let at = |nanoseconds| Duration::from_nanos(nanoseconds);
         let tuple = tuple([192, 0, 2, 9], 1);
-        for round in 0..3_000_u64 {
-            let frame = vec![round.to_le_bytes()[0]; 700];
-            taps.offer(UNIX_EPOCH + at(round), Some(&tuple), Direction::Received, &frame);
-            taps.offer(UNIX_EPOCH + at(round + 1), None, Direction::Sent, &[]);
-            let expected =
-                [(at(round), Direction::Received, frame), (at(round + 1), Direction::Sent, vec![])];
-            assert_eq!(heard(&mut listener), expected, "more than the ring holds, all in all");
-        }
+        taps.frame(UNIX_EPOCH + at(7), Some(&tuple), Direction::Received, b"a frame");
+        taps.frame(UNIX_EPOCH + at(8), None, Direction::Sent, &[]);
+        let expected = [(at(7), Direction::Received, b"a frame".to_vec()), (at(8), Direction::Sent, vec![])];
+        assert_eq!(heard(&mut listener), expected);
         assert_eq!(listener.lost(), 0);
-    }
-
-    #[test]
-    fn what_finds_no_room_is_counted_and_nobody_waits() {
-        let (mut taps, mut listener) = listen(ALL);
-        for _ in 0..1_000 {
-            taps.offer(UNIX_EPOCH, None, Direction::Sent, &[7; 2_000]);
-        }
-        let heard = heard(&mut listener).len() as u64;
-        assert_eq!(heard, (RING / 2_011) as u64);
-        assert_eq!(heard + listener.lost(), 1_000);
         drop(listener);
-        taps.offer(UNIX_EPOCH, None, Direction::Sent, &[7; 2_000]);
+        taps.frame(UNIX_EPOCH, None, Direction::Sent, &[7]);
         assert!(taps.is_empty(), "nobody listens any more");
     }
 
@@ -316,7 +347,7 @@ mod tests {
         for tenth in 0..10 {
             for _ in 0..20 {
                 let now = UNIX_EPOCH + Duration::from_secs(9) + tenth * WINDOW;
-                taps.offer(now, None, Direction::Sent, &[1]);
+                taps.frame(now, None, Direction::Sent, &[1]);
             }
         }
         assert_eq!((heard(&mut listener).len(), listener.lost()), (50, 150));
@@ -331,7 +362,7 @@ mod tests {
         let (mut taps, mut listener) = listen(filter);
         let tuples = [Some(tuple([192, 0, 2, 9], 1)), Some(tuple([192, 0, 2, 200], 1)), None];
         let mut hears = |tuple: Option<FourTuple>| {
-            taps.offer(UNIX_EPOCH, tuple.as_ref(), Direction::Sent, &[1]);
+            taps.frame(UNIX_EPOCH, tuple.as_ref(), Direction::Sent, &[1]);
             !heard(&mut listener).is_empty()
         };
         assert_eq!(tuples.map(&mut hears), expected);
@@ -345,7 +376,7 @@ mod tests {
         for port in 0..4_000_u16 {
             for _ in 0..3 {
                 let octets = port.to_be_bytes();
-                taps.offer(UNIX_EPOCH, Some(&tuple([192, 0, 2, 9], port)), Direction::Sent, &octets);
+                taps.frame(UNIX_EPOCH, Some(&tuple([192, 0, 2, 9], port)), Direction::Sent, &octets);
             }
             for (.., octets) in heard(&mut listener) {
                 *counts.entry(octets).or_insert(0) += 1;

@@ -7,6 +7,7 @@ use crate::config::{Config, Source};
 use crate::content::{self, Relays};
 use crate::control::{Listener, Services};
 use crate::counters::Counter;
+use crate::observe::dnstap::Output;
 use crate::observe::exporter;
 use crate::observe::histogram::Histogram;
 use crate::offer::Switch;
@@ -91,6 +92,9 @@ pub(super) async fn supervise(
     if let Some(listener) = metrics {
         tokio::spawn(exporter::serve(listener, look));
     }
+    let outlets = workers.iter().map(|worker| Arc::clone(&worker.shared.outlet)).collect();
+    let dnstap = config.dnstap.clone().map(|path| Output::start(path, outlets)).transpose();
+    let dnstap = dnstap.context("cannot start a thread for --dnstap")?;
     println!("ready: {} on {}", content::describe(&config, addresses), served.join(", "));
     let interfaces = programs.iter().map(|served: &Served| served.program.interface().clone()).collect();
     let mut reloader = Reloader::new(source, config, interfaces, switch, Arc::clone(&relays));
@@ -108,7 +112,7 @@ pub(super) async fn supervise(
             }
             Some(look) = looks.recv() => {
                 // Whoever no longer waits has no use for it.
-                let _ = look.send(watch::look(started, &programs, &workers, &relays, &reloader));
+                let _ = look.send(watch::look(started, &programs, &workers, &relays, &reloader, dnstap.as_ref()));
             }
             () = reloader.proceed(&mut programs) => {}
             Some(end) = ends.recv() => break end.context("a worker ended, so nothing is served any more"),
@@ -124,6 +128,9 @@ pub(super) async fn supervise(
     let drained = tokio::time::timeout(DRAIN, async { while ends.recv().await.is_some() {} }).await;
     if drained.is_err() {
         tracing::warn!("workers did not end in time");
+    }
+    if let Some(dnstap) = dnstap {
+        dnstap.end();
     }
     log_counters(&programs, &workers, &relays);
     outcome

@@ -4,7 +4,8 @@ use super::reload::Reloader;
 use crate::content::Relays;
 use crate::control::stream::Source;
 use crate::counters::{Counter, Counters, Kind};
-use crate::observe::snapshot::{Counts, Interface, Name, Queue, Snapshot, seconds};
+use crate::observe::dnstap::Output;
+use crate::observe::snapshot::{Counts, Interface, Name, Queue, Snapshot, name_of, seconds};
 use crate::xdp::interface::AttachMode;
 use crate::xdp::program::Program;
 use crate::xdp::socket::{Account, CopyMode};
@@ -37,6 +38,7 @@ pub(super) fn look(
     workers: &[Worker],
     relays: &Relays,
     reloader: &Reloader,
+    dnstap: Option<&Output>,
 ) -> Snapshot {
     Snapshot {
         time: seconds(SystemTime::now()),
@@ -47,6 +49,7 @@ pub(super) fn look(
         interfaces: served.iter().map(Served::look).collect(),
         queues: workers.iter().map(Worker::look).collect(),
         relays: relays.report(),
+        dnstap: dnstap.map(Output::look),
     }
 }
 
@@ -66,9 +69,7 @@ impl Served {
         let Self { program, attach, copy, handshake } = self;
         // Maps of our own can be read; where they cannot, nothing is known of them.
         let counts = program.counts().unwrap_or_default();
-        let steered = |&reason: &Reason| {
-            (Name::Borrowed(reason.name().trim_start_matches("xdp_")), counts[reason as usize])
-        };
+        let steered = |&reason: &Reason| (Name::Borrowed(name_of(reason)), counts[reason as usize]);
         let events = program.events().unwrap_or_default().into_iter();
         let (answered, refused): (Vec<_>, Vec<_>) = events.partition(|(event, _)| event.is_answer());
         let named = |(event, count)| (Name::Borrowed(Counter::from(event).name()), count);

@@ -10,6 +10,7 @@ mod sent;
 
 pub use sent::{NoRoom, Sent};
 
+use crate::observe::transaction::Role;
 use stateless_tcp_ebpf::segment::{Address, FourTuple};
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -55,6 +56,11 @@ pub trait Service: Send + Sync {
     /// Fetches what the answer to `message` takes, if it is not at hand: it stands behind one that is pending.
     fn prepare(&self, message: &[u8], context: &Context) {
         let _ = (message, context);
+    }
+
+    /// What it is to those who ask it, if its messages are DNS messages, each behind its length.
+    fn role(&self) -> Option<Role> {
+        None
     }
 
     /// What is to be done for answers that are pending.

@@ -10,7 +10,7 @@ use stateless_tcp::{
     counters::{Counter, Counters},
     exchange::{Arrival, Content, Exchange, Policy, Source, Waiting},
     offer::Offer,
-    parking::Parking,
+    parking::{Parked, Parking},
     service::{Errands, Service},
 };
 use stateless_tcp_ebpf::{
@@ -173,7 +173,7 @@ impl Servers {
             relay.turn(0, clock(now), &mut ready);
         }
         for ticket in ready {
-            for (Waiting { segment, payload, .. }, ()) in self.parking.call(ticket) {
+            for Parked { waiting: Waiting { segment, payload, .. }, .. } in self.parking.call(ticket) {
                 self.consider(now, 0, &segment, &payload, Source::Waited, mss, sent)?;
             }
         }
@@ -195,7 +195,7 @@ impl Servers {
         let arrival = Arrival::new(clock(now), segment, payload, &self.counters);
         let answer = exchange.consider(Arrival { source, ..arrival });
         if let Some(waiting) = exchange.take_waiting() {
-            self.parking.park(waiting, ());
+            self.parking.park(waiting, clock(now), ());
         }
         let before = sent.len();
         for outgoing in answer {

@@ -44,6 +44,7 @@ use super::{file, run};
 #[case::metrics_at_a_served_port("-i eth0 --dns-port 9953 --metrics [::]:9953", "port 9953 is served")]
 #[case::metrics_without_port("-i eth0 --metrics 127.0.0.1", "write it as in 127.0.0.1:9953")]
 #[case::metrics_at_port_0("-i eth0 --metrics 127.0.0.1:0", "nobody can be told")]
+#[case::dnstap_nowhere("-i eth0 --dnstap=", "1 to 107 octets")]
 #[case::relay_without_port("-i eth0 --dns-relay 192.0.2.1", "no address with a port")]
 #[case::relay_of_nobody("-i eth0 --dns-relay 0.0.0.0:53", "names no server")]
 #[case::relay_twice("-i eth0 --dns-relay 192.0.2.1:53 --dns-relay 192.0.2.1:53", "is named twice")]

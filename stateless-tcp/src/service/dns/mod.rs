@@ -37,6 +37,7 @@ pub use cookie::Cookies;
 pub use load::ZoneError;
 
 use super::{Absent, Answered, Context, Framing, Service};
+use crate::observe::transaction::Role;
 use answer::{Lookup, Outcome};
 use catalog::Catalog;
 use compile::Compiler;
@@ -229,6 +230,10 @@ impl Service for Dns {
         let (envelope, question) = query::parse(query);
         let question = question.as_ref().map_err(|&rcode| rcode).and_then(Question::of_zones);
         Ok(self.respond(&envelope, question, context, response))
+    }
+
+    fn role(&self) -> Option<Role> {
+        Some(Role::Authority)
     }
 }
 

@@ -42,6 +42,7 @@ use super::message::Full;
 use super::query::{self, Envelope, Rcode};
 use super::{Dns, DnsOptions, PREFIX};
 use crate::observe::snapshot::{self, Name};
+use crate::observe::transaction::Role;
 use crate::service::{Absent, Answered, Context, Errands, Framing, Purpose, Service, Ticket};
 use std::io;
 use std::os::fd::RawFd;
@@ -299,6 +300,10 @@ impl Service for Relay {
             // Pending, as it should be; or there is nothing to be prepared.
             let _ = self.desks.find(&mut desk, &context);
         }
+    }
+
+    fn role(&self) -> Option<Role> {
+        Some(Role::Forwarder)
     }
 
     fn errands(&self) -> Option<&dyn Errands> {
