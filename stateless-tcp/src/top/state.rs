@@ -2,8 +2,9 @@
 
 use crate::observe::histogram::{BOUNDS, Distribution};
 use crate::observe::packet::Packet;
-use crate::observe::snapshot::{Counts, Interface, Queue, Snapshot};
+use crate::observe::snapshot::{Counts, Interface, Name, Queue, Snapshot, name_of};
 use crate::observe::tap::Direction;
+use stateless_tcp_ebpf::steer::{Action, Reason};
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -78,17 +79,17 @@ impl State {
         self.rates(|queue| &queue.answered, |interface| &interface.answered)
     }
 
-    /// How often each reason kept from answering, likewise.
+    /// How often each reason kept from answering, likewise, those among them for which the XDP program drops whatever it is.
     pub(super) fn by_reason(&self) -> Rates {
-        self.rates(|queue| &queue.refused, |interface| &interface.refused)
+        self.rates(|queue| &queue.refused, |interface| interface.refused.iter().chain(dropped(interface)))
     }
 
-    fn rates(
-        &self,
-        of_queue: impl Fn(&Queue) -> &Counts,
-        of_interface: impl Fn(&Interface) -> &Counts,
+    fn rates<'a, I: IntoIterator<Item = &'a (Name, u64)>>(
+        &'a self,
+        of_queue: impl Fn(&'a Queue) -> &'a Counts,
+        of_interface: impl Fn(&'a Interface) -> I,
     ) -> Rates {
-        let totals = |snapshot: &Snapshot| {
+        let totals = |snapshot: &'a Snapshot| {
             let mut totals: HashMap<String, u64> = HashMap::new();
             let queues = snapshot.queues.iter().flat_map(&of_queue);
             for (name, count) in queues.chain(snapshot.interfaces.iter().flat_map(&of_interface)) {
@@ -132,6 +133,14 @@ impl State {
         };
         self.now.queues.iter().map(row).collect()
     }
+}
+
+/// What goes to nobody, such as what denied clients send.
+fn dropped(interface: &Interface) -> impl Iterator<Item = &(Name, u64)> {
+    let drops = |name: &str| {
+        Reason::ALL.iter().any(|&reason| reason.action() == Action::Drop && name_of(reason) == name)
+    };
+    interface.steered.iter().filter(move |(name, _)| drops(name))
 }
 
 fn count(counts: &mut HashMap<String, u32>, of: String) {
@@ -188,7 +197,6 @@ fn network(client: IpAddr) -> String {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::observe::snapshot::Name;
 
     /// A snapshot at `time`, with `count` of everything until then.
     pub(in crate::top) fn snapshot(time: f64, count: u64, queues: u32) -> Snapshot {
@@ -213,7 +221,7 @@ pub(super) mod tests {
             xdp_mode: Name::Borrowed("native"),
             copy: Name::Borrowed("copy"),
             handshake: Name::Borrowed("driver"),
-            steered: vec![],
+            steered: counts(&["served", "denied"]),
             answered: counts(&["syn_ack"]),
             refused: vec![],
             partial_checksums: 0,
@@ -231,7 +239,8 @@ pub(super) mod tests {
         assert!(state.is_ready());
         let expected = [("syn_ack", 750.0), ("answered", 500.0)].map(|(name, rate)| (name.to_owned(), rate));
         assert_eq!(state.by_rule(), expected, "two workers, and the driver");
-        assert_eq!(state.by_reason()[0], ("bad_cookie".to_owned(), 500.0));
+        let expected = [("bad_cookie", 500.0), ("tx_ring_full", 500.0), ("denied", 250.0)];
+        assert_eq!(state.by_reason(), expected.map(|(name, rate)| (name.to_owned(), rate)));
         let [row, _] = &state.queues()[..] else { panic!("two queues") };
         assert_eq!((row.name.as_str(), row.received, row.lost, row.free), ("eth0/0", 250.0, 500.0, 2_048));
         assert_eq!(row.quantiles, [Some(1e-5), Some(1e-3)]);
