@@ -166,9 +166,9 @@ fn what_is_told_is_what_was_asked_and_answered(#[case] handshake: &str) {
     let mut asked = BTreeSet::new();
     for server in SERVERS {
         // One connection after another, and several questions on each.
-        for connection in 0..4 {
+        for connection in 0..4_u16 {
             let mut stream = connect(&topology, server);
-            let id = |number| 100 * connection + number;
+            let id = |number: u16| 100 * connection + number;
             asked.extend(ask(&mut stream, &[query(id(1), "example.com", A)]));
             let three = [(2, "www.example.com", A), (3, "nowhere.example.com", A), (4, "example.net", A)];
             asked.extend(ask(&mut stream, &three.map(|(number, name, kind)| query(id(number), name, kind))));

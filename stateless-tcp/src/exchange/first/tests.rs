@@ -32,10 +32,10 @@ impl Service for Telling {
 /// What stands behind another response may be cut by a segment's end: it must not depend on the time.
 #[test]
 fn only_the_first_response_is_sent_whole() {
-    let mut response = Vec::new();
+    let mut answers = Answers::new();
     let context = Context { whole: 512, ..Context::default() };
-    let answered = answer(&Telling, b"???", &context, 0, &mut response).unwrap().response;
-    assert_eq!(response, [512_usize, 0, 0].map(usize::to_be_bytes).concat());
+    let answered = answer(&Telling, b"???", &context, 0, &mut answers).unwrap().response;
+    assert_eq!(answers.octets, [512_usize, 0, 0].map(usize::to_be_bytes).concat());
     assert_eq!(answered.volatile, 3);
 }
 
