@@ -9,7 +9,7 @@ use stateless_tcp::config::XdpMode;
 use stateless_tcp::counters::Counters;
 use stateless_tcp::xdp::XdpError;
 use stateless_tcp::xdp::interface::{AttachMode, Interface};
-use stateless_tcp::xdp::program::make_way;
+use stateless_tcp::xdp::occupant::make_way;
 use stateless_tcp::xdp::socket::{CopyMode, Socket};
 use stateless_tcp_ebpf::catch::{self, Caught, Plan};
 use std::os::fd::AsRawFd as _;
@@ -66,7 +66,8 @@ impl Rings {
         let queues = interface.queues().context("cannot list the RX queues")?;
         let mut sockets = Vec::with_capacity(queues.len());
         for &queue in &queues {
-            sockets.push(Socket::bind(interface, queue, way.0, way.1, Arc::new(Counters::default()))?);
+            let pool = Pool::new(interface, queue)?;
+            sockets.push(Socket::bind(pool, interface, queue, way.0, way.1, Arc::new(Counters::default()))?);
         }
         let map = ebpf.map_mut(catch::SOCKETS).context("the program has no map of sockets")?;
         let mut registered = XskMap::try_from(map)?;

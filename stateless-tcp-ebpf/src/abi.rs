@@ -30,6 +30,10 @@ pub const BUCKETS: &str = "BUCKETS";
 /// `XSKMAP`: RX queue to AF_XDP socket.
 pub const SOCKETS: &str = "SOCKETS";
 
+/// Array of one number (u32), which is 1 while the interface passes from one process to another: what finds no socket is
+/// dropped, and comes again when there is one.
+pub const HELD: &str = "HELD";
+
 /// Per-CPU array of one [`Counts`].
 pub const COUNTS: &str = "COUNTS";
 

@@ -21,7 +21,7 @@ use crate::segment::{FourTuple, Segment};
 use siphasher::sip::SipHasher24;
 
 /// A secret of 128 bits, shared by all servers that answer for one address.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Key(pub [u8; 16]);
 
 impl core::fmt::Debug for Key {

@@ -41,6 +41,8 @@ static BUCKETS: Array<[u64; WAYS]> = Array::with_max_entries(SETS, 0);
 #[map]
 static SOCKETS: XskMap = XskMap::with_max_entries(MAX_QUEUES, 0);
 #[map]
+static HELD: Array<u32> = Array::with_max_entries(1, 0);
+#[map]
 static COUNTS: PerCpuArray<Counts> = PerCpuArray::with_max_entries(1, 0);
 
 #[map]
@@ -63,7 +65,7 @@ fn stateless_tcp(context: XdpContext) -> u32 {
     let steered = steer(&Packet(&context), &Maps);
     // SAFETY: a read of a constant of this program, volatile because the loader has replaced it.
     if let (Ok(layout), 1) = (steered, unsafe { ptr::read_volatile(&raw const HANDSHAKE) })
-        && SOCKETS.get(queue).is_some()
+        && (SOCKETS.get(queue).is_some() || is_held())
         && let Some(event) = answer(&context, layout)
     {
         count(Reason::Served);
@@ -74,6 +76,7 @@ fn stateless_tcp(context: XdpContext) -> u32 {
     let reason = match steered {
         // Where the queue has no socket, the helper says so by the action given it as a flag.
         Ok(_) if SOCKETS.redirect(queue, u64::from(XDP_PASS)).is_ok() => Reason::Served,
+        Ok(_) if is_held() => Reason::Held,
         Ok(_) => Reason::NoSocket,
         Err(reason) => reason,
     };
@@ -92,6 +95,12 @@ fn stateless_tcp(context: XdpContext) -> u32 {
             XDP_PASS
         }
     }
+}
+
+/// Whether a socket is about to come where there is none.
+#[inline(always)]
+fn is_held() -> bool {
+    HELD.get(0).is_some_and(|&held| held == 1)
 }
 
 /// Makes of the packet its answer, if it gets one here, and says what became of it; none, and the packet as it was, if it

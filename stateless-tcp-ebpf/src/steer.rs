@@ -142,7 +142,7 @@ const FRAGMENT_OFFSET: u16 = 0x1fff;
 /// Decides where `frame`, an Ethernet frame, goes: where its headers are if it is ours, else why it is not.
 ///
 /// # Errors
-/// Any [`Reason`] but [`Reason::Served`] and [`Reason::NoSocket`].
+/// Any [`Reason`] but [`Reason::Served`], [`Reason::NoSocket`] and [`Reason::Held`].
 #[inline(always)]
 #[expect(
     clippy::inline_always,

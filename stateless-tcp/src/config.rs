@@ -93,6 +93,8 @@ pub struct Config {
     pub uncovered_queues: bool,
     /// Take the place of an XDP program that is attached already.
     pub replace: bool,
+    /// Take over from the instance that serves the interfaces.
+    pub take_over: bool,
     /// What the XDP program logs.
     pub xdp_log: XdpLog,
     /// The user to become once all is open; `None`: who started it.
@@ -113,6 +115,8 @@ pub struct Config {
     pub test_panic_after_frames: Option<u64>,
     /// Keep content that was replaced for so many seconds, to test what comes after.
     pub test_keep_seconds: Option<u64>,
+    /// Fail at this stage of taking over: `asked`, `attached` or `released`.
+    pub test_fail_takeover: Option<String>,
 }
 
 impl Options {
@@ -203,6 +207,7 @@ impl Options {
             queues: self.queues.map(Queues::into_inner),
             uncovered_queues: self.uncovered_queues,
             replace: self.replace,
+            take_over: self.take_over,
             xdp_log: self.xdp_log.unwrap_or_default(),
             metrics: self.metrics.map(ListenAddress::get),
             user: self.user,
@@ -213,6 +218,7 @@ impl Options {
             log_format: self.log_format.unwrap_or_default(),
             test_panic_after_frames: self.test_panic_after_frames,
             test_keep_seconds: self.test_keep_seconds,
+            test_fail_takeover: self.test_fail_takeover,
         })
     }
 }

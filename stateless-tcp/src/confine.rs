@@ -19,6 +19,14 @@ use std::fs;
 
 pub use files::has_landlock;
 
+/// Whether the user is there to become which [`confine`] is told of.
+///
+/// # Errors
+/// If there is no such user.
+pub fn check(config: &Config) -> Result<()> {
+    config.user.as_deref().map(identity::find).transpose().map(drop)
+}
+
 /// Gives up what serving by `config` does not need.
 ///
 /// # Errors

@@ -1,10 +1,13 @@
 //! How a running instance is found and spoken to: a UNIX socket named after its process id.
 //!
 //! Who connects sends one line, `reload`, and reads one line until the end: `done` or `failed`, then what there is to
-//! say. After `trace FILTER` and `top`, what is done goes on for as long as the caller listens ([`stream`]). The directory belongs to the user that runs the instance, and to no other.
+//! say. After `trace FILTER` and `top`, what is done goes on for as long as the caller listens ([`stream`]), and after
+//! `handover` the caller takes this process's place ([`handover`]). The directory belongs to the user that runs the instance, and to no other.
 
+pub mod handover;
 pub mod stream;
 
+use self::handover::{Handovers, Wish as Succession};
 use self::stream::{Source, Sources, Wish};
 use crate::observe::exporter::Look;
 use anyhow::{Context as _, Result, bail};
@@ -25,6 +28,7 @@ pub const DIRECTORY: &str = "/run/stateless-tcp";
 const RELOAD: &str = "reload";
 const TRACE: &str = "trace ";
 const TOP: &str = "top";
+const HANDOVER: &str = "handover ";
 
 /// Most octets of what is asked for.
 const LONGEST: u64 = 4_096;
@@ -52,6 +56,8 @@ pub struct Services {
     pub looks: mpsc::UnboundedSender<Look>,
     /// Where frames can be listened to.
     pub sources: Arc<[Source]>,
+    /// To whom it goes who is to take this process's place.
+    pub handovers: Handovers,
 }
 
 /// The socket of this process. Dropped, it is removed.
@@ -127,6 +133,12 @@ fn serve(stream: &UnixStream, services: &Services) -> io::Result<()> {
     }
     if line == TOP {
         return stream::snapshots(stream, &services.looks);
+    }
+    if let Some(wish) = line.strip_prefix(HANDOVER) {
+        return match serde_json::from_str::<Succession>(wish) {
+            Ok(wish) => handover::serve(stream, &wish, &services.handovers),
+            Err(error) => say(stream, &Err(format!("it asks in another way: {error}"))),
+        };
     }
     match line.strip_prefix(TRACE).map(serde_json::from_str::<Wish>) {
         Some(Ok(wish)) => stream::frames(stream, wish, &services.sources),
@@ -281,7 +293,8 @@ mod tests {
     use super::*;
 
     fn services(reloads: mpsc::UnboundedSender<Request>) -> Services {
-        Services { reloads, looks: mpsc::unbounded_channel().0, sources: Arc::new([]) }
+        let handovers = Handovers { programs: Arc::new([]), steps: mpsc::unbounded_channel().0 };
+        Services { reloads, looks: mpsc::unbounded_channel().0, sources: Arc::new([]), handovers }
     }
 
     fn listen(directory: &Path, outcome: Outcome) -> Listener {

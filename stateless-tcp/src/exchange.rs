@@ -14,7 +14,7 @@ use crate::hints::{Hints, MAX_KEPT};
 use crate::observe::snapshot::Occupancy;
 use crate::observe::transaction::Role;
 use crate::offer::Offer;
-use crate::service::{Errands, Purpose, Service, Ticket};
+use crate::service::{self, Errands, Purpose, Service, Ticket};
 use foldhash::fast::RandomState;
 use limit::{Limit, Stuck};
 use stateless_tcp_ebpf::abi::Settings;
@@ -24,12 +24,17 @@ use stateless_tcp_ebpf::rule::{self, Outgoing, Reason, Reply, Rules, Verdict};
 use stateless_tcp_ebpf::segment::{Address, Flags, Segment};
 use stateless_tcp_ebpf::steer::{Served, Treatment};
 use std::collections::HashSet;
+use std::hash::Hash as _;
 use std::sync::Arc;
 use std::time::SystemTime;
 use walk::Answers;
 
 /// Octets of payload that every client takes in one segment: the least MSS (536), less options.
 const WHOLE: u16 = 512;
+
+/// Counts the changes of this program that give another answer to a question, octet by octet, from the same content: what
+/// was begun by one version may be finished by the next.
+const ANSWERS: u32 = 1;
 
 /// What is served where. Shared by all workers.
 #[derive(Clone)]
@@ -91,6 +96,15 @@ impl Content {
     #[must_use]
     pub fn is_pure(&self) -> bool {
         self.errands().next().is_none()
+    }
+
+    /// A number that another content shares if connections that begin with the one can go on with the other, octet by octet;
+    /// `None` where none can.
+    #[must_use]
+    pub fn fingerprint(&self) -> Option<u64> {
+        let of = |&(port, ref service): &(u16, Arc<dyn Service>)| Some((port, service.fingerprint()?));
+        let services = self.services.iter().map(of).collect::<Option<Vec<_>>>()?;
+        Some(service::fingerprint(|hasher| (ANSWERS, services).hash(hasher)))
     }
 
     fn errands(&self) -> impl Iterator<Item = &dyn Errands> {

@@ -1,29 +1,35 @@
 //! The `run` command: bind a socket a queue, attach, start a worker a queue, wait for a signal, give the ports back.
 
+mod handover;
 mod handshake;
 mod reload;
 mod supervise;
+mod takeover;
 mod watch;
 
 use crate::config::{Config, Handshake, Source, XdpMode, ZeroCopy};
 use crate::confine;
 use crate::content::{self, Relays};
+use crate::control::handover::{Predecessor, Released};
 use crate::control::{DIRECTORY, Listener};
 use crate::counters::Counters;
 use crate::exchange::Policy;
-use crate::keys;
+use crate::observe::exporter;
 use crate::offer::{Offer, Switch};
 use crate::xdp::XdpError;
 use crate::xdp::busy::{self, Deferral};
 use crate::xdp::interface::{AttachMode, Interface};
-use crate::xdp::program::{self, Program};
+use crate::xdp::occupant::make_way;
+use crate::xdp::program::Program;
 use crate::xdp::socket::{CopyMode, Socket};
+use crate::xdp::umem::Pool;
+use reload::Since;
 use anyhow::{Context as _, Result, bail};
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
 use stateless_tcp_ebpf::segment::Address;
-use std::net::IpAddr;
+use std::net::{IpAddr, TcpListener};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 /// Serves by `config`, which `source` gave, until SIGINT or SIGTERM.
 ///
@@ -37,43 +43,89 @@ pub fn run(config: Config, source: Source) -> Result<()> {
     if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) {
         let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);
     }
-    let keys = keys::load_or_create(config.key_file.as_deref())?;
+    confine::check(&config)?;
+    let interfaces =
+        config.interfaces.iter().map(|name| Interface::find(name)).collect::<Result<Vec<_>, XdpError>>()?;
+    let mut predecessor = takeover::find(&config, &interfaces)?;
+    let keys = takeover::keys(&config, predecessor.as_ref())?;
     let segment_size = config.segment_size.unwrap_or(config.rules.segment_size());
     let Config { rules, hints, fast_open, .. } = config;
     let policy = Policy { rules, keys, segment_size, hints, fast_open };
+    if let Some(predecessor) = &predecessor {
+        takeover::check(&config, &policy, predecessor)?;
+    }
 
-    let interfaces =
-        config.interfaces.iter().map(|name| Interface::find(name)).collect::<Result<Vec<_>, XdpError>>()?;
     let addresses = addresses(&config, &interfaces)?;
     let queues = interfaces.iter().map(|interface| Ok(queues(&config, interface)?.len()));
     let workers = queues.sum::<Result<usize>>()?;
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start tokio")?;
     let relays = Arc::new(Relays::new(workers, runtime.handle().clone()));
-    let services = content::load(&config, &keys, SystemTime::now(), Some(&relays))?;
+    let since = takeover::since(&config, predecessor.as_ref());
+    let services = content::load(&config, &keys, since.generation, Some(&relays))?;
     let content =
         content::compose(&config, addresses.iter().map(|&address| Address::from(address)), services)?;
+    let offer = takeover::number(Offer::first(content, policy), predecessor.as_ref())?;
 
-    let mut offer = Offer::first(content, policy);
-    if !offer.current.content.is_pure() {
-        let mut generation = [0];
-        getrandom::fill(&mut generation).context("no random numbers")?;
-        offer = offer.numbered(generation[0]);
-    }
-
-    let mut fronts = Vec::new();
-    for interface in &interfaces {
-        fronts.push(Front::open(&config, interface, &offer)?.polling(config.busy_poll)?);
-    }
+    let metrics = metrics(&config, predecessor.as_mut())?;
     let control = control();
+    let (fronts, released) = open(&config, &interfaces, &offer, predecessor)?;
     // All that takes privileges is open, and there is one thread.
     confine::confine(&config)?;
     let switch = Arc::new(Switch::new(offer));
-    let outcome =
-        runtime.block_on(supervise::supervise(config, source, fronts, switch, relays, &addresses, control));
+    let opened = Opened { fronts, switch, relays, addresses, since, metrics, control, released };
+    let outcome = runtime.block_on(supervise::supervise(config, source, opened));
     // A reload that is still reading is not waited for.
     runtime.shutdown_background();
     outcome
+}
+
+/// All that is open before the process gives up what it needs no more.
+struct Opened {
+    fronts: Vec<Front>,
+    switch: Arc<Switch>,
+    relays: Arc<Relays>,
+    addresses: Vec<IpAddr>,
+    since: Since,
+    /// Where metrics are asked for, if anywhere.
+    metrics: Option<TcpListener>,
+    control: Option<Listener>,
+    /// Who is to hear that this process serves in its place.
+    released: Option<Released>,
+}
+
+/// Opens the interfaces: last of all, if there is one, those of the instance whose place is taken.
+fn open(
+    config: &Config,
+    interfaces: &[Interface],
+    offer: &Offer,
+    mut predecessor: Option<Predecessor>,
+) -> Result<(Vec<Front>, Option<Released>)> {
+    let heirs = match &mut predecessor {
+        Some(predecessor) => takeover::prepare(config, interfaces, offer, predecessor)?,
+        None => Vec::new(),
+    };
+    let mut fronts = Vec::new();
+    for interface in interfaces {
+        if !heirs.iter().any(|heir| heir.is_for(interface)) {
+            fronts.push(Front::open(config, interface, offer)?.polling(config.busy_poll, None)?);
+        }
+    }
+    let Some(predecessor) = predecessor else { return Ok((fronts, None)) };
+    let (taken, released) = takeover::succeed(config, heirs, predecessor)?;
+    fronts.extend(taken);
+    Ok((fronts, Some(released)))
+}
+
+/// Where metrics are asked for: the listener of the instance whose place is taken, if that is the one wanted.
+fn metrics(config: &Config, predecessor: Option<&mut Predecessor>) -> Result<Option<TcpListener>> {
+    let Some(address) = config.metrics else { return Ok(None) };
+    let handed = predecessor.filter(|predecessor| predecessor.handed.metrics == Some(address));
+    if let Some(listener) = handed.and_then(|predecessor| predecessor.metrics.take()) {
+        return Ok(Some(listener));
+    }
+    let listener = exporter::listen(address);
+    listener.map(Some).with_context(|| format!("--metrics: cannot listen at {address}"))
 }
 
 /// The control socket. Without it there are still signals.
@@ -123,7 +175,7 @@ struct Front {
 impl Front {
     fn open(config: &Config, interface: &Interface, offer: &Offer) -> Result<Self> {
         let queues = queues(config, interface)?;
-        program::make_way(interface, config.replace)?;
+        make_way(interface, config.replace)?;
         let modes: &[AttachMode] = match (config.xdp_mode, config.handshake) {
             (XdpMode::Native, _) | (_, Handshake::Driver) => &[AttachMode::Native],
             (XdpMode::Auto, _) => &[AttachMode::Native, AttachMode::Generic],
@@ -145,13 +197,15 @@ impl Front {
         Ok(opened?)
     }
 
-    /// The same, whose workers poll for frames for so long after each.
-    fn polling(mut self, busy: Duration) -> Result<Self, XdpError> {
+    /// The same, whose workers poll for frames for so long after each; it may be open already how interrupts come.
+    fn polling(mut self, busy: Duration, deferral: Option<Deferral>) -> Result<Self, XdpError> {
         if !busy.is_zero() {
             for (_, socket, _) in &self.sockets {
                 busy::allow(socket, &self.interface, busy)?;
             }
-            self.deferral = Some(Deferral::of(&self.interface)?);
+            let mut deferral = deferral.map_or_else(|| Deferral::of(&self.interface), Ok)?;
+            deferral.begin()?;
+            self.deferral = Some(deferral);
         }
         Ok(self)
     }
@@ -176,15 +230,7 @@ impl Front {
             match bind_all(interface, queues, attach, copy) {
                 Ok(sockets) => {
                     let copy = bound_as(interface, &sockets)?;
-                    let (mut program, handshake) = handshake::load(config, interface, attach, copy)?;
-                    let content = &offer.current.content;
-                    program.serve(
-                        content.addresses().copied(),
-                        content.ports(),
-                        content.clients(),
-                        content.settings(),
-                    )?;
-                    program.answer_by(&offer.terms())?;
+                    let (mut program, handshake) = load(config, interface, offer, attach, copy)?;
                     for (queue, socket, _) in &sockets {
                         program.register(*queue, socket)?;
                     }
@@ -200,6 +246,21 @@ impl Front {
         }
         Err(last_error.unwrap_or_else(|| XdpError::NoInterface(interface.name.clone())))
     }
+}
+
+/// The program for `interface`, which steers and answers by `offer`, and whether it answers by itself; nothing is attached.
+fn load(
+    config: &Config,
+    interface: &Interface,
+    offer: &Offer,
+    attach: AttachMode,
+    copy: CopyMode,
+) -> Result<(Program, bool), XdpError> {
+    let (mut program, handshake) = handshake::load(config, interface, attach, copy)?;
+    let content = &offer.current.content;
+    program.serve(content.addresses().copied(), content.ports(), content.clients(), content.settings())?;
+    program.answer_by(&offer.terms())?;
+    Ok((program, handshake))
 }
 
 /// The queues to bind: all, or those asked for if nothing is left to the kernel unsaid.
@@ -236,7 +297,8 @@ fn bind_all(
     let mut sockets = Vec::with_capacity(queues.len());
     for &queue in queues {
         let counters = Arc::new(Counters::default());
-        let socket = Socket::bind(interface, queue, attach, copy, Arc::clone(&counters))?;
+        let pool = Pool::new(interface, queue)?;
+        let socket = Socket::bind(pool, interface, queue, attach, copy, Arc::clone(&counters))?;
         sockets.push((queue, socket, counters));
     }
     Ok(sockets)

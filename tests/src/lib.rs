@@ -38,6 +38,7 @@ pub mod responder;
 pub mod rough;
 pub mod seed;
 pub mod sim;
+pub mod steady;
 pub mod taker;
 pub mod topology;
 pub mod vm;

@@ -8,6 +8,8 @@ pub enum Reason {
     Served,
     /// As [`Reason::Served`], but no socket is bound to the queue.
     NoSocket,
+    /// As [`Reason::NoSocket`], while the interface passes from one process to another ([`crate::abi::HELD`]).
+    Held,
     /// First fragment of a segment for a served port. Were it passed on, the kernel would put the segment together.
     FirstFragment,
     /// Ends within the link or network header, or before the ports.
@@ -49,9 +51,10 @@ pub enum Action {
 
 impl Reason {
     /// Every reason, by its index.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Served,
         Self::NoSocket,
+        Self::Held,
         Self::FirstFragment,
         Self::Truncated,
         Self::LinkGroup,
@@ -73,7 +76,7 @@ impl Reason {
     pub const fn action(self) -> Action {
         match self {
             Self::Served => Action::Redirect,
-            Self::FirstFragment | Self::Denied | Self::Limited => Action::Drop,
+            Self::Held | Self::FirstFragment | Self::Denied | Self::Limited => Action::Drop,
             Self::NoSocket
             | Self::Truncated
             | Self::LinkGroup
@@ -94,6 +97,7 @@ impl Reason {
         match self {
             Self::Served => "xdp_served",
             Self::NoSocket => "xdp_no_socket",
+            Self::Held => "xdp_held",
             Self::FirstFragment => "xdp_first_fragment",
             Self::Truncated => "xdp_truncated",
             Self::LinkGroup => "xdp_link_group",

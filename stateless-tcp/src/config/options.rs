@@ -121,6 +121,9 @@ pub struct Options {
     /// Take the place of an XDP program that is attached already
     #[arg(long)]
     pub(super) replace: bool,
+    /// Take over from the instance that serves these interfaces, if there is one: connections go on, and it ends
+    #[arg(long)]
+    pub(super) take_over: bool,
     /// What the XDP program logs [default: off]
     #[arg(long, value_name = "LEVEL")]
     pub(super) xdp_log: Option<XdpLog>,
@@ -149,6 +152,8 @@ pub struct Options {
     pub(super) test_panic_after_frames: Option<u64>,
     #[arg(long, value_name = "N", hide = true)]
     pub(super) test_keep_seconds: Option<u64>,
+    #[arg(long, value_name = "STAGE", hide = true)]
+    pub(super) test_fail_takeover: Option<String>,
 }
 
 impl Options {
@@ -193,6 +198,7 @@ impl Options {
             queues: self.queues.or(file.queues),
             uncovered_queues: self.uncovered_queues || file.uncovered_queues,
             replace: self.replace || file.replace,
+            take_over: self.take_over || file.take_over,
             xdp_log: self.xdp_log.or(file.xdp_log),
             metrics: self.metrics.or(file.metrics),
             dnstap: self.dnstap.or(file.dnstap),
@@ -203,6 +209,7 @@ impl Options {
             test_escape: self.test_escape.or(file.test_escape),
             test_panic_after_frames: self.test_panic_after_frames.or(file.test_panic_after_frames),
             test_keep_seconds: self.test_keep_seconds.or(file.test_keep_seconds),
+            test_fail_takeover: self.test_fail_takeover.or(file.test_fail_takeover),
         })
     }
 }

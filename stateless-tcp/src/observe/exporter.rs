@@ -9,7 +9,7 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode, header};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{self, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -33,8 +33,10 @@ const PATH: &str = "/metrics";
 ///
 /// # Errors
 /// The system's reason for refusing it.
-pub async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    TcpListener::bind(address).await
+pub fn listen(address: SocketAddr) -> io::Result<net::TcpListener> {
+    let listener = net::TcpListener::bind(address)?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
 }
 
 /// Answers who connects to `listener` from what `looks` gives, for ever.
@@ -106,7 +108,8 @@ mod tests {
     fn metrics_can_be_read_and_nothing_else() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let listener = listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
+            let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+            let listener = TcpListener::from_std(listener).unwrap();
             let address = listener.local_addr().unwrap();
             let (looks, mut wishes) = mpsc::unbounded_channel::<Look>();
             tokio::spawn(serve(listener, looks));

@@ -39,6 +39,7 @@ struct Prepared {
     addresses: Vec<IpAddr>,
     content: Content,
     policy: Policy,
+    loaded: SystemTime,
     /// When the key file was written.
     key_since: Option<SystemTime>,
     /// For the user.
@@ -61,7 +62,7 @@ pub(super) struct Reloader {
 /// Since when something is in force.
 #[derive(Clone, Copy)]
 pub(super) struct Since {
-    /// The content that new connections get.
+    /// The content that new connections get: since it was loaded.
     pub(super) generation: SystemTime,
     /// The keys: since they were written, or made.
     pub(super) key: SystemTime,
@@ -83,17 +84,15 @@ impl Reloader {
         interfaces: Vec<Interface>,
         switch: Arc<Switch>,
         relays: Arc<Relays>,
+        since: Since,
     ) -> Self {
         let keep = config.test_keep_seconds.map_or(KEEP, Duration::from_secs);
-        let now = SystemTime::now();
-        let written = config.key_file.as_deref().and_then(|path| keys::written(path).ok());
-        let since = Since { generation: now, key: written.unwrap_or(now) };
         Self { source, config, interfaces, switch, relays, keep, stage: Stage::Idle, since }
     }
 
-    /// The number of the content that new connections get.
-    pub(super) fn generation(&self) -> u8 {
-        self.switch.offer().current.generation
+    /// What is in force.
+    pub(super) fn offer(&self) -> Arc<Offer> {
+        self.switch.offer()
     }
 
     /// Whether a reload can begin.
@@ -153,7 +152,7 @@ impl Reloader {
     /// a client says to a SYN,ACK of theirs gets into a ring after that, and so to a worker that looks there first and
     /// finds the key and the generation.
     fn enforce(&mut self, prepared: Prepared, programs: &mut [Served]) -> Result<String, XdpError> {
-        let Prepared { config, addresses, content, policy, key_since, notes } = prepared;
+        let Prepared { config, addresses, content, policy, loaded, key_since, notes } = prepared;
         let before = self.switch.offer();
         let steered = programs.iter_mut().try_for_each(|served| served.program.answer_nothing());
         if let Err(error) = steered.and_then(|()| steer(programs, &content)) {
@@ -167,7 +166,7 @@ impl Reloader {
         linger(self.switch.put(offer));
         go_on(programs, &terms);
         self.stage = Stage::Keeping(Instant::now() + self.keep);
-        self.since = Since { generation: SystemTime::now(), key: key_since.unwrap_or(self.since.key) };
+        self.since = Since { generation: loaded, key: key_since.unwrap_or(self.since.key) };
         let mut text = format!("reloaded: {}", content::describe(&config, &addresses));
         for note in notes {
             text.push('\n');
@@ -196,7 +195,8 @@ fn prepare(
         // A random key stays as long as the process does.
         None => (policy.keys, None),
     };
-    let services = content::load(&config, &keys, SystemTime::now(), Some(relays))?;
+    let loaded = SystemTime::now();
+    let services = content::load(&config, &keys, loaded, Some(relays))?;
     notes.extend(loss(&policy.keys, &keys));
     let addresses = addresses(&config, interfaces)?;
     if addresses.len() > MAX_ADDRESSES as usize {
@@ -205,11 +205,11 @@ fn prepare(
     let content =
         content::compose(&config, addresses.iter().map(|&address| Address::from(address)), services)?;
     let policy = Policy { keys, fast_open: config.fast_open, ..policy.clone() };
-    Ok(Prepared { config, addresses, content, policy, key_since, notes })
+    Ok(Prepared { config, addresses, content, policy, loaded, key_since, notes })
 }
 
 /// What is lost where `keys` take the place of `former`.
-fn loss(former: &Keys, keys: &Keys) -> Option<String> {
+pub(super) fn loss(former: &Keys, keys: &Keys) -> Option<String> {
     let kept = keys.current == former.current || keys.previous == Some(former.current);
     (!kept).then(|| {
         "the key used until now is not in the key file: connections under way are lost (`stateless-tcp rotate-key` \

@@ -1,47 +1,47 @@
 //! The running service: its workers, what signals ask of it, and its end.
 
-use super::Front;
 use super::reload::Reloader;
 use super::watch::{self, Served, Worker};
+use super::{Front, Opened, handover};
 use crate::config::{Config, Source};
 use crate::content::{self, Relays};
-use crate::control::{Listener, Services};
+use crate::control::Services;
+use crate::control::handover::{Handovers, Step};
 use crate::counters::Counter;
 use crate::observe::dnstap::Output;
 use crate::observe::exporter;
 use crate::observe::histogram::Histogram;
-use crate::offer::Switch;
 use crate::xdp::umem;
-use crate::xdp::worker::{self, Shared};
-use anyhow::{Context as _, Result};
+use crate::xdp::worker::{self, Shared, Stop};
+use anyhow::{Context as _, Error, Result, anyhow};
 use stateless_tcp_ebpf::steer::Reason;
-use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 /// How long workers may take to end after the program is off: they answer what is in their rings.
 const DRAIN: Duration = Duration::from_secs(2);
 
+/// Why the service ends.
+enum Ending {
+    /// It was asked to.
+    Asked,
+    /// A worker has failed.
+    Failed(anyhow::Error),
+    /// Another process takes over, and is to hear when the sockets are closed.
+    Release(oneshot::Sender<()>),
+}
+
 /// Starts the workers, says `ready`, and waits for the end.
-pub(super) async fn supervise(
-    config: Config,
-    source: Source,
-    fronts: Vec<Front>,
-    switch: Arc<Switch>,
-    relays: Arc<Relays>,
-    addresses: &[IpAddr],
-    control: Option<Listener>,
-) -> Result<()> {
+pub(super) async fn supervise(config: Config, source: Source, opened: Opened) -> Result<()> {
+    let Opened { fronts, switch, relays, addresses, since, metrics, control, released } = opened;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut report = signal(SignalKind::user_defined1())?;
     let mut hangup = signal(SignalKind::hangup())?;
     let (ended, mut ends) = mpsc::unbounded_channel();
-    let metrics = metrics(&config).await?;
     let started = SystemTime::now();
     let (mut programs, mut workers, mut served) = (Vec::new(), Vec::new(), Vec::new());
     // Until the end.
@@ -58,7 +58,7 @@ pub(super) async fn supervise(
         }
         for (queue, socket, counters) in sockets {
             let shared = Arc::new(Shared {
-                stop: AtomicBool::new(false),
+                stop: Stop::new().context("cannot make an event descriptor")?,
                 counters,
                 duration: Histogram::default(),
                 vitals: Mutex::new(None),
@@ -84,28 +84,36 @@ pub(super) async fn supervise(
     drop(ended);
     let (requested, mut requests) = mpsc::unbounded_channel();
     let (look, mut looks) = mpsc::unbounded_channel();
+    let (stepped, mut steps) = mpsc::unbounded_channel();
     let sources = watch::sources(&programs, &workers);
     if let Some(control) = &control {
-        let services = Services { reloads: requested, looks: look.clone(), sources };
+        let ids = programs.iter().map(|served: &Served| served.program.id()).collect();
+        let handovers = Handovers { programs: ids, steps: stepped };
+        let services = Services { reloads: requested, looks: look.clone(), sources, handovers };
         control.listen(services).context("cannot start a thread for the control socket")?;
     }
-    if let Some(listener) = metrics {
-        tokio::spawn(exporter::serve(listener, look));
+    if let Some(listener) = &metrics {
+        tokio::spawn(exporter::serve(TcpListener::from_std(listener.try_clone()?)?, look));
     }
     let outlets = workers.iter().map(|worker| Arc::clone(&worker.shared.outlet)).collect();
     let dnstap = config.dnstap.clone().map(|path| Output::start(path, outlets)).transpose();
     let dnstap = dnstap.context("cannot start a thread for --dnstap")?;
-    println!("ready: {} on {}", content::describe(&config, addresses), served.join(", "));
+    println!("ready: {} on {}", content::describe(&config, &addresses), served.join(", "));
+    if let Some(released) = released {
+        released.serving();
+    }
     let interfaces = programs.iter().map(|served: &Served| served.program.interface().clone()).collect();
-    let mut reloader = Reloader::new(source, config, interfaces, switch, Arc::clone(&relays));
-    let outcome = loop {
+    let mut reloader = Reloader::new(source, config, interfaces, switch, Arc::clone(&relays), since);
+    // What is served does not change while somebody prepares to take over.
+    let mut handing = false;
+    let ending = loop {
         tokio::select! {
-            _ = interrupt.recv() => break Ok(()),
-            _ = terminate.recv() => break Ok(()),
+            _ = interrupt.recv() => break Ending::Asked,
+            _ = terminate.recv() => break Ending::Asked,
             _ = report.recv() => log_counters(&programs, &workers, &relays),
             // Whoever comes while one is under way waits: signals are kept, and so are requests.
-            Some(()) = hangup.recv(), if reloader.is_idle() => reloader.begin(Vec::new()),
-            Some(request) = requests.recv(), if reloader.is_idle() => {
+            Some(()) = hangup.recv(), if reloader.is_idle() && !handing => reloader.begin(Vec::new()),
+            Some(request) = requests.recv(), if reloader.is_idle() && !handing => {
                 // One reload serves all who wait for one.
                 let others = std::iter::from_fn(|| requests.try_recv().ok());
                 reloader.begin([request].into_iter().chain(others).collect());
@@ -115,15 +123,32 @@ pub(super) async fn supervise(
                 let _ = look.send(watch::look(started, &programs, &workers, &relays, &reloader, dnstap.as_ref()));
             }
             () = reloader.proceed(&mut programs) => {}
-            Some(end) = ends.recv() => break end.context("a worker ended, so nothing is served any more"),
+            Some(step) = steps.recv(), if reloader.is_idle() => match step {
+                Step::Begin(answer) if handing => {
+                    let _ = answer.send(Err("another process is taking over already".to_owned()));
+                }
+                Step::Begin(answer) => {
+                    handing = true;
+                    handover::hand(&programs, metrics.as_ref(), &reloader, answer);
+                }
+                Step::Release(done) => break Ending::Release(done),
+                Step::GoOn | Step::End => {
+                    handing = false;
+                    handover::go_on(&programs)?;
+                }
+            },
+            Some(end) = ends.recv() => {
+                let error = end.err().map_or_else(|| anyhow!("for no reason"), Error::from);
+                break Ending::Failed(error.context("a worker ended, so nothing is served any more"));
+            }
         }
     };
-    // First the ports, then the frames: what is in the rings is still answered.
-    for served in &mut programs {
-        served.program.detach()?;
+    // First the ports, then the frames: what is in the rings is still answered. Who takes over has the ports already.
+    if !matches!(ending, Ending::Release(_)) {
+        programs.iter_mut().for_each(|served| served.program.detach());
     }
     for worker in &workers {
-        worker.shared.stop.store(true, Relaxed);
+        worker.shared.stop.ask();
     }
     let drained = tokio::time::timeout(DRAIN, async { while ends.recv().await.is_some() {} }).await;
     if drained.is_err() {
@@ -132,15 +157,19 @@ pub(super) async fn supervise(
     if let Some(dnstap) = dnstap {
         dnstap.end();
     }
+    let outcome = match ending {
+        Ending::Asked => Ok(()),
+        Ending::Failed(error) => Err(error),
+        Ending::Release(done) => {
+            // Interrupts come as before, and are then the successor's.
+            drop(deferrals);
+            // Whoever no longer waits has failed.
+            let _ = done.send(());
+            handover::conclude(&mut steps).await
+        }
+    };
     log_counters(&programs, &workers, &relays);
     outcome
-}
-
-/// Where metrics are asked for, if anywhere.
-async fn metrics(config: &Config) -> Result<Option<TcpListener>> {
-    let Some(address) = config.metrics else { return Ok(None) };
-    let listener = exporter::listen(address).await;
-    listener.map(Some).with_context(|| format!("--metrics: cannot listen at {address}"))
 }
 
 /// Logs what is not zero: what the XDP program did with frames, what became of those that are ours, what the relays did,

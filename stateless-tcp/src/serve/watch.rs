@@ -43,7 +43,7 @@ pub(super) fn look(
     Snapshot {
         time: seconds(SystemTime::now()),
         started: seconds(started),
-        generation: reloader.generation(),
+        generation: reloader.offer().current.generation,
         generation_since: seconds(reloader.since.generation),
         key_since: seconds(reloader.since.key),
         interfaces: served.iter().map(Served::look).collect(),

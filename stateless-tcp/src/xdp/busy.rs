@@ -43,38 +43,59 @@ pub fn allow(socket: &Socket, interface: &Interface, busy: Duration) -> Result<(
     Ok(())
 }
 
-/// An interface whose interrupts are put off while somebody polls it. They come as they did before when this is dropped;
-/// a process that is killed leaves it as it is, which delays interrupts by less than a millisecond.
+/// The interrupts of an interface, which can be put off while somebody polls it. They come as they did before when this
+/// is dropped; a process that is killed leaves it as it is, which delays interrupts by less than a millisecond.
 #[derive(Debug)]
 pub struct Deferral {
+    interface: String,
     /// Files that stay open, since who has given up privileges could not open them again.
-    before: Vec<(PathBuf, File, String)>,
+    settings: Vec<Setting>,
+}
+
+#[derive(Debug)]
+struct Setting {
+    name: &'static str,
+    value: &'static str,
+    path: PathBuf,
+    file: File,
+    /// What it was before, if it is another now.
+    before: Option<String>,
 }
 
 impl Deferral {
-    /// Puts off the interrupts of `interface`, unless the operator has set it so already.
+    /// Opens what says how the interrupts of `interface` come; nothing is changed yet.
     ///
     /// # Errors
     /// The kernel's reason.
     pub fn of(interface: &Interface) -> Result<Self, XdpError> {
-        let mut deferral = Self { before: Vec::new() };
-        for (name, value) in DEFERRAL {
+        let open = |(name, value)| {
             let path = Path::new("/sys/class/net").join(&interface.name).join(name);
-            deferral.change(path, value).map_err(|reason| XdpError::BusyPoll {
-                interface: interface.name.clone(),
-                what: name,
-                reason,
-            })?;
-        }
-        Ok(deferral)
+            let file = File::options().write(true).open(&path);
+            let file = file.map_err(|reason| failure(&interface.name, name, reason))?;
+            Ok(Setting { name, value, path, file, before: None })
+        };
+        let settings = DEFERRAL.into_iter().map(open).collect::<Result<_, XdpError>>()?;
+        Ok(Self { interface: interface.name.clone(), settings })
     }
 
-    fn change(&mut self, path: PathBuf, value: &str) -> io::Result<()> {
-        let before = fs::read_to_string(&path)?;
+    /// Puts the interrupts off, unless the operator has set it so already.
+    ///
+    /// # Errors
+    /// The kernel's reason.
+    pub fn begin(&mut self) -> Result<(), XdpError> {
+        let Self { interface, settings } = self;
+        settings.iter_mut().try_for_each(|setting| {
+            setting.change().map_err(|reason| failure(interface, setting.name, reason))
+        })
+    }
+}
+
+impl Setting {
+    fn change(&mut self) -> io::Result<()> {
+        let before = fs::read_to_string(&self.path)?;
         if before.trim() == "0" {
-            let mut file = File::options().write(true).open(&path)?;
-            file.write_all(value.as_bytes())?;
-            self.before.push((path, file, before));
+            self.file.write_all(self.value.as_bytes())?;
+            self.before = Some(before);
         }
         Ok(())
     }
@@ -82,10 +103,16 @@ impl Deferral {
 
 impl Drop for Deferral {
     fn drop(&mut self) {
-        for (path, file, before) in &mut self.before {
-            if let Err(error) = file.write_all(before.as_bytes()) {
+        for Setting { path, file, before, .. } in &mut self.settings {
+            if let Some(before) = before
+                && let Err(error) = file.write_all(before.as_bytes())
+            {
                 tracing::warn!("{} stays as --busy-poll set it: {error}", path.display());
             }
         }
     }
+}
+
+fn failure(interface: &str, what: &'static str, reason: io::Error) -> XdpError {
+    XdpError::BusyPoll { interface: interface.to_owned(), what, reason }
 }

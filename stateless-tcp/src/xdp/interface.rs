@@ -36,6 +36,15 @@ impl AttachMode {
             Self::Hardware => "hardware",
         }
     }
+
+    /// As the kernel wants to be told.
+    pub(super) const fn flags(self) -> XdpFlags {
+        match self {
+            Self::Native => XdpFlags::XDP_FLAGS_DRV_MODE,
+            Self::Generic => XdpFlags::XDP_FLAGS_SKB_MODE,
+            Self::Hardware => XdpFlags::XDP_FLAGS_HW_MODE,
+        }
+    }
 }
 
 /// An XDP program on an interface.
@@ -99,11 +108,7 @@ impl Interface {
     /// # Errors
     /// The kernel's reason.
     pub fn detach(&self, attached: Attached) -> io::Result<()> {
-        let flags = match attached.mode {
-            AttachMode::Native => XdpFlags::XDP_FLAGS_DRV_MODE,
-            AttachMode::Generic => XdpFlags::XDP_FLAGS_SKB_MODE,
-            AttachMode::Hardware => XdpFlags::XDP_FLAGS_HW_MODE,
-        };
+        let flags = attached.mode.flags();
         // SAFETY: plain numbers go in; a null pointer stands for no options.
         let status =
             unsafe { libxdp_sys::bpf_xdp_detach(self.index.cast_signed(), flags.bits(), std::ptr::null()) };

@@ -3,6 +3,8 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`interface`] | queues and attached programs of a network interface |
+//! | [`link`] | what holds a program on an interface |
+//! | [`occupant`] | whoever has a program on an interface before us |
 //! | [`program`] | the XDP program: load, fill its maps, attach, count |
 //! | [`umem`] | the frames of one queue, each a value that cannot be copied |
 //! | [`socket`] | the four rings of one queue, and the account of where every frame is |
@@ -13,6 +15,8 @@
 
 pub mod busy;
 pub mod interface;
+pub mod link;
+pub mod occupant;
 mod option;
 pub mod program;
 pub mod socket;
@@ -75,6 +79,14 @@ pub enum XdpError {
         reason: String,
         /// What usually helps.
         hint: &'static str,
+    },
+    /// The program could not take another's place.
+    #[error("cannot put the XDP program in the place of the one on {interface}: {reason}")]
+    Handover {
+        /// Interface.
+        interface: String,
+        /// The kernel's words.
+        reason: io::Error,
     },
     /// What the program would send would not arrive.
     #[error("{interface} cannot answer in the driver: {reason}")]

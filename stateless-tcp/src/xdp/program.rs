@@ -3,11 +3,11 @@
 
 use super::XdpError;
 use super::interface::{AttachMode, Interface};
+use super::link::Link;
 use crate::clients::Clients;
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, XskMap};
-use aya::programs::xdp::XdpLinkId;
-use aya::programs::{ProgramError, Xdp, XdpMode, loaded_programs};
+use aya::programs::{ProgramError, Xdp};
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
 use aya_log::EbpfLogger;
 use stateless_tcp_ebpf::abi::{self, MAX_TERMS, PackedTerms, Settings};
@@ -16,7 +16,8 @@ use stateless_tcp_ebpf::segment::Address;
 use stateless_tcp_ebpf::steer::Reason;
 use std::collections;
 use std::error::Error;
-use std::os::fd::AsRawFd;
+use std::io;
+use std::os::fd::{AsFd as _, AsRawFd, BorrowedFd};
 
 /// Alignment that an ELF reader may want of the object.
 #[repr(align(8))]
@@ -34,7 +35,8 @@ pub struct Program {
     counts: PerCpuArray<MapData, Counts>,
     sockets: XskMap<MapData>,
     handshake: Handshake,
-    link: Option<XdpLinkId>,
+    id: u32,
+    link: Option<Link>,
 }
 
 /// What the program answers by itself.
@@ -65,6 +67,7 @@ impl Program {
             .load(&OBJECT.0)
             .map_err(|error| XdpError::Load { reason: chain(&error) })?;
         xdp(&mut ebpf)?.load().map_err(|error| refusal(&error))?;
+        let id = xdp(&mut ebpf)?.info().map_err(|error| XdpError::Load { reason: chain(&error) })?.id();
         let counts = PerCpuArray::try_from(take(&mut ebpf, abi::COUNTS)?).map_err(map_error(abi::COUNTS))?;
         let sockets = XskMap::try_from(take(&mut ebpf, abi::SOCKETS)?).map_err(map_error(abi::SOCKETS))?;
         let handshake = Handshake {
@@ -73,7 +76,7 @@ impl Program {
             events: PerCpuArray::try_from(take(&mut ebpf, abi::EVENTS)?).map_err(map_error(abi::EVENTS))?,
             place: 0,
         };
-        Ok(Self { interface: interface.clone(), ebpf, counts, sockets, handshake, link: None })
+        Ok(Self { interface: interface.clone(), ebpf, counts, sockets, handshake, id, link: None })
     }
 
     /// The reader of the program's log messages. Where logging is off there is nothing to read.
@@ -205,39 +208,68 @@ impl Program {
         self.sockets.set(queue, socket.as_raw_fd(), 0).map_err(map_error(abi::SOCKETS))
     }
 
+    /// Drops what is served and finds no socket, from now on or no longer, instead of leaving it to the kernel. What the
+    /// program can answer it answers meanwhile.
+    ///
+    /// # Errors
+    /// If the map refuses.
+    pub fn hold(&mut self, held: bool) -> Result<(), XdpError> {
+        let map = self.map(abi::HELD)?;
+        let mut place: Array<_, u32> = Array::try_from(map).map_err(map_error(abi::HELD))?;
+        place.set(0, u32::from(held), 0).map_err(map_error(abi::HELD))
+    }
+
+    /// The kernel's number for the program.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.id
+    }
+
     /// Attaches to the interface. From here on the kernel's TCP sees no frame that is served.
     ///
     /// # Errors
     /// The kernel's reason.
     pub fn attach(&mut self, mode: AttachMode) -> Result<(), XdpError> {
-        let flags = match mode {
-            AttachMode::Native => XdpMode::Driver,
-            AttachMode::Generic => XdpMode::Skb,
-            AttachMode::Hardware => XdpMode::Hardware,
-        };
-        let index = self.interface.index;
-        let link =
-            xdp(&mut self.ebpf)?.attach_to_if_index(index, flags).map_err(|error| XdpError::Attach {
-                interface: self.interface.name.clone(),
-                mode: mode.name(),
-                hint: attach_hint(&error),
-                reason: chain(&error),
-            })?;
+        let attached = Link::create(self.file()?, &self.interface, mode);
+        self.link = Some(attached.map_err(|reason| XdpError::Attach {
+            interface: self.interface.name.clone(),
+            mode: mode.name(),
+            hint: attach_hint(&reason),
+            reason: reason.to_string(),
+        })?);
+        Ok(())
+    }
+
+    /// Takes the place of the program that `link` holds.
+    ///
+    /// # Errors
+    /// The kernel's reason.
+    pub fn succeed(&mut self, link: Link) -> Result<(), XdpError> {
+        let taken = link.update(self.file()?);
+        taken.map_err(|reason| XdpError::Handover { interface: self.interface.name.clone(), reason })?;
         self.link = Some(link);
         Ok(())
     }
 
-    /// Takes the program off: the kernel has its ports back.
+    /// Takes its place again, if another program has taken it.
     ///
     /// # Errors
-    /// Never, for a link of ours.
-    pub fn detach(&mut self) -> Result<(), XdpError> {
-        match self.link.take() {
-            Some(link) => {
-                xdp(&mut self.ebpf)?.detach(link).map_err(|error| XdpError::Load { reason: chain(&error) })
-            }
-            None => Ok(()),
-        }
+    /// The kernel's reason.
+    pub fn return_to_link(&self) -> Result<(), XdpError> {
+        let Some(link) = &self.link else { return Ok(()) };
+        let taken = link.update(self.file()?);
+        taken.map_err(|reason| XdpError::Handover { interface: self.interface.name.clone(), reason })
+    }
+
+    /// What holds it on the interface.
+    #[must_use]
+    pub fn link(&self) -> Option<&Link> {
+        self.link.as_ref()
+    }
+
+    /// Takes the program off: the kernel has its ports back.
+    pub fn detach(&mut self) {
+        self.link = None;
     }
 
     /// What the program has counted, over all CPUs.
@@ -262,6 +294,12 @@ impl Program {
         xdp(&mut self.ebpf)
     }
 
+    fn file(&self) -> Result<BorrowedFd<'_>, XdpError> {
+        let program = self.ebpf.program(abi::PROGRAM).map(<&Xdp>::try_from);
+        let program = program.ok_or_else(missing)?.and_then(|xdp| xdp.fd());
+        Ok(program.map_err(|error| XdpError::Load { reason: chain(&error) })?.as_fd())
+    }
+
     fn map(&mut self, name: &'static str) -> Result<&mut Map, XdpError> {
         self.ebpf
             .map_mut(name)
@@ -269,58 +307,13 @@ impl Program {
     }
 }
 
-/// Refuses an interface that has a program already, or takes that off if `replace`.
-///
-/// # Errors
-/// [`XdpError::Occupied`], with what is known of the program.
-pub fn make_way(interface: &Interface, replace: bool) -> Result<(), XdpError> {
-    // Where the kernel does not tell, attaching will.
-    let Ok(Some(attached)) = interface.attached() else { return Ok(()) };
-    let remedy = if replace {
-        match interface.detach(attached) {
-            Ok(()) => {
-                tracing::warn!(
-                    interface = interface.name,
-                    program = attached.id,
-                    "took off another XDP program"
-                );
-                return Ok(());
-            }
-            Err(_) => {
-                "it is held by a BPF link, which only the process that holds it can let go: stop that process"
-            }
-        }
-    } else {
-        "stop the process that attached it, or take it off by --replace (not possible for a program held by a BPF link)"
-    };
-    let program = loaded_programs().filter_map(Result::ok).find(|program| program.id() == attached.id);
-    let name = program.as_ref().and_then(|program| program.name_as_str()).unwrap_or("unnamed").to_owned();
-    let steers = if name == abi::PROGRAM { steered(program).unwrap_or_default() } else { String::new() };
-    let (interface, mode) = (interface.name.clone(), attached.mode.name());
-    Err(XdpError::Occupied { interface, name, id: attached.id, mode, steers, remedy })
-}
-
-/// The ports that another instance steers, in words.
-fn steered(program: Option<aya::programs::ProgramInfo>) -> Option<String> {
-    for id in program?.map_ids().ok()?? {
-        let map = MapData::from_id(id).ok()?;
-        if map.info().ok()?.name_as_str() != Some(abi::PORTS) {
-            continue;
-        }
-        let ports: HashMap<_, u16, u8> = HashMap::try_from(Map::HashMap(map)).ok()?;
-        let mut ports: Vec<u16> = ports.keys().filter_map(Result::ok).collect();
-        ports.sort_unstable();
-        let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
-        return Some(format!(", another instance of stateless-tcp that steers port {}", ports.join(" and ")));
-    }
-    None
-}
-
 fn xdp(ebpf: &mut Ebpf) -> Result<&mut Xdp, XdpError> {
-    let program = ebpf.program_mut(abi::PROGRAM);
-    let program =
-        program.ok_or_else(|| XdpError::Load { reason: format!("no program {} in it", abi::PROGRAM) })?;
+    let program = ebpf.program_mut(abi::PROGRAM).ok_or_else(missing)?;
     program.try_into().map_err(|error: ProgramError| XdpError::Load { reason: chain(&error) })
+}
+
+fn missing() -> XdpError {
+    XdpError::Load { reason: format!("no program {} in it", abi::PROGRAM) }
 }
 
 /// Why the kernel did not load the program: if its verifier has looked at it, what that says.
@@ -344,9 +337,8 @@ fn map_error<E: Error>(map: &'static str) -> impl Fn(E) -> XdpError {
 }
 
 /// What usually stands behind the kernel's errno for an attachment.
-fn attach_hint(error: &ProgramError) -> &'static str {
-    let ProgramError::SyscallError(call) = error else { return "" };
-    match call.io_error.raw_os_error() {
+fn attach_hint(error: &io::Error) -> &'static str {
+    match error.raw_os_error() {
         Some(libc_errno::EBUSY) => "; another XDP program is attached (`ip link show` names it)",
         Some(libc_errno::EOPNOTSUPP) => "; the driver has no XDP of this mode: try --xdp-mode generic",
         Some(libc_errno::EINVAL | libc_errno::ERANGE | libc_errno::E2BIG) => {

@@ -11,7 +11,7 @@
 use super::XdpError;
 use super::interface::{AttachMode, Interface};
 use super::option;
-use super::umem::{FRAMES, Frame, Umem};
+use super::umem::{FRAMES, Frame, Pool, Umem};
 use crate::counters::{Counter, Counters};
 use crate::responder::Frames;
 use nix::errno::Errno;
@@ -39,8 +39,8 @@ const TX_RING: u32 = 2048;
 const RESERVE: usize = (FRAMES - super::umem::FILL_RING) as usize;
 
 /// Times that a queue is asked for again while the kernel is letting go of it, and the pause between.
-const BIND_TRIES: u32 = 20;
-const BIND_PAUSE: Duration = Duration::from_millis(50);
+const BIND_TRIES: u32 = 500;
+const BIND_PAUSE: Duration = Duration::from_millis(2);
 
 /// `linux/if_xdp.h`, since Linux 6.17: frames that one `sendto` makes the kernel send in copy mode.
 const XDP_MAX_TX_SKB_BUDGET: libc::c_int = 9;
@@ -112,43 +112,20 @@ pub struct Socket {
 }
 
 impl Socket {
-    /// Binds to `queue` of `interface` and offers frames for reception. Nothing arrives before the socket is registered
-    /// with the XDP program. The kernel lets go of a queue some time after the last socket on it was closed: that is waited
-    /// for.
+    /// Binds to `queue` of `interface` and offers frames of `pool` for reception. Nothing arrives before the socket is
+    /// registered with the XDP program. The kernel lets go of a queue some time after the last socket on it was closed: that
+    /// is waited for.
     ///
     /// # Errors
-    /// The kernel's reason for refusing the memory or the binding.
+    /// The kernel's reason for refusing the binding.
     pub fn bind(
+        pool: Pool,
         interface: &Interface,
         queue: u32,
         attach: AttachMode,
         copy: CopyMode,
         counters: Arc<Counters>,
     ) -> Result<Self, XdpError> {
-        let busy = |error: &XdpError| matches!(error, XdpError::Bind { reason, .. } if reason.raw_os_error() == Some(Errno::EBUSY as i32));
-        for _ in 1..BIND_TRIES {
-            match Self::try_bind(interface, queue, attach, copy, Arc::clone(&counters)) {
-                Err(error) if busy(&error) => std::thread::sleep(BIND_PAUSE),
-                result => return result,
-            }
-        }
-        Self::try_bind(interface, queue, attach, copy, counters)
-    }
-
-    fn try_bind(
-        interface: &Interface,
-        queue: u32,
-        attach: AttachMode,
-        copy: CopyMode,
-        counters: Arc<Counters>,
-    ) -> Result<Self, XdpError> {
-        let octets = (FRAMES * super::umem::CHUNK) as usize;
-        let memory = |error: io::Error| XdpError::Memory {
-            interface: interface.name.clone(),
-            queue,
-            octets,
-            reason: error.to_string(),
-        };
         let refused = |reason: io::Error| XdpError::Bind {
             interface: interface.name.clone(),
             queue,
@@ -156,14 +133,26 @@ impl Socket {
             hint: bind_hint(&reason, copy),
             reason,
         };
-        let (umem, free) = Umem::new().map_err(memory)?;
         let config = config(attach, copy).map_err(refused)?;
         let name: XskInterface = interface.name.parse().map_err(|_| refused(Errno::EINVAL.into()))?;
-        // SAFETY: no other socket shares this UMEM, and all four rings stay with it in `Self`.
-        let rings = unsafe { XskSocket::new(config, &umem.inner, &name, queue) };
-        let (tx, rx, Some((fill, completion))) = rings.map_err(|error| refused(cause(&error)))? else {
+        let mut tries = 0;
+        let rings = loop {
+            // SAFETY: no other socket shares this UMEM, and all four rings stay with it in `Self`.
+            let rings = unsafe { XskSocket::new(config, &pool.umem.inner, &name, queue) };
+            let error = match rings {
+                Ok(rings) => break rings,
+                Err(error) => cause(&error),
+            };
+            tries += 1;
+            if error.raw_os_error() != Some(Errno::EBUSY as i32) || tries == BIND_TRIES {
+                return Err(refused(error));
+            }
+            std::thread::sleep(BIND_PAUSE);
+        };
+        let (tx, rx, Some((fill, completion))) = rings else {
             return Err(refused(Errno::EBUSY.into()));
         };
+        let Pool { umem, free } = pool;
         let frames = FRAMES as usize;
         let mut socket = Self {
             umem,

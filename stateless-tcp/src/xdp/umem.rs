@@ -1,5 +1,7 @@
 //! The frames of one queue: memory that is shared with the kernel, chunk by chunk.
 
+use super::XdpError;
+use super::interface::Interface;
 use nix::errno::Errno;
 use std::io;
 use std::num::NonZeroU32;
@@ -26,6 +28,29 @@ pub const COMPLETION_RING: u32 = FRAMES;
 #[must_use = "a frame that is not sent or released is lost"]
 pub struct Frame {
     pub(super) descriptor: FrameDesc,
+}
+
+/// The frames of a queue, before it has a socket.
+#[derive(Debug)]
+pub struct Pool {
+    pub(super) umem: Umem,
+    pub(super) free: Vec<Frame>,
+}
+
+impl Pool {
+    /// Frames for `queue` of `interface`.
+    ///
+    /// # Errors
+    /// The kernel's reason for refusing the memory.
+    pub fn new(interface: &Interface, queue: u32) -> Result<Self, XdpError> {
+        let (umem, free) = Umem::new().map_err(|error| XdpError::Memory {
+            interface: interface.name.clone(),
+            queue,
+            octets: (FRAMES * CHUNK) as usize,
+            reason: error.to_string(),
+        })?;
+        Ok(Self { umem, free })
+    }
 }
 
 /// Memory of one queue.

@@ -9,8 +9,10 @@ use crate::observe::tap::Outlet;
 use crate::offer::{Follower, Switch};
 use crate::responder::Responder;
 use nix::sched::{CpuSet, sched_setaffinity};
+use nix::sys::eventfd::EventFd;
 use nix::unistd::Pid;
 use std::io;
+use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -42,8 +44,8 @@ pub struct Vitals {
 /// What main and a worker share.
 #[derive(Debug)]
 pub struct Shared {
-    /// Set to end the worker.
-    pub stop: AtomicBool,
+    /// How the worker is told to end.
+    pub stop: Stop,
     /// What became of its frames.
     pub counters: Arc<Counters>,
     /// For how long after a frame it polls for the next before it sleeps.
@@ -58,6 +60,34 @@ pub struct Shared {
     pub outlet: Arc<Outlet>,
     /// For tests: panic upon so many frames.
     pub panic_after: Option<u64>,
+}
+
+/// Tells a worker to end: when its ring is empty, at once if it sleeps.
+#[derive(Debug)]
+pub struct Stop {
+    asked: AtomicBool,
+    bell: EventFd,
+}
+
+impl Stop {
+    /// One that does not tell it yet.
+    ///
+    /// # Errors
+    /// If there are no descriptors left.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self { asked: AtomicBool::new(false), bell: EventFd::new()? })
+    }
+
+    /// Tells it.
+    pub fn ask(&self) {
+        self.asked.store(true, Relaxed);
+        // Where the bell does not ring, the worker looks when it is idle.
+        let _ = self.bell.write(1);
+    }
+
+    fn is_asked(&self) -> bool {
+        self.asked.load(Relaxed)
+    }
 }
 
 /// Starts a worker, the one with this number, which answers what comes to `socket` from what is in `switch`, on a thread of
@@ -85,7 +115,7 @@ pub fn spawn(
 fn run(worker: usize, mut socket: Socket, switch: Arc<Switch>, shared: &Shared) -> io::Result<()> {
     let (mut follower, offer) = Follower::new(switch);
     let mut responder = Responder::of(worker, offer);
-    let mut waiter = Waiter::new(&socket, &responder.descriptors(), shared.busy_poll);
+    let mut waiter = waiter_of(&socket, &responder, shared);
     let mut batch = Vec::with_capacity(BATCH);
     let mut frames = 0;
     let mut reported = SystemTime::UNIX_EPOCH;
@@ -94,7 +124,7 @@ fn run(worker: usize, mut socket: Socket, switch: Arc<Switch>, shared: &Shared) 
         // An idle worker comes here every IDLE milliseconds: it lets go of what is no longer served, too.
         if let Some(offer) = follower.news() {
             responder.switch(offer);
-            waiter = Waiter::new(&socket, &responder.descriptors(), shared.busy_poll);
+            waiter = waiter_of(&socket, &responder, shared);
         }
         if let Some(taps) = shared.outlet.take() {
             responder.tap(taps);
@@ -103,7 +133,7 @@ fn run(worker: usize, mut socket: Socket, switch: Arc<Switch>, shared: &Shared) 
         let mut now = SystemTime::now();
         let received = batch.len() as u64;
         if batch.is_empty() {
-            if shared.stop.load(Relaxed) {
+            if shared.stop.is_asked() {
                 report(&socket, &responder, shared);
                 return Ok(());
             }
@@ -137,6 +167,13 @@ fn run(worker: usize, mut socket: Socket, switch: Arc<Switch>, shared: &Shared) 
             reported = now;
         }
     }
+}
+
+/// Waits for frames, for what the responder waits for, and to be told to end.
+fn waiter_of(socket: &Socket, responder: &Responder, shared: &Shared) -> Waiter {
+    let mut files = responder.descriptors();
+    files.push(shared.stop.bell.as_raw_fd());
+    Waiter::new(socket, &files, shared.busy_poll)
 }
 
 /// Asked for by `--test-escape`: what somebody would try who has taken over a worker.

@@ -45,6 +45,7 @@ use cookie::Sent;
 use edns::{Edns, Opt};
 use message::{Full, HEADER, Message};
 use query::{Envelope, Question, Rcode, flag};
+use std::hash::Hash as _;
 use std::path::{Path, PathBuf};
 
 /// Octets of the length before a message (RFC 1035 section 4.2.2).
@@ -54,7 +55,7 @@ const PREFIX: usize = 2;
 const BUILTIN: &str = include_str!("../../../zones/example.com.zone");
 
 /// How questions are answered.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct DnsOptions {
     /// Answer ANY with one set of records (RFC 8482) instead of all.
     pub minimal_any: bool,
@@ -221,6 +222,10 @@ impl Service for Dns {
     fn prefix(&self, stream: &[u8]) -> Option<[u8; PREFIX]> {
         let length = query::length(stream)?;
         u16::try_from(length).ok().map(u16::to_be_bytes)
+    }
+
+    fn fingerprint(&self) -> Option<u64> {
+        Some(super::fingerprint(|hasher| (&self.catalog, &self.options).hash(hasher)))
     }
 
     fn answer(&self, message: &[u8], context: &Context, response: &mut Vec<u8>) -> Result<Answered, Absent> {

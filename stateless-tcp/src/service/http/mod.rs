@@ -17,6 +17,7 @@ mod tests;
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
+use std::hash::Hash as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -36,7 +37,7 @@ pub struct Http {
 }
 
 /// What a path leads to.
-#[derive(Clone)]
+#[derive(Clone, Hash)]
 enum Page {
     File(Arc<File>),
     /// A directory asked for without its final slash.
@@ -45,6 +46,7 @@ enum Page {
     TooLarge(u64),
 }
 
+#[derive(Hash)]
 struct File {
     found: Prepared,
     not_modified: Prepared,
@@ -163,6 +165,12 @@ impl Service for Http {
 
     fn begins(&self, stream: &[u8]) -> bool {
         request::begins(stream)
+    }
+
+    fn fingerprint(&self) -> Option<u64> {
+        let mut pages: Vec<_> = self.pages.iter().collect();
+        pages.sort_unstable_by_key(|&(path, _)| path);
+        Some(super::fingerprint(|hasher| pages.hash(hasher)))
     }
 
     fn answer(&self, message: &[u8], context: &Context, response: &mut Vec<u8>) -> Result<Answered, Absent> {

@@ -20,7 +20,7 @@ const UNFILLED: &[u8; DATE_LEN] = b"-----------------------------";
 const LAST_SECOND: Duration = Duration::from_secs(253_402_300_799);
 
 /// A response: status line, headers and body, without its date.
-#[derive(Debug)]
+#[derive(Debug, Hash)]
 pub(super) struct Prepared {
     octets: Box<[u8]>,
     /// Where the date's value ends.

@@ -1,0 +1,87 @@
+//! Giving the place to a successor (`--take-over`): what the supervisor does of
+//! [`control::handover`](crate::control::handover).
+
+use super::reload::Reloader;
+use super::watch::Served;
+use crate::control::handover::{Handed, HandedInterface, Step};
+use crate::exchange::Policy;
+use crate::xdp::XdpError;
+use crate::xdp::interface::AttachMode;
+use crate::xdp::socket::CopyMode;
+use anyhow::{Result, bail};
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use stateless_tcp_ebpf::cookie::Key;
+use stateless_tcp_ebpf::rule::Rules;
+use tokio::sync::{mpsc, oneshot};
+
+/// A successor whose sockets are not open after so long opens none any more.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Where a successor gets its answer.
+pub(super) type Answer = oneshot::Sender<Result<(Handed, Vec<OwnedFd>), String>>;
+
+/// Tells a successor what is served, and gives it the files.
+pub(super) fn hand(served: &[Served], metrics: Option<&TcpListener>, reloader: &Reloader, answer: Answer) {
+    let interfaces = served.iter().map(interface).collect();
+    let files = files(served, metrics);
+    let offer = reloader.offer();
+    let (since, Policy { keys, rules, segment_size, .. }) = (reloader.since, offer.policy.clone());
+    let metrics: Option<SocketAddr> = metrics.and_then(|listener| listener.local_addr().ok());
+    let whole = move || {
+        let Key(current) = keys.current;
+        let handed = Handed {
+            interfaces,
+            metrics,
+            keys: (current, keys.previous.map(|Key(previous)| previous)),
+            key_since: seconds(since.key),
+            generation: offer.current.generation,
+            loaded: seconds(since.generation),
+            fingerprint: offer.current.content.fingerprint(),
+            reliable: rules == Rules::Reliable,
+            segment_size,
+        };
+        files.map(|files| (handed, files)).map_err(|error| format!("it cannot share its files: {error}"))
+    };
+    // All of the content is read for the fingerprint. Whoever no longer waits has no use for it.
+    tokio::task::spawn_blocking(move || answer.send(whole()));
+}
+
+fn interface(served: &Served) -> HandedInterface {
+    let Served { program, attach, copy, .. } = served;
+    HandedInterface {
+        name: program.interface().name.clone(),
+        program: program.id(),
+        generic: *attach == AttachMode::Generic,
+        zero_copy: *copy == CopyMode::ZeroCopy,
+    }
+}
+
+/// The links, in the order of the interfaces, and the listener.
+fn files(served: &[Served], metrics: Option<&TcpListener>) -> io::Result<Vec<OwnedFd>> {
+    let links = served.iter().filter_map(|served| served.program.link());
+    links.map(|link| link.as_fd()).chain(metrics.map(TcpListener::as_fd)).map(|file| file.try_clone_to_owned()).collect()
+}
+
+/// Goes on, as the successor has failed.
+pub(super) fn go_on(served: &[Served]) -> Result<(), XdpError> {
+    tracing::warn!("the process that was to take over has failed: this one goes on");
+    served.iter().try_for_each(|served| served.program.return_to_link())
+}
+
+/// Waits until the successor, which has been told that the sockets are closed, serves.
+pub(super) async fn conclude(steps: &mut mpsc::UnboundedReceiver<Step>) -> Result<()> {
+    match tokio::time::timeout(PATIENCE, steps.recv()).await {
+        Ok(Some(Step::End)) => {
+            tracing::info!("another process has taken over");
+            Ok(())
+        }
+        _ => bail!("the process that was to take over has failed: the kernel has the ports back"),
+    }
+}
+
+fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
