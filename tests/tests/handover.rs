@@ -151,7 +151,8 @@ fn no_client_loses_more_than_a_segment(#[case] handshake: &str, #[case] queues: 
     assert!(!programs.contains(&None), "the interface was without a program: {programs:?}");
     assert_eq!(programs.len(), TIMES + 1, "{programs:?}");
     // The listener went from hand to hand.
-    let metrics = topology.server.run("curl --silent --max-time 10 --noproxy * http://127.0.0.1:9953/metrics");
+    let metrics =
+        topology.server.run("curl --silent --max-time 10 --noproxy * http://127.0.0.1:9953/metrics");
     assert!(metrics.contains("stateless_tcp_"), "{metrics}");
     responder.stop();
     assert_eq!(program(&topology), None);
@@ -196,7 +197,11 @@ fn one_that_fails_leaves_nothing_behind(#[case] stage: &str, #[case] goes_on: bo
 #[case::rules(&["--rules", "classic"], 1, &["--take-over", "--rules"])]
 #[case::segment_size(&["--segment-size", "600"], 1, &["--take-over", "--segment-size"])]
 #[case::queues(&["--queues", "0,7"], 1, &["queue 7"])]
-fn what_cannot_be_taken_over_is_named(#[case] arguments: &[&str], #[case] status: i32, #[case] words: &[&str]) {
+fn what_cannot_be_taken_over_is_named(
+    #[case] arguments: &[&str],
+    #[case] status: i32,
+    #[case] words: &[&str],
+) {
     let topology = Topology::new(2);
     let former = Responder::start(&topology, &["--xdp-mode", "native"]);
     let before = program(&topology);
@@ -233,7 +238,8 @@ fn no_interface_is_left_behind() {
 /// The number of the content stays where the content does: else what one began another would end in other octets.
 #[test]
 fn another_content_has_another_number() {
-    const OLD: &str = "$ORIGIN example.org.\n$TTL 60\n@ SOA ns hostmaster 1 2 3 4 5\n@ NS ns\nns A 192.0.2.1\n";
+    const OLD: &str =
+        "$ORIGIN example.org.\n$TTL 60\n@ SOA ns hostmaster 1 2 3 4 5\n@ NS ns\nns A 192.0.2.1\n";
     let topology = Topology::new(1);
     let directory = tempfile::tempdir().expect("a directory");
     let zone = directory.path().join("zone");

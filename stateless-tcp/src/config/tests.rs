@@ -55,6 +55,7 @@ fn defaults() -> Config {
         queues: None,
         uncovered_queues: false,
         replace: false,
+        take_over: false,
         xdp_log: XdpLog::Off,
         metrics: None,
         dnstap: None,
@@ -65,6 +66,7 @@ fn defaults() -> Config {
         test_escape: None,
         test_panic_after_frames: None,
         test_keep_seconds: None,
+        test_fail_takeover: None,
     }
 }
 
@@ -109,6 +111,7 @@ fn everything() -> Config {
         queues: Some(vec![0, 2, 3, 4, 5]),
         uncovered_queues: true,
         replace: true,
+        take_over: true,
         xdp_log: XdpLog::Trace,
         metrics: Some("127.0.0.1:9953".parse().unwrap()),
         dnstap: Some("/run/dnstap.sock".into()),
@@ -119,6 +122,7 @@ fn everything() -> Config {
         test_escape: Some("secret".into()),
         test_panic_after_frames: Some(9),
         test_keep_seconds: None,
+        test_fail_takeover: None,
     }
 }
 
@@ -128,7 +132,7 @@ const EVERY_FLAG: &str = "-i eth0 --interface eth1 --address 2001:db8::1 --addre
     --dns-cookie-secret-file secret --http-root www --rules classic \
     --segment-size 512 --hints 99 --fast-open --key-file keys --xdp-mode native --handshake driver \
     --zero-copy always --busy-poll 50 --queues 0,2-5 --uncovered-queues \
-    --replace --xdp-log trace --metrics 127.0.0.1:9953 --dnstap /run/dnstap.sock --log-format json --user nobody --test-escape secret --test-panic-after-frames 9";
+    --replace --take-over --xdp-log trace --metrics 127.0.0.1:9953 --dnstap /run/dnstap.sock --log-format json --user nobody --test-escape secret --test-panic-after-frames 9";
 
 const EVERY_KEY: &str = r#"
 interface = ["eth0", "eth1"]
@@ -159,6 +163,7 @@ busy-poll = 50
 queues = "0,2-5"
 uncovered-queues = true
 replace = true
+take-over = true
 xdp-log = "trace"
 metrics = "127.0.0.1:9953"
 dnstap = "/run/dnstap.sock"
@@ -191,6 +196,7 @@ fn flags_win_over_the_file() {
         fast_open: true,
         uncovered_queues: true,
         replace: true,
+        take_over: true,
         ..run(flags).unwrap()
     };
     assert_eq!(config, expected);

@@ -18,8 +18,8 @@ use crate::xdp::link::Link;
 use anyhow::{Context as _, Result, bail};
 use rustix::cmsg_space;
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
-    recvmsg, sendmsg,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, recvmsg, sendmsg,
 };
 use serde::{Deserialize, Serialize};
 use std::io::{self, BufRead as _, BufReader, ErrorKind, IoSlice, IoSliceMut, Write as _};
@@ -208,7 +208,9 @@ impl Predecessor {
     fn of(pid: u32, handed: Handed, mut files: Vec<OwnedFd>, stream: UnixStream) -> Result<Self> {
         let links = handed.interfaces.len();
         if files.len() != links + usize::from(handed.metrics.is_some()) {
-            bail!("process {pid} does not hand over what it says that it does: stop it, and start this one then");
+            bail!(
+                "process {pid} does not hand over what it says that it does: stop it, and start this one then"
+            );
         }
         let metrics = files.split_off(links).pop().map(TcpListener::from);
         Ok(Self { pid, handed, links: files.into_iter().map(Link::from).collect(), metrics, stream })

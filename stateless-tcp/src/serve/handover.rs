@@ -9,12 +9,12 @@ use crate::xdp::XdpError;
 use crate::xdp::interface::AttachMode;
 use crate::xdp::socket::CopyMode;
 use anyhow::{Result, bail};
+use stateless_tcp_ebpf::cookie::Key;
+use stateless_tcp_ebpf::rule::Rules;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use stateless_tcp_ebpf::cookie::Key;
-use stateless_tcp_ebpf::rule::Rules;
 use tokio::sync::{mpsc, oneshot};
 
 /// A successor whose sockets are not open after so long opens none any more.
@@ -62,7 +62,11 @@ fn interface(served: &Served) -> HandedInterface {
 /// The links, in the order of the interfaces, and the listener.
 fn files(served: &[Served], metrics: Option<&TcpListener>) -> io::Result<Vec<OwnedFd>> {
     let links = served.iter().filter_map(|served| served.program.link());
-    links.map(|link| link.as_fd()).chain(metrics.map(TcpListener::as_fd)).map(|file| file.try_clone_to_owned()).collect()
+    links
+        .map(|link| link.as_fd())
+        .chain(metrics.map(TcpListener::as_fd))
+        .map(|file| file.try_clone_to_owned())
+        .collect()
 }
 
 /// Goes on, as the successor has failed.

@@ -96,9 +96,8 @@ pub(super) fn since(config: &Config, predecessor: Option<&Predecessor>) -> Since
     let now = SystemTime::now();
     let written = config.key_file.as_deref().and_then(|path| keys::written(path).ok());
     let then = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
-    let (generation, key) = predecessor.map_or((now, now), |Predecessor { handed, .. }| {
-        (then(handed.loaded), then(handed.key_since))
-    });
+    let (generation, key) = predecessor
+        .map_or((now, now), |Predecessor { handed, .. }| (then(handed.loaded), then(handed.key_since)));
     Since { generation, key: written.unwrap_or(key) }
 }
 
@@ -151,7 +150,13 @@ pub(super) fn prepare(
     handed
         .map(|(handed, link)| {
             let interface = interfaces.iter().find(|interface| interface.name == handed.name);
-            Heir::prepare(config, interface.context("an interface that is not asked for")?, offer, handed, link)
+            Heir::prepare(
+                config,
+                interface.context("an interface that is not asked for")?,
+                offer,
+                handed,
+                link,
+            )
         })
         .collect()
 }
@@ -174,7 +179,10 @@ pub(super) fn succeed(
     fail_for_test(config, "released");
     let fronts = heirs.into_iter().map(|heir| heir.open(config)).collect::<Result<Vec<_>, XdpError>>()?;
     let gap = begun.elapsed();
-    tracing::info!("took over from process {pid}, which held up what takes content for {} µs", gap.as_micros());
+    tracing::info!(
+        "took over from process {pid}, which held up what takes content for {} µs",
+        gap.as_micros()
+    );
     Ok((fronts, released))
 }
 

@@ -22,7 +22,12 @@ impl Link {
         let (program, index) = (program.as_raw_fd(), interface.index.cast_signed());
         // SAFETY: `options` lives through the call and states its own size.
         let file = unsafe {
-            libxdp_sys::bpf_link_create(program, index, libxdp_sys::bpf_attach_type_BPF_XDP, &raw const options)
+            libxdp_sys::bpf_link_create(
+                program,
+                index,
+                libxdp_sys::bpf_attach_type_BPF_XDP,
+                &raw const options,
+            )
         };
         if file < 0 {
             return Err(io::Error::from_raw_os_error(-file));
@@ -37,9 +42,8 @@ impl Link {
     /// The kernel's reason.
     pub fn update(&self, program: BorrowedFd<'_>) -> io::Result<()> {
         // SAFETY: plain numbers go in; a null pointer stands for no options.
-        let status = unsafe {
-            libxdp_sys::bpf_link_update(self.0.as_raw_fd(), program.as_raw_fd(), std::ptr::null())
-        };
+        let status =
+            unsafe { libxdp_sys::bpf_link_update(self.0.as_raw_fd(), program.as_raw_fd(), std::ptr::null()) };
         if status < 0 { Err(io::Error::from_raw_os_error(-status)) } else { Ok(()) }
     }
 }

@@ -59,8 +59,30 @@ struct Kernel {
     _socket: Option<OwnedFd>,
 }
 
+/// What there is on the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Queue {
+    Bound,
+    Unbound,
+    /// Nothing, while one process takes over from another.
+    Held,
+}
+
+impl Queue {
+    const ALL: [Self; 3] = [Self::Bound, Self::Unbound, Self::Held];
+
+    /// What becomes of frames that are served.
+    fn served(self) -> Reason {
+        match self {
+            Self::Bound => Reason::Served,
+            Self::Unbound => Reason::NoSocket,
+            Self::Held => Reason::Held,
+        }
+    }
+}
+
 impl Kernel {
-    fn load(socket_bound: bool) -> Self {
+    fn load(queue: Queue) -> Self {
         assert!(nix::unistd::Uid::effective().is_root(), "loading an XDP program needs root");
         let mut ebpf = Ebpf::load(OBJECT).expect("load the object");
         let program: &mut Xdp =
@@ -84,7 +106,10 @@ impl Kernel {
         let mut settings: Array<_, [u8; Settings::LENGTH]> =
             Array::try_from(ebpf.take_map(abi::SETTINGS).expect("its settings")).expect("an array");
         settings.set(0, Settings::new(Limit::NONE, Some(DATAGRAMS)).octets(), 0).expect("settings");
-        let socket = socket_bound.then(|| {
+        let mut held: Array<_, u32> =
+            Array::try_from(ebpf.take_map(abi::HELD).expect("what is held")).expect("an array");
+        held.set(0, u32::from(queue == Queue::Held), 0).expect("hold it");
+        let socket = (queue == Queue::Bound).then(|| {
             let socket = socket(AddressFamily::XDP, SocketType::RAW, None).expect("an AF_XDP socket");
             let sockets = ebpf.map_mut(abi::SOCKETS).expect("its sockets");
             XskMap::try_from(sockets)
@@ -164,11 +189,10 @@ impl Served for Table {
 }
 
 /// The library's reason, and whether it came as far as the port.
-fn library(frame: &[u8], socket_bound: bool) -> (Reason, bool) {
+fn library(frame: &[u8], queue: Queue) -> (Reason, bool) {
     let table = Table { clients: clients(), port_tested: Cell::new(false) };
     let reason = match steer(frame, &table) {
-        Ok(_) if socket_bound => Reason::Served,
-        Ok(_) => Reason::NoSocket,
+        Ok(_) => queue.served(),
         Err(reason) => reason,
     };
     (reason, table.port_tested.get())
@@ -176,22 +200,12 @@ fn library(frame: &[u8], socket_bound: bool) -> (Reason, bool) {
 
 #[test]
 fn named_frames_come_to_the_verdict_that_is_written_here() {
-    let (mut bound, mut unbound) = (Kernel::load(true), Kernel::load(false));
+    let mut kernels = Queue::ALL.map(|queue| (queue, Kernel::load(queue)));
     for (name, frame, reason) in named().into_iter().chain(named_left()) {
-        let without_socket = if reason == Reason::Served { Reason::NoSocket } else { reason };
-        for (kernel, expected, socket_bound) in
-            [(&mut bound, reason, true), (&mut unbound, without_socket, false)]
-        {
-            assert_eq!(
-                library(&frame, socket_bound).0,
-                expected,
-                "{name}, library, socket bound: {socket_bound}"
-            );
-            assert_eq!(
-                kernel.judge(&frame),
-                (expected.action(), expected),
-                "{name}, kernel, socket: {socket_bound}"
-            );
+        for (queue, kernel) in &mut kernels {
+            let expected = if reason == Reason::Served { queue.served() } else { reason };
+            assert_eq!(library(&frame, *queue).0, expected, "{name}, library, {queue:?}");
+            assert_eq!(kernel.judge(&frame), (expected.action(), expected), "{name}, kernel, {queue:?}");
         }
     }
 }
@@ -200,15 +214,15 @@ fn named_frames_come_to_the_verdict_that_is_written_here() {
 fn generated_frames_come_to_the_same_verdict_on_both_sides() {
     let count = size(100_000, 1_000_000);
     let mut random = Random::new("steering");
-    let (mut bound, mut unbound) = (Kernel::load(true), Kernel::load(false));
+    let mut kernels = Queue::ALL.map(Kernel::load);
     let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
     let mut actions: BTreeMap<String, usize> = BTreeMap::new();
     let mut at_port = 0;
     for _ in 0..count {
         let frame = generate(&mut random);
-        let socket_bound = !random.one_in(4);
-        let kernel = if socket_bound { &mut bound } else { &mut unbound };
-        let (reason, port_tested) = library(&frame, socket_bound);
+        let queue = if random.one_in(4) { random.pick(&[Queue::Unbound, Queue::Held]) } else { Queue::Bound };
+        let kernel = &mut kernels[queue as usize];
+        let (reason, port_tested) = library(&frame, queue);
         assert_eq!(kernel.judge(&frame), (reason.action(), reason), "{frame:02x?}");
         *reasons.entry(reason.name()).or_default() += 1;
         *actions.entry(format!("{:?}", reason.action())).or_default() += 1;
