@@ -166,7 +166,7 @@ const TERMS_SHIFT: u32 = 23;
 const DRIFT_BITS: u32 = 25;
 
 /// The bits of a generation's number that there is room for beside the drift.
-const GENERATION_MASK: u8 = 63;
+pub const GENERATION_MASK: u8 = 63;
 
 /// Our initial sequence number for the connection that begins with the client's `isn`.
 #[inline]

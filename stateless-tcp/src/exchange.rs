@@ -10,11 +10,12 @@ mod walk;
 
 use crate::clients::Clients;
 use crate::counters::{Counter, Counters};
+use crate::fingerprint::Fingerprint;
 use crate::hints::{Hints, MAX_KEPT};
 use crate::observe::snapshot::Occupancy;
 use crate::observe::transaction::Role;
 use crate::offer::Offer;
-use crate::service::{self, Errands, Purpose, Service, Ticket};
+use crate::service::{Errands, Purpose, Service, Ticket};
 use foldhash::fast::RandomState;
 use limit::{Limit, Stuck};
 use stateless_tcp_ebpf::abi::Settings;
@@ -24,7 +25,6 @@ use stateless_tcp_ebpf::rule::{self, Outgoing, Reason, Reply, Rules, Verdict};
 use stateless_tcp_ebpf::segment::{Address, Flags, Segment};
 use stateless_tcp_ebpf::steer::{Served, Treatment};
 use std::collections::HashSet;
-use std::hash::Hash as _;
 use std::sync::Arc;
 use std::time::SystemTime;
 use walk::Answers;
@@ -98,13 +98,13 @@ impl Content {
         self.errands().next().is_none()
     }
 
-    /// A number that another content shares if connections that begin with the one can go on with the other, octet by octet;
-    /// `None` where none can.
+    /// Of the services and their ports, where that can be told of all: connections that begin with one content can go on with
+    /// another that has the same, octet by octet.
     #[must_use]
-    pub fn fingerprint(&self) -> Option<u64> {
-        let of = |&(port, ref service): &(u16, Arc<dyn Service>)| Some((port, service.fingerprint()?));
-        let services = self.services.iter().map(of).collect::<Option<Vec<_>>>()?;
-        Some(service::fingerprint(|hasher| (ANSWERS, services).hash(hasher)))
+    pub fn fingerprint(&self) -> Option<Fingerprint> {
+        let of = |(port, service): &(u16, Arc<dyn Service>)| Some((*port, service.fingerprint()?));
+        let all: Option<Vec<_>> = self.services.iter().map(of).collect();
+        all.map(|all| Fingerprint::of(&(ANSWERS, all)))
     }
 
     fn errands(&self) -> impl Iterator<Item = &dyn Errands> {

@@ -11,6 +11,7 @@
 //! | [`service`] | request octets to response octets: DNS, HTTP |
 //! | [`exchange`] | a segment in, segments out: rules and services together |
 //! | [`hints`] | what is remembered of connections, and never needed |
+//! | [`fingerprint`] | whether two contents are the same |
 //! | [`offer`] | the generations of content, and how workers change to another |
 //! | [`parking`] | requests that wait for an answer that is being fetched |
 //! | [`responder`] | the path of a frame through the four above; no I/O |
@@ -32,6 +33,7 @@ pub mod control;
 pub mod counters;
 pub mod doctor;
 pub mod exchange;
+pub mod fingerprint;
 pub mod hints;
 pub mod keys;
 pub mod netlink;

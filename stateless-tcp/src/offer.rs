@@ -5,7 +5,8 @@
 //! reaches a worker.
 
 use crate::exchange::{Content, Policy};
-use stateless_tcp_ebpf::cookie::Generations;
+use crate::fingerprint::Fingerprint;
+use stateless_tcp_ebpf::cookie::{GENERATION_MASK, Generations};
 use stateless_tcp_ebpf::driver::Terms;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -31,10 +32,11 @@ pub struct Offer {
 }
 
 impl Offer {
-    /// The first generation of `content`.
+    /// The first generation of `content`, by the number that it has on every server.
     #[must_use]
     pub fn first(content: Content, policy: Policy) -> Self {
-        Self { policy, current: Edition { generation: 0, content: Arc::new(content) }, previous: None }
+        let generation = content.fingerprint().map_or(0, Fingerprint::octet);
+        Self { policy, current: Edition { generation, content: Arc::new(content) }, previous: None }
     }
 
     /// This offer under another number.
@@ -46,12 +48,29 @@ impl Offer {
         Self { current: Edition { generation, ..self.current }, ..self }
     }
 
-    /// This offer's content made the previous one by `content`, which gets the next number.
+    /// This offer under the next number that no connection of generation `other` seems to be of.
     #[must_use]
-    pub fn succeeded_by(&self, content: Content, policy: Policy) -> Self {
-        let generation = self.current.generation.wrapping_add(1);
-        let current = Edition { generation, content: Arc::new(content) };
-        Self { policy, current, previous: Some(self.current.clone()) }
+    pub fn apart_from(self, other: u8) -> Self {
+        let generation = apart(self.current.generation, &[other]);
+        self.numbered(generation)
+    }
+
+    /// This offer's content made the previous one by `content`; or replaced by it, if that is the same.
+    ///
+    /// Content has the number that it has on every server, unless connections of other content may still have that: of
+    /// this offer's, or those of `recent` numbers. Where it cannot be told what is the same, it gets the next number.
+    #[must_use]
+    pub fn succeeded_by(&self, content: Content, policy: Policy, recent: &[u8]) -> Self {
+        let (before, after) = (self.current.content.fingerprint(), content.fingerprint());
+        let content = Arc::new(content);
+        let number = self.current.generation;
+        if before.is_some() && before == after {
+            let current = Edition { generation: number, content };
+            return Self { policy, current, previous: self.previous.clone() };
+        }
+        let generation = after.map_or(number.wrapping_add(1), Fingerprint::octet);
+        let generation = apart(generation, &[recent, &[number]].concat());
+        Self { policy, current: Edition { generation, content }, previous: Some(self.current.clone()) }
     }
 
     /// This offer without what was served before.
@@ -84,6 +103,19 @@ impl Offer {
         let editions = std::iter::once(&self.current).chain(&self.previous);
         editions.filter(|edition| edition.generation == generation).map(|edition| &*edition.content).next()
     }
+}
+
+/// The first number from `number` on that looks like none of those `taken`.
+fn apart(mut number: u8, taken: &[u8]) -> u8 {
+    while taken.iter().any(|&taken| look_alike(taken, number)) {
+        number = number.wrapping_add(1);
+    }
+    number
+}
+
+/// Whether a connection with timestamps cannot tell them apart.
+const fn look_alike(one: u8, other: u8) -> bool {
+    (one ^ other) & GENERATION_MASK == 0
 }
 
 /// Where the offer in force is found.
@@ -151,11 +183,37 @@ impl Follower {
 mod tests {
     use super::*;
     use crate::service::dns::{Dns, DnsOptions};
+    use crate::service::{Absent, Answered, Context, Framing, Service};
     use stateless_tcp_ebpf::cookie::{Key, Keys};
     use stateless_tcp_ebpf::rule::Rules;
 
+    /// A service that has this fingerprint, if any.
+    struct Known(Option<u64>);
+
+    impl Service for Known {
+        fn frame(&self, _: &[u8]) -> Framing {
+            Framing::Incomplete
+        }
+
+        fn begins(&self, _: &[u8]) -> bool {
+            false
+        }
+
+        fn answer(&self, _: &[u8], _: &Context, _: &mut Vec<u8>) -> Result<Answered, Absent> {
+            Err(Absent::Gone)
+        }
+
+        fn fingerprint(&self) -> Option<Fingerprint> {
+            self.0.map(|number| Fingerprint::of(&number))
+        }
+    }
+
     fn content(port: u16) -> Content {
-        Content::new([], vec![(port, Arc::new(Dns::builtin(DnsOptions::default())))])
+        Content::new([], vec![(port, Arc::new(Known(None)))])
+    }
+
+    fn known(number: u64) -> Content {
+        Content::new([], vec![(53, Arc::new(Known(Some(number))))])
     }
 
     fn policy() -> Policy {
@@ -171,9 +229,9 @@ mod tests {
     fn each_generation_has_its_own_content() {
         let first = Offer::first(content(1), policy());
         assert_eq!((ports(&first, 0), ports(&first, 1)), (Some(vec![1]), None));
-        let second = first.succeeded_by(content(2), policy());
+        let second = first.succeeded_by(content(2), policy(), &[]);
         assert_eq!((ports(&second, 0), ports(&second, 1)), (Some(vec![1]), Some(vec![2])));
-        let third = second.succeeded_by(content(3), policy());
+        let third = second.succeeded_by(content(3), policy(), &[]);
         assert_eq!([0, 1, 2].map(|of| ports(&third, of)), [None, Some(vec![2]), Some(vec![3])]);
         assert_eq!(third.generations(), Generations { current: 2, previous: Some(1) });
         let alone = third.without_previous();
@@ -184,14 +242,50 @@ mod tests {
     fn a_number_can_be_given() {
         let offer = Offer::first(content(1), policy()).numbered(200);
         assert_eq!((ports(&offer, 0), ports(&offer, 200)), (None, Some(vec![1])));
-        assert_eq!(offer.succeeded_by(content(2), policy()).generations().current, 201);
+        assert_eq!(offer.succeeded_by(content(2), policy(), &[]).generations().current, 201);
+        let apart = |other| Offer::first(content(1), policy()).numbered(200).apart_from(other);
+        assert_eq!([200, 8, 9].map(|other| apart(other).current.generation), [201, 201, 200]);
+    }
+
+    /// Servers that were reloaded, restarted and added, each in its own time.
+    #[test]
+    fn the_same_content_has_the_same_number_everywhere() {
+        let first = Offer::first(known(1), policy());
+        let number = |offer: &Offer| offer.generations();
+        let same = first.succeeded_by(known(1), policy(), &[]);
+        assert_eq!(number(&same), number(&first), "there is nothing that would have to be kept");
+        let second = same.succeeded_by(known(2), policy(), &[]);
+        assert_eq!(number(&second).current, number(&Offer::first(known(2), policy())).current);
+        assert_eq!(number(&second).previous, Some(number(&first).current));
+        let third = second.succeeded_by(known(2), policy(), &[]);
+        assert_eq!(number(&third), number(&second), "what was there before is kept on");
+    }
+
+    #[test]
+    fn no_number_has_two_contents_within_a_while() {
+        let (mut offer, mut recent) = (Offer::first(known(0), policy()), Vec::new());
+        for number in 1..60 {
+            let before = offer.current.generation;
+            offer = offer.succeeded_by(known(number), policy(), &recent);
+            recent.push(before);
+            let last_bits = |number: u8| number & GENERATION_MASK;
+            assert!(recent.iter().all(|&taken| last_bits(taken) != last_bits(offer.current.generation)));
+        }
+    }
+
+    #[test]
+    fn zones_and_options_tell_contents_apart() {
+        let of =
+            |minimal_any| Dns::builtin(DnsOptions { minimal_any, ..DnsOptions::default() }).fingerprint();
+        assert_eq!(of(true), of(true));
+        assert!(of(true) != of(false) && of(true).is_some());
     }
 
     #[test]
     fn numbers_begin_again_after_the_last() {
         let mut offer = Offer::first(content(1), policy());
         for _ in 0..256 {
-            offer = offer.succeeded_by(content(1), policy());
+            offer = offer.succeeded_by(content(1), policy(), &[]);
         }
         assert_eq!(offer.generations(), Generations { current: 0, previous: Some(255) });
     }
@@ -202,7 +296,7 @@ mod tests {
         let (mut follower, offer) = Follower::new(Arc::clone(&switch));
         assert_eq!(offer.current.generation, 0);
         assert!(follower.news().is_none(), "nothing new");
-        let before = switch.put(offer.succeeded_by(content(2), policy()));
+        let before = switch.put(offer.succeeded_by(content(2), policy(), &[]));
         assert!(Arc::ptr_eq(&before, &offer));
         let news = follower.news().expect("another offer");
         assert_eq!(news.current.generation, 1);

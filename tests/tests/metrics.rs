@@ -120,25 +120,34 @@ fn promtool(text: &str) -> String {
 fn a_reload_shows() {
     let topology = Topology::new(1);
     let directory = tempfile::tempdir().expect("a directory");
-    let key = directory.path().join("key");
-    let key = key.to_str().expect("a path");
-    let responder = Responder::start(&topology, &["--metrics", METRICS, "--key-file", key]);
-    let before = scrape(&topology.server);
-    assert_eq!(sample(&before, "stateless_tcp_generation"), "0");
-    let pid = responder.pid().to_string();
-    let binary = stateless_tcp_tests::responder::binary();
-    for arguments in [["rotate-key", key].as_slice(), &["reload", "--pid", &pid]] {
-        let output = Command::new(&binary).args(arguments).output().expect("run it");
+    let path = |name: &str| directory.path().join(name).to_str().expect("a path").to_owned();
+    let (key, configuration) = (path("key"), path("configuration"));
+    fs::write(&configuration, format!("key-file = {key:?}\n")).expect("write the configuration");
+    let responder = Responder::start(&topology, &["--metrics", METRICS, "--config", &configuration]);
+    let run = |arguments: &[&str]| {
+        let output = Command::new(stateless_tcp_tests::responder::binary()).args(arguments).output();
+        let output = output.expect("run it");
         assert!(output.status.success(), "{output:?}");
-    }
-    let after = scrape(&topology.server);
-    assert_eq!(sample(&after, "stateless_tcp_generation"), "1");
-    for name in ["key_start_time_seconds", "generation_start_time_seconds"] {
+    };
+    let pid = responder.pid().to_string();
+    let first = scrape(&topology.server);
+    run(&["rotate-key", &key]);
+    run(&["reload", "--pid", &pid]);
+    let second = scrape(&topology.server);
+    fs::write(&configuration, format!("key-file = {key:?}\nminimal-any = true\n")).expect("write it");
+    run(&["reload", "--pid", &pid]);
+    let third = scrape(&topology.server);
+    let grows = |name: &str, before: &str, after: &str| {
         let name = format!("stateless_tcp_{name}");
-        assert!(number(&after, &name) > number(&before, &name), "{name}\n{before}\n{after}");
-    }
-    let name = "stateless_tcp_start_time_seconds";
-    assert_eq!(sample(&after, name), sample(&before, name));
+        number(after, &name) > number(before, &name)
+    };
+    assert!(grows("key_start_time_seconds", &first, &second), "{first}\n{second}");
+    assert!(!grows("generation_start_time_seconds", &first, &second), "the content is the same");
+    assert!(grows("generation_start_time_seconds", &second, &third), "{second}\n{third}");
+    let same = |name: &str, before: &str, after: &str| sample(before, name) == sample(after, name);
+    assert!(same("stateless_tcp_generation", &first, &second), "{first}\n{second}");
+    assert!(!same("stateless_tcp_generation", &second, &third), "{second}\n{third}");
+    assert!(same("stateless_tcp_start_time_seconds", &first, &third), "{first}\n{third}");
     responder.stop();
 }
 

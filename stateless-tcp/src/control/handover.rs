@@ -14,6 +14,7 @@
 //! after it nobody can, and both end, so that the kernel has its ports.
 
 use super::{DIRECTORY, DONE, FAILED, HANDOVER, running, say};
+use crate::fingerprint::Fingerprint;
 use crate::xdp::link::Link;
 use anyhow::{Context as _, Result, bail};
 use rustix::cmsg_space;
@@ -70,7 +71,7 @@ pub struct Handed {
     /// Seconds since 1970 when it was loaded.
     pub loaded: u64,
     /// [`Content::fingerprint`](crate::exchange::Content::fingerprint).
-    pub fingerprint: Option<u64>,
+    pub fingerprint: Option<Fingerprint>,
     /// `--rules reliable`.
     pub reliable: bool,
     /// Most octets of payload in a segment.

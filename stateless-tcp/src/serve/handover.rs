@@ -18,7 +18,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, oneshot};
 
 /// A successor whose sockets are not open after so long opens none any more.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Where a successor gets its answer.
 pub(super) type Answer = oneshot::Sender<Result<(Handed, Vec<OwnedFd>), String>>;
@@ -46,7 +46,7 @@ pub(super) fn hand(served: &[Served], metrics: Option<&TcpListener>, reloader: &
         files.map(|files| (handed, files)).map_err(|error| format!("it cannot share its files: {error}"))
     };
     // All of the content is read for the fingerprint. Whoever no longer waits has no use for it.
-    tokio::task::spawn_blocking(move || answer.send(whole()));
+    tokio::task::spawn_blocking(move || drop(answer.send(whole())));
 }
 
 fn interface(served: &Served) -> HandedInterface {

@@ -30,6 +30,9 @@ use tokio::time::Instant;
 /// takes through several losses in a row.
 pub(super) const KEEP: Duration = Duration::from_mins(1);
 
+/// How long a client sends its request again before it gives up (Linux: net.ipv4.tcp_retries2).
+const PATIENCE_OF_CLIENTS: Duration = Duration::from_mins(16);
+
 /// How long an offer that no worker should hold any more is held here: workers are to find nothing left to free.
 const LINGER: Duration = Duration::from_secs(1);
 
@@ -54,6 +57,8 @@ pub(super) struct Reloader {
     switch: Arc<Switch>,
     relays: Arc<Relays>,
     keep: Duration,
+    /// Numbers of generations that are not served any more, but that clients may still have; until then.
+    recent: Vec<(u8, Instant)>,
     stage: Stage,
     /// Since when what is in force is.
     pub(super) since: Since,
@@ -87,7 +92,8 @@ impl Reloader {
         since: Since,
     ) -> Self {
         let keep = config.test_keep_seconds.map_or(KEEP, Duration::from_secs);
-        Self { source, config, interfaces, switch, relays, keep, stage: Stage::Idle, since }
+        let recent = Vec::new();
+        Self { source, config, interfaces, switch, relays, keep, recent, stage: Stage::Idle, since }
     }
 
     /// What is in force.
@@ -161,12 +167,21 @@ impl Reloader {
             go_on(programs, &before.terms());
             return Err(error);
         }
-        let offer = before.succeeded_by(content, policy);
+        let now = Instant::now();
+        self.recent.retain(|(_, until)| *until > now);
+        let recent: Vec<u8> = self.recent.iter().map(|(number, _)| *number).collect();
+        let offer = before.succeeded_by(content, policy, &recent);
+        let replaced = offer.current.generation != before.current.generation;
         let terms = offer.terms();
         linger(self.switch.put(offer));
         go_on(programs, &terms);
-        self.stage = Stage::Keeping(Instant::now() + self.keep);
-        self.since = Since { generation: loaded, key: key_since.unwrap_or(self.since.key) };
+        if replaced {
+            self.recent.push((before.current.generation, now + PATIENCE_OF_CLIENTS));
+            self.since.generation = loaded;
+        }
+        // Of content that stayed the same nothing has to be kept.
+        self.stage = if replaced { Stage::Keeping(now + self.keep) } else { Stage::Idle };
+        self.since.key = key_since.unwrap_or(self.since.key);
         let mut text = format!("reloaded: {}", content::describe(&config, &addresses));
         for note in notes {
             text.push('\n');

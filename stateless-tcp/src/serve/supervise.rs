@@ -11,15 +11,19 @@ use crate::counters::Counter;
 use crate::observe::dnstap::Output;
 use crate::observe::exporter;
 use crate::observe::histogram::Histogram;
+use crate::offer::Switch;
+use crate::xdp::busy::Deferral;
 use crate::xdp::umem;
 use crate::xdp::worker::{self, Shared, Stop};
 use anyhow::{Context as _, Error, Result, anyhow};
 use stateless_tcp_ebpf::steer::Reason;
+use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc::{self, UnboundedSender};
+use tokio::sync::oneshot;
 
 /// How long workers may take to end after the program is off: they answer what is in their rings.
 const DRAIN: Duration = Duration::from_secs(2);
@@ -43,51 +47,14 @@ pub(super) async fn supervise(config: Config, source: Source, opened: Opened) ->
     let mut hangup = signal(SignalKind::hangup())?;
     let (ended, mut ends) = mpsc::unbounded_channel();
     let started = SystemTime::now();
-    let (mut programs, mut workers, mut served) = (Vec::new(), Vec::new(), Vec::new());
-    // Until the end.
-    let mut deferrals = Vec::new();
-    for front in fronts {
-        let Front { interface, mut program, attach, copy, handshake, sockets, deferral } = front;
-        deferrals.extend(deferral);
-        let name = &interface.name;
-        let count = sockets.len();
-        let by = if handshake { "handshake in the driver, " } else { "" };
-        served.push(format!("{name} ({} mode, {}, {by}{count} queue(s))", attach.name(), copy.name()));
-        if config.xdp_log.level().is_some() {
-            tokio::spawn(read_log(program.logger()?));
-        }
-        for (queue, socket, counters) in sockets {
-            let shared = Arc::new(Shared {
-                stop: Stop::new().context("cannot make an event descriptor")?,
-                counters,
-                duration: Histogram::default(),
-                vitals: Mutex::new(None),
-                busy_poll: config.busy_poll,
-                escape: config.test_escape.clone(),
-                outlet: Arc::default(),
-                panic_after: config.test_panic_after_frames,
-            });
-            let number = workers.len();
-            let thread = format!("{name}-{queue}");
-            worker::spawn(thread, number, socket, Arc::clone(&switch), Arc::clone(&shared), ended.clone())
-                .with_context(|| format!("cannot start a thread for queue {queue} of {name}"))?;
-            workers.push(Worker { interface: name.clone(), queue, shared });
-        }
-        if interface.queues().is_ok_and(|now| config.queues.is_none() && now.len() != count) {
-            tracing::warn!(
-                interface = name,
-                "attaching changed the number of RX queues: restart to cover them all"
-            );
-        }
-        programs.push(Served { program, attach, copy, handshake });
-    }
+    let Started { mut programs, workers, served, deferrals } = start(&config, fronts, &switch, &ended)?;
     drop(ended);
     let (requested, mut requests) = mpsc::unbounded_channel();
     let (look, mut looks) = mpsc::unbounded_channel();
     let (stepped, mut steps) = mpsc::unbounded_channel();
     let sources = watch::sources(&programs, &workers);
     if let Some(control) = &control {
-        let ids = programs.iter().map(|served: &Served| served.program.id()).collect();
+        let ids = programs.iter().map(|served| served.program.id()).collect();
         let handovers = Handovers { programs: ids, steps: stepped };
         let services = Services { reloads: requested, looks: look.clone(), sources, handovers };
         control.listen(services).context("cannot start a thread for the control socket")?;
@@ -102,7 +69,7 @@ pub(super) async fn supervise(config: Config, source: Source, opened: Opened) ->
     if let Some(released) = released {
         released.serving();
     }
-    let interfaces = programs.iter().map(|served: &Served| served.program.interface().clone()).collect();
+    let interfaces = programs.iter().map(|served| served.program.interface().clone()).collect();
     let mut reloader = Reloader::new(source, config, interfaces, switch, Arc::clone(&relays), since);
     // What is served does not change while somebody prepares to take over.
     let mut handing = false;
@@ -145,7 +112,9 @@ pub(super) async fn supervise(config: Config, source: Source, opened: Opened) ->
     };
     // First the ports, then the frames: what is in the rings is still answered. Who takes over has the ports already.
     if !matches!(ending, Ending::Release(_)) {
-        programs.iter_mut().for_each(|served| served.program.detach());
+        for served in &mut programs {
+            served.program.detach();
+        }
     }
     for worker in &workers {
         worker.shared.stop.ask();
@@ -170,6 +139,63 @@ pub(super) async fn supervise(config: Config, source: Source, opened: Opened) ->
     };
     log_counters(&programs, &workers, &relays);
     outcome
+}
+
+/// What runs.
+struct Started {
+    programs: Vec<Served>,
+    workers: Vec<Worker>,
+    /// Each interface, and how it is served, in words.
+    served: Vec<String>,
+    /// To be held until the end.
+    deferrals: Vec<Deferral>,
+}
+
+/// Starts a worker for each socket, whose end `ended` hears of.
+fn start(
+    config: &Config,
+    fronts: Vec<Front>,
+    switch: &Arc<Switch>,
+    ended: &UnboundedSender<io::Result<()>>,
+) -> Result<Started> {
+    let (mut programs, mut workers, mut served) = (Vec::new(), Vec::new(), Vec::new());
+    let mut deferrals = Vec::new();
+    for front in fronts {
+        let Front { interface, mut program, attach, copy, handshake, sockets, deferral } = front;
+        deferrals.extend(deferral);
+        let name = &interface.name;
+        let count = sockets.len();
+        let by = if handshake { "handshake in the driver, " } else { "" };
+        served.push(format!("{name} ({} mode, {}, {by}{count} queue(s))", attach.name(), copy.name()));
+        if config.xdp_log.level().is_some() {
+            tokio::spawn(read_log(program.logger()?));
+        }
+        for (queue, socket, counters) in sockets {
+            let shared = Arc::new(Shared {
+                stop: Stop::new().context("cannot make an event descriptor")?,
+                counters,
+                duration: Histogram::default(),
+                vitals: Mutex::new(None),
+                busy_poll: config.busy_poll,
+                escape: config.test_escape.clone(),
+                outlet: Arc::default(),
+                panic_after: config.test_panic_after_frames,
+            });
+            let number = workers.len();
+            let thread = format!("{name}-{queue}");
+            worker::spawn(thread, number, socket, Arc::clone(switch), Arc::clone(&shared), ended.clone())
+                .with_context(|| format!("cannot start a thread for queue {queue} of {name}"))?;
+            workers.push(Worker { interface: name.clone(), queue, shared });
+        }
+        if interface.queues().is_ok_and(|now| config.queues.is_none() && now.len() != count) {
+            tracing::warn!(
+                interface = name,
+                "attaching changed the number of RX queues: restart to cover them all"
+            );
+        }
+        programs.push(Served { program, attach, copy, handshake });
+    }
+    Ok(Started { programs, workers, served, deferrals })
 }
 
 /// Logs what is not zero: what the XDP program did with frames, what became of those that are ours, what the relays did,

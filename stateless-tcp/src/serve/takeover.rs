@@ -36,9 +36,10 @@ pub(super) fn find(config: &Config, interfaces: &[Interface]) -> Result<Option<P
     let attached = interfaces.iter().filter_map(|interface| interface.attached().ok().flatten());
     let programs: Vec<u32> = attached.map(|attached| attached.id).collect();
     let found = if programs.is_empty() { None } else { Predecessor::find(&programs)? };
-    match &found {
-        Some(predecessor) => tracing::info!("taking over from process {}", predecessor.pid),
-        None => tracing::info!("--take-over: no instance serves here"),
+    if let Some(predecessor) = &found {
+        tracing::info!("taking over from process {}", predecessor.pid);
+    } else {
+        tracing::info!("--take-over: no instance serves here");
     }
     fail_for_test(config, "asked");
     Ok(found)
@@ -117,13 +118,13 @@ pub(super) fn number(offer: Offer, predecessor: Option<&Predecessor>) -> Result<
     if fingerprint.is_some() && fingerprint == handed.fingerprint {
         return Ok(offer.numbered(handed.generation));
     }
-    let reason = if content.is_pure() {
-        "the content is another (take over first, and reload then, to keep them)"
+    let (offer, reason) = if content.is_pure() {
+        (offer, "the content is another (take over first, and reload then, to keep them)")
     } else {
-        "what is relayed is known to the process that asked for it"
+        (offer.numbered(handed.generation), "what is relayed is known to the process that asked for it")
     };
     tracing::warn!("connections that began with process {pid} end: {reason}");
-    Ok(offer.numbered(handed.generation.wrapping_add(1)))
+    Ok(offer.apart_from(handed.generation))
 }
 
 /// An interface that is to be taken over, and what it takes.

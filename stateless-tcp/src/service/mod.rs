@@ -10,10 +10,9 @@ mod sent;
 
 pub use sent::{NoRoom, Sent};
 
+use crate::fingerprint::Fingerprint;
 use crate::observe::transaction::Role;
-use siphasher::sip::SipHasher13;
 use stateless_tcp_ebpf::segment::{Address, FourTuple};
-use std::hash::Hasher as _;
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
@@ -65,9 +64,9 @@ pub trait Service: Send + Sync {
         None
     }
 
-    /// A number that two services share if they give the same answers, octet by octet, and else by accident only; `None`
-    /// where no other can be told to.
-    fn fingerprint(&self) -> Option<u64> {
+    /// What it has in common with a service that gives the same answers octet by octet, wherever that is; the octets of
+    /// DNS cookies aside. `None`: that cannot be told.
+    fn fingerprint(&self) -> Option<Fingerprint> {
         None
     }
 
@@ -75,14 +74,6 @@ pub trait Service: Send + Sync {
     fn errands(&self) -> Option<&dyn Errands> {
         None
     }
-}
-
-/// The fingerprint of what `content` feeds the hasher, the same in every process.
-#[must_use]
-pub fn fingerprint(content: impl FnOnce(&mut SipHasher13)) -> u64 {
-    let mut hasher = SipHasher13::new();
-    content(&mut hasher);
-    hasher.finish()
 }
 
 /// What [`Service::frame`] found.

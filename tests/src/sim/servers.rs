@@ -108,7 +108,7 @@ impl Servers {
         self.generation = !self.generation;
         self.forget_at = Some(now + KEEP);
         let policy = self.offer.policy.clone();
-        self.switch(self.offer.succeeded_by(content(self.generation, self.relay.as_ref()), policy));
+        self.switch(self.offer.succeeded_by(content(self.generation, self.relay.as_ref()), policy, &[]));
     }
 
     /// Forgets content whose time is over.

@@ -180,13 +180,15 @@ fn policy(rules: Rules, fast_open: bool, previous: Option<Key>) -> Policy {
     Policy { rules, keys, segment_size: 1220, hints: 256, fast_open }
 }
 
-fn content() -> Content {
-    Content::new(SERVERS.map(Into::into), vec![(DNS_PORT, dns()), (HTTP_PORT, http())])
+/// With the same number, the same content.
+fn content(number: u16) -> Content {
+    let ports = vec![(DNS_PORT, dns()), (HTTP_PORT, http()), (number, dns())];
+    Content::new(SERVERS.map(Into::into), ports)
 }
 
 impl Trio {
     fn new() -> Self {
-        let offer = Offer::first(content(), policy(Rules::Reliable, false, None));
+        let offer = Offer::first(content(1), policy(Rules::Reliable, false, None));
         let terms = offer.terms();
         let mut kernel = Kernel::load();
         kernel.answer_by(&terms);
@@ -234,12 +236,16 @@ fn the_kernel_answers_as_user_space_does() {
     let conversations = size(20_000, 200_000);
     let mut random = Random::new("handshake");
     let mut trio = Trio::new();
-    let mut offer = Offer::first(content(), policy(Rules::Reliable, false, None));
+    let mut offer = Offer::first(content(1), policy(Rules::Reliable, false, None));
     for number in 0..conversations {
         if number % 50 == 0 {
             let rules = if random.one_in(5) { Rules::Classic } else { Rules::Reliable };
             let former = random.one_in(2).then_some(Key(*b"the key before i"));
-            offer = offer.succeeded_by(content(), policy(rules, random.one_in(3), former));
+            offer = offer.succeeded_by(
+                content(1 + random.short() % 9),
+                policy(rules, random.one_in(3), former),
+                &[],
+            );
             let alone = offer.without_previous();
             trio.switch(if random.one_in(2) { offer.clone() } else { alone });
         }

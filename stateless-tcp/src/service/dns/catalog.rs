@@ -4,7 +4,7 @@ use super::denial::{Denial, Proof};
 use super::name::Name;
 use foldhash::fast::RandomState;
 use std::collections::HashMap;
-use std::hash::{BuildHasher, Hash, Hasher};
+use std::hash::BuildHasher;
 use std::ops::Range;
 
 /// Record types that the algorithms tell apart.
@@ -51,7 +51,7 @@ pub(super) type ByName<T> = HashMap<Box<[u8]>, T, RandomState>;
 macro_rules! index {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub(super) struct $name(u32);
 
         impl $name {
@@ -83,7 +83,7 @@ index!(
 
 /// A name known to the catalog. Equal names have one id whatever zone or record they occur in, so that compression
 /// compares ids.
-#[derive(Debug, Hash)]
+#[derive(Debug)]
 pub(super) struct Known {
     /// Uncompressed wire form in the case of its first occurrence.
     pub(super) wire: Range<u32>,
@@ -98,7 +98,7 @@ pub(super) const ROOT: NameId = NameId::FIRST;
 
 /// One record, less its owner: [`FIXED`] octets, what goes before the names in its data, the names, what goes after.
 /// Only names that may be compressed (RFC 3597 section 4) are kept as names.
-#[derive(Debug, Hash)]
+#[derive(Debug)]
 pub(super) struct Record {
     pub(super) head: Range<u32>,
     pub(super) names: [Option<NameId>; 2],
@@ -106,7 +106,7 @@ pub(super) struct Record {
 }
 
 /// A set of records of one owner and type, with its signatures.
-#[derive(Debug, Hash)]
+#[derive(Debug)]
 pub(super) struct Set {
     pub(super) owner: NameId,
     pub(super) rtype: u16,
@@ -119,7 +119,7 @@ pub(super) struct Set {
 }
 
 /// An owner name of one zone, or an empty non-terminal.
-#[derive(Debug, Hash)]
+#[derive(Debug)]
 pub(super) struct Node {
     pub(super) name: NameId,
     /// Its sets, in the master file's order.
@@ -154,14 +154,6 @@ pub(super) enum Found {
     Exact(NodeId),
     /// There is none: this is its closest encloser (RFC 4592 section 3.3.1), at this depth.
     Below(NodeId, usize),
-}
-
-/// All but the index, which follows from the nodes.
-impl Hash for Zone {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        let Self { depth, deepest, nodes, index: _, soa, negative_ttl, denial } = self;
-        (depth, deepest, nodes, soa, negative_ttl, denial).hash(state);
-    }
 }
 
 impl Zone {
@@ -208,14 +200,6 @@ pub(super) struct Catalog {
     pub(super) apexes: ByName<usize>,
     /// Bit d set: some zone's apex has d labels.
     pub(super) apex_depths: u128,
-}
-
-/// All but what follows from the zones.
-impl Hash for Catalog {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        let Self { octets, names, records, sets, additional, zones, apexes: _, apex_depths: _ } = self;
-        (octets, names, records, sets, additional, zones).hash(state);
-    }
 }
 
 impl Catalog {

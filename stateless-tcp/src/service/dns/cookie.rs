@@ -36,7 +36,7 @@ const FUTURE: i32 = 300;
 const LABEL: &[u8] = b"stateless-tcp: DNS cookie secret";
 
 /// Makes server cookies, and knows its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cookies {
     secret: Key,
     /// When the content was loaded: seconds since 1970, modulo 2^32.

@@ -14,7 +14,7 @@ pub(super) type Hash = [u8; 20];
 pub(super) const MAX_ITERATIONS: u16 = 150;
 
 /// How the zone denies.
-#[derive(Debug, Hash)]
+#[derive(Debug)]
 pub(super) enum Denial {
     /// Not signed.
     None,
@@ -25,7 +25,7 @@ pub(super) enum Denial {
 }
 
 /// The NSEC3 chain that NSEC3PARAM names.
-#[derive(Debug, Hash)]
+#[derive(Debug)]
 pub(super) struct Nsec3 {
     pub(super) iterations: u16,
     pub(super) salt: Box<[u8]>,
@@ -33,7 +33,7 @@ pub(super) struct Nsec3 {
 }
 
 /// What is proved about one node, found when the zone is compiled.
-#[derive(Clone, Copy, Debug, Default, Hash)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Proof {
     /// That the node has no more types than it shows: its NSEC, or the one that covers an empty non-terminal; its
     /// NSEC3, or, where opt-out left it without one, the closest provable encloser's and the one covering the next

@@ -7,6 +7,7 @@ use domain::base::name::ToName;
 use domain::base::rdata::ComposeRecordData;
 use domain::zonefile::inplace::{Entry, ScannedRecord, Zonefile};
 use std::fs;
+use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -74,6 +75,14 @@ pub(super) struct RawRecord {
     pub(super) ttl: u32,
     pub(super) rdata: Vec<u8>,
     pub(super) place: Place,
+}
+
+/// Where it stands makes no difference to what it says.
+impl Hash for RawRecord {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        let Self { owner, rtype, ttl, rdata, place: _ } = self;
+        (owner, rtype, ttl, rdata).hash(hasher);
+    }
 }
 
 /// Reads the records of the master file at `path` and of those that it includes.

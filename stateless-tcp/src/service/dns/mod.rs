@@ -37,6 +37,7 @@ pub use cookie::Cookies;
 pub use load::ZoneError;
 
 use super::{Absent, Answered, Context, Framing, Service};
+use crate::fingerprint::Fingerprint;
 use crate::observe::transaction::Role;
 use answer::{Lookup, Outcome};
 use catalog::Catalog;
@@ -45,7 +46,6 @@ use cookie::Sent;
 use edns::{Edns, Opt};
 use message::{Full, HEADER, Message};
 use query::{Envelope, Question, Rcode, flag};
-use std::hash::Hash as _;
 use std::path::{Path, PathBuf};
 
 /// Octets of the length before a message (RFC 1035 section 4.2.2).
@@ -55,7 +55,7 @@ const PREFIX: usize = 2;
 const BUILTIN: &str = include_str!("../../../zones/example.com.zone");
 
 /// How questions are answered.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DnsOptions {
     /// Answer ANY with one set of records (RFC 8482) instead of all.
     pub minimal_any: bool,
@@ -70,6 +70,8 @@ pub struct DnsOptions {
 pub struct Dns {
     catalog: Catalog,
     options: DnsOptions,
+    /// Of the zones.
+    fingerprint: Fingerprint,
 }
 
 impl Dns {
@@ -85,7 +87,7 @@ impl Dns {
         load::read_text(file, BUILTIN)
             .and_then(|records| compiler.add_zone(file, records))
             .expect("the built-in zone compiles");
-        Self { catalog: compiler.finish(), options }
+        Self { catalog: compiler.finish(), options, fingerprint: Fingerprint::of(&BUILTIN) }
     }
 
     /// Serves the zones of the master files `files`, one zone each.
@@ -95,15 +97,19 @@ impl Dns {
     /// The first thing wrong with them, by file, line and column.
     pub fn load(files: &[PathBuf], options: &DnsOptions) -> Result<Self, ZoneError> {
         let mut compiler = Compiler::new();
+        let mut zones = Vec::new();
         for file in files {
-            compiler.add_zone(file, load::read_file(file)?)?;
+            let records = load::read_file(file)?;
+            zones.push(Fingerprint::of(&records));
+            compiler.add_zone(file, records)?;
         }
-        Ok(Self { catalog: compiler.finish(), options: *options })
+        let fingerprint = Fingerprint::of_all(zones);
+        Ok(Self { catalog: compiler.finish(), options: *options, fingerprint })
     }
 
     /// Serves nothing: a question in vain, as others are there to be asked.
     fn empty(options: DnsOptions) -> Self {
-        Self { catalog: Compiler::new().finish(), options }
+        Self { catalog: Compiler::new().finish(), options, fingerprint: Fingerprint::default() }
     }
 
     /// Appends the response to `question`, or what refuses it, as [`Service::answer`] does.
@@ -224,8 +230,9 @@ impl Service for Dns {
         u16::try_from(length).ok().map(u16::to_be_bytes)
     }
 
-    fn fingerprint(&self) -> Option<u64> {
-        Some(super::fingerprint(|hasher| (&self.catalog, &self.options).hash(hasher)))
+    fn fingerprint(&self) -> Option<Fingerprint> {
+        let DnsOptions { minimal_any, keepalive, cookies } = self.options;
+        Some(Fingerprint::of(&(self.fingerprint, minimal_any, keepalive, cookies.is_some())))
     }
 
     fn answer(&self, message: &[u8], context: &Context, response: &mut Vec<u8>) -> Result<Answered, Absent> {

@@ -74,7 +74,7 @@ fn zone(text: &str) -> Dns {
     let mut compiler = Compiler::new();
     let records = load::read_text(Path::new("test"), text).unwrap();
     compiler.add_zone(Path::new("test"), records).unwrap();
-    Dns { catalog: compiler.finish(), options: DnsOptions::default() }
+    Dns { catalog: compiler.finish(), options: DnsOptions::default(), fingerprint: Fingerprint::default() }
 }
 
 #[test]

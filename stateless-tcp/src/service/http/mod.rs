@@ -17,7 +17,6 @@ mod tests;
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::hash::Hash as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -25,6 +24,8 @@ use std::time::SystemTime;
 use self::faults::{Fault, Faults};
 use self::prepared::{Form, Prepared};
 use self::request::{MAX_LINE, Refusal, Request};
+use crate::fingerprint::Fingerprint;
+
 use super::{Absent, Answered, Context, Framing, MAX_RESPONSE, Service};
 
 pub use self::load::HttpRootError;
@@ -37,7 +38,7 @@ pub struct Http {
 }
 
 /// What a path leads to.
-#[derive(Clone, Hash)]
+#[derive(Clone)]
 enum Page {
     File(Arc<File>),
     /// A directory asked for without its final slash.
@@ -46,7 +47,6 @@ enum Page {
     TooLarge(u64),
 }
 
-#[derive(Hash)]
 struct File {
     found: Prepared,
     not_modified: Prepared,
@@ -167,10 +167,12 @@ impl Service for Http {
         request::begins(stream)
     }
 
-    fn fingerprint(&self) -> Option<u64> {
-        let mut pages: Vec<_> = self.pages.iter().collect();
-        pages.sort_unstable_by_key(|&(path, _)| path);
-        Some(super::fingerprint(|hasher| pages.hash(hasher)))
+    fn fingerprint(&self) -> Option<Fingerprint> {
+        Some(Fingerprint::of_all(self.pages.iter().map(|(path, page)| match page {
+            Page::File(file) => Fingerprint::of(&(path, &file.found)),
+            Page::Moved(response) => Fingerprint::of(&(path, response)),
+            Page::TooLarge(octets) => Fingerprint::of(&(path, octets)),
+        })))
     }
 
     fn answer(&self, message: &[u8], context: &Context, response: &mut Vec<u8>) -> Result<Answered, Absent> {
