@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Parser, Subcommand};
 
 use crate::config::{Config, ConfigError, Options, Port, Queues, Source};
+use crate::keys::Rotation;
 use crate::top::TopOptions;
 use crate::trace::TraceOptions;
 
@@ -37,6 +38,8 @@ pub enum Command {
     RotateKey {
         /// The key file.
         file: PathBuf,
+        /// How.
+        rotation: Rotation,
     },
     /// Answer the frames of a capture.
     Replay {
@@ -105,6 +108,12 @@ enum Action {
         /// The key file
         #[arg(value_name = "FILE")]
         file: PathBuf,
+        /// Where servers share the file, first: add a new key that is accepted, and not used yet
+        #[arg(long, conflicts_with = "used")]
+        accept: bool,
+        /// Then, when all have reloaded: use it, and accept the one used until now
+        #[arg(long = "use")]
+        used: bool,
     },
     /// Answer the frames of a capture (pcap or pcapng) and write what would have been sent; needs no privileges
     Replay {
@@ -152,7 +161,14 @@ where
             Command::Run { config: Box::new(source.read()?), source }
         }
         Action::Reload { pid } => Command::Reload { pid },
-        Action::RotateKey { file } => Command::RotateKey { file },
+        Action::RotateKey { file, accept, used } => {
+            let rotation = match (accept, used) {
+                (true, _) => Rotation::Accept,
+                (_, true) => Rotation::Use,
+                _ => Rotation::AtOnce,
+            };
+            Command::RotateKey { file, rotation }
+        }
         Action::Replay { input, output, options, config } => {
             let config = options.over_file(config.as_deref())?.for_replay()?;
             Command::Replay { input, output, config: Box::new(config) }

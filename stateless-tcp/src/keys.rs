@@ -53,6 +53,12 @@ pub enum KeyError {
         /// What is wrong. Says nothing of what the line holds, for that may be most of a key.
         what: &'static str,
     },
+    /// There is no second key to use.
+    #[error("{path} has one key: `rotate-key --accept` adds the one to be used next")]
+    Alone {
+        /// The file.
+        path: PathBuf,
+    },
     /// The kernel has no randomness to give.
     #[error("the kernel gave no random key: {0}; give --key-file")]
     Random(getrandom::Error),
@@ -104,18 +110,36 @@ pub fn written(path: &Path) -> Result<SystemTime, KeyError> {
     time.map_err(|source| KeyError::Read { path: path.to_owned(), source })
 }
 
-/// Puts a random key into the file at `path`, with the current one behind it as the previous. Whoever reads the file
-/// finds the old keys or the new ones, never half of them.
+/// How a key file goes from one key to the next. Of the two keys that it has, the first is in use, the second accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rotation {
+    /// A new key is used, the one used until now accepted: for a server by itself.
+    AtOnce,
+    /// A new key is accepted, in the place of whatever was: the first step where servers share a file.
+    Accept,
+    /// The accepted key is used, and the other way round: the second step, once all have taken the first.
+    Use,
+}
+
+/// Changes the keys in the file at `path`. Whoever reads the file finds the old keys or the new ones, never half of them.
 ///
 /// # Errors
 /// See [`KeyError`]; the file is then as it was.
-pub fn rotate(path: &Path) -> Result<(), KeyError> {
+pub fn rotate(path: &Path, rotation: Rotation) -> Result<(), KeyError> {
     let failed = |source| KeyError::Read { path: path.to_owned(), source };
     // Where a link leads, not the link, gets the new keys.
     let path = path.canonicalize().map_err(failed)?;
     let keys = load(&path)?;
     let owner = fs::metadata(&path).map_err(failed)?;
-    write(&path, &Keys { previous: Some(keys.current), ..random()? }, Some((owner.uid(), owner.gid())))
+    let new = match rotation {
+        Rotation::AtOnce => Keys { previous: Some(keys.current), ..random()? },
+        Rotation::Accept => Keys { previous: Some(random()?.current), ..keys },
+        Rotation::Use => match keys.previous {
+            Some(accepted) => Keys { current: accepted, previous: Some(keys.current) },
+            None => return Err(KeyError::Alone { path }),
+        },
+    };
+    write(&path, &new, Some((owner.uid(), owner.gid())))
 }
 
 /// Writes `keys` beside `path`, for `owner`, and renames. The other file is also a lock: two writers at a time would
@@ -275,15 +299,33 @@ mod tests {
         let first = load_or_create(Some(&path)).unwrap();
         let link = directory.path().join("link");
         std::os::unix::fs::symlink(&path, &link).unwrap();
-        rotate(&link).unwrap();
+        rotate(&link, Rotation::AtOnce).unwrap();
         let second = load(&path).unwrap();
         assert_eq!(second.previous, Some(first.current));
         assert_ne!(second.current, first.current);
-        rotate(&path).unwrap();
+        rotate(&path, Rotation::AtOnce).unwrap();
         assert_eq!(load(&path).unwrap().previous, Some(second.current));
         let file = fs::metadata(&path).unwrap();
         assert_eq!((file.permissions().mode() & 0o7777, link.is_symlink()), (0o600, true));
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2, "nothing else is left");
+    }
+
+    #[test]
+    fn a_key_is_accepted_before_it_is_used() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("keys");
+        let first = load_or_create(Some(&path)).unwrap();
+        let error = rotate(&path, Rotation::Use).unwrap_err().to_string();
+        assert!(error.contains("--accept"), "{error}");
+        rotate(&path, Rotation::Accept).unwrap();
+        let second = load(&path).unwrap();
+        assert!(second.current == first.current && second.previous.is_some());
+        rotate(&path, Rotation::Use).unwrap();
+        let third = load(&path).unwrap();
+        assert_eq!((Some(third.current), third.previous), (second.previous, Some(first.current)));
+        rotate(&path, Rotation::Accept).unwrap();
+        let fourth = load(&path).unwrap();
+        assert!(fourth.current == third.current && fourth.previous != third.previous);
     }
 
     #[test]
@@ -292,7 +334,7 @@ mod tests {
         let path = directory.path().join("keys");
         let keys = load_or_create(Some(&path)).unwrap();
         fs::write(directory.path().join("keys.new"), "").unwrap();
-        let error = rotate(&path).err().unwrap().to_string();
+        let error = rotate(&path, Rotation::AtOnce).err().unwrap().to_string();
         assert!(error.contains("keys.new: File exists"), "{error}");
         assert_eq!(load(&path).unwrap(), keys);
     }

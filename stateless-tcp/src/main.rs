@@ -27,9 +27,9 @@ fn main() -> ExitCode {
             println!("{outcome}");
             ExitCode::SUCCESS
         }),
-        Command::RotateKey { file } => match keys::rotate(&file) {
+        Command::RotateKey { file, rotation } => match keys::rotate(&file, rotation) {
             Ok(()) => {
-                println!("{} has a new key; `stateless-tcp reload` brings it into force", file.display());
+                println!("{} has other keys; `stateless-tcp reload` brings them into force", file.display());
                 Ok(ExitCode::SUCCESS)
             }
             Err(error) => Err(error.into()),
