@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Parser, Subcommand};
 
+use crate::check::CheckOptions;
 use crate::config::{Config, ConfigError, Options, Port, Queues, Source};
 use crate::keys::Rotation;
 use crate::top::TopOptions;
@@ -56,6 +57,8 @@ pub enum Command {
     Trace(TraceOptions),
     /// Show rates of a running instance.
     Top(TopOptions),
+    /// Ask a running instance something.
+    Check(CheckOptions),
 }
 
 /// What the doctor is to look at.
@@ -135,6 +138,9 @@ enum Action {
     Trace(TraceOptions),
     /// Show rates of a running instance in the terminal: by rule, reason, queue, name and client
     Top(TopOptions),
+    /// Tell whether a running instance answers: a question goes through its XDP program and every worker; exit status 0
+    /// or 1
+    Check(CheckOptions),
 }
 
 /// Reads the process's own command line.
@@ -180,6 +186,7 @@ where
         }
         Action::Trace(options) => Command::Trace(options),
         Action::Top(options) => Command::Top(options),
+        Action::Check(options) => Command::Check(options),
     };
     Ok(Invocation { verbose, command })
 }

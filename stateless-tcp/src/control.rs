@@ -9,6 +9,8 @@ pub mod stream;
 
 use self::handover::{Handovers, Wish as Succession};
 use self::stream::{Source, Sources, Wish};
+use crate::check;
+use crate::check::conduct::{self, House};
 use crate::observe::exporter::Look;
 use anyhow::{Context as _, Result, bail};
 use std::fs::{self, DirBuilder, Permissions};
@@ -29,6 +31,7 @@ const RELOAD: &str = "reload";
 const TRACE: &str = "trace ";
 const TOP: &str = "top";
 const HANDOVER: &str = "handover ";
+const CHECK: &str = "check ";
 
 /// Most octets of what is asked for.
 const LONGEST: u64 = 4_096;
@@ -58,6 +61,8 @@ pub struct Services {
     pub sources: Arc<[Source]>,
     /// To whom it goes who is to take this process's place.
     pub handovers: Handovers,
+    /// What a check goes by.
+    pub house: House,
 }
 
 /// The socket of this process. Dropped, it is removed.
@@ -140,6 +145,10 @@ fn serve(stream: &UnixStream, services: &Services) -> io::Result<()> {
             Err(error) => say(stream, &Err(format!("it asks in another way: {error}"))),
         };
     }
+    if let Some(wish) = line.strip_prefix(CHECK) {
+        let wish = serde_json::from_str(wish).map_err(|error| format!("no wish: {error}"));
+        return say(stream, &wish.and_then(|wish| conduct::conduct(&wish, &services.house)));
+    }
     match line.strip_prefix(TRACE).map(serde_json::from_str::<Wish>) {
         Some(Ok(wish)) => stream::frames(stream, wish, &services.sources),
         Some(Err(error)) => say(stream, &Err(format!("no filter: {error}"))),
@@ -172,6 +181,20 @@ pub fn trace(pid: Option<u32>, wish: &Wish) -> Result<(Sources, UnixStream)> {
 /// As [`reload`].
 pub fn top(pid: Option<u32>) -> Result<UnixStream> {
     follow(pid, TOP).map(|(_, stream)| stream)
+}
+
+/// Has the instance `pid`, or the only one that runs, find out whether it answers: what was answered.
+///
+/// # Errors
+/// As [`reload`]; and what is wrong.
+pub fn check(pid: Option<u32>, wish: &check::Wish) -> Result<String> {
+    let wish = serde_json::to_string(wish).context("a wish")?;
+    let (pid, mut stream) = find(Path::new(DIRECTORY), pid)?;
+    let ended = || format!("process {pid} ended before it answered");
+    stream.write_all(format!("{CHECK}{wish}\n").as_bytes()).with_context(ended)?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text).with_context(ended)?;
+    answer(pid, &text)
 }
 
 /// Asks for what goes on: the first line of the answer, and where the rest comes.
@@ -291,10 +314,19 @@ fn ask(mut stream: UnixStream) -> io::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exchange::{Content, Policy};
+    use crate::offer::{Offer, Switch};
+    use stateless_tcp_ebpf::cookie::{Key, Keys};
+    use stateless_tcp_ebpf::rule::Rules;
 
     fn services(reloads: mpsc::UnboundedSender<Request>) -> Services {
+        let keys = Keys { current: Key([1; 16]), previous: None };
+        let rules = Rules::Reliable;
+        let policy = Policy { rules, keys, segment_size: 1220, hints: 0, fast_open: false };
+        let switch = Arc::new(Switch::new(Offer::first(Content::new([], Vec::new()), policy)));
+        let house = House { doors: Arc::new([]), switch, trials: mpsc::unbounded_channel().0 };
         let handovers = Handovers { programs: Arc::new([]), steps: mpsc::unbounded_channel().0 };
-        Services { reloads, looks: mpsc::unbounded_channel().0, sources: Arc::new([]), handovers }
+        Services { reloads, looks: mpsc::unbounded_channel().0, sources: Arc::new([]), handovers, house }
     }
 
     fn listen(directory: &Path, outcome: Outcome) -> Listener {

@@ -19,11 +19,12 @@
 //! | [`counters`] | what became of each frame |
 //! | [`observe`] | what all that shows of itself |
 //! | [`cli`], [`config`], [`prefix`], [`clients`], [`keys`], [`content`] | what the user asks for |
-//! | [`serve`], [`replay`], [`doctor`], [`trace`], [`top`] | the commands |
+//! | [`serve`], [`replay`], [`doctor`], [`trace`], [`top`], [`check`] | the commands |
 //! | [`netlink`] | what the kernel is asked of links, routes and filters |
 //! | [`confine`] | what the process gives up |
 //! | [`control`] | how a running instance is found and spoken to |
 
+pub mod check;
 pub mod cli;
 pub mod clients;
 pub mod config;

@@ -2,7 +2,7 @@
 
 use stateless_tcp::cli::{self, Command, Invocation};
 use stateless_tcp::config::LogFormat;
-use stateless_tcp::{control, doctor, keys, replay, serve, top, trace};
+use stateless_tcp::{check, control, doctor, keys, replay, serve, top, trace};
 use std::io::stderr;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
@@ -38,6 +38,10 @@ fn main() -> ExitCode {
             replay::run(&config, &input, &output).map(|()| ExitCode::SUCCESS)
         }
         Command::Doctor(options) => doctor::run(&options),
+        Command::Check(options) => check::run(&options).map(|answer| {
+            println!("{answer}");
+            ExitCode::SUCCESS
+        }),
         Command::Top(options) => top::run(options).map(|()| ExitCode::SUCCESS),
         Command::Trace(options) => trace::run(&options).map(|()| ExitCode::SUCCESS),
     };

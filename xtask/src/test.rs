@@ -160,6 +160,7 @@ impl Step {
                     .args(["test", "--locked", "--package", "stateless-tcp-tests"])
                     .args(["--test", "clients", "--test", "transcripts", "--test", "hostile"])
                     .args(["--test", "persistent", "--test", "recovery", "--test", "reload"])
+                    .args(["--test", "check"])
                     .args(["--", "--test-threads=1"]),
                 scale,
             )

@@ -5,7 +5,7 @@ use crate::wire;
 use domain::base::Message;
 use domain::base::iana::Opcode;
 use stateless_tcp_ebpf::limit::Kind;
-use stateless_tcp_ebpf::segment::{Address, FourTuple, Segment};
+use stateless_tcp_ebpf::segment::{Address, Segment};
 use stateless_tcp_ebpf::steer::{self, Served, Treatment};
 use std::fmt::Write as _;
 use std::ops::Range;
@@ -64,13 +64,7 @@ impl<'a> Packet<'a> {
         let received = wire::parse(octets, &layout).ok()?;
         let mut segment = received.segment;
         if direction == Direction::Sent {
-            let FourTuple { server, client, server_port, client_port } = segment.tuple;
-            segment.tuple = FourTuple {
-                server: client,
-                client: server,
-                server_port: client_port,
-                client_port: server_port,
-            };
+            segment.tuple = wire::swapped(segment.tuple);
         }
         Some(Self { direction, segment, payload: octets.get(received.payload())? })
     }

@@ -180,7 +180,10 @@ pub struct Outlet {
 
 impl Outlet {
     fn post(&self, tap: Tap) {
-        self.taps.lock().unwrap_or_else(PoisonError::into_inner).push(tap);
+        let mut taps = self.taps.lock().unwrap_or_else(PoisonError::into_inner);
+        // Who listens may be gone before a worker that stands still has looked.
+        taps.retain(|tap| !tap.ring.is_abandoned());
+        taps.push(tap);
         self.posted.store(true, Ordering::Release);
     }
 

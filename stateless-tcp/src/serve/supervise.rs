@@ -13,6 +13,7 @@ use crate::observe::exporter;
 use crate::observe::histogram::Histogram;
 use crate::offer::Switch;
 use crate::xdp::busy::Deferral;
+use crate::xdp::inlet::Inlet;
 use crate::xdp::umem;
 use crate::xdp::worker::{self, Shared, Stop};
 use anyhow::{Context as _, Error, Result, anyhow};
@@ -51,12 +52,14 @@ pub(super) async fn supervise(config: Config, source: Source, opened: Opened) ->
     drop(ended);
     let (requested, mut requests) = mpsc::unbounded_channel();
     let (look, mut looks) = mpsc::unbounded_channel();
+    let (trial, mut trials) = mpsc::unbounded_channel();
     let (stepped, mut steps) = mpsc::unbounded_channel();
     let sources = watch::sources(&programs, &workers);
     if let Some(control) = &control {
         let ids = programs.iter().map(|served| served.program.id()).collect();
         let handovers = Handovers { programs: ids, steps: stepped };
-        let services = Services { reloads: requested, looks: look.clone(), sources, handovers };
+        let house = watch::house(&programs, &workers, Arc::clone(&switch), trial);
+        let services = Services { reloads: requested, looks: look.clone(), sources, handovers, house };
         control.listen(services).context("cannot start a thread for the control socket")?;
     }
     if let Some(listener) = &metrics {
@@ -89,6 +92,7 @@ pub(super) async fn supervise(config: Config, source: Source, opened: Opened) ->
                 // Whoever no longer waits has no use for it.
                 let _ = look.send(watch::look(started, &programs, &workers, &relays, &reloader, dnstap.as_ref()));
             }
+            Some(trial) = trials.recv() => watch::attempt(&mut programs, trial),
             () = reloader.proceed(&mut programs) => {}
             Some(step) = steps.recv(), if reloader.is_idle() => match step {
                 Step::Begin(answer) if handing => {
@@ -179,6 +183,8 @@ fn start(
                 busy_poll: config.busy_poll,
                 escape: config.test_escape.clone(),
                 outlet: Arc::default(),
+                inlet: Inlet::default(),
+                inlet: Inlet::default(),
                 panic_after: config.test_panic_after_frames,
             });
             let number = workers.len();

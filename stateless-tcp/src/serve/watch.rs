@@ -1,19 +1,26 @@
 //! What can be seen of the running service at one moment.
 
 use super::reload::Reloader;
+use crate::check::conduct::{Door, House, Trial};
 use crate::content::Relays;
 use crate::control::stream::Source;
 use crate::counters::{Counter, Counters, Kind};
 use crate::observe::dnstap::Output;
 use crate::observe::snapshot::{Counts, Interface, Name, Queue, Snapshot, name_of, seconds};
+use crate::offer::Switch;
 use crate::xdp::interface::AttachMode;
 use crate::xdp::program::Program;
 use crate::xdp::socket::{Account, CopyMode};
+use crate::xdp::trial::Fate;
 use crate::xdp::worker::{Shared, Vitals};
 use stateless_tcp_ebpf::steer::Reason;
 use std::sync::{Arc, PoisonError};
 use std::time::SystemTime;
+use tokio::sync::mpsc::UnboundedSender;
 use xsk_rs::socket::XdpStatistics;
+
+/// Where the system does not tell an interface's own: nobody's either.
+const NO_ADDRESS: [u8; 6] = [2, 0, 0, 0, 0, 0];
 
 /// A program, and how its interface is served.
 pub(super) struct Served {
@@ -64,6 +71,35 @@ pub(super) fn sources(served: &[Served], workers: &[Worker]) -> Arc<[Source]> {
     workers.iter().map(source).collect()
 }
 
+/// What a check goes by; its trials come to `trials`. An interface that is not Ethernet is not checked.
+pub(super) fn house(
+    served: &[Served],
+    workers: &[Worker],
+    switch: Arc<Switch>,
+    trials: UnboundedSender<Trial>,
+) -> House {
+    let door = |worker: &Worker| {
+        let of = |served: &Served| served.program.interface().name == worker.interface;
+        let program = served.iter().position(of)?;
+        let address = served.get(program)?.program.interface().hardware_address().unwrap_or(NO_ADDRESS);
+        let Worker { interface, queue, shared } = worker;
+        let (interface, shared) = (interface.clone(), Arc::clone(shared));
+        Some(Door { interface, address, program, queue: *queue, shared })
+    };
+    House { doors: workers.iter().filter_map(door).collect(), switch, trials }
+}
+
+/// Tries a frame of a check, and says what becomes of it.
+pub(super) fn attempt(served: &mut [Served], trial: Trial) {
+    let Trial { program, queue, frame, reply } = trial;
+    let fate: Option<Result<Fate, _>> =
+        served.get_mut(program).map(|served| served.program.attempt(queue, &frame));
+    if let Some(fate) = fate {
+        // Whoever no longer waits has no use for it.
+        let _ = reply.send(fate.map_err(|error| error.to_string()));
+    }
+}
+
 impl Served {
     fn look(&self) -> Interface {
         let Self { program, attach, copy, handshake } = self;
@@ -94,7 +130,7 @@ impl Worker {
         let Self { interface, queue, shared } = self;
         let vitals = shared.vitals.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let (frames, socket, tables) = match vitals {
-            Some(Vitals { account, statistics, tables }) => {
+            Some(Vitals { account, statistics, tables, .. }) => {
                 (places(account), statistics.map(events).unwrap_or_default(), tables.into())
             }
             None => Default::default(),

@@ -1,13 +1,20 @@
 //! The Ethernet header with up to two VLAN tags (IEEE 802.3, 802.1Q).
 
+use stateless_tcp_ebpf::steer::Version;
+
 mod field {
     use std::ops::Range;
     pub(super) const DESTINATION: Range<usize> = 0..6;
     pub(super) const SOURCE: Range<usize> = 6..12;
+    /// Without tags.
+    pub(super) const ETHERTYPE: Range<usize> = 12..14;
 }
 
 /// Octets of the longest header: addresses, two tags, type.
 pub const MAX_HEADER: usize = 22;
+
+const ETHERTYPE_IPV4: u16 = 0x0800;
+const ETHERTYPE_IPV6: u16 = 0x86dd;
 
 /// A link header, kept apart from its frame because that is overwritten by the reply.
 #[derive(Clone, Debug)]
@@ -26,6 +33,20 @@ impl Header {
         octets[field::DESTINATION].copy_from_slice(&received[field::SOURCE]);
         octets[field::SOURCE].copy_from_slice(&received[field::DESTINATION]);
         Self { octets, length: received.len() }
+    }
+
+    /// A header without tags, of a frame that an interface sends to itself, or receives from itself.
+    #[must_use]
+    pub fn within(address: [u8; 6], version: Version) -> Self {
+        let mut octets = [0; MAX_HEADER];
+        octets[field::DESTINATION].copy_from_slice(&address);
+        octets[field::SOURCE].copy_from_slice(&address);
+        let ethertype = match version {
+            Version::V4 => ETHERTYPE_IPV4,
+            Version::V6 => ETHERTYPE_IPV6,
+        };
+        octets[field::ETHERTYPE].copy_from_slice(&ethertype.to_be_bytes());
+        Self { octets, length: field::ETHERTYPE.end }
     }
 
     /// The header's octets.

@@ -36,6 +36,13 @@ pub enum Network {
     },
 }
 
+/// The same connection from the other side.
+#[must_use]
+pub const fn swapped(tuple: FourTuple) -> FourTuple {
+    let FourTuple { server, client, server_port, client_port } = tuple;
+    FourTuple { server: client, client: server, server_port: client_port, client_port: server_port }
+}
+
 impl Network {
     /// From the server to the client, and how long that header is.
     #[inline]
@@ -111,6 +118,14 @@ impl Reply {
     #[must_use]
     pub fn to(frame: &[u8], layout: &Layout, tuple: FourTuple) -> Self {
         Self { link: ethernet::Header::reply(&frame[..layout.network]), tuple }
+    }
+
+    /// The way from `tuple`'s client to its server, which the interface with this hardware address is to take for a frame
+    /// that came to it: for a client that is not there.
+    #[must_use]
+    pub fn towards(tuple: &FourTuple, address: [u8; 6]) -> Self {
+        let version = if tuple.server.ipv4().is_some() { Version::V4 } else { Version::V6 };
+        Self { link: ethernet::Header::within(address, version), tuple: swapped(*tuple) }
     }
 
     /// The connection.

@@ -82,6 +82,31 @@ impl Interface {
         Ok(queues)
     }
 
+    /// Its hardware address, where it has one as Ethernet does.
+    ///
+    /// # Errors
+    /// If sysfs is not there or belongs to another network namespace, or says something else.
+    pub fn hardware_address(&self) -> io::Result<[u8; 6]> {
+        let text = self.said("address")?;
+        let octets: Option<Vec<u8>> =
+            text.split(':').map(|octet| u8::from_str_radix(octet, 16).ok()).collect();
+        let octets = octets.and_then(|octets| octets.try_into().ok());
+        octets.ok_or_else(|| io::Error::other(format!("{text:?} is no address of Ethernet")))
+    }
+
+    /// Whether something is connected. Of an interface that is down nothing can be told.
+    ///
+    /// # Errors
+    /// As [`Interface::hardware_address`].
+    pub fn has_carrier(&self) -> io::Result<bool> {
+        Ok(self.said("carrier")? == "1")
+    }
+
+    fn said(&self, of: &str) -> io::Result<String> {
+        let path = Path::new("/sys/class/net").join(&self.name).join(of);
+        Ok(fs::read_to_string(path)?.trim().to_owned())
+    }
+
     /// The XDP program that is attached now.
     ///
     /// # Errors

@@ -9,17 +9,21 @@
 //! | [`umem`] | the frames of one queue, each a value that cannot be copied |
 //! | [`socket`] | the four rings of one queue, and the account of where every frame is |
 //! | [`busy`] | who looks for frames: the card by interrupts, or a worker |
+//! | [`trial`] | what the attached program does with a frame, tried |
+//! | [`inlet`] | how a frame of a trial comes to a worker |
 //! | [`wait`] | how a worker without frames waits |
 //! | [`worker`] | the loop that moves frames between the rings and the responder |
 #![allow(unsafe_code, reason = "system calls and memory shared with the kernel")]
 
 pub mod busy;
+pub mod inlet;
 pub mod interface;
 pub mod link;
 pub mod occupant;
 mod option;
 pub mod program;
 pub mod socket;
+pub mod trial;
 pub mod umem;
 pub mod wait;
 pub mod worker;
@@ -87,6 +91,24 @@ pub enum XdpError {
         interface: String,
         /// The kernel's words.
         reason: io::Error,
+    },
+    /// Something took the program off while it was served.
+    #[error(
+        "the XDP program is not attached to {interface} any more: clients get what the kernel says; restart"
+    )]
+    Detached {
+        /// Interface.
+        interface: String,
+    },
+    /// The kernel did not run the program.
+    #[error("queue {queue} of {interface}: the XDP program cannot be tried: {reason}; see `ip link`")]
+    Trial {
+        /// Interface.
+        interface: String,
+        /// RX queue.
+        queue: u32,
+        /// The kernel's words.
+        reason: String,
     },
     /// What the program would send would not arrive.
     #[error("{interface} cannot answer in the driver: {reason}")]

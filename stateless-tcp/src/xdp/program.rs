@@ -362,7 +362,7 @@ mod libc_errno {
 }
 
 /// An error and all that caused it, in one line.
-fn chain(error: &dyn Error) -> String {
+pub(super) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

@@ -1,13 +1,14 @@
 //! The loop that moves frames between the rings of one queue and the responder.
 
+use super::inlet::Inlet;
 use super::socket::{Account, BATCH, Socket};
 use super::wait::Waiter;
-use crate::counters::Counters;
+use crate::counters::{Counter, Counters};
 use crate::observe::histogram::Histogram;
 use crate::observe::snapshot::Occupancy;
 use crate::observe::tap::Outlet;
 use crate::offer::{Follower, Switch};
-use crate::responder::Responder;
+use crate::responder::{Frames as _, Responder};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::eventfd::EventFd;
 use nix::unistd::Pid;
@@ -35,6 +36,8 @@ const REPORT: Duration = Duration::from_millis(100);
 pub struct Vitals {
     /// Where its frames are.
     pub account: Account,
+    /// Frames that the kernel has sent.
+    pub completed: u64,
     /// What the kernel has counted at its socket, if it tells.
     pub statistics: Option<XdpStatistics>,
     /// How full its tables are.
@@ -58,6 +61,8 @@ pub struct Shared {
     pub vitals: Mutex<Option<Vitals>>,
     /// Where those are left who want a copy of its frames.
     pub outlet: Arc<Outlet>,
+    /// Where frames are left that are to be answered as if they had come through the ring.
+    pub inlet: Inlet,
     /// For tests: panic upon so many frames.
     pub panic_after: Option<u64>,
 }
@@ -126,13 +131,15 @@ fn run(worker: usize, mut socket: Socket, switch: Arc<Switch>, shared: &Shared) 
             responder.switch(offer);
             waiter = waiter_of(&socket, &responder, shared);
         }
+        // Before the taps: who leaves a frame wants to see what becomes of it.
+        let left = shared.inlet.take();
         if let Some(taps) = shared.outlet.take() {
             responder.tap(taps);
         }
         // One reading of the clock serves a batch: Date has seconds.
         let mut now = SystemTime::now();
         let received = batch.len() as u64;
-        if batch.is_empty() {
+        if batch.is_empty() && left.is_empty() {
             if shared.stop.is_asked() {
                 report(&socket, &responder, shared);
                 return Ok(());
@@ -153,6 +160,9 @@ fn run(worker: usize, mut socket: Socket, switch: Arc<Switch>, shared: &Shared) 
                 shared.panic_after.is_none_or(|after| frames <= after),
                 "asked for by --test-panic-after-frames"
             );
+        }
+        for octets in left {
+            respond_to(&octets, now, &mut responder, &mut socket, &shared.counters);
         }
         responder.turn(now, &mut socket, &shared.counters);
         socket.transmit()?;
@@ -176,6 +186,24 @@ fn waiter_of(socket: &Socket, responder: &Responder, shared: &Shared) -> Waiter 
     Waiter::new(socket, &files, shared.busy_poll)
 }
 
+/// Answers a frame that did not come through the ring, in one of the pool's.
+fn respond_to(
+    octets: &[u8],
+    now: SystemTime,
+    responder: &mut Responder,
+    socket: &mut Socket,
+    counters: &Counters,
+) {
+    let Some(mut frame) = socket.take() else { return counters.add(Counter::NoFrame, 1) };
+    match socket.octets(&mut frame).get_mut(..octets.len()) {
+        Some(place) => {
+            place.copy_from_slice(octets);
+            responder.respond(now, socket, frame, octets.len(), counters);
+        }
+        None => socket.release(frame),
+    }
+}
+
 /// Asked for by `--test-escape`: what somebody would try who has taken over a worker.
 fn escape(path: &Path) {
     let read = std::fs::read(path).map(|octets| octets.len());
@@ -187,7 +215,10 @@ fn escape(path: &Path) {
 fn report(socket: &Socket, responder: &Responder, shared: &Shared) {
     if let Ok(mut vitals) = shared.vitals.try_lock() {
         let (account, statistics) = (socket.account(), socket.statistics().ok());
-        *vitals = Some(Vitals { account, statistics, tables: responder.occupancies() });
+        let [sent, no_room] =
+            [Counter::Sent, Counter::TxRingFull].map(|counter| shared.counters.get(counter));
+        let completed = sent.saturating_sub(no_room + account.sending as u64);
+        *vitals = Some(Vitals { account, completed, statistics, tables: responder.occupancies() });
     }
 }
 
