@@ -77,9 +77,35 @@ impl Catalogue {
         answer[2..4].copy_from_slice(&id.to_be_bytes());
         answer
     }
+
+    /// Reads the answer to such a question.
+    ///
+    /// # Errors
+    /// It is another, or ends early.
+    pub fn take_answer(&self, stream: &mut TcpStream, segments: usize, id: u16) -> std::io::Result<()> {
+        let right = self.answer(segments, id);
+        let mut got = vec![0; right.len()];
+        let mut length = 0;
+        while length < got.len() {
+            let read = stream.read(&mut got[length..])?;
+            if got[length..length + read] != right[length..length + read] {
+                let at = (length..length + read).find(|&at| got[at] != right[at]).expect("they differ");
+                let what = format!("wrong octets from {at} on in an answer of {} (s{segments})", right.len());
+                return Err(Error::new(ErrorKind::InvalidData, what));
+            }
+            if read == 0 {
+                let what =
+                    format!("the end of the stream at {length} of {} octets (s{segments})", right.len());
+                return Err(Error::new(ErrorKind::UnexpectedEof, what));
+            }
+            length += read;
+        }
+        Ok(())
+    }
 }
 
-fn question(segments: usize, id: u16) -> Vec<u8> {
+/// The query for the answer of so many segments, with its length before it.
+pub fn question(segments: usize, id: u16) -> Vec<u8> {
     query(id, &format!("s{segments}.load.example"), TXT)
 }
 
@@ -268,7 +294,7 @@ impl Talk<'_> {
                 close_half(&stream)?;
             }
             let (segments, id) = questions[self.answered];
-            self.take_answer(&mut stream, segments, id)?;
+            self.catalogue.take_answer(&mut stream, segments, id)?;
             self.answered += 1;
         }
         self.took = Some(began.elapsed());
@@ -277,27 +303,6 @@ impl Talk<'_> {
             0 => Ok(()),
             _ => Err(Error::new(ErrorKind::InvalidData, "an octet behind the last answer")),
         }
-    }
-
-    fn take_answer(&self, stream: &mut TcpStream, segments: usize, id: u16) -> std::io::Result<()> {
-        let right = self.catalogue.answer(segments, id);
-        let mut got = vec![0; right.len()];
-        let mut length = 0;
-        while length < got.len() {
-            let read = stream.read(&mut got[length..])?;
-            if got[length..length + read] != right[length..length + read] {
-                let at = (length..length + read).find(|&at| got[at] != right[at]).expect("they differ");
-                let what = format!("wrong octets from {at} on in an answer of {} (s{segments})", right.len());
-                return Err(Error::new(ErrorKind::InvalidData, what));
-            }
-            if read == 0 {
-                let what =
-                    format!("the end of the stream at {length} of {} octets (s{segments})", right.len());
-                return Err(Error::new(ErrorKind::UnexpectedEof, what));
-            }
-            length += read;
-        }
-        Ok(())
     }
 }
 

@@ -84,6 +84,9 @@ const REQUIREMENTS: &[Requirement] = &[
     program(Need::Test, "nsd", "nsd"),
     program(Need::Test, "knotd", "knot"),
     program(Need::Test, "unbound", "unbound"),
+    program(Need::Test, "bird", "bird2"),
+    program(Need::Test, "bpftool", "bpftool"),
+    program(Need::Test, "systemd-analyze", "systemd"),
     program(Need::Test, "named", "bind9"),
     program(Need::Test, "nginx", "nginx-light"),
     program(Need::Test, "chromium", "chromium"),
@@ -100,7 +103,7 @@ const REQUIREMENTS: &[Requirement] = &[
 ];
 
 /// Packages that bring a daemon which would start at the next boot, and mostly take port 53 or 80; and its service.
-const DAEMONS: [(&str, &str); 7] = [
+const DAEMONS: [(&str, &str); 8] = [
     ("nsd", "nsd"),
     ("knot", "knot"),
     ("unbound", "unbound"),
@@ -108,6 +111,7 @@ const DAEMONS: [(&str, &str); 7] = [
     ("nginx-light", "nginx"),
     ("dnsdist", "dnsdist"),
     ("prometheus", "prometheus"),
+    ("bird2", "bird"),
 ];
 
 /// Installs what is missing and says what.
