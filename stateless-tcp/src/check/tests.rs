@@ -113,7 +113,7 @@ fn a_responder_answers_it(
     let mut responder = Responder::of(0, Arc::new(offer(server.into(), rules)));
     match (speak(&mut client, &mut responder).unwrap(), expected) {
         (Ok(said), Ok(expected)) | (Err(said), Err(expected)) => {
-            assert!(said.starts_with(expected), "{said}")
+            assert!(said.starts_with(expected), "{said}");
         }
         other => panic!("{other:?}"),
     }
@@ -227,7 +227,7 @@ fn what_is_wrong_with_a_queue_is_named(
     });
     match (outcome, expected) {
         (Ok(said), Ok(expected)) | (Err(said), Err(expected)) => {
-            assert!(said.starts_with(expected), "{said}")
+            assert!(said.starts_with(expected), "{said}");
         }
         other => panic!("{other:?}"),
     }

@@ -345,6 +345,20 @@ mod tests {
     }
 
     #[test]
+    fn who_has_gone_is_not_waited_for() {
+        let outlet = Outlet::default();
+        let attach = || Listener::attach([&outlet].into_iter(), ALL);
+        drop(attach());
+        drop(attach());
+        let _listener = attach();
+        assert_eq!(
+            outlet.take().map(|taps| taps.len()),
+            Some(1),
+            "a worker that stands still takes none of them"
+        );
+    }
+
+    #[test]
     fn no_more_are_copied_than_was_asked_for() {
         let (mut taps, mut listener) = listen(Filter { rate: 50, ..ALL });
         for tenth in 0..10 {
