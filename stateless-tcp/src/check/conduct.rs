@@ -89,7 +89,7 @@ pub fn conduct(wish: &Wish, house: &House) -> Result<String, String> {
     let client = Address::from(client);
     let prefix = IpAddr::from(client).to_string().parse().map_err(|error| format!("{error}"))?;
     let filter = Filter { client: Some(prefix), port: Some(port), sample: 1, rate: ALL };
-    let mut listener = Listener::attach(house.doors.iter().map(|door| &*door.shared.outlet), filter);
+    let mut listener = Listener::to_frames(house.doors.iter().map(|door| &*door.shared.outlet), filter);
     let mut random = [0; 6];
     getrandom::fill(&mut random).map_err(|error| format!("no random numbers: {error}"))?;
     let [high, low, isn @ ..] = random;
@@ -104,7 +104,7 @@ pub fn conduct(wish: &Wish, house: &House) -> Result<String, String> {
         talk.say(open, house, deadline)?;
     }
     let answer = loop {
-        listener.drain(|number, Record { direction, octets, .. }| match direction {
+        listener.frames(|number, Record { direction, octets, .. }| match direction {
             Direction::Sent => talks[number].hear(octets, house, deadline),
             Direction::Received => Ok(()),
         })?;

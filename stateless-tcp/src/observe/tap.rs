@@ -347,7 +347,7 @@ mod tests {
     #[test]
     fn who_has_gone_is_not_waited_for() {
         let outlet = Outlet::default();
-        let attach = || Listener::attach([&outlet].into_iter(), ALL);
+        let attach = || Listener::to_frames([&outlet].into_iter(), ALL);
         drop(attach());
         drop(attach());
         let _listener = attach();
