@@ -7,7 +7,7 @@
 use super::ring::{self, Reader, Writer};
 use super::transaction::Transaction;
 use crate::prefix::Prefix;
-use foldhash::fast::RandomState;
+use foldhash::quality::RandomState;
 use serde::{Deserialize, Serialize};
 use stateless_tcp_ebpf::segment::FourTuple;
 use std::hash::BuildHasher as _;
@@ -59,6 +59,15 @@ pub enum Tap {
     Frames(FrameTap),
     /// For questions and answers.
     Transactions(Writer),
+}
+
+impl Tap {
+    fn is_abandoned(&self) -> bool {
+        match self {
+            Self::Frames(tap) => tap.ring.is_abandoned(),
+            Self::Transactions(ring) => ring.is_abandoned(),
+        }
+    }
 }
 
 /// A ring for frames, and which.
@@ -182,7 +191,7 @@ impl Outlet {
     fn post(&self, tap: Tap) {
         let mut taps = self.taps.lock().unwrap_or_else(PoisonError::into_inner);
         // Who listens may be gone before a worker that stands still has looked.
-        taps.retain(|tap| !tap.ring.is_abandoned());
+        taps.retain(|tap| !tap.is_abandoned());
         taps.push(tap);
         self.posted.store(true, Ordering::Release);
     }
