@@ -113,6 +113,8 @@ pub struct Config {
     pub log_format: LogFormat,
     /// Panic after so many frames, to test how the process ends.
     pub test_panic_after_frames: Option<u64>,
+    /// Have a worker get stuck upon so many frames, to test that this is noticed.
+    pub test_hang_after_frames: Option<u64>,
     /// Keep content that was replaced for so many seconds, to test what comes after.
     pub test_keep_seconds: Option<u64>,
     /// Fail at this stage of taking over: `asked`, `attached` or `released`.
@@ -122,7 +124,9 @@ pub struct Config {
 impl Options {
     pub(crate) fn for_run(self) -> Result<Config, ConfigError> {
         if self.interface.is_empty() {
-            return Err(ConfigError::invalid("no interface to answer on: give -i IFACE"));
+            return Err(ConfigError::invalid(
+                "no interface to answer on: give -i IFACE, or name it in the configuration file",
+            ));
         }
         self.validate()
     }
@@ -217,6 +221,7 @@ impl Options {
             dnstap: self.dnstap.map(SocketPath::into_inner),
             log_format: self.log_format.unwrap_or_default(),
             test_panic_after_frames: self.test_panic_after_frames,
+            test_hang_after_frames: self.test_hang_after_frames,
             test_keep_seconds: self.test_keep_seconds,
             test_fail_takeover: self.test_fail_takeover,
         })

@@ -2,6 +2,7 @@
 
 mod handover;
 mod handshake;
+mod manager;
 mod reload;
 mod supervise;
 mod takeover;
@@ -24,6 +25,7 @@ use crate::xdp::program::Program;
 use crate::xdp::socket::{CopyMode, Socket};
 use crate::xdp::umem::Pool;
 use anyhow::{Context as _, Result, bail};
+use manager::Manager;
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
 use reload::Since;
 use stateless_tcp_ebpf::segment::Address;
@@ -68,12 +70,12 @@ pub fn run(config: Config, source: Source) -> Result<()> {
     let offer = takeover::number(Offer::first(content, policy), predecessor.as_ref())?;
 
     let metrics = metrics(&config, predecessor.as_mut())?;
-    let control = control();
+    let (control, manager) = (control(), Manager::find());
     let (fronts, released) = open(&config, &interfaces, &offer, predecessor)?;
     // All that takes privileges is open, and there is one thread.
     confine::confine(&config)?;
     let switch = Arc::new(Switch::new(offer));
-    let opened = Opened { fronts, switch, relays, addresses, since, metrics, control, released };
+    let opened = Opened { fronts, switch, relays, addresses, since, metrics, control, manager, released };
     let outcome = runtime.block_on(supervise::supervise(config, source, opened));
     // A reload that is still reading is not waited for.
     runtime.shutdown_background();
@@ -90,6 +92,7 @@ struct Opened {
     /// Where metrics are asked for, if anywhere.
     metrics: Option<TcpListener>,
     control: Option<Listener>,
+    manager: Manager,
     /// Who is to hear that this process serves in its place.
     released: Option<Released>,
 }

@@ -151,6 +151,8 @@ pub struct Options {
     #[arg(long, value_name = "N", hide = true)]
     pub(super) test_panic_after_frames: Option<u64>,
     #[arg(long, value_name = "N", hide = true)]
+    pub(super) test_hang_after_frames: Option<u64>,
+    #[arg(long, value_name = "N", hide = true)]
     pub(super) test_keep_seconds: Option<u64>,
     #[arg(long, value_name = "STAGE", hide = true)]
     pub(super) test_fail_takeover: Option<String>,
@@ -208,6 +210,7 @@ impl Options {
             config_file: Some(path.to_owned()),
             test_escape: self.test_escape.or(file.test_escape),
             test_panic_after_frames: self.test_panic_after_frames.or(file.test_panic_after_frames),
+            test_hang_after_frames: self.test_hang_after_frames.or(file.test_hang_after_frames),
             test_keep_seconds: self.test_keep_seconds.or(file.test_keep_seconds),
             test_fail_takeover: self.test_fail_takeover.or(file.test_fail_takeover),
         })

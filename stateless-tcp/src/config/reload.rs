@@ -59,6 +59,7 @@ impl Config {
             dnstap: "dnstap",
             log_format: "log-format",
             test_panic_after_frames: "test-panic-after-frames",
+            test_hang_after_frames: "test-hang-after-frames",
             test_keep_seconds: "test-keep-seconds",
         }
         (self, kept)

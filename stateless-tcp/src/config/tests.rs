@@ -65,6 +65,7 @@ fn defaults() -> Config {
         config_file: None,
         test_escape: None,
         test_panic_after_frames: None,
+        test_hang_after_frames: None,
         test_keep_seconds: None,
         test_fail_takeover: None,
     }
@@ -121,6 +122,7 @@ fn everything() -> Config {
         config_file: None,
         test_escape: Some("secret".into()),
         test_panic_after_frames: Some(9),
+        test_hang_after_frames: Some(8),
         test_keep_seconds: None,
         test_fail_takeover: None,
     }
@@ -132,7 +134,7 @@ const EVERY_FLAG: &str = "-i eth0 --interface eth1 --address 2001:db8::1 --addre
     --dns-cookie-secret-file secret --http-root www --rules classic \
     --segment-size 512 --hints 99 --fast-open --key-file keys --xdp-mode native --handshake driver \
     --zero-copy always --busy-poll 50 --queues 0,2-5 --uncovered-queues \
-    --replace --take-over --xdp-log trace --metrics 127.0.0.1:9953 --dnstap /run/dnstap.sock --log-format json --user nobody --test-escape secret --test-panic-after-frames 9";
+    --replace --take-over --xdp-log trace --metrics 127.0.0.1:9953 --dnstap /run/dnstap.sock --log-format json --user nobody --test-escape secret --test-panic-after-frames 9 --test-hang-after-frames 8";
 
 const EVERY_KEY: &str = r#"
 interface = ["eth0", "eth1"]
@@ -171,6 +173,7 @@ log-format = "json"
 user = "nobody"
 test-escape = "secret"
 test-panic-after-frames = 9
+test-hang-after-frames = 8
 "#;
 
 #[test]
@@ -187,7 +190,7 @@ fn flags_win_over_the_file() {
     let (_directory, path) = file(EVERY_KEY);
     let flags = "-i eth9 --address 192.0.2.9 --dns-port 9 --http-port 10 --zone z --dns-keepalive 6553 --dns-cookie-secret-file s --http-root r --rules reliable \
         --segment-size 99 --hints 0 --key-file k --xdp-mode auto --handshake auto --zero-copy never --busy-poll 0 --queues 9 --xdp-log off \
-        --test-panic-after-frames 1 --kernel-from 192.0.2.3 --deny 192.0.2.4 --allow 192.0.2.5 --rate-limit 1 --rate-prefix-ipv4 1 --rate-prefix-ipv6 2 --metrics [::]:11 --dnstap s --log-format text --udp kernel --user root --test-escape s";
+        --test-panic-after-frames 1 --test-hang-after-frames 1 --kernel-from 192.0.2.3 --deny 192.0.2.4 --allow 192.0.2.5 --rate-limit 1 --rate-prefix-ipv4 1 --rate-prefix-ipv6 2 --metrics [::]:11 --dnstap s --log-format text --udp kernel --user root --test-escape s";
     let config = run(&format!("{flags} --config {}", path.display())).unwrap();
     let expected = Config {
         config_file: Some(path.clone()),

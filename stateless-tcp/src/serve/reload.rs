@@ -6,6 +6,7 @@
 //! So there are never more than two generations, and none ends before its connections can be expected to have.
 
 use super::addresses;
+use super::manager::Manager;
 use super::watch::Served;
 use crate::config::{Config, Source};
 use crate::content::{self, Relays};
@@ -56,6 +57,7 @@ pub(super) struct Reloader {
     interfaces: Vec<Interface>,
     switch: Arc<Switch>,
     relays: Arc<Relays>,
+    manager: Arc<Manager>,
     keep: Duration,
     /// Numbers of generations that are not served any more, but that clients may still have; until then.
     recent: Vec<(u8, Instant)>,
@@ -90,10 +92,11 @@ impl Reloader {
         switch: Arc<Switch>,
         relays: Arc<Relays>,
         since: Since,
+        manager: Arc<Manager>,
     ) -> Self {
         let keep = config.test_keep_seconds.map_or(KEEP, Duration::from_secs);
         let recent = Vec::new();
-        Self { source, config, interfaces, switch, relays, keep, recent, stage: Stage::Idle, since }
+        Self { source, config, interfaces, switch, relays, manager, keep, recent, stage: Stage::Idle, since }
     }
 
     /// What is in force.
@@ -108,6 +111,7 @@ impl Reloader {
 
     /// Begins a reload; those of `requests` are told the outcome.
     pub(super) fn begin(&mut self, requests: Vec<Request>) {
+        self.manager.reloading();
         let (source, running) = (self.source.clone(), self.config.clone());
         let (interfaces, offer) = (self.interfaces.clone(), self.switch.offer());
         let relays = Arc::clone(&self.relays);
@@ -133,7 +137,7 @@ impl Reloader {
                     self.stage = Stage::Idle;
                 }
                 let refused = |error: Error| format!("not reloaded, what was served is served on: {error:#}");
-                tell(&outcome.map_err(refused), requests);
+                self.tell(&outcome.map_err(refused), requests);
             }
             Stage::Keeping(until) => {
                 tokio::time::sleep_until(*until).await;
@@ -189,6 +193,20 @@ impl Reloader {
         }
         self.config = config;
         Ok(text)
+    }
+
+    /// Has everybody know what came of it.
+    fn tell(&self, outcome: &Outcome, requests: Vec<Request>) {
+        match outcome {
+            Ok(text) => text.lines().for_each(|line| tracing::info!("{line}")),
+            Err(reason) => tracing::error!("{reason}"),
+        }
+        let (Ok(text) | Err(text)) = outcome;
+        self.manager.ready(text);
+        for request in requests {
+            // Whoever no longer listens has no use for the news.
+            let _ = request.send(outcome.clone());
+        }
     }
 }
 
@@ -254,17 +272,6 @@ fn linger(offer: Arc<Offer>) {
         tokio::time::sleep(LINGER).await;
         drop(offer);
     });
-}
-
-fn tell(outcome: &Outcome, requests: Vec<Request>) {
-    match outcome {
-        Ok(text) => text.lines().for_each(|line| tracing::info!("{line}")),
-        Err(reason) => tracing::error!("{reason}"),
-    }
-    for request in requests {
-        // Whoever no longer listens has no use for the news.
-        let _ = request.send(outcome.clone());
-    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The running service: its workers, what signals ask of it, and its end.
 
+use super::manager::Pulse;
 use super::reload::Reloader;
 use super::watch::{self, Served, Worker};
 use super::{Front, Opened, handover};
@@ -19,6 +20,7 @@ use crate::xdp::worker::{self, Shared, Stop};
 use anyhow::{Context as _, Error, Result, anyhow};
 use stateless_tcp_ebpf::steer::Reason;
 use std::io;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 use tokio::net::TcpListener;
@@ -41,7 +43,7 @@ enum Ending {
 
 /// Starts the workers, says `ready`, and waits for the end.
 pub(super) async fn supervise(config: Config, source: Source, opened: Opened) -> Result<()> {
-    let Opened { fronts, switch, relays, addresses, since, metrics, control, released } = opened;
+    let Opened { fronts, switch, relays, addresses, since, metrics, control, manager, released } = opened;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut report = signal(SignalKind::user_defined1())?;
@@ -68,12 +70,17 @@ pub(super) async fn supervise(config: Config, source: Source, opened: Opened) ->
     let outlets = workers.iter().map(|worker| Arc::clone(&worker.shared.outlet)).collect();
     let dnstap = config.dnstap.clone().map(|path| Output::start(path, outlets)).transpose();
     let dnstap = dnstap.context("cannot start a thread for --dnstap")?;
-    println!("ready: {} on {}", content::describe(&config, &addresses), served.join(", "));
+    let ready = format!("{} on {}", content::describe(&config, &addresses), served.join(", "));
+    println!("ready: {ready}");
+    let manager = Arc::new(manager);
+    manager.ready(&ready);
+    let mut pulse = Pulse::new();
     if let Some(released) = released {
         released.serving();
     }
     let interfaces = programs.iter().map(|served| served.program.interface().clone()).collect();
-    let mut reloader = Reloader::new(source, config, interfaces, switch, Arc::clone(&relays), since);
+    let mut reloader =
+        Reloader::new(source, config, interfaces, switch, Arc::clone(&relays), since, Arc::clone(&manager));
     // What is served does not change while somebody prepares to take over.
     let mut handing = false;
     let ending = loop {
@@ -94,6 +101,7 @@ pub(super) async fn supervise(config: Config, source: Source, opened: Opened) ->
             }
             Some(trial) = trials.recv() => watch::attempt(&mut programs, trial),
             () = reloader.proceed(&mut programs) => {}
+            () = pulse.due() => pulse.look(&workers, &manager),
             Some(step) = steps.recv(), if reloader.is_idle() => match step {
                 Step::Begin(answer) if handing => {
                     let _ = answer.send(Err("another process is taking over already".to_owned()));
@@ -114,6 +122,7 @@ pub(super) async fn supervise(config: Config, source: Source, opened: Opened) ->
             }
         }
     };
+    manager.stopping();
     // First the ports, then the frames: what is in the rings is still answered. Who takes over has the ports already.
     if !matches!(ending, Ending::Release(_)) {
         for served in &mut programs {
@@ -177,6 +186,7 @@ fn start(
         for (queue, socket, counters) in sockets {
             let shared = Arc::new(Shared {
                 stop: Stop::new().context("cannot make an event descriptor")?,
+                turns: AtomicU64::new(0),
                 counters,
                 duration: Histogram::default(),
                 vitals: Mutex::new(None),
@@ -186,6 +196,7 @@ fn start(
                 inlet: Inlet::default(),
                 inlet: Inlet::default(),
                 panic_after: config.test_panic_after_frames,
+                hang_after: config.test_hang_after_frames,
             });
             let number = workers.len();
             let thread = format!("{name}-{queue}");

@@ -16,7 +16,7 @@ use std::io;
 use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 use tokio::sync::mpsc::UnboundedSender;
@@ -49,6 +49,8 @@ pub struct Vitals {
 pub struct Shared {
     /// How the worker is told to end.
     pub stop: Stop,
+    /// How often it has looked for frames: it grows, several times a second, unless the worker is stuck.
+    pub turns: AtomicU64,
     /// What became of its frames.
     pub counters: Arc<Counters>,
     /// For how long after a frame it polls for the next before it sleeps.
@@ -65,6 +67,8 @@ pub struct Shared {
     pub inlet: Inlet,
     /// For tests: panic upon so many frames.
     pub panic_after: Option<u64>,
+    /// For tests: get stuck upon so many frames.
+    pub hang_after: Option<u64>,
 }
 
 /// Tells a worker to end: when its ring is empty, at once if it sleeps.
@@ -125,6 +129,7 @@ fn run(worker: usize, mut socket: Socket, switch: Arc<Switch>, shared: &Shared) 
     let mut frames = 0;
     let mut reported = SystemTime::UNIX_EPOCH;
     loop {
+        shared.turns.fetch_add(1, Relaxed);
         socket.receive(&mut batch);
         // An idle worker comes here every IDLE milliseconds: it lets go of what is no longer served, too.
         if let Some(offer) = follower.news() {
@@ -160,6 +165,9 @@ fn run(worker: usize, mut socket: Socket, switch: Arc<Switch>, shared: &Shared) 
                 shared.panic_after.is_none_or(|after| frames <= after),
                 "asked for by --test-panic-after-frames"
             );
+            while shared.hang_after.is_some_and(|after| frames > after) {
+                std::thread::park();
+            }
         }
         for octets in left {
             respond_to(&octets, now, &mut responder, &mut socket, &shared.counters);
