@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{ArgAction, Parser, Subcommand};
+use clap::{ArgAction, CommandFactory as _, Parser, Subcommand};
 
 use crate::check::CheckOptions;
 use crate::config::{Config, ConfigError, Options, Port, Queues, Source};
@@ -143,6 +143,12 @@ enum Action {
     Check(CheckOptions),
 }
 
+/// The definition of the command line, to write manuals from.
+#[must_use]
+pub fn definition() -> clap::Command {
+    Cli::command()
+}
+
 /// Reads the process's own command line.
 ///
 /// # Errors
@@ -193,13 +199,11 @@ where
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]
     fn definition_is_sound() {
-        Cli::command().debug_assert();
+        definition().debug_assert();
     }
 
     #[test]

@@ -16,6 +16,7 @@ pub mod browser;
 pub mod capture;
 pub mod client;
 pub mod compare;
+pub mod container;
 pub mod cores;
 pub mod datagram;
 pub mod dnstap;

@@ -98,7 +98,7 @@ fn packages(directory: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// The Debian mirror that this machine's own apt uses.
-fn mirror() -> Result<String> {
+pub(crate) fn mirror() -> Result<String> {
     let mut files = vec![PathBuf::from("/etc/apt/sources.list")];
     let parts = fs::read_dir("/etc/apt/sources.list.d").into_iter().flatten();
     files.extend(parts.filter_map(|entry| entry.ok().map(|entry| entry.path())));

@@ -9,6 +9,7 @@ mod debian;
 mod demo;
 mod fuzz;
 mod mutate;
+mod package;
 mod process;
 mod run;
 mod rust_src;
@@ -43,6 +44,8 @@ enum Command {
     Test(test::Options),
     /// Break the rules one at a time and see the simulator catch each
     Mutate(mutate::Options),
+    /// Build the Debian package
+    Package(package::Options),
     /// Build the release binary and run it as root with these arguments
     Run(run::Options),
     /// Build the load generator and run it as root with these arguments (docs/load.md)
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
         Command::Bench(options) => bench::bench(&options),
         Command::Test(options) => test::test(&options),
         Command::Mutate(options) => mutate::mutate(&options),
+        Command::Package(options) => package::package(&options),
         Command::Run(options) => run::run(&options),
         Command::Flood(options) => run::flood(&options),
         Command::BuildEbpf(options) => build_ebpf::build_ebpf(&options),

@@ -10,11 +10,11 @@ use clap::{Args, ValueEnum};
 use nix::unistd::geteuid;
 
 use crate::build_ebpf;
-use crate::fuzz;
 use crate::process::run;
 use crate::run::{build_flood, build_release, cargo};
 use crate::setup::{self, Need};
 use crate::vm::{self, Machines};
+use crate::{fuzz, package};
 
 /// The command's options.
 #[derive(Args)]
@@ -61,6 +61,8 @@ enum Step {
     Driver,
     /// The driver of a real network card, in a virtual machine; --vm has more of them (root)
     Vm,
+    /// The Debian package on a clean Debian 12 that systemd runs (root)
+    Package,
     /// Every benchmark once
     Benches,
     /// Every fuzz target for a while
@@ -121,7 +123,7 @@ pub(crate) fn test(options: &Options) -> Result<()> {
 
 impl Step {
     fn needs_root(self) -> bool {
-        matches!(self, Step::Namespaces | Step::Driver | Step::Vm)
+        matches!(self, Step::Namespaces | Step::Driver | Step::Vm | Step::Package)
     }
 
     fn run(self, scale: &Scale) -> Result<()> {
@@ -167,6 +169,7 @@ impl Step {
             .env("STATELESS_TCP_HANDSHAKE", "driver")
             .env("STATELESS_TCP_BIN", build_release()?)),
             Step::Vm => vm::test(&Machines::sample()),
+            Step::Package => package::test(),
             Step::Benches => run(cargo().args(["test", "--quiet", "--locked", "--workspace", "--benches"])),
             Step::Fuzz => fuzz::fuzz(Duration::from_secs(if scale.full { 300 } else { 10 }), scale.seed),
         }
