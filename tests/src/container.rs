@@ -23,6 +23,12 @@ const CAPABILITIES: &str = "CAP_NET_ADMIN,CAP_NET_RAW,CAP_BPF,CAP_PERFMON,CAP_IP
 const OWN_INTERFACES: &str = "mkdir /run/groups && mount --rbind /sys/fs/cgroup /run/groups && mount -t sysfs sysfs /sys && \
     mount --rbind /run/groups /sys/fs/cgroup";
 
+/// A file that `cargo xtask test` names: a package, or the root of a Debian.
+pub fn given(name: &str) -> PathBuf {
+    let path = std::env::var_os(name).map(PathBuf::from);
+    path.unwrap_or_else(|| panic!("{name} is not set: cargo xtask test --only package"))
+}
+
 /// A running system. Whatever it writes is in memory, and gone with it.
 #[derive(Debug)]
 pub struct Container {

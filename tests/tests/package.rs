@@ -1,10 +1,8 @@
 //! The Debian package in the hands of an operator: installed, configured, started, reloaded, killed, upgraded, stopped and
 //! purged on a clean Debian 12, by the commands of docs/deploy.md.
 
-use std::path::PathBuf;
-
 use stateless_tcp_tests::{
-    container::Container,
+    container::{Container, given},
     netns::{Netns, text},
     topology::{INTERFACE, SERVER_V4, Topology},
 };
@@ -12,12 +10,6 @@ use stateless_tcp_tests::{
 const UNIT: &str = "stateless-tcp.service";
 /// The most that `systemd-analyze security` may say, in tenths.
 const EXPOSURE: u32 = 30;
-
-/// A file that `cargo xtask test` names.
-fn given(name: &str) -> PathBuf {
-    let path = std::env::var_os(name).map(PathBuf::from);
-    path.unwrap_or_else(|| panic!("{name} is not set: cargo xtask test --only package"))
-}
 
 /// What a client is told; none if it is told nothing.
 fn ask(client: &Netns) -> Option<String> {

@@ -41,7 +41,16 @@ pub(crate) fn test() -> Result<()> {
         .args(["--suppress-tags", "initial-upload-closes-no-bugs"])
         .arg(&package))?;
     run(cargo()
-        .args(["test", "--locked", "--package", "stateless-tcp-tests", "--test", "package"])
+        .args([
+            "test",
+            "--locked",
+            "--package",
+            "stateless-tcp-tests",
+            "--test",
+            "package",
+            "--test",
+            "image",
+        ])
         .args(["--", "--ignored", "--test-threads=1"])
         .env("STATELESS_TCP_PACKAGE", &package)
         .env("STATELESS_TCP_ROOT", root()?))

@@ -61,7 +61,7 @@ enum Step {
     Driver,
     /// The driver of a real network card, in a virtual machine; --vm has more of them (root)
     Vm,
-    /// The Debian package on a clean Debian 12 that systemd runs (root)
+    /// The Debian package on a clean Debian 12 that systemd runs, and as an image (root)
     Package,
     /// Every benchmark once
     Benches,
