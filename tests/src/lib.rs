@@ -39,6 +39,7 @@ pub mod questions;
 pub mod raw;
 pub mod responder;
 pub mod rough;
+pub mod screen;
 pub mod seed;
 pub mod sim;
 pub mod steady;

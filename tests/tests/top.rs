@@ -1,80 +1,24 @@
 //! `top` and `trace` in terminals of two sizes, as people see them.
 
-use std::path::PathBuf;
 use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use rstest::rstest;
-use stateless_tcp_tests::netns::{execute, text};
+use stateless_tcp_tests::netns::text;
 use stateless_tcp_tests::responder::{Responder, binary};
+use stateless_tcp_tests::screen::Screen;
 use stateless_tcp_tests::topology::{SERVER_V4, Topology};
-use tempfile::TempDir;
 
 const PATIENCE: Duration = Duration::from_secs(40);
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// A terminal with a program in it. Dropped, both end.
-struct Screen {
-    socket: PathBuf,
-    width: usize,
-    _directory: TempDir,
-}
-
-impl Screen {
-    fn open(width: usize, height: usize, arguments: &str) -> Self {
-        let directory = tempfile::tempdir().expect("a directory");
-        let screen = Self { socket: directory.path().join("tmux"), width, _directory: directory };
-        let line = format!("{} {arguments}; sleep 60", binary().display());
-        let (width, height) = (width.to_string(), height.to_string());
-        execute(&mut screen.tmux(&[
-            "-f",
-            "/dev/null",
-            "new-session",
-            "-d",
-            "-x",
-            &width,
-            "-y",
-            &height,
-            &line,
-        ]));
-        screen
-    }
-
-    fn tmux(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new("tmux");
-        command.arg("-S").arg(&self.socket).args(arguments);
-        command
-    }
-
-    /// What is seen, a line each.
-    fn lines(&self) -> Vec<String> {
-        let output = execute(&mut self.tmux(&["capture-pane", "-p"]));
-        text(&output.stdout).lines().map(ToOwned::to_owned).collect()
-    }
-
-    /// What is seen as soon as all of `words` are, while `work` goes on.
-    fn until(&self, words: &[&str], work: impl Fn()) -> Vec<String> {
-        let end = Instant::now() + PATIENCE;
-        loop {
-            work();
-            let lines = self.lines();
-            let seen = |word: &&&str| lines.iter().any(|line| line.contains(**word));
-            if words.iter().filter(seen).count() == words.len() {
-                assert!(lines.iter().all(|line| line.chars().count() <= self.width), "{lines:#?}");
-                return lines;
-            }
-            let missing: Vec<_> = words.iter().filter(|word| !seen(word)).collect();
-            assert!(Instant::now() < end, "{missing:?} is not in\n{}", lines.join("\n"));
-            sleep(PAUSE);
-        }
-    }
-}
-
-impl Drop for Screen {
-    fn drop(&mut self) {
-        let _ = self.tmux(&["kill-server"]).output();
-    }
+/// A terminal with the program in it, which stays when that has ended.
+fn open(width: usize, height: usize, arguments: &str) -> Screen {
+    let line = format!("{} {arguments}; sleep 60", binary().display());
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &line]);
+    Screen::open(width, height, &shell)
 }
 
 fn ask(topology: &Topology) {
@@ -88,7 +32,7 @@ fn ask(topology: &Topology) {
 fn top_shows_all_its_parts(#[case] width: usize, #[case] height: usize) {
     let topology = Topology::new(2);
     let responder = Responder::start(&topology, &["--handshake", "ring"]);
-    let screen = Screen::open(width, height, &format!("top --pid {}", responder.pid()));
+    let screen = open(width, height, &format!("top --pid {}", responder.pid()));
     let parts = [
         "stateless-tcp, up ",
         "eth0: native, copy, handshake by the ring",
@@ -111,7 +55,7 @@ fn top_shows_all_its_parts(#[case] width: usize, #[case] height: usize) {
     let corners =
         |corner: char| lines.iter().flat_map(|line| line.chars()).filter(|&at| at == corner).count();
     assert_eq!(['┌', '┐', '└', '┘'].map(corners), [5; 4], "{}", lines.join("\n"));
-    execute(&mut screen.tmux(&["send-keys", "q"]));
+    screen.press("q");
     let end = Instant::now() + PATIENCE;
     while screen.lines().iter().any(|line| line.contains("Queues")) {
         assert!(Instant::now() < end, "q does not end it");
@@ -126,7 +70,7 @@ fn top_shows_all_its_parts(#[case] width: usize, #[case] height: usize) {
 fn trace_shows_a_conversation(#[case] width: usize, #[case] height: usize) {
     let topology = Topology::new(1);
     let responder = Responder::start(&topology, &["--handshake", "ring"]);
-    let screen = Screen::open(width, height, &format!("trace --pid {}", responder.pid()));
+    let screen = open(width, height, &format!("trace --pid {}", responder.pid()));
     screen.until(&["tracing eth0/0"], || {});
     let lines = screen.until(&["[S.] seq 0 ack 1", "www.example.com"], || ask(&topology));
     // No word is broken: each line begins with a time, or is indented.
