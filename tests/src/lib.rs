@@ -25,6 +25,7 @@ pub mod fast_open;
 pub mod fleet;
 pub mod flooder;
 pub mod forge;
+pub mod handbook;
 pub mod lab;
 pub mod liar;
 pub mod line;

@@ -104,6 +104,9 @@ const REQUIREMENTS: &[Requirement] = &[
     program(Need::Test, "xz", "xz-utils"),
     program(Need::Test, "ldd", "libc-bin"),
     program(Need::Test, "sysctl", "procps"),
+    program(Need::Test, "pidof", "sysvinit-utils"),
+    program(Need::Test, "openssl", "openssl"),
+    program(Need::Test, "nsenter", "util-linux"),
     program(Need::Bench, "valgrind", "valgrind"),
     program(Need::Bench, "dnsdist", "dnsdist"),
 ];

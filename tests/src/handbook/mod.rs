@@ -1,0 +1,109 @@
+//! The commands of the documents, read and run: what an operator is told to type works, and prints what it is said to.
+//!
+//! [`text`] reads them, [`RUN`] says who runs those of each section, and a [`player::Player`] runs those that want a machine
+//! that serves and another one.
+
+pub mod machine;
+pub mod player;
+pub mod text;
+
+use text::{Block, blocks};
+
+/// docs/operations.md
+pub const OPERATIONS: &str = include_str!("../../../docs/operations.md");
+/// README.md
+pub const README: &str = include_str!("../../../README.md");
+
+/// What a machine is like before a section.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Given {
+    /// Nothing serves on it.
+    Quiet,
+    /// What `/etc/stateless-tcp/config.toml` says is served.
+    Serving,
+}
+
+/// Who runs the commands of a section.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Runner {
+    /// `tests/tests/documented.rs`, on a veth pair.
+    Link(Given),
+    /// The case `handbook` of the virtual machines, on a card.
+    Card,
+    /// Something else, by its name.
+    Other(&'static str),
+}
+
+/// The section of docs/operations.md that says what is served in those after it.
+pub const GIVEN: &str = "2. Give it an address and something to serve";
+
+/// Document, section, and who runs its commands. Every section that has some is named.
+pub const RUN: &[(&str, &str, Runner)] = &[
+    ("README.md", "Two commands", Runner::Other("continuous integration")),
+    ("README.md", "On a network card", Runner::Link(Given::Quiet)),
+    ("README.md", "Configuration", Runner::Link(Given::Serving)),
+    ("docs/operations.md", "1. Look at it", Runner::Link(Given::Quiet)),
+    ("docs/operations.md", GIVEN, Runner::Link(Given::Quiet)),
+    ("docs/operations.md", "3. Run it", Runner::Link(Given::Quiet)),
+    ("docs/operations.md", "4. Ask it", Runner::Link(Given::Serving)),
+    ("docs/operations.md", "5. Look what it did", Runner::Link(Given::Serving)),
+    ("docs/operations.md", "6. Change something", Runner::Link(Given::Serving)),
+    ("docs/operations.md", "7. End it", Runner::Link(Given::Serving)),
+    ("docs/operations.md", "Queues, interrupts and rings", Runner::Card),
+    ("docs/operations.md", "MTU and offloads", Runner::Link(Given::Quiet)),
+    ("docs/operations.md", "Memory and limits", Runner::Link(Given::Serving)),
+    ("docs/operations.md", "Where to look", Runner::Link(Given::Serving)),
+    ("docs/operations.md", "Stop", Runner::Link(Given::Serving)),
+    ("docs/operations.md", "Kill", Runner::Link(Given::Serving)),
+    ("docs/operations.md", "Undo", Runner::Link(Given::Quiet)),
+    ("docs/operations.md", "Busy polling", Runner::Link(Given::Quiet)),
+    ("docs/operations.md", "Rotating keys", Runner::Link(Given::Serving)),
+    ("docs/operations.md", "Beside a name server on UDP", Runner::Link(Given::Quiet)),
+    ("docs/operations.md", "Relaying DNS", Runner::Link(Given::Quiet)),
+    ("docs/operations.md", "Metrics", Runner::Link(Given::Quiet)),
+    ("docs/operations.md", "Tracing", Runner::Link(Given::Serving)),
+];
+
+/// Programs whose commands stand in blocks, and in prose only if they do.
+pub const PROGRAMS: &[&str] = &[
+    "chmod",
+    "curl",
+    "dig",
+    "echo",
+    "ethtool",
+    "grep",
+    "ip",
+    "kill",
+    "mkdir",
+    "openssl",
+    "pkill",
+    "rm",
+    "setpriv",
+    "stateless-tcp",
+    "sudo",
+    "sysctl",
+    "systemctl",
+    "ulimit",
+];
+
+/// The documents by their names.
+pub const DOCUMENTS: [(&str, &str); 2] = [("README.md", README), ("docs/operations.md", OPERATIONS)];
+
+/// Who runs the commands of this section, if that is said.
+pub fn runner(document: &str, section: &str) -> Option<Runner> {
+    let of = |(name, heading, _): &&(&str, &str, Runner)| (*name, *heading) == (document, section);
+    RUN.iter().find(of).map(|&(.., runner)| runner)
+}
+
+/// The blocks of a document, each with who runs it.
+///
+/// # Panics
+/// Where nobody is named.
+pub fn plan(document: &str, source: &str) -> Vec<(Block, Runner)> {
+    let named = |block: Block| {
+        let runner = runner(document, &block.section);
+        let unnamed = format!("{document}:{}: nobody runs the commands of {:?}", block.line, block.section);
+        (block, runner.expect(&unnamed))
+    };
+    blocks(source).into_iter().map(named).collect()
+}
