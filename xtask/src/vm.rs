@@ -74,7 +74,10 @@ impl Nic {
         match self {
             Nic::Igb => "igb",
             // Zero-copy takes a device that leaves addresses to the kernel's DMA mapping, as that of a cloud does.
-            Nic::VirtioNet => "virtio-net-pci,mq=on,vectors=6,disable-legacy=on,iommu_platform=on",
+            // With rings that are as large as those of other cards can be.
+            Nic::VirtioNet => {
+                "virtio-net-pci,mq=on,vectors=6,disable-legacy=on,iommu_platform=on,rx_queue_size=1024"
+            }
             Nic::E1000e => "e1000e",
         }
     }

@@ -9,12 +9,14 @@ use nix::sys::signal::Signal;
 
 use super::Expected;
 use crate::client::{Client, port};
-use crate::netns::{Netns, text};
+use crate::handbook::text::is_as_shown;
+use crate::handbook::{self, OPERATIONS, Runner};
+use crate::netns::{Netns, execute, text};
 use crate::responder::Responder;
 use crate::topology::{INTERFACE, SERVERS, Topology};
 
 /// By name, in the order in which they run.
-pub(super) const CASES: [(&str, fn()); 8] = [
+pub(super) const CASES: [(&str, fn()); 9] = [
     ("doctor", doctor_tells_what_happens),
     ("native-copied", native_copied),
     ("native-zero-copy", native_zero_copy),
@@ -23,6 +25,7 @@ pub(super) const CASES: [(&str, fn()); 8] = [
     ("queues", every_queue_answers),
     ("stop", ports_are_given_back_at_the_end),
     ("crash", ports_are_given_back_after_a_crash),
+    ("handbook", the_handbook_sizes_a_card),
 ];
 
 /// Connections that are opened to hit every queue, by chance of their ports' hash.
@@ -150,6 +153,28 @@ fn ports_are_given_back_after_a_crash() {
     responder.signal(Signal::SIGKILL);
     responder.wait();
     assert_given_back(&topology);
+    serve(&topology, &[], "");
+}
+
+/// What docs/operations.md has to be typed for a card can be typed, does what it says, and leaves a card that serves. A card
+/// of one queue has no others.
+fn the_handbook_sizes_a_card() {
+    let (topology, expected) = stage();
+    if expected.queues == 1 {
+        let refused = topology.server.attempt("ethtool -L eth0 combined 2");
+        assert!(!refused.status.success(), "it has more queues than is known");
+        return;
+    }
+    let plan = handbook::plan("docs/operations.md", OPERATIONS);
+    let blocks: Vec<_> = plan.into_iter().filter(|(_, runner)| *runner == Runner::Card).collect();
+    assert!(!blocks.is_empty(), "there is nothing for cards");
+    for (block, _) in blocks {
+        let mut bash = topology.server.command("bash");
+        let output = text(&execute(bash.args(["-euo", "pipefail", "-c", &block.commands])).stdout);
+        println!("{}\n{output}", block.commands);
+        let shown = block.shown.is_none_or(|shown| is_as_shown(&output, &shown));
+        assert!(shown, "docs/operations.md:{}: this is not what is shown there:\n{output}", block.line);
+    }
     serve(&topology, &[], "");
 }
 

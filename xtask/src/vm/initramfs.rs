@@ -13,8 +13,9 @@ use cpio::newc::{self, ModeFileType};
 use crate::process::read;
 use crate::setup::find_program;
 
-/// What the guest program runs.
-const PROGRAMS: [&str; 6] = ["ip", "ethtool", "setpriv", "dig", "curl", "ping"];
+/// What the guest program runs, and behind the shell what the handbook's commands for cards need.
+const PROGRAMS: [&str; 12] =
+    ["ip", "ethtool", "setpriv", "dig", "curl", "ping", "bash", "nproc", "ls", "sort", "grep", "cat"];
 
 /// An archive in the format that the kernel unpacks (`newc`).
 pub(super) struct Initramfs {
