@@ -11,6 +11,7 @@ use stateless_tcp::xdp::XdpError;
 use stateless_tcp::xdp::interface::{AttachMode, Interface};
 use stateless_tcp::xdp::occupant::make_way;
 use stateless_tcp::xdp::socket::{CopyMode, Socket};
+use stateless_tcp::xdp::umem::Pool;
 use stateless_tcp_ebpf::catch::{self, Caught, Plan};
 use std::os::fd::AsRawFd as _;
 use std::sync::Arc;

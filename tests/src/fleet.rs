@@ -182,6 +182,9 @@ impl Server<'_> {
     }
 
     /// Runs a command of the program under test about its instance.
+    ///
+    /// # Errors
+    /// What it said, if it failed.
     pub fn ask(&self, command: &str) -> Result<String, String> {
         let output = std::process::Command::new(binary())
             .args([command, "--pid", &self.responder.pid().to_string()])

@@ -165,10 +165,9 @@ impl Kernel {
         else {
             return Err(Error::other("not over IPv4"));
         };
-        const FAMILY: u8 = libc::AF_INET as u8;
-        const TCP: u8 = libc::IPPROTO_TCP as u8;
+        let [family, protocol] = [libc::AF_INET, libc::IPPROTO_TCP].map(|number| number.to_le_bytes()[0]);
         // Of struct tcp_info, in any state; no interface, no cookie.
-        let mut question = vec![FAMILY, TCP, 1 << (INFO - 1), 0, 0xff, 0xff, 0xff, 0xff];
+        let mut question = vec![family, protocol, 1 << (INFO - 1), 0, 0xff, 0xff, 0xff, 0xff];
         question.extend([client.port().to_be_bytes(), server.port().to_be_bytes()].concat());
         for address in [client.ip(), server.ip()] {
             question.extend(address.octets());

@@ -125,7 +125,7 @@ impl Drop for Stop<'_> {
 
 fn client(number: usize, port: u16, answers: &[Vec<u8>; QUESTIONS.len()], progress: &Progress) {
     let server = SERVERS[number % SERVERS.len()];
-    let stays = number / SERVERS.len() % 2 == 0;
+    let stays = (number / SERVERS.len()).is_multiple_of(2);
     let mut stream = None;
     let mut turn = number;
     while !progress.stop.load(Relaxed) {
@@ -142,7 +142,7 @@ fn client(number: usize, port: u16, answers: &[Vec<u8>; QUESTIONS.len()], progre
         }
         let rounds = progress.exchanges[number].fetch_add(1, Relaxed) + 1;
         turn += together;
-        stream = (stays && rounds % ROUNDS != 0).then_some(open);
+        stream = (stays && !rounds.is_multiple_of(ROUNDS)).then_some(open);
         // A load, and no flood: the capture is to miss nothing.
         thread::sleep(Duration::from_millis(2));
     }

@@ -9,8 +9,8 @@ use rstest::rstest;
 use stateless_tcp_tests::fleet::{DNS, Fleet, Server, Spread};
 use stateless_tcp_tests::load::{self, Catalogue};
 use stateless_tcp_tests::netns::{execute, text};
-use stateless_tcp_tests::responder::binary;
 use stateless_tcp_tests::ongoing::{LONGEST, Ongoing};
+use stateless_tcp_tests::responder::binary;
 
 const CLIENTS: usize = 12;
 /// Answers that each client has to get for what happened to have been felt.

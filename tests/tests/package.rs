@@ -156,11 +156,14 @@ fn ended_and_started_again(host: &mut Host) {
     assert_eq!(host.answer().as_deref(), Some("192.0.2.8"));
 }
 
-/// The configuration stays, the program is another.
+/// The configuration stays, the program is another, which has taken over from one that took over from the former.
 fn upgraded(host: &Host) {
     let before = host.show("MainPID");
     host.system.run("dpkg --install /package.deb 2>&1");
     assert_ne!(host.show("MainPID"), before);
+    let journal = host.system.run("journalctl --unit stateless-tcp --unit stateless-tcp-handover --no-pager");
+    assert_eq!(journal.matches("taking over from process").count(), 2, "{journal}");
+    assert_eq!(host.system.refuse("systemctl is-active stateless-tcp-handover"), "inactive\n");
     assert_eq!(host.system.run(&format!("systemctl is-enabled {UNIT}")), "enabled\n");
     assert_eq!(host.answer().as_deref(), Some("192.0.2.8"));
 }

@@ -15,14 +15,14 @@ use crate::service::http::Http;
 use crate::xdp::inlet::Inlet;
 use crate::xdp::socket::Account;
 use crate::xdp::trial::Fate;
-use crate::xdp::worker::{Shared, Vitals};
+use crate::xdp::worker::{Shared, Stop, Vitals};
 use domain::base::Rtype;
 use rstest::rstest;
 use stateless_tcp_ebpf::cookie::{Key, Keys};
 use stateless_tcp_ebpf::rule::Rules;
 use stateless_tcp_ebpf::segment::{Address, FourTuple};
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::UNIX_EPOCH;
 
@@ -162,7 +162,8 @@ fn shared() -> Arc<Shared> {
     let account = Account { free: 0, receiving: 0, sending: 0 };
     let tables = ["hints", "waiting"].map(|name| Occupancy::entries(name, 0, 0));
     Arc::new(Shared {
-        stop: AtomicBool::new(false),
+        stop: Stop::new().unwrap(),
+        turns: AtomicU64::new(0),
         counters: Arc::default(),
         busy_poll: Duration::ZERO,
         escape: None,
@@ -171,6 +172,7 @@ fn shared() -> Arc<Shared> {
         outlet: Arc::default(),
         inlet: Inlet::default(),
         panic_after: None,
+        hang_after: None,
     })
 }
 

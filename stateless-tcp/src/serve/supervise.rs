@@ -25,7 +25,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc::{self, UnboundedSender};
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::sync::oneshot;
 
 /// How long workers may take to end after the program is off: they answer what is in their rings.
@@ -129,13 +129,7 @@ pub(super) async fn supervise(config: Config, source: Source, opened: Opened) ->
             served.program.detach();
         }
     }
-    for worker in &workers {
-        worker.shared.stop.ask();
-    }
-    let drained = tokio::time::timeout(DRAIN, async { while ends.recv().await.is_some() {} }).await;
-    if drained.is_err() {
-        tracing::warn!("workers did not end in time");
-    }
+    drain(&workers, &mut ends).await;
     if let Some(dnstap) = dnstap {
         dnstap.end();
     }
@@ -152,6 +146,17 @@ pub(super) async fn supervise(config: Config, source: Source, opened: Opened) ->
     };
     log_counters(&programs, &workers, &relays);
     outcome
+}
+
+/// Has the workers answer what is in their rings, and end.
+async fn drain(workers: &[Worker], ends: &mut UnboundedReceiver<io::Result<()>>) {
+    for worker in workers {
+        worker.shared.stop.ask();
+    }
+    let drained = tokio::time::timeout(DRAIN, async { while ends.recv().await.is_some() {} }).await;
+    if drained.is_err() {
+        tracing::warn!("workers did not end in time");
+    }
 }
 
 /// What runs.
@@ -193,7 +198,6 @@ fn start(
                 busy_poll: config.busy_poll,
                 escape: config.test_escape.clone(),
                 outlet: Arc::default(),
-                inlet: Inlet::default(),
                 inlet: Inlet::default(),
                 panic_after: config.test_panic_after_frames,
                 hang_after: config.test_hang_after_frames,

@@ -57,11 +57,14 @@ pub const RUN: &[(&str, &str, Runner)] = &[
     ("docs/operations.md", "Kill", Runner::Link(Given::Serving)),
     ("docs/operations.md", "Undo", Runner::Link(Given::Quiet)),
     ("docs/operations.md", "Busy polling", Runner::Link(Given::Quiet)),
+    ("docs/operations.md", "Restarting without a gap", Runner::Other("handover, package")),
     ("docs/operations.md", "Rotating keys", Runner::Link(Given::Serving)),
+    ("docs/operations.md", "Whether it answers", Runner::Link(Given::Serving)),
     ("docs/operations.md", "Beside a name server on UDP", Runner::Link(Given::Quiet)),
     ("docs/operations.md", "Relaying DNS", Runner::Link(Given::Quiet)),
     ("docs/operations.md", "Metrics", Runner::Link(Given::Quiet)),
     ("docs/operations.md", "Tracing", Runner::Link(Given::Serving)),
+    ("docs/operations.md", "dnstap", Runner::Other("dnstap")),
 ];
 
 /// Programs whose commands stand in blocks, and in prose only if they do.
