@@ -107,7 +107,7 @@ fn started(host: &Host) {
     assert_eq!(host.answer().as_deref(), Some("192.0.2.7"));
     assert!(host.is_attached());
     let user = host.system.run("id --user stateless-tcp");
-    assert_eq!(host.field("Uid"), vec![user.trim(); 4].join("\t"));
+    assert_eq!(host.field("Uid"), [user.trim(); 4].join("\t"));
     for set in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
         assert_eq!(host.field(set), "0000000000000000", "{set}");
     }
