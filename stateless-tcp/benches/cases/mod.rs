@@ -15,6 +15,7 @@ use frames::{CHUNK, Pool, Segment, frame, query};
 use stateless_tcp::counters::{Counter, Counters};
 use stateless_tcp::exchange::{Content, Policy};
 use stateless_tcp::observe::tap::{Filter, Listener, Outlet, Tap};
+use stateless_tcp::offer::{Edition, Offer};
 use stateless_tcp::responder::Responder;
 use stateless_tcp::service::dns::{Cookies, Dns, DnsOptions};
 use stateless_tcp::service::http::Http;
@@ -240,18 +241,19 @@ fn responding(
     taps: Vec<Tap>,
 ) -> impl FnMut() -> u64 + use<> {
     let (server, client) = hosts(version);
-    let content = content(server);
+    let policy =
+        Policy { rules: Rules::Reliable, keys: KEYS, segment_size: 1220, hints: 64, fast_open: false };
+    let offer = Offer::first(content(server), policy);
+    let Edition { generation, content } = &offer.current;
     if outcome == Counter::Answered {
         let octets = frame(client, server, segment);
-        let layout = steer::steer(&octets[..], &content).expect("served");
+        let layout = steer::steer(&octets[..], &**content).expect("served");
         let tuple = wire::parse(&octets, &layout).expect("a segment").segment.tuple;
-        let terms = Terms { class: MssClass::Standard, generation: 0 };
+        let terms = Terms { class: MssClass::Standard, generation: *generation };
         segment.ack = cookie::iss(&KEYS.current, &tuple, ISN, terms).wrapping_add(1);
     }
     let octets = frame(client, server, segment);
-    let policy =
-        Policy { rules: Rules::Reliable, keys: KEYS, segment_size: 1220, hints: 64, fast_open: false };
-    let mut responder = Responder::new(content, policy);
+    let mut responder = Responder::of(0, offer.into());
     responder.tap(taps);
     let (mut pool, counters) = (Pool::new(), Counters::default());
     let mut respond = move || {
