@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Addresses that are nobody's, and to which nothing is forwarded: the dummy address of RFC 7600, and one of the prefix that
 /// is for discarding (RFC 6666).
@@ -27,6 +27,9 @@ const CLIENTS: (Ipv4Addr, Ipv6Addr) =
 
 /// The instance is given so much longer to say that there was no answer.
 const GRACE: Duration = Duration::from_millis(100);
+
+/// Between two tries, and the least that one of them has.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// What to ask of which instance.
 #[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
@@ -84,10 +87,27 @@ pub fn run(options: &CheckOptions) -> Result<String> {
     let wish = Wish { question: question(options)?, address, client, timeout };
     let (sender, receiver) = mpsc::channel();
     // A process that is stopped takes connections until there is no room for more: only who does not wait for it can tell.
-    thread::spawn(move || sender.send(control::check(pid, &wish)));
+    thread::spawn(move || sender.send(insist(pid, wish)));
     match receiver.recv_timeout(timeout + GRACE) {
         Ok(outcome) => outcome,
         Err(_) => bail!("the instance does not say anything: it stands still, or is stopped"),
+    }
+}
+
+/// Asks until there is a good answer, or no time for another try: while a process takes another's place there is a moment in
+/// which neither can be asked.
+fn insist(pid: Option<u32>, mut wish: Wish) -> Result<String> {
+    let deadline = Instant::now() + wish.timeout;
+    loop {
+        let outcome = control::check(pid, &wish);
+        if outcome.is_ok() {
+            return outcome;
+        }
+        thread::sleep(PAUSE);
+        wish.timeout = deadline.saturating_duration_since(Instant::now());
+        if wish.timeout < PAUSE {
+            return outcome;
+        }
     }
 }
 

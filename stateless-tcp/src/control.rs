@@ -44,6 +44,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// After so long without an answer, the user is told why it may take.
 const SILENCE: Duration = Duration::from_secs(3);
 
+/// After a caller that the system did not give, the next is waited for so long.
+const PAUSE: Duration = Duration::from_secs(1);
+
 /// The outcome of a reload: what there is to say of it, or that there was none, and why.
 pub type Outcome = Result<String, String>;
 
@@ -98,7 +101,12 @@ impl Listener {
     pub fn listen(&self, services: Services) -> io::Result<()> {
         let socket = self.socket.try_clone()?;
         let listen = move || {
-            for stream in socket.incoming().filter_map(Result::ok) {
+            for stream in socket.incoming() {
+                let Ok(stream) = stream else {
+                    // It lacks descriptors.
+                    std::thread::sleep(PAUSE);
+                    continue;
+                };
                 let services = services.clone();
                 // A caller without a thread sees its connection closed. Only this user can make so many.
                 let _ = thread("caller", move || {

@@ -20,6 +20,23 @@ pub struct Edition {
     pub content: Arc<Content>,
 }
 
+/// A generation that was served, and that clients may still be of.
+#[derive(Clone, Copy, Debug)]
+pub struct Former {
+    /// Its number.
+    pub generation: u8,
+    /// Of its content.
+    pub fingerprint: Option<Fingerprint>,
+}
+
+impl Edition {
+    /// What is remembered of it when it is served no more.
+    #[must_use]
+    pub fn former(&self) -> Former {
+        Former { generation: self.generation, fingerprint: self.content.fingerprint() }
+    }
+}
+
 /// Everything that an answer is made from but the segment: content and keys.
 #[derive(Clone)]
 pub struct Offer {
@@ -58,9 +75,9 @@ impl Offer {
     /// This offer's content made the previous one by `content`; or replaced by it, if that is the same.
     ///
     /// Content has the number that it has on every server, unless connections of other content may still have that: of
-    /// this offer's, or those of `recent` numbers. Where it cannot be told what is the same, it gets the next number.
+    /// this offer's, or one of the `recent`. Where it cannot be told what is the same, it gets the next number.
     #[must_use]
-    pub fn succeeded_by(&self, content: Content, policy: Policy, recent: &[u8]) -> Self {
+    pub fn succeeded_by(&self, content: Content, policy: Policy, recent: &[Former]) -> Self {
         let (before, after) = (self.current.content.fingerprint(), content.fingerprint());
         let content = Arc::new(content);
         let number = self.current.generation;
@@ -69,7 +86,11 @@ impl Offer {
             return Self { policy, current, previous: self.previous.clone() };
         }
         let generation = after.map_or(number.wrapping_add(1), Fingerprint::octet);
-        let generation = apart(generation, &[recent, &[number]].concat());
+        // What has come back gets its own number again.
+        let other = |former: &&Former| after.is_none() || former.fingerprint != after;
+        let mut taken: Vec<u8> = recent.iter().filter(other).map(|former| former.generation).collect();
+        taken.push(number);
+        let generation = apart(generation, &taken);
         Self { policy, current: Edition { generation, content }, previous: Some(self.current.clone()) }
     }
 
@@ -259,17 +280,20 @@ mod tests {
         assert_eq!(number(&second).previous, Some(number(&first).current));
         let third = second.succeeded_by(known(2), policy(), &[]);
         assert_eq!(number(&third), number(&second), "what was there before is kept on");
+        let back = third.without_previous().succeeded_by(known(1), policy(), &[first.current.former()]);
+        assert_eq!(number(&back).current, number(&first).current, "what comes back is what it was");
     }
 
     #[test]
     fn no_number_has_two_contents_within_a_while() {
         let (mut offer, mut recent) = (Offer::first(known(0), policy()), Vec::new());
         for number in 1..60 {
-            let before = offer.current.generation;
+            let before = offer.current.former();
             offer = offer.succeeded_by(known(number), policy(), &recent);
             recent.push(before);
             let last_bits = |number: u8| number & GENERATION_MASK;
-            assert!(recent.iter().all(|&taken| last_bits(taken) != last_bits(offer.current.generation)));
+            let now = last_bits(offer.current.generation);
+            assert!(recent.iter().all(|former| last_bits(former.generation) != now));
         }
     }
 

@@ -70,8 +70,10 @@ pub fn run(config: Config, source: Source) -> Result<()> {
     let offer = takeover::number(Offer::first(content, policy), predecessor.as_ref())?;
 
     let metrics = metrics(&config, predecessor.as_mut())?;
-    let (control, manager) = (control(), Manager::find());
+    let manager = Manager::find();
     let (fronts, released) = open(&config, &interfaces, &offer, predecessor)?;
+    // Not before: until now whoever asks is to ask the instance whose place is taken.
+    let control = control();
     // All that takes privileges is open, and there is one thread.
     confine::confine(&config)?;
     let switch = Arc::new(Switch::new(offer));

@@ -10,7 +10,7 @@
 //! predecessor  ends
 //! ```
 //!
-//! Whoever ends the connection before that has failed. Until `released` the predecessor then goes on as if nothing had been;
+//! Whoever ends the connection before that has failed. Until `release` the predecessor then goes on as if nothing had been;
 //! after it nobody can, and both end, so that the kernel has its ports.
 
 use super::{DIRECTORY, DONE, FAILED, HANDOVER, running, say};

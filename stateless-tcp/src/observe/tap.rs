@@ -157,6 +157,9 @@ impl Taps {
 
     /// More who listen.
     pub fn add(&mut self, taps: Vec<Tap>) {
+        // Where nothing passes, nobody else looks who has gone.
+        self.frames.retain(|tap| !tap.ring.is_abandoned());
+        self.transactions.retain(|ring| !ring.is_abandoned());
         for tap in taps {
             match tap {
                 Tap::Frames(tap) => self.frames.push(tap),

@@ -23,10 +23,22 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// Where a successor gets its answer.
 pub(super) type Answer = oneshot::Sender<Result<(Handed, Vec<OwnedFd>), String>>;
 
-/// Tells a successor what is served, and gives it the files.
-pub(super) fn hand(served: &[Served], metrics: Option<&TcpListener>, reloader: &Reloader, answer: Answer) {
+/// Tells a successor what is served, and gives it the files. False if these cannot be given: then nothing has begun.
+pub(super) fn hand(
+    served: &[Served],
+    metrics: Option<&TcpListener>,
+    reloader: &Reloader,
+    answer: Answer,
+) -> bool {
+    let files = match files(served, metrics) {
+        Ok(files) => files,
+        Err(error) => {
+            // Whoever no longer waits has no use for it.
+            let _ = answer.send(Err(format!("it cannot share its files: {error}")));
+            return false;
+        }
+    };
     let interfaces = served.iter().map(interface).collect();
-    let files = files(served, metrics);
     let offer = reloader.offer();
     let (since, Policy { keys, rules, segment_size, .. }) = (reloader.since, offer.policy.clone());
     let metrics: Option<SocketAddr> = metrics.and_then(|listener| listener.local_addr().ok());
@@ -43,10 +55,11 @@ pub(super) fn hand(served: &[Served], metrics: Option<&TcpListener>, reloader: &
             reliable: rules == Rules::Reliable,
             segment_size,
         };
-        files.map(|files| (handed, files)).map_err(|error| format!("it cannot share its files: {error}"))
+        (handed, files)
     };
-    // All of the content is read for the fingerprint. Whoever no longer waits has no use for it.
-    tokio::task::spawn_blocking(move || drop(answer.send(whole())));
+    // All of the content is read for the fingerprint.
+    tokio::task::spawn_blocking(move || drop(answer.send(Ok(whole()))));
+    true
 }
 
 fn interface(served: &Served) -> HandedInterface {

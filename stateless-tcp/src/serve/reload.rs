@@ -13,7 +13,7 @@ use crate::content::{self, Relays};
 use crate::control::{Outcome, Request};
 use crate::exchange::{Content, Policy};
 use crate::keys;
-use crate::offer::{Offer, Switch};
+use crate::offer::{Former, Offer, Switch};
 use crate::xdp::XdpError;
 use crate::xdp::interface::Interface;
 use anyhow::{Error, Result, bail};
@@ -59,8 +59,8 @@ pub(super) struct Reloader {
     relays: Arc<Relays>,
     manager: Arc<Manager>,
     keep: Duration,
-    /// Numbers of generations that are not served any more, but that clients may still have; until then.
-    recent: Vec<(u8, Instant)>,
+    /// Generations that are not served any more, but that clients may still be of; until then.
+    recent: Vec<(Former, Instant)>,
     stage: Stage,
     /// Since when what is in force is.
     pub(super) since: Since,
@@ -173,14 +173,14 @@ impl Reloader {
         }
         let now = Instant::now();
         self.recent.retain(|(_, until)| *until > now);
-        let recent: Vec<u8> = self.recent.iter().map(|(number, _)| *number).collect();
+        let recent: Vec<Former> = self.recent.iter().map(|(former, _)| *former).collect();
         let offer = before.succeeded_by(content, policy, &recent);
         let replaced = offer.current.generation != before.current.generation;
         let terms = offer.terms();
         linger(self.switch.put(offer));
         go_on(programs, &terms);
         if replaced {
-            self.recent.push((before.current.generation, now + PATIENCE_OF_CLIENTS));
+            self.recent.push((before.current.former(), now + PATIENCE_OF_CLIENTS));
             self.since.generation = loaded;
         }
         // Of content that stayed the same nothing has to be kept.

@@ -17,7 +17,7 @@ use crate::xdp::busy::Deferral;
 use crate::xdp::inlet::Inlet;
 use crate::xdp::umem;
 use crate::xdp::worker::{self, Shared, Stop};
-use anyhow::{Context as _, Error, Result, anyhow};
+use anyhow::{Context as _, Error, Result, anyhow, bail};
 use stateless_tcp_ebpf::steer::Reason;
 use std::io;
 use std::sync::atomic::AtomicU64;
@@ -107,8 +107,7 @@ pub(super) async fn supervise(config: Config, source: Source, opened: Opened) ->
                     let _ = answer.send(Err("another process is taking over already".to_owned()));
                 }
                 Step::Begin(answer) => {
-                    handing = true;
-                    handover::hand(&programs, metrics.as_ref(), &reloader, answer);
+                    handing = handover::hand(&programs, metrics.as_ref(), &reloader, answer);
                 }
                 Step::Release(done) => break Ending::Release(done),
                 Step::GoOn | Step::End => {
@@ -129,27 +128,31 @@ pub(super) async fn supervise(config: Config, source: Source, opened: Opened) ->
             served.program.detach();
         }
     }
-    drain(&workers, &mut ends).await;
-    if let Some(dnstap) = dnstap {
-        dnstap.end();
-    }
+    let drained = drain(&workers, &mut ends).await;
     let outcome = match ending {
         Ending::Asked => Ok(()),
         Ending::Failed(error) => Err(error),
+        Ending::Release(_) if !drained => {
+            // Its sockets go with the process: the successor hears of that end, and binds then.
+            bail!("a worker is stuck: this process ends at once, as another takes its place");
+        }
         Ending::Release(done) => {
-            // Interrupts come as before, and are then the successor's.
-            drop(deferrals);
+            // Interrupts come as before, and are then the successor's. Whoever asks from now on asks that one.
+            drop((deferrals, control));
             // Whoever no longer waits has failed.
             let _ = done.send(());
             handover::conclude(&mut steps).await
         }
     };
+    if let Some(dnstap) = dnstap {
+        dnstap.end();
+    }
     log_counters(&programs, &workers, &relays);
     outcome
 }
 
-/// Has the workers answer what is in their rings, and end.
-async fn drain(workers: &[Worker], ends: &mut UnboundedReceiver<io::Result<()>>) {
+/// Has the workers answer what is in their rings, and end. False if one does not.
+async fn drain(workers: &[Worker], ends: &mut UnboundedReceiver<io::Result<()>>) -> bool {
     for worker in workers {
         worker.shared.stop.ask();
     }
@@ -157,6 +160,7 @@ async fn drain(workers: &[Worker], ends: &mut UnboundedReceiver<io::Result<()>>)
     if drained.is_err() {
         tracing::warn!("workers did not end in time");
     }
+    drained.is_ok()
 }
 
 /// What runs.
