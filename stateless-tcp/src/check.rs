@@ -94,13 +94,15 @@ pub fn run(options: &CheckOptions) -> Result<String> {
     }
 }
 
-/// Asks until there is a good answer, or no time for another try: while a process takes another's place there is a moment in
-/// which neither can be asked.
+/// Asks until an instance has said something, and once more if that is not good: while a process takes another's place there
+/// is a moment in which neither can be asked, and one in which it seems that the program was taken off.
 fn insist(pid: Option<u32>, mut wish: Wish) -> Result<String> {
     let deadline = Instant::now() + wish.timeout;
+    let mut refused = false;
     loop {
         let outcome = control::check(pid, &wish);
-        if outcome.is_ok() {
+        let (said, outcome) = (outcome.is_ok(), outcome.flatten());
+        if outcome.is_ok() || said && refused {
             return outcome;
         }
         thread::sleep(PAUSE);
@@ -108,6 +110,7 @@ fn insist(pid: Option<u32>, mut wish: Wish) -> Result<String> {
         if wish.timeout < PAUSE {
             return outcome;
         }
+        refused |= said;
     }
 }
 

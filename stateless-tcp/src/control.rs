@@ -12,7 +12,7 @@ use self::stream::{Source, Sources, Wish};
 use crate::check;
 use crate::check::conduct::{self, House};
 use crate::observe::exporter::Look;
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use std::fs::{self, DirBuilder, Permissions};
 use std::io::{self, BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::net::Shutdown;
@@ -191,18 +191,19 @@ pub fn top(pid: Option<u32>) -> Result<UnixStream> {
     follow(pid, TOP).map(|(_, stream)| stream)
 }
 
-/// Has the instance `pid`, or the only one that runs, find out whether it answers: what was answered.
+/// Has the instance `pid`, or the only one that runs, find out whether it answers: what was answered, or what is wrong.
 ///
 /// # Errors
-/// As [`reload`]; and what is wrong.
-pub fn check(pid: Option<u32>, wish: &check::Wish) -> Result<String> {
+/// If there is no such instance, or several and none named; or it ended before it said anything.
+pub fn check(pid: Option<u32>, wish: &check::Wish) -> Result<Result<String>> {
     let wish = serde_json::to_string(wish).context("a wish")?;
     let (pid, mut stream) = find(Path::new(DIRECTORY), pid)?;
     let ended = || format!("process {pid} ended before it answered");
     stream.write_all(format!("{CHECK}{wish}\n").as_bytes()).with_context(ended)?;
     let mut text = String::new();
     stream.read_to_string(&mut text).with_context(ended)?;
-    answer(pid, &text)
+    ensure!(!text.is_empty(), ended());
+    Ok(answer(pid, &text))
 }
 
 /// Asks for what goes on: the first line of the answer, and where the rest comes.
