@@ -160,7 +160,7 @@ impl Worker {
 
 fn shared() -> Arc<Shared> {
     let account = Account { free: 0, receiving: 0, sending: 0 };
-    let tables = ["hints", "waiting"].map(|name| Occupancy::entries(name, 0, 0));
+    let tables = Some(["hints", "waiting"].map(|name| Occupancy::entries(name, 0, 0)));
     Arc::new(Shared {
         stop: Stop::new().unwrap(),
         turns: AtomicU64::new(0),

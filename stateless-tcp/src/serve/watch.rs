@@ -130,9 +130,11 @@ impl Worker {
         let Self { interface, queue, shared } = self;
         let vitals = shared.vitals.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let (frames, socket, tables) = match vitals {
-            Some(Vitals { account, statistics, tables, .. }) => {
-                (places(account), statistics.map(events).unwrap_or_default(), tables.into())
-            }
+            Some(Vitals { account, statistics, tables, .. }) => (
+                places(account),
+                statistics.map(events).unwrap_or_default(),
+                tables.map(Vec::from).unwrap_or_default(),
+            ),
             None => Default::default(),
         };
         Queue {

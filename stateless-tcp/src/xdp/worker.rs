@@ -17,7 +17,7 @@ use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 use tokio::sync::mpsc::UnboundedSender;
 use xsk_rs::socket::XdpStatistics;
@@ -40,8 +40,8 @@ pub struct Vitals {
     pub completed: u64,
     /// What the kernel has counted at its socket, if it tells.
     pub statistics: Option<XdpStatistics>,
-    /// How full its tables are.
-    pub tables: [Occupancy; 2],
+    /// How full its tables are, once it has some.
+    pub tables: Option<[Occupancy; 2]>,
 }
 
 /// What main and a worker share.
@@ -112,6 +112,9 @@ pub fn spawn(
     shared: Arc<Shared>,
     ended: UnboundedSender<io::Result<()>>,
 ) -> io::Result<()> {
+    // Whoever asks before it has said anything is told where the frames are, too.
+    let vitals = Vitals { account: socket.account(), completed: 0, statistics: None, tables: None };
+    *shared.vitals.lock().unwrap_or_else(PoisonError::into_inner) = Some(vitals);
     let work = move || {
         pin(worker % std::thread::available_parallelism().map_or(1, usize::from));
         // Whoever no longer listens has no use for the news.
@@ -226,7 +229,7 @@ fn report(socket: &Socket, responder: &Responder, shared: &Shared) {
         let [sent, no_room] =
             [Counter::Sent, Counter::TxRingFull].map(|counter| shared.counters.get(counter));
         let completed = sent.saturating_sub(no_room + account.sending as u64);
-        *vitals = Some(Vitals { account, completed, statistics, tables: responder.occupancies() });
+        *vitals = Some(Vitals { account, completed, statistics, tables: Some(responder.occupancies()) });
     }
 }
 
