@@ -3,9 +3,9 @@
 //!
 //! | what | how | what is left |
 //! |---|---|---|
-//! | [`identity`] | user and group, capabilities, `no_new_privs` | none; on Linux before 5.19 CAP_BPF, with `--busy-poll` CAP_NET_ADMIN |
-//! | [`files`] | Landlock | reading where the content is, the control socket |
-//! | [`calls`] | seccomp | what serving and reloading take; no new process |
+//! | `identity` | user and group, capabilities, `no_new_privs` | none; on Linux before 5.19 CAP_BPF, with `--busy-poll` CAP_NET_ADMIN |
+//! | `files` | Landlock | reading where the content is, the control socket |
+//! | `calls` | seccomp | what serving and reloading take; no new process |
 //!
 //! All of it is inherited by threads, and taken on by one thread: so it comes before there are others.
 

@@ -138,7 +138,7 @@ fn write(out: &mut impl Write, kind: u8, number: usize, time: Duration, octets: 
     out.write_all(octets)
 }
 
-/// Reads what was sent by [`frames`], one thing at a time. None at the end.
+/// Reads what was sent after `trace FILTER`, one thing at a time. None at the end.
 ///
 /// # Errors
 /// The connection broke, or it speaks another language.

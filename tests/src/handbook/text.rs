@@ -1,7 +1,7 @@
 //! Commands as they stand in a document.
 //!
-//! A block fenced by ` ```sh ` holds commands. A line of it that begins with [`ELSEWHERE`] says that what follows in the block is
-//! for another machine. A block fenced by ` ```text ` right behind it shows what they print, line by line; `…` stands for
+//! A block fenced by ` ```sh ` holds commands. A line of it that begins with `# on another machine` says whose those behind it
+//! are. A block fenced by ` ```text ` right behind it shows what they print, line by line; `…` stands for
 //! anything in a line, and in a line of its own for any lines.
 
 use std::mem;
