@@ -41,16 +41,20 @@ const ANSWERS: u32 = 1;
 pub struct Content {
     addresses: HashSet<Address, RandomState>,
     services: Vec<(u16, Arc<dyn Service>)>,
+    fingerprint: Option<Fingerprint>,
     clients: Clients,
     settings: Settings,
 }
 
 impl Content {
-    /// Serves each service at its TCP port on all of `addresses`.
+    /// Serves each service at its TCP port on all of `addresses`. Reads through all that they answer from.
     #[must_use]
     pub fn new(addresses: impl IntoIterator<Item = Address>, services: Vec<(u16, Arc<dyn Service>)>) -> Self {
+        let of = |(port, service): &(u16, Arc<dyn Service>)| Some((*port, service.fingerprint()?));
+        let all: Option<Vec<_>> = services.iter().map(of).collect();
         Self {
             addresses: addresses.into_iter().collect(),
+            fingerprint: all.map(|all| Fingerprint::of(&(ANSWERS, all))),
             services,
             clients: Clients::default(),
             settings: Settings::default(),
@@ -102,9 +106,7 @@ impl Content {
     /// another that has the same, octet by octet.
     #[must_use]
     pub fn fingerprint(&self) -> Option<Fingerprint> {
-        let of = |(port, service): &(u16, Arc<dyn Service>)| Some((*port, service.fingerprint()?));
-        let all: Option<Vec<_>> = self.services.iter().map(of).collect();
-        all.map(|all| Fingerprint::of(&(ANSWERS, all)))
+        self.fingerprint
     }
 
     fn errands(&self) -> impl Iterator<Item = &dyn Errands> {

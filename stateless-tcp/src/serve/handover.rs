@@ -12,7 +12,7 @@ use anyhow::{Result, bail};
 use stateless_tcp_ebpf::cookie::Key;
 use stateless_tcp_ebpf::rule::Rules;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, oneshot};
@@ -38,27 +38,21 @@ pub(super) fn hand(
             return false;
         }
     };
-    let interfaces = served.iter().map(interface).collect();
-    let offer = reloader.offer();
-    let (since, Policy { keys, rules, segment_size, .. }) = (reloader.since, offer.policy.clone());
-    let metrics: Option<SocketAddr> = metrics.and_then(|listener| listener.local_addr().ok());
-    let whole = move || {
-        let Key(current) = keys.current;
-        let handed = Handed {
-            interfaces,
-            metrics,
-            keys: (current, keys.previous.map(|Key(previous)| previous)),
-            key_since: seconds(since.key),
-            generation: offer.current.generation,
-            loaded: seconds(since.generation),
-            fingerprint: offer.current.content.fingerprint(),
-            reliable: rules == Rules::Reliable,
-            segment_size,
-        };
-        (handed, files)
+    let (since, offer) = (reloader.since, reloader.offer());
+    let Policy { keys, rules, segment_size, .. } = &offer.policy;
+    let Key(current) = keys.current;
+    let handed = Handed {
+        interfaces: served.iter().map(interface).collect(),
+        metrics: metrics.and_then(|listener| listener.local_addr().ok()),
+        keys: (current, keys.previous.map(|Key(previous)| previous)),
+        key_since: seconds(since.key),
+        generation: offer.current.generation,
+        loaded: seconds(since.generation),
+        fingerprint: offer.current.content.fingerprint(),
+        reliable: *rules == Rules::Reliable,
+        segment_size: *segment_size,
     };
-    // All of the content is read for the fingerprint.
-    tokio::task::spawn_blocking(move || drop(answer.send(Ok(whole()))));
+    let _ = answer.send(Ok((handed, files)));
     true
 }
 
