@@ -18,6 +18,7 @@
 //! | [`xdp`] | rings, UMEM, the XDP program: the only unsafe code |
 //! | [`counters`] | what became of each frame |
 //! | [`observe`] | what all that shows of itself |
+//! | [`mailbox`] | what is left for a worker to take |
 //! | [`cli`], [`config`], [`prefix`], [`clients`], [`keys`], [`content`] | what the user asks for |
 //! | [`serve`], [`replay`], [`doctor`], [`trace`], [`top`], [`check`] | the commands |
 //! | [`netlink`] | what the kernel is asked of links, routes and filters |
@@ -37,6 +38,7 @@ pub mod exchange;
 pub mod fingerprint;
 pub mod hints;
 pub mod keys;
+pub mod mailbox;
 pub mod netlink;
 pub mod observe;
 pub mod offer;

@@ -6,13 +6,14 @@
 
 use super::ring::{self, Reader, Writer};
 use super::transaction::Transaction;
+use crate::mailbox::Mailbox;
 use crate::prefix::Prefix;
 use foldhash::quality::RandomState;
 use serde::{Deserialize, Serialize};
 use stateless_tcp_ebpf::segment::FourTuple;
 use std::hash::BuildHasher as _;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// So often it is counted anew how many frames may be copied.
@@ -182,41 +183,8 @@ impl Taps {
     }
 }
 
-/// Where taps are left for one worker.
-#[derive(Debug, Default)]
-pub struct Outlet {
-    /// There are some: a worker looks often.
-    posted: AtomicBool,
-    taps: Mutex<Vec<Tap>>,
-}
-
-impl Outlet {
-    fn post(&self, tap: Tap) {
-        let mut taps = self.taps.lock().unwrap_or_else(PoisonError::into_inner);
-        // Who listens may be gone before a worker that stands still has looked.
-        taps.retain(|tap| !tap.is_abandoned());
-        taps.push(tap);
-        self.posted.store(true, Ordering::Release);
-    }
-
-    /// Those that were left since last time. Costs one load if there are none.
-    #[inline]
-    #[must_use]
-    pub fn take(&self) -> Option<Vec<Tap>> {
-        if !self.posted.load(Ordering::Relaxed) {
-            return None;
-        }
-        let mut taps = self.taps.lock().unwrap_or_else(PoisonError::into_inner);
-        self.posted.store(false, Ordering::Release);
-        Some(std::mem::take(&mut taps))
-    }
-
-    /// Whether all were taken: from then on the worker copies.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        !self.posted.load(Ordering::Acquire)
-    }
-}
+/// Where taps are left for one worker. Once it has taken them, it copies.
+pub type Outlet = Mailbox<Tap>;
 
 /// The other ends of the rings of several workers. Dropped, nothing is copied for it any more.
 #[derive(Debug)]
@@ -248,7 +216,11 @@ impl Listener {
     ) -> Self {
         let attach = |outlet: &Outlet| {
             let (ring, other_end) = ring::pair(&lost);
-            outlet.post(tap(ring));
+            outlet.leave(|taps| {
+                // Who listens may be gone before a worker that stands still has looked.
+                taps.retain(|tap| !tap.is_abandoned());
+                taps.push(tap(ring));
+            });
             other_end
         };
         Self { rings: outlets.map(attach).collect(), lost }

@@ -4,48 +4,38 @@
 //! Frames that were put in there by BPF_PROG_TEST_RUN (`BPF_F_TEST_XDP_LIVE_FRAMES`) would race with it, and what they
 //! can break is the kernel's. So a frame that the XDP program has redirected in a trial is handed over here.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use crate::mailbox::Mailbox;
 
 /// More frames than this are not kept for a worker that takes none.
 const MOST: usize = 64;
 
 /// Where frames are left for one worker.
 #[derive(Debug, Default)]
-pub struct Inlet {
-    /// There are some: a worker looks often.
-    posted: AtomicBool,
-    frames: Mutex<Vec<Vec<u8>>>,
-}
+pub struct Inlet(Mailbox<Vec<u8>>);
 
 impl Inlet {
     /// Leaves a frame. False if the worker has taken none for long.
     pub fn post(&self, frame: Vec<u8>) -> bool {
-        let mut frames = self.frames.lock().unwrap_or_else(PoisonError::into_inner);
-        if frames.len() == MOST {
-            return false;
-        }
-        frames.push(frame);
-        self.posted.store(true, Ordering::Release);
-        true
+        self.0.leave(|frames| {
+            let room = frames.len() < MOST;
+            if room {
+                frames.push(frame);
+            }
+            room
+        })
     }
 
-    /// Those that were left since last time. Costs one load if there are none.
+    /// Those that were left since last time.
     #[inline]
     #[must_use]
     pub fn take(&self) -> Vec<Vec<u8>> {
-        if !self.posted.load(Ordering::Relaxed) {
-            return Vec::new();
-        }
-        let mut frames = self.frames.lock().unwrap_or_else(PoisonError::into_inner);
-        self.posted.store(false, Ordering::Release);
-        std::mem::take(&mut frames)
+        self.0.take().unwrap_or_default()
     }
 
     /// Whether the worker has taken all.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        !self.posted.load(Ordering::Acquire)
+        self.0.is_empty()
     }
 }
 
