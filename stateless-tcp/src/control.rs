@@ -197,27 +197,23 @@ pub fn top(pid: Option<u32>) -> Result<UnixStream> {
 /// If there is no such instance, or several and none named; or it ended before it said anything.
 pub fn check(pid: Option<u32>, wish: &check::Wish) -> Result<Result<String>> {
     let wish = serde_json::to_string(wish).context("a wish")?;
-    let (pid, mut stream) = find(Path::new(DIRECTORY), pid)?;
-    let ended = || format!("process {pid} ended before it answered");
-    stream.write_all(format!("{CHECK}{wish}\n").as_bytes()).with_context(ended)?;
+    let (pid, mut stream) = ask(Path::new(DIRECTORY), pid, &format!("{CHECK}{wish}"))?;
     let mut text = String::new();
-    stream.read_to_string(&mut text).with_context(ended)?;
-    ensure!(!text.is_empty(), ended());
+    stream.read_to_string(&mut text).with_context(|| ended(pid))?;
+    ensure!(!text.is_empty(), ended(pid));
     Ok(answer(pid, &text))
 }
 
 /// Asks for what goes on: the first line of the answer, and where the rest comes.
 fn follow(pid: Option<u32>, what: &str) -> Result<(String, UnixStream)> {
-    let (pid, mut stream) = find(Path::new(DIRECTORY), pid)?;
-    let ended = || format!("process {pid} ended before it answered");
-    stream.write_all(format!("{what}\n").as_bytes()).with_context(ended)?;
+    let (pid, mut stream) = ask(Path::new(DIRECTORY), pid, what)?;
     let mut line = Vec::new();
     let mut octet = [0; 1];
     // One at a time: what comes behind the line is the reader's.
-    while stream.read(&mut octet).with_context(ended)? > 0 && octet != *b"\n" {
+    while stream.read(&mut octet).with_context(|| ended(pid))? > 0 && octet != *b"\n" {
         line.extend(octet);
     }
-    let line = String::from_utf8(line).with_context(ended)?;
+    let line = String::from_utf8(line).with_context(|| ended(pid))?;
     answer(pid, &line).map(|line| (line, stream))
 }
 
@@ -230,9 +226,20 @@ pub fn reload(pid: Option<u32>) -> Result<String> {
 }
 
 fn reload_in(directory: &Path, pid: Option<u32>) -> Result<String> {
-    let (pid, stream) = find(directory, pid)?;
-    let text = ask(stream).with_context(|| format!("process {pid} ended before it answered"))?;
+    let (pid, stream) = ask(directory, pid, RELOAD)?;
+    let text = outcome(stream).with_context(|| ended(pid))?;
     answer(pid, &text)
+}
+
+/// Asks the instance `pid`, or the only one that runs, for `what`: who it is, and where it answers.
+fn ask(directory: &Path, pid: Option<u32>, what: &str) -> Result<(u32, UnixStream)> {
+    let (pid, mut stream) = find(directory, pid)?;
+    stream.write_all(format!("{what}\n").as_bytes()).with_context(|| ended(pid))?;
+    Ok((pid, stream))
+}
+
+fn ended(pid: u32) -> String {
+    format!("process {pid} ended before it answered")
 }
 
 /// What an answer says, if it is a good one.
@@ -242,7 +249,7 @@ fn answer(pid: u32, text: &str) -> Result<String> {
     }
     match text.strip_prefix(FAILED) {
         Some(reason) => bail!("process {pid}: {reason}"),
-        None => bail!("process {pid} ended before it answered"),
+        None => bail!(ended(pid)),
     }
 }
 
@@ -297,8 +304,8 @@ fn running(directory: &Path) -> Result<Vec<(u32, UnixStream)>> {
     Ok(found)
 }
 
-fn ask(mut stream: UnixStream) -> io::Result<String> {
-    stream.write_all(format!("{RELOAD}\n").as_bytes())?;
+/// What became of a reload, which may take long.
+fn outcome(mut stream: UnixStream) -> io::Result<String> {
     stream.shutdown(Shutdown::Write)?;
     stream.set_read_timeout(Some(SILENCE))?;
     let mut answer = String::new();

@@ -1,13 +1,11 @@
 //! What is asked, and what is an answer to it.
 
+use crate::service::dns::PREFIX;
 use anyhow::{Context as _, Result, bail};
 use domain::base::iana::Rcode;
 use domain::base::{Message, Name, Rtype};
 use serde::{Deserialize, Serialize};
 use std::fmt;
-
-/// Octets of the length before a DNS message (RFC 1035 section 4.2.2).
-const PREFIX: usize = 2;
 
 /// A query has one question, and RD is set as stub resolvers do (RFC 1035 section 4.1.1): id, flags and counts.
 const HEADER: [u8; 12] = [0x53, 0x54, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];

@@ -1,6 +1,7 @@
 //! A copied frame as a segment, and what its payload says: for people to read.
 
 use super::tap::Direction;
+use crate::service::dns::PREFIX;
 use crate::wire;
 use domain::base::Message;
 use domain::base::iana::Opcode;
@@ -9,9 +10,6 @@ use stateless_tcp_ebpf::segment::{Address, Segment};
 use stateless_tcp_ebpf::steer::{self, Served, Treatment};
 use std::fmt::Write as _;
 use std::ops::Range;
-
-/// Octets of the length before a DNS message (RFC 1035 section 4.2.2).
-const PREFIX: usize = 2;
 
 /// Most octets of a line of HTTP that are shown.
 const LINE: usize = 60;

@@ -2,11 +2,9 @@
 
 use super::ring::Writer;
 use super::tap::nanoseconds;
+use crate::service::dns::PREFIX;
 use stateless_tcp_ebpf::segment::{Address, FourTuple};
 use std::time::{Duration, SystemTime};
-
-/// Octets of the length before a DNS message (RFC 1035 section 4.2.2).
-const PREFIX: usize = 2;
 
 /// What somebody is who answers questions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

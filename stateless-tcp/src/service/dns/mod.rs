@@ -49,7 +49,7 @@ use query::{Envelope, Question, Rcode, flag};
 use std::path::{Path, PathBuf};
 
 /// Octets of the length before a message (RFC 1035 section 4.2.2).
-const PREFIX: usize = 2;
+pub(crate) const PREFIX: usize = 2;
 
 /// The zone that is served when none is given.
 const BUILTIN: &str = include_str!("../../../zones/example.com.zone");
