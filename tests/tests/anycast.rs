@@ -2,7 +2,7 @@
 //! dies, and when the key is rotated.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::sys::signal::Signal;
 use rstest::rstest;
@@ -38,11 +38,7 @@ fn reload(server: &Server<'_>) {
 #[case::by_packet(Spread::Packet)]
 fn clients_hardly_notice(#[case] spread: Spread) {
     let fleet = Fleet::new(3, spread);
-    let zone = fleet.file(0, "load.zone");
-    for number in 0..3 {
-        fs::create_dir_all(fleet.file(number, "")).expect("a directory");
-    }
-    fs::write(&zone, load::zone(LONGEST)).expect("write the zone");
+    let zone = zone_for(&fleet, 3);
     let (first, second) = start_two(&fleet, &zone);
     let catalogue = Catalogue::fetch(&fleet.client, DNS, LONGEST);
     let _servers = Ongoing::during(CLIENTS, &fleet.client, DNS, &catalogue, |ongoing| {
@@ -87,11 +83,7 @@ fn clients_hardly_notice(#[case] spread: Spread) {
 #[test]
 fn who_stands_still_is_withdrawn() {
     let fleet = Fleet::new(2, Spread::Flow);
-    let zone = fleet.file(0, "load.zone");
-    for number in 0..2 {
-        fs::create_dir_all(fleet.file(number, "")).expect("a directory");
-    }
-    fs::write(&zone, load::zone(LONGEST)).expect("write the zone");
+    let zone = zone_for(&fleet, 2);
     let (first, second) = start_two(&fleet, &zone);
     let catalogue = Catalogue::fetch(&fleet.client, DNS, LONGEST);
     let _servers = Ongoing::during(CLIENTS, &fleet.client, DNS, &catalogue, |ongoing| {
@@ -107,6 +99,16 @@ fn who_stands_still_is_withdrawn() {
         (first, second)
     });
     assert_eq!(fleet.resets(), 0, "somebody has reset connections");
+}
+
+/// A directory for each of `servers`, and the zone that they all serve.
+fn zone_for(fleet: &Fleet, servers: usize) -> PathBuf {
+    for number in 0..servers {
+        fs::create_dir_all(fleet.file(number, "")).expect("a directory");
+    }
+    let zone = fleet.file(0, "load.zone");
+    fs::write(&zone, load::zone(LONGEST)).expect("write the zone");
+    zone
 }
 
 fn start_two<'fleet>(fleet: &'fleet Fleet, zone: &Path) -> (Server<'fleet>, Server<'fleet>) {
