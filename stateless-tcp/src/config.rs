@@ -87,6 +87,8 @@ pub struct Config {
     pub zero_copy: ZeroCopy,
     /// For how long after a frame a worker polls for the next before it sleeps.
     pub busy_poll: Duration,
+    /// For how long after an interrupt the card does not interrupt again.
+    pub coalesce: Duration,
     /// The receive queues to serve, ascending; `None`: all.
     pub queues: Option<Vec<u32>>,
     /// Start although `queues` leaves some of the interface's queues to the kernel.
@@ -208,6 +210,7 @@ impl Options {
             handshake,
             zero_copy,
             busy_poll: Duration::from_micros(self.busy_poll.map_or(0, |time| time.get().into())),
+            coalesce: Duration::from_micros(self.coalesce.map_or(0, |time| time.get().into())),
             queues: self.queues.map(Queues::into_inner),
             uncovered_queues: self.uncovered_queues,
             replace: self.replace,

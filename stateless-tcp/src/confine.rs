@@ -3,7 +3,7 @@
 //!
 //! | what | how | what is left |
 //! |---|---|---|
-//! | `identity` | user and group, capabilities, `no_new_privs` | none; on Linux before 5.19 CAP_BPF, with `--busy-poll` CAP_NET_ADMIN |
+//! | `identity` | user and group, capabilities, `no_new_privs` | none; on Linux before 5.19 CAP_BPF, with `--coalesce` or `--busy-poll` CAP_NET_ADMIN |
 //! | `files` | Landlock | reading where the content is, the control socket |
 //! | `calls` | seccomp | what serving and reloading take; no new process |
 //!
@@ -14,6 +14,7 @@ mod files;
 mod identity;
 
 use crate::config::Config;
+use crate::xdp::deferral::Timing;
 use anyhow::{Context as _, Result, bail};
 use std::fs;
 
@@ -41,7 +42,7 @@ pub fn confine(config: &Config) -> Result<()> {
         bail!("{threads} threads run already, which cannot be confined: this is an error in the program");
     }
     let user = config.user.as_deref().map(identity::find).transpose()?;
-    let kept = identity::kept(!config.busy_poll.is_zero());
+    let kept = identity::kept(Timing::of(config.busy_poll, config.coalesce).is_some());
     identity::renounce(user.as_ref(), &kept)?;
     let files = files::restrict(config).context("Landlock")?;
     calls::restrict().context("seccomp")?;

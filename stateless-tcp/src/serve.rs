@@ -18,7 +18,8 @@ use crate::exchange::Policy;
 use crate::observe::exporter;
 use crate::offer::{Offer, Switch};
 use crate::xdp::XdpError;
-use crate::xdp::busy::{self, Deferral};
+use crate::xdp::busy;
+use crate::xdp::deferral::{Deferral, Timing};
 use crate::xdp::interface::{AttachMode, Interface};
 use crate::xdp::occupant::make_way;
 use crate::xdp::program::Program;
@@ -31,7 +32,6 @@ use reload::Since;
 use stateless_tcp_ebpf::segment::Address;
 use std::net::{IpAddr, TcpListener};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// Serves by `config`, which `source` gave, until SIGINT or SIGTERM.
 ///
@@ -113,7 +113,7 @@ fn open(
     let mut fronts = Vec::new();
     for interface in interfaces {
         if !heirs.iter().any(|heir| heir.is_for(interface)) {
-            fronts.push(Front::open(config, interface, offer)?.polling(config.busy_poll, None)?);
+            fronts.push(Front::open(config, interface, offer)?.paced(config, None)?);
         }
     }
     let Some(predecessor) = predecessor else { return Ok((fronts, None)) };
@@ -202,13 +202,16 @@ impl Front {
         Ok(opened?)
     }
 
-    /// The same, whose workers poll for frames for so long after each; it may be open already how interrupts come.
-    fn polling(mut self, busy: Duration, deferral: Option<Deferral>) -> Result<Self, XdpError> {
+    /// The same, polled and interrupted as `config` says; it may be open already how interrupts come.
+    fn paced(mut self, config: &Config, deferral: Option<Deferral>) -> Result<Self, XdpError> {
+        let busy = config.busy_poll;
         if !busy.is_zero() {
             for (_, socket, _) in &self.sockets {
                 busy::allow(socket, &self.interface, busy)?;
             }
-            let mut deferral = deferral.map_or_else(|| Deferral::of(&self.interface), Ok)?;
+        }
+        if let Some(timing) = Timing::of(busy, config.coalesce) {
+            let mut deferral = deferral.map_or_else(|| Deferral::of(&self.interface, timing), Ok)?;
             deferral.begin()?;
             self.deferral = Some(deferral);
         }

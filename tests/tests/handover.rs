@@ -261,7 +261,7 @@ fn another_content_has_another_number() {
 
 /// How interrupts come is given back, and taken again, each time.
 #[test]
-fn interrupts_are_put_off_by_who_polls() {
+fn interrupts_are_put_off_by_who_asks_for_it() {
     let topology = Topology::new(1);
     let deferral = || {
         ["napi_defer_hard_irqs", "gro_flush_timeout"].map(|name| {
@@ -274,9 +274,11 @@ fn interrupts_are_put_off_by_who_polls() {
     assert_eq!(deferral(), ["2", "200000"]);
     let third = take_over(&topology, second, &["--take-over"]);
     assert_eq!(deferral(), ["0", "0"]);
-    let fourth = take_over(&topology, third, &polling);
+    let fourth = take_over(&topology, third, &["--take-over", "--coalesce", "100"]);
+    assert_eq!(deferral(), ["1", "100000"]);
+    let fifth = take_over(&topology, fourth, &polling);
     assert_eq!(deferral(), ["2", "200000"]);
-    fourth.stop();
+    fifth.stop();
     assert_eq!(deferral(), ["0", "0"]);
 }
 

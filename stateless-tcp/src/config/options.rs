@@ -112,6 +112,10 @@ pub struct Options {
     /// [default: 0]
     #[arg(long, value_name = "MICROSECONDS")]
     pub(super) busy_poll: Option<Count<0, 1_000_000>>,
+    /// Have the card interrupt only so long after it did, and take what came meanwhile in one go: cheaper, and up to
+    /// as much later; 0 to 10000 [default: 0]
+    #[arg(long, value_name = "MICROSECONDS")]
+    pub(super) coalesce: Option<Count<0, 10_000>>,
     /// The receive queues to serve, as in 0,2-5 [default: all]
     #[arg(long, value_name = "LIST")]
     pub(super) queues: Option<Queues>,
@@ -197,6 +201,7 @@ impl Options {
             handshake: self.handshake.or(file.handshake),
             zero_copy: self.zero_copy.or(file.zero_copy),
             busy_poll: self.busy_poll.or(file.busy_poll),
+            coalesce: self.coalesce.or(file.coalesce),
             queues: self.queues.or(file.queues),
             uncovered_queues: self.uncovered_queues || file.uncovered_queues,
             replace: self.replace || file.replace,

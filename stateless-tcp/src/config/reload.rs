@@ -48,6 +48,7 @@ impl Config {
             handshake: "handshake",
             zero_copy: "zero-copy",
             busy_poll: "busy-poll",
+            coalesce: "coalesce",
             queues: "queues",
             uncovered_queues: "uncovered-queues",
             replace: "replace",

@@ -52,6 +52,7 @@ fn defaults() -> Config {
         handshake: Handshake::Auto,
         zero_copy: ZeroCopy::Auto,
         busy_poll: Duration::ZERO,
+        coalesce: Duration::ZERO,
         queues: None,
         uncovered_queues: false,
         replace: false,
@@ -109,6 +110,7 @@ fn everything() -> Config {
         handshake: Handshake::Driver,
         zero_copy: ZeroCopy::Always,
         busy_poll: Duration::from_micros(50),
+        coalesce: Duration::from_micros(100),
         queues: Some(vec![0, 2, 3, 4, 5]),
         uncovered_queues: true,
         replace: true,
@@ -133,7 +135,7 @@ const EVERY_FLAG: &str = "-i eth0 --interface eth1 --address 2001:db8::1 --addre
     --deny 0.0.0.0/0 --allow 203.0.113.0/24 --rate-limit 50 --rate-prefix-ipv4 32 --rate-prefix-ipv6 48 --udp truncate --dns-port 5353 --http-port 8080 --zone a.zone --zone b.zone --minimal-any --dns-keepalive 0 \
     --dns-cookie-secret-file secret --http-root www --rules classic \
     --segment-size 512 --hints 99 --fast-open --key-file keys --xdp-mode native --handshake driver \
-    --zero-copy always --busy-poll 50 --queues 0,2-5 --uncovered-queues \
+    --zero-copy always --busy-poll 50 --coalesce 100 --queues 0,2-5 --uncovered-queues \
     --replace --take-over --xdp-log trace --metrics 127.0.0.1:9953 --dnstap /run/dnstap.sock --log-format json --user nobody --test-escape secret --test-panic-after-frames 9 --test-hang-after-frames 8";
 
 const EVERY_KEY: &str = r#"
@@ -162,6 +164,7 @@ xdp-mode = "native"
 handshake = "driver"
 zero-copy = "always"
 busy-poll = 50
+coalesce = 100
 queues = "0,2-5"
 uncovered-queues = true
 replace = true
@@ -189,7 +192,7 @@ fn flags_and_file_say_the_same() {
 fn flags_win_over_the_file() {
     let (_directory, path) = file(EVERY_KEY);
     let flags = "-i eth9 --address 192.0.2.9 --dns-port 9 --http-port 10 --zone z --dns-keepalive 6553 --dns-cookie-secret-file s --http-root r --rules reliable \
-        --segment-size 99 --hints 0 --key-file k --xdp-mode auto --handshake auto --zero-copy never --busy-poll 0 --queues 9 --xdp-log off \
+        --segment-size 99 --hints 0 --key-file k --xdp-mode auto --handshake auto --zero-copy never --busy-poll 0 --coalesce 0 --queues 9 --xdp-log off \
         --test-panic-after-frames 1 --test-hang-after-frames 1 --kernel-from 192.0.2.3 --deny 192.0.2.4 --allow 192.0.2.5 --rate-limit 1 --rate-prefix-ipv4 1 --rate-prefix-ipv6 2 --metrics [::]:11 --dnstap s --log-format text --udp kernel --user root --test-escape s";
     let config = run(&format!("{flags} --config {}", path.display())).unwrap();
     let expected = Config {

@@ -43,7 +43,7 @@ pub(super) fn renounce(user: Option<&User>, kept: &CapsHashSet) -> Result<()> {
     set_no_new_privs().context("no_new_privs")
 }
 
-/// What is needed still: by a reload, and at the end to give back `interrupts` that were put off (`--busy-poll`).
+/// What is needed still: by a reload, and at the end to give back `interrupts` that were put off (`--coalesce`, `--busy-poll`).
 pub(super) fn kept(interrupts: bool) -> CapsHashSet {
     let release = nix::sys::utsname::uname().map(|name| name.release().to_string_lossy().into_owned());
     let version = release.ok().and_then(|release| crate::doctor::kernel_version(&release));

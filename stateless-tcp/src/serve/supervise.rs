@@ -13,7 +13,7 @@ use crate::observe::dnstap::Output;
 use crate::observe::exporter;
 use crate::observe::histogram::Histogram;
 use crate::offer::Switch;
-use crate::xdp::busy::Deferral;
+use crate::xdp::deferral::Deferral;
 use crate::xdp::inlet::Inlet;
 use crate::xdp::umem;
 use crate::xdp::worker::{self, Shared, Stop};

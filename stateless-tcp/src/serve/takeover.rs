@@ -16,7 +16,7 @@ use crate::exchange::Policy;
 use crate::keys;
 use crate::offer::Offer;
 use crate::xdp::XdpError;
-use crate::xdp::busy::Deferral;
+use crate::xdp::deferral::{Deferral, Timing};
 use crate::xdp::interface::{AttachMode, Interface};
 use crate::xdp::link::Link;
 use crate::xdp::program::Program;
@@ -206,7 +206,8 @@ impl Heir {
         program.hold(true)?;
         let pool = |queue| Ok((queue, Pool::new(interface, queue)?));
         let pools = queues(config, interface)?.into_iter().map(pool).collect::<Result<_, XdpError>>()?;
-        let deferral = (!config.busy_poll.is_zero()).then(|| Deferral::of(interface)).transpose()?;
+        let timing = Timing::of(config.busy_poll, config.coalesce);
+        let deferral = timing.map(|timing| Deferral::of(interface, timing)).transpose()?;
         let (interface, link) = (interface.clone(), Some(link));
         Ok(Self { interface, program, link, attach, copy, handshake, pools, deferral })
     }
@@ -223,7 +224,7 @@ impl Heir {
         }
         program.hold(false)?;
         let front = Front { interface, program, attach, copy, handshake, sockets, deferral: None };
-        front.polling(config.busy_poll, deferral)
+        front.paced(config, deferral)
     }
 }
 

@@ -16,6 +16,7 @@
 #![allow(unsafe_code, reason = "system calls and memory shared with the kernel")]
 
 pub mod busy;
+pub mod deferral;
 pub mod inlet;
 pub mod interface;
 pub mod link;
@@ -120,8 +121,7 @@ pub enum XdpError {
     },
     /// Busy polling is not to be had.
     #[error(
-        "cannot set {what} of {interface} for --busy-poll: {reason}; it takes root or CAP_NET_ADMIN, Linux 5.11, and a \
-         sysfs of this network namespace that can be written"
+        "cannot set {what} of {interface} for --busy-poll: {reason}; it takes root or CAP_NET_ADMIN, and Linux 5.11"
     )]
     BusyPoll {
         /// Interface.
@@ -130,6 +130,19 @@ pub enum XdpError {
         what: &'static str,
         /// The kernel's words.
         reason: io::Error,
+    },
+    /// Interrupts cannot be put off.
+    #[error(
+        "cannot set {what} of {interface} for --coalesce or --busy-poll: {reason}; it takes root or CAP_NET_ADMIN, \
+         Linux 5.8, and a sysfs of this network namespace that can be written"
+    )]
+    Deferral {
+        /// Interface.
+        interface: String,
+        /// What was to be set.
+        what: &'static str,
+        /// The kernel's reason.
+        reason: std::io::Error,
     },
     /// The memory for frames could not be had.
     #[error(

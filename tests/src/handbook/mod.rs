@@ -56,7 +56,7 @@ pub const RUN: &[(&str, &str, Runner)] = &[
     ("docs/operations.md", "Stop", Runner::Link(Given::Serving)),
     ("docs/operations.md", "Kill", Runner::Link(Given::Serving)),
     ("docs/operations.md", "Undo", Runner::Link(Given::Quiet)),
-    ("docs/operations.md", "Busy polling", Runner::Link(Given::Quiet)),
+    ("docs/operations.md", "Coalescing", Runner::Link(Given::Quiet)),
     ("docs/operations.md", "Restarting without a gap", Runner::Other("handover, package")),
     ("docs/operations.md", "Rotating keys", Runner::Link(Given::Serving)),
     ("docs/operations.md", "Whether it answers", Runner::Link(Given::Serving)),
