@@ -39,6 +39,9 @@ struct Peers {
     /// Open connections to measure memory with, with commas between them; 0: memory is not measured
     #[arg(long, value_name = "NUMBERS", default_value = "100000,1000000")]
     connections: String,
+    /// Have the server's card interrupt only so long after it did, as `run --coalesce`, for each server; 0: as it does
+    #[arg(long, value_name = "MICROSECONDS", default_value_t = 0)]
+    coalesce: u32,
     /// Go on with the results of the last run: more rounds, or other servers
     #[arg(long, conflicts_with = "compare")]
     append: bool,
@@ -90,6 +93,7 @@ fn peers(options: &Peers) -> Result<()> {
     for (name, value) in [("--only", &options.only), ("--load", &options.load)] {
         peers.args(value.iter().flat_map(|value| [name, value]));
     }
+    peers.args(["--coalesce", &options.coalesce.to_string()]);
     if options.append {
         peers.arg("--append");
     }

@@ -55,7 +55,7 @@ fn ladder(results: &Results, area: &Area) -> Result<(), Box<dyn std::error::Erro
         .x_desc("offered, 1,000/s")
         .y_desc("answered, 1,000/s")
         .draw()?;
-    for (number, (name, line)) in lines.into_iter().enumerate() {
+    for (number, (name, line)) in lines.into_iter().enumerate().filter(|(_, (_, line))| !line.is_empty()) {
         let colour = colour(number);
         chart.draw_series(line.iter().map(|&point| Circle::new(point, 3, colour.filled())))?;
         chart

@@ -35,8 +35,11 @@ pub(crate) fn compare(
     let mut entrants = Vec::new();
     for &contender in chosen {
         anyhow::ensure!(contender.is_this(), "{} has only one build", contender.name());
-        let before = Entrant { name: old_name(contender, commit), contender, binary: old.to_owned() };
-        entrants.extend([before, Entrant::new(contender)]);
+        let now = Entrant::new(contender, arguments.coalesce);
+        let coalesce = now.coalesce;
+        let before =
+            Entrant { name: old_name(contender, commit), contender, binary: old.to_owned(), coalesce };
+        entrants.extend([before, now]);
     }
     let mut results = describe(&entrants)?;
     for number in 0..arguments.rounds {

@@ -13,12 +13,13 @@ use std::time::Duration;
 use nix::unistd::Pid;
 use stateless_tcp_tests::cores::{keep_on, put_first, receive_on, time_of};
 use stateless_tcp_tests::nameserver::Server;
-use stateless_tcp_tests::netns::Netns;
+use stateless_tcp_tests::netns::{Netns, execute};
 use stateless_tcp_tests::opener::CLIENTS;
 use stateless_tcp_tests::topology::{CLIENT_MAC, SERVER_MAC};
 use tempfile::TempDir;
 
-use crate::contender::{Contender, back_end};
+use crate::Entrant;
+use crate::contender::back_end;
 
 pub(crate) const SERVERS_CORE: usize = 0;
 pub(crate) const OTHERS_CORE: usize = 1;
@@ -87,8 +88,9 @@ impl Content {
 
 impl Lab {
     /// Starts a contender between namespaces of its own.
-    pub(crate) fn new(content: &Content, contender: Contender, binary: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn new(content: &Content, entrant: &Entrant) -> anyhow::Result<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
+        let &Entrant { contender, ref binary, coalesce, .. } = entrant;
         let [client, server, behind] = ["client", "server", "behind"].map(Netns::new);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         // Names that nobody else has: the kernel's threads are known by them.
@@ -105,6 +107,13 @@ impl Lab {
         client.run("sysctl -q -w net.ipv4.ip_forward=0 net.ipv4.tcp_tw_reuse=1");
         client.run("sysctl -q -w net.ipv4.ip_local_reserved_ports=1024-1999");
         server.run("sysctl -q -w net.core.somaxconn=65535 net.ipv4.tcp_max_syn_backlog=65535");
+        if coalesce > 0 {
+            // As `run --coalesce` does, for all of them.
+            let at = format!("/sys/class/net/{device}");
+            let set =
+                format!("echo 1 > {at}/napi_defer_hard_irqs; echo {coalesce}000 > {at}/gro_flush_timeout");
+            execute(server.command("sh").args(["-ec", &set]));
+        }
         let zone = content.zone();
         let place = Place { netns: server.name(), device: &device, zone: &zone, binary, core: SERVERS_CORE };
         let mut back = None;

@@ -33,6 +33,9 @@ const KEPT_UP: f64 = 0.5;
 /// To see how busy the cores are with nothing to do.
 const IDLE: Duration = Duration::from_secs(1);
 
+/// Between the name of a server and for how long its interrupts are put off.
+pub(crate) const COALESCED: &str = " (";
+
 #[derive(Parser)]
 struct Arguments {
     /// Times that everything is measured, in turn
@@ -50,6 +53,9 @@ struct Arguments {
     /// Open connections to measure memory with; 0: it is not measured
     #[arg(long, value_delimiter = ',', default_values_t = [100_000, 1_000_000])]
     connections: Vec<usize>,
+    /// Have the server's card interrupt only so many microseconds after it did; 0: as it does
+    #[arg(long, default_value_t = 0)]
+    coalesce: u32,
     /// Go on with the results of an earlier run
     #[arg(long)]
     append: bool,
@@ -69,11 +75,17 @@ pub(crate) struct Entrant {
     name: String,
     contender: Contender,
     binary: PathBuf,
+    /// Microseconds for which the interrupts of the server's end are put off.
+    coalesce: u32,
 }
 
 impl Entrant {
-    fn new(contender: Contender) -> Self {
-        Self { name: contender.name(), contender, binary: binary() }
+    fn new(contender: Contender, coalesce: u32) -> Self {
+        let name = match coalesce {
+            0 => contender.name(),
+            _ => format!("{}{COALESCED}{coalesce} µs)", contender.name()),
+        };
+        Self { name, contender, binary: binary(), coalesce }
     }
 }
 
@@ -89,7 +101,7 @@ fn main() -> anyhow::Result<()> {
         return compare::compare(&arguments, &content, commit, Path::new(old));
     }
     let chosen = if arguments.only.is_empty() { &Contender::USUAL[..] } else { &arguments.only };
-    let entrants: Vec<_> = chosen.iter().copied().map(Entrant::new).collect();
+    let entrants: Vec<_> = chosen.iter().map(|&one| Entrant::new(one, arguments.coalesce)).collect();
     let mut results = describe(&entrants)?;
     if arguments.append {
         results.continue_from(Results::load(&arguments.results)?)?;
@@ -100,10 +112,10 @@ fn main() -> anyhow::Result<()> {
         results.store(&arguments.results)?;
     }
     let connections: Vec<_> = arguments.connections.iter().copied().filter(|&count| count > 0).collect();
-    for Entrant { name, contender, binary } in entrants.iter().filter(|_| !connections.is_empty()) {
-        eprintln!("memory: {name}");
-        let measured = memory::measure((name, *contender), &content, binary, &connections, files)?;
-        results.memory.retain(|one| one.server != *name);
+    for entrant in entrants.iter().filter(|_| !connections.is_empty()) {
+        eprintln!("memory: {}", entrant.name);
+        let measured = memory::measure(entrant, &content, &connections, files)?;
+        results.memory.retain(|one| one.server != entrant.name);
         results.memory.extend(measured);
         results.store(&arguments.results)?;
     }
@@ -113,7 +125,7 @@ fn main() -> anyhow::Result<()> {
 
 /// Machine, versions and configurations.
 fn describe(entrants: &[Entrant]) -> anyhow::Result<Results> {
-    let server = |Entrant { name, contender, binary }: &Entrant| -> anyhow::Result<Server> {
+    let server = |Entrant { name, contender, binary, .. }: &Entrant| -> anyhow::Result<Server> {
         let (zone, device) = (Path::new("bench.example.zone"), "eth0");
         let place = Place { netns: "", device, zone, binary, core: SERVERS_CORE };
         let configuration = contender.configuration(&place);
@@ -145,8 +157,8 @@ fn round(
         samples: Vec::new(),
     };
     for turn in 0..entrants.len() {
-        let Entrant { name, contender, binary } = &entrants[(number + turn) % entrants.len()];
-        let lab = Lab::new(content, *contender, binary)?;
+        let entrant @ Entrant { name, .. } = &entrants[(number + turn) % entrants.len()];
+        let lab = Lab::new(content, entrant)?;
         for generator in &arguments.load {
             let mut most = 0.0;
             for load in generator.loads() {

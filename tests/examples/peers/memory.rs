@@ -11,7 +11,7 @@ use stateless_tcp_tests::opener::Opener;
 use stateless_tcp_tests::raw::Port;
 use stateless_tcp_tests::taker::Taker;
 
-use crate::contender::Contender;
+use crate::Entrant;
 use crate::lab::{Content, Lab, SERVER, names};
 use crate::results::Memory;
 
@@ -37,25 +37,25 @@ pub(crate) fn raise_limit() -> anyhow::Result<u64> {
 
 /// Measures one server with none and with so many connections open, as far as `files` let it.
 pub(crate) fn measure(
-    (name, contender): (&str, Contender),
+    entrant: &Entrant,
     content: &Content,
-    binary: &std::path::Path,
     wanted: &[usize],
     files: u64,
 ) -> anyhow::Result<Vec<Memory>> {
     let before = kernel()?;
-    let lab = Lab::new(content, contender, binary)?;
+    let lab = Lab::new(content, entrant)?;
     let _taker = Taker::attach(&lab.client, &lab.at_client);
     let port = Port::open(&lab.client, &lab.at_client);
     let mut opener = Opener::new(&port, SERVER);
     let question = query(1, &names().next().unwrap_or_default(), A);
-    let most = if contender.opens_files() { usize::try_from(files - OTHER_FILES)? } else { usize::MAX };
+    let most =
+        if entrant.contender.opens_files() { usize::try_from(files - OTHER_FILES)? } else { usize::MAX };
     let mut measured: Vec<Memory> = Vec::new();
     for &wanted in [0].iter().chain(wanted) {
         let connections = opener.open(wanted.min(most));
         let (process, kernel) = (processes(lab.pid())?, kernel()? - before);
         let alive = if connections == 0 { 0 } else { opener.ask(&question, SAMPLE) };
-        let server = name.to_owned();
+        let server = entrant.name.clone();
         measured.push(Memory { server, wanted, connections, alive, process, kernel });
         if connections < wanted {
             break;

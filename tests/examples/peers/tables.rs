@@ -2,8 +2,9 @@
 
 use std::fmt::Write as _;
 
+use crate::COALESCED;
 use crate::load::LADDER;
-use crate::results::{Memory, Results, Sample};
+use crate::results::{Memory, Results, Sample, Server};
 
 /// A row of the tables: one generator at one rate, or where it was answered most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,7 +16,7 @@ pub(crate) enum Row<'results> {
 /// Least, median, most.
 pub(crate) type Spread = [f64; 3];
 
-/// The issue's: this beside a peer, how much less CPU, and how many times the rate.
+/// What is aimed at: this beside a peer, how much less CPU, and how many times the rate.
 const TARGETS: [(&str, &str, f64, f64); 3] =
     [("this-driver", "knot-xdp", 4.0, 4.0), ("this-driver", "nsd", 5.0, 6.0), ("relay", "dnsdist", 4.0, 4.0)];
 
@@ -162,8 +163,8 @@ fn rates(results: &Results) -> String {
 fn ratios(results: &Results) -> String {
     let mut out = String::new();
     for row in Row::of(results) {
-        for (ours, peer, cost, rate) in TARGETS {
-            let [our_samples, theirs] = [ours, peer].map(|name| row.samples(results, name));
+        for (ours, peer, cost, rate) in pairs(results) {
+            let [our_samples, theirs] = [&ours, &peer].map(|name| row.samples(results, name));
             if our_samples.is_empty() || theirs.is_empty() {
                 continue;
             }
@@ -183,6 +184,19 @@ fn ratios(results: &Results) -> String {
     "| load | server | beside | times less CPU | target | times the rate | target |\n|---|---|---|---|---|---|---|\n"
         .to_owned()
         + &out
+}
+
+/// Those that are compared, with what is aimed at: each with who has its interrupts put off for as long.
+fn pairs(results: &Results) -> Vec<(String, String, f64, f64)> {
+    let with_target = |server: &Server| {
+        let target = |(ours, peer, cost, rate): (&str, &str, f64, f64)| {
+            let coalesced = server.name.strip_prefix(ours)?;
+            let same = coalesced.is_empty() || coalesced.starts_with(COALESCED);
+            same.then(|| (server.name.clone(), format!("{peer}{coalesced}"), cost, rate))
+        };
+        TARGETS.into_iter().filter_map(target).collect::<Vec<_>>()
+    };
+    results.servers.iter().flat_map(with_target).collect()
 }
 
 fn memory(measured: &[Memory]) -> String {
