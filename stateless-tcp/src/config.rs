@@ -4,6 +4,7 @@
 //! Opens no file but the configuration file.
 
 mod check;
+mod count;
 mod dns;
 mod error;
 mod http;
@@ -26,12 +27,13 @@ use crate::service::http::RelayOptions as HttpRelayOptions;
 pub use stateless_tcp_ebpf::rule::Rules;
 
 pub(crate) use self::check::{check_interface, check_ports};
+pub use self::count::Count;
 pub use self::dns::CacheSize;
 pub use self::error::ConfigError;
 pub use self::limit::{RateLimit, Udp};
 pub use self::observe::{ListenAddress, LogFormat, SocketPath};
 pub use self::options::Options;
-pub use self::relay::{Count, Endpoint};
+pub use self::relay::Endpoint;
 pub use self::reload::Source;
 pub use self::values::{
     Address, Handshake, Hints, Keepalive, Port, Queues, RuleSet, SegmentSize, XdpLog, XdpMode, ZeroCopy,

@@ -1,6 +1,7 @@
 //! Options of the DNS relay: what may be said, and what follows from it.
 
-use super::relay::{Count, Endpoint, means_nothing_without};
+use super::count::Count;
+use super::relay::{Endpoint, means_nothing_without};
 use super::{ConfigError, Options};
 use crate::service::dns::relay::{BackEnd, RelayOptions};
 use serde::Deserialize;

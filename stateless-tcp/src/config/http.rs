@@ -1,6 +1,7 @@
 //! Options of the HTTP relay: what may be said, and what follows from it.
 
-use super::relay::{Count, means_nothing_without};
+use super::count::Count;
+use super::relay::means_nothing_without;
 use super::{ConfigError, Options};
 use crate::service::http::RelayOptions;
 use serde::Deserialize;

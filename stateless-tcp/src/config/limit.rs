@@ -8,7 +8,7 @@ use stateless_tcp_ebpf::cookie::Key;
 use stateless_tcp_ebpf::limit::{Kind, Limit, MAX_RATE};
 use stateless_tcp_ebpf::steer::Treatment;
 
-use super::relay::Count;
+use super::count::Count;
 
 use super::{ConfigError, Options};
 
