@@ -39,6 +39,9 @@ pub const VERSION: u32 = 1;
 /// How long one waits for the other where nothing but a fault can take so long.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How long an instance may take to say whether it hands over: a reload that it is at comes first.
+const CONSIDERATION: Duration = Duration::from_mins(2);
+
 /// Most files that come with an answer (the kernel's `SCM_MAX_FD`).
 const MOST_FILES: usize = 253;
 
@@ -194,7 +197,7 @@ impl Predecessor {
         let mut refusals = Vec::new();
         let wish = Wish { version: VERSION, programs: programs.to_vec() };
         for (pid, stream) in running(Path::new(DIRECTORY))? {
-            match ask(&stream, &wish) {
+            match ask(&stream, &wish, CONSIDERATION) {
                 Ok((None, _)) => {}
                 Ok((Some(handed), files)) => return Self::of(pid, handed, files, stream).map(Some),
                 Err(error) => refusals.push(format!("process {pid}: {error:#}")),
@@ -252,10 +255,16 @@ impl Released {
     }
 }
 
-fn ask(mut stream: &UnixStream, wish: &Wish) -> Result<(Option<Handed>, Vec<OwnedFd>)> {
+fn ask(mut stream: &UnixStream, wish: &Wish, patience: Duration) -> Result<(Option<Handed>, Vec<OwnedFd>)> {
     let wish = serde_json::to_string(wish)?;
+    stream.set_read_timeout(Some(patience))?;
     stream.write_all(format!("{HANDOVER}{wish}\n").as_bytes())?;
-    let (line, files) = receive(stream)?;
+    let (line, files) = match receive(stream) {
+        Err(error) if error.kind() == ErrorKind::WouldBlock => {
+            bail!("it does not answer within {} s: end it", patience.as_secs())
+        }
+        received => received?,
+    };
     if let Some(reason) = line.strip_prefix(FAILED) {
         bail!("{reason}");
     }
@@ -281,5 +290,27 @@ fn receive(stream: &UnixStream) -> io::Result<(String, Vec<OwnedFd>)> {
         if length == 0 || line.ends_with(b"\n") {
             return Ok((String::from_utf8_lossy(&line).trim_end().to_owned(), files));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_does_not_answer_is_not_waited_for_without_end() {
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let wish = Wish { version: VERSION, programs: vec![7] };
+        let error = ask(&ours, &wish, Duration::from_millis(1)).unwrap_err();
+        assert!(error.to_string().contains("does not answer"), "{error}");
+    }
+
+    #[test]
+    fn who_has_ended_has_not_answered() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        drop(theirs.shutdown(std::net::Shutdown::Write));
+        let wish = Wish { version: VERSION, programs: vec![7] };
+        let error = ask(&ours, &wish, CONSIDERATION).unwrap_err();
+        assert!(error.to_string().contains("ended before it answered"), "{error}");
     }
 }
