@@ -63,7 +63,7 @@ fn what_cannot_be_set_may_have_been() {
     let wrapper = ["sh", "-ec", "mount -o remount,ro /sys; exec \"$@\"", "sh"];
     let run = ["run", "--interface", INTERFACE, "--coalesce", "100"];
     let start = || Responder::spawn(&topology.server, topology.queues, &wrapper, &run);
-    let refused = start().err().expect("an end");
+    let refused = start().expect_err("an end");
     assert_eq!(refused.status.code(), Some(1), "{}", refused.log);
     let reason = format!("cannot set napi_defer_hard_irqs of {INTERFACE} for --coalesce or --busy-poll");
     assert!(refused.log.contains(&reason), "{}", refused.log);
