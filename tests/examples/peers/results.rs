@@ -104,14 +104,15 @@ impl Results {
             now == then,
             "the earlier run was on {then}, this one is on {now}: begin anew, without --append"
         );
-        for server in earlier.servers {
+        let servers = std::mem::replace(&mut self.servers, earlier.servers);
+        for server in servers {
             match self.servers.iter().find(|other| other.name == server.name) {
                 Some(same) => {
                     ensure!(
                         *same == server,
                         "{} was another in the earlier run: {}",
-                        server.name,
-                        server.version
+                        same.name,
+                        same.version
                     );
                 }
                 None => self.servers.push(server),

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::COALESCED;
 use crate::load::LADDER;
-use crate::results::{Memory, Results, Sample, Server};
+use crate::results::{Memory, Results, Round, Sample, Server};
 
 /// A row of the tables: one generator at one rate, or where it was answered most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,8 +17,12 @@ pub(crate) enum Row<'results> {
 pub(crate) type Spread = [f64; 3];
 
 /// What is aimed at: this beside a peer, how much less CPU, and how many times the rate.
-const TARGETS: [(&str, &str, f64, f64); 3] =
-    [("this-driver", "knot-xdp", 4.0, 4.0), ("this-driver", "nsd", 5.0, 6.0), ("relay", "dnsdist", 4.0, 4.0)];
+const TARGETS: [(&str, &str, f64, f64); 4] = [
+    ("this-driver", "knot-xdp", 4.0, 4.0),
+    ("this-driver", "nsd", 5.0, 6.0),
+    ("relay", "dnsdist", 4.0, 4.0),
+    ("relay-cache", "dnsdist-cache", 8.0, 8.0),
+];
 
 /// All tables, with what they were measured by.
 pub(crate) fn all(results: &Results) -> String {
@@ -95,17 +99,18 @@ fn number(value: f64, digits: usize) -> String {
 fn circumstances(results: &Results) -> String {
     let (machine, commit, generators) = (&results.machine, &results.commit, results.generators.join(", "));
     let mut out = format!("{machine}. This at {commit}; {generators}. Servers:\n\n");
-    for server in &results.servers {
-        let _ = writeln!(out, "- `{}`: {}", server.name, server.version);
+    for Server { name, version, .. } in &results.servers {
+        let with = |round: &&Round| round.samples.iter().any(|sample| sample.server == *name);
+        let rounds = results.rounds.iter().filter(with).count();
+        let _ = writeln!(out, "- `{name}`: {version}, {rounds} rounds");
     }
     if let ([first, ..], [.., last]) = (&results.rounds[..], &results.rounds[..]) {
         let idle =
             |core: usize| results.rounds.iter().map(|round| round.idle[core] * 100.0).fold(0.0, f64::max);
         let _ = writeln!(
             out,
-            "\n{} rounds, {} to {}; load average {} at the first, {} at the last; with nothing to do the cores were busy \
-             for at most {:.1} % and {:.1} %.",
-            results.rounds.len(),
+            "\n{} to {}; load average {} at the first, {} at the last; with nothing to do the cores were busy for at most \
+             {:.1} % and {:.1} %.",
             first.date,
             last.date,
             first.load_average,
