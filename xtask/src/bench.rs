@@ -21,7 +21,7 @@ pub(crate) struct Options {
     peers: Peers,
 }
 
-/// Without a subcommand: this beside Knot DNS, NSD and dnsdist (root, two cores; a quarter of an hour).
+/// Without a subcommand: this beside Knot DNS, NSD and dnsdist (root, two cores; half an hour).
 #[derive(clap::Args)]
 struct Peers {
     /// Times that everything is measured, in turn
