@@ -42,9 +42,6 @@ pub struct Ended {
     pub log: String,
 }
 
-/// Counts what goes to a group of the link: router solicitations (RFC 4861) and reports of listeners (RFC 3810) among it.
-const TO_ALL_NEIGHBOURS: &str = "xdp_link_group";
-
 /// What it counted: one counter a reason, and where its frames are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
@@ -262,11 +259,10 @@ impl Counters {
         self.counters.get(name).copied().unwrap_or(0)
     }
 
-    /// What was counted since `before`: only what changed, and nothing that kernels say to their neighbours unasked.
+    /// What was counted since `before`: only what changed.
     pub fn since(&self, before: &Self) -> BTreeMap<String, u64> {
         let grown = |(name, value): (&String, &u64)| (name.clone(), value - before.get(name));
-        let counted = |(name, value): &(String, u64)| *value > 0 && name != TO_ALL_NEIGHBOURS;
-        self.counters.iter().map(grown).filter(counted).collect()
+        self.counters.iter().map(grown).filter(|(_, value)| *value > 0).collect()
     }
 
     /// free + fill + RX + TX + completion = the pool, on every queue.
