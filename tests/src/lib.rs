@@ -26,6 +26,7 @@ pub mod fleet;
 pub mod flooder;
 pub mod forge;
 pub mod handbook;
+pub mod interrupts;
 pub mod lab;
 pub mod liar;
 pub mod line;

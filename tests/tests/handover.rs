@@ -13,6 +13,7 @@ use rstest::rstest;
 use stateless_tcp::xdp::interface::Interface;
 use stateless_tcp_tests::{
     client::{Client, port},
+    interrupts::deferral,
     packet::flags,
     raw::Port,
     responder::{Ended, Responder},
@@ -263,11 +264,7 @@ fn another_content_has_another_number() {
 #[test]
 fn interrupts_are_put_off_by_who_asks_for_it() {
     let topology = Topology::new(1);
-    let deferral = || {
-        ["napi_defer_hard_irqs", "gro_flush_timeout"].map(|name| {
-            topology.server.run(&format!("cat /sys/class/net/{INTERFACE}/{name}")).trim().to_owned()
-        })
-    };
+    let deferral = || deferral(&topology.server, INTERFACE);
     let polling = ["--take-over", "--busy-poll", "200"];
     let first = Responder::start(&topology, &polling);
     let second = take_over(&topology, first, &polling);

@@ -5,24 +5,9 @@ use std::time::Duration;
 
 use rstest::rstest;
 use stateless_tcp_tests::cores::time_of;
-use stateless_tcp_tests::netns::execute;
+use stateless_tcp_tests::interrupts::{deferral, put_off};
 use stateless_tcp_tests::responder::Responder;
 use stateless_tcp_tests::topology::{INTERFACE, SERVERS, Topology};
-
-/// What the kernel is told of the interface: how often its interrupts are put off, and for how many nanoseconds.
-const SETTINGS: [&str; 2] = ["napi_defer_hard_irqs", "gro_flush_timeout"];
-
-fn deferral(topology: &Topology) -> [String; 2] {
-    SETTINGS
-        .map(|name| topology.server.run(&format!("cat /sys/class/net/{INTERFACE}/{name}")).trim().to_owned())
-}
-
-fn put_off(topology: &Topology, values: [&str; 2]) {
-    for (file, value) in SETTINGS.into_iter().zip(values) {
-        let set = format!("echo {value} > /sys/class/net/{INTERFACE}/{file}");
-        execute(topology.server.command("sh").args(["-ec", &set]));
-    }
-}
 
 fn ask(topology: &Topology) {
     for server in SERVERS {
@@ -35,25 +20,25 @@ fn ask(topology: &Topology) {
 #[case::polled(&["--busy-poll", "200"], ["2", "200000"])]
 #[case::coalesced(&["--coalesce", "100"], ["1", "100000"])]
 #[case::both(&["--coalesce", "100", "--busy-poll", "50"], ["2", "100000"])]
-fn interrupts_are_put_off_while_it_runs(#[case] arguments: &[&str], #[case] put_off: [&str; 2]) {
+fn interrupts_are_put_off_while_it_runs(#[case] arguments: &[&str], #[case] expected: [&str; 2]) {
     let topology = Topology::new(2);
-    assert_eq!(deferral(&topology), ["0", "0"], "as the kernel has it");
+    assert_eq!(deferral(&topology.server, INTERFACE), ["0", "0"], "as the kernel has it");
     let responder = Responder::start(&topology, arguments);
-    assert_eq!(deferral(&topology), put_off);
+    assert_eq!(deferral(&topology.server, INTERFACE), expected);
     ask(&topology);
     responder.stop().assert_conserved();
-    assert_eq!(deferral(&topology), ["0", "0"], "as it was");
+    assert_eq!(deferral(&topology.server, INTERFACE), ["0", "0"], "as it was");
 }
 
 #[test]
 fn what_the_operator_has_set_stays() {
     let topology = Topology::new(1);
-    put_off(&topology, ["7", "0"]);
+    put_off(&topology.server, INTERFACE, ["7", "0"]);
     let responder = Responder::start(&topology, &["--busy-poll", "200"]);
-    assert_eq!(deferral(&topology), ["7", "200000"]);
+    assert_eq!(deferral(&topology.server, INTERFACE), ["7", "200000"]);
     assert!(responder.log().contains("napi_defer_hard_irqs is 7 already"), "{}", responder.log());
     responder.stop();
-    assert_eq!(deferral(&topology), ["7", "0"]);
+    assert_eq!(deferral(&topology.server, INTERFACE), ["7", "0"]);
 }
 
 /// As under a service manager that lets nobody write to /sys: the operator's values are enough, and are needed.
@@ -67,11 +52,11 @@ fn what_cannot_be_set_may_have_been() {
     assert_eq!(refused.status.code(), Some(1), "{}", refused.log);
     let reason = format!("cannot set napi_defer_hard_irqs of {INTERFACE} for --coalesce or --busy-poll");
     assert!(refused.log.contains(&reason), "{}", refused.log);
-    put_off(&topology, ["3", "50000"]);
+    put_off(&topology.server, INTERFACE, ["3", "50000"]);
     let Ok(responder) = start() else { panic!("it did not start") };
     ask(&topology);
     responder.stop();
-    assert_eq!(deferral(&topology), ["3", "50000"]);
+    assert_eq!(deferral(&topology.server, INTERFACE), ["3", "50000"]);
 }
 
 /// Processor time, not the clock's: however busy the machine is.

@@ -12,8 +12,9 @@ use std::time::Duration;
 
 use nix::unistd::Pid;
 use stateless_tcp_tests::cores::{keep_on, put_first, receive_on, time_of};
+use stateless_tcp_tests::interrupts::put_off;
 use stateless_tcp_tests::nameserver::Server;
-use stateless_tcp_tests::netns::{Netns, execute};
+use stateless_tcp_tests::netns::Netns;
 use stateless_tcp_tests::opener::CLIENTS;
 use stateless_tcp_tests::topology::{CLIENT_MAC, SERVER_MAC};
 use tempfile::TempDir;
@@ -109,10 +110,7 @@ impl Lab {
         server.run("sysctl -q -w net.core.somaxconn=65535 net.ipv4.tcp_max_syn_backlog=65535");
         if coalesce > 0 {
             // As `run --coalesce` does, for all of them.
-            let at = format!("/sys/class/net/{device}");
-            let set =
-                format!("echo 1 > {at}/napi_defer_hard_irqs; echo {coalesce}000 > {at}/gro_flush_timeout");
-            execute(server.command("sh").args(["-ec", &set]));
+            put_off(&server, &device, ["1", &format!("{coalesce}000")]);
         }
         let zone = content.zone();
         let place = Place { netns: server.name(), device: &device, zone: &zone, binary, core: SERVERS_CORE };
