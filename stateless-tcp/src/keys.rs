@@ -1,18 +1,19 @@
 //! Where the cookie keys come from: a file that servers can share, or the kernel's randomness.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use crate::files::{open_regular, read_open_text};
 use stateless_tcp_ebpf::cookie::{Key, Keys};
 use thiserror::Error;
 
 /// Hexadecimal digits of a key.
 const DIGITS: usize = 32;
 /// More than two keys with their line ends and some space can ever need.
-const MAX_FILE: u64 = 4_096;
+const MAX_FILE: u64 = 64 << 10;
 /// The mode bits of everybody but the owner.
 const OTHERS: u32 = 0o077;
 
@@ -70,14 +71,13 @@ pub enum KeyError {
 /// See [`KeyError`].
 pub fn load(path: &Path) -> Result<Keys, KeyError> {
     let failed = |source| KeyError::Read { path: path.to_owned(), source };
-    let file = File::open(path).map_err(failed)?;
+    let file = open_regular(path, MAX_FILE).map_err(failed)?;
     // Of the opened file: what is checked is what is read.
     let mode = file.metadata().map_err(failed)?.permissions().mode() & 0o7777;
     if mode & OTHERS != 0 {
         return Err(KeyError::Open { path: path.to_owned(), mode });
     }
-    let mut text = String::new();
-    file.take(MAX_FILE).read_to_string(&mut text).map_err(failed)?;
+    let text = read_open_text(&file, MAX_FILE).map_err(failed)?;
     parse(&text).map_err(|(line, what)| KeyError::Line { path: path.to_owned(), line, what })
 }
 
@@ -224,6 +224,7 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
+    use crate::files::tests::fifo;
 
     const ONE: &str = "000102030405060708090a0b0c0d0e0f";
     const TWO: &str = "F0F1F2F3F4F5F6F7F8F9FAFBFCFDFEFF";
@@ -277,6 +278,15 @@ mod tests {
     fn missing_file_is_named() {
         let error = load(Path::new("/nonexistent/keys")).err().unwrap();
         assert!(error.to_string().contains("/nonexistent/keys: No such file"), "{error}");
+    }
+
+    #[test]
+    fn file_must_be_regular_and_small() {
+        let directory = tempfile::tempdir().unwrap();
+        let error = load(&fifo(directory.path())).unwrap_err().to_string();
+        assert!(error.ends_with("fifo: a FIFO, not a regular file"), "{error}");
+        let error = load_text(&" ".repeat((64 << 10) + 1), 0o600).unwrap_err().to_string();
+        assert!(error.ends_with("larger than 65536 bytes, the most that is read of it"), "{error}");
     }
 
     #[test]

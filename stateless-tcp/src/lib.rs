@@ -23,6 +23,7 @@
 //! | [`serve`], [`replay`], [`doctor`], [`trace`], [`top`], [`check`] | the commands |
 //! | [`netlink`] | what the kernel is asked of links, routes and filters |
 //! | [`confine`] | what the process gives up |
+//! | `files` | reading what the operator names |
 //! | [`control`] | how a running instance is found and spoken to |
 
 pub mod check;
@@ -35,6 +36,7 @@ pub mod control;
 pub mod counters;
 pub mod doctor;
 pub mod exchange;
+mod files;
 pub mod fingerprint;
 pub mod hints;
 pub mod keys;

@@ -1,8 +1,8 @@
 //! What may be said, in the same words as flags and in a TOML file.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::files::read_text;
 use crate::prefix::Prefix;
 use serde::Deserialize;
 
@@ -11,6 +11,9 @@ use super::{
     Address, CacheSize, ConfigError, Count, Endpoint, Handshake, Hints, Keepalive, ListenAddress, LogFormat,
     Port, Queues, RuleSet, SegmentSize, SocketPath, XdpLog, XdpMode, ZeroCopy, dns, http,
 };
+
+/// Most bytes of a configuration file: far more than all the prefixes of the Internet take.
+const MAX_FILE: u64 = 64 << 20;
 
 /// What may be said on the command line and in the configuration file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, clap::Args)]
@@ -166,8 +169,8 @@ impl Options {
     /// These options, and those of the file at `path` where these say nothing.
     pub(crate) fn over_file(self, path: Option<&Path>) -> Result<Self, ConfigError> {
         let Some(path) = path else { return Ok(self) };
-        let text =
-            fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        let text = read_text(path, MAX_FILE)
+            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
         let file: Self = toml::from_str(&text).map_err(|error| ConfigError::in_file(path, &text, &error))?;
         Ok(Self {
             interface: first_given(self.interface, file.interface),

@@ -254,6 +254,14 @@ fn a_relay_is_what_flags_or_the_file_say() {
 }
 
 #[test]
+fn file_must_be_regular() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = crate::files::tests::fifo(directory.path());
+    let error = run(&format!("-i eth0 --config {}", path.display())).unwrap_err().to_string();
+    assert!(error.ends_with("fifo: a FIFO, not a regular file"), "{error}");
+}
+
+#[test]
 fn missing_file_is_a_failure() {
     let error = run("-i eth0 --config /nonexistent/s.toml").unwrap_err();
     assert!(error.to_string().contains("/nonexistent/s.toml: No such file"), "{error}");
