@@ -2,50 +2,18 @@
 
 use super::name::Name;
 use super::source::Source;
+pub(super) use super::zonefile::ZoneError;
 use domain::base::iana::Class;
 use domain::base::name::ToName;
 use domain::base::rdata::ComposeRecordData;
 use domain::zonefile::inplace::{Entry, ScannedRecord, Zonefile};
 use std::fs;
 use std::hash::{Hash, Hasher};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 /// How deep `$INCLUDE` may nest: deeper is taken for a loop.
 const MAX_INCLUDES: usize = 8;
-
-/// Why zones cannot be served.
-#[derive(Debug, thiserror::Error)]
-pub enum ZoneError {
-    /// The file cannot be read.
-    #[error("{}: cannot be read: {cause}", file.display())]
-    Unreadable {
-        /// The master file.
-        file: PathBuf,
-        /// What the system said.
-        cause: std::io::Error,
-    },
-    /// Something is wrong at one place of the file.
-    #[error("{}:{line}:{column}: {what}", file.display())]
-    Entry {
-        /// The master file, or the one that it includes.
-        file: PathBuf,
-        /// Line, from 1.
-        line: usize,
-        /// Column, from 1.
-        column: usize,
-        /// What is wrong, and what is expected.
-        what: String,
-    },
-    /// Something is wrong with the file as a whole.
-    #[error("{}: {what}", file.display())]
-    File {
-        /// The master file.
-        file: PathBuf,
-        /// What is wrong, and what is expected.
-        what: String,
-    },
-}
 
 /// Where a record stands.
 #[derive(Clone, Debug)]

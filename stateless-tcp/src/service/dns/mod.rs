@@ -30,11 +30,15 @@ mod message;
 mod name;
 mod prove;
 mod query;
+#[allow(dead_code, reason = "the reader that takes the place of the loader")]
+mod rdata;
 pub mod relay;
 mod source;
+#[allow(dead_code, reason = "the reader that takes the place of the loader")]
+mod zonefile;
 
 pub use cookie::Cookies;
-pub use load::ZoneError;
+pub use zonefile::ZoneError;
 
 use super::{Absent, Answered, Context, Framing, Service};
 use crate::fingerprint::Fingerprint;

@@ -1,0 +1,146 @@
+//! The files that a zone is read from, and which files it may include.
+
+use super::{Place, ZoneError};
+use crate::files::{open_regular, read_all};
+use std::fs::{self, File, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+/// Most bytes of one file: lines are counted in 32 bits.
+pub(super) const MAX_FILE: u64 = u32::MAX as u64;
+
+/// Which files `$INCLUDE` may read beside those of the zone file's own directory and below.
+#[derive(Clone, Debug, Default)]
+pub(in super::super) struct Policy {
+    /// Other directories, with all below them.
+    directories: Vec<PathBuf>,
+    /// Files that are never read, by device and inode: what they hold shall show nowhere.
+    forbidden: Vec<(u64, u64)>,
+}
+
+impl Policy {
+    /// Allows what is below `directory` as well, where that exists.
+    pub(in super::super) fn allow(&mut self, directory: &Path) {
+        self.directories.extend(directory.canonicalize());
+    }
+
+    /// Forbids the file at `path`, whatever other names it has, if there is one.
+    pub(in super::super) fn forbid(&mut self, path: &Path) {
+        self.forbidden.extend(fs::metadata(path).map(|metadata| (metadata.dev(), metadata.ino())));
+    }
+}
+
+/// What a file was when it was read: another of these is another content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) struct Identity {
+    device: u64,
+    inode: u64,
+    size: u64,
+    /// Seconds and nanoseconds.
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Identity {
+    fn new(metadata: &Metadata) -> Self {
+        Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            size: metadata.size(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+}
+
+/// The files that a zone was read from, in the order in which they were opened; each once for each time it was.
+#[derive(Clone, Debug, Default)]
+pub(in super::super) struct Files {
+    list: Vec<(PathBuf, Option<Identity>)>,
+}
+
+impl Files {
+    /// Paths, and what the files there were; `None` of one that could not be opened.
+    pub(in super::super) fn iter(&self) -> impl Iterator<Item = (&Path, Option<Identity>)> {
+        self.list.iter().map(|(path, identity)| (&**path, *identity))
+    }
+
+    /// Whether any file is not what it was when it was read.
+    pub(in super::super) fn have_changed(&self) -> bool {
+        let now = |path: &Path| fs::metadata(path).ok().map(|metadata| Identity::new(&metadata));
+        self.list.iter().any(|(path, then)| now(path) != *then)
+    }
+
+    /// The path of the file with a place's index.
+    pub(in super::super) fn path(&self, file: u16) -> &Path {
+        self.list.get(usize::from(file)).map_or(Path::new(""), |(path, _)| path)
+    }
+
+    /// The error of the entry that stands at `place`.
+    pub(in super::super) fn error(&self, place: Place, what: impl Into<String>) -> ZoneError {
+        ZoneError::Entry {
+            file: self.path(place.file).to_path_buf(),
+            line: place.line as usize,
+            column: place.column.into(),
+            what: what.into(),
+        }
+    }
+
+    /// Adds a file; its index.
+    pub(super) fn add(&mut self, path: &Path) -> Option<u16> {
+        let index = u16::try_from(self.list.len()).ok()?;
+        self.list.push((path.to_path_buf(), None));
+        Some(index)
+    }
+
+    /// Reads the file that was added with this index.
+    pub(super) fn read(&mut self, index: u16) -> io::Result<Vec<u8>> {
+        let file = open_regular(self.path(index), MAX_FILE)?;
+        self.read_open(index, &file)
+    }
+
+    fn read_open(&mut self, index: u16, file: &File) -> io::Result<Vec<u8>> {
+        self.list[usize::from(index)].1 = Some(Identity::new(&file.metadata()?));
+        read_all(file, MAX_FILE)
+    }
+
+    /// Reads the file that was added with this index for the zone file, the first one, to include it.
+    pub(super) fn include(&mut self, index: u16, policy: &Policy, within: &[u16]) -> io::Result<Vec<u8>> {
+        let refuse = |what: &str| Err(io::Error::new(io::ErrorKind::PermissionDenied, what));
+        let path = self.path(index);
+        // Links resolved, so that what is opened is what is judged; and where it leads is judged before it is opened.
+        let canonical = path.canonicalize()?;
+        let zone = self.path(0);
+        let own = [
+            directory(zone).canonicalize().ok(),
+            zone.canonicalize().ok().map(|zone| directory(&zone).into()),
+        ];
+        let mut allowed = own.iter().flatten().chain(&policy.directories);
+        if !allowed.any(|directory| canonical.starts_with(directory)) {
+            return refuse("outside the directory of the zone file: move it there, or allow its directory");
+        }
+        let file = open_regular(&canonical, MAX_FILE)?;
+        let metadata = file.metadata()?;
+        let identity = (metadata.dev(), metadata.ino());
+        if policy.forbidden.contains(&identity) {
+            return refuse("it holds a key or other configuration");
+        }
+        let includes = |&within: &u16| {
+            let other = self.list[usize::from(within)].1;
+            other.is_some_and(|other| (other.device, other.inode) == identity)
+        };
+        if within.iter().any(includes) {
+            return Err(io::Error::other("it would include itself"));
+        }
+        self.read_open(index, &file)
+    }
+}
+
+/// The directory that a file is in.
+pub(super) fn directory(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    }
+}

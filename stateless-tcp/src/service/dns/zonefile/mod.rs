@@ -1,0 +1,92 @@
+//! Zone files (RFC 1035 section 5, RFC 2308 section 4, and `$GENERATE` as BIND has it) to records, each with the place where
+//! it stands.
+//!
+//! A text is read once from its start to its end; every record goes to a sink as soon as it is read, out of buffers
+//! that are used again for the next. What this room does not know: which zone it is, whether records go together, and
+//! what becomes of them; and of record types only what the [table](super::rdata) says.
+//!
+//! Where the texts leave a choice, it is that of most of BIND, Knot DNS and NSD:
+//! - A record without TTL has that of `$TTL`, else the last one that was stated, else, if it is an SOA, its own minimum.
+//! - An included file begins with the origin, the owner and the TTLs of the one that includes it, which has its own again
+//!   behind it.
+//! - A TTL of more than 2^31 - 1 seconds counts as 0 (RFC 2181 section 8).
+
+mod directive;
+mod error;
+mod files;
+mod generate;
+mod reader;
+mod scanner;
+mod text;
+mod words;
+
+pub use error::ZoneError;
+pub(super) use files::{Files, Policy};
+pub(super) use scanner::{Fault, Word};
+pub(super) use text::{decimal, seconds};
+pub(super) use words::Words;
+
+use reader::Reader;
+use std::path::Path;
+
+/// Where a record stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    /// Index in [`Files`].
+    pub(super) file: u16,
+    /// From 1.
+    pub(super) line: u32,
+    /// From 1, in bytes; the last stands for all behind it.
+    pub(super) column: u16,
+}
+
+/// One record, names uncompressed and in the file's case.
+#[derive(Debug)]
+pub(super) struct Record<'a> {
+    /// Wire form.
+    pub(super) owner: &'a [u8],
+    pub(super) rtype: u16,
+    pub(super) ttl: u32,
+    /// Wire form, which [`Type::check`](super::rdata::Type::check) accepts.
+    pub(super) rdata: &'a [u8],
+    pub(super) place: Place,
+}
+
+/// Why a sink does not take a record.
+#[derive(Debug)]
+pub(super) struct Refusal(pub(super) String);
+
+/// What takes records.
+pub(super) type Sink<'s> = &'s mut dyn FnMut(Record<'_>) -> Result<(), Refusal>;
+
+/// A zone file to read.
+pub(super) struct Source<'a> {
+    pub(super) path: &'a Path,
+    /// What relative names are relative to before any `$ORIGIN`: the zone's configured name, in wire form.
+    pub(super) origin: Option<&'a [u8]>,
+    pub(super) policy: &'a Policy,
+}
+
+/// What has been read, however it went.
+#[derive(Debug)]
+pub(super) struct Reading {
+    /// All files that were read or tried.
+    pub(super) files: Files,
+    /// The owner of the first SOA, else the configured origin, else the first `$ORIGIN`, in wire form.
+    pub(super) name: Option<Vec<u8>>,
+    /// The first thing that is wrong.
+    pub(super) result: Result<(), ZoneError>,
+}
+
+/// Reads the records of a zone file and of those that it includes.
+pub(super) fn read(source: &Source<'_>, sink: Sink<'_>) -> Reading {
+    Reader::new(source.policy, source.origin, sink).read(source.path)
+}
+
+/// Reads the records of a text, which can include nothing; `name` stands for its path in errors.
+pub(super) fn read_text(name: &Path, text: &[u8], origin: Option<&[u8]>, sink: Sink<'_>) -> Reading {
+    Reader::new(&Policy::default(), origin, sink).read_text(name, text)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,274 @@
+//! The text of a zone file as words (RFC 1035 section 5.1): blanks, comments, parentheses, quotes and line ends are
+//! known here, and nothing of what the words mean.
+
+use memchr::memchr;
+
+/// What is wrong at one place of a text.
+#[derive(Debug)]
+pub(in super::super) struct Fault {
+    /// From 1.
+    pub(in super::super) line: u32,
+    /// From 1, in bytes.
+    pub(in super::super) column: u32,
+    pub(in super::super) what: String,
+}
+
+/// One word of an entry.
+#[derive(Clone, Copy, Debug)]
+pub(in super::super) struct Word<'a> {
+    /// As it stands in the file, escapes undecoded, without the quotes around it.
+    pub(in super::super) raw: &'a [u8],
+    /// It stood in quotes.
+    pub(in super::super) quoted: bool,
+    /// It holds a backslash.
+    pub(in super::super) escaped: bool,
+    pub(in super::super) line: u32,
+    pub(in super::super) column: u32,
+}
+
+impl Word<'_> {
+    /// The fault of this word.
+    pub(in super::super) fn fault(&self, what: impl Into<String>) -> Fault {
+        Fault { line: self.line, column: self.column, what: what.into() }
+    }
+
+    /// Whether the word is this one, whatever its case; a quoted word is a string and never a keyword.
+    pub(in super::super) fn is(&self, keyword: &str) -> bool {
+        !self.quoted && self.raw.eq_ignore_ascii_case(keyword.as_bytes())
+    }
+}
+
+/// Walks through a text word by word. An entry is a line, or as many lines as its parentheses hold together.
+pub(in super::super) struct Scanner<'a> {
+    text: &'a [u8],
+    at: usize,
+    line: u32,
+    line_start: usize,
+    /// Parentheses that are open, and where the last of them stands.
+    open: u32,
+    opened: (u32, u32),
+}
+
+impl<'a> Scanner<'a> {
+    pub(super) fn new(text: &'a [u8]) -> Self {
+        Self { text, at: 0, line: 1, line_start: 0, open: 0, opened: (1, 1) }
+    }
+
+    /// A scanner of a text that was made out of the line at this place: its faults are that line's.
+    pub(super) fn at_place(text: &'a [u8], line: u32) -> Self {
+        Self { line, ..Self::new(text) }
+    }
+
+    /// Nothing is left of the text.
+    pub(super) fn is_at_end(&self) -> bool {
+        self.at >= self.text.len()
+    }
+
+    /// The next byte is a blank: at the start of an entry this says that the entry has no owner of its own.
+    pub(super) fn is_at_blank(&self) -> bool {
+        matches!(self.text.get(self.at), Some(b' ' | b'\t'))
+    }
+
+    /// The next byte opens a quoted string, with no blank between it and the word before.
+    pub(super) fn is_at_quote(&self) -> bool {
+        self.text.get(self.at) == Some(&b'"')
+    }
+
+    /// Whether another word follows.
+    pub(super) fn has_more(&mut self) -> Result<bool, Fault> {
+        self.skip()?;
+        Ok(!matches!(self.text.get(self.at), None | Some(b'\n')))
+    }
+
+    /// Whether the next word is this one and unquoted; the word is not taken.
+    pub(super) fn is_next(&mut self, keyword: &[u8]) -> Result<bool, Fault> {
+        self.skip()?;
+        let rest = &self.text[self.at.min(self.text.len())..];
+        let behind = rest.get(keyword.len()).copied();
+        Ok(rest.starts_with(keyword) && behind.is_none_or(|byte| CLASS[usize::from(byte)] & END != 0))
+    }
+
+    /// The place of the next byte.
+    pub(super) fn place(&self) -> (u32, u32) {
+        (self.line, self.column(self.at))
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "texts are shorter than 4 GiB")]
+    fn column(&self, at: usize) -> u32 {
+        (at - self.line_start) as u32 + 1
+    }
+
+    /// Ends the entry: goes to the start of the next line. Every word must have been taken.
+    pub(super) fn end_entry(&mut self) {
+        if self.at < self.text.len() {
+            self.at += 1;
+            self.line += 1;
+            self.line_start = self.at;
+        }
+    }
+
+    /// Goes to the next word, or to the line end that ends the entry.
+    fn skip(&mut self) -> Result<(), Fault> {
+        loop {
+            match self.text.get(self.at) {
+                Some(b' ' | b'\t' | b'\r') => self.at += 1,
+                Some(b'\n') if self.open > 0 => self.end_entry(),
+                Some(b';') => {
+                    let rest = &self.text[self.at..];
+                    self.at += memchr(b'\n', rest).unwrap_or(rest.len());
+                }
+                Some(b'(') => {
+                    self.opened = self.place();
+                    self.open += 1;
+                    self.at += 1;
+                }
+                Some(b')') => {
+                    let (line, column) = self.place();
+                    let Some(open) = self.open.checked_sub(1) else {
+                        let what = "a closing parenthesis that nothing has opened".to_owned();
+                        return Err(Fault { line, column, what });
+                    };
+                    self.open = open;
+                    self.at += 1;
+                }
+                None if self.open > 0 => {
+                    let (line, column) = self.opened;
+                    return Err(Fault {
+                        line,
+                        column,
+                        what: "a parenthesis that is never closed".to_owned(),
+                    });
+                }
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    /// The entry's next word; `None` at its end.
+    pub(super) fn word(&mut self) -> Result<Option<Word<'a>>, Fault> {
+        self.skip()?;
+        let start = self.at;
+        let (line, column) = self.place();
+        match self.text.get(start) {
+            None | Some(b'\n') => Ok(None),
+            Some(b'"') => self.quoted(line, column).map(Some),
+            Some(_) => {
+                let (mut at, mut escaped) = (start, false);
+                while let Some(&byte) = self.text.get(at) {
+                    let class = CLASS[usize::from(byte)];
+                    if class & END != 0 {
+                        break;
+                    }
+                    at += 1;
+                    if class & ESCAPE != 0 {
+                        escaped = true;
+                        // A line end cannot be escaped: whoever decodes the word finds the backslash at its end.
+                        at += usize::from(self.text.get(at).is_some_and(|&next| next != b'\n'));
+                    }
+                }
+                self.at = at;
+                let raw = &self.text[start..at];
+                Ok(Some(Word { raw, quoted: false, escaped, line, column }))
+            }
+        }
+    }
+
+    fn quoted(&mut self, line: u32, column: u32) -> Result<Word<'a>, Fault> {
+        let start = self.at + 1;
+        let (mut at, mut escaped) = (start, false);
+        loop {
+            match self.text.get(at) {
+                Some(b'"') => break,
+                Some(b'\\') if self.text.get(at + 1).is_some_and(|&next| next != b'\n') => {
+                    escaped = true;
+                    at += 2;
+                }
+                None | Some(b'\n') => {
+                    let what = "a quoted string that does not end on its line".to_owned();
+                    return Err(Fault { line, column, what });
+                }
+                Some(_) => at += 1,
+            }
+        }
+        self.at = at + 1;
+        Ok(Word { raw: &self.text[start..at], quoted: true, escaped, line, column })
+    }
+}
+
+/// The byte ends an unquoted word.
+const END: u8 = 1;
+/// The byte makes the next one an ordinary one.
+const ESCAPE: u8 = 2;
+
+/// What bytes do in an unquoted word.
+const CLASS: [u8; 256] = {
+    let mut class = [0; 256];
+    let ends = b" \t\r\n;()\"";
+    let mut index = 0;
+    while index < ends.len() {
+        class[ends[index] as usize] = END;
+        index += 1;
+    }
+    class[b'\\' as usize] = ESCAPE;
+    class
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    /// The words of each entry, quoted ones in angle brackets; or the fault.
+    fn entries(text: &str) -> String {
+        let mut scanner = Scanner::new(text.as_bytes());
+        let mut shown = String::new();
+        while !scanner.is_at_end() {
+            loop {
+                match scanner.word() {
+                    Ok(Some(word)) => {
+                        let raw = String::from_utf8_lossy(word.raw);
+                        let (open, close) = if word.quoted { ("<", ">") } else { ("", "") };
+                        let word = format!("{open}{raw}{close}@{}:{} ", word.line, word.column);
+                        shown.push_str(&word);
+                    }
+                    Ok(None) => break,
+                    Err(Fault { line, column, what }) => return format!("{shown}{line}:{column}: {what}"),
+                }
+            }
+            shown.push('|');
+            scanner.end_entry();
+        }
+        shown
+    }
+
+    #[rstest]
+    #[case::words("a  b\tc\n", "a@1:1 b@1:4 c@1:6 |")]
+    #[case::no_last_newline("a b", "a@1:1 b@1:3 |")]
+    #[case::crlf("a b\r\nc\r\n", "a@1:1 b@1:3 |c@2:1 |")]
+    #[case::comment("a ; b\n;c\nd", "a@1:1 ||d@3:1 |")]
+    #[case::comment_at_the_end("a ; b", "a@1:1 |")]
+    #[case::parentheses("a ( b ; (\n c\n)d\ne", "a@1:1 b@1:5 c@2:2 d@3:2 |e@4:1 |")]
+    #[case::no_blanks_around("a(b)c", "a@1:1 b@1:3 c@1:5 |")]
+    #[case::nested("(a (b\n) c\n)\n", "a@1:2 b@1:5 c@2:3 |")]
+    #[case::quoted(r#"a "b ; ( c" "" "#, "a@1:1 <b ; ( c>@1:3 <>@1:13 |")]
+    #[case::quotes_touch(r#"a"b"c"#, "a@1:1 <b>@1:2 c@1:5 |")]
+    #[case::escapes(r#"a\ b\;\( "c\"d" \""#, r#"a\ b\;\(@1:1 <c\"d>@1:10 \"@1:17 |"#)]
+    #[case::backslash_at_the_end("a\\\nb", "a\\@1:1 |b@2:1 |")]
+    #[case::never_closed("a (\nb\n", "a@1:1 b@2:1 1:3: a parenthesis that is never closed")]
+    #[case::never_opened("a )", "a@1:1 1:3: a closing parenthesis that nothing has opened")]
+    #[case::no_end_of_quotes("a \"b\n\"", "a@1:1 1:3: a quoted string that does not end on its line")]
+    #[case::no_end_of_quotes_at_all("\"b", "1:1: a quoted string that does not end on its line")]
+    fn splits_into_words(#[case] text: &str, #[case] expected: &str) {
+        assert_eq!(entries(text), expected);
+    }
+
+    #[rstest]
+    #[case::it("\\# 1", true)]
+    #[case::alone("  \\#", true)]
+    #[case::longer("\\#1", false)]
+    #[case::other("\\a", false)]
+    #[case::nothing("", false)]
+    fn looks_ahead(#[case] text: &str, #[case] expected: bool) {
+        assert_eq!(Scanner::new(text.as_bytes()).is_next(b"\\#").unwrap(), expected);
+    }
+}

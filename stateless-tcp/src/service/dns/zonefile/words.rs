@@ -1,0 +1,181 @@
+//! The words of one entry, taken as what is expected next: numbers, names, strings.
+
+use super::super::rdata::Malformed;
+use super::scanner::{Fault, Scanner, Word};
+use super::text;
+use std::fmt::Display;
+
+/// What is left of an entry.
+pub(in super::super) struct Words<'s, 'a> {
+    scanner: &'s mut Scanner<'a>,
+    /// What relative names are relative to, in wire form.
+    origin: Option<&'s [u8]>,
+    /// Where the entry begins.
+    pub(super) start: (u32, u32),
+    /// What the entry is: faults begin with it.
+    pub(super) subject: &'static str,
+    /// Faults may repeat what the file says. Never of an included file: that could be any file, one of keys as well.
+    pub(super) may_quote: bool,
+    /// For encodings that run over several words.
+    pub(in super::super) scratch: &'s mut Vec<u8>,
+}
+
+impl<'s, 'a> Words<'s, 'a> {
+    pub(super) fn new(
+        scanner: &'s mut Scanner<'a>,
+        origin: Option<&'s [u8]>,
+        may_quote: bool,
+        scratch: &'s mut Vec<u8>,
+    ) -> Self {
+        let start = scanner.place();
+        Self { scanner, origin, start, subject: "", may_quote, scratch }
+    }
+
+    /// The next word, if there is one.
+    pub(in super::super) fn next(&mut self) -> Result<Option<Word<'a>>, Fault> {
+        self.scanner.word()
+    }
+
+    /// The next word, quoted or not.
+    pub(in super::super) fn any(&mut self, expected: impl Display) -> Result<Word<'a>, Fault> {
+        match self.scanner.word()? {
+            Some(word) => Ok(word),
+            None => Err(self.missing(expected)),
+        }
+    }
+
+    /// The next word, which is no string in quotes.
+    pub(in super::super) fn plain(&mut self, expected: impl Display) -> Result<Word<'a>, Fault> {
+        match self.scanner.word()? {
+            Some(word) if !word.quoted => Ok(word),
+            Some(word) => Err(self.unexpected(&word, expected)),
+            None => Err(self.missing(expected)),
+        }
+    }
+
+    /// Whether another word follows.
+    pub(in super::super) fn has_more(&mut self) -> Result<bool, Fault> {
+        self.scanner.has_more()
+    }
+
+    /// Whether a quoted string follows the last word without a blank.
+    pub(in super::super) fn is_at_quote(&self) -> bool {
+        self.scanner.is_at_quote()
+    }
+
+    pub(in super::super) fn is_next(&mut self, keyword: &[u8]) -> Result<bool, Fault> {
+        self.scanner.is_next(keyword)
+    }
+
+    /// Fails if anything is left.
+    pub(super) fn end(&mut self) -> Result<(), Fault> {
+        match self.scanner.word()? {
+            None => Ok(()),
+            Some(word) => Err(self.unexpected(&word, "the end of the entry")),
+        }
+    }
+
+    /// The fault of a word that is not what is expected.
+    pub(in super::super) fn unexpected(&self, word: &Word<'_>, expected: impl Display) -> Fault {
+        word.fault(format!("{}expected {expected}{}", self.prefix(), self.found(word)))
+    }
+
+    /// The fault of a word that is what is expected, but not so.
+    pub(in super::super) fn refuse(&self, word: &Word<'_>, what: impl Display) -> Fault {
+        word.fault(format!("{}{what}{}", self.prefix(), self.at(word)))
+    }
+
+    /// The same, without the word.
+    pub(in super::super) fn refuse_bare(&self, word: &Word<'_>, what: impl Display) -> Fault {
+        word.fault(format!("{}{what}", self.prefix()))
+    }
+
+    /// The fault of data whose fields do not go together: where the entry ends.
+    pub(in super::super) fn malformed(&self, malformed: &Malformed) -> Fault {
+        let (line, column) = self.start;
+        Fault { line, column, what: format!("{}{malformed}", self.prefix()) }
+    }
+
+    /// The fault of data that can only be given in the form of RFC 3597.
+    pub(in super::super) fn unknown_form(&mut self) -> Fault {
+        let expected = "\\# LENGTH HEXADECIMAL: its data has no other form";
+        match self.scanner.word() {
+            Ok(Some(word)) => self.unexpected(&word, expected),
+            Ok(None) => self.missing(expected),
+            Err(fault) => fault,
+        }
+    }
+
+    fn missing(&self, expected: impl Display) -> Fault {
+        let (line, column) = self.scanner.place();
+        let what = format!("{}expected {expected}, found the end of the entry", self.prefix());
+        Fault { line, column, what }
+    }
+
+    fn prefix(&self) -> String {
+        if self.subject.is_empty() { String::new() } else { format!("{}: ", self.subject) }
+    }
+
+    fn found(&self, word: &Word<'_>) -> String {
+        if self.may_quote { format!(", found {}", text::Shown(word)) } else { String::new() }
+    }
+
+    /// The word behind a message, where it may be repeated.
+    pub(super) fn at(&self, word: &Word<'_>) -> String {
+        if self.may_quote { format!(": {}", text::Shown(word)) } else { String::new() }
+    }
+
+    /// A decimal number of at most `max`.
+    pub(in super::super) fn number(&mut self, expected: impl Display, max: u64) -> Result<u64, Fault> {
+        let word = self.plain(&expected)?;
+        text::decimal(word.raw)
+            .filter(|&number| number <= max)
+            .ok_or_else(|| self.unexpected(&word, format_args!("{expected}, 0 to {max}")))
+    }
+
+    /// A decimal number of one byte.
+    pub(in super::super) fn byte(&mut self, expected: &'static str) -> Result<u8, Fault> {
+        #[expect(clippy::cast_possible_truncation, reason = "at most 255")]
+        self.number(expected, u8::MAX.into()).map(|number| number as u8)
+    }
+
+    /// Appends the wire form of the next word as a name.
+    pub(in super::super) fn name(&mut self, expected: &'static str, out: &mut Vec<u8>) -> Result<(), Fault> {
+        let word = self.plain(expected)?;
+        self.name_of(&word, expected, out)
+    }
+
+    /// Appends the wire form of `word` as a name.
+    pub(super) fn name_of(
+        &self,
+        word: &Word<'_>,
+        expected: &'static str,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Fault> {
+        text::name(word.raw, self.origin, out)
+            .map_err(|wrong| self.refuse(word, format_args!("{expected}: {wrong}")))
+    }
+
+    /// Appends what `word` says, its escapes decoded.
+    pub(in super::super) fn decode(&self, word: &Word<'_>, out: &mut Vec<u8>) -> Result<(), Fault> {
+        if !word.escaped {
+            out.extend_from_slice(word.raw);
+            return Ok(());
+        }
+        text::decode(word.raw, out).map_err(|wrong| self.refuse(word, wrong))
+    }
+
+    /// All words that are left, put together in [`Words::scratch`], and the first of them.
+    pub(in super::super) fn gather(&mut self, expected: impl Display) -> Result<Word<'a>, Fault> {
+        let first = self.plain(&expected)?;
+        self.scratch.clear();
+        self.scratch.extend_from_slice(first.raw);
+        while let Some(word) = self.next()? {
+            if word.quoted {
+                return Err(self.unexpected(&word, expected));
+            }
+            self.scratch.extend_from_slice(word.raw);
+        }
+        Ok(first)
+    }
+}
