@@ -93,7 +93,7 @@ fn main() -> ExitCode {
 
 fn service() -> Dns {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures");
-    let files = ZONES.map(|(zone, ..)| fixtures.join(format!("{zone}.zone")));
+    let files = ZONES.map(|(zone, ..)| fixtures.join(format!("{zone}.zone")).into());
     Dns::load(&files, &DnsOptions::default()).expect("the fixtures are zones")
 }
 

@@ -8,6 +8,7 @@ use clap::{ArgAction, CommandFactory as _, Parser, Subcommand};
 use crate::check::CheckOptions;
 use crate::config::{Config, ConfigError, Options, Port, Queues, Source};
 use crate::keys::Rotation;
+use crate::service::dns::ZoneSource;
 use crate::top::TopOptions;
 use crate::trace::TraceOptions;
 
@@ -59,6 +60,13 @@ pub enum Command {
     Top(TopOptions),
     /// Ask a running instance something.
     Check(CheckOptions),
+    /// Tell what serving a zone file would come to.
+    CheckZone {
+        /// The zone.
+        zone: ZoneSource,
+        /// Directories that it may include files from, besides its own.
+        include: Vec<PathBuf>,
+    },
 }
 
 /// What the doctor is to look at.
@@ -138,6 +146,15 @@ enum Action {
     Trace(TraceOptions),
     /// Show rates of a running instance in the terminal: by rule, reason, queue, name and client
     Top(TopOptions),
+    /// Tell what serving a zone file would come to: what is wrong with it, what would be ignored; exit status 0 or 1
+    CheckZone {
+        /// The zone's name, where the file does not say it, and the zone file
+        #[arg(value_names = ["NAME", "FILE"], num_args = 1..=2, required = true)]
+        zone: Vec<String>,
+        /// A directory that the file may include files from, besides its own; may be repeated
+        #[arg(long, value_name = "DIR")]
+        zone_include_dir: Vec<PathBuf>,
+    },
     /// Tell whether a running instance answers: a question goes through its XDP program and every worker; exit status 0
     /// or 1
     Check(CheckOptions),
@@ -193,6 +210,15 @@ where
         Action::Trace(options) => Command::Trace(options),
         Action::Top(options) => Command::Top(options),
         Action::Check(options) => Command::Check(options),
+        Action::CheckZone { mut zone, zone_include_dir } => {
+            let file = zone.pop().unwrap_or_default().into();
+            let name = zone
+                .pop()
+                .map(|name| name.parse())
+                .transpose()
+                .map_err(|error: String| ConfigError::invalid(error))?;
+            Command::CheckZone { zone: ZoneSource { name, file }, include: zone_include_dir }
+        }
     };
     Ok(Invocation { verbose, command })
 }

@@ -17,6 +17,7 @@ mod reload;
 mod tests;
 mod values;
 
+use crate::service::dns::ZoneOptions;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -57,8 +58,8 @@ pub struct Config {
     pub dns_port: u16,
     /// The port that HTTP is served on.
     pub http_port: u16,
-    /// Master files; none: the built-in zone.
-    pub zones: Vec<PathBuf>,
+    /// Zone files; none: the built-in zone.
+    pub zones: ZoneOptions,
     /// Answer ANY with one set of records (RFC 8482).
     pub minimal_any: bool,
     /// Seconds for which a connection may be idle, as told to who asks (RFC 7828); 0: nobody is told.
@@ -188,6 +189,15 @@ impl Options {
                 "--uncovered-queues means nothing without --queues: all queues are served, leave it out",
             ));
         }
+        let zones = ZoneOptions {
+            files: self.zone.clone(),
+            directories: self.zone_dir.clone(),
+            include: self.zone_include_dir.clone(),
+        };
+        if zones.is_empty() {
+            let said = [(!zones.include.is_empty(), "--zone-include-dir")];
+            relay::means_nothing_without("--zone or --zone-dir", &said)?;
+        }
         Ok(Config {
             clients: self.clients()?,
             rate_limit: self.rate_limit()?,
@@ -198,7 +208,7 @@ impl Options {
             udp: self.udp.unwrap_or_default(),
             dns_port: dns_port.get(),
             http_port: http_port.get(),
-            zones: self.zone,
+            zones,
             minimal_any: self.minimal_any,
             dns_keepalive: self.dns_keepalive.unwrap_or_default().get(),
             dns_cookie_secret_file: self.dns_cookie_secret_file,

@@ -6,16 +6,46 @@ use crate::keys;
 use crate::observe::snapshot;
 use crate::service::Service;
 use crate::service::dns::relay::{Desks, Relay, RelayOptions};
-use crate::service::dns::{Cookies, Dns, DnsOptions};
+use crate::service::dns::{Cookies, Dns, DnsOptions, Library};
 use crate::service::http::{self, Http};
 use anyhow::{Context as _, Result, bail};
 use stateless_tcp_ebpf::abi::Settings;
 use stateless_tcp_ebpf::cookie::{Key, Keys};
 use stateless_tcp_ebpf::segment::Address;
 use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::SystemTime;
 use tokio::runtime::Handle;
+
+/// What outlives a reload: the zones that have been loaded, and the relays, where a service may be relayed.
+#[derive(Default)]
+pub struct Stores {
+    /// Zones.
+    pub zones: Library,
+    /// Relays.
+    pub relays: Option<Relays>,
+}
+
+impl Stores {
+    /// With relays that so many workers ask, and whose connections live on `runtime`.
+    #[must_use]
+    pub fn new(workers: usize, runtime: Handle) -> Self {
+        Self { zones: Library::default(), relays: Some(Relays::new(workers, runtime)) }
+    }
+
+    /// What the relay of each service did, and how it is.
+    #[must_use]
+    pub fn relays(&self) -> Vec<snapshot::Relay> {
+        self.relays.as_ref().map(Relays::report).unwrap_or_default()
+    }
+
+    /// What the relays that run have counted, by name.
+    #[must_use]
+    pub fn counts(&self) -> Vec<(&'static str, u64)> {
+        self.relays.as_ref().map(Relays::counts).unwrap_or_default()
+    }
+}
 
 /// The relays of a process. One that runs is served on as long as it is configured as it is: what it has in flight, and has
 /// kept to be sent again, outlives a reload.
@@ -89,8 +119,8 @@ impl<O: Clone + PartialEq, R> Running<O, R> {
 }
 
 /// Reads zones and files, or takes the built-in ones where none are named. DNS cookies that must not depend on the time
-/// when they are asked for say `now`; without a secret of their own they are made by one that `keys` give. What is to be
-/// relayed is, where there are `relays`.
+/// when they are asked for say `now`; without a secret of their own they are made by one that `keys` give. Services
+/// configured as relays use those of `stores`.
 ///
 /// # Errors
 /// Whatever is wrong with a zone or the files, or keeps a relay from working.
@@ -98,7 +128,7 @@ pub fn load(
     config: &Config,
     keys: &Keys,
     now: SystemTime,
-    relays: Option<&Relays>,
+    stores: &Stores,
 ) -> Result<Vec<(u16, Arc<dyn Service>)>> {
     let cookies = match &config.dns_cookie_secret_file {
         Some(path) => Cookies::new(keys::load(path).context("--dns-cookie-secret-file")?.current, now),
@@ -110,16 +140,20 @@ pub fn load(
         keepalive: config.dns_keepalive.saturating_mul(10),
         cookies: Some(cookies),
     };
-    let dns: Arc<dyn Service> = match (&config.dns_relay, &config.zones[..]) {
-        (Some(relay), _) => match relays {
+    let dns: Arc<dyn Service> = match (&config.dns_relay, &config.zones) {
+        (Some(relay), _) => match &stores.relays {
             Some(relays) => Arc::new(Relay::new(options, relays.dns(relay)?)),
             None => bail!("--dns-relay: there is nothing here that could ask a server"),
         },
-        (None, []) => Arc::new(Dns::builtin(options)),
-        (None, zones) => Arc::new(Dns::load(zones, &options)?),
+        (None, zones) if zones.is_empty() => Arc::new(Dns::builtin(options)),
+        (None, zones) => {
+            let secrets = [&config.key_file, &config.dns_cookie_secret_file, &config.config_file];
+            let secrets: Vec<&Path> = secrets.into_iter().flatten().map(PathBuf::as_path).collect();
+            Arc::new(Dns::new(stores.zones.load(zones, &secrets)?, options))
+        }
     };
     let http: Arc<dyn Service> = match (&config.http_relay, &config.http_root) {
-        (Some(relay), _) => match relays {
+        (Some(relay), _) => match &stores.relays {
             Some(relays) => relays.http(relay)?,
             None => bail!("--http-relay: there is nothing here that could ask a server"),
         },
@@ -152,10 +186,10 @@ pub fn datagrams(config: &Config) -> Option<u16> {
 
 /// One line that says what is served where.
 #[must_use]
-pub fn describe(config: &Config, addresses: &[IpAddr]) -> String {
-    let zones = match (&config.dns_relay, config.zones.len()) {
+pub fn describe(config: &Config, stores: &Stores, addresses: &[IpAddr]) -> String {
+    let zones = match (&config.dns_relay, stores.zones.report().count()) {
         (Some(relay), _) => relay.describe(),
-        (None, 0) => "built-in zone".to_owned(),
+        (None, _) if config.zones.is_empty() => "built-in zone".to_owned(),
         (None, 1) => "1 zone".to_owned(),
         (None, count) => format!("{count} zones"),
     };
@@ -186,7 +220,7 @@ mod tests {
             panic!("another command")
         };
         let keys = Keys { current: Key([key; 16]), previous: None };
-        let services = load(&config, &keys, SystemTime::UNIX_EPOCH, None).unwrap();
+        let services = load(&config, &keys, SystemTime::UNIX_EPOCH, &Stores::default()).unwrap();
         let mut response = Vec::with_capacity(MAX_RESPONSE);
         services[0]
             .1

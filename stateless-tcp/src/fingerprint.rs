@@ -12,9 +12,9 @@ impl Fingerprint {
     /// Of one thing.
     #[must_use]
     pub fn of(thing: &impl Hash) -> Self {
-        let mut hasher = SipHasher24::new();
-        thing.hash(&mut hasher);
-        Self(hasher.finish())
+        let mut fingerprinter = Fingerprinter::default();
+        fingerprinter.add(thing);
+        fingerprinter.finish()
     }
 
     /// Of these things, in whatever order.
@@ -27,6 +27,23 @@ impl Fingerprint {
     #[must_use]
     pub const fn octet(self) -> u8 {
         self.0.to_be_bytes()[0]
+    }
+}
+
+/// Takes the fingerprint of things that come one by one; their order counts.
+#[derive(Debug, Default)]
+pub struct Fingerprinter(SipHasher24);
+
+impl Fingerprinter {
+    /// Takes in the next.
+    pub fn add(&mut self, thing: &impl Hash) {
+        thing.hash(&mut self.0);
+    }
+
+    /// Of all so far.
+    #[must_use]
+    pub fn finish(&self) -> Fingerprint {
+        Fingerprint(self.0.finish())
     }
 }
 

@@ -2,6 +2,7 @@
 
 use stateless_tcp::cli::{self, Command, Invocation};
 use stateless_tcp::config::LogFormat;
+use stateless_tcp::service::dns;
 use stateless_tcp::{check, control, doctor, keys, replay, serve, top, trace};
 use std::io::stderr;
 use std::process::ExitCode;
@@ -42,6 +43,13 @@ fn main() -> ExitCode {
             println!("{answer}");
             ExitCode::SUCCESS
         }),
+        Command::CheckZone { zone, include } => {
+            dns::check_zone(&zone, &include).map_err(Into::into).map(|summary| {
+                summary.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
+                println!("{summary}");
+                ExitCode::SUCCESS
+            })
+        }
         Command::Top(options) => top::run(options).map(|()| ExitCode::SUCCESS),
         Command::Trace(options) => trace::run(&options).map(|()| ExitCode::SUCCESS),
     };

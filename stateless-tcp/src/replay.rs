@@ -4,7 +4,7 @@
 //! time is also what the clock says, so two replays of one capture under one key are equal.
 
 use crate::config::Config;
-use crate::content;
+use crate::content::{self, Stores};
 use crate::counters::{Counter, Counters};
 use crate::exchange::Policy;
 use crate::keys;
@@ -41,7 +41,7 @@ pub fn run(config: &Config, input: &Path, output: &Path) -> Result<()> {
     };
     let packets = read(input)?;
     let begin = packets.first().map_or(Duration::ZERO, |packet| packet.time);
-    let services = content::load(config, &keys, UNIX_EPOCH + begin, None)?;
+    let services = content::load(config, &keys, UNIX_EPOCH + begin, &Stores::default())?;
     let ports: Vec<u16> = services.iter().map(|&(port, _)| port).collect();
     let addresses = match &config.addresses {
         Some(addresses) => addresses.iter().map(|&address| Address::from(address)).collect(),

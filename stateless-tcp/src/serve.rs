@@ -10,7 +10,7 @@ mod watch;
 
 use crate::config::{Config, Handshake, Source, XdpMode, ZeroCopy};
 use crate::confine;
-use crate::content::{self, Relays};
+use crate::content::{self, Stores};
 use crate::control::handover::{Predecessor, Released};
 use crate::control::{DIRECTORY, Listener};
 use crate::counters::Counters;
@@ -62,9 +62,12 @@ pub fn run(config: Config, source: Source) -> Result<()> {
     let workers = queues.sum::<Result<usize>>()?;
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start tokio")?;
-    let relays = Arc::new(Relays::new(workers, runtime.handle().clone()));
+    let stores = Arc::new(Stores::new(workers, runtime.handle().clone()));
     let since = takeover::since(&config, predecessor.as_ref());
-    let services = content::load(&config, &keys, since.generation, Some(&relays))?;
+    let services = content::load(&config, &keys, since.generation, &stores)?;
+    let zones = stores.zones.report();
+    zones.warnings().for_each(|line| tracing::warn!("{line}"));
+    zones.failures().for_each(|line| tracing::error!("{line}"));
     let content =
         content::compose(&config, addresses.iter().map(|&address| Address::from(address)), services)?;
     let offer = takeover::number(Offer::first(content, policy), predecessor.as_ref())?;
@@ -77,7 +80,7 @@ pub fn run(config: Config, source: Source) -> Result<()> {
     // All that takes privileges is open, and there is one thread.
     confine::confine(&config)?;
     let switch = Arc::new(Switch::new(offer));
-    let opened = Opened { fronts, switch, relays, addresses, since, metrics, control, manager, released };
+    let opened = Opened { fronts, switch, stores, addresses, since, metrics, control, manager, released };
     let outcome = runtime.block_on(supervise::supervise(config, source, opened));
     // A reload that is still reading is not waited for.
     runtime.shutdown_background();
@@ -88,7 +91,7 @@ pub fn run(config: Config, source: Source) -> Result<()> {
 struct Opened {
     fronts: Vec<Front>,
     switch: Arc<Switch>,
-    relays: Arc<Relays>,
+    stores: Arc<Stores>,
     addresses: Vec<IpAddr>,
     since: Since,
     /// Where metrics are asked for, if anywhere.

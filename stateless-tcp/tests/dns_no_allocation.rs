@@ -64,7 +64,7 @@ fn query_costs_no_allocation() {
         |zone: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../tests/fixtures/{zone}.zone"));
     let cookies = Some(Cookies::new(Key([7; 16]), SystemTime::UNIX_EPOCH));
     let options = DnsOptions { keepalive: 1_200, cookies, ..DnsOptions::default() };
-    let dns = Dns::load(&zones.map(file), &options).unwrap();
+    let dns = Dns::load(&zones.map(|zone| file(zone).into()), &options).unwrap();
     let mut response = Vec::with_capacity(MAX_RESPONSE);
     let mut answers = 0;
     for zone in zones {

@@ -21,7 +21,8 @@ fn ours(dns: &Dns, query: &[u8]) -> anyhow::Result<Vec<u8>> {
 #[test]
 fn every_answer_equals_knots() -> anyhow::Result<()> {
     let zones = zones();
-    let dns = Dns::load(&zones, &DnsOptions::default())?;
+    let sources: Vec<_> = zones.iter().cloned().map(Into::into).collect();
+    let dns = Dns::load(&sources, &DnsOptions::default())?;
     let (knot_at, nsd_at, bind_at) = (free_address()?, free_address()?, free_address()?);
     let _knot = Knot::start(&zones, knot_at, None)?;
     let _nsd = Nsd::start(&zones, nsd_at, None)?;

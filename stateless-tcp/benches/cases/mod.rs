@@ -284,7 +284,7 @@ fn builtin() -> Arc<dyn Service> {
 fn fixture(name: &str) -> Dns {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures").join(name);
     let cookies = Some(Cookies::new(KEYS.current, now()));
-    Dns::load(&[file], &DnsOptions { cookies, ..DnsOptions::default() }).expect("the fixture compiles")
+    Dns::load(&[file.into()], &DnsOptions { cookies, ..DnsOptions::default() }).expect("the fixture compiles")
 }
 
 /// A time that does not pass: HTTP's Date is formatted all the same.

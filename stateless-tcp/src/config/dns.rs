@@ -76,7 +76,8 @@ impl Options {
             let said = [(self.dns_cache.is_some(), "--dns-cache"), (self.dns != Table::default(), "[dns]")];
             return means_nothing_without("--dns-relay", &said).map(|()| None);
         }
-        for (said, name) in [(!self.zone.is_empty(), "--zone"), (self.minimal_any, "--minimal-any")] {
+        let zones = [(!self.zone.is_empty(), "--zone"), (!self.zone_dir.is_empty(), "--zone-dir")];
+        for (said, name) in zones.into_iter().chain([(self.minimal_any, "--minimal-any")]) {
             if said {
                 return Err(ConfigError::invalid(format!(
                     "--dns-relay and {name} cannot both be had: questions are answered by servers or from zones; leave \

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::files::read_text;
 use crate::prefix::Prefix;
+use crate::service::dns::ZoneSource;
 use serde::Deserialize;
 
 use super::limit::{Bits4, Bits6, Rate, Udp};
@@ -23,9 +24,16 @@ pub struct Options {
     /// A network interface to answer on; may be repeated
     #[arg(short, long, value_name = "IFACE")]
     pub(super) interface: Vec<String>,
-    /// A master file to serve over DNS; may be repeated [default: a built-in zone, example.com]
-    #[arg(long, value_name = "FILE")]
-    pub(super) zone: Vec<PathBuf>,
+    /// A zone file to serve over DNS, and the zone's name where the file does not say it; may be repeated [default: a
+    /// built-in zone, example.com]
+    #[arg(long, value_name = "[NAME=]FILE")]
+    pub(super) zone: Vec<ZoneSource>,
+    /// A directory of zone files to serve over DNS, each named after its zone (example.org.zone); may be repeated
+    #[arg(long, value_name = "DIR")]
+    pub(super) zone_dir: Vec<PathBuf>,
+    /// A directory that zone files may include files from, besides their own; may be repeated
+    #[arg(long, value_name = "DIR")]
+    pub(super) zone_include_dir: Vec<PathBuf>,
     /// A server to relay DNS questions to, in place of --zone; may be repeated
     #[arg(long, value_name = "IP:PORT")]
     pub(super) dns_relay: Vec<Endpoint>,
@@ -175,6 +183,8 @@ impl Options {
         Ok(Self {
             interface: first_given(self.interface, file.interface),
             zone: first_given(self.zone, file.zone),
+            zone_dir: first_given(self.zone_dir, file.zone_dir),
+            zone_include_dir: first_given(self.zone_include_dir, file.zone_include_dir),
             dns_relay: first_given(self.dns_relay, file.dns_relay),
             dns_cache: self.dns_cache.or(file.dns_cache),
             dns: file.dns,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::{Config, ConfigError, Handshake, LogFormat, RateLimit, Rules, Udp, XdpLog, XdpMode, ZeroCopy};
 use crate::cli::{self, Command};
 use crate::clients::Clients;
+use crate::service::dns::ZoneOptions;
 use stateless_tcp_ebpf::steer::Treatment;
 
 mod refused;
@@ -36,7 +37,7 @@ fn defaults() -> Config {
         udp: Udp::Kernel,
         dns_port: 53,
         http_port: 80,
-        zones: vec![],
+        zones: ZoneOptions::default(),
         minimal_any: false,
         dns_keepalive: 120,
         dns_cookie_secret_file: None,
@@ -94,7 +95,11 @@ fn everything() -> Config {
         udp: Udp::Truncate,
         dns_port: 5353,
         http_port: 8080,
-        zones: vec!["a.zone".into(), "b.zone".into()],
+        zones: ZoneOptions {
+            files: vec!["a.zone".parse().unwrap(), "example.org=b.zone".parse().unwrap()],
+            directories: vec!["zones".into()],
+            include: vec!["common".into()],
+        },
         minimal_any: true,
         dns_keepalive: 0,
         dns_cookie_secret_file: Some("secret".into()),
@@ -132,7 +137,7 @@ fn everything() -> Config {
 
 const EVERY_FLAG: &str = "-i eth0 --interface eth1 --address 2001:db8::1 --address 192.0.2.1 --address 192.0.2.1 \
     --kernel-from 198.51.100.0/24 --kernel-from 2001:db8::7 \
-    --deny 0.0.0.0/0 --allow 203.0.113.0/24 --rate-limit 50 --rate-prefix-ipv4 32 --rate-prefix-ipv6 48 --udp truncate --dns-port 5353 --http-port 8080 --zone a.zone --zone b.zone --minimal-any --dns-keepalive 0 \
+    --deny 0.0.0.0/0 --allow 203.0.113.0/24 --rate-limit 50 --rate-prefix-ipv4 32 --rate-prefix-ipv6 48 --udp truncate --dns-port 5353 --http-port 8080 --zone a.zone --zone example.org=b.zone --zone-dir zones --zone-include-dir common --minimal-any --dns-keepalive 0 \
     --dns-cookie-secret-file secret --http-root www --rules classic \
     --segment-size 512 --hints 99 --fast-open --key-file keys --xdp-mode native --handshake driver \
     --zero-copy always --busy-poll 50 --coalesce 100 --queues 0,2-5 --uncovered-queues \
@@ -150,7 +155,9 @@ rate-prefix-ipv6 = 48
 udp = "truncate"
 dns-port = 5353
 http-port = 8080
-zone = ["a.zone", "b.zone"]
+zone = ["a.zone", { name = "example.org", file = "b.zone" }]
+zone-dir = ["zones"]
+zone-include-dir = ["common"]
 minimal-any = true
 dns-keepalive = 0
 dns-cookie-secret-file = "secret"
@@ -191,7 +198,7 @@ fn flags_and_file_say_the_same() {
 #[test]
 fn flags_win_over_the_file() {
     let (_directory, path) = file(EVERY_KEY);
-    let flags = "-i eth9 --address 192.0.2.9 --dns-port 9 --http-port 10 --zone z --dns-keepalive 6553 --dns-cookie-secret-file s --http-root r --rules reliable \
+    let flags = "-i eth9 --address 192.0.2.9 --dns-port 9 --http-port 10 --zone z --zone-dir zd --zone-include-dir zi --dns-keepalive 6553 --dns-cookie-secret-file s --http-root r --rules reliable \
         --segment-size 99 --hints 0 --key-file k --xdp-mode auto --handshake auto --zero-copy never --busy-poll 0 --coalesce 0 --queues 9 --xdp-log off \
         --test-panic-after-frames 1 --test-hang-after-frames 1 --kernel-from 192.0.2.3 --deny 192.0.2.4 --allow 192.0.2.5 --rate-limit 1 --rate-prefix-ipv4 1 --rate-prefix-ipv6 2 --metrics [::]:11 --dnstap s --log-format text --udp kernel --user root --test-escape s";
     let config = run(&format!("{flags} --config {}", path.display())).unwrap();
@@ -323,7 +330,7 @@ fn a_file_is_read_again_and_what_needs_a_restart_is_named() {
         // The flag wins, as it did at the start.
         dns_port: 5353,
         http_port: 8080,
-        zones: vec!["b.zone".into()],
+        zones: ZoneOptions { files: vec!["b.zone".parse().unwrap()], ..ZoneOptions::default() },
         minimal_any: true,
         fast_open: true,
         dns_keepalive: 9,

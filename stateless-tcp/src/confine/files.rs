@@ -47,8 +47,15 @@ pub fn has_landlock() -> bool {
 /// Where content is, and what says what it is.
 fn content(config: &Config) -> Vec<PathBuf> {
     let Config { zones, key_file, dns_cookie_secret_file, config_file, http_root, .. } = config;
-    let files = zones.iter().chain(key_file).chain(dns_cookie_secret_file).chain(config_file);
-    files.map(|path| beside(path)).chain(http_root.clone()).collect()
+    let files = zones
+        .files
+        .iter()
+        .map(|zone| &zone.file)
+        .chain(key_file)
+        .chain(dns_cookie_secret_file)
+        .chain(config_file);
+    let directories = zones.directories.iter().chain(&zones.include).chain(http_root);
+    files.map(|path| beside(path)).chain(directories.cloned()).collect()
 }
 
 /// The directory of a file, unless that is the root of all.

@@ -4,7 +4,7 @@
 //! to be counted. What there is none of, as of relays, has no family.
 
 use super::histogram::{BOUNDS, Distribution};
-use super::snapshot::{Counts, Dnstap, Occupancy, Queue, Snapshot, Unit};
+use super::snapshot::{Counts, Dnstap, Occupancy, Queue, Snapshot, Unit, Zones};
 use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
 use prometheus::{Encoder as _, TextEncoder};
 
@@ -38,6 +38,7 @@ pub fn text(snapshot: &Snapshot) -> prometheus::Result<Vec<u8>> {
     families.extend(queues(snapshot));
     families.extend(tables(snapshot));
     families.extend(relays(snapshot));
+    families.extend(snapshot.zones.iter().flat_map(zones));
     families.extend(snapshot.dnstap.iter().flat_map(dnstap));
     let families: Vec<MetricFamily> = families
         .into_iter()
@@ -162,6 +163,22 @@ fn relays(snapshot: &Snapshot) -> [Family; 3] {
         }
     }
     [events, up, duration]
+}
+
+fn zones(zones: &Zones) -> [Family; 3] {
+    let Zones { current, older, broken, unknown, names, memory } = *zones;
+    let states = [("current", current), ("older", older), ("broken", broken), ("unknown", unknown)];
+    let count = states.into_iter().fold(
+        gauge(
+            "zones",
+            "Zones by what is served for them: but for current ones, their files cannot be loaded.",
+        ),
+        |family, (state, count)| family.sample(&[("state", state)], float(count)),
+    );
+    let names =
+        gauge("zone_names", "Names in all zones, owners and targets alike.").sample(&[], float(names));
+    let memory = gauge("zone_memory_bytes", "Memory that the zones take.").sample(&[], float(memory));
+    [count, names, memory]
 }
 
 fn dnstap(dnstap: &Dnstap) -> [Family; 2] {

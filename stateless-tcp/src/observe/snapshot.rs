@@ -33,8 +33,28 @@ pub struct Snapshot {
     pub queues: Vec<Queue>,
     /// By relay.
     pub relays: Vec<Relay>,
+    /// The zones that are configured, if any are.
+    #[serde(default)]
+    pub zones: Option<Zones>,
     /// What became of what was told by dnstap, if it is to be.
     pub dnstap: Option<Dnstap>,
+}
+
+/// What became of zones when they were loaded last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Zones {
+    /// Served as their files have them.
+    pub current: u64,
+    /// Served as they were before, as their files cannot be loaded any more.
+    pub older: u64,
+    /// Answered with SERVFAIL, as their files cannot be loaded.
+    pub broken: u64,
+    /// Not known by name, as their files cannot be loaded.
+    pub unknown: u64,
+    /// Names in all of them.
+    pub names: u64,
+    /// Bytes of memory that they take.
+    pub memory: u64,
 }
 
 /// What became of questions and answers that a dnstap reader was to hear of.

@@ -9,7 +9,7 @@ use super::addresses;
 use super::manager::Manager;
 use super::watch::Served;
 use crate::config::{Config, Source};
-use crate::content::{self, Relays};
+use crate::content::{self, Stores};
 use crate::control::{Outcome, Request};
 use crate::exchange::{Content, Policy};
 use crate::keys;
@@ -56,7 +56,7 @@ pub(super) struct Reloader {
     config: Config,
     interfaces: Vec<Interface>,
     switch: Arc<Switch>,
-    relays: Arc<Relays>,
+    stores: Arc<Stores>,
     manager: Arc<Manager>,
     keep: Duration,
     /// Generations that are not served any more, but that clients may still be of; until then.
@@ -90,13 +90,13 @@ impl Reloader {
         config: Config,
         interfaces: Vec<Interface>,
         switch: Arc<Switch>,
-        relays: Arc<Relays>,
+        stores: Arc<Stores>,
         since: Since,
         manager: Arc<Manager>,
     ) -> Self {
         let keep = config.test_keep_seconds.map_or(KEEP, Duration::from_secs);
         let recent = Vec::new();
-        Self { source, config, interfaces, switch, relays, manager, keep, recent, stage: Stage::Idle, since }
+        Self { source, config, interfaces, switch, stores, manager, keep, recent, stage: Stage::Idle, since }
     }
 
     /// What is in force.
@@ -114,9 +114,9 @@ impl Reloader {
         self.manager.reloading();
         let (source, running) = (self.source.clone(), self.config.clone());
         let (interfaces, offer) = (self.interfaces.clone(), self.switch.offer());
-        let relays = Arc::clone(&self.relays);
+        let stores = Arc::clone(&self.stores);
         let reading = tokio::task::spawn_blocking(move || {
-            prepare(&source, &running, &interfaces, &offer.policy, &relays)
+            prepare(&source, &running, &interfaces, &offer.policy, &stores)
         });
         self.stage = Stage::Reading(reading, requests);
     }
@@ -136,8 +136,19 @@ impl Reloader {
                 if outcome.is_err() {
                     self.stage = Stage::Idle;
                 }
-                let refused = |error: Error| format!("not reloaded, what was served is served on: {error:#}");
-                self.tell(&outcome.map_err(refused), requests);
+                let refused =
+                    |error: Error| format!("reload failed; still serving the previous content: {error:#}");
+                let failures: Vec<String> = match outcome {
+                    Ok(_) => self.stores.zones.report().failures().collect(),
+                    Err(_) => Vec::new(),
+                };
+                let outcome = outcome.map_err(refused).and_then(|text| match &failures[..] {
+                    [] => Ok(text),
+                    failures => {
+                        Err(format!("{text}\nnot all zones could be loaded:\n{}", failures.join("\n")))
+                    }
+                });
+                self.tell(&outcome, requests);
             }
             Stage::Keeping(until) => {
                 tokio::time::sleep_until(*until).await;
@@ -186,7 +197,7 @@ impl Reloader {
         // Of content that stayed the same nothing has to be kept.
         self.stage = if replaced { Stage::Keeping(now + self.keep) } else { Stage::Idle };
         self.since.key = key_since.unwrap_or(self.since.key);
-        let mut text = format!("reloaded: {}", content::describe(&config, &addresses));
+        let mut text = format!("reloaded: {}", content::describe(&config, &self.stores, &addresses));
         for note in notes {
             text.push('\n');
             text.push_str(&note);
@@ -199,7 +210,7 @@ impl Reloader {
     fn tell(&self, outcome: &Outcome, requests: Vec<Request>) {
         match outcome {
             Ok(text) => text.lines().for_each(|line| tracing::info!("{line}")),
-            Err(reason) => tracing::error!("{reason}"),
+            Err(reason) => reason.lines().for_each(|line| tracing::error!("{line}")),
         }
         let (Ok(text) | Err(text)) = outcome;
         self.manager.ready(text);
@@ -216,7 +227,7 @@ fn prepare(
     running: &Config,
     interfaces: &[Interface],
     policy: &Policy,
-    relays: &Relays,
+    stores: &Stores,
 ) -> Result<Prepared> {
     let (config, kept) = source.read()?.within(running);
     let mut notes = Vec::new();
@@ -229,7 +240,9 @@ fn prepare(
         None => (policy.keys, None),
     };
     let loaded = SystemTime::now();
-    let services = content::load(&config, &keys, loaded, Some(relays))?;
+    let services = content::load(&config, &keys, loaded, stores)?;
+    let zones = stores.zones.report();
+    notes.extend(zones.warnings());
     notes.extend(loss(&policy.keys, &keys));
     let addresses = addresses(&config, interfaces)?;
     if addresses.len() > MAX_ADDRESSES as usize {

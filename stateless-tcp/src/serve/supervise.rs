@@ -5,7 +5,7 @@ use super::reload::Reloader;
 use super::watch::{self, Served, Worker};
 use super::{Front, Opened, handover};
 use crate::config::{Config, Source};
-use crate::content::{self, Relays};
+use crate::content::{self, Stores};
 use crate::control::Services;
 use crate::control::handover::{Handovers, Step};
 use crate::counters::Counter;
@@ -43,7 +43,7 @@ enum Ending {
 
 /// Starts the workers, says `ready`, and waits for the end.
 pub(super) async fn supervise(config: Config, source: Source, opened: Opened) -> Result<()> {
-    let Opened { fronts, switch, relays, addresses, since, metrics, control, manager, released } = opened;
+    let Opened { fronts, switch, stores, addresses, since, metrics, control, manager, released } = opened;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut report = signal(SignalKind::user_defined1())?;
@@ -70,7 +70,7 @@ pub(super) async fn supervise(config: Config, source: Source, opened: Opened) ->
     let outlets = workers.iter().map(|worker| Arc::clone(&worker.shared.outlet)).collect();
     let dnstap = config.dnstap.clone().map(|path| Output::start(path, outlets)).transpose();
     let dnstap = dnstap.context("cannot start a thread for --dnstap")?;
-    let ready = format!("{} on {}", content::describe(&config, &addresses), served.join(", "));
+    let ready = format!("{} on {}", content::describe(&config, &stores, &addresses), served.join(", "));
     println!("ready: {ready}");
     let manager = Arc::new(manager);
     manager.ready(&ready);
@@ -80,14 +80,14 @@ pub(super) async fn supervise(config: Config, source: Source, opened: Opened) ->
     }
     let interfaces = programs.iter().map(|served| served.program.interface().clone()).collect();
     let mut reloader =
-        Reloader::new(source, config, interfaces, switch, Arc::clone(&relays), since, Arc::clone(&manager));
+        Reloader::new(source, config, interfaces, switch, Arc::clone(&stores), since, Arc::clone(&manager));
     // What is served does not change while somebody prepares to take over.
     let mut handing = false;
     let ending = loop {
         tokio::select! {
             _ = interrupt.recv() => break Ending::Asked,
             _ = terminate.recv() => break Ending::Asked,
-            _ = report.recv() => log_counters(&programs, &workers, &relays),
+            _ = report.recv() => log_counters(&programs, &workers, &stores),
             // Whoever comes while one is under way waits: signals are kept, and so are requests.
             Some(()) = hangup.recv(), if reloader.is_idle() && !handing => reloader.begin(Vec::new()),
             Some(request) = requests.recv(), if reloader.is_idle() && !handing => {
@@ -97,7 +97,7 @@ pub(super) async fn supervise(config: Config, source: Source, opened: Opened) ->
             }
             Some(look) = looks.recv() => {
                 // Whoever no longer waits has no use for it.
-                let _ = look.send(watch::look(started, &programs, &workers, &relays, &reloader, dnstap.as_ref()));
+                let _ = look.send(watch::look(started, &programs, &workers, &stores, &reloader, dnstap.as_ref()));
             }
             Some(trial) = trials.recv() => watch::attempt(&mut programs, trial),
             () = reloader.proceed(&mut programs) => {}
@@ -147,7 +147,7 @@ pub(super) async fn supervise(config: Config, source: Source, opened: Opened) ->
     if let Some(dnstap) = dnstap {
         dnstap.end();
     }
-    log_counters(&programs, &workers, &relays);
+    log_counters(&programs, &workers, &stores);
     outcome
 }
 
@@ -225,7 +225,7 @@ fn start(
 
 /// Logs what is not zero: what the XDP program did with frames, what became of those that are ours, what the relays did,
 /// where the frames are.
-fn log_counters(served: &[Served], workers: &[Worker], relays: &Relays) {
+fn log_counters(served: &[Served], workers: &[Worker], stores: &Stores) {
     let programs = || served.iter().map(|served| &served.program);
     for reason in Reason::ALL {
         let counts = programs().filter_map(|program| program.counts().ok());
@@ -254,7 +254,7 @@ fn log_counters(served: &[Served], workers: &[Worker], relays: &Relays) {
     for (counter, total) in Counter::ALL.iter().zip(totals) {
         log_counter(counter.name(), total);
     }
-    for (name, value) in relays.counts() {
+    for (name, value) in stores.counts() {
         log_counter(name, value);
     }
     for Worker { interface, queue, shared } in workers {

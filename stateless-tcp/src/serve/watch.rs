@@ -2,7 +2,7 @@
 
 use super::reload::Reloader;
 use crate::check::conduct::{Door, House, Trial};
-use crate::content::Relays;
+use crate::content::Stores;
 use crate::control::stream::Source;
 use crate::counters::{Counter, Counters, Kind};
 use crate::observe::dnstap::Output;
@@ -43,7 +43,7 @@ pub(super) fn look(
     started: SystemTime,
     served: &[Served],
     workers: &[Worker],
-    relays: &Relays,
+    stores: &Stores,
     reloader: &Reloader,
     dnstap: Option<&Output>,
 ) -> Snapshot {
@@ -55,7 +55,8 @@ pub(super) fn look(
         key_since: seconds(reloader.since.key),
         interfaces: served.iter().map(Served::look).collect(),
         queues: workers.iter().map(Worker::look).collect(),
-        relays: relays.report(),
+        relays: stores.relays(),
+        zones: stores.zones.report().numbers(),
         dnstap: dnstap.map(Output::look),
     }
 }

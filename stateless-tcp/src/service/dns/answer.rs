@@ -1,11 +1,11 @@
 //! From a question to the records of its answer: RFC 1034 section 4.3.2, with RFC 4592 (wildcards), RFC 6672 (DNAME),
 //! RFC 4035 section 3.1 and RFC 5155 section 7.2 (signed zones).
 
-use super::catalog::{Catalog, Found, NameId, Node, SetId, Zone, rtype};
-use super::denial::Denial;
+use super::catalog::{Authority, Catalog, Rrset, View};
 use super::message::{Full, HEADER, Message, Owner, Section};
-use super::name::{MAX_NAME, Name};
+use super::name::Name;
 use super::query::{Question, Rcode};
+use super::zone::{self, Denial, Found, NameId, Set, SetId, rtype};
 
 /// Most CNAMEs that one answer follows. A loop ends sooner, where it closes.
 const MAX_CHAIN: usize = 20;
@@ -28,14 +28,11 @@ pub(super) struct Lookup<'a> {
 }
 
 /// Where the walk along CNAMEs and DNAMEs goes on.
+#[expect(clippy::large_enum_variant, reason = "on the stack, once for each link of a chain")]
 enum Step {
     Done(Rcode),
-    /// To the name sought with its suffix of `depth` labels replaced by `target`, which can be read at `place`.
-    Follow {
-        depth: usize,
-        target: NameId,
-        place: usize,
-    },
+    /// To this name, which can be read at the place.
+    Follow(Name, usize),
 }
 
 /// The name that is looked up at this step, and where the message holds it.
@@ -51,41 +48,55 @@ impl Sought<'_> {
     }
 }
 
-impl Lookup<'_> {
-    /// Writes the answer to `question`, whose name stands right behind the header.
-    pub(super) fn answer(&self, question: &Question, message: &mut Message<'_>) -> Result<Outcome, Full> {
-        let Some(zone) = self.zone(&question.name, question.rtype) else {
-            return Ok(Outcome { rcode: Rcode::Refused, authoritative: false });
-        };
-        let found = zone.find(&question.name);
-        let (Found::Exact(anchor) | Found::Below(anchor, _)) = found;
-        message.note(zone.node(anchor).name, HEADER + question.name.len());
+/// A set of a node, for an answer.
+const fn rrset(view: View<'_>, owner: NameId, set: SetId) -> Rrset<'_> {
+    Rrset { view, owner, set }
+}
 
-        let referral = Self::delegates(zone, found, question.rtype).is_some();
+/// The sets of a node that may be asked for: an NSEC3 record's owner is no name of the zone (RFC 5155 section 7.2.8).
+fn sets_of(view: View<'_>, node: NameId) -> impl Iterator<Item = (SetId, &Set)> {
+    view.zone.sets_of(node).filter(|(_, set)| set.rtype != rtype::NSEC3)
+}
+
+impl<'a> Lookup<'a> {
+    /// Writes the answer to `question`, whose name stands right behind the header.
+    pub(super) fn answer(&self, question: &Question, message: &mut Message<'a>) -> Result<Outcome, Full> {
+        let view = match self.authority(&question.name, question.rtype) {
+            Authority::Zone(view) => view,
+            Authority::Broken => return Ok(Outcome { rcode: Rcode::ServFail, authoritative: false }),
+            Authority::None => return Ok(Outcome { rcode: Rcode::Refused, authoritative: false }),
+        };
+        let found = view.zone.find(&question.name);
+        let (anchor, depth) = match found {
+            Found::Exact(node) => (node, question.name.depth()),
+            Found::Below(node, depth) => (node, depth),
+        };
+        message.note(view, anchor, HEADER + question.name.suffix_start(depth));
+
+        let referral = Self::delegates(view, found, question.rtype).is_some();
         let mut visited = [0; MAX_CHAIN];
         let mut followed;
         let (mut name, mut place) = (&question.name, HEADER);
-        let (mut zone, mut found) = (zone, found);
+        let (mut view, mut found) = (view, found);
         let mut rcode = Rcode::NoError;
         for link in 0..MAX_CHAIN {
             let sought = Sought { name, place, rtype: question.rtype };
-            match self.step(zone, found, &sought, message)? {
+            match self.step(view, found, &sought, message)? {
                 Step::Done(code) => {
                     rcode = code;
                     break;
                 }
-                Step::Follow { depth, target, place: at } => {
-                    let Some(redirected) = name.redirect(depth, self.catalog.wire(target)) else { break };
-                    followed = redirected;
+                Step::Follow(target, at) => {
+                    followed = target;
                     (name, place) = (&followed, at);
                 }
             }
-            visited[link] = self.catalog.fingerprint(name);
+            visited[link] = zone::hash(name.wire());
             if visited[..link].contains(&visited[link]) || name.wire() == question.name.wire() {
                 break;
             }
-            let Some(next) = self.zone(name, question.rtype) else { break };
-            (zone, found) = (next, next.find(name));
+            let Authority::Zone(next) = self.authority(name, question.rtype) else { break };
+            (view, found) = (next, next.zone.find(name));
         }
         message.proofs()?;
         message.additional(self.signed)?;
@@ -93,113 +104,124 @@ impl Lookup<'_> {
     }
 
     /// The zone to answer from. A DS set belongs to the parent's side of a cut (RFC 4035 section 3.1.4.1).
-    fn zone(&self, name: &Name, rtype: u16) -> Option<&Zone> {
-        let zone = self.catalog.zone_of(name, name.depth())?;
-        if rtype == rtype::DS && zone.depth == name.depth() && zone.depth > 0 {
-            return self.catalog.zone_of(name, name.depth() - 1).or(Some(zone));
+    fn authority(&self, name: &Name, rtype: u16) -> Authority<'a> {
+        let authority = self.catalog.authority(name, name.depth());
+        if rtype == rtype::DS
+            && let Authority::Zone(View { zone, .. }) = authority
+            && zone.depth == name.depth()
+            && zone.depth > 0
+            && let parent @ (Authority::Zone(_) | Authority::Broken) =
+                self.catalog.authority(name, name.depth() - 1)
+        {
+            return parent;
         }
-        Some(zone)
+        authority
     }
 
     /// The cut that the answer refers to.
-    fn delegates(zone: &Zone, found: Found, rtype: u16) -> Option<&Node> {
+    fn delegates(view: View<'_>, found: Found, rtype: u16) -> Option<NameId> {
         let (Found::Exact(anchor) | Found::Below(anchor, _)) = found;
-        let cut = zone.node(anchor).cut?;
+        let cut = view.zone.cut(anchor)?;
         match found {
             Found::Exact(node) if node == cut && rtype == rtype::DS => None,
-            _ => Some(zone.node(cut)),
+            _ => Some(cut),
         }
     }
 
     fn step(
         &self,
-        zone: &Zone,
+        view: View<'a>,
         found: Found,
         sought: &Sought<'_>,
-        message: &mut Message<'_>,
+        message: &mut Message<'a>,
     ) -> Result<Step, Full> {
-        if let Some(cut) = Self::delegates(zone, found, sought.rtype) {
-            self.refer(zone, cut, message)?;
+        if let Some(cut) = Self::delegates(view, found, sought.rtype) {
+            self.refer(view, cut, message)?;
             return Ok(Step::Done(Rcode::NoError));
         }
         match found {
-            Found::Exact(node) => {
-                let node = zone.node(node);
-                self.data(zone, node, None, sought, message)
-            }
+            Found::Exact(node) => self.data(view, node, None, sought, message),
             Found::Below(encloser, depth) => {
-                let encloser = zone.node(encloser);
-                if let Some(dname) = encloser.dname {
-                    return self.redirect(dname, depth, sought, message);
+                if let Some(dname) = view.zone.dname(encloser) {
+                    return self.redirect(&rrset(view, encloser, dname), depth, sought, message);
                 }
-                if let Some(wildcard) = encloser.wildcard {
-                    return self.data(zone, zone.node(wildcard), Some((encloser, depth)), sought, message);
+                if let Some(wildcard) = view.zone.wildcard(encloser) {
+                    return self.data(view, wildcard, Some((encloser, depth)), sought, message);
                 }
-                self.soa(zone, message)?;
-                self.deny(zone, encloser, depth, sought.name, message);
-                self.prove([encloser.proof.wildcard, None], message);
+                self.soa(view, message)?;
+                self.deny(view, encloser, depth, sought.name, message);
+                self.prove(view, [view.zone.proof(encloser).wildcard, None], message);
                 Ok(Step::Done(Rcode::NxDomain))
             }
         }
     }
 
-    /// Answers from a node: the name's own, or the wildcard that it is made from, `below` its encloser.
+    /// Answers from a node: the name's own, or the wildcard that it is made from, `below` its encloser at a depth.
     fn data(
         &self,
-        zone: &Zone,
-        node: &Node,
-        below: Option<(&Node, usize)>,
+        view: View<'a>,
+        node: NameId,
+        below: Option<(NameId, usize)>,
         sought: &Sought<'_>,
-        message: &mut Message<'_>,
+        message: &mut Message<'a>,
     ) -> Result<Step, Full> {
-        let catalog = self.catalog;
+        let zone = view.zone;
         let owner = sought.owner();
         let before = message.counts()[0];
         match sought.rtype {
-            rtype::ANY => self.any(node, owner, message)?,
+            rtype::ANY => self.any(view, node, owner, message)?,
             rtype::RRSIG => {
-                for (id, _) in catalog.sets_of(node) {
-                    message.signatures(id, owner)?;
+                for (id, _) in sets_of(view, node) {
+                    message.signatures(&rrset(view, node, id), owner)?;
                 }
             }
+            rtype::NSEC3 => {}
             rtype => {
-                if let Some(set) = catalog.find_set(node, rtype) {
-                    message.set(Section::Answer, set, owner, self.signed, None)?;
+                if let Some(set) = zone.find_set(node, rtype) {
+                    message.set(Section::Answer, &rrset(view, node, set), owner, self.signed, None)?;
                 }
             }
         }
         let is_empty = message.counts()[0] == before;
-        let followed = match node.cname {
-            // NSEC and RRSIG stand beside a CNAME (RFC 4034 section 3): their absence is final.
-            Some(cname) if is_empty && !matches!(sought.rtype, rtype::NSEC | rtype::RRSIG) => {
-                let place = message.set(Section::Answer, cname, owner, self.signed, None)?;
-                catalog.set(cname).target.map(|target| Step::Follow {
-                    depth: sought.name.depth(),
-                    target,
-                    place,
-                })
+        // NSEC and RRSIG stand beside a CNAME (RFC 4034 section 3): where the zone denies by NSEC, their absence is final.
+        let is_final = match sought.rtype {
+            rtype::NSEC => matches!(zone.denial, Denial::Nsec(_)),
+            rtype::RRSIG => true,
+            _ => false,
+        };
+        let followed = match zone.cname(node) {
+            Some(cname) if is_empty && !is_final => {
+                let place =
+                    message.set(Section::Answer, &rrset(view, node, cname), owner, self.signed, None)?;
+                zone.target(cname).map(|target| Step::Follow(target, place))
             }
             _ => None,
         };
         if is_empty && followed.is_none() {
-            self.soa(zone, message)?;
+            self.soa(view, message)?;
             if let Some((encloser, depth)) = below {
-                self.deny(zone, encloser, depth, sought.name, message);
+                self.deny(view, encloser, depth, sought.name, message);
             }
-            self.prove(node.proof.node, message);
+            self.prove(view, zone.proof(node).node, message);
         } else if let Some((encloser, depth)) = below {
-            self.deny_closer(zone, encloser, depth, sought.name, message);
+            self.deny_closer(view, encloser, depth, sought.name, message);
         }
         Ok(followed.unwrap_or(Step::Done(Rcode::NoError)))
     }
 
     /// Everything at the node, or what stands for it.
-    fn any(&self, node: &Node, owner: Owner<'_>, message: &mut Message<'_>) -> Result<(), Full> {
-        for (id, set) in self.catalog.sets_of(node) {
+    fn any(
+        &self,
+        view: View<'a>,
+        node: NameId,
+        owner: Owner<'_>,
+        message: &mut Message<'a>,
+    ) -> Result<(), Full> {
+        for (id, set) in sets_of(view, node) {
             if set.rtype == rtype::NSEC && !self.signed {
                 continue;
             }
-            message.set(Section::Answer, id, owner, self.signed, None)?;
+            message.set(Section::Answer, &rrset(view, node, id), owner, self.signed, None)?;
             if self.minimal_any {
                 break;
             }
@@ -207,80 +229,83 @@ impl Lookup<'_> {
         Ok(())
     }
 
-    /// RFC 6672 section 3.2, step 3.C.
+    /// RFC 6672 section 3.2, step 3.C. A DNAME that the answer crosses again stands there already.
     fn redirect(
         &self,
-        dname: SetId,
+        dname: &Rrset<'a>,
         depth: usize,
         sought: &Sought<'_>,
-        message: &mut Message<'_>,
+        message: &mut Message<'a>,
     ) -> Result<Step, Full> {
-        let catalog = self.catalog;
-        message.set(Section::Answer, dname, Owner::Own, self.signed, None)?;
-        let Some(target) = catalog.set(dname).target else { return Ok(Step::Done(Rcode::ServFail)) };
-        let kept = &sought.name.wire()[..sought.name.suffix_start(depth)];
-        if kept.len() + catalog.wire(target).len() > MAX_NAME {
-            return Ok(Step::Done(Rcode::YxDomain));
+        if !message.has(dname) {
+            message.set(Section::Answer, dname, Owner::Own, self.signed, None)?;
         }
-        let place = message.synthesized_cname(dname, sought.owner(), kept, target)?;
+        let Some(target) = dname.view.zone.target(dname.set) else { return Ok(Step::Done(Rcode::ServFail)) };
+        let kept = &sought.name.wire()[..sought.name.suffix_start(depth)];
+        let Some(redirected) = sought.name.redirect(depth, target.wire()) else {
+            return Ok(Step::Done(Rcode::YxDomain));
+        };
+        let place = message.synthesized_cname(dname, sought.owner(), kept, &target)?;
         Ok(if sought.rtype == rtype::CNAME {
             Step::Done(Rcode::NoError)
         } else {
-            Step::Follow { depth, target, place }
+            Step::Follow(redirected, place)
         })
     }
 
-    fn refer(&self, zone: &Zone, cut: &Node, message: &mut Message<'_>) -> Result<(), Full> {
-        let catalog = self.catalog;
-        if let Some(set) = catalog.find_set(cut, rtype::NS) {
-            message.set(Section::Authority, set, Owner::Own, false, None)?;
+    fn refer(&self, view: View<'a>, cut: NameId, message: &mut Message<'a>) -> Result<(), Full> {
+        let zone = view.zone;
+        if let Some(set) = zone.find_set(cut, rtype::NS) {
+            message.set(Section::Authority, &rrset(view, cut, set), Owner::Own, false, None)?;
         }
         if !self.signed || matches!(zone.denial, Denial::None) {
             return Ok(());
         }
-        if let Some(set) = catalog.find_set(cut, rtype::DS) {
-            return message.set(Section::Authority, set, Owner::Own, true, None).map(drop);
+        if let Some(set) = zone.find_set(cut, rtype::DS) {
+            return message.set(Section::Authority, &rrset(view, cut, set), Owner::Own, true, None).map(drop);
         }
-        self.prove(cut.proof.node, message);
+        self.prove(view, zone.proof(cut).node, message);
         Ok(())
     }
 
-    fn soa(&self, zone: &Zone, message: &mut Message<'_>) -> Result<(), Full> {
-        let ttl = Some(zone.negative_ttl);
-        message.set(Section::Authority, zone.soa, Owner::Own, self.signed, ttl).map(drop)
+    fn soa(&self, view: View<'a>, message: &mut Message<'a>) -> Result<(), Full> {
+        let soa = rrset(view, view.zone.apex, view.zone.soa);
+        let ttl = Some(view.zone.negative_ttl);
+        message.set(Section::Authority, &soa, Owner::Own, self.signed, ttl).map(drop)
     }
 
     /// Proves that no node matches `name` closer than its encloser does.
-    fn deny(&self, zone: &Zone, encloser: &Node, depth: usize, name: &Name, message: &mut Message<'_>) {
-        if matches!(zone.denial, Denial::Nsec3(_)) {
-            self.prove(encloser.proof.node, message);
+    fn deny(&self, view: View<'a>, encloser: NameId, depth: usize, name: &Name, message: &mut Message<'a>) {
+        if matches!(view.zone.denial, Denial::Nsec3(_)) {
+            self.prove(view, view.zone.proof(encloser).node, message);
         }
-        self.deny_closer(zone, encloser, depth, name, message);
+        self.deny_closer(view, encloser, depth, name, message);
     }
 
     /// Proves that no node lies between `name` and its encloser, where the encloser is known from a wildcard's
     /// signature (RFC 4035 section 3.1.3.3, RFC 5155 section 7.2.6).
     fn deny_closer(
         &self,
-        zone: &Zone,
-        encloser: &Node,
+        view: View<'a>,
+        encloser: NameId,
         depth: usize,
         name: &Name,
-        message: &mut Message<'_>,
+        message: &mut Message<'a>,
     ) {
         if !self.signed {
             return;
         }
-        let cover = match &zone.denial {
-            Denial::Nsec3(_) if !encloser.proof.hashed => encloser.proof.node[1],
+        let proof = view.zone.proof(encloser);
+        let cover = match &view.zone.denial {
+            Denial::Nsec3(_) if !proof.hashed => proof.node[1],
             denial => denial.cover(name, depth + 1),
         };
-        self.prove([cover, None], message);
+        self.prove(view, [cover, None], message);
     }
 
-    fn prove(&self, sets: [Option<SetId>; 2], message: &mut Message<'_>) {
+    fn prove(&self, view: View<'a>, owners: [Option<zone::Prover>; 2], message: &mut Message<'a>) {
         if self.signed {
-            sets.into_iter().flatten().for_each(|set| message.prove(set));
+            owners.into_iter().flatten().for_each(|owner| message.prove(view, owner.id()));
         }
     }
 }

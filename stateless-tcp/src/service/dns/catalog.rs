@@ -1,247 +1,204 @@
-//! Compiled zones: everything that an answer may hold, prepared in wire form and linked by indices.
+//! All zones served: which one a name belongs to, and what one zone says of names that occur in another.
+//!
+//! Zones are numbered, and so are the names of all of them: a number tells a name from all others while an answer is put
+//! together.
 
-use super::denial::{Denial, Proof};
 use super::name::Name;
-use foldhash::fast::RandomState;
-use std::collections::HashMap;
-use std::hash::BuildHasher;
-use std::ops::Range;
+use super::zone::{Data, Found, NameId, SetId, Zone, hash, rtype};
+use hashbrown::HashTable;
+use std::sync::Arc;
 
-/// Record types that the algorithms tell apart.
-pub(super) mod rtype {
-    pub(in super::super) const A: u16 = 1;
-    pub(in super::super) const NS: u16 = 2;
-    pub(in super::super) const MD: u16 = 3;
-    pub(in super::super) const MF: u16 = 4;
-    pub(in super::super) const CNAME: u16 = 5;
-    pub(in super::super) const SOA: u16 = 6;
-    pub(in super::super) const MB: u16 = 7;
-    pub(in super::super) const MG: u16 = 8;
-    pub(in super::super) const MR: u16 = 9;
-    pub(in super::super) const PTR: u16 = 12;
-    pub(in super::super) const MINFO: u16 = 14;
-    pub(in super::super) const MX: u16 = 15;
-    pub(in super::super) const AAAA: u16 = 28;
-    pub(in super::super) const SRV: u16 = 33;
-    pub(in super::super) const DNAME: u16 = 39;
-    pub(in super::super) const OPT: u16 = 41;
-    pub(in super::super) const DS: u16 = 43;
-    pub(in super::super) const RRSIG: u16 = 46;
-    pub(in super::super) const NSEC: u16 = 47;
-    pub(in super::super) const NSEC3: u16 = 50;
-    pub(in super::super) const NSEC3PARAM: u16 = 51;
-    pub(in super::super) const SVCB: u16 = 64;
-    pub(in super::super) const HTTPS: u16 = 65;
-    pub(in super::super) const IXFR: u16 = 251;
-    pub(in super::super) const AXFR: u16 = 252;
-    pub(in super::super) const MAILB: u16 = 253;
-    pub(in super::super) const MAILA: u16 = 254;
-    pub(in super::super) const ANY: u16 = 255;
+/// A zone, or what is left of one.
+#[derive(Clone, Debug)]
+pub(super) enum Served {
+    /// Its content.
+    Zone(Arc<Zone>),
+    /// It could not be loaded, and there is nothing older: SERVFAIL.
+    Broken,
 }
 
-/// Octets of type, class, TTL and data length, which stand between a record's owner and its data.
-pub(super) const FIXED: usize = 10;
-/// Where the TTL and the data length lie in them.
-pub(super) const TTL: Range<usize> = 4..8;
-pub(super) const DATA_LENGTH: Range<usize> = 8..10;
-
-/// Index by lowercase wire form. The hasher is keyed at random: nobody can forge names that collide.
-pub(super) type ByName<T> = HashMap<Box<[u8]>, T, RandomState>;
-
-macro_rules! index {
-    ($(#[$doc:meta])* $name:ident) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub(super) struct $name(u32);
-
-        impl $name {
-            /// The first there is.
-            pub(super) const FIRST: Self = Self(0);
-
-            pub(super) fn new(index: usize) -> Self {
-                Self(u32::try_from(index).expect("fewer than 2^32 items: a master file is smaller"))
-            }
-
-            pub(super) fn get(self) -> usize {
-                self.0 as usize
-            }
-        }
-    };
-}
-index!(
-    /// A name known to the catalog.
-    NameId
-);
-index!(
-    /// A set of records.
-    SetId
-);
-index!(
-    /// A node of one zone.
-    NodeId
-);
-
-/// A name known to the catalog. Equal names have one id whatever zone or record they occur in, so that compression
-/// compares ids.
+/// An apex, and what is served there.
 #[derive(Debug)]
-pub(super) struct Known {
-    /// Uncompressed wire form in the case of its first occurrence.
-    pub(super) wire: Range<u32>,
-    /// The name without its first label; the root's is the root.
-    pub(super) parent: NameId,
-    /// The sets of A and AAAA to be found here, in whatever zone they lie.
-    pub(super) addresses: [Option<SetId>; 2],
+struct Place {
+    apex: Box<[u8]>,
+    served: Served,
+    /// Where the numbers of its names begin.
+    names: u32,
+    /// Another zone lies below it.
+    has_child: bool,
 }
-
-/// The root's id.
-pub(super) const ROOT: NameId = NameId::FIRST;
-
-/// One record, less its owner: [`FIXED`] octets, what goes before the names in its data, the names, what goes after.
-/// Only names that may be compressed (RFC 3597 section 4) are kept as names.
-#[derive(Debug)]
-pub(super) struct Record {
-    pub(super) head: Range<u32>,
-    pub(super) names: [Option<NameId>; 2],
-    pub(super) tail: Range<u32>,
-}
-
-/// A set of records of one owner and type, with its signatures.
-#[derive(Debug)]
-pub(super) struct Set {
-    pub(super) owner: NameId,
-    pub(super) rtype: u16,
-    pub(super) records: Range<u32>,
-    pub(super) signatures: Range<u32>,
-    /// The names whose addresses belong in the additional section.
-    pub(super) additional: Range<u32>,
-    /// The name that a CNAME or DNAME leads to.
-    pub(super) target: Option<NameId>,
-}
-
-/// An owner name of one zone, or an empty non-terminal.
-#[derive(Debug)]
-pub(super) struct Node {
-    pub(super) name: NameId,
-    /// Its sets, in the master file's order.
-    pub(super) sets: Range<u32>,
-    /// The zone cut at or above it.
-    pub(super) cut: Option<NodeId>,
-    /// Its child `*`.
-    pub(super) wildcard: Option<NodeId>,
-    pub(super) cname: Option<SetId>,
-    pub(super) dname: Option<SetId>,
-    pub(super) proof: Proof,
-}
-
-/// A zone.
-#[derive(Debug)]
-pub(super) struct Zone {
-    /// Labels of the apex, and of its deepest node.
-    pub(super) depth: usize,
-    pub(super) deepest: usize,
-    pub(super) nodes: Vec<Node>,
-    pub(super) index: ByName<NodeId>,
-    pub(super) soa: SetId,
-    /// TTL of the SOA in a negative answer (RFC 2308 section 3).
-    pub(super) negative_ttl: u32,
-    pub(super) denial: Denial,
-}
-
-/// How a name relates to a zone's nodes.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Found {
-    /// The node of this name.
-    Exact(NodeId),
-    /// There is none: this is its closest encloser (RFC 4592 section 3.3.1), at this depth.
-    Below(NodeId, usize),
-}
-
-impl Zone {
-    pub(super) fn node(&self, id: NodeId) -> &Node {
-        &self.nodes[id.get()]
-    }
-
-    /// Looks up a name at or below the apex.
-    ///
-    /// Every ancestor of a node down from the apex is a node, so that the closest encloser is found by bisection over
-    /// the depth: a name of 127 labels costs no more than the zone's own depth allows.
-    pub(super) fn find(&self, name: &Name) -> Found {
-        let depth = name.depth();
-        if depth <= self.deepest
-            && let Some(&node) = self.index.get(name.wire())
-        {
-            return Found::Exact(node);
-        }
-        let (mut encloser, mut low) = (APEX, self.depth);
-        let mut high = self.deepest.min(depth.saturating_sub(1)).max(low);
-        while low < high {
-            let middle = (low + high).div_ceil(2);
-            match self.index.get(name.suffix(middle)) {
-                Some(&node) => (encloser, low) = (node, middle),
-                None => high = middle - 1,
-            }
-        }
-        Found::Below(encloser, low)
-    }
-}
-
-/// The apex is each zone's first node.
-pub(super) const APEX: NodeId = NodeId::FIRST;
 
 /// All zones served.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Catalog {
-    pub(super) octets: Vec<u8>,
-    pub(super) names: Vec<Known>,
-    pub(super) records: Vec<Record>,
-    pub(super) sets: Vec<Set>,
-    pub(super) additional: Vec<NameId>,
-    pub(super) zones: Vec<Zone>,
-    pub(super) apexes: ByName<usize>,
+    zones: Vec<Place>,
+    /// Indices by apex.
+    index: HashTable<u32>,
     /// Bit d set: some zone's apex has d labels.
-    pub(super) apex_depths: u128,
+    depths: u128,
+}
+
+/// One zone of a catalog.
+#[derive(Clone, Copy)]
+pub(super) struct View<'a> {
+    pub(super) zone: &'a Zone,
+    index: u32,
+    names: u32,
+}
+
+impl View<'_> {
+    /// The name's number, which no other name of any zone has.
+    pub(super) fn number(self, name: NameId) -> u32 {
+        self.names + name.0
+    }
+
+    pub(super) const fn index(self) -> u32 {
+        self.index
+    }
+}
+
+/// A set of records, wherever it is.
+#[derive(Clone, Copy)]
+pub(super) struct Rrset<'a> {
+    pub(super) view: View<'a>,
+    pub(super) owner: NameId,
+    pub(super) set: SetId,
+}
+
+/// What is served for a name.
+pub(super) enum Authority<'a> {
+    Zone(View<'a>),
+    Broken,
+    None,
 }
 
 impl Catalog {
-    pub(super) fn set(&self, id: SetId) -> &Set {
-        &self.sets[id.get()]
-    }
-
-    pub(super) fn slice(&self, range: &Range<u32>) -> &[u8] {
-        &self.octets[range.start as usize..range.end as usize]
-    }
-
-    /// Uncompressed wire form.
-    pub(super) fn wire(&self, name: NameId) -> &[u8] {
-        self.slice(&self.names[name.get()].wire)
-    }
-
-    /// A number that two names share by accident only.
-    pub(super) fn fingerprint(&self, name: &Name) -> u64 {
-        self.apexes.hasher().hash_one(name.wire())
+    /// Puts zones together. `None` where their names and records are more than 32 bits can count.
+    pub(super) fn new(zones: impl IntoIterator<Item = (Name, Served)>) -> Option<Self> {
+        let mut catalog = Self::default();
+        let mut names = 0_u32;
+        for (apex, served) in zones {
+            let more = match &served {
+                Served::Zone(zone) => zone.names.len(),
+                Served::Broken => 0,
+            };
+            let index = u32::try_from(catalog.zones.len()).ok()?;
+            catalog.zones.push(Place { apex: apex.wire().into(), served, names, has_child: false });
+            names = names.checked_add(u32::try_from(more).ok()?)?;
+            let zones = &catalog.zones;
+            catalog.index.insert_unique(hash(apex.wire()), index, |&index| hash(&zones[index as usize].apex));
+            catalog.depths |= 1 << apex.depth();
+        }
+        for index in 0..catalog.zones.len() {
+            let Some((apex, _)) = Name::read(&catalog.zones[index].apex) else { continue };
+            let above = apex.depth().checked_sub(1).and_then(|depth| catalog.position(&apex, depth));
+            if let Some(parent) = above {
+                catalog.zones[parent as usize].has_child = true;
+            }
+        }
+        Some(catalog)
     }
 
     /// The deepest zone with at most `depth` labels that `name` lies in.
-    pub(super) fn zone_of(&self, name: &Name, depth: usize) -> Option<&Zone> {
-        let mut depths = self.apex_depths & (u128::MAX >> (127 - depth.min(name.depth())));
+    fn position(&self, name: &Name, depth: usize) -> Option<u32> {
+        let mut depths = self.depths & (u128::MAX >> (127 - depth.min(name.depth())));
         while depths != 0 {
             let deepest = depths.ilog2();
             depths &= !(1 << deepest);
-            if let Some(&zone) = self.apexes.get(name.suffix(deepest as usize)) {
-                return Some(&self.zones[zone]);
+            let wire = name.suffix(deepest as usize);
+            if let Some(&index) =
+                self.index.find(hash(wire), |&index| *self.zones[index as usize].apex == *wire)
+            {
+                return Some(index);
             }
         }
         None
     }
 
-    /// The node's sets with their ids.
-    pub(super) fn sets_of<'a>(&'a self, node: &Node) -> impl Iterator<Item = (SetId, &'a Set)> {
-        let range = node.sets.start as usize..node.sets.end as usize;
-        self.sets[range.clone()].iter().zip(range).map(|(set, index)| (SetId::new(index), set))
+    fn view(&self, index: u32) -> Option<View<'_>> {
+        let Place { served, names, .. } = &self.zones[index as usize];
+        match served {
+            Served::Zone(zone) => Some(View { zone, index, names: *names }),
+            Served::Broken => None,
+        }
     }
 
-    /// The node's set of this type.
-    pub(super) fn find_set(&self, node: &Node, rtype: u16) -> Option<SetId> {
-        self.sets_of(node).find_map(|(id, set)| (set.rtype == rtype).then_some(id))
+    /// What is served for the name by the deepest zone with at most `depth` labels.
+    pub(super) fn authority(&self, name: &Name, depth: usize) -> Authority<'_> {
+        self.position(name, depth)
+            .map_or(Authority::None, |index| self.view(index).map_or(Authority::Broken, Authority::Zone))
     }
+
+    /// A zone by its index.
+    pub(super) fn by_index(&self, index: u32) -> Option<View<'_>> {
+        self.view(index)
+    }
+
+    /// The sets of A and AAAA that a name of one zone's data has, in whatever zone they lie.
+    pub(super) fn addresses<'a>(&'a self, view: View<'a>, name: NameId) -> [Option<Rrset<'a>>; 2] {
+        let zone = view.zone;
+        if !self.zones[view.index as usize].has_child && zone.is_node(name) {
+            return addresses_of(view, name);
+        }
+        if self.zones.len() == 1 {
+            return [None; 2];
+        }
+        self.addresses_of_name(&zone.names.name(name))
+    }
+
+    /// The same of any name.
+    pub(super) fn addresses_of_name(&self, name: &Name) -> [Option<Rrset<'_>>; 2] {
+        let mut depth = name.depth();
+        while let Some(index) = self.position(name, depth) {
+            if let Some(view) = self.view(index)
+                && let Found::Exact(node) = view.zone.find(name)
+            {
+                return addresses_of(view, node);
+            }
+            let Some((apex, _)) = Name::read(&self.zones[index as usize].apex) else { break };
+            let Some(above) = apex.depth().checked_sub(1) else { break };
+            depth = above;
+        }
+        [None; 2]
+    }
+
+    /// Hands `each` the addresses of every name that they belong to where this set is in an answer, until it fails.
+    pub(super) fn additional<'a, E>(
+        &'a self,
+        view: View<'a>,
+        set: SetId,
+        mut each: impl FnMut([Option<Rrset<'a>>; 2]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let zone = view.zone;
+        let Some(skipped) = target_of(zone.set(set).rtype) else { return Ok(()) };
+        for data in zone.records(zone.set(set)) {
+            match data {
+                Data::Names(_, targets, _) => {
+                    targets.iter().try_for_each(|target| each(self.addresses(view, target)))?;
+                }
+                Data::Plain(data) => {
+                    if let Some((name, _)) = data.get(skipped..).and_then(Name::read) {
+                        each(self.addresses_of_name(&name))?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Bytes before the name in a type's data whose addresses belong into the additional section (RFC 1035 section 3.3, RFC
+/// 2782, RFC 9460 section 4.1).
+const fn target_of(rtype: u16) -> Option<usize> {
+    match rtype {
+        rtype::NS => Some(0),
+        rtype::MX | rtype::SVCB | rtype::HTTPS => Some(2),
+        rtype::SRV => Some(6),
+        _ => None,
+    }
+}
+
+fn addresses_of(view: View<'_>, owner: NameId) -> [Option<Rrset<'_>>; 2] {
+    [rtype::A, rtype::AAAA]
+        .map(|rtype| view.zone.find_set(owner, rtype).map(|set| Rrset { view, owner, set }))
 }

@@ -1,10 +1,21 @@
 //! Writing a response: records, name compression, the room that is left. Never allocates.
 
-use super::catalog::{Catalog, DATA_LENGTH, FIXED, NameId, ROOT, Record, Set, SetId, TTL, rtype};
+use super::catalog::{Catalog, Rrset, View};
 use super::name::Name;
+use super::zone::{Data, NameId, Records, SetId, Zone, rtype};
+use std::ops::Range;
 
 /// Octets of the header.
 pub(super) const HEADER: usize = 12;
+/// Octets of type, class, TTL and data length, which stand between a record's owner and its data.
+pub(super) const FIXED: usize = 10;
+/// Where the TTL and the data length lie in them.
+pub(super) const TTL: Range<usize> = 4..8;
+pub(super) const DATA_LENGTH: Range<usize> = 8..10;
+/// Class IN.
+const IN: [u8; 2] = [0, 1];
+/// Class ANY, which TSIG has (RFC 8945 section 4.2).
+const ANY: [u8; 2] = [0, 255];
 /// What a compression pointer can reach (RFC 1035 section 4.1.4).
 const REACH: usize = 0x4000;
 /// Names whose places are remembered. Beyond that names are written out: right, only longer.
@@ -36,21 +47,35 @@ pub(super) enum Owner<'a> {
     Written(&'a Name, usize),
 }
 
+/// No zone has written a name yet, or several have.
+const NO_ZONE: u32 = u32::MAX;
+const MIXED: u32 = u32::MAX - 1;
+
+/// A set that has been written.
+#[derive(Clone, Copy)]
+struct Written {
+    zone: u32,
+    set: SetId,
+    /// Under its own name, not under one that a wildcard stands for.
+    own: bool,
+}
+
 /// A response under construction at the end of a buffer.
 pub(super) struct Message<'a> {
     catalog: &'a Catalog,
     out: &'a mut Vec<u8>,
     start: usize,
     end: usize,
-    /// Names written, and where.
-    names: [NameId; PLACES],
+    /// Names written, by [`View::number`], and where.
+    names: [u32; PLACES],
     places: [u16; PLACES],
     placed: usize,
-    /// Sets written, and whether under their own names.
-    sets: [SetId; SETS],
-    own: [bool; SETS],
+    /// The zone whose names these are.
+    zone: u32,
+    sets: [Written; SETS],
     present: usize,
-    proofs: [SetId; PROOFS],
+    /// Owners of proofs, with the zone of each.
+    proofs: [(u32, NameId); PROOFS],
     proven: usize,
     counts: [u16; 3],
 }
@@ -59,19 +84,19 @@ impl<'a> Message<'a> {
     /// Begins a message of at most `room` octets at the end of `out`.
     pub(super) fn new(catalog: &'a Catalog, out: &'a mut Vec<u8>, room: usize) -> Self {
         let start = out.len();
-        // The arrays are of one plain number each, and all zero: cleared by a few wide stores.
+        // The arrays are of plain numbers, and all zero: cleared by a few wide stores.
         Self {
             catalog,
             out,
             start,
             end: start + room,
-            names: [ROOT; PLACES],
+            names: [0; PLACES],
             places: [0; PLACES],
             placed: 0,
-            sets: [SetId::FIRST; SETS],
-            own: [false; SETS],
+            zone: NO_ZONE,
+            sets: [Written { zone: 0, set: SetId(0), own: false }; SETS],
             present: 0,
-            proofs: [SetId::FIRST; PROOFS],
+            proofs: [(0, NameId::ROOT); PROOFS],
             proven: 0,
             counts: [0; 3],
         }
@@ -106,56 +131,90 @@ impl<'a> Message<'a> {
         Ok(())
     }
 
-    /// Remembers that `name` and so its ancestors end the name written in full at `end` octets from the message's start.
-    pub(super) fn note(&mut self, name: NameId, end: usize) {
-        let mut name = name;
-        while name != ROOT {
-            let known = &self.catalog.names[name.get()];
-            let length = known.wire.len();
-            self.place(name, end - length);
-            name = known.parent;
+    /// Remembers that `name` can be read at `at`, written in full, and so its ancestors behind it.
+    pub(super) fn note(&mut self, view: View<'_>, name: NameId, at: usize) {
+        let names = &view.zone.names;
+        let (mut name, mut at) = (name, at);
+        while name != NameId::ROOT {
+            self.place(view, name, at);
+            at += names.label(name).len();
+            name = names.parent(name);
         }
     }
 
-    fn place(&mut self, name: NameId, at: usize) {
+    fn place(&mut self, view: View<'_>, name: NameId, at: usize) {
         if self.placed < PLACES
             && let Ok(place) = u16::try_from(at)
             && at < REACH
         {
-            self.names[self.placed] = name;
+            self.names[self.placed] = view.number(name);
             self.places[self.placed] = place;
             self.placed += 1;
+            match self.zone {
+                NO_ZONE => self.zone = view.index(),
+                zone if zone == view.index() => {}
+                _ => self.zone = MIXED,
+            }
         }
     }
 
-    fn find(&self, name: NameId) -> Option<u16> {
-        let found = self.names[..self.placed].iter().position(|&placed| placed == name);
-        found.map(|index| self.places[index])
+    /// Where the name has been written.
+    fn find(&self, view: View<'_>, name: NameId) -> Option<u16> {
+        let number = view.number(name);
+        let placed = &self.names[..self.placed];
+        if let Some(index) = placed.iter().position(|&placed| placed == number) {
+            return Some(self.places[index]);
+        }
+        if self.zone == view.index() || self.zone == NO_ZONE {
+            return None;
+        }
+        // What another zone calls otherwise can be the same name.
+        self.places[..self.placed].iter().copied().find(|&at| self.reads(at.into(), view, name))
+    }
+
+    /// Whether `name` is what can be read at `at`.
+    fn reads(&self, at: usize, view: View<'_>, name: NameId) -> bool {
+        let (message, names) = (&self.out[self.start..], &view.zone.names);
+        let (mut at, mut name) = (at, name);
+        loop {
+            match message[at] {
+                high @ 0xc0.. => at = usize::from(u16::from_be_bytes([high & 0x3f, message[at + 1]])),
+                length => {
+                    let written = &message[at..][..=usize::from(length)];
+                    if !written.eq_ignore_ascii_case(names.label(name)) {
+                        return false;
+                    }
+                    if name == NameId::ROOT {
+                        return true;
+                    }
+                    at += written.len();
+                    name = names.parent(name);
+                }
+            }
+        }
     }
 
     /// Writes a name, compressed, and returns where it can be read: here, or where the pointer that stands for it leads.
-    fn name(&mut self, name: NameId) -> Result<usize, Full> {
-        let catalog = self.catalog;
+    fn name(&mut self, view: View<'a>, name: NameId) -> Result<usize, Full> {
+        let names = &view.zone.names;
         let start = self.len();
-        let wire = catalog.wire(name);
-        let (mut rest, mut skipped) = (name, 0);
-        while rest != ROOT {
-            if let Some(at) = self.find(rest) {
-                self.push(&wire[..skipped])?;
+        let mut rest = name;
+        while rest != NameId::ROOT {
+            if let Some(at) = self.find(view, rest) {
                 self.push(&(0xc000 | at).to_be_bytes())?;
-                return Ok(if skipped == 0 { usize::from(at) } else { start });
+                return Ok(if rest == name { usize::from(at) } else { start });
             }
-            self.place(rest, start + skipped);
-            skipped += 1 + usize::from(wire[skipped]);
-            rest = catalog.names[rest.get()].parent;
+            self.place(view, rest, self.len());
+            self.push(names.label(rest))?;
+            rest = names.parent(rest);
         }
-        self.push(wire)?;
+        self.push(&[0])?;
         Ok(start)
     }
 
-    fn owner(&mut self, set: SetId, owner: Owner<'_>) -> Result<(), Full> {
+    fn owner(&mut self, set: &Rrset<'a>, owner: Owner<'_>) -> Result<(), Full> {
         match owner {
-            Owner::Own => self.name(self.catalog.set(set).owner).map(drop),
+            Owner::Own => self.name(set.view, set.owner).map(drop),
             Owner::Written(_, at) if at < REACH => {
                 #[expect(clippy::cast_possible_truncation, reason = "below REACH")]
                 let pointer = 0xc000 | at as u16;
@@ -166,8 +225,9 @@ impl<'a> Message<'a> {
     }
 
     /// Whether the set has been written under its own name.
-    fn has(&self, set: SetId) -> bool {
-        self.sets[..self.present].iter().zip(&self.own).any(|(&present, &own)| own && present == set)
+    pub(super) fn has(&self, set: &Rrset<'_>) -> bool {
+        let mut written = self.sets[..self.present].iter();
+        written.any(|written| written.own && written.set == set.set && written.zone == set.view.index())
     }
 
     /// Writes the set, and with `signed` its signatures; a `ttl` replaces its own. Returns where the last name in the
@@ -175,36 +235,48 @@ impl<'a> Message<'a> {
     pub(super) fn set(
         &mut self,
         section: Section,
-        set: SetId,
+        set: &Rrset<'a>,
         owner: Owner<'_>,
         signed: bool,
         ttl: Option<u32>,
     ) -> Result<usize, Full> {
-        let catalog = self.catalog;
-        if self.present < SETS {
-            self.sets[self.present] = set;
-            self.own[self.present] = matches!(owner, Owner::Own);
+        if let Some(free) = self.sets.get_mut(self.present) {
+            *free = Written { zone: set.view.index(), set: set.set, own: matches!(owner, Owner::Own) };
             self.present += 1;
         }
-        let Set { records, signatures, .. } = catalog.set(set);
+        let zone = set.view.zone;
+        let content = zone.set(set.set);
+        let head = head(content.rtype, ttl.unwrap_or(content.ttl));
+        let mut records = zone.records(content);
         let mut target = 0;
-        let records = &catalog.records[records.start as usize..records.end as usize];
-        let signatures = if signed { signatures.start as usize..signatures.end as usize } else { 0..0 };
-        for record in records {
-            target = self.record(section, set, owner, record, ttl)?;
+        for data in records.by_ref() {
+            target = self.record(section, set, owner, &head, data)?;
         }
-        for record in &catalog.records[signatures] {
-            self.record(section, set, owner, record, ttl)?;
+        if signed {
+            self.write_signatures(section, set, owner, head, Zone::signatures(content, records))?;
         }
         Ok(target)
     }
 
     /// Writes the signatures of the set only.
-    pub(super) fn signatures(&mut self, set: SetId, owner: Owner<'_>) -> Result<(), Full> {
-        let catalog = self.catalog;
-        let range = &catalog.set(set).signatures;
-        for record in &catalog.records[range.start as usize..range.end as usize] {
-            self.record(Section::Answer, set, owner, record, None)?;
+    pub(super) fn signatures(&mut self, set: &Rrset<'a>, owner: Owner<'_>) -> Result<(), Full> {
+        let zone = set.view.zone;
+        let content = zone.set(set.set);
+        let signatures = Zone::signatures(content, zone.records(content));
+        self.write_signatures(Section::Answer, set, owner, head(content.rtype, content.ttl), signatures)
+    }
+
+    fn write_signatures(
+        &mut self,
+        section: Section,
+        set: &Rrset<'a>,
+        owner: Owner<'_>,
+        mut head: [u8; FIXED],
+        signatures: Records<'a>,
+    ) -> Result<(), Full> {
+        head[..2].copy_from_slice(&rtype::RRSIG.to_be_bytes());
+        for data in signatures {
+            self.record(section, set, owner, &head, data)?;
         }
         Ok(())
     }
@@ -212,33 +284,34 @@ impl<'a> Message<'a> {
     fn record(
         &mut self,
         section: Section,
-        set: SetId,
+        set: &Rrset<'a>,
         owner: Owner<'_>,
-        record: &Record,
-        ttl: Option<u32>,
+        head: &[u8; FIXED],
+        data: Data<'a>,
     ) -> Result<usize, Full> {
-        let catalog = self.catalog;
         self.owner(set, owner)?;
         let fixed = self.out.len();
-        self.push(catalog.slice(&record.head))?;
-        if let Some(ttl) = ttl {
-            self.out[fixed..][TTL].copy_from_slice(&ttl.to_be_bytes());
-        }
+        self.push(head)?;
         let mut target = 0;
-        if record.names[0].is_some() {
-            for name in record.names.into_iter().flatten() {
-                target = self.name(name)?;
+        match data {
+            Data::Plain(data) => self.push(data)?,
+            Data::Names(before, targets, after) => {
+                self.push(before)?;
+                for name in targets.iter() {
+                    target = self.name(set.view, name)?;
+                }
+                self.push(after)?;
             }
-            self.push(catalog.slice(&record.tail))?;
-            let length = self.out.len() - fixed - FIXED;
-            #[expect(clippy::cast_possible_truncation, reason = "no longer than uncompressed")]
-            self.out[fixed..][DATA_LENGTH].copy_from_slice(&(length as u16).to_be_bytes());
         }
-        self.count(section);
+        self.finish(fixed, section);
         Ok(target)
     }
 
-    fn count(&mut self, section: Section) {
+    /// Fills in the length of the data of the record whose fixed part stands at `fixed`, and counts it.
+    fn finish(&mut self, fixed: usize, section: Section) {
+        let length = self.out.len() - fixed - FIXED;
+        #[expect(clippy::cast_possible_truncation, reason = "no longer than uncompressed")]
+        self.out[fixed..][DATA_LENGTH].copy_from_slice(&(length as u16).to_be_bytes());
         // 65,535 octets hold no more records than 16 bits count.
         self.counts[section as usize] += 1;
     }
@@ -247,62 +320,63 @@ impl<'a> Message<'a> {
     /// by the DNAME's target. Returns where the new name can be read.
     pub(super) fn synthesized_cname(
         &mut self,
-        dname: SetId,
+        dname: &Rrset<'a>,
         owner: Owner<'_>,
         kept: &[u8],
-        target: NameId,
+        target: &Name,
     ) -> Result<usize, Full> {
-        let catalog = self.catalog;
+        let zone = dname.view.zone;
         self.owner(dname, owner)?;
         let fixed = self.out.len();
-        let first = &catalog.records[catalog.set(dname).records.start as usize];
-        self.push(&catalog.slice(&first.head)[..FIXED])?;
-        self.out[fixed..][..2].copy_from_slice(&rtype::CNAME.to_be_bytes());
+        self.push(&head(rtype::CNAME, zone.set(dname.set).ttl))?;
         let at = self.len();
         self.push(kept)?;
-        let end = self.name(target)?;
-        let length = self.out.len() - fixed - FIXED;
-        #[expect(clippy::cast_possible_truncation, reason = "a name")]
-        self.out[fixed..][DATA_LENGTH].copy_from_slice(&(length as u16).to_be_bytes());
-        self.count(Section::Answer);
+        let end = match zone.names.find(target, target.depth()) {
+            Some(known) => self.name(dname.view, known)?,
+            None => self.push(target.wire()).map(|()| at + kept.len())?,
+        };
+        self.finish(fixed, Section::Answer);
         Ok(if kept.is_empty() { end } else { at })
     }
 
-    /// Remembers a set for the end of the authority section: the answer section may yet go on.
-    pub(super) fn prove(&mut self, set: SetId) {
-        if !self.proofs[..self.proven].contains(&set)
+    /// Remembers the owner of a proof for the end of the authority section: the answer section may yet go on.
+    pub(super) fn prove(&mut self, view: View<'a>, owner: NameId) {
+        let proof = (view.index(), owner);
+        if !self.proofs[..self.proven].contains(&proof)
             && let Some(free) = self.proofs.get_mut(self.proven)
         {
-            *free = set;
+            *free = proof;
             self.proven += 1;
         }
     }
 
-    /// Writes the sets that [`Message::prove`] remembers.
+    /// Writes the sets of NSEC or NSEC3 whose owners [`Message::prove`] remembers.
     pub(super) fn proofs(&mut self) -> Result<(), Full> {
         for index in 0..self.proven {
-            self.set(Section::Authority, self.proofs[index], Owner::Own, true, None)?;
+            let (zone, owner) = self.proofs[index];
+            if let Some(view) = self.catalog.by_index(zone)
+                && let Some(set) = view.zone.proof_set(owner)
+            {
+                self.set(Section::Authority, &Rrset { view, owner, set }, Owner::Own, true, None)?;
+            }
         }
         Ok(())
     }
 
     /// Writes the addresses that belong to the sets written so far.
     pub(super) fn additional(&mut self, signed: bool) -> Result<(), Full> {
-        for index in 0..self.present {
-            self.addresses(self.sets[index], signed)?;
-        }
-        Ok(())
-    }
-
-    fn addresses(&mut self, set: SetId, signed: bool) -> Result<(), Full> {
         let catalog = self.catalog;
-        let range = &catalog.set(set).additional;
-        for name in &catalog.additional[range.start as usize..range.end as usize] {
-            for set in catalog.names[name.get()].addresses.into_iter().flatten() {
-                if self.present < SETS && !self.has(set) {
-                    self.set(Section::Additional, set, Owner::Own, signed, None)?;
+        for index in 0..self.present {
+            let Written { zone, set, .. } = self.sets[index];
+            let Some(view) = catalog.by_index(zone) else { continue };
+            catalog.additional(view, set, |addresses| {
+                for set in addresses.into_iter().flatten() {
+                    if self.present < SETS && !self.has(&set) {
+                        self.set(Section::Additional, &set, Owner::Own, signed, None)?;
+                    }
                 }
-            }
+                Ok(())
+            })?;
         }
         Ok(())
     }
@@ -310,7 +384,28 @@ impl<'a> Message<'a> {
     /// Writes an OPT record (RFC 6891 section 6.1).
     pub(super) fn opt(&mut self, octets: &[u8]) -> Result<(), Full> {
         self.push(octets)?;
-        self.count(Section::Additional);
+        self.counts[Section::Additional as usize] += 1;
         Ok(())
     }
+
+    /// Writes a TSIG record, which must be the last: its owner in wire form, and its data in parts.
+    pub(super) fn tsig(&mut self, owner: &[u8], data: &[&[u8]]) -> Result<(), Full> {
+        self.push(owner)?;
+        let fixed = self.out.len();
+        let mut head = head(rtype::TSIG, 0);
+        head[2..4].copy_from_slice(&ANY);
+        self.push(&head)?;
+        data.iter().try_for_each(|part| self.push(part))?;
+        self.finish(fixed, Section::Additional);
+        Ok(())
+    }
+}
+
+/// Type, class, TTL and room for the length of a record.
+fn head(rtype: u16, ttl: u32) -> [u8; FIXED] {
+    let mut head = [0; FIXED];
+    head[..2].copy_from_slice(&rtype.to_be_bytes());
+    head[2..4].copy_from_slice(&IN);
+    head[TTL].copy_from_slice(&ttl.to_be_bytes());
+    head
 }

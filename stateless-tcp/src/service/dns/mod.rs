@@ -1,10 +1,10 @@
 //! Authoritative DNS from zones compiled into memory: a message of RFC 1035 in, its answer out.
 //!
-//! Master files are compiled when they are loaded: names to nodes by a hash of the wire form, sets of records to octets
-//! that are copied into the answer, what proves a name's absence to pointers. A question then costs a few hash
-//! lookups and copies, whether or not it was ever asked before, and allocates nothing. What this room does not know:
-//! TCP beyond the length that frames a message (RFC 7766 section 8); and of addresses and time only what a DNS cookie is
-//! made of.
+//! A zone file goes down once: [`zonefile`] reads it into records by what [`rdata`] knows of their types, [`zone`] compiles
+//! them, [`load`] holds zones from one reload to the next, [`catalog`] puts them together. A question goes up once: [`query`]
+//! reads it, [`answer`] walks the zones, [`message`] writes. It costs a few hash lookups and copies, whether or not it was ever
+//! asked before, and allocates nothing. This module does not know TCP beyond the length that frames a message (RFC 7766
+//! section 8); of addresses and time it knows what a DNS cookie is made of.
 //!
 //! Choices where the texts leave one:
 //! - AXFR and IXFR are REFUSED, as NSD answers who may not transfer (Knot says NOTAUTH).
@@ -20,37 +20,36 @@
 
 mod answer;
 mod catalog;
-mod compile;
 mod cookie;
-mod denial;
 mod edns;
-mod group;
 mod load;
 mod message;
 mod name;
-mod prove;
 mod query;
-#[allow(dead_code, reason = "the reader that takes the place of the loader")]
+#[allow(dead_code, reason = "presentation form is not written yet")]
 mod rdata;
 pub mod relay;
-mod source;
-#[allow(dead_code, reason = "the reader that takes the place of the loader")]
+mod zone;
+#[allow(dead_code, reason = "the list of files is not shown yet")]
 mod zonefile;
 
 pub use cookie::Cookies;
+pub use load::{
+    Failure, Instead, Library, Report, Summary, ZoneName, ZoneOptions, ZoneSource, Zones, check as check_zone,
+};
 pub use zonefile::ZoneError;
 
 use super::{Absent, Answered, Context, Framing, Service};
 use crate::fingerprint::Fingerprint;
 use crate::observe::transaction::Role;
 use answer::{Lookup, Outcome};
-use catalog::Catalog;
-use compile::Compiler;
+use catalog::{Catalog, Served};
 use cookie::Sent;
 use edns::{Edns, Opt};
 use message::{Full, HEADER, Message};
 use query::{Envelope, Question, Rcode, flag};
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 
 /// Octets of the length before a message (RFC 1035 section 4.2.2).
 pub(crate) const PREFIX: usize = 2;
@@ -86,34 +85,43 @@ impl Dns {
     /// Never: that the built-in zone compiles is tested.
     #[must_use]
     pub fn builtin(options: DnsOptions) -> Self {
-        let mut compiler = Compiler::new();
-        let file = Path::new("built-in zone");
-        load::read_text(file, BUILTIN)
-            .and_then(|records| compiler.add_zone(file, records))
-            .expect("the built-in zone compiles");
-        Self { catalog: compiler.finish(), options, fingerprint: Fingerprint::of(&BUILTIN) }
+        Self::of_text(BUILTIN, options).expect("the built-in zone compiles")
     }
 
-    /// Serves the zones of the master files `files`, one zone each.
+    /// Serves the zone that `text` describes, as a zone file does.
+    ///
+    /// # Errors
+    ///
+    /// The first thing wrong with it, by line and column.
+    pub fn of_text(text: &str, options: DnsOptions) -> Result<Self, ZoneError> {
+        let (apex, zone, fingerprint) = load::text(Path::new("built-in zone"), text)?;
+        let catalog = Catalog::new([(apex, Served::Zone(Arc::new(zone)))]).unwrap_or_default();
+        Ok(Self { catalog, options, fingerprint })
+    }
+
+    /// Serves the zones that a [`Library`] has loaded.
+    #[must_use]
+    pub fn new(zones: Zones, options: DnsOptions) -> Self {
+        Self { catalog: zones.catalog, options, fingerprint: zones.fingerprint }
+    }
+
+    /// Serves the zones of these zone files; all of them can be loaded.
     ///
     /// # Errors
     ///
     /// The first thing wrong with them, by file, line and column.
-    pub fn load(files: &[PathBuf], options: &DnsOptions) -> Result<Self, ZoneError> {
-        let mut compiler = Compiler::new();
-        let mut zones = Vec::new();
-        for file in files {
-            let records = load::read_file(file)?;
-            zones.push(Fingerprint::of(&records));
-            compiler.add_zone(file, records)?;
+    pub fn load(files: &[ZoneSource], options: &DnsOptions) -> Result<Self, Arc<ZoneError>> {
+        let zones = ZoneOptions { files: files.to_vec(), ..ZoneOptions::default() };
+        let zones = Library::default().load(&zones, &[])?;
+        match zones.report.failures.first() {
+            Some(failure) => Err(Arc::clone(&failure.error)),
+            None => Ok(Self::new(zones, *options)),
         }
-        let fingerprint = Fingerprint::of_all(zones);
-        Ok(Self { catalog: compiler.finish(), options: *options, fingerprint })
     }
 
     /// Serves nothing: a question in vain, as others are there to be asked.
     fn empty(options: DnsOptions) -> Self {
-        Self { catalog: Compiler::new().finish(), options, fingerprint: Fingerprint::default() }
+        Self { catalog: Catalog::default(), options, fingerprint: Fingerprint::default() }
     }
 
     /// Appends the response to `question`, or what refuses it, as [`Service::answer`] does.
@@ -178,6 +186,9 @@ impl Dns {
                 }
             }
             message.opt(opt.finish(outcome.rcode as u16, 0))?;
+        }
+        if let (Rcode::NotAuth, Some(tsig)) = (outcome.rcode, &envelope.tsig) {
+            tsig.answer(envelope.id, &mut message)?;
         }
         let counts = message.counts();
         let header = &mut message.octets()[..HEADER];
@@ -244,7 +255,11 @@ impl Service for Dns {
             return Ok(Answered::default());
         };
         let (envelope, question) = query::parse(query);
-        let question = question.as_ref().map_err(|&rcode| rcode).and_then(Question::of_zones);
+        let question = match (question.as_ref(), &envelope.tsig) {
+            // We share a key with nobody.
+            (Ok(_), Some(_)) => Err(Rcode::NotAuth),
+            (question, _) => question.map_err(|&rcode| rcode).and_then(Question::of_zones),
+        };
         Ok(self.respond(&envelope, question, context, response))
     }
 

@@ -51,6 +51,11 @@ impl Name {
         Some((name, length))
     }
 
+    /// The root.
+    pub(super) const fn root() -> Self {
+        Self { octets: [0; MAX_NAME], length: 1, starts: [0; MAX_LABELS], depth: 0 }
+    }
+
     /// The whole name in lowercase wire form.
     pub(super) fn wire(&self) -> &[u8] {
         &self.octets[..usize::from(self.length)]
@@ -87,6 +92,12 @@ impl Name {
         whole[..kept.len()].copy_from_slice(kept);
         whole[kept.len()..kept.len() + target.len()].copy_from_slice(target);
         Self::read(&whole[..kept.len() + target.len()]).map(|(name, _)| name)
+    }
+}
+
+impl fmt::Debug for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

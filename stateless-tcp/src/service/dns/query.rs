@@ -1,9 +1,9 @@
 //! Reading a query: header, question, OPT. Whatever else it holds is skipped, but must be well formed.
 
-use super::catalog::rtype;
 use super::edns::Edns;
-use super::message::HEADER;
-use super::name::Name;
+use super::message::{Full, HEADER, Message};
+use super::name::{MAX_NAME, Name};
+use super::zone::rtype;
 
 /// Where the header counts questions, and the records of each section (RFC 1035 section 4.1.1).
 pub(super) const QUESTIONS: usize = 4;
@@ -12,11 +12,13 @@ pub(super) const AUTHORITIES: usize = 8;
 pub(super) const ADDITIONALS: usize = 10;
 /// Class IN.
 const IN: u16 = 1;
+/// Class ANY.
+const ANY_CLASS: u16 = 255;
 /// Octets of type and class, which end the question, and of what stands between a record's owner and its data.
 pub(super) const TYPE_CLASS: usize = 4;
 pub(super) const FIXED: usize = 10;
 
-/// Response codes (RFC 1035 section 4.1.1, RFC 6672 section 2.2, RFC 6891 section 9, RFC 7873 section 8). The high 8 bits
+/// Response codes (RFC 1035 section 4.1.1, RFC 6672 section 2.2, RFC 6891 section 9, RFC 7873 section 8, RFC 8945 section 3). The high 8 bits
 /// go into the OPT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rcode {
@@ -27,6 +29,7 @@ pub(super) enum Rcode {
     NotImp = 4,
     Refused = 5,
     YxDomain = 6,
+    NotAuth = 9,
     BadVers = 16,
     BadCookie = 23,
 }
@@ -50,8 +53,63 @@ pub(super) struct Envelope<'a> {
     /// The question, octet for octet; empty where there is none, or it cannot be read.
     pub(super) question: &'a [u8],
     pub(super) edns: Option<Edns<'a>>,
+    /// The TSIG record that signs the message.
+    pub(super) tsig: Option<Tsig<'a>>,
     /// There are records besides the OPT.
     pub(super) others: bool,
+}
+
+/// A TSIG record (RFC 8945 section 4.2), as far as one answers that the key is not known.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tsig<'a> {
+    /// The message, and where the record's owner stands in it: the key's name, which may be compressed.
+    message: &'a [u8],
+    owner: usize,
+    /// The algorithm's name, the time, and how far that may be off.
+    terms: &'a [u8],
+}
+
+/// Bytes of time (48 bits) and fudge behind the algorithm's name.
+const TIME_FUDGE: usize = 8;
+/// Error BADKEY (RFC 8945 section 3).
+const BADKEY: u16 = 17;
+
+impl<'a> Tsig<'a> {
+    /// Reads the record whose owner stands at `owner`. None where it is malformed.
+    fn read(message: &'a [u8], owner: usize, class: u16, data: &'a [u8]) -> Option<Self> {
+        let algorithm = Name::read(data)?.1;
+        let terms = data.get(..algorithm + TIME_FUDGE)?;
+        (class == ANY_CLASS && expand(message, owner).is_some()).then_some(Self { message, owner, terms })
+    }
+
+    /// Answers to a key that is not known (RFC 8945 section 5.2.1): without a signature, the error BADKEY.
+    pub(super) fn answer(&self, id: [u8; 2], message: &mut Message<'_>) -> Result<(), Full> {
+        let Some((name, length)) = expand(self.message, self.owner) else { return Ok(()) };
+        let (no_signature, no_other_data) = ([0; 2], [0; 2]);
+        message
+            .tsig(&name[..length], &[self.terms, &no_signature, &id, &BADKEY.to_be_bytes(), &no_other_data])
+    }
+}
+
+/// The name at `at` without pointers, and its length.
+fn expand(message: &[u8], mut at: usize) -> Option<([u8; MAX_NAME], usize)> {
+    let (mut name, mut length) = ([0; MAX_NAME], 0);
+    loop {
+        match *message.get(at)? {
+            0 => return (length < MAX_NAME).then_some((name, length + 1)),
+            label @ 1..=63 => {
+                let label = message.get(at..=at + usize::from(label))?;
+                name.get_mut(length..length + label.len())?.copy_from_slice(label);
+                (at, length) = (at + label.len(), length + label.len());
+            }
+            high @ 0xc0.. => {
+                let target = usize::from(u16::from_be_bytes([high & 0x3f, *message.get(at + 1)?]));
+                // Only backwards, so that it ends.
+                at = (target < at).then_some(target)?;
+            }
+            _ => return None,
+        }
+    }
 }
 
 /// What is asked.
@@ -121,6 +179,7 @@ pub(super) fn parse(message: &[u8]) -> (Envelope<'_>, Result<Question, Rcode>) {
         flags: word(message, 2),
         question: &[],
         edns: None,
+        tsig: None,
         others: false,
     };
     let question = examine(message, &mut envelope);
@@ -154,7 +213,9 @@ fn records<'a>(message: &'a [u8], mut at: usize, envelope: &mut Envelope<'a>) ->
     let count = |at| u32::from(word(message, at));
     let (answers, authorities, additionals) = (count(ANSWERS), count(AUTHORITIES), count(ADDITIONALS));
     let mut version = 0;
-    for index in 0..answers + authorities + additionals {
+    let all = answers + authorities + additionals;
+    for index in 0..all {
+        let owner = at;
         let fixed = skip_name(message, at).ok_or(Rcode::FormErr)?;
         let is_root = fixed == at + 1;
         at = fixed;
@@ -177,6 +238,12 @@ fn records<'a>(message: &'a [u8], mut at: usize, envelope: &mut Envelope<'a>) ->
             }
         } else {
             envelope.others = true;
+            if word(fixed, 0) == rtype::TSIG {
+                // The last record of the additional section (RFC 8945 section 5.1).
+                let misplaced = index < answers + authorities || index + 1 < all;
+                let tsig = Tsig::read(message, owner, word(fixed, 2), data).filter(|_| !misplaced);
+                envelope.tsig = Some(tsig.ok_or(Rcode::FormErr)?);
+            }
         }
     }
     if at != message.len() {

@@ -3,6 +3,7 @@ use crate::service::MAX_RESPONSE;
 use domain::base::Message as Parsed;
 use domain::rdata::AllRecordData;
 use rstest::rstest;
+use std::path::PathBuf;
 
 mod options;
 
@@ -71,10 +72,7 @@ fn builtin() -> Dns {
 
 /// A service of one zone given as text.
 fn zone(text: &str) -> Dns {
-    let mut compiler = Compiler::new();
-    let records = load::read_text(Path::new("test"), text).unwrap();
-    compiler.add_zone(Path::new("test"), records).unwrap();
-    Dns { catalog: compiler.finish(), options: DnsOptions::default(), fingerprint: Fingerprint::default() }
+    Dns::of_text(text, DnsOptions::default()).unwrap()
 }
 
 #[test]
@@ -89,7 +87,7 @@ fn the_built_in_zone_has_the_sizes_it_promises() {
 
 #[test]
 fn the_transaction_of_2009_is_229_octets() {
-    let files = ["rand.apnic.net.zone", "sec3.apnic.net.zone"].map(fixture);
+    let files = ["rand.apnic.net.zone", "sec3.apnic.net.zone"].map(|name| fixture(name).into());
     let dns = Dns::load(&files, &DnsOptions::default()).unwrap();
     let query = query(&wire("rand.apnic.net"), ANY, false);
     assert_eq!(query.len(), 32);

@@ -1,12 +1,12 @@
 //! An answer of a back end: read once, so that it can be given again without looking into it.
 
 use super::ask::is_hop_by_hop;
-use crate::service::dns::catalog::{DATA_LENGTH, TTL, rtype};
 use crate::service::dns::edns;
-use crate::service::dns::message::HEADER;
+use crate::service::dns::message::{DATA_LENGTH, HEADER, TTL};
 use crate::service::dns::query::{
     ADDITIONALS, ANSWERS, AUTHORITIES, Envelope, FIXED, QUESTIONS, Rcode, flag, skip_name, word,
 };
+use crate::service::dns::zone::rtype;
 
 /// Seconds that an answer is kept at most, a negative one (RFC 2308 section 5), and a failure (RFC 9520 section 3.2: at
 /// least one, and that is less than two where time is counted in whole seconds).

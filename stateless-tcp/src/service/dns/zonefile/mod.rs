@@ -23,7 +23,7 @@ mod words;
 pub use error::ZoneError;
 pub(super) use files::{Files, Policy};
 pub(super) use scanner::{Fault, Word};
-pub(super) use text::{decimal, seconds};
+pub(super) use text::{decimal, name, seconds};
 pub(super) use words::Words;
 
 use reader::Reader;

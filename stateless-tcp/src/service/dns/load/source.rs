@@ -1,0 +1,154 @@
+//! Which zones are to be served: how they are named, on the command line and in the configuration file.
+
+use super::super::name::Name;
+use super::super::zonefile;
+use super::ZoneError;
+use serde::{Deserialize, Deserializer, de::Error as _};
+use std::ffi::OsStr;
+use std::fmt;
+use std::fs;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::Arc;
+
+/// Which zones are served.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ZoneOptions {
+    /// Zone files.
+    pub files: Vec<ZoneSource>,
+    /// Directories of zone files, each `NAME.zone`.
+    pub directories: Vec<PathBuf>,
+    /// Directories that zone files may include files from, besides their own.
+    pub include: Vec<PathBuf>,
+}
+
+/// How the files in a directory of zones end; what stands before that is the zone's name.
+const SUFFIX: &str = ".zone";
+
+impl ZoneOptions {
+    /// No zones are configured.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty() && self.directories.is_empty()
+    }
+
+    /// All zones: those of directories by name, behind the others.
+    pub(super) fn sources(&self) -> Result<Vec<ZoneSource>, Arc<ZoneError>> {
+        let mut sources = self.files.clone();
+        for directory in &self.directories {
+            let failed = |cause| Arc::new(ZoneError::Unreadable { file: directory.clone(), cause });
+            let mut found = Vec::new();
+            for entry in fs::read_dir(directory).map_err(failed)? {
+                let file = entry.map_err(failed)?.path();
+                let name =
+                    file.file_name().and_then(OsStr::to_str).and_then(|name| name.strip_suffix(SUFFIX));
+                if let Some(name) = name.filter(|name| !name.starts_with('.')) {
+                    found.push(ZoneSource { name: name.parse().ok(), file });
+                }
+            }
+            found.sort_unstable_by(|one, other| one.file.cmp(&other.file));
+            sources.extend(found);
+        }
+        Ok(sources)
+    }
+}
+
+/// A zone as it is configured: its file, and its name where the file need not say that.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ZoneSource {
+    /// The name; without one, that of the SOA record.
+    pub name: Option<ZoneName>,
+    /// The zone file.
+    pub file: PathBuf,
+}
+
+/// `NAME=FILE`, or `FILE` alone. What holds a slash before its first equals sign is no name.
+impl FromStr for ZoneSource {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let named = text.split_once('=').filter(|(name, _)| !name.contains('/'));
+        let (name, file) = match named {
+            Some((name, file)) => (Some(name.parse()?), file),
+            None => (None, text),
+        };
+        if file.is_empty() {
+            return Err(format!("\"{text}\" names no file: expected FILE, or NAME=FILE"));
+        }
+        Ok(Self { name, file: file.into() })
+    }
+}
+
+impl From<PathBuf> for ZoneSource {
+    fn from(file: PathBuf) -> Self {
+        Self { name: None, file }
+    }
+}
+
+/// As text, or as a table with `name` and `file`.
+impl<'de> Deserialize<'de> for ZoneSource {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(
+            untagged,
+            expecting = "expected a file, \"NAME=FILE\", or a table with `file` and perhaps `name`"
+        )]
+        enum Said {
+            Text(String),
+            Table(Table),
+        }
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Table {
+            name: Option<String>,
+            file: PathBuf,
+        }
+        match Said::deserialize(deserializer)? {
+            Said::Text(text) => text.parse().map_err(D::Error::custom),
+            Said::Table(Table { name, file }) => {
+                let name = name.map(|name| name.parse()).transpose().map_err(D::Error::custom)?;
+                Ok(Self { name, file })
+            }
+        }
+    }
+}
+
+/// The name of a zone, in lowercase wire form.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct ZoneName(Box<[u8]>);
+
+impl ZoneName {
+    pub(super) fn new(name: &Name) -> Self {
+        Self(name.wire().into())
+    }
+
+    pub(super) fn name(&self) -> Name {
+        Name::read(&self.0).map_or_else(Name::root, |(name, _)| name)
+    }
+}
+
+impl FromStr for ZoneName {
+    type Err = String;
+
+    /// Reads presentation form, with or without the last dot.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut wire = Vec::new();
+        let read = zonefile::name(text.as_bytes(), Some(&[0]), &mut wire);
+        read.map_err(|what| format!("\"{text}\" is no domain name: {what}"))?;
+        Name::read(&wire)
+            .map(|(name, _)| Self::new(&name))
+            .ok_or_else(|| format!("\"{text}\" is no domain name"))
+    }
+}
+
+impl fmt::Display for ZoneName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.name().fmt(formatter)
+    }
+}
+
+impl fmt::Debug for ZoneName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, formatter)
+    }
+}

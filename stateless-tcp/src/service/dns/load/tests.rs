@@ -1,0 +1,243 @@
+use super::*;
+use crate::service::dns::{Dns, DnsOptions};
+use crate::service::{Context, MAX_RESPONSE, Service as _};
+use rstest::rstest;
+use std::fs;
+use tempfile::TempDir;
+
+const NOERROR: u8 = 0;
+const SERVFAIL: u8 = 2;
+const REFUSED: u8 = 5;
+
+/// Zone files, and a library that loads them.
+struct Case {
+    directory: TempDir,
+    library: Library,
+    options: ZoneOptions,
+}
+
+impl Case {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        Self { directory, library: Library::default(), options: ZoneOptions::default() }
+    }
+
+    fn path(&self, file: &str) -> PathBuf {
+        self.directory.path().join(file)
+    }
+
+    /// Writes a file under another inode, as editors and deployments do.
+    fn write(&self, file: &str, text: &str) {
+        fs::write(self.path("new"), text).unwrap();
+        fs::rename(self.path("new"), self.path(file)).unwrap();
+    }
+
+    /// Adds a zone file to those configured.
+    fn zone(&mut self, name: Option<&str>, file: &str, text: &str) {
+        self.write(file, text);
+        let name = name.map(|name| name.parse().unwrap());
+        self.options.files.push(ZoneSource { name, file: self.path(file) });
+    }
+
+    fn load(&self) -> Result<Loaded, String> {
+        let zones =
+            self.library.load(&self.options, &[]).map_err(|error| self.shorten(&error.to_string()))?;
+        let report = zones.report.clone();
+        Ok(Loaded { dns: Dns::new(zones, DnsOptions::default()), report })
+    }
+
+    /// Without the directory's name.
+    fn shorten(&self, text: &str) -> String {
+        text.replace(&format!("{}/", self.directory.path().display()), "")
+    }
+}
+
+struct Loaded {
+    dns: Dns,
+    report: Report,
+}
+
+impl Loaded {
+    /// The response code for `name`'s address, and that address's last byte.
+    fn ask(&self, name: &str) -> (u8, Option<u8>) {
+        let name: ZoneName = name.parse().unwrap();
+        let query = [&[0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0][..], name.name().wire(), &[0, 1, 0, 1]].concat();
+        let framed = [&u16::try_from(query.len()).unwrap().to_be_bytes(), &query[..]].concat();
+        let mut response = Vec::with_capacity(MAX_RESPONSE);
+        self.dns.answer(&framed, &Context::default(), &mut response).unwrap();
+        let has_answer = response[2 + 7] > 0;
+        (response[2 + 3] & 0xf, has_answer.then(|| *response.last().unwrap()))
+    }
+}
+
+/// A zone without `$ORIGIN`, with an address that ends in `number`.
+fn anonymous(number: u8) -> String {
+    format!("@ 60 SOA ns h 1 2 3 4 5\n@ 60 NS ns\nwww 60 A 192.0.2.{number}\n")
+}
+
+fn named(name: &str, number: u8) -> String {
+    format!("$ORIGIN {name}.\n{}", anonymous(number))
+}
+
+#[test]
+fn the_configuration_names_a_zone() {
+    let mut case = Case::new();
+    case.zone(Some("one.example"), "zone", &anonymous(1));
+    case.options
+        .files
+        .push(ZoneSource { name: Some("two.example.".parse().unwrap()), file: case.path("zone") });
+    let loaded = case.load().unwrap();
+    assert_eq!(loaded.ask("www.one.example"), (NOERROR, Some(1)));
+    assert_eq!(loaded.ask("www.two.example"), (NOERROR, Some(1)), "one file, two zones");
+    assert_eq!(loaded.ask("www.three.example").0, REFUSED);
+}
+
+#[test]
+fn files_in_a_directory_are_named_after_their_zones() {
+    let mut case = Case::new();
+    case.options.directories.push(case.directory.path().to_owned());
+    case.write("b.example.zone", &anonymous(2));
+    case.write("a.example.zone", &named("a.example", 1));
+    case.write("notes.txt", "not a zone");
+    case.write(".hidden.zone", "not one either");
+    let loaded = case.load().unwrap();
+    assert_eq!(loaded.report.count(), 2);
+    assert_eq!(loaded.ask("www.a.example"), (NOERROR, Some(1)));
+    assert_eq!(loaded.ask("www.b.example"), (NOERROR, Some(2)));
+    case.write("c.example.zone", &anonymous(3));
+    fs::remove_file(case.path("a.example.zone")).unwrap();
+    let loaded = case.load().unwrap();
+    assert_eq!(
+        ["a", "b", "c"].map(|zone| loaded.ask(&format!("www.{zone}.example")).0),
+        [REFUSED, NOERROR, NOERROR]
+    );
+    assert_eq!(loaded.report.read, 1, "only what is new");
+}
+
+#[test]
+fn a_broken_zone_costs_nobody_else_anything() {
+    let mut case = Case::new();
+    case.zone(None, "good", &named("good.example", 1));
+    case.zone(Some("bad.example"), "bad", "@ 60 SOA ns h 1 2 3 4 5\nwww 60 A 192.0.2.256\n");
+    case.zone(None, "origin", "$ORIGIN origin.example.\n@ 60 NS ns\n");
+    case.zone(None, "nothing", "");
+    case.options.files.push(ZoneSource { name: None, file: case.path("missing") });
+    let loaded = case.load().unwrap();
+    assert_eq!(loaded.ask("www.good.example"), (NOERROR, Some(1)));
+    assert_eq!(loaded.ask("www.bad.example"), (SERVFAIL, None));
+    assert_eq!(loaded.ask("www.origin.example"), (SERVFAIL, None), "its origin is its name");
+    let instead: Vec<Instead> = loaded.report.failures.iter().map(|failure| failure.instead).collect();
+    assert_eq!(instead, [Instead::ServFail, Instead::ServFail, Instead::Nothing, Instead::Nothing]);
+    let numbers = loaded.report.numbers().unwrap();
+    assert_eq!((numbers.current, numbers.older, numbers.broken, numbers.unknown), (1, 0, 2, 2));
+    let lines: Vec<String> = loaded.report.failures().map(|line| case.shorten(&line)).collect();
+    assert!(lines[0].starts_with("bad:2:10: "), "{lines:?}");
+    assert!(lines[0].ends_with(" (questions for this zone get SERVFAIL)"), "{lines:?}");
+    assert!(lines[3].starts_with("missing: cannot be read: No such file"), "{lines:?}");
+    assert!(lines[3].contains("give it as NAME=FILE"), "{lines:?}");
+}
+
+#[test]
+fn a_zone_that_breaks_is_served_as_it_was_until_it_is_mended() {
+    let mut case = Case::new();
+    case.zone(None, "zone", &named("a.example", 1));
+    case.zone(None, "other", &named("b.example", 1));
+    let first = case.load().unwrap();
+    let fingerprint = first.dns.fingerprint;
+    case.write("zone", "nothing of the kind");
+    case.write("other", &named("b.example", 2));
+    let second = case.load().unwrap();
+    assert_eq!(second.ask("www.a.example"), (NOERROR, Some(1)), "as it was");
+    assert_eq!(second.ask("www.b.example"), (NOERROR, Some(2)), "as it is now");
+    assert_eq!(second.report.failures[0].instead, Instead::Older);
+    assert_eq!(second.report.numbers().unwrap().older, 1);
+    assert_ne!(second.dns.fingerprint, fingerprint);
+    // Still broken, and nothing has changed: not read again, and told again.
+    let third = case.load().unwrap();
+    assert_eq!((third.report.read, third.report.failures.len()), (0, 1));
+    assert_eq!(third.ask("www.a.example"), (NOERROR, Some(1)));
+    fs::remove_file(case.path("zone")).unwrap();
+    assert_eq!(case.load().unwrap().ask("www.a.example"), (NOERROR, Some(1)), "gone altogether");
+    case.write("zone", &named("a.example", 3));
+    case.write("other", &named("b.example", 1));
+    let last = case.load().unwrap();
+    assert_eq!(last.ask("www.a.example"), (NOERROR, Some(3)), "mended");
+    assert!(last.report.failures.is_empty());
+}
+
+#[test]
+fn only_what_has_changed_is_read_again() {
+    let mut case = Case::new();
+    case.write("common", "common 60 A 192.0.2.7\n");
+    case.zone(None, "a", &format!("{}$INCLUDE common\n", named("a.example", 1)));
+    case.zone(None, "b", &named("b.example", 2));
+    assert_eq!(case.load().unwrap().report.read, 2);
+    let again = case.load().unwrap();
+    assert_eq!((again.report.read, again.report.served), (0, 2));
+    case.write("common", "common 60 A 192.0.2.8\n");
+    let changed = case.load().unwrap();
+    assert_eq!(changed.report.read, 1, "what it includes has changed");
+    assert_eq!(changed.ask("common.a.example"), (NOERROR, Some(8)));
+    case.options.files.remove(0);
+    assert_eq!(case.load().unwrap().ask("www.a.example").0, REFUSED, "configured no more");
+}
+
+#[test]
+fn nothing_begins_without_any_zone() {
+    let mut case = Case::new();
+    case.zone(Some("a.example"), "zone", "@ 60 NS ns\n");
+    assert_eq!(case.load().err().unwrap(), "zone: no SOA record of a.example.: a zone begins with one");
+    case.write("zone", &anonymous(1));
+    case.load().unwrap();
+    case.write("zone", "");
+    assert_eq!(case.load().unwrap().ask("www.a.example"), (NOERROR, Some(1)), "what has begun goes on");
+}
+
+#[test]
+fn each_zone_is_given_once() {
+    let mut case = Case::new();
+    case.zone(None, "one", &named("a.example", 1));
+    case.zone(None, "two", &named("A.Example", 1));
+    let error = case.load().err().unwrap();
+    assert_eq!(error, "two: zone a.example. is loaded already, from one: give each zone once");
+}
+
+#[test]
+fn hundreds_of_zones_are_loaded_side_by_side() {
+    let mut case = Case::new();
+    for number in 0..300 {
+        let number = u8::try_from(number % 250).unwrap();
+        let (name, file) =
+            (format!("z{}.example", case.options.files.len()), case.options.files.len().to_string());
+        case.zone(Some(&name), &file, &anonymous(number));
+    }
+    let loaded = case.load().unwrap();
+    assert_eq!((loaded.report.served, loaded.report.read), (300, 300));
+    for zone in [0, 1, 17, 249, 299] {
+        let number = u8::try_from(zone % 250).unwrap();
+        assert_eq!(loaded.ask(&format!("www.z{zone}.example")), (NOERROR, Some(number)));
+    }
+}
+
+#[rstest]
+#[case::file("a.zone", None, "a.zone")]
+#[case::named("example.org=a.zone", Some("example.org."), "a.zone")]
+#[case::root(".=root.zone", Some("."), "root.zone")]
+#[case::path_with_equals_sign("zones/a=b/c.zone", None, "zones/a=b/c.zone")]
+#[case::file_with_equals_sign("example.org=zones/a=b", Some("example.org."), "zones/a=b")]
+#[case::case_does_not_count("EXAMPLE.org=a.zone", Some("example.org."), "a.zone")]
+fn sources_are_a_file_and_perhaps_a_name(#[case] text: &str, #[case] name: Option<&str>, #[case] file: &str) {
+    let source: ZoneSource = text.parse().unwrap();
+    assert_eq!(source.name.map(|name| name.to_string()).as_deref(), name);
+    assert_eq!(source.file, Path::new(file));
+}
+
+#[rstest]
+#[case::no_file("example.org=", "names no file")]
+#[case::nothing("", "names no file")]
+#[case::empty_label("a..b=zone", "no domain name")]
+#[case::label_too_long(&format!("{}=zone", "x".repeat(64)), "no domain name")]
+fn bad_sources_are_refused(#[case] text: &str, #[case] says: &str) {
+    let error = text.parse::<ZoneSource>().unwrap_err();
+    assert!(error.contains(says), "{error}");
+}

@@ -1,0 +1,59 @@
+//! What must not stand beside or below what.
+
+use super::super::name::Name;
+use super::super::zonefile::Place;
+use super::problem::Problem;
+use super::{NameId, Set, Zone, flag, rtype};
+
+/// One owner's sets, and how to speak of them.
+pub(super) struct Owner<'a, N, P> {
+    pub(super) is_apex: bool,
+    pub(super) name: N,
+    pub(super) sets: &'a [Set],
+    /// Where the records of a type stand.
+    pub(super) place: P,
+}
+
+/// Refuses what no answer can be made of (RFC 1034 section 3.6.2, RFC 6672 section 2.4).
+pub(super) fn owner<N, P>(owner: &Owner<'_, N, P>) -> Result<(), Problem>
+where
+    N: Fn() -> Name,
+    P: Fn(u16) -> Place,
+{
+    let sets = || owner.sets.iter().filter(|set| set.count > 0);
+    for set in sets() {
+        let problem = match set.rtype {
+            rtype::SOA | rtype::CNAME | rtype::DNAME if set.count > 1 => "more than one at a name",
+            rtype::SOA if !owner.is_apex => "an SOA record below the apex: each zone has a file of its own",
+            // NSEC and KEY (RFC 4034 section 3, RFC 2535 section 2.3.5) stand beside it; signatures are no set of their own.
+            rtype::CNAME if sets().any(|other| !may_stand_beside_cname(other.rtype)) => {
+                "CNAME and other data at one name"
+            }
+            _ => continue,
+        };
+        let what = format!("{}: {problem}", (owner.name)());
+        return Err(Problem::at((owner.place)(set.rtype), what));
+    }
+    Ok(())
+}
+
+const fn may_stand_beside_cname(rtype: u16) -> bool {
+    matches!(rtype, rtype::CNAME | rtype::NSEC | rtype::KEY)
+}
+
+/// Refuses owners below a DNAME, which hides them (RFC 6672 section 2.4).
+pub(super) fn below_dnames(zone: &Zone, place: impl Fn(NameId) -> Place) -> Result<(), Problem> {
+    let has_dname = zone.names.ids().any(|id| zone.names.has(id, flag::DNAME));
+    for id in zone.names.ids().filter(|&id| has_dname && zone.is_node(id)) {
+        let mut above = id;
+        while above != zone.apex {
+            above = zone.names.parent(above);
+            if zone.names.has(above, flag::DNAME) && zone.sets_of(id).next().is_some() {
+                let (name, above) = (zone.names.name(id), zone.names.name(above));
+                let what = format!("{name} lies below the DNAME at {above}, which hides it");
+                return Err(Problem::at(place(id), what));
+            }
+        }
+    }
+    Ok(())
+}
