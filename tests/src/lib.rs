@@ -36,6 +36,7 @@ pub mod netns;
 pub mod ongoing;
 pub mod opener;
 pub mod packet;
+pub mod peers;
 pub mod prober;
 pub mod questions;
 pub mod raw;

@@ -1,6 +1,7 @@
-//! Real name servers to compare with: Knot DNS, NSD, BIND and Unbound, and any other that is
-//! started by a file and says in its log when it is ready; each in a directory of its own, ended when dropped.
+//! Real name servers to compare with: Knot DNS, NSD, BIND and Unbound, as new as [`crate::peers`] has them, and any other
+//! that is started by a file and says in its log when it is ready; each in a directory of its own, ended when dropped.
 
+use crate::peers;
 use anyhow::{Context, bail};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
@@ -44,7 +45,7 @@ impl Knot {
     ///
     /// # Errors
     ///
-    /// knotd is not installed, or does not serve all zones in time; its log is in the message.
+    /// knotd is not here, or does not serve all zones in time; its log is in the message.
     pub fn start(zones: &[PathBuf], address: SocketAddr, netns: Option<&str>) -> anyhow::Result<Self> {
         Self::with_cookies(zones, address, netns, None)
     }
@@ -61,6 +62,25 @@ impl Knot {
         netns: Option<&str>,
         secret: Option<&str>,
     ) -> anyhow::Result<Self> {
+        Self::configure(&named(zones)?, address, netns, secret, false)
+    }
+
+    /// As [`Knot::start`], for zones by name and file, which whoever asks from the loopback address may transfer.
+    ///
+    /// # Errors
+    ///
+    /// As [`Knot::start`].
+    pub fn transferable(zones: &[(String, PathBuf)], address: SocketAddr) -> anyhow::Result<Self> {
+        Self::configure(zones, address, None, None, true)
+    }
+
+    fn configure(
+        zones: &[(String, PathBuf)],
+        address: SocketAddr,
+        netns: Option<&str>,
+        secret: Option<&str>,
+        transfer: bool,
+    ) -> anyhow::Result<Self> {
         let dir = TempDir::with_prefix("knot-")?;
         let at = dir.path().display();
         let (module, global) = secret.map_or_else(Default::default, |secret| {
@@ -68,19 +88,24 @@ impl Knot {
                 format!("mod-cookies:\n  - id: shared\n    secret: 0x{secret}\n    badcookie-slip: 1\n");
             (module, "    global-module: mod-cookies/shared\n")
         });
+        let (acl, transfers) = if transfer {
+            ("acl:\n  - id: local\n    address: 127.0.0.1\n    action: transfer\n", "    acl: local\n")
+        } else {
+            ("", "")
+        };
         let mut conf = format!(
             "server:\n    listen: {}@{}\n    rundir: {at}\n    tcp-workers: 1\n    udp-workers: 1\n    \
-             background-workers: 1\ndatabase:\n    storage: {at}\n{module}template:\n  - id: default\n{global}    \
+             background-workers: 1\ndatabase:\n    storage: {at}\n{module}{acl}template:\n  - id: default\n{global}{transfers}    \
              journal-content: none\n    zonefile-load: whole\n    zonefile-sync: -1\n    semantic-checks: off\n\
              log:\n  - target: stderr\n    any: info\nzone:\n",
             address.ip(),
             address.port()
         );
-        for (name, file) in named(zones)? {
+        for (name, file) in zones {
             writeln!(conf, "  - domain: {name}\n    file: {}", file.display())?;
         }
         let loaded = " loaded, serial";
-        Server::start("knotd", &["-c"], &conf, dir, netns, loaded, zones.len())
+        Server::start(&peer("knotd")?, &["-c"], &conf, dir, netns, loaded, zones.len())
             .map(|server| Self { _server: server })
     }
 }
@@ -90,7 +115,7 @@ impl Nsd {
     ///
     /// # Errors
     ///
-    /// nsd is not installed, or does not start in time; its log is in the message.
+    /// nsd is not here, or does not start in time; its log is in the message.
     pub fn start(zones: &[PathBuf], address: SocketAddr, netns: Option<&str>) -> anyhow::Result<Self> {
         Self::with_cookies(zones, address, netns, None)
     }
@@ -122,7 +147,7 @@ impl Nsd {
         for (name, file) in named(zones)? {
             writeln!(conf, "zone:\n  name: {name}\n  zonefile: \"{}\"", file.display())?;
         }
-        Server::start("nsd", &["-d", "-c"], &conf, dir, netns, "nsd started", 1)
+        Server::start(&peer("nsd")?, &["-d", "-c"], &conf, dir, netns, "nsd started", 1)
             .map(|server| Self { _server: server })
     }
 }
@@ -132,7 +157,7 @@ impl Bind {
     ///
     /// # Errors
     ///
-    /// named is not installed, or does not load all zones in time; its log is in the message.
+    /// named is not here, or does not load all zones in time; its log is in the message.
     pub fn start(zones: &[PathBuf], address: SocketAddr, netns: Option<&str>) -> anyhow::Result<Self> {
         let dir = TempDir::with_prefix("named-")?;
         let (ip, port) = (address.ip(), address.port());
@@ -149,7 +174,7 @@ impl Bind {
         }
         let loaded = ": loaded serial";
         let server =
-            Server::start("named", &["-g", "-n", "1", "-c"], &conf, dir, netns, loaded, zones.len())?;
+            Server::start(&peer("named")?, &["-g", "-n", "1", "-c"], &conf, dir, netns, loaded, zones.len())?;
         Ok(Self { _server: server })
     }
 }
@@ -159,7 +184,7 @@ impl Unbound {
     ///
     /// # Errors
     ///
-    /// unbound is not installed, or does not start in time; its log is in the message.
+    /// unbound is not here, or does not start in time; its log is in the message.
     pub fn start(zones: &[PathBuf], address: SocketAddr, netns: Option<&str>) -> anyhow::Result<Self> {
         let dir = TempDir::with_prefix("unbound-")?;
         let mut conf = format!(
@@ -178,7 +203,7 @@ impl Unbound {
                 file.display()
             )?;
         }
-        Server::start("unbound", &["-d", "-c"], &conf, dir, netns, "start of service", 1)
+        Server::start(&peer("unbound")?, &["-d", "-c"], &conf, dir, netns, "start of service", 1)
             .map(|server| Self { _server: server })
     }
 }
@@ -286,6 +311,11 @@ impl Drop for Server {
         let _ = killpg(group, Signal::SIGKILL);
         let _ = self.child.wait();
     }
+}
+
+/// The path of one of the servers to compare with.
+fn peer(name: &str) -> anyhow::Result<String> {
+    Ok(peers::program(name)?.display().to_string())
 }
 
 /// Each master file with the name of its zone.

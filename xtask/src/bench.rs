@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
+use crate::peers;
 use crate::process::run;
 use crate::run::{build_flood, build_release, cargo};
 use crate::setup::{self, Need};
@@ -71,7 +72,7 @@ enum Other {
 pub(crate) fn bench(options: &Options) -> Result<()> {
     setup::ensure(Need::Bench)?;
     match &options.other {
-        None => peers(&options.peers),
+        None => beside_peers(&options.peers),
         Some(Other::Publish) => {
             let docs = workspace().join("docs");
             let arguments = [OsString::from("--publish"), docs.into(), "--results".into(), results().into()];
@@ -81,13 +82,13 @@ pub(crate) fn bench(options: &Options) -> Result<()> {
         Some(Other::Program) => run(example("program_cost").arg("--release")),
         Some(Other::Flood) => {
             build_flood()?;
-            run(example("under_flood").env("STATELESS_TCP_BIN", build_release()?))
+            run(&mut beside_newest("under_flood")?)
         }
-        Some(Other::Lossy) => run(example("beside_nsd").env("STATELESS_TCP_BIN", build_release()?)),
+        Some(Other::Lossy) => run(&mut beside_newest("beside_nsd")?),
     }
 }
 
-fn peers(options: &Peers) -> Result<()> {
+fn beside_peers(options: &Peers) -> Result<()> {
     let mut peers = example("peers");
     peers.args(["--", "--rounds", &options.rounds.to_string(), "--seconds", &options.seconds.to_string()]);
     for (name, value) in [("--only", &options.only), ("--load", &options.load)] {
@@ -124,6 +125,13 @@ fn steps(filter: Option<&str>) -> Result<()> {
     run(&mut benches("instructions"))?;
     run(&mut benches("dns_instructions"))?;
     run(&mut benches("time"))
+}
+
+/// A program that measures the release build beside the newest name servers.
+fn beside_newest(name: &str) -> Result<std::process::Command> {
+    let mut command = example(name);
+    command.env("STATELESS_TCP_BIN", build_release()?).env(peers::VARIABLE, peers::obtain()?);
+    Ok(command)
 }
 
 /// One of the programs that measure: examples of the tests' crate.

@@ -51,12 +51,14 @@ impl Suite {
             .with_context(|| format!("apt-get download left no package {name}"))
     }
 
-    /// Downloads `package` and all that it depends on. The files are there as long as `self`.
-    pub(crate) fn download_whole(&self, package: &str) -> Result<Vec<PathBuf>> {
+    /// Downloads `wanted` and all that they depend on. The files are there as long as `self`.
+    pub(crate) fn download_whole(&self, wanted: &[&str]) -> Result<Vec<PathBuf>> {
         run(self
             .apt("apt-get")
             .args(["--quiet=2", "--yes", "--no-install-recommends", "--download-only"])
-            .args(["install", package]))?;
+            .arg("install")
+            .args(wanted))
+        .with_context(|| format!("fetching {} of Debian's {}", wanted.join(" "), self.name))?;
         packages(&self.scratch.path().join("cache/archives"))
     }
 
@@ -82,6 +84,8 @@ impl Suite {
         }
         // apt's own user cannot enter a private directory; nothing is installed that would have to be locked.
         command.args(["--option=APT::Sandbox::User=", "--option=Debug::NoLocking=1"]);
+        // The lists of sid expire after a week, and a mirror's copy may be older. They are signed all the same.
+        command.arg("--option=Acquire::Check-Valid-Until=false");
         command.current_dir(self.scratch.path());
         command
     }
@@ -90,6 +94,18 @@ impl Suite {
 /// Unpacks `package` into `destination`, nothing of it is run.
 pub(crate) fn unpack(package: &Path, destination: &Path) -> Result<()> {
     run(Command::new("dpkg").arg("--extract").arg(package).arg(destination))
+}
+
+/// Has `fill` make the directory `root`, unless it is there. It ends up under its name as a whole.
+pub(crate) fn keep(root: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    if root.is_dir() {
+        return Ok(());
+    }
+    let parent = root.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(parent).with_context(|| format!("creating {}", parent.display()))?;
+    let partial = tempfile::tempdir_in(parent).context("creating a temporary directory")?;
+    fill(partial.path())?;
+    fs::rename(partial.keep(), root).with_context(|| format!("renaming to {}", root.display()))
 }
 
 fn packages(directory: &Path) -> Result<Vec<PathBuf>> {

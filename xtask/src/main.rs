@@ -10,6 +10,7 @@ mod demo;
 mod fuzz;
 mod mutate;
 mod package;
+mod peers;
 mod process;
 mod run;
 mod rust_src;

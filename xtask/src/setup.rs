@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use nix::unistd::geteuid;
 
+use crate::peers;
 use crate::process::{read, run};
 use crate::toolchain::{Record, Toolchain};
 use crate::workspace;
@@ -133,6 +134,8 @@ pub(crate) fn setup(options: &Options) -> Result<()> {
             // Only who changes the XDP program needs it, and `test` names the step that does.
             eprintln!("warning: the XDP program cannot be rebuilt here: {error:#}");
         }
+        let programs = peers::obtain()?;
+        println!("name servers to compare with: {}={}", peers::VARIABLE, programs.display());
     }
     println!(
         "everything that `{}` needs is here",

@@ -14,7 +14,7 @@ use crate::process::run;
 use crate::run::{build_flood, build_release, cargo};
 use crate::setup::{self, Need};
 use crate::vm::{self, Machines};
-use crate::{fuzz, package};
+use crate::{fuzz, package, peers};
 
 /// The command's options.
 #[derive(Args)]
@@ -156,7 +156,8 @@ impl Step {
                 ]),
                 scale,
             )
-            .env("STATELESS_TCP_BIN", build_all()?)),
+            .env("STATELESS_TCP_BIN", build_all()?)
+            .env(peers::VARIABLE, peers::obtain()?)),
             Step::Driver => run(scaled(
                 cargo()
                     .args(["test", "--locked", "--package", "stateless-tcp-tests"])

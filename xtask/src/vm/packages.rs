@@ -9,7 +9,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use super::Kernel;
-use crate::debian::{self, Suite};
+use crate::debian::{self, Suite, keep};
 use crate::process::run;
 
 /// The release whose QEMU is used: that of Debian 12 has no igb yet. Its libraries come with it, down to the loader.
@@ -42,7 +42,7 @@ impl Qemu {
             eprintln!("fetching QEMU of Debian's {QEMU_SUITE}");
             let suite = Suite::open(QEMU_SUITE)?;
             suite
-                .download_whole("qemu-system-x86")?
+                .download_whole(&["qemu-system-x86"])?
                 .iter()
                 .try_for_each(|package| debian::unpack(package, partial))
         })?;
@@ -93,16 +93,6 @@ fn one(names: Vec<String>) -> Result<String> {
         Ok([name]) => Ok(name),
         Err(names) => bail!("linux-image-amd64 stands for one kernel, not for {names:?}"),
     }
-}
-
-/// Has `fill` make the directory `root`, unless it is there. It ends up under its name as a whole.
-fn keep(root: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
-    if root.is_dir() {
-        return Ok(());
-    }
-    let partial = tempfile::tempdir_in(super::directory()?).context("creating a temporary directory")?;
-    fill(partial.path())?;
-    fs::rename(partial.keep(), root).with_context(|| format!("renaming to {}", root.display()))
 }
 
 /// Takes the image and the modules that are wanted out of an unpacked kernel.
