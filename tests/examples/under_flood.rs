@@ -14,6 +14,7 @@ use stateless_tcp_tests::cores::{self, put_first, receive_on, stay_on};
 use stateless_tcp_tests::flooder::flood;
 use stateless_tcp_tests::nameserver::{Knot, Nsd};
 use stateless_tcp_tests::netns::Netns;
+use stateless_tcp_tests::peers;
 use stateless_tcp_tests::responder::Responder;
 use stateless_tcp_tests::taker::Taker;
 use tempfile::TempDir;
@@ -80,8 +81,8 @@ fn main() -> anyhow::Result<()> {
     println!(
         "{}\n{}; {}\n{} clients a second, {rounds} rounds of {seconds} s; load average at the beginning: {}\n",
         cores::machine()?,
-        cores::say("nsd", &["-v"])?,
-        cores::say("knotd", &["--version"])?,
+        cores::say(&peers::program("nsd")?.display().to_string(), &["-v"])?,
+        cores::say(&peers::program("knotd")?.display().to_string(), &["--version"])?,
         rate,
         cores::load_average()?
     );

@@ -180,6 +180,39 @@ impl Bind {
 }
 
 impl Unbound {
+    /// Resolves for whoever asks at `address`: everything below `zone` it asks, over TCP, of the authoritative server at
+    /// `server`, and validates by the trust anchors, each a DS record as text.
+    ///
+    /// # Errors
+    ///
+    /// As [`Unbound::start`].
+    pub fn validate(
+        zone: &str,
+        anchors: &[String],
+        server: SocketAddr,
+        address: SocketAddr,
+    ) -> anyhow::Result<Self> {
+        let dir = TempDir::with_prefix("unbound-")?;
+        let mut conf = format!(
+            "server:\n  interface: {}@{}\n  username: \"\"\n  chroot: \"\"\n  directory: \"{}\"\n  pidfile: \"\"\n  \
+             use-syslog: no\n  do-daemonize: no\n  do-not-query-localhost: no\n  qname-minimisation: no\n  \
+             module-config: \"validator iterator\"\n  num-threads: 1\n  tcp-upstream: yes\n",
+            address.ip(),
+            address.port(),
+            dir.path().display()
+        );
+        for anchor in anchors {
+            writeln!(conf, "  trust-anchor: \"{anchor}\"")?;
+        }
+        let (ip, port) = (server.ip(), server.port());
+        write!(
+            conf,
+            "remote-control:\n  control-enable: no\nstub-zone:\n  name: \"{zone}\"\n  stub-addr: {ip}@{port}\n"
+        )?;
+        Server::start(&peer("unbound")?, &["-d", "-c"], &conf, dir, None, "start of service", 1)
+            .map(|server| Self { _server: server })
+    }
+
     /// As [`Knot::start`]: it answers from the zones as if it had found them out.
     ///
     /// # Errors

@@ -82,13 +82,10 @@ const REQUIREMENTS: &[Requirement] = &[
     program(Need::Test, "strace", "strace"),
     program(Need::Test, "ping", "iputils-ping"),
     program(Need::Test, "python3", "python3"),
-    program(Need::Test, "nsd", "nsd"),
-    program(Need::Test, "knotd", "knot"),
     program(Need::Test, "unbound", "unbound"),
     program(Need::Test, "bird", "bird2"),
     program(Need::Test, "bpftool", "bpftool"),
     program(Need::Test, "systemd-analyze", "systemd"),
-    program(Need::Test, "named", "bind9"),
     program(Need::Test, "nginx", "nginx-light"),
     program(Need::Test, "chromium", "chromium"),
     program(Need::Test, "prometheus", "prometheus"),
@@ -109,15 +106,16 @@ const REQUIREMENTS: &[Requirement] = &[
     program(Need::Test, "openssl", "openssl"),
     program(Need::Test, "nsenter", "util-linux"),
     program(Need::Bench, "valgrind", "valgrind"),
+    program(Need::Bench, "nsd", "nsd"),
+    program(Need::Bench, "knotd", "knot"),
     program(Need::Bench, "dnsdist", "dnsdist"),
 ];
 
 /// Packages that bring a daemon which would start at the next boot, and mostly take port 53 or 80; and its service.
-const DAEMONS: [(&str, &str); 8] = [
+const DAEMONS: [(&str, &str); 7] = [
     ("nsd", "nsd"),
     ("knot", "knot"),
     ("unbound", "unbound"),
-    ("bind9", "named"),
     ("nginx-light", "nginx"),
     ("dnsdist", "dnsdist"),
     ("prometheus", "prometheus"),
