@@ -7,8 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 
-use anyhow::Context as _;
-use stateless_tcp::service::dns::{Dns, DnsOptions};
+use stateless_tcp::service::dns::{Dns, DnsOptions, ZoneSource};
 use stateless_tcp::service::{Context, MAX_RESPONSE, Service};
 
 use super::wire::{Message, Record, query, receive};
@@ -25,12 +24,9 @@ impl Ours {
     ///
     /// It is no file of that zone, or cannot be read; the message is for the operator.
     pub fn load(zone: &str, file: &Path) -> anyhow::Result<Self> {
-        // Today the file has to say its zone's name.
-        let named = file.with_file_name("named");
-        let text = [format!("$ORIGIN {zone}\n").into_bytes(), std::fs::read(file)?].concat();
-        std::fs::write(&named, text).with_context(|| format!("writing {}", named.display()))?;
-        let dns = Dns::load(&[named], &DnsOptions::default())?;
-        Ok(Self { dns })
+        let name = Some(zone.parse().map_err(anyhow::Error::msg)?);
+        let source = ZoneSource { name, file: file.to_owned() };
+        Ok(Self { dns: Dns::load(&[source], &DnsOptions::default())? })
     }
 
     /// Reads files that each begin with their zone's name, `NAME.zone`.
@@ -39,7 +35,8 @@ impl Ours {
     ///
     /// As [`Ours::load`].
     pub fn load_all(files: &[std::path::PathBuf]) -> anyhow::Result<Self> {
-        Ok(Self { dns: Dns::load(files, &DnsOptions::default())? })
+        let sources: Vec<ZoneSource> = files.iter().cloned().map(Into::into).collect();
+        Ok(Self { dns: Dns::load(&sources, &DnsOptions::default())? })
     }
 
     /// The answer to a query; both without their length.
