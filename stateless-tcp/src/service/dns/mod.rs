@@ -26,18 +26,16 @@ mod load;
 mod message;
 mod name;
 mod query;
-#[allow(dead_code, reason = "presentation form is not written yet")]
 mod rdata;
 pub mod relay;
 mod zone;
-#[allow(dead_code, reason = "the list of files is not shown yet")]
 mod zonefile;
 
 pub use cookie::Cookies;
 pub use load::{
     Failure, Instead, Library, Report, Summary, ZoneName, ZoneOptions, ZoneSource, Zones, check as check_zone,
 };
-pub use zonefile::ZoneError;
+pub use zonefile::{ZoneError, count_records, zonefile_text};
 
 use super::{Absent, Answered, Context, Framing, Service};
 use crate::fingerprint::Fingerprint;

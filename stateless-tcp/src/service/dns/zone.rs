@@ -27,7 +27,6 @@ pub(super) mod rtype {
     pub(in super::super) const CNAME: u16 = 5;
     pub(in super::super) const SOA: u16 = 6;
     pub(in super::super) const MX: u16 = 15;
-    pub(in super::super) const KEY: u16 = 25;
     pub(in super::super) const AAAA: u16 = 28;
     pub(in super::super) const SRV: u16 = 33;
     pub(in super::super) const DNAME: u16 = 39;

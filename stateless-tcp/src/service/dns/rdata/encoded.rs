@@ -4,10 +4,22 @@ use super::cursor::{Cursor, Malformed};
 use super::field::Field;
 use crate::service::dns::zonefile::{Fault, Word, Words, decimal};
 use data_encoding::{BASE32HEX_NOPAD, BASE64, DecodePartial, Encoding, HEXLOWER_PERMISSIVE, HEXUPPER};
+use std::sync::LazyLock;
+
+/// Base64 that may have bits to spare at its end, as Knot DNS and NSD take it.
+static BASE64_LENIENT: LazyLock<Encoding> = LazyLock::new(|| {
+    let mut specification = BASE64.specification();
+    specification.check_trailing_bits = false;
+    specification.encoding().unwrap_or(BASE64)
+});
 
 /// Appends what `text` encodes, if it does encode anything.
 fn decode(encoding: &Encoding, text: &[u8], out: &mut Vec<u8>) -> Option<()> {
     let start = out.len();
+    // Padding ends it: the library would take several encodings one behind the other.
+    if text.iter().take(text.len().saturating_sub(2)).any(|&byte| byte == b'=') {
+        return None;
+    }
     let most = encoding.decode_len(text.len()).ok()?;
     out.resize(start + most, 0);
     match encoding.decode_mut(text, &mut out[start..]) {
@@ -26,7 +38,7 @@ pub(super) fn hex(text: &[u8], out: &mut Vec<u8>) -> Option<()> {
 
 /// Appends the bytes that a word of base64 stands for.
 pub(super) fn base64(text: &[u8], out: &mut Vec<u8>) -> Option<()> {
-    decode(&BASE64, text, out)
+    decode(&BASE64_LENIENT, text, out)
 }
 
 /// Reads all words that are left as one text in `encoding`.
@@ -47,7 +59,7 @@ pub(super) struct Base64(pub(super) &'static str);
 
 impl Field for Base64 {
     fn parse(&self, words: &mut Words<'_, '_>, out: &mut Vec<u8>) -> Result<(), Fault> {
-        rest(&BASE64, words, self.0, "base64", out)
+        rest(&BASE64_LENIENT, words, self.0, "base64", out)
     }
 
     fn check(&self, data: &mut Cursor<'_>) -> Result<(), Malformed> {

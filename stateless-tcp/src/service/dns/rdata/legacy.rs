@@ -53,7 +53,11 @@ impl Field for WellKnownServices {
     fn present(&self, data: &mut Cursor<'_>, out: &mut String) -> Result<(), Malformed> {
         Ipv4.present(data, out)?;
         put!(out, " {}", data.u8("a protocol")?);
-        for (index, bits) in data.rest().iter().enumerate() {
+        let ports = data.rest();
+        if ports.last() == Some(&0) {
+            return Err(Malformed::new("a zero at the end, which text cannot say"));
+        }
+        for (index, bits) in ports.iter().enumerate() {
             for bit in (0..8).filter(|bit| bits & (0x80 >> bit) != 0) {
                 put!(out, " {}", 8 * index + bit);
             }

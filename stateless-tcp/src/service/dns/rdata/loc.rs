@@ -100,8 +100,8 @@ fn angle(
     for (unit, decimals) in [(60_000, 0), (1, 3), (0, 0)] {
         let word = words.plain(&expected)?;
         let direction = match word.raw {
-            [letter] if letter.eq_ignore_ascii_case(&positive) => Some(ZERO.checked_add(total)),
-            [letter] if letter.eq_ignore_ascii_case(&negative) => Some(ZERO.checked_sub(total)),
+            [letter] if *letter == positive => Some(ZERO.checked_add(total)),
+            [letter] if *letter == negative => Some(ZERO.checked_sub(total)),
             _ => None,
         };
         if let Some(angle) = direction {
@@ -134,7 +134,8 @@ fn fixed(text: &[u8], decimals: u32) -> Option<i64> {
     };
     let missing = decimals.checked_sub(u32::try_from(rest.len()).ok()?)?;
     let rest = if rest.is_empty() { 0 } else { decimal(rest)? * 10_u64.pow(missing) };
-    let whole = decimal(whole)?.checked_mul(10_u64.pow(decimals))?;
+    let whole = if whole.is_empty() && decimals == 2 && text.len() > 1 { 0 } else { decimal(whole)? };
+    let whole = whole.checked_mul(10_u64.pow(decimals))?;
     i64::try_from(whole.checked_add(rest)?).ok()
 }
 

@@ -167,3 +167,6 @@ impl Type {
         if self.mnemonic.is_empty() { "record data" } else { self.mnemonic }
     }
 }
+
+#[cfg(test)]
+mod tests;

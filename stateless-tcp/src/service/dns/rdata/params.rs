@@ -25,8 +25,8 @@ enum Form {
     Ipv4s,
     Ipv6s,
     Base64,
-    /// A relative URI template with the variable dns (RFC 9461 section 5).
-    Template,
+    /// Bytes, but not left out.
+    Bytes,
     /// Any bytes.
     Opaque,
 }
@@ -44,7 +44,7 @@ const KEYS: [(&str, Form); 12] = [
     ("ipv4hint", Form::Ipv4s),
     ("ech", Form::Base64),
     ("ipv6hint", Form::Ipv6s),
-    ("dohpath", Form::Template),
+    ("dohpath", Form::Bytes),
     ("ohttp", Form::Flag),
     ("tls-supported-groups", Form::Numbers),
     ("docpath", Form::Segments),
@@ -63,13 +63,13 @@ pub(super) fn name(key: u16) -> impl fmt::Display {
     })
 }
 
-/// The key that a word names, by its name or as `key123`. The last number is no key (RFC 9460 section 14.3.2).
+/// The key that a word names, by its name or as `key123`.
 pub(super) fn by_name(word: &[u8]) -> Option<u16> {
-    if let Some(known) = KEYS.iter().position(|(name, _)| word.eq_ignore_ascii_case(name.as_bytes())) {
+    if let Some(known) = KEYS.iter().position(|(name, _)| word == name.as_bytes()) {
         return u16::try_from(known).ok();
     }
     let digits = word.strip_prefix(b"key").filter(|digits| *digits == b"0" || !digits.starts_with(b"0"))?;
-    u16::try_from(decimal(digits)?).ok().filter(|&key| key < u16::MAX)
+    u16::try_from(decimal(digits)?).ok()
 }
 
 /// Appends the wire form of the value that stands behind a key's own name; `None` where nothing does.
@@ -117,7 +117,7 @@ pub(super) fn encode(key: u16, value: Option<&[u8]>, out: &mut Vec<u8>) -> Resul
             }
         }
         Form::Base64 => base64(value, out).ok_or("expected base64")?,
-        Form::Template | Form::Opaque | Form::Flag => out.extend_from_slice(value),
+        Form::Bytes | Form::Opaque | Form::Flag => out.extend_from_slice(value),
     }
     Ok(())
 }
@@ -170,9 +170,7 @@ pub(super) fn check(key: u16, value: &[u8]) -> Result<(), &'static str> {
         }
         Form::Ipv4s => (!value.is_empty() && value.len().is_multiple_of(4), "expected IPv4 addresses"),
         Form::Ipv6s => (!value.is_empty() && value.len().is_multiple_of(16), "expected IPv6 addresses"),
-        Form::Base64 => (!value.is_empty(), "expected a value"),
-        Form::Template => (is_template(value), "expected a path with the variable dns, as in /q{?dns}"),
-        Form::Opaque => (true, ""),
+        Form::Base64 | Form::Bytes | Form::Opaque => (true, ""),
     };
     if holds { Ok(()) } else { Err(otherwise) }
 }
@@ -185,16 +183,6 @@ fn every_string(value: &[u8], holds: impl Fn(&[u8]) -> bool) -> bool {
         }
     }
     true
-}
-
-fn is_template(value: &[u8]) -> bool {
-    let Ok(text) = std::str::from_utf8(value) else { return false };
-    let expressions = text.split('{').skip(1).filter_map(|rest| rest.split_once('}'));
-    let names_dns = |expression: &str| {
-        let variables = expression.trim_start_matches(['+', '#', '.', '/', ';', '?', '&']);
-        variables.split(',').any(|variable| variable.trim_end_matches('*').split(':').next() == Some("dns"))
-    };
-    text.starts_with('/') && expressions.into_iter().any(|(expression, _)| names_dns(expression))
 }
 
 /// Appends a parameter in presentation form.
@@ -248,7 +236,7 @@ pub(super) fn present(key: u16, value: &[u8], out: &mut String) -> Result<(), Ma
             }
         }
         Form::Base64 => BASE64.encode_append(value, out),
-        Form::Flag | Form::Template | Form::Opaque => quote(value, out),
+        Form::Flag | Form::Bytes | Form::Opaque => quote(value, out),
     }
     Ok(())
 }

@@ -86,22 +86,20 @@ impl Field for Texts {
 /// A string that takes the rest of the data, without a length (RFC 7553 section 4.4, RFC 8659 section 4.1).
 pub(super) struct LongText {
     pub(super) what: &'static str,
-    pub(super) may_be_empty: bool,
+    /// It must stand in quotes.
+    pub(super) quoted: bool,
 }
 
 impl Field for LongText {
     fn parse(&self, words: &mut Words<'_, '_>, out: &mut Vec<u8>) -> Result<(), Fault> {
         let word = words.any(self.what)?;
-        if word.raw.is_empty() && !self.may_be_empty {
-            return Err(words.unexpected(&word, self.what));
+        if self.quoted && !word.quoted {
+            return Err(words.unexpected(&word, format_args!("{} in quotes", self.what)));
         }
         words.decode(&word, out)
     }
 
     fn check(&self, data: &mut Cursor<'_>) -> Result<(), Malformed> {
-        if !self.may_be_empty {
-            data.u8(self.what)?;
-        }
         data.rest();
         Ok(())
     }

@@ -104,15 +104,12 @@ fn parse(word: &Word<'_>, words: &mut Words<'_, '_>, start: usize, out: &mut Vec
     Ok(())
 }
 
-/// What parameters say of each other: all mandatory ones are there (RFC 9460 section 8), a default protocol is ruled out
-/// only where others are given (section 7.1.1), and an alias has none at all (section 2.4.2).
+/// What parameters say of each other: all mandatory ones are there (RFC 9460 section 8), and a default protocol is ruled
+/// out only where others are given (section 7.1.1). An alias may have some, which nobody heeds (section 2.4.2).
 pub(super) fn rule(rdata: &[u8]) -> Result<(), Malformed> {
     let mut data = Cursor::new(rdata);
-    let priority = data.u16("a priority")?;
+    data.u16("a priority")?;
     data.name("a target")?;
-    if priority == 0 && !data.is_at_end() {
-        return Err(Malformed::new("an alias (priority 0) has no parameters"));
-    }
     let params = data.rest();
     let has = |wanted: u16| {
         let mut data = Cursor::new(params);

@@ -55,7 +55,7 @@ const SIGNATURE: &[&dyn Field] = &[
     &RecordType("the record type that is signed"),
     ALGORITHM,
     &Number::<1>("a number of labels"),
-    &Span("the original TTL"),
+    &Number::<4>("the original TTL"),
     &Date("an expiration"),
     &Date("an inception"),
     &Number::<2>("a key tag"),
@@ -176,7 +176,7 @@ static TABLE: [Type; COUNT] = [
     .with(rules::sshfp),
     known(45, "IPSECKEY", &[&IpsecKey]),
     known(46, "RRSIG", SIGNATURE),
-    known(47, "NSEC", &[&Name("the next name", Kept), &Types { may_be_empty: false }]),
+    known(47, "NSEC", &[&Name("the next name", Kept), &Types]),
     known(48, "DNSKEY", &[FLAGS, PROTOCOL, ALGORITHM, &Base64("a public key")]),
     known(49, "DHCID", &[&Base64("an identifier")]),
     known(
@@ -188,7 +188,7 @@ static TABLE: [Type; COUNT] = [
             &Number::<2>("iterations"),
             &Salt,
             &NextHash,
-            &Types { may_be_empty: true },
+            &Types,
         ],
     ),
     known(
@@ -196,8 +196,8 @@ static TABLE: [Type; COUNT] = [
         "NSEC3PARAM",
         &[&Number::<1>("a hash algorithm"), &Number::<1>("flags"), &Number::<2>("iterations"), &Salt],
     ),
-    known(52, "TLSA", ASSOCIATION).with(rules::tlsa),
-    known(53, "SMIMEA", ASSOCIATION).with(rules::tlsa),
+    known(52, "TLSA", ASSOCIATION),
+    known(53, "SMIMEA", ASSOCIATION),
     known(55, "HIP", &[&Hip]),
     known(56, "NINFO", TEXTS),
     known(57, "RKEY", &[FLAGS, PROTOCOL, ALGORITHM, &Base64("a public key")]),
@@ -205,11 +205,7 @@ static TABLE: [Type; COUNT] = [
     known(59, "CDS", DIGEST).with(rules::ds),
     known(60, "CDNSKEY", &[FLAGS, PROTOCOL, ALGORITHM, &Base64("a public key")]),
     known(61, "OPENPGPKEY", &[&Base64("a public key")]),
-    known(
-        62,
-        "CSYNC",
-        &[&Number::<4>("a serial number"), &Number::<2>("flags"), &Types { may_be_empty: true }],
-    ),
+    known(62, "CSYNC", &[&Number::<4>("a serial number"), &Number::<2>("flags"), &Types]),
     known(
         63,
         "ZONEMD",
@@ -277,17 +273,9 @@ static TABLE: [Type; COUNT] = [
     known(
         256,
         "URI",
-        &[
-            &Number::<2>("a priority"),
-            &Number::<2>("a weight"),
-            &LongText { what: "a target", may_be_empty: false },
-        ],
+        &[&Number::<2>("a priority"), &Number::<2>("a weight"), &LongText { what: "a target", quoted: true }],
     ),
-    known(
-        257,
-        "CAA",
-        &[&Number::<1>("flags"), &Tag("a tag"), &LongText { what: "a value", may_be_empty: true }],
-    ),
+    known(257, "CAA", &[&Number::<1>("flags"), &Tag("a tag"), &LongText { what: "a value", quoted: false }]),
     known(258, "AVC", TEXTS),
     known(
         259,

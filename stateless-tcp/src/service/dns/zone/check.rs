@@ -14,7 +14,7 @@ pub(super) struct Owner<'a, N, P> {
     pub(super) place: P,
 }
 
-/// Refuses what no answer can be made of (RFC 1034 section 3.6.2, RFC 6672 section 2.4).
+/// Refuses what no answer can be made of (RFC 1034 section 3.6.2, RFC 4035 section 2.4, RFC 6672 section 2.4).
 pub(super) fn owner<N, P>(owner: &Owner<'_, N, P>) -> Result<(), Problem>
 where
     N: Fn() -> Name,
@@ -25,8 +25,9 @@ where
         let problem = match set.rtype {
             rtype::SOA | rtype::CNAME | rtype::DNAME if set.count > 1 => "more than one at a name",
             rtype::SOA if !owner.is_apex => "an SOA record below the apex: each zone has a file of its own",
-            // NSEC and KEY (RFC 4034 section 3, RFC 2535 section 2.3.5) stand beside it; signatures are no set of their own.
-            rtype::CNAME if sets().any(|other| !may_stand_beside_cname(other.rtype)) => {
+            rtype::DS if owner.is_apex => "a DS record at the apex: it belongs to the parent zone",
+            // NSEC stands beside it (RFC 4034 section 3); signatures are no set of their own.
+            rtype::CNAME if sets().any(|other| !matches!(other.rtype, rtype::CNAME | rtype::NSEC)) => {
                 "CNAME and other data at one name"
             }
             _ => continue,
@@ -35,10 +36,6 @@ where
         return Err(Problem::at((owner.place)(set.rtype), what));
     }
     Ok(())
-}
-
-const fn may_stand_beside_cname(rtype: u16) -> bool {
-    matches!(rtype, rtype::CNAME | rtype::NSEC | rtype::KEY)
 }
 
 /// Refuses owners below a DNAME, which hides them (RFC 6672 section 2.4).

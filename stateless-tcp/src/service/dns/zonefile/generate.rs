@@ -60,7 +60,8 @@ impl Template {
                     rest = behind;
                 }
                 (b'$', [b'$', behind @ ..]) => {
-                    text.push(b'$');
+                    // No directive, wherever it stands.
+                    text.extend_from_slice(b"\\$");
                     rest = behind;
                 }
                 (b'$', [b'{', behind @ ..]) => {
@@ -186,15 +187,10 @@ impl Reader<'_> {
             entry.clear();
             template.write(iterator, &mut entry);
             let mut scanner = Scanner::at_place(&entry, line);
-            let read = self.entry(&mut scanner, current);
-            let fault = |what| Fault { line, column: 1, what };
-            match read {
-                Ok(None) => {}
-                Ok(Some(_)) => return Err(fault("$GENERATE: an entry is a directive".to_owned())),
-                Err(Fault { what, .. }) => {
-                    return Err(fault(format!("$GENERATE, at {iterator}: {what}")));
-                }
-            }
+            self.entry(&mut scanner, current).map_err(|Fault { what, .. }| {
+                let what = format!("$GENERATE, at {iterator}: {what}");
+                Fault { line, column: 1, what }
+            })?;
             iterator += template.step;
         }
         Ok(())

@@ -26,7 +26,9 @@ pub(super) use scanner::{Fault, Word};
 pub(super) use text::{decimal, name, seconds};
 pub(super) use words::Words;
 
+use super::rdata;
 use reader::Reader;
+use std::fmt::Write as _;
 use std::path::Path;
 
 /// Where a record stands.
@@ -50,6 +52,17 @@ pub(super) struct Record<'a> {
     /// Wire form, which [`Type::check`](super::rdata::Type::check) accepts.
     pub(super) rdata: &'a [u8],
     pub(super) place: Place,
+}
+
+impl Record<'_> {
+    /// Appends the record as a line of a zone file.
+    fn present(&self, out: &mut String) {
+        rdata::escape_name(self.owner, out);
+        // A String takes all that is written to it.
+        let _ = write!(out, " {} IN {} ", self.ttl, rdata::mnemonic(self.rtype));
+        rdata::of(self.rtype).present(self.rdata, out);
+        out.push('\n');
+    }
 }
 
 /// Why a sink does not take a record.
@@ -86,6 +99,33 @@ pub(super) fn read(source: &Source<'_>, sink: Sink<'_>) -> Reading {
 /// Reads the records of a text, which can include nothing; `name` stands for its path in errors.
 pub(super) fn read_text(name: &Path, text: &[u8], origin: Option<&[u8]>, sink: Sink<'_>) -> Reading {
     Reader::new(&Policy::default(), origin, sink).read_text(name, text)
+}
+
+/// Reads a zone file given as text, and writes its records again: one a line, names absolute, TTL, class and type stated.
+/// What is written reads to the same records.
+///
+/// # Errors
+/// The first thing that is wrong.
+pub fn zonefile_text(text: &[u8]) -> Result<String, ZoneError> {
+    let mut out = String::new();
+    let reading = read_text(Path::new("text"), text, None, &mut |record| {
+        record.present(&mut out);
+        Ok(())
+    });
+    reading.result.map(|()| out)
+}
+
+/// Reads a zone file given as text, and counts its records: what reading alone costs can be measured by it.
+///
+/// # Errors
+/// The first thing that is wrong.
+pub fn count_records(text: &[u8]) -> Result<u64, ZoneError> {
+    let mut count = 0;
+    let reading = read_text(Path::new("text"), text, None, &mut |_| {
+        count += 1;
+        Ok(())
+    });
+    reading.result.map(|()| count)
 }
 
 #[cfg(test)]

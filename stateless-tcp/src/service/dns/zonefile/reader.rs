@@ -160,7 +160,7 @@ impl<'r> Reader<'r> {
             words.name_of(&first, "an owner name", &mut state.owner)?;
             word = words.plain(TYPE)?;
         }
-        let (stated, rtype) = ttl_and_type(word, &mut words)?;
+        let (stated, rtype, word) = ttl_and_type(word, &mut words)?;
         let kind = rdata::of(rtype);
         if kind.is_meta() {
             return Err(
@@ -215,7 +215,10 @@ impl<'r> Reader<'r> {
 const TYPE: &str = "a record type";
 
 /// What stands between owner and data: a TTL and a class, in any order or not at all, and a type.
-fn ttl_and_type<'a>(mut word: Word<'a>, words: &mut Words<'_, 'a>) -> Result<(Option<u32>, u16), Fault> {
+fn ttl_and_type<'a>(
+    mut word: Word<'a>,
+    words: &mut Words<'_, 'a>,
+) -> Result<(Option<u32>, u16, Word<'a>), Fault> {
     let (mut ttl, mut class) = (None, false);
     loop {
         if !word.quoted {
@@ -236,7 +239,7 @@ fn ttl_and_type<'a>(mut word: Word<'a>, words: &mut Words<'_, 'a>) -> Result<(Op
                 continue;
             }
             if let Some(rtype) = rdata::by_name(word.raw) {
-                return Ok((ttl, rtype));
+                return Ok((ttl, rtype, word));
             }
         }
         return Err(words.refuse(&word, "unknown record type"));

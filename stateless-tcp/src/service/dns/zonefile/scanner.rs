@@ -173,15 +173,22 @@ impl<'a> Scanner<'a> {
         }
     }
 
+    /// A line end may stand in a string if it is escaped, or within parentheses.
     fn quoted(&mut self, line: u32, column: u32) -> Result<Word<'a>, Fault> {
         let start = self.at + 1;
         let (mut at, mut escaped) = (start, false);
         loop {
+            let is_escape = self.text.get(at) == Some(&b'\\');
+            if is_escape {
+                escaped = true;
+                at += 1;
+            }
             match self.text.get(at) {
-                Some(b'"') => break,
-                Some(b'\\') if self.text.get(at + 1).is_some_and(|&next| next != b'\n') => {
-                    escaped = true;
-                    at += 2;
+                Some(b'"') if !is_escape => break,
+                Some(b'\n') if is_escape || self.open > 0 => {
+                    at += 1;
+                    self.line += 1;
+                    self.line_start = at;
                 }
                 None | Some(b'\n') => {
                     let what = "a quoted string that does not end on its line".to_owned();
@@ -254,6 +261,8 @@ mod tests {
     #[case::quotes_touch(r#"a"b"c"#, "a@1:1 <b>@1:2 c@1:5 |")]
     #[case::escapes(r#"a\ b\;\( "c\"d" \""#, r#"a\ b\;\(@1:1 <c\"d>@1:10 \"@1:17 |"#)]
     #[case::backslash_at_the_end("a\\\nb", "a\\@1:1 |b@2:1 |")]
+    #[case::line_end_in_parentheses("a ( \"b\nc\" )\nd", "a@1:1 <b\nc>@1:5 |d@3:1 |")]
+    #[case::escaped_line_end("a \"b\\\nc\" d\ne", "a@1:1 <b\\\nc>@1:3 d@2:4 |e@3:1 |")]
     #[case::never_closed("a (\nb\n", "a@1:1 b@2:1 1:3: a parenthesis that is never closed")]
     #[case::never_opened("a )", "a@1:1 1:3: a closing parenthesis that nothing has opened")]
     #[case::no_end_of_quotes("a \"b\n\"", "a@1:1 1:3: a quoted string that does not end on its line")]

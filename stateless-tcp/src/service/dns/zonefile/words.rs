@@ -126,11 +126,11 @@ impl<'s, 'a> Words<'s, 'a> {
     }
 
     /// A decimal number of at most `max`.
-    pub(in super::super) fn number(&mut self, expected: impl Display, max: u64) -> Result<u64, Fault> {
-        let word = self.plain(&expected)?;
-        text::decimal(word.raw)
-            .filter(|&number| number <= max)
-            .ok_or_else(|| self.unexpected(&word, format_args!("{expected}, 0 to {max}")))
+    pub(in super::super) fn number(&mut self, what: impl Display, max: u64) -> Result<u64, Fault> {
+        let expected = format_args!("{what}, 0 to {max}");
+        let word = self.plain(expected)?;
+        let number = text::decimal(word.raw).filter(|&number| number <= max);
+        number.ok_or_else(|| self.unexpected(&word, expected))
     }
 
     /// A decimal number of one byte.

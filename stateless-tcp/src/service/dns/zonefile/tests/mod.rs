@@ -1,0 +1,109 @@
+mod entries;
+mod included;
+mod refused;
+
+use super::*;
+use std::fs;
+use std::path::PathBuf;
+
+/// Owner, type, TTL and data of each record.
+type Records = Vec<(Vec<u8>, u16, u32, Vec<u8>)>;
+
+const ORIGIN: &[u8] = b"\x01o\0";
+
+fn collect(read: impl FnOnce(Sink<'_>) -> Reading) -> (Records, Reading) {
+    let mut records = Vec::new();
+    let reading = read(&mut |record| {
+        records.push((record.owner.to_vec(), record.rtype, record.ttl, record.rdata.to_vec()));
+        Ok(())
+    });
+    (records, reading)
+}
+
+/// The records of a text in presentation form.
+fn shown(text: &str) -> String {
+    let (records, reading) = collect(|sink| read_text(Path::new("z"), text.as_bytes(), Some(ORIGIN), sink));
+    reading.result.unwrap();
+    show(&records)
+}
+
+fn show(records: &Records) -> String {
+    let mut shown = String::new();
+    let place = Place { file: 0, line: 1, column: 1 };
+    for (owner, rtype, ttl, rdata) in records {
+        Record { owner, rtype: *rtype, ttl: *ttl, rdata, place }.present(&mut shown);
+    }
+    shown.replace(" IN ", " ")
+}
+
+/// What is wrong with a text.
+fn wrong(text: &[u8], origin: Option<&[u8]>) -> String {
+    read_text(Path::new("z"), text, origin, &mut |_| Ok(())).result.unwrap_err().to_string()
+}
+
+#[test]
+fn reads_what_the_old_reader_read() {
+    let fixtures = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures");
+    for entry in fs::read_dir(fixtures).unwrap() {
+        let path = entry.unwrap().path();
+        let policy = Policy::default();
+        let (records, reading) =
+            collect(|sink| read(&Source { path: &path, origin: None, policy: &policy }, sink));
+        reading.result.unwrap();
+        let old: Records = super::super::load::read_file(&path)
+            .unwrap()
+            .into_iter()
+            .map(|record| (record.owner, record.rtype, record.ttl, record.rdata))
+            .collect();
+        assert!(records == old, "{}", path.display());
+    }
+}
+
+#[test]
+fn a_record_has_its_place() {
+    let mut places = Vec::new();
+    let text = b"$TTL 1\n\n( a\n A 192.0.2.1 )\n  A 192.0.2.2\n$GENERATE 1-2 $ A 192.0.2.$\n";
+    let reading = read_text(Path::new("z"), text, Some(ORIGIN), &mut |record| {
+        places.push((record.place.line, record.place.column));
+        Ok(())
+    });
+    reading.result.unwrap();
+    assert_eq!(places, [(3, 3), (5, 3), (6, 1), (6, 1)]);
+}
+
+#[test]
+fn a_sink_may_refuse() {
+    let text = b"a 60 A 192.0.2.1\n  60 A 192.0.2.2\n";
+    let reading = read_text(Path::new("z"), text, Some(ORIGIN), &mut |record| {
+        if record.rdata[3] == 2 { Err(Refusal("no".to_owned())) } else { Ok(()) }
+    });
+    assert_eq!(reading.result.unwrap_err().to_string(), "z:2:3: no");
+}
+
+#[test]
+fn the_zone_has_a_name_whatever_is_wrong() {
+    let name = |text: &str, origin| {
+        let reading = read_text(Path::new("z"), text.as_bytes(), origin, &mut |_| Ok(()));
+        assert!(reading.result.is_err());
+        reading.name
+    };
+    assert_eq!(name("$ORIGIN p.\n$ORIGIN q.\n?", None).unwrap(), b"\x01p\0");
+    assert_eq!(name("$ORIGIN p.\n?", Some(ORIGIN)).unwrap(), ORIGIN);
+    assert_eq!(name("$ORIGIN p.\nx.y. SOA a b 1 2 3 4 5\n?", Some(ORIGIN)).unwrap(), b"\x01x\x01y\0");
+    assert_eq!(name("?", None), None);
+}
+
+#[test]
+fn presented_text_reads_to_itself() {
+    let text = "$ORIGIN o.\n$TTL 1h\n@ SOA @ a\\.b 1 2h 3 4 5\nw TXT \"\\\"\" x\n\\@ MX 1 \\$\n";
+    let once = zonefile_text(text.as_bytes()).unwrap();
+    let expected = [
+        "o. 3600 IN SOA o. a\\.b.o. 1 7200 3 4 5",
+        "w.o. 3600 IN TXT \"\\\"\" \"x\"",
+        "\\@.o. 3600 IN MX 1 \\$.o.",
+        "",
+    ];
+    assert_eq!(once, expected.join("\n"));
+    assert_eq!(zonefile_text(once.as_bytes()).unwrap(), once);
+    assert_eq!(count_records(text.as_bytes()).unwrap(), 3);
+}
