@@ -62,6 +62,7 @@ pub(in super::super) struct Files {
 
 impl Files {
     /// Paths, and what the files there were; `None` of one that could not be opened.
+    #[cfg(test)]
     pub(in super::super) fn iter(&self) -> impl Iterator<Item = (&Path, Option<Identity>)> {
         self.list.iter().map(|(path, identity)| (&**path, *identity))
     }
