@@ -22,6 +22,7 @@ mod vm;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
@@ -41,7 +42,7 @@ enum Command {
     Demo(demo::Options),
     /// Measure it beside other servers, or beside an earlier build; or its parts
     Bench(bench::Options),
-    /// Run every check; the first failure ends it
+    /// Run every check
     Test(test::Options),
     /// Break the rules one at a time and see the simulator catch each
     Mutate(mutate::Options),
@@ -55,24 +56,26 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let result = match Arguments::parse().command {
+    run_command(Arguments::parse().command).unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn run_command(command: Command) -> Result<ExitCode> {
+    match command {
+        // Its summary, printed last, says what failed.
+        Command::Test(options) => return test::test(&options),
         Command::Setup(options) => setup::setup(&options),
         Command::Demo(options) => demo::demo(&options),
         Command::Bench(options) => bench::bench(&options),
-        Command::Test(options) => test::test(&options),
         Command::Mutate(options) => mutate::mutate(&options),
         Command::Package(options) => package::package(&options),
         Command::Run(options) => run::run(&options),
         Command::Flood(options) => run::flood(&options),
         Command::BuildEbpf(options) => build_ebpf::build_ebpf(&options),
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
     }
+    .map(|()| ExitCode::SUCCESS)
 }
 
 /// The workspace's root.

@@ -1,11 +1,13 @@
 //! `cargo xtask test`: every check there is, in the order in which failures are cheapest to find.
 
+mod summary;
+
 use std::fmt;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
 use nix::unistd::geteuid;
 
@@ -15,6 +17,7 @@ use crate::run::{build_flood, build_release, cargo};
 use crate::setup::{self, Need};
 use crate::vm::{self, Machines};
 use crate::{fuzz, package, peers};
+use summary::{Outcome, Summary};
 
 /// The command's options.
 #[derive(Args)]
@@ -75,17 +78,17 @@ struct Scale {
     seed: u64,
 }
 
-/// Runs the steps chosen; the first failure ends it.
-pub(crate) fn test(options: &Options) -> Result<()> {
+/// Runs the steps chosen, all of them: a step that fails stops only those that need it.
+pub(crate) fn test(options: &Options) -> Result<ExitCode> {
     if options.vm {
         refuse_without_root(&[Step::Vm])?;
         setup::ensure(Need::Test)?;
-        return vm::test(&options.machines);
+        return vm::test(&options.machines).map(|()| ExitCode::SUCCESS);
     }
     let chosen = |step: &Step| {
         if options.only.is_empty() { !options.skip.contains(step) } else { options.only.contains(step) }
     };
-    let (steps, skipped): (Vec<Step>, Vec<Step>) =
+    let (steps, left_out): (Vec<Step>, Vec<Step>) =
         Step::value_variants().iter().partition(|step| chosen(step));
     let scale = Scale { full: options.full, seed: options.seed.map_or_else(fresh_seed, Ok)? };
     println!("seed {} (repeat this run with --seed {}{})", scale.seed, scale.seed, scale.flag());
@@ -94,36 +97,47 @@ pub(crate) fn test(options: &Options) -> Result<()> {
     setup::components()?;
 
     let begun = Instant::now();
-    let mut passed = 0;
-    for step in &steps {
+    let mut summary = Summary { scale: &scale, outcomes: Vec::new(), left_out };
+    for step in steps {
         println!("\n== {step}");
-        let begun = Instant::now();
-        let result = step.run(&scale);
-        let elapsed = seconds(begun.elapsed());
-        match result {
-            Ok(()) => println!("== {step}: passed in {elapsed}"),
-            Err(error) => {
-                println!("== {step}: FAILED after {elapsed}: {error:#}");
-                println!("\n{passed} passed, 1 failed ({step}), {} not run", steps.len() - passed - 1);
-                bail!(
-                    "step {step} failed; repeat it with: cargo xtask test --only {step} --seed {}{}",
-                    scale.seed,
-                    scale.flag()
-                );
+        let outcome = match summary.missing(step) {
+            Some(needed) => {
+                println!("== {step}: not run, as {needed} failed");
+                Outcome::Skipped(needed)
             }
-        }
-        passed += 1;
+            None => step.outcome(&scale),
+        };
+        summary.outcomes.push((step, outcome));
     }
     println!("\nall in {}, seed {}", seconds(begun.elapsed()), scale.seed);
-    let names: Vec<String> = skipped.iter().map(ToString::to_string).collect();
-    let left_out = if names.is_empty() { String::new() } else { format!(", left out: {}", names.join(" ")) };
-    println!("{passed} passed, 0 failed{left_out}");
-    Ok(())
+    println!("{summary}");
+    Ok(if summary.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 impl Step {
     fn needs_root(self) -> bool {
         matches!(self, Step::Namespaces | Step::Driver | Step::Vm | Step::Package)
+    }
+
+    /// The step without which this one makes no sense.
+    fn needs(self) -> Option<Self> {
+        matches!(self, Step::Namespaces | Step::Driver | Step::Vm | Step::Package).then_some(Step::Binary)
+    }
+
+    fn outcome(self, scale: &Scale) -> Outcome {
+        let begun = Instant::now();
+        let result = self.run(scale);
+        let elapsed = seconds(begun.elapsed());
+        match result {
+            Ok(()) => {
+                println!("== {self}: passed in {elapsed}");
+                Outcome::Passed
+            }
+            Err(error) => {
+                println!("== {self}: FAILED after {elapsed}: {error:#}");
+                Outcome::Failed(format!("{error:#}"))
+            }
+        }
     }
 
     fn run(self, scale: &Scale) -> Result<()> {
@@ -134,33 +148,34 @@ impl Step {
                 .args(["--deny", "warnings"])),
             Step::BuildEbpf => build_ebpf::check_committed(),
             Step::Unit => run(scaled(
-                cargo()
-                    .args(["test", "--quiet", "--locked", "--workspace", "--exclude", "stateless-tcp-tests"])
-                    .args(["--lib", "--bins", "--tests"]),
+                cargo().args(["test", "--quiet", "--locked", "--no-fail-fast", "--workspace"]).args([
+                    "--exclude",
+                    "stateless-tcp-tests",
+                    "--lib",
+                    "--bins",
+                    "--tests",
+                ]),
                 scale,
             )),
-            Step::DocTests => run(cargo().args(["test", "--quiet", "--locked", "--workspace", "--doc"])),
+            Step::DocTests => {
+                run(cargo().args(["test", "--quiet", "--locked", "--no-fail-fast", "--workspace", "--doc"]))
+            }
             Step::Doc => run(cargo()
                 .args(["doc", "--quiet", "--locked", "--workspace", "--no-deps"])
                 .env("RUSTDOCFLAGS", "--deny warnings")),
             Step::Binary => build_all().map(|binary| println!("{}", binary.display())),
             // One at a time: each has the machine's two cores, and the kernel's AF_XDP, to itself.
             Step::Namespaces => run(scaled(
-                cargo().args([
-                    "test",
-                    "--locked",
-                    "--package",
-                    "stateless-tcp-tests",
-                    "--",
-                    "--test-threads=1",
-                ]),
+                cargo()
+                    .args(["test", "--locked", "--no-fail-fast", "--package", "stateless-tcp-tests"])
+                    .args(["--", "--test-threads=1"]),
                 scale,
             )
             .env("STATELESS_TCP_BIN", build_all()?)
             .env(peers::VARIABLE, peers::obtain()?)),
             Step::Driver => run(scaled(
                 cargo()
-                    .args(["test", "--locked", "--package", "stateless-tcp-tests"])
+                    .args(["test", "--locked", "--no-fail-fast", "--package", "stateless-tcp-tests"])
                     .args(["--test", "clients", "--test", "transcripts", "--test", "hostile"])
                     .args(["--test", "persistent", "--test", "recovery", "--test", "reload"])
                     .args(["--test", "check"])
