@@ -76,10 +76,11 @@ fn files(served: &[Served], metrics: Option<&TcpListener>) -> io::Result<Vec<Own
         .collect()
 }
 
-/// Goes on, as the successor has failed.
+/// Goes on, as the successor has failed. It says so once that is true.
 pub(super) fn go_on(served: &[Served]) -> Result<(), XdpError> {
+    served.iter().try_for_each(|served| served.program.return_to_link())?;
     tracing::warn!("the process that was to take over has failed: this one goes on");
-    served.iter().try_for_each(|served| served.program.return_to_link())
+    Ok(())
 }
 
 /// Waits until the successor, which has been told that the sockets are closed, serves.
