@@ -39,7 +39,7 @@ pub fn page(paths: &[String]) -> String {
 pub fn shows(client: &Netns, url: &str) -> String {
     let profile = tempfile::tempdir().expect("a directory");
     let shown = client.attempt(&format!(
-        "timeout --kill-after 5 90 chromium --headless --no-sandbox --disable-gpu --disable-dev-shm-usage --no-proxy-server \
+        "timeout --kill-after 5 600 chromium --headless --no-sandbox --disable-gpu --disable-dev-shm-usage --no-proxy-server \
          --disable-background-networking --no-first-run --user-data-dir={} --virtual-time-budget=30000 --dump-dom {url}",
         profile.path().display(),
     ));

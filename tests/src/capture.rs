@@ -21,6 +21,9 @@ use crate::{netns::Netns, packet::Packet, raw::Port};
 /// Ends a capture: an `EtherType` for local experiments (IEEE 802) and a text, after which nothing of interest comes.
 const MARK: &[u8] = b"\xff\xff\xff\xff\xff\xff\x02\x00\x00\x00\x00\x0f\x88\xb5the capture ends here";
 
+/// How long tcpdump may take to write what it has captured.
+const PATIENCE: Duration = Duration::from_mins(1);
+
 /// A running tcpdump.
 #[derive(Debug)]
 pub struct Capture {
@@ -72,14 +75,14 @@ impl Capture {
     /// Ends the capture and returns every frame, in order.
     pub fn stop(mut self) -> Vec<Vec<u8>> {
         self.port.send(MARK);
-        let end = Instant::now() + Duration::from_secs(10);
+        let end = Instant::now() + PATIENCE;
         loop {
             let frames = self.read();
             // What was under way may still come behind it.
             if let Some(end) = frames.iter().position(|frame| frame.starts_with(MARK)) {
                 return frames[..end].to_vec();
             }
-            assert!(Instant::now() < end, "tcpdump did not write the closing frame within 10 s");
+            assert!(Instant::now() < end, "tcpdump did not write the closing frame within {PATIENCE:?}");
             assert_eq!(self.tcpdump.try_wait().expect("look at tcpdump"), None, "tcpdump ended early");
             sleep(Duration::from_millis(20));
         }

@@ -1,15 +1,21 @@
 //! A scripted TCP client over raw frames: nothing is sent that the script does not say.
 
-use std::{net::IpAddr, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    ops::Range,
+    time::Duration,
+};
 
 use crate::{
     packet::{MSS_1460, Packet, flags},
     raw::Port,
-    topology::{GHOST_V4, GHOST_V6, INTERFACE, Topology},
+    topology::{GHOST_V4, GHOST_V6, INTERFACE, SERVER_V4, Topology},
 };
 
 /// How long an answer that must come may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_mins(1);
+/// Link-layer address of ff02::16, where multicast listener reports go.
+const MLD_ROUTERS: [u8; 6] = [0x33, 0x33, 0, 0, 0, 0x16];
 
 /// One connection's client end.
 #[derive(Debug)]
@@ -98,6 +104,69 @@ impl<'port> Client<'port> {
     pub fn relative(&self, packet: &Packet) -> (u8, u32, u32, usize) {
         let (own, other) = if self.is_answer(packet) { (self.iss, self.isn) } else { (self.isn, self.iss) };
         (packet.flags, packet.seq.wrapping_sub(own), packet.ack.wrapping_sub(other), packet.payload.len())
+    }
+}
+
+/// Tells what is not answered from what is answered late. It sends a SYN of a port of its own after what is under test, and
+/// takes all frames up to its answer. One queue, one worker: what is answered at all is answered before that. The SYN has
+/// payload, so that no driver answers it.
+#[derive(Debug)]
+pub struct Barrier {
+    source: Ipv4Addr,
+    source_port: u16,
+}
+
+impl Default for Barrier {
+    /// At the ghost's address.
+    fn default() -> Self {
+        Self::at(GHOST_V4)
+    }
+}
+
+impl Barrier {
+    /// The ports that it uses in turn.
+    const PORTS: Range<u16> = 50_000..65_000;
+
+    /// At an address that is neither denied nor limited.
+    pub fn at(source: Ipv4Addr) -> Self {
+        Self { source, source_port: Self::PORTS.start }
+    }
+
+    /// Sends the SYN: for a worker that will not answer it.
+    pub fn send<'port>(&mut self, port: &'port Port) -> Client<'port> {
+        let mut client = Client::new(port, self.source_port, IpAddr::V4(SERVER_V4), 53, 7);
+        client.template.source = IpAddr::V4(self.source);
+        self.source_port += 1;
+        if !Self::PORTS.contains(&self.source_port) {
+            self.source_port = Self::PORTS.start;
+        }
+        client.send(&Packet { payload: vec![0], ..client.syn() });
+        client
+    }
+
+    /// The frames that came before the barrier's answer.
+    pub fn pass(&mut self, port: &Port) -> Vec<Vec<u8>> {
+        let client = self.send(port);
+        let mut before = Vec::new();
+        loop {
+            let frame = port.receive(PATIENCE).expect("an answer to the barrier's SYN");
+            match Packet::parse(&frame) {
+                Some(packet) if client.is_answer(&packet) => return before,
+                // The server's kernel tells which groups it is in, whatever anybody sends it (RFC 9777).
+                _ if frame.starts_with(&MLD_ROUTERS) => {}
+                _ => before.push(frame),
+            }
+        }
+    }
+
+    /// What `client` was sent before the barrier's answer.
+    pub fn packets_for(&mut self, port: &Port, client: &Client<'_>) -> Vec<Packet> {
+        let packets = self.pass(port);
+        packets
+            .iter()
+            .filter_map(|frame| Packet::parse(frame))
+            .filter(|packet| client.is_answer(packet))
+            .collect()
     }
 }
 

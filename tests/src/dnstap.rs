@@ -14,7 +14,7 @@ use nix::unistd::Pid;
 
 use crate::netns::{execute, text};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_mins(1);
 const PAUSE: Duration = Duration::from_millis(20);
 
 const CONTENT_TYPE: &[u8] = b"protobuf:dnstap.Dnstap";

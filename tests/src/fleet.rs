@@ -312,9 +312,9 @@ fn bird(namespace: &Netns, place: &Path, file: &str) -> Process {
 fn watch(namespace: &Netns, place: &Path, pid: Pid) -> Process {
     let script = Path::new(FILES).join("anycast");
     let check =
-        format!("{} check --timeout 500 --pid {pid} --name s1.load.example --type TXT", binary().display());
+        format!("{} check --timeout 3000 --pid {pid} --name s1.load.example --type TXT", binary().display());
     let birdc = format!("birdc -s {}", socket(place));
-    let environment = [("CHECK", check.as_str()), ("BIRDC", &birdc), ("DRAIN", "1")];
+    let environment = [("CHECK", check.as_str()), ("BIRDC", &birdc), ("DRAIN", "3")];
     Process::start(
         namespace,
         script.to_str().expect("a path in UTF-8"),

@@ -16,7 +16,7 @@ use crate::netns::Netns;
 
 /// How long it takes to notice that it shall end, or that somebody has connected.
 const TICK: Duration = Duration::from_millis(1);
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What it can do to a question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

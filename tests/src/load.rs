@@ -60,7 +60,7 @@ impl Catalogue {
     pub fn fetch(client: &Netns, server: SocketAddr, largest: usize) -> Self {
         let fetch = |segments| {
             let mut stream = TcpStream::connect(server).expect("connect over a good path");
-            stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout");
+            stream.set_read_timeout(Some(Duration::from_mins(1))).expect("a timeout");
             stream.write_all(&question(segments, 0)).expect("ask over a good path");
             let mut answer = vec![0; 2];
             stream.read_exact(&mut answer).expect("an answer over a good path");

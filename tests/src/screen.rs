@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use crate::netns::{execute, text};
 
 /// How long what is to be seen may take, and the pause between two looks.
-const PATIENCE: Duration = Duration::from_secs(40);
+const PATIENCE: Duration = Duration::from_mins(1);
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// A terminal with a program in it. Dropped, both end.

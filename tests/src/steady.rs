@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// No answer for so long is none.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// Clients of each kind for each address.
 const CLIENTS: usize = 4;
 /// Questions in flight on a connection that stays open, and how often so many are asked on it: the server ends one on which

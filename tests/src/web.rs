@@ -16,7 +16,7 @@ use tempfile::{NamedTempFile, TempDir};
 use crate::netns::Netns;
 
 /// How long anything that is to happen at once may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Where the back ends listen: at every address of their namespace, so that they can be asked directly as well.
 pub const PORT: u16 = 8080;
@@ -96,8 +96,10 @@ pub struct BackEnd {
 
 #[derive(Debug, Default)]
 struct State {
-    requests: Mutex<Vec<String>>,
+    /// Each, and whether it was the first on its connection.
+    requests: Mutex<Vec<(String, bool)>>,
     connections: AtomicUsize,
+    closed: AtomicUsize,
 }
 
 impl BackEnd {
@@ -116,7 +118,10 @@ impl BackEnd {
             while let Ok((stream, _)) = accepting.accept() {
                 shared.connections.fetch_add(1, SeqCst);
                 let (answer, state) = (Arc::clone(&answer), Arc::clone(&shared));
-                std::thread::spawn(move || converse(stream, &*answer, &state));
+                std::thread::spawn(move || {
+                    converse(stream, &*answer, &state);
+                    state.closed.fetch_add(1, SeqCst);
+                });
             }
         });
         Self { listener, state }
@@ -124,12 +129,23 @@ impl BackEnd {
 
     /// Every request that has come so far, head and body.
     pub fn requests(&self) -> Vec<String> {
-        self.state.requests.lock().expect("no thread panicked").clone()
+        let requests = self.state.requests.lock().expect("no thread panicked");
+        requests.iter().map(|(request, _)| request.clone()).collect()
+    }
+
+    /// Whether the last request was the first on its connection.
+    pub fn last_was_first(&self) -> bool {
+        self.state.requests.lock().expect("no thread panicked").last().is_some_and(|(_, first)| *first)
     }
 
     /// How many connections there were.
     pub fn connections(&self) -> usize {
         self.state.connections.load(SeqCst)
+    }
+
+    /// How many of them have ended.
+    pub fn closed(&self) -> usize {
+        self.state.closed.load(SeqCst)
     }
 }
 
@@ -145,7 +161,7 @@ impl Drop for BackEnd {
 
 fn converse(mut stream: TcpStream, answer: &dyn Fn(&str, &mut TcpStream) -> bool, state: &State) {
     let mut octets = Vec::new();
-    loop {
+    for number in 0.. {
         let mut part = [0; 4096];
         let length = loop {
             if let Some(length) = request_length(&octets) {
@@ -158,7 +174,7 @@ fn converse(mut stream: TcpStream, answer: &dyn Fn(&str, &mut TcpStream) -> bool
         };
         let request: Vec<u8> = octets.drain(..length).collect();
         let request = String::from_utf8_lossy(&request).into_owned();
-        state.requests.lock().expect("no thread panicked").push(request.clone());
+        state.requests.lock().expect("no thread panicked").push((request.clone(), number == 0));
         if !answer(&request, &mut stream) {
             return;
         }

@@ -40,7 +40,7 @@ fn are_answered(#[case] mode: &str, #[case] queues: usize) {
 }
 
 fn dig(client: &Netns, server: IpAddr) {
-    let dig = format!("dig @{server} +tcp +norecurse +tries=1 +time=5");
+    let dig = format!("dig @{server} +tcp +norecurse +tries=1 +time=60");
     assert_eq!(client.run(&format!("{dig} +short example.com A")), "192.0.2.1\n");
     assert_eq!(client.run(&format!("{dig} +short example.com AAAA")), "2001:db8::1\n");
     let nothing = client.run(&format!("{dig} no.such.name.nowhere.example.com A"));
@@ -52,7 +52,7 @@ fn dig(client: &Netns, server: IpAddr) {
 }
 
 fn kdig(client: &Netns, server: IpAddr) {
-    let line = format!("kdig @{server} +tcp +retry=0 +timeout=5 +short example.com MX");
+    let line = format!("kdig @{server} +tcp +retry=0 +timeout=60 +short example.com MX");
     assert_eq!(client.run(&line), "10 mail.example.com.\n");
 }
 
@@ -63,7 +63,7 @@ fn drill(client: &Netns, server: IpAddr) {
 
 fn curl(client: &Netns, server: IpAddr) {
     let host = if server.is_ipv6() { format!("[{server}]") } else { server.to_string() };
-    let curl = "curl --silent --show-error --max-time 10 --noproxy * --globoff";
+    let curl = "curl --silent --show-error --max-time 60 --noproxy * --globoff";
     let large = client.run(&format!("{curl} http://{host}/20k.html"));
     assert_eq!(large.len(), 20_000);
     let head = client.run(&format!("{curl} --head http://{host}/"));

@@ -21,13 +21,13 @@ use stateless_tcp_tests::{
     topology::{CLIENT_V4, CLIENT_V6, INTERFACE, SERVER_V4, SERVER_V6, SERVERS, Topology},
 };
 
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_mins(1);
 const KERNEL_PORT: u16 = 8080;
 const A: u16 = 1;
 
 fn dig(client: &Netns, server: IpAddr, transport: &str) {
     let answer =
-        client.run(&format!("dig @{server} {transport} +norecurse +tries=1 +time=5 +short example.com A"));
+        client.run(&format!("dig @{server} {transport} +norecurse +tries=1 +time=60 +short example.com A"));
     assert_eq!(answer, "192.0.2.1\n");
 }
 
@@ -124,7 +124,7 @@ fn udp_reaches_the_kernel(#[case] server: IpAddr) {
     let _knot =
         Knot::start(&theirs, SocketAddr::new(server, 53), Some(topology.server.name())).expect("start Knot");
     let ask = |transport: &str, name: &str| {
-        let words = format!("dig @{server} {transport} +norecurse +tries=1 +time=5 {name} SOA");
+        let words = format!("dig @{server} {transport} +norecurse +tries=1 +time=60 {name} SOA");
         topology.client.run(&words)
     };
     let before = ask("+tcp", "rand.apnic.net");
@@ -168,7 +168,7 @@ fn clients_can_be_left_to_the_kernel(
     let secondary: IpAddr =
         secondary.split('/').next().and_then(|text| text.parse().ok()).expect("an address");
     let ask = |from: IpAddr, question: &str| {
-        topology.client.run(&format!("dig @{server} -b {from} +tcp +tries=1 +time=5 {question}"))
+        topology.client.run(&format!("dig @{server} -b {from} +tcp +tries=1 +time=60 {question}"))
     };
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("configuration");

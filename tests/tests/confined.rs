@@ -10,6 +10,7 @@ use std::{
 use nix::sys::signal::Signal;
 use rstest::rstest;
 use stateless_tcp_tests::{
+    client::{Barrier, port},
     responder::Responder,
     topology::{INTERFACE, SERVER_V4, Topology},
 };
@@ -18,7 +19,8 @@ use stateless_tcp_tests::{
 const NOBODY: u32 = 65_534;
 
 fn dig(topology: &Topology) {
-    let answer = topology.client.run(&format!("dig @{SERVER_V4} +tcp +short +tries=1 +time=5 example.com A"));
+    let answer =
+        topology.client.run(&format!("dig @{SERVER_V4} +tcp +short +tries=1 +time=60 example.com A"));
     assert_eq!(answer, "192.0.2.1\n");
 }
 
@@ -81,7 +83,7 @@ fn nothing_is_held_that_is_not_needed() {
     responder.log_until(|lines| lines.iter().any(|line| line.contains("reloaded")));
     let page = topology
         .client
-        .run(&format!("curl --silent --max-time 10 --noproxy * http://{SERVER_V4}/another.html"));
+        .run(&format!("curl --silent --max-time 60 --noproxy * http://{SERVER_V4}/another.html"));
     assert_eq!(page, "another");
     assert_confined(&responder, NOBODY);
     responder.stop();
@@ -111,7 +113,7 @@ fn nobody_escapes(#[case] how: &[&str], #[case] expected: [&str; 2]) {
 fn a_panic_ends_it() {
     let topology = Topology::new(1);
     let mut responder = Responder::start(&topology, &["--test-panic-after-frames", "0"]);
-    topology.client.attempt(&format!("dig @{SERVER_V4} +tcp +tries=1 +time=1 example.com A"));
+    Barrier::default().send(&port(&topology));
     let ended = responder.wait();
     assert!(ended.log.contains("asked for by --test-panic-after-frames"), "{}", ended.log);
     let link = topology.server.run(&format!("ip link show {INTERFACE}"));

@@ -28,7 +28,7 @@ fn clients_are_answered_by_the_back_end(#[case] cache: &str) {
     let _nsd = Nsd::start(&zones(), LOCAL, Some(topology.server.name())).expect("start NSD");
     let responder = Responder::start(&topology, &["--dns-relay", &LOCAL.to_string(), "--dns-cache", cache]);
     for server in SERVERS {
-        let dig = format!("dig @{server} +tcp +norecurse +tries=1 +time=5");
+        let dig = format!("dig @{server} +tcp +norecurse +tries=1 +time=60");
         let run = |line: &str| topology.client.run(line);
         assert_eq!(run(&format!("{dig} +short mail.plain.example A")), "192.0.2.25\n");
         assert_eq!(run(&format!("{dig} +short MaIl.PlAiN.eXaMpLe AAAA")), "2001:db8::25\n");
@@ -49,7 +49,7 @@ fn clients_are_answered_by_the_back_end(#[case] cache: &str) {
         assert!(options.contains("(good)") && options.contains("TCP KEEPALIVE: 120.0 secs"), "{options}");
         let plain = run(&format!("{dig} +noedns plain.example SOA"));
         assert!(plain.contains("status: NOERROR") && !plain.contains("EDNS"), "{plain}");
-        let kdig = run(&format!("kdig @{server} +tcp +retry=0 +timeout=5 +short plain.example MX"));
+        let kdig = run(&format!("kdig @{server} +tcp +retry=0 +timeout=60 +short plain.example MX"));
         assert!(kdig.contains("10 mail.plain.example."), "{kdig}");
         let drill = run(&format!("drill -t @{server} plain.example MX"));
         assert!(drill.contains("rcode: NOERROR") && drill.contains("10 mail.plain.example."), "{drill}");

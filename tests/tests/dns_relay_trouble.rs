@@ -1,8 +1,8 @@
 //! What the relay makes of back ends that die, are slow, or lie; and of a network that loses.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -20,8 +20,10 @@ const A: u16 = 1;
 const TXT: u16 = 16;
 const SERVFAIL: u8 = 2;
 const DNS: SocketAddr = SocketAddr::new(IpAddr::V4(SERVER_V4), 53);
-/// In which everything must be answered, whatever it is: the relay's own 4 seconds, and what a busy machine adds.
-const IN_TIME: Duration = Duration::from_secs(8);
+/// How long an answer may take, whatever it is: far longer than the relay's own 4 seconds.
+const PATIENCE: Duration = Duration::from_mins(1);
+/// At most so often one that does not answer is tried by a copy of a client's question.
+const TRIED_EVERY: Duration = Duration::from_millis(500);
 /// Clients at a time.
 const AT_ONCE: usize = 16;
 
@@ -113,17 +115,11 @@ fn all_dead_is_servfail_and_back_again_is_service(#[case] silent: bool) {
         &topology,
         &["--dns-relay", &arguments[0], "--dns-relay", &arguments[1], "--dns-cache", "0"],
     );
-    let mute =
+    let [dead, mute] =
         addresses.map(|address| silent.then(|| BackEnd::start(&topology.server, address, |_, _, _| {})));
-    let outcomes = many(&topology.client, 200, 50, |number| {
-        let began = Instant::now();
-        let code = ask_patiently(&plain(1, &format!("n{number}.example")));
-        (code, began.elapsed())
-    });
-    for (code, took) in &outcomes {
-        assert_eq!(*code, Some(SERVFAIL));
-        assert!(*took < IN_TIME, "{took:?}");
-    }
+    let codes =
+        many(&topology.client, 200, 50, |number| ask_patiently(&plain(1, &format!("n{number}.example"))));
+    assert!(codes.iter().all(|code| *code == Some(SERVFAIL)), "{codes:?}");
     drop(mute);
     let _alive = BackEnd::start(&topology.server, addresses[1], |socket, query, from| {
         let _ = socket.send_to(&answer(query, 0, 60, number_as_address(number_in(query))), from);
@@ -138,15 +134,19 @@ fn all_dead_is_servfail_and_back_again_is_service(#[case] silent: bool) {
         if served >= 20 {
             break;
         }
-        assert!(began.elapsed() < 2 * IN_TIME, "{served} of {number} were served");
+        assert!(began.elapsed() < PATIENCE, "{served} of {number} were served");
     }
-    let last = topology.client.enter(|| {
-        let began = Instant::now();
+    let (began, before) = (Instant::now(), dead.as_ref().map(BackEnd::asked));
+    topology.client.enter(|| {
         (0..20)
             .for_each(|number| assert_eq!(ask_patiently(&plain(1, &format!("n{number}.example"))), Some(0)));
-        began.elapsed()
     });
-    assert!(last < IN_TIME / 2, "20 questions took {last:?}: the dead one is still asked");
+    if let (Some(dead), Some(before)) = (&dead, before) {
+        // Were it still asked by turns, ten questions would go there besides, each of which takes a second.
+        let asked = dead.asked() - before;
+        let tried = began.elapsed().as_millis() / TRIED_EVERY.as_millis();
+        assert!(asked as u128 <= 2 + tried, "20 questions, and the dead one is asked {asked}");
+    }
     let log = responder.log();
     assert!(
         log.contains("127.0.0.1:5302 does not answer") && log.contains("127.0.0.1:5302 answers again"),
@@ -159,7 +159,7 @@ fn all_dead_is_servfail_and_back_again_is_service(#[case] silent: bool) {
 fn ask_patiently(query: &[u8]) -> Option<u8> {
     use std::io::{Read as _, Write as _};
     let mut stream = std::net::TcpStream::connect(DNS).ok()?;
-    stream.set_read_timeout(Some(2 * IN_TIME)).ok()?;
+    stream.set_read_timeout(Some(PATIENCE)).ok()?;
     stream.write_all(&[&u16::try_from(query.len()).ok()?.to_be_bytes(), query].concat()).ok()?;
     let mut head = [0; 6];
     stream.read_exact(&mut head).ok()?;
@@ -288,18 +288,24 @@ fn ask_long(server: SocketAddr, query: &[u8]) -> std::io::Result<Vec<u8>> {
 #[test]
 fn beyond_the_table_is_servfail_and_memory_stays() {
     const TABLE: usize = 40;
+    const OFFERED: usize = 10 * TABLE;
     let topology = Topology::new(1);
-    let _slow = BackEnd::start(&topology.server, local(5301), |socket, query, from| {
-        let socket = socket.try_clone().expect("another handle");
+    // Those beyond the table are refused while it is full: only then are the others answered.
+    let refused = Arc::new(AtomicUsize::new(0));
+    let seen = Arc::clone(&refused);
+    let _slow = BackEnd::start(&topology.server, local(5301), move |socket, query, from| {
+        let (socket, seen) = (socket.try_clone().expect("another handle"), Arc::clone(&seen));
         let reply = answer(query, 0, 0, number_as_address(number_in(query)));
         std::thread::spawn(move || {
-            sleep(Duration::from_millis(500));
+            while seen.load(Ordering::Relaxed) < OFFERED - TABLE {
+                sleep(Duration::from_millis(5));
+            }
             let _ = socket.send_to(&reply, from);
         });
     });
     let file = tempfile::NamedTempFile::new().expect("a temporary file");
     let text = format!(
-        "dns-cache = 0\n[dns]\nin-flight = {TABLE}\ntimeout-ms = 20000\ntotal-timeout-ms = 30000\n[[dns.relay]]\naddress = \"127.0.0.1:5301\"\n"
+        "dns-cache = 0\n[dns]\nin-flight = {TABLE}\ntimeout-ms = 60000\ntotal-timeout-ms = 60000\n[[dns.relay]]\naddress = \"127.0.0.1:5301\"\n"
     );
     std::fs::write(file.path(), text).expect("write the configuration");
     let responder =
@@ -311,8 +317,8 @@ fn beyond_the_table_is_servfail_and_memory_stays() {
         line.split(' ').next().and_then(|number| number.parse::<u64>().ok()).expect("a number")
     };
     let round = |from: usize| {
-        let offered = 10 * TABLE;
-        let outcomes = many(&topology.client, offered, offered, |number| {
+        refused.store(0, Ordering::Relaxed);
+        let outcomes = many(&topology.client, OFFERED, OFFERED, |number| {
             let number = from + number;
             let reply = ask_long(DNS, &plain(1, &format!("n{number}.example"))).expect("some answer");
             match reply[3] & 0xf {
@@ -322,6 +328,7 @@ fn beyond_the_table_is_servfail_and_memory_stays() {
                 }
                 code => {
                     assert_eq!(code, SERVFAIL);
+                    refused.fetch_add(1, Ordering::Relaxed);
                     false
                 }
             }
@@ -329,9 +336,7 @@ fn beyond_the_table_is_servfail_and_memory_stays() {
         outcomes.into_iter().filter(|&served| served).count()
     };
     let rounds = |numbers: std::ops::Range<usize>| {
-        let wanted = numbers.len() * TABLE;
-        let served: usize = numbers.map(|number| round(number * 1_000)).sum();
-        assert!(served >= wanted, "{served} were served");
+        numbers.for_each(|number| assert_eq!(round(number * 1_000), TABLE, "as many as there is room for"));
     };
     // As many packets as there are frames: all pages are touched then.
     rounds(0..3);

@@ -17,7 +17,7 @@ use stateless_tcp_tests::responder::{Responder, binary};
 use stateless_tcp_tests::topology::{SERVER_V4, SERVERS, Topology};
 use tempfile::TempDir;
 
-const PATIENCE: Duration = Duration::from_secs(40);
+const PATIENCE: Duration = Duration::from_mins(1);
 const PAUSE: Duration = Duration::from_millis(20);
 
 const A: u16 = 1;
@@ -67,7 +67,7 @@ impl Place {
 /// The value of a metric.
 fn metric(namespace: &Netns, name: &str) -> u64 {
     let text =
-        namespace.run(&format!("curl --silent --fail --max-time 10 --noproxy * http://{METRICS}/metrics"));
+        namespace.run(&format!("curl --silent --fail --max-time 60 --noproxy * http://{METRICS}/metrics"));
     let prefix = format!("stateless_tcp_dnstap_{name} ");
     let value = text.lines().find_map(|line| line.strip_prefix(&prefix));
     value.unwrap_or_else(|| panic!("no {name} in {text}")).parse().expect("a whole number")
@@ -201,7 +201,7 @@ fn what_is_told_is_what_was_asked_and_answered(#[case] handshake: &str) {
 fn a_relayed_answer_is_told_with_the_time_it_took() {
     const WAIT: Duration = Duration::from_millis(300);
     let topology = Topology::new(1);
-    let _back_end = BackEnd::start(&topology.server, DNS, |socket, query, from| {
+    let back_end = BackEnd::start(&topology.server, DNS, |socket, query, from| {
         sleep(WAIT);
         let _ = socket.send_to(&answer(query, 0, 60, [192, 0, 2, 77]), from);
     });
@@ -215,7 +215,9 @@ fn a_relayed_answer_is_told_with_the_time_it_took() {
     let names = ["one.example", "one.example", "two.example"];
     let questions: Vec<_> = (1..).zip(names).map(|(id, name)| query(id, name, A)).collect();
     let mut asked: BTreeSet<_> = ask(&mut stream, &questions).into_iter().collect();
+    let before = back_end.asked();
     asked.extend(ask(&mut stream, &[query(4, "two.example", A)]));
+    assert_eq!(back_end.asked(), before, "the fourth is answered from the cache");
     responder.stop();
     collector.end();
     let events = events(&file);
@@ -224,7 +226,6 @@ fn a_relayed_answer_is_told_with_the_time_it_took() {
     let took: Vec<Duration> =
         events.iter().filter(|event| event.message.number(1) == CLIENT[1]).map(took).collect();
     assert!(took[..3].iter().all(|&took| took >= WAIT), "{took:?}");
-    assert!(took[3] < WAIT, "from the cache: {took:?}");
     assert_eq!(lines(&file).iter().filter(|line| line.contains(" CR ")).count(), 4);
 }
 

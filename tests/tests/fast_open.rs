@@ -1,11 +1,11 @@
 //! TCP Fast Open: requests on the SYN, of real clients and of scripted ones.
 
-use std::{fs, net::IpAddr, process::Command, time::Duration};
+use std::{fs, net::IpAddr, process::Command};
 
 use rstest::rstest;
 use stateless_tcp_tests::{
     capture::Capture,
-    client::{Client, port, query},
+    client::{Barrier, Client, port, query},
     fast_open::{ask, cookie, offer},
     netns::text,
     packet::{Packet, flags},
@@ -19,9 +19,6 @@ const A: u16 = 1;
 const DNSKEY: u16 = 48;
 const TXT: u16 = 16;
 const ISN: u32 = u32::MAX - 20;
-
-/// Longer than anything takes that is to happen at once, for what must not happen.
-const QUIET: Duration = Duration::from_millis(300);
 
 fn question() -> Vec<u8> {
     query(0x1234, "example.com", A)
@@ -69,8 +66,8 @@ fn kernel(topology: &Topology, name: &str) -> u64 {
 
 /// Programs as they are, which ask twice: the second time on the SYN.
 #[rstest]
-#[case::kdig("kdig @192.0.2.1 +fastopen +tcp +short example.com A", "192.0.2.1", 1)]
-#[case::dig("dig @192.0.2.1 +tcp +short example.com A", "192.0.2.1", 0)]
+#[case::kdig("kdig @192.0.2.1 +fastopen +tcp +retry=0 +timeout=60 +short example.com A", "192.0.2.1", 1)]
+#[case::dig("dig @192.0.2.1 +tcp +tries=1 +time=60 +short example.com A", "192.0.2.1", 0)]
 #[case::curl("curl --silent --tcp-fastopen http://192.0.2.1/robots.txt", "User-agent", 1)]
 fn programs(#[case] line: &str, #[case] expected: &str, #[case] on_the_syn: u64) {
     let topology = Topology::new(1);
@@ -84,6 +81,8 @@ fn programs(#[case] line: &str, #[case] expected: &str, #[case] on_the_syn: u64)
 
 /// A scripted client, who sends nothing that it is not told to.
 struct Scripted<'port> {
+    port: &'port Port,
+    barrier: Barrier,
     client: Client<'port>,
     cookie: Vec<u8>,
 }
@@ -95,7 +94,7 @@ impl<'port> Scripted<'port> {
         client.send(&Packet { options: offer(None), ..client.syn() });
         let cookie = cookie(&client.expect().options).expect("a cookie");
         assert_eq!(cookie.len(), 8);
-        Self { client, cookie }
+        Self { port, barrier: Barrier::default(), client, cookie }
     }
 
     /// The SYN with a request.
@@ -108,10 +107,9 @@ impl<'port> Scripted<'port> {
     fn open(&mut self, syn: &Packet) -> Vec<Packet> {
         self.client.template = Packet { source_port: self.client.template.source_port + 1, ..syn.clone() };
         self.client.send(&self.client.template);
-        let syn_ack = self.client.expect();
-        assert!(syn_ack.is(flags::SYN | flags::ACK), "{syn_ack}");
-        let mut packets = vec![syn_ack];
-        packets.extend(std::iter::from_fn(|| self.client.receive(QUIET)));
+        let packets = self.barrier.packets_for(self.port, &self.client);
+        assert!(packets.iter().all(|packet| packet.intact), "wrong checksums: {packets:?}");
+        assert!(packets.first().is_some_and(|first| first.is(flags::SYN | flags::ACK)), "{packets:?}");
         packets
     }
 
@@ -192,7 +190,7 @@ fn it_is_off_unless_asked_for() {
     client.send(&Packet { options: offer(None), payload: question(), ..client.syn() });
     let syn_ack = client.expect();
     assert_eq!((cookie(&syn_ack.options), syn_ack.ack), (None, ISN.wrapping_add(1)));
-    assert_eq!(client.receive(QUIET), None);
+    assert_eq!(Barrier::default().packets_for(&port, &client), []);
 }
 
 fn stateless_tcp(arguments: &[&str]) {

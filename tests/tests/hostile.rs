@@ -1,54 +1,24 @@
 //! What is not to be answered is met with silence on the wire, one count of the right reason, and nothing else.
 
-use std::{collections::BTreeMap, fs, net::IpAddr, os::unix::fs::PermissionsExt, time::Duration};
+use std::{collections::BTreeMap, fs, net::IpAddr, os::unix::fs::PermissionsExt};
 
 use rstest::rstest;
 use stateless_tcp_tests::{
     capture::Capture,
-    client::{Client, port, query},
+    client::{Barrier, Client, port, query},
     netns::{Netns, execute},
     packet::{MSS_1460, Packet, checksum, flags},
-    raw::Port,
     responder::{Counters, Responder},
     seed::Random,
     topology::{GHOST_V4, GHOST_V6, INTERFACE, SERVER_V4, SERVER_V6, SERVERS, Topology},
 };
 use tempfile::TempDir;
 
-/// The longest that the answer to a barrier may take.
-const PATIENCE: Duration = Duration::from_secs(5);
 const A: u16 = 1;
-/// Link-layer address of ff02::16, where multicast listener reports go.
-const MLD_ROUTERS: [u8; 6] = [0x33, 0x33, 0, 0, 0, 0x16];
 
-/// Sends a SYN of a port of its own after what is under test, and takes all frames up to its answer. One queue, one
-/// worker: what is answered at all is answered before that. The SYN has payload, so that no driver answers it.
-struct Barrier {
-    next_port: u16,
-}
-
-impl Barrier {
-    /// The frames that came before the barrier's answer.
-    fn pass(&mut self, port: &Port) -> Vec<Vec<u8>> {
-        self.next_port = self.next_port.checked_add(1).unwrap_or(50_000);
-        let client = Client::new(port, self.next_port, IpAddr::V4(SERVER_V4), 53, 7);
-        client.send(&Packet { payload: vec![0], ..client.syn() });
-        let mut before = Vec::new();
-        loop {
-            let frame = port.receive(PATIENCE).expect("an answer to the barrier's SYN");
-            match Packet::parse(&frame) {
-                Some(packet) if client.is_answer(&packet) => return before,
-                // The server's kernel tells which groups it is in, whatever anybody sends it (RFC 9777).
-                _ if frame.starts_with(&MLD_ROUTERS) => {}
-                _ => before.push(frame),
-            }
-        }
-    }
-
-    /// What passing it counts.
-    fn counts() -> BTreeMap<String, u64> {
-        ["xdp_served", "received", "syn_ack", "sent"].map(|name| (name.to_owned(), 1)).into()
-    }
+/// What passing a barrier counts.
+fn barrier_counts() -> BTreeMap<String, u64> {
+    ["xdp_served", "received", "syn_ack", "sent"].map(|name| (name.to_owned(), 1)).into()
 }
 
 fn v4() -> Packet {
@@ -223,7 +193,7 @@ fn frames_meet_silence_and_the_right_counter(#[case] mode: &str) {
     let arguments = ["--xdp-mode", mode, "--key-file", &key_file(&directory)];
     let responder = Responder::start(&topology, &arguments);
     let port = port(&topology);
-    let mut barrier = Barrier { next_port: 50_000 };
+    let mut barrier = Barrier::default();
     barrier.pass(&port);
     let mut wrong = Vec::new();
     for (name, frame, reason) in hostile() {
@@ -231,7 +201,7 @@ fn frames_meet_silence_and_the_right_counter(#[case] mode: &str) {
         port.send(&frame);
         let answers = barrier.pass(&port);
         let mut counted = responder.counters().since(&before);
-        for (counter, one) in Barrier::counts() {
+        for (counter, one) in barrier_counts() {
             *counted.entry(counter).or_default() -= one;
         }
         counted.retain(|_, value| *value > 0);
@@ -253,7 +223,7 @@ fn a_cookie_of_another_connection_is_wrong() {
     let topology = Topology::new(1);
     let responder = Responder::start(&topology, &["--key-file", &key_file(&directory)]);
     let port = port(&topology);
-    let mut barrier = Barrier { next_port: 50_000 };
+    let mut barrier = Barrier::default();
     for server in SERVERS {
         let mut client = Client::new(&port, 40_000, server, 53, 1);
         client.open();
@@ -290,7 +260,7 @@ fn forged_requests_are_not_answered() {
     let responder = Responder::start(&topology, &["--key-file", &key_file(&directory)]);
     let port = port(&topology);
     let mut random = Random::new("forged requests");
-    let mut barrier = Barrier { next_port: 50_000 };
+    let mut barrier = Barrier::default();
     barrier.pass(&port);
     let before = responder.counters();
     let templates = [v4(), v6()].map(|base| {

@@ -14,7 +14,7 @@ use stateless_tcp_tests::responder::Responder;
 use stateless_tcp_tests::topology::{SERVERS, Topology};
 use stateless_tcp_tests::web::{Answer, BACK_END, Nginx, PORT};
 
-const CURL: &str = "curl --silent --show-error --max-time 20 --noproxy * --globoff --include";
+const CURL: &str = "curl --silent --show-error --max-time 60 --noproxy * --globoff --include";
 
 /// Responses that nginx makes itself; text is compressed as it is sent, and so comes in chunks.
 const LOCATIONS: &str = "gzip on; gzip_min_length 1; gzip_http_version 1.0; gzip_types text/plain;
@@ -135,7 +135,7 @@ fn curl_keeps_its_connection() {
     files(root.path());
     let _nginx = Nginx::start(&topology.server, root.path(), LOCATIONS);
     let _responder = Responder::start(&topology, &["--http-relay", BACK_END]);
-    let mut line = "curl --silent --max-time 20 --noproxy * --write-out %{num_connects}_%{http_code}_%{size_download}\\n"
+    let mut line = "curl --silent --max-time 60 --noproxy * --write-out %{num_connects}_%{http_code}_%{size_download}\\n"
         .to_owned();
     for path in ["/picture.png", "/missing", "/nothing", "/page.html", "/one.bin"] {
         let _ = write!(line, " --output /dev/null http://{}{path}", SERVERS[0]);

@@ -1,6 +1,6 @@
 //! Whatever becomes of a back end, each client gets one whole answer to its own request, and nothing else.
 
-use std::io::Write;
+use std::io::{Read as _, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
@@ -24,17 +24,13 @@ fn behave(request: &str, stream: &mut TcpStream) -> bool {
     let path = request.split([' ', '?']).nth(1).unwrap_or_default();
     let (text, goes_on) = match path {
         "/right" => (RIGHT.to_owned(), true),
-        "/late" => {
-            sleep(Duration::from_millis(1_500));
-            (RIGHT.to_owned(), true)
-        }
         "/slow" => {
-            sleep(Duration::from_secs(4));
-            (RIGHT.to_owned(), true)
+            until_closed(stream);
+            (String::new(), false)
         }
         "/slow-body" => {
             let _ = stream.write_all(&RIGHT.as_bytes()[..42]);
-            sleep(Duration::from_secs(4));
+            until_closed(stream);
             (String::new(), false)
         }
         "/closed" => (String::new(), false),
@@ -90,6 +86,20 @@ fn behave(request: &str, stream: &mut TcpStream) -> bool {
     stream.write_all(text.as_bytes()).is_ok() && goes_on
 }
 
+/// Waits until the other end gives up.
+fn until_closed(stream: &mut TcpStream) {
+    while stream.read(&mut [0; 64]).is_ok_and(|length| length > 0) {}
+}
+
+/// Waits for something that is due at once.
+fn wait_until(what: &str, holds: impl Fn() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < end, "{what}: not within {PATIENCE:?}");
+        sleep(Duration::from_millis(5));
+    }
+}
+
 #[test]
 fn every_trouble_is_one_answer() {
     let topology = Topology::new(1);
@@ -124,8 +134,7 @@ fn every_trouble_is_one_answer() {
     for server in SERVERS {
         for (path, status, says, unused) in cases {
             assert_eq!(ask(&topology.client, server, "GET", "/right").text(), "right");
-            sleep(Duration::from_millis(20));
-            let before = back_end.connections();
+            let (before, closed) = (back_end.connections(), back_end.closed());
             let answer = ask(&topology.client, server, "GET", path);
             assert_eq!(answer.status, status, "{path}: {}", answer.text());
             assert!(answer.text().contains(says), "{path}: {}", answer.text());
@@ -137,12 +146,13 @@ fn every_trouble_is_one_answer() {
             assert_eq!(answer.field("transfer-encoding"), None, "{path}");
             assert_eq!(answer.field("connection"), Some("close"), "{path}");
             assert!(answer.field("date").is_some(), "{path}");
-            sleep(Duration::from_millis(200));
+            // A connection that ends before its response begins is no news: it is asked once more on a fresh one.
+            assert!(path != "/closed" || back_end.last_was_first(), "not asked again");
+            // It is not only unused: either end closes it.
+            wait_until("the connection is closed", || back_end.closed() - closed >= unused);
             // Whatever it was, the next one gets its own.
             assert_eq!(ask(&topology.client, server, "GET", "/right").text(), "right", "after {path}");
-            // A connection that ends before its response begins is no news: it is asked once more on a fresh one.
-            let again = usize::from(["/closed"].contains(&path));
-            assert!(back_end.connections() - before >= unused + again, "connections for {path}");
+            assert!(back_end.connections() - before >= unused, "connections for {path}");
         }
     }
     let counters = responder.stop();
@@ -211,23 +221,37 @@ fn a_back_end_may_end_and_come_back() {
     assert_eq!(responder.stop().get("http_relay_unreachable"), 4);
 }
 
-/// A client's system sends the request again while the back end works, several times; the back end has it once.
+/// A client's system sends the request again and again until the back end has answered; the back end has it once.
 #[rstest]
 #[case::with_timestamps(true, "reliable")]
 #[case::without(false, "reliable")]
 fn a_resend_starts_nothing(#[case] timestamps: bool, #[case] rules: &str) {
     let topology = Topology::new(1);
     topology.client.run(&format!("sysctl -qw net.ipv4.tcp_timestamps={}", u8::from(timestamps)));
-    let back_end = BackEnd::start(&topology.server, behave);
-    let responder = Responder::start(&topology, &[&RELAY[..], &["--rules", rules]].concat());
-    for server in SERVERS {
-        assert_eq!(ask(&topology.client, server, "GET", "/late").text(), "right");
+    // How many requests it has been told to answer.
+    let told = Arc::new(AtomicUsize::new(0));
+    let (answered, may_answer) = (AtomicUsize::new(0), Arc::clone(&told));
+    let back_end = BackEnd::start(&topology.server, move |_, stream| {
+        let number = answered.fetch_add(1, SeqCst);
+        wait_until("the client sends again", || may_answer.load(SeqCst) > number);
+        stream.write_all(RIGHT.as_bytes()).is_ok()
+    });
+    let file = configuration("timeout-ms = 120000");
+    let path = file.path().to_str().expect("a path in UTF-8");
+    let responder = Responder::start(&topology, &["--config", path, "--rules", rules]);
+    for (number, server) in SERVERS.into_iter().enumerate() {
+        let before = responder.counters().get("pending");
+        std::thread::scope(|scope| {
+            let asked = scope.spawn(|| ask(&topology.client, server, "GET", "/late").text());
+            // The request, and then the timer's: 200, 600, 1,400 ms later, and so on.
+            wait_until("it is sent again", || responder.counters().get("pending") - before > 3);
+            told.store(number + 1, SeqCst);
+            assert_eq!(asked.join().expect("no panic"), "right");
+        });
     }
     let paths: Vec<String> = back_end.requests().iter().map(|request| request[..10].to_owned()).collect();
     assert_eq!(paths, ["GET /late ", "GET /late "]);
-    // 200, 600 and 1,400 ms after the first.
-    let counters = responder.stop();
-    assert!(counters.get("pending") >= 2 * 3, "{counters:?}");
+    responder.stop();
 }
 
 /// Different clients' requests are never merged: responses may be private.
@@ -240,13 +264,10 @@ fn each_client_has_a_request_of_its_own_up_to_a_limit() {
     let seen = Arc::clone(&refused);
     let back_end = BackEnd::start(&topology.server, move |_, stream| {
         // Those above the limit are refused at once, and not when others have their answers.
-        let end = Instant::now() + Duration::from_secs(8);
-        while seen.load(SeqCst) < CLIENTS - PLACES && Instant::now() < end {
-            sleep(Duration::from_millis(5));
-        }
+        wait_until("the others are refused", || seen.load(SeqCst) >= CLIENTS - PLACES);
         stream.write_all(RIGHT.as_bytes()).is_ok()
     });
-    let file = configuration(&format!("in-flight = {PLACES}"));
+    let file = configuration(&format!("timeout-ms = 120000\nin-flight = {PLACES}"));
     let path = file.path().to_str().expect("a path in UTF-8");
     let responder = Responder::start(&topology, &["--config", path]);
     for _ in 0..2 {

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use stateless_tcp_tests::topology::{SERVERS, Topology};
 use stateless_tcp_tests::web::{Answer, BACK_END, BackEnd, PORT, ask_octets};
 
 const RELAY: [&str; 2] = ["--http-relay", BACK_END];
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_mins(1);
 const SAFE: &str = "GET, HEAD, OPTIONS";
 const ALL: &str = "GET, HEAD, OPTIONS, POST, PUT, PATCH, DELETE";
 
@@ -132,7 +132,7 @@ fn all_methods_are_relayed_where_that_is_allowed() {
     }
     assert_eq!(back_end.requests().len(), before);
     let said =
-        client.run(&format!("curl --silent --max-time 20 --noproxy * --data a=b http://{}/form", SERVERS[0]));
+        client.run(&format!("curl --silent --max-time 60 --noproxy * --data a=b http://{}/form", SERVERS[0]));
     assert!(said.starts_with("POST /form HTTP/1.1\n") && said.ends_with("\n\na=b"), "{said}");
     responder.stop();
 }
@@ -149,7 +149,8 @@ fn pipelined_requests_are_answered_in_order(#[case] arguments: &[&str], #[case] 
     let _back_end = BackEnd::start(&topology.server, move |request, stream| {
         counted.fetch_add(1, SeqCst);
         if request.starts_with("GET /1 ") {
-            let end = Instant::now() + Duration::from_secs(1);
+            // A second is enough only for what does not come.
+            let end = Instant::now() + if together == 1 { Duration::from_secs(1) } else { PATIENCE };
             while counted.load(SeqCst) < 3 && Instant::now() < end {
                 sleep(Duration::from_millis(5));
             }
@@ -182,12 +183,20 @@ fn a_request_on_a_syn_is_asked_once() {
     let back_end = BackEnd::start(&topology.server, echo);
     let responder = Responder::start(&topology, &[&RELAY[..], &["--fast-open"]].concat());
     for _ in 0..5 {
-        let line = format!("curl --silent --max-time 20 --noproxy * --tcp-fastopen http://{}/", SERVERS[0]);
+        let line = format!("curl --silent --max-time 60 --noproxy * --tcp-fastopen http://{}/", SERVERS[0]);
         assert!(topology.client.run(&line).starts_with("GET / HTTP/1.1\n"));
     }
     assert_eq!(back_end.requests().len(), 5);
     let counters = responder.stop();
     assert_eq!((counters.get("fast_open"), counters.get("fast_open_later")), (0, 4), "{counters:?}");
+}
+
+fn wait_until(holds: impl Fn() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < end, "not within {PATIENCE:?}");
+        sleep(Duration::from_millis(5));
+    }
 }
 
 /// A relay goes on as it is, or for what it has begun, where another takes its place.
@@ -196,13 +205,19 @@ fn a_request_on_a_syn_is_asked_once() {
 #[case::replaced(PORT + 1, 502)]
 fn a_reload_loses_no_request(#[case] port: u16, #[case] then: u16) {
     let topology = Topology::new(1);
-    let _back_end = BackEnd::start(&topology.server, |request, stream| {
-        sleep(Duration::from_secs(2));
+    let reloaded = Arc::new(AtomicBool::new(false));
+    let may_answer = Arc::clone(&reloaded);
+    let back_end = BackEnd::start(&topology.server, move |request, stream| {
+        wait_until(|| may_answer.load(SeqCst));
         echo(request, stream)
     });
     let file = tempfile::NamedTempFile::new().expect("a file");
     let configure = |port| {
-        std::fs::write(file.path(), format!("http-relay = '127.0.0.1:{port}'")).expect("write");
+        std::fs::write(
+            file.path(),
+            format!("http-relay = '127.0.0.1:{port}'\n[http]\ntimeout-ms = 120000\n"),
+        )
+        .expect("write");
     };
     configure(PORT);
     let path = file.path().to_str().expect("a path in UTF-8");
@@ -211,11 +226,12 @@ fn a_reload_loses_no_request(#[case] port: u16, #[case] then: u16) {
     let ask = || ask_octets(&topology.client, SERVERS[0], request).status;
     std::thread::scope(|scope| {
         let asked: Vec<_> = (0..4).map(|_| scope.spawn(ask)).collect();
-        sleep(Duration::from_millis(500));
+        wait_until(|| back_end.requests().len() == 4);
         configure(port);
         let pid = responder.pid().to_string();
         let reload = Command::new(binary()).args(["reload", "--pid", &pid]).output().expect("run the binary");
         assert!(reload.status.success(), "{reload:?}");
+        reloaded.store(true, SeqCst);
         assert!(asked.into_iter().all(|asked| asked.join().expect("no panic") == 200));
     });
     assert_eq!(ask(), then);

@@ -20,7 +20,7 @@ const FLIGHT: usize = 1_000;
 const TOLERANCE: u64 = 1024;
 /// How long an answer may take before the question is sent again.
 const PATIENCE: Duration = Duration::from_millis(300);
-const ROUNDS: usize = 20;
+const ROUNDS: usize = 200;
 
 const A: u16 = 1;
 

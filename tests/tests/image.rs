@@ -103,7 +103,7 @@ fn it_answers_without_privileged_mode() {
     });
     execute(podman.command().arg("run").args(LIMITS).args(words));
     podman.wait_until_ready("stateless-tcp");
-    let dig = format!("dig @{SERVER_V4} +tcp +short +tries=1 +time=10 example.com A");
+    let dig = format!("dig @{SERVER_V4} +tcp +short +tries=1 +time=60 example.com A");
     assert_eq!(topology.client.run(&dig), "192.0.2.1\n");
     let reloaded = podman.run(&["exec", "stateless-tcp", "stateless-tcp", "reload"]);
     assert!(reloaded.starts_with("reloaded: "), "{reloaded}");

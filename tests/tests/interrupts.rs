@@ -11,7 +11,8 @@ use stateless_tcp_tests::topology::{INTERFACE, SERVERS, Topology};
 
 fn ask(topology: &Topology) {
     for server in SERVERS {
-        let answer = topology.client.run(&format!("dig +tcp +short @{server} example.com A"));
+        let answer =
+            topology.client.run(&format!("dig +tcp +short +tries=1 +time=60 @{server} example.com A"));
         assert_eq!(answer.trim(), "192.0.2.1");
     }
 }
@@ -59,7 +60,8 @@ fn what_cannot_be_set_may_have_been() {
     assert_eq!(deferral(&topology.server, INTERFACE), ["3", "50000"]);
 }
 
-/// Processor time, not the clock's: however busy the machine is.
+/// Processor time, not the clock's: however busy the machine is. A worker that polls takes all of it; one that only wakes now
+/// and then takes less than a hundredth, and on a slow machine a few times that.
 #[rstest]
 #[case::asleep(&[])]
 #[case::generic(&["--xdp-mode", "generic"])]
@@ -75,6 +77,6 @@ fn an_idle_worker_takes_no_processor_time(#[case] arguments: &[&str]) {
     let before = time_of(responder.pid()).expect("it runs");
     sleep(IDLE);
     let took = time_of(responder.pid()).expect("it runs").saturating_sub(before);
-    assert!(took < IDLE / 100, "{took:?} of {IDLE:?}");
+    assert!(took < IDLE / 10, "{took:?} of {IDLE:?}");
     responder.stop();
 }

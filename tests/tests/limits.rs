@@ -13,9 +13,8 @@ use std::{
 use nix::sys::signal::Signal;
 use rstest::rstest;
 use stateless_tcp_tests::{
-    client::{Client, port, query},
+    client::{Barrier, Client, port, query},
     packet::{MSS_1460, Packet, flags},
-    raw::Port,
     responder::Responder,
     seed::size,
     taker::Taker,
@@ -45,22 +44,6 @@ fn request(client: IpAddr, source_port: u16, server: IpAddr) -> Vec<u8> {
     Packet { flags: flags::PSH | flags::ACK, payload: query(1, "example.com", A), ..packet }.octets()
 }
 
-/// A SYN with payload, which no driver answers.
-fn barrier(port: &Port, source: IpAddr, source_port: u16, server: IpAddr) -> (Client<'_>, Packet) {
-    let mut client = Client::new(port, source_port, server, 53, 7);
-    client.template.source = source;
-    let syn = Packet { payload: vec![0], ..client.syn() };
-    (client, syn)
-}
-
-/// Waits until everything that was sent before has been dropped or has been answered. One queue, one worker: they take
-/// frames in order. `source` must be neither denied nor limited.
-fn pass_barrier(port: &Port, source: IpAddr, source_port: u16, server: IpAddr) {
-    let (client, syn) = barrier(port, source, source_port, server);
-    client.send(&syn);
-    assert!(client.receive(PATIENCE).is_some(), "no answer to the barrier {syn}");
-}
-
 /// SYNs and requests have buckets of their own; what has neither SYN nor payload takes nothing; who is allowed is not
 /// limited. The limit is one token a second, so a network gets at most 1 + T packets of a kind through in T seconds.
 #[rstest]
@@ -76,6 +59,7 @@ fn each_kind_is_limited_by_network(#[case] handshake: &str) {
     let responder = Responder::start(&topology, &[&arguments[..], &allowed[..]].concat());
     let port = port(&topology);
     let (mut most, mut barriers) = (0, 0);
+    let mut barrier = Barrier::at(Ipv4Addr::new(192, 0, 2, 98));
     for (server, [limited, allowed]) in
         [(SERVERS[0], ["192.0.2.97", "192.0.2.98"]), (SERVERS[1], ["2001:db8::99", "2001:db8::98"])]
     {
@@ -90,7 +74,7 @@ fn each_kind_is_limited_by_network(#[case] handshake: &str) {
                 port.send(&ack.octets());
                 // The link holds 256 frames.
                 if number % 20 == 19 {
-                    pass_barrier(&port, allowed, 4_000 + barriers, server);
+                    barrier.pass(&port);
                     barriers += 1;
                 }
             }
@@ -105,7 +89,7 @@ fn each_kind_is_limited_by_network(#[case] handshake: &str) {
     let counters = responder.stop();
     let (each, count) = (u64::from(EACH), |name| counters.get(name));
     // Of both families. Answered are also the barriers, the other network's SYN, and all SYNs of those who are allowed.
-    let syns = count("syn_ack") - u64::from(barriers) - 1 - 2 * each;
+    let syns = count("syn_ack") - barriers - 1 - 2 * each;
     assert!((2..=most).contains(&syns), "{syns} SYNs let through, at most {most}: {counters:?}");
     // One forgery in 130 looks as if of content that is gone, and very few as if they had the right cookie: those are
     // messages, as is the other network's question.
@@ -127,7 +111,7 @@ fn a_reload_changes_who_is_denied() {
     let name = file.to_str().expect("a name");
     let responder = Responder::start(&topology, &["--test-keep-seconds", "0", "--config", name]);
     let port = port(&topology);
-    let elsewhere = "198.51.100.7".parse().expect("an address");
+    let mut barrier = Barrier::at(Ipv4Addr::new(198, 51, 100, 7));
     let texts = [
         ("deny = [\"192.0.2.0/24\"]\nallow = [\"192.0.2.99\"]\n", true),
         ("deny = [\"192.0.2.99\"]\nallow = [\"192.0.2.0/24\"]\n", false),
@@ -140,12 +124,7 @@ fn a_reload_changes_who_is_denied() {
         responder.log_until(|lines| reloaded(lines) > before);
         let client = Client::new(&port, source_port, SERVERS[0], 53, 7);
         client.send(&client.syn());
-        // Whoever is denied is still not answered when the barrier, sent later, is.
-        let (end, end_syn) = barrier(&port, elsewhere, source_port, SERVERS[0]);
-        end.send(&end_syn);
-        let wanted = |packet: &Packet| client.is_answer(packet) || end.is_answer(packet);
-        let first = port.receive_tcp(PATIENCE, wanted).expect("an answer to the barrier");
-        assert_eq!(client.is_answer(&first), served, "{text}");
+        assert_eq!(!barrier.packets_for(&port, &client).is_empty(), served, "{text}");
     }
     assert_eq!(responder.stop().get("xdp_denied"), 1);
 }
@@ -174,17 +153,17 @@ fn allowed_clients_are_served_during_an_attack(#[case] denied: bool) {
         .collect();
     let over = AtomicBool::new(false);
     let port = port(&topology);
-    let allowed = "192.0.2.98".parse().expect("an address");
+    let mut barrier = Barrier::default();
     let asked = size(200, 20_000);
     let (answered, sent) = thread::scope(|scope| {
         let attack = scope.spawn(|| {
             let mut sent = 0;
             loop {
-                for (burst, source_port) in frames.chunks(BURST).zip(1_000..) {
+                for burst in frames.chunks(BURST) {
                     for frame in burst {
                         (0..REPEATS).for_each(|_| port.send(frame));
                     }
-                    pass_barrier(&port, allowed, source_port, SERVERS[0]);
+                    barrier.pass(&port);
                     sent += (REPEATS * burst.len()) as u64;
                 }
                 if over.load(Relaxed) {

@@ -12,9 +12,11 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use stateless_tcp_tests::backend::{BackEnd, answer};
+use stateless_tcp_tests::client::{port, query};
+use stateless_tcp_tests::datagram::Datagram;
 use stateless_tcp_tests::netns::{Netns, text};
 use stateless_tcp_tests::responder::Responder;
-use stateless_tcp_tests::topology::{SERVER_V4, SERVERS, Topology};
+use stateless_tcp_tests::topology::{GHOST_V4, GHOST_V6, SERVER_V4, SERVERS, Topology};
 use stateless_tcp_tests::web::{BACK_END, Nginx, ask};
 
 /// Where the responder is asked for metrics.
@@ -27,7 +29,7 @@ const DNS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 5301);
 const PAUSE: Duration = Duration::from_millis(250);
 const PATIENCE: Duration = Duration::from_mins(1);
 
-const CURL: &str = "curl --silent --show-error --fail --max-time 10 --noproxy *";
+const CURL: &str = "curl --silent --show-error --fail --max-time 60 --noproxy *";
 
 fn scrape(namespace: &Netns) -> String {
     namespace.run(&format!("{CURL} http://{METRICS}/metrics"))
@@ -55,7 +57,7 @@ fn promtool_finds_nothing_to_object_to() {
     let responder = Responder::start(&topology, &["--metrics", METRICS]);
     let before = scrape(&topology.server);
     for server in SERVERS {
-        let dig = format!("dig @{server} +tcp +norecurse +tries=1 +time=5 +short example.com A");
+        let dig = format!("dig @{server} +tcp +norecurse +tries=1 +time=60 +short example.com A");
         assert_eq!(topology.client.run(&dig), "192.0.2.1\n");
     }
     let text = scrape(&topology.server);
@@ -218,7 +220,7 @@ fn values(namespace: &Netns, query: &str) -> Result<Vec<f64>, String> {
 /// One question and one request, of names and pages that the caches do not have.
 fn load(client: &Netns, number: u32) {
     let name = format!("name{number}.example");
-    let dig = format!("dig @{SERVER_V4} +tcp +tries=1 +time=5 +short {name} A");
+    let dig = format!("dig @{SERVER_V4} +tcp +tries=1 +time=60 +short {name} A");
     assert_eq!(client.run(&dig), "192.0.2.77\n");
     assert_eq!(ask(client, IpAddr::V4(SERVER_V4), "GET", "/index.html").status, 200);
 }
@@ -278,11 +280,14 @@ fn what_is_denied_limited_and_truncated_shows() {
     };
     let counts = |text: &str| [number(text, &xdp("denied")), number(text, &xdp("limited")), truncated(text)];
     assert!(counts(&scrape(&topology.server)).iter().sum::<f64>() < 0.1, "nothing yet");
+    let port = port(&topology);
+    let question = query(1, "example.com", 1).split_off(2);
     let end = Instant::now() + PATIENCE;
     loop {
-        // Two in one second, of which there is a token for one.
-        for server in [SERVERS[0], SERVERS[0], SERVERS[1]] {
-            topology.client.attempt(&format!("dig @{server} +notcp +ignore +tries=1 +time=1 example.com A"));
+        // Many at once, of which there is a token for one.
+        for (client, server, times) in [(GHOST_V4.into(), SERVERS[0], 20), (GHOST_V6.into(), SERVERS[1], 1)] {
+            let datagram = Datagram::new(client, 40_000, server, 53, question.clone()).octets();
+            (0..times).for_each(|_| port.send(&datagram));
         }
         let text = scrape(&topology.server);
         if counts(&text).iter().all(|&count| count > 0.0) {

@@ -20,7 +20,7 @@ const TXT: u16 = 16;
 /// of which the system's default is a quarter of an hour.
 const GIVES_UP: Duration = Duration::from_secs(1);
 /// Longer than that: a read that takes this long hangs.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// How a connection with two questions, in turn, went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

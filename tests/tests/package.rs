@@ -13,7 +13,7 @@ const EXPOSURE: u32 = 30;
 
 /// What a client is told; none if it is told nothing.
 fn ask(client: &Netns) -> Option<String> {
-    let answer = client.attempt(&format!("dig @{SERVER_V4} +tcp +short +tries=1 +time=10 example.org A"));
+    let answer = client.attempt(&format!("dig @{SERVER_V4} +tcp +short +tries=1 +time=60 example.org A"));
     answer.status.success().then(|| text(&answer.stdout).trim().to_owned())
 }
 

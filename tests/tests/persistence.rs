@@ -18,8 +18,8 @@ use stateless_tcp_tests::{
 };
 
 const A: u16 = 1;
-const PATIENCE: Duration = Duration::from_secs(10);
-const CURL: &str = "curl --silent --show-error --max-time 10 --noproxy * --globoff";
+const PATIENCE: Duration = Duration::from_mins(1);
+const CURL: &str = "curl --silent --show-error --max-time 60 --noproxy * --globoff";
 
 fn host(server: IpAddr) -> String {
     if server.is_ipv6() { format!("[{server}]") } else { server.to_string() }
@@ -165,9 +165,9 @@ fn length_may_be_written_by_itself(#[case] offered: bool, #[values("4096", "0")]
 }
 
 #[rstest]
-#[case::dig("dig +keepopen +tries=1 +time=5")]
-#[case::dig_with_keepalive("dig +keepopen +keepalive +tries=1 +time=5")]
-#[case::kdig("kdig +keepopen +retry=0 +timeout=5")]
+#[case::dig("dig +keepopen +tries=1 +time=60")]
+#[case::dig_with_keepalive("dig +keepopen +keepalive +tries=1 +time=60")]
+#[case::kdig("kdig +keepopen +retry=0 +timeout=60")]
 fn several_questions_are_asked_on_one_connection(#[case] program: &str) {
     for server in SERVERS {
         let topology = Topology::new(1);
@@ -202,7 +202,7 @@ fn dnsperf_is_answered_on_few_connections() {
     ];
     fs::write(&questions, names.join("\n") + "\n").expect("write the questions");
     let report = topology.client.run(&format!(
-        "dnsperf -m tcp -s {} -d {} -n {} -c 4 -q 100 -t 10",
+        "dnsperf -m tcp -s {} -d {} -n {} -c 4 -q 100 -t 60",
         SERVERS[0],
         questions.display(),
         QUERIES / names.len()
@@ -246,7 +246,7 @@ fn unbound_forwards_over_tcp() {
         .stderr(std::process::Stdio::null())
         .spawn()
         .expect("unbound");
-    let ask = "dig @127.0.0.1 +tries=5 +time=3 +noall +comments";
+    let ask = "dig @127.0.0.1 +tries=5 +time=12 +noall +comments";
     let deadline = Instant::now() + PATIENCE;
     while !topology.client.attempt(&format!("{ask} example.com A")).status.success() {
         assert!(Instant::now() < deadline, "unbound does not answer");
@@ -306,7 +306,7 @@ fn chromium_loads_a_page_of_60_files() {
     let arguments = ["run", "-i", INTERFACE, "--http-root", root];
     let responder = Responder::try_start(&topology.server, 1, &arguments).expect("it starts");
     let shown = topology.client.attempt(&format!(
-        "timeout --kill-after 5 90 chromium --headless --no-sandbox --disable-gpu --disable-dev-shm-usage --no-proxy-server \
+        "timeout --kill-after 5 600 chromium --headless --no-sandbox --disable-gpu --disable-dev-shm-usage --no-proxy-server \
          --disable-background-networking --no-first-run --user-data-dir={}/profile --virtual-time-budget=30000 --dump-dom \
          http://{}/",
         directory.path().display(),

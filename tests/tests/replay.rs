@@ -30,7 +30,9 @@ fn conversation(rules: &str, key: &Path) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
         for (name, rtype) in [("example.com", "A"), ("large.example.com", "TXT"), ("none.example.com", "MX")]
         {
             // A cookie would have the time in it, which the captures written here do not keep.
-            topology.client.run(&format!("dig +tcp +nocookie +dnssec @{server} {name} {rtype}"));
+            topology
+                .client
+                .run(&format!("dig +tcp +tries=1 +time=60 +nocookie +dnssec @{server} {name} {rtype}"));
         }
     }
     responder.stop().assert_conserved();

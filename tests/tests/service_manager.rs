@@ -11,9 +11,10 @@ use std::{
 use nix::sys::signal::Signal;
 use rstest::rstest;
 use stateless_tcp_tests::{
+    client::{Barrier, port},
     netns::text,
     responder::Responder,
-    topology::{INTERFACE, SERVER_V4, Topology},
+    topology::{INTERFACE, Topology},
 };
 
 /// How long anything that is to be heard at once may take on a busy machine.
@@ -135,7 +136,7 @@ fn a_stuck_worker_is_noticed() {
     assert_eq!(cut(&manager.hear())[0], "READY=1");
     assert_eq!(manager.hear(), ALIVE, "nobody is stuck yet");
     // To one worker of the two.
-    topology.client.attempt(&format!("dig @{SERVER_V4} +tcp +tries=1 +time=1 example.com A"));
+    Barrier::default().send(&port(&topology));
     let stuck = manager.news();
     assert!(stuck.starts_with("STATUS=stuck: the worker of eth0/"), "{stuck}");
     for _ in 0..3 {

@@ -37,7 +37,7 @@ fn a_batch_takes_two_calls() {
         Err(ended) => panic!("it ended with {}:\n{}", ended.status, ended.log),
     };
     for _ in 0..QUESTIONS {
-        let dig = format!("dig @{SERVER_V4} +tcp +short +tries=1 s{SEGMENTS}.load.example TXT");
+        let dig = format!("dig @{SERVER_V4} +tcp +short +tries=1 +time=60 s{SEGMENTS}.load.example TXT");
         assert!(topology.client.run(&dig).len() > 1_000 * SEGMENTS);
     }
     let counters = responder.stop();

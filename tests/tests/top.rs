@@ -10,7 +10,7 @@ use stateless_tcp_tests::responder::{Responder, binary};
 use stateless_tcp_tests::screen::Screen;
 use stateless_tcp_tests::topology::{SERVER_V4, Topology};
 
-const PATIENCE: Duration = Duration::from_secs(40);
+const PATIENCE: Duration = Duration::from_mins(1);
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// A terminal with the program in it, which stays when that has ended.
@@ -22,7 +22,7 @@ fn open(width: usize, height: usize, arguments: &str) -> Screen {
 }
 
 fn ask(topology: &Topology) {
-    let dig = format!("dig @{SERVER_V4} +tcp +norecurse +tries=1 +time=5 +noedns +short www.example.com A");
+    let dig = format!("dig @{SERVER_V4} +tcp +norecurse +tries=1 +time=60 +noedns +short www.example.com A");
     topology.client.run(&dig);
 }
 

@@ -15,7 +15,7 @@ use stateless_tcp_tests::netns::{execute, text};
 use stateless_tcp_tests::responder::{Responder, binary};
 use stateless_tcp_tests::topology::{CLIENT_V4, INTERFACE, SERVER_V4, SERVERS, Topology};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_mins(1);
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// A running `stateless-tcp trace`. Dropped, it is killed.
@@ -67,7 +67,7 @@ impl Drop for Trace {
 }
 
 fn dig(topology: &Topology, server: &str, name: &str) {
-    topology.client.run(&format!("dig @{server} +tcp +norecurse +tries=1 +time=5 +noedns +short {name} A"));
+    topology.client.run(&format!("dig @{server} +tcp +norecurse +tries=1 +time=60 +noedns +short {name} A"));
 }
 
 /// The frames of a capture, as far as it is written.
@@ -101,7 +101,7 @@ fn a_capture_has_every_frame_and_none_is_malformed() {
     let wire = Capture::start(&topology.client, INTERFACE);
     for server in SERVERS {
         dig(&topology, &server.to_string(), "example.com");
-        let dig = format!("dig @{server} +tcp +norecurse +tries=1 +time=5 large.example.com TXT");
+        let dig = format!("dig @{server} +tcp +norecurse +tries=1 +time=60 large.example.com TXT");
         assert!(topology.client.run(&dig).contains("NOERROR"));
         let host = if server.is_ipv6() { format!("[{server}]") } else { server.to_string() };
         topology.client.run(&format!("curl --silent --fail --noproxy * --globoff http://{host}/"));

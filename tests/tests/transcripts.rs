@@ -221,7 +221,7 @@ fn an_answer_of_dnssec_size(#[case] rules: &str, #[case] server: IpAddr, #[case]
     let topology = Topology::new(1);
     let responder = Responder::start(&topology, &["--rules", rules]);
     let capture = Capture::start(&topology.client, INTERFACE);
-    let question = "+tcp +dnssec +norecurse +tries=1 +time=5 example.com ANY";
+    let question = "+tcp +dnssec +norecurse +tries=1 +time=60 example.com ANY";
     let printed = topology.client.run(&format!("dig @{server} {question}"));
     let frames = capture.stop();
 

@@ -3,7 +3,7 @@
 use std::{
     fs,
     net::{IpAddr, UdpSocket},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use nix::sys::signal::Signal;
@@ -19,7 +19,7 @@ use stateless_tcp_tests::{
     topology::{CLIENT_V4, INTERFACE, SERVER_V4, SERVERS, Topology},
 };
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_mins(1);
 const A: u16 = 1;
 
 /// Where questions over UDP are answered.
@@ -37,10 +37,10 @@ fn clients_come_over_tcp(#[case] mode: &str, #[case] handshake: &str) {
     let mut asked = 0;
     for server in SERVERS {
         for (line, expected) in [
-            ("dig +short +tries=1 +time=5 example.com A", "192.0.2.1\n"),
-            ("dig +short +tries=1 +time=5 +noedns example.com AAAA", "2001:db8::1\n"),
-            ("dig +short +tries=1 +time=5 +dnssec +nsid example.com A", "192.0.2.1"),
-            ("kdig +short +retry=0 +timeout=5 example.com MX", "10 mail.example.com.\n"),
+            ("dig +short +tries=1 +time=60 example.com A", "192.0.2.1\n"),
+            ("dig +short +tries=1 +time=60 +noedns example.com AAAA", "2001:db8::1\n"),
+            ("dig +short +tries=1 +time=60 +dnssec +nsid example.com A", "192.0.2.1"),
+            ("kdig +short +retry=0 +timeout=60 example.com MX", "10 mail.example.com.\n"),
         ] {
             let (program, rest) = line.split_once(' ').expect("a program and what it is told");
             let answer = topology.client.run(&format!("{program} @{server} {rest}"));
@@ -86,7 +86,7 @@ fn unbound_turns_to_tcp(#[case] server: IpAddr) {
     let unbound = Server::start("unbound", &["-d", "-c"], &text, directory, netns, "start of service", 1)
         .expect("start unbound");
     let ask = |name: &str| {
-        topology.client.attempt(&format!("dig @127.0.0.1 +tries=1 +time=5 +noall +comments +answer {name}"))
+        topology.client.attempt(&format!("dig @127.0.0.1 +tries=1 +time=60 +noall +comments +answer {name}"))
     };
     for name in ["example.com A", "www.example.com A", "mail.example.com A", "large.example.com TXT"] {
         let said = String::from_utf8_lossy(&ask(name).stdout).into_owned();
@@ -98,7 +98,7 @@ fn unbound_turns_to_tcp(#[case] server: IpAddr) {
 }
 
 /// Of what one network sends, so much is answered, whoever in it asks; another network is none the worse for it; and so is
-/// who comes over TCP. The rate is one a second: what comes in at once is over before the next token.
+/// who comes over TCP. The rate is one a second: in T seconds at most 1 + T questions of a network are answered.
 #[test]
 fn answers_are_limited_by_network() {
     const QUESTIONS: u64 = 100;
@@ -108,6 +108,7 @@ fn answers_are_limited_by_network() {
     let responder = Responder::start(&topology, &limit);
     let port = port(&topology);
     let question = Question { name: "example.com".to_owned(), rtype: A, edns: Edns::Plain };
+    let begin = Instant::now();
     for (server, [first, second, other]) in [
         (SERVERS[0], ["192.0.2.98", "192.0.2.99", "192.0.2.100"]),
         (SERVERS[1], ["2001:db8::98", "2001:db8::99", "2001:db8::9a"]),
@@ -120,12 +121,16 @@ fn answers_are_limited_by_network() {
         (0..QUESTIONS).for_each(|id| ask(if id % 2 == 0 { first } else { second }, id));
         ask(other, QUESTIONS);
     }
-    let answer = topology.client.run(&format!("dig +tcp +short @{SERVER_V4} example.com A"));
+    let answer =
+        topology.client.run(&format!("dig +tcp +short +tries=1 +time=60 @{SERVER_V4} example.com A"));
     assert_eq!(answer, "192.0.2.1\n");
+    // One queue: what was sent before has been dropped or answered by now.
+    let most = 1 + begin.elapsed().as_secs();
     let counters = responder.stop();
     let (answered, limited) = (counters.get("udp_truncated"), counters.get("xdp_limited"));
     assert_eq!(answered + limited, 2 * (QUESTIONS + 1), "{counters:?}");
-    assert!((4..=40).contains(&answered), "one of each network, and one more for each second: {counters:?}");
+    // Two networks that ask much, and two that ask once.
+    assert!((4..=2 * most + 2).contains(&answered), "in {most} seconds: {counters:?}");
 }
 
 /// A reload turns it on and off; off, the kernel has the questions.

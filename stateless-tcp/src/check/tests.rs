@@ -209,7 +209,7 @@ fn what_is_wrong_with_a_queue_is_named(
         question: Question::dns("example.com", Rtype::SOA, true).unwrap(),
         address: None,
         client: None,
-        timeout: Duration::from_millis(if second == Worker::Well { 60_000 } else { 300 }),
+        timeout: Duration::from_millis(if second == Worker::Well { 60_000 } else { 3_000 }),
     };
     let over = AtomicBool::new(false);
     let outcome = thread::scope(|scope| {

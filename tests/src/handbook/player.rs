@@ -130,7 +130,7 @@ impl Player {
         let port: u16 = at.split_whitespace().next().and_then(|port| port.parse().ok()).expect("its number");
         let (_, at) = ready.split_once(" of ").expect("addresses");
         let address = at.split([',', ' ']).next().expect("an address");
-        let dig = format!("dig +tcp +tries=1 +time=20 -p {port} @{address} www.example.org A");
+        let dig = format!("dig +tcp +tries=1 +time=60 -p {port} @{address} www.example.org A");
         let answer = run(&self.elsewhere, &dig);
         assert!(answer.contains("status: "), "{answer}");
     }

@@ -13,12 +13,12 @@ use std::{
         atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
     },
     thread::sleep,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use nix::sys::signal::Signal;
 use stateless_tcp_tests::{
-    client::{Client, port, query},
+    client::{Barrier, Client, port, query},
     netns::text,
     packet::flags,
     responder::{Responder, binary},
@@ -30,9 +30,6 @@ use files::{Files, letter, stateless_tcp};
 
 const A: u16 = 1;
 const TXT: u16 = 16;
-
-/// Longer than anything takes that is to happen at once, for what must not happen.
-const QUIET: Duration = Duration::from_millis(500);
 
 /// Asks for a reload and waits for its outcome.
 fn reload(responder: &Responder) -> Result<String, String> {
@@ -47,7 +44,7 @@ fn reload(responder: &Responder) -> Result<String, String> {
 /// The address of `small.example.org` as dig hears it at `port` of the server.
 fn small(topology: &Topology, port: u16) -> String {
     let [server, _] = SERVERS;
-    topology.client.run(&format!("dig @{server} -p {port} +tcp +short +tries=1 +time=5 small.example.org A"))
+    topology.client.run(&format!("dig @{server} -p {port} +tcp +short +tries=1 +time=60 small.example.org A"))
 }
 
 #[test]
@@ -77,7 +74,7 @@ fn a_reload_changes_what_is_served() {
     assert!(!said.contains("lost"), "{said}");
     assert_eq!(small(&topology, 53), "192.0.2.101\n");
     let [server, _] = SERVERS;
-    assert_eq!(topology.client.run(&format!("curl -s -m 5 http://{server}/page")), "two\n");
+    assert_eq!(topology.client.run(&format!("curl -s -m 60 http://{server}/page")), "two\n");
 
     // Other ports and addresses, by signal. What cannot change is named, and does not keep the rest from it.
     files.write_zone(2);
@@ -235,13 +232,14 @@ fn a_connection_whose_content_is_gone_is_never_answered() {
     client.open();
     ask_large(&client, 0);
     receive_all(&client);
+    let mut barrier = Barrier::default();
     for number in 1..=2 {
         files.write_zone(number);
         reload(&responder).expect("nothing is wrong");
         let gone = |lines: &[String]| lines.iter().filter(|line| line.ends_with(" is gone")).count();
         responder.log_until(|lines| gone(lines) == usize::from(number));
         ask_large(&client, 1220);
-        assert_eq!(client.receive(QUIET), None, "answered after reload {number}");
+        assert_eq!(barrier.packets_for(&port, &client), [], "answered after reload {number}");
         assert_eq!(responder.counters().get("generation_gone"), u64::from(number));
     }
     responder.stop();
@@ -330,14 +328,28 @@ fn changes_under_load_lose_nothing() {
             });
         }
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let until = |what: &str, holds: &dyn Fn() -> bool| {
+                let end = Instant::now() + 10 * PATIENCE;
+                while !holds() {
+                    assert!(Instant::now() < end, "{what}: not after {:?}", 10 * PATIENCE);
+                    sleep(Duration::from_millis(10));
+                }
+            };
+            let is_served = |version: u8| seen[usize::from(version)].load(SeqCst) > 0;
             for number in 1..=CHANGES {
-                sleep(Duration::from_secs(2));
+                until("the version before is served", &|| is_served(number - 1));
                 files.write_zone(number);
                 files.rotate();
                 let said = reload(&responder).expect("nothing is wrong");
                 assert!(!said.contains("lost"), "{said}");
             }
-            sleep(Duration::from_secs(4));
+            until("the last version is served", &|| is_served(CHANGES));
+            // Enough for what may go wrong to have gone wrong.
+            let answered = || seen.iter().map(|seen| seen.load(SeqCst)).sum::<usize>();
+            until("enough connections", &|| {
+                answered() >= 500 && path.counted("lost") > 50
+                    || !failures.lock().expect("no panic").is_empty()
+            });
         }));
         changed.store(true, SeqCst);
         outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
@@ -346,9 +358,7 @@ fn changes_under_load_lose_nothing() {
     let failures = failures.into_inner().expect("no thread panicked");
     let connections = seen.iter().sum::<usize>() + failures.len();
     assert!(failures.is_empty(), "{} of {connections} failed: {failures:?}", failures.len());
-    assert!(connections >= 500, "only {connections} connections");
     assert!(seen.iter().all(|seen| *seen > 0), "{seen:?}");
-    assert!(path.counted("lost") > 50, "only {} segments were lost", path.counted("lost"));
     let counters = responder.stop();
     assert_eq!(counters.get("generation_gone"), 0);
     assert!(counters.get("resumed") > 0, "no answer was resumed");

@@ -71,15 +71,15 @@ const MOST_FAILURES: usize = 8;
 const AGAIN: usize = 3;
 /// Without any progress of any schedule.
 const PATIENCE: Duration = Duration::from_mins(1);
-/// As long as many schedules wait for timers that have doubled again and again, the others are enough: time for a sample of
-/// 200, and what each more may add.
-const TIME: (Duration, Duration) = (Duration::from_secs(9), Duration::from_millis(20));
+/// A quarter of the schedules may be left, which wait for timers that have doubled again and again, after so much time for
+/// each. On a slow machine it goes on until no more than that are left.
+const TIME: Duration = Duration::from_millis(65);
 
 /// Runs the `count` schedules from `first` on, and returns what they came to in all. The last few that wait for timers which
 /// have doubled again and again are left when the time is over.
 ///
 /// # Panics
-/// If the kernel's client does what the model does not, or the protocol fails it; or if most schedules are left.
+/// If the kernel's client does what the model does not, or the protocol fails it; or if nothing moves any more.
 pub fn check(first: u64, count: u64, timestamps: bool) -> Outcome {
     let (total, mut failures) = attempt(first, count, timestamps);
     // A kernel that lacks memory, or was kept from its processor, does for once what it does not do again.
@@ -87,7 +87,6 @@ pub fn check(first: u64, count: u64, timestamps: bool) -> Outcome {
         failures.retain(|&(number, _)| !attempt(number, 1, timestamps).1.is_empty());
     }
     assert!(failures.is_empty(), "{}", report(&failures));
-    assert!(total.unfinished <= count / 4, "{} schedules of {count} did not end in time", total.unfinished);
     total
 }
 
@@ -119,11 +118,11 @@ impl World {
         let mut waiting: VecDeque<u64> = (0..count).map(|index| first.wrapping_add(index)).collect();
         let mut total = Outcome::default();
         let mut moved_at = Instant::now();
-        let (sample, more) = TIME;
-        let time = sample + more * u32::try_from(count).expect("not that many");
+        let time = TIME * u32::try_from(count).expect("not that many");
         while self.failures.len() < MOST_FAILURES {
-            if self.begun.elapsed() > time && count > 1 {
-                total.unfinished = waiting.len() as u64 + self.running.len() as u64;
+            let left = waiting.len() as u64 + self.running.len() as u64;
+            if self.begun.elapsed() > time && left <= count / 4 {
+                total.unfinished = left;
                 break;
             }
             while self.running.len() < AT_ONCE
