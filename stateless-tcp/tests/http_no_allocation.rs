@@ -15,18 +15,25 @@ fn request_costs_no_allocation() {
     fs::create_dir(root.path().join("directory")).unwrap();
     fs::write(root.path().join("directory/index.html"), "<p>inside").unwrap();
     fs::write(root.path().join("page.html"), "<p>page").unwrap();
+    let now = SystemTime::now();
+    fs::File::options().write(true).open(root.path().join("page.html")).unwrap().set_modified(now).unwrap();
     fs::write(root.path().join("large"), vec![0; 2 * MAX_RESPONSE]).unwrap();
     let http = Http::load(root.path()).unwrap();
-    let now = SystemTime::now();
     let mut response = Vec::with_capacity(MAX_RESPONSE);
 
-    let tomorrow = "Fri, 31 Dec 9999 00:00:00 GMT";
+    let today = httpdate::fmt_http_date(now);
     let requests = [
         ("page", "GET /page.html HTTP/1.1\r\nHost: a\r\nAccept: */*\r\n\r\n".to_owned(), 200),
         ("encoded", "GET /p%61ge.html HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), 200),
         ("head", "HEAD /page.html HTTP/1.0\r\n\r\n".to_owned(), 200),
         ("absolute", "GET http://a/page.html HTTP/1.0\r\n\r\n".to_owned(), 200),
-        ("not modified", format!("GET /page.html HTTP/1.0\r\nIf-Modified-Since: {tomorrow}\r\n\r\n"), 304),
+        ("same time", format!("GET /page.html HTTP/1.0\r\nIf-Modified-Since: {today}\r\n\r\n"), 304),
+        (
+            "same version",
+            format!("GET /page.html HTTP/1.0\r\n{}\r\n", "If-None-Match: \"a\", *\r\nIf-None-Match: *\r\n"),
+            304,
+        ),
+        ("other version", "GET /page.html HTTP/1.0\r\nIf-Match: \"a\", W/\"b\"\r\n\r\n".to_owned(), 412),
         ("bad date", "GET /page.html HTTP/1.0\r\nIf-Modified-Since: never\r\n\r\n".to_owned(), 200),
         ("directory", "GET /directory HTTP/1.0\r\n\r\n".to_owned(), 301),
         ("too large", "GET /large HTTP/1.0\r\n\r\n".to_owned(), 503),

@@ -19,6 +19,8 @@ pub(super) enum Fault {
     NotFound,
     /// A method of RFC 9110 or RFC 5789 that files do not take.
     Method,
+    /// The client wants another version of the page than there is (RFC 9110 15.5.13).
+    Precondition,
     /// A request with a body.
     Body,
     /// A Content-Length or Transfer-Encoding that cannot be understood.
@@ -47,7 +49,7 @@ pub(super) enum Fault {
 
 impl Fault {
     /// All of them, in their order: the index into [`Faults`].
-    pub(super) const ALL: [Self; 19] = [
+    pub(super) const ALL: [Self; 20] = [
         Self::Malformed,
         Self::NoVersion,
         Self::Version,
@@ -55,6 +57,7 @@ impl Fault {
         Self::Target,
         Self::NotFound,
         Self::Method,
+        Self::Precondition,
         Self::Body,
         Self::BodyLength,
         Self::Line,
@@ -82,6 +85,9 @@ impl Fault {
             Self::Target => ("400 Bad Request", "The request target is not a valid path.\n"),
             Self::NotFound => ("404 Not Found", "There is no such page here.\n"),
             Self::Method => ("405 Method Not Allowed", "Only GET and HEAD are allowed here.\n"),
+            Self::Precondition => {
+                ("412 Precondition Failed", "The page here is another version than the request wants.\n")
+            }
             Self::Body => ("413 Content Too Large", "A request with a body is not accepted here.\n"),
             Self::BodyLength => (
                 "400 Bad Request",

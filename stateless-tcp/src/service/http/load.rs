@@ -1,10 +1,11 @@
 //! Reads a directory tree into pages, once, before the first request. Knows nothing of requests.
 
+mod found;
+
 use std::collections::HashMap;
-use std::fs::{self, File as OpenFile, OpenOptions};
-use std::io::{self, Read as _};
+use std::fs;
+use std::io;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -12,14 +13,20 @@ use std::time::{Duration, SystemTime};
 use thiserror::Error;
 use tracing::warn;
 
+use self::found::Found;
+use super::file::File;
 use super::prepared::Prepared;
-use super::{File, MAX_RESPONSE, Page};
+use super::{MAX_RESPONSE, Page};
 
 /// Most octets of memory that the pages of one root may take: 512 MiB.
 pub(super) const MAX_MEMORY: usize = 512 << 20;
 /// Most directories inside each other.
 const MAX_DEPTH: usize = 64;
 const INDEX: &str = "index.html";
+
+/// From 1970 to 1990. There was no web before: an earlier time of a file is a constant that tools set (0 or 1
+/// second for Nix and container images, 1980 for ZIP, 1985 for npm), and stays the same when the content changes.
+const FIRST_TIME: Duration = Duration::from_hours(24 * (20 * 365 + 5));
 
 type Pages = HashMap<Box<[u8]>, Page, foldhash::fast::RandomState>;
 
@@ -36,7 +43,7 @@ pub enum HttpRootError {
     },
     /// The pages take too much memory.
     #[error(
-        "the HTTP root {path} holds more than {limit} octets of pages: \
+        "the HTTP root {path} holds more than {limit} bytes of pages: \
          all pages are kept in memory, so serve a smaller tree"
     )]
     TooMuch {
@@ -55,25 +62,37 @@ pub(super) fn pages(root: &Path, now: SystemTime, limit: usize) -> Result<Pages,
     fs::read_dir(&canonical).map_err(failed)?;
     let mut loader = Loader {
         root: canonical.clone(),
-        given: root,
-        now,
-        limit,
-        used: 0,
-        pages: Pages::default(),
+        memory: Memory { root, limit, used: 0 },
+        found: Vec::new(),
         above: Vec::new(),
     };
     loader.directory(&canonical, b"/")?;
-    Ok(loader.pages)
+    let Loader { found, memory, .. } = loader;
+    prepare(found, now, memory)
+}
+
+/// What the pages take of the memory set aside for them.
+struct Memory<'a> {
+    root: &'a Path,
+    limit: usize,
+    used: usize,
+}
+
+impl Memory<'_> {
+    fn take(&mut self, octets: usize) -> Result<(), HttpRootError> {
+        self.used += octets;
+        if self.used > self.limit {
+            return Err(HttpRootError::TooMuch { path: self.root.to_owned(), limit: self.limit });
+        }
+        Ok(())
+    }
 }
 
 struct Loader<'a> {
     /// Canonical.
     root: PathBuf,
-    given: &'a Path,
-    now: SystemTime,
-    limit: usize,
-    used: usize,
-    pages: Pages,
+    memory: Memory<'a>,
+    found: Vec<Found>,
     /// The canonical directories being read, outermost first.
     above: Vec<PathBuf>,
 }
@@ -123,19 +142,11 @@ impl Loader<'_> {
         }
         let url = [url, name.as_bytes()].concat();
         match fs::metadata(&target) {
-            Ok(metadata) if metadata.is_dir() => {
-                let inside = [&url[..], b"/"].concat();
-                self.directory(&target, &inside)?;
-                if self.pages.contains_key(&inside[..]) {
-                    self.add(url, moved_to(&inside))?;
-                }
-            }
-            Ok(metadata) if metadata.is_file() => match self.file(&target, Path::new(name)) {
-                Ok(page) => {
-                    if name == INDEX {
-                        self.add(url[..url.len() - INDEX.len()].to_vec(), page.clone())?;
-                    }
-                    self.add(url, page)?;
+            Ok(metadata) if metadata.is_dir() => self.directory(&target, &[&url[..], b"/"].concat())?,
+            Ok(metadata) if metadata.is_file() => match Found::read(&target, url) {
+                Ok(found) => {
+                    self.memory.take(found.body.len())?;
+                    self.found.push(found);
                 }
                 Err(error) => skip(path, &error.to_string()),
             },
@@ -144,59 +155,71 @@ impl Loader<'_> {
         }
         Ok(())
     }
-
-    fn file(&self, path: &Path, name: &Path) -> io::Result<Page> {
-        // Should a FIFO have taken the file's place meanwhile, opening it must not wait for a writer.
-        let opened = OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK).open(path)?;
-        let metadata = opened.metadata()?;
-        if !metadata.is_file() {
-            return Err(io::Error::other("it is no longer a file"));
-        }
-        let modified = metadata.modified().ok().and_then(|time| self.last_modified(time));
-        let body = read_at_most(&opened, MAX_RESPONSE)?;
-        let file = File::new(name, modified, &body);
-        if file.found.len() > MAX_RESPONSE {
-            let unread = metadata.len().saturating_sub(body.len() as u64);
-            return Ok(Page::TooLarge(file.found.len() as u64 + unread));
-        }
-        Ok(Page::File(Arc::new(file)))
-    }
-
-    /// In whole seconds; none for a time in the future, which RFC 9110 8.8.2.1 forbids to send.
-    fn last_modified(&self, time: SystemTime) -> Option<SystemTime> {
-        let seconds = time.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs();
-        let time = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
-        (time <= self.now).then_some(time)
-    }
-
-    fn add(&mut self, url: Vec<u8>, page: Page) -> Result<(), HttpRootError> {
-        let size = match &page {
-            Page::File(file) => file.size(),
-            Page::Moved(moved) => moved.len(),
-            Page::TooLarge(_) => 0,
-        };
-        self.used += size_of::<(Box<[u8]>, Page)>() + url.len() + size;
-        if self.used > self.limit {
-            return Err(HttpRootError::TooMuch { path: self.given.to_owned(), limit: self.limit });
-        }
-        self.pages.insert(url.into_boxed_slice(), page);
-        Ok(())
-    }
 }
 
-/// The octets of `file`, or one more than `most` of them.
-fn read_at_most(file: &OpenFile, most: usize) -> io::Result<Vec<u8>> {
-    let mut octets = Vec::new();
-    file.take(most as u64 + 1).read_to_end(&mut octets)?;
-    Ok(octets)
+/// Makes pages of all that was found.
+fn prepare(found: Vec<Found>, now: SystemTime, mut memory: Memory<'_>) -> Result<Pages, HttpRootError> {
+    let constant = constant_time(&found);
+    let mut pages = Pages::default();
+    let mut add = |url: &[u8], page, octets| {
+        pages.insert(url.into(), page);
+        memory.take(size_of::<(Box<[u8]>, Page)>() + url.len() + octets)
+    };
+    for Found { url, body, len, modified } in found {
+        let modified =
+            modified.filter(|time| Some(*time) != constant).and_then(|time| last_modified(time, now));
+        let read = body.len() as u64;
+        let file = File::new(name(&url), modified, body);
+        let wanted = file.len() as u64 - read + len;
+        let (page, size) = if wanted > MAX_RESPONSE as u64 {
+            (Page::TooLarge(wanted), 0)
+        } else {
+            let size = file.size();
+            (Page::File(Arc::new(file)), size)
+        };
+        if let Some(directory) = url.strip_suffix(INDEX.as_bytes()).filter(|url| url.ends_with(b"/")) {
+            add(directory, page.clone(), 0)?;
+            if let Some(bare @ [_, ..]) = directory.strip_suffix(b"/") {
+                let moved = moved_to(directory);
+                let size = moved.len();
+                add(bare, Page::Moved(Arc::new(moved)), size)?;
+            }
+        }
+        add(&url, page, size)?;
+    }
+    Ok(pages)
+}
+
+/// The time that every file of several has, to the second: whoever packed or unpacked them set it, and may set the same
+/// again for other content.
+fn constant_time(found: &[Found]) -> Option<SystemTime> {
+    let [first, others @ ..] = found else { return None };
+    let time = first.modified?;
+    let whole = time.duration_since(SystemTime::UNIX_EPOCH).is_ok_and(|time| time.subsec_nanos() == 0);
+    let shared = !others.is_empty() && others.iter().all(|other| other.modified == Some(time));
+    (whole && shared).then_some(time)
+}
+
+/// In whole seconds. None for a time that does not tell versions of a file apart, nor for one in the future, which
+/// RFC 9110 8.8.2.1 forbids to send.
+fn last_modified(time: SystemTime, now: SystemTime) -> Option<SystemTime> {
+    let since_epoch = time.duration_since(SystemTime::UNIX_EPOCH).ok().filter(|time| *time >= FIRST_TIME)?;
+    let time = SystemTime::UNIX_EPOCH + Duration::from_secs(since_epoch.as_secs());
+    (time <= now).then_some(time)
+}
+
+/// The name of the file at `url`.
+fn name(url: &[u8]) -> &Path {
+    let name = url.rsplit(|octet| *octet == b'/').next().unwrap_or_default();
+    Path::new(std::ffi::OsStr::from_bytes(name))
 }
 
 /// Sends who asked for a directory without its final slash to `url`.
-fn moved_to(url: &[u8]) -> Page {
+fn moved_to(url: &[u8]) -> Prepared {
     let location: String = url.iter().copied().map(encode).collect();
     let fields = format!("Location: {location}\r\n");
     let text = format!("This page is at {location}\n");
-    Page::Moved(Arc::new(Prepared::text("301 Moved Permanently", &fields, &text)))
+    Prepared::text("301 Moved Permanently", &fields, &text)
 }
 
 /// An octet of a path as it stands in a URI (RFC 3986 3.3, `pchar`).

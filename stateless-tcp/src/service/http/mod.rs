@@ -7,7 +7,9 @@
 //! read: behind that no message is known to begin.
 //! Knows nothing of TCP; see [`Service`].
 
+mod conditions;
 mod faults;
+mod file;
 mod load;
 mod prepared;
 mod relay;
@@ -22,6 +24,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use self::faults::{Fault, Faults};
+use self::file::File;
 use self::prepared::{Form, Prepared};
 use self::request::{MAX_LINE, Refusal, Request};
 use crate::fingerprint::Fingerprint;
@@ -47,13 +50,6 @@ enum Page {
     TooLarge(u64),
 }
 
-struct File {
-    found: Prepared,
-    not_modified: Prepared,
-    /// In whole seconds, as it stands in Last-Modified.
-    modified: Option<SystemTime>,
-}
-
 impl Http {
     /// The built-in pages: `/`, `/robots.txt`, and `/20k.html` of exactly 20,000 octets.
     #[must_use]
@@ -66,7 +62,7 @@ impl Http {
             ("/robots.txt", "robots.txt", include_str!("builtin/robots.txt")),
             ("/20k.html", "20k.html", large.as_str()),
         ] {
-            let file = File::new(Path::new(name), None, body.as_bytes());
+            let file = File::new(Path::new(name), None, body.as_bytes().into());
             http.pages.insert(path.as_bytes().into(), Page::File(Arc::new(file)));
         }
         http
@@ -98,10 +94,10 @@ impl Http {
     /// The answer to a request, unless it is not kept, and the octets it has.
     fn choose(&self, parsed: &Result<Request<'_>, Refusal>) -> (Option<&Prepared>, u64) {
         let found = match parsed {
-            Ok(request) => request.path.and_then(|path| self.find(path)).map(|page| match page {
-                Page::File(file) => Ok(file.answer_to(request)),
-                Page::Moved(moved) => Ok(moved.as_ref()),
-                Page::TooLarge(len) => Err(*len),
+            Ok(request) => request.path.and_then(|path| match self.find(path)? {
+                Page::File(file) => file.answer_to(&request.conditions).map(Ok),
+                Page::Moved(moved) => Ok(Ok(moved.as_ref())),
+                Page::TooLarge(len) => Ok(Err(*len)),
             }),
             Err(refusal) => Err(refusal.fault()),
         };
@@ -123,36 +119,6 @@ impl Http {
     }
 }
 
-impl File {
-    fn new(name: &Path, modified: Option<SystemTime>, body: &[u8]) -> Self {
-        let last_modified = modified
-            .map(|time| format!("Last-Modified: {}\r\n", prepared::http_date(time)))
-            .unwrap_or_default();
-        let fields = format!(
-            "{last_modified}Content-Type: {}\r\nContent-Length: {}\r\n",
-            content_type(name),
-            body.len()
-        );
-        Self {
-            found: Prepared::new("200 OK", &fields, body),
-            not_modified: Prepared::new("304 Not Modified", &last_modified, b""),
-            modified,
-        }
-    }
-
-    fn answer_to(&self, request: &Request<'_>) -> &Prepared {
-        match (request.modified_since, self.modified) {
-            (Some(since), Some(modified)) if modified <= since => &self.not_modified,
-            _ => &self.found,
-        }
-    }
-
-    /// Octets of memory.
-    fn size(&self) -> usize {
-        size_of::<Self>() + self.found.len() + self.not_modified.len()
-    }
-}
-
 impl Service for Http {
     fn frame(&self, stream: &[u8]) -> Framing {
         match request::parse(stream) {
@@ -169,7 +135,7 @@ impl Service for Http {
 
     fn fingerprint(&self) -> Option<Fingerprint> {
         Some(Fingerprint::of_all(self.pages.iter().map(|(path, page)| match page {
-            Page::File(file) => Fingerprint::of(&(path, &file.found)),
+            Page::File(file) => Fingerprint::of(&(path, file)),
             Page::Moved(response) => Fingerprint::of(&(path, response)),
             Page::TooLarge(octets) => Fingerprint::of(&(path, octets)),
         })))
@@ -188,16 +154,6 @@ impl Service for Http {
         let persists = context.persistent && parsed.is_ok_and(|request| request.persists);
         let volatile = prepared.write(Form { head_only, persists }, context.now, response);
         Ok(Answered { volatile, last: !persists })
-    }
-}
-
-/// The type of a file by its name; text is taken to be UTF-8.
-fn content_type(name: &Path) -> String {
-    let guess = mime_guess::from_path(name).first_or_octet_stream();
-    if guess.type_() == mime_guess::mime::TEXT && guess.get_param("charset").is_none() {
-        format!("{guess}; charset=utf-8")
-    } else {
-        guess.to_string()
     }
 }
 

@@ -4,6 +4,7 @@
 //! their first octets only (`volatile` of [`Answered`](crate::service::Answered)). Knows nothing of requests and files.
 
 use std::io::Write as _;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use httpdate::HttpDate;
@@ -19,45 +20,50 @@ const UNFILLED: &[u8; DATE_LEN] = b"-----------------------------";
 /// The last second that an IMF-fixdate can name: 9999-12-31 23:59:59.
 const LAST_SECOND: Duration = Duration::from_secs(253_402_300_799);
 
-/// A response: status line, headers and body, without its date.
+/// A response: status line, headers and body, without its date and without what it says of the connection.
 #[derive(Debug, Hash)]
 pub(super) struct Prepared {
-    octets: Box<[u8]>,
+    head: Box<[u8]>,
     /// Where the date's value ends.
     date_end: usize,
-    /// Where the header section ends and the body begins.
-    head: usize,
+    body: Arc<[u8]>,
 }
 
 /// The last field of an answer behind which the connection ends, and the end of the header section.
 pub(super) const CLOSE: &[u8] = b"Connection: close\r\n\r\n";
+/// The end of the header section of an answer behind which the connection stays open (RFC 9112 9.3).
+const OPEN: &[u8] = b"\r\n";
 
-/// What an answer leaves out of what is prepared.
+/// How an answer differs from what is prepared.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Form {
-    /// The body (RFC 9110 9.3.2).
+    /// Without the body (RFC 9110 9.3.2).
     pub(super) head_only: bool,
-    /// `Connection: close`: the connection stays open (RFC 9112 9.3).
+    /// The connection stays open (RFC 9112 9.3).
     pub(super) persists: bool,
+}
+
+impl Form {
+    /// The end of the header section.
+    const fn end(self) -> &'static [u8] {
+        if self.persists { OPEN } else { CLOSE }
+    }
 }
 
 impl Prepared {
     /// A response of `status` ("404 Not Found") with the header lines `fields` (each ended by CRLF) and `body`.
     ///
-    /// Date comes first, `Connection: close` last; Content-Length is the caller's, as a 304 has none (RFC 9110 8.6).
-    pub(super) fn new(status: &str, fields: &str, body: &[u8]) -> Self {
-        let mut octets = Vec::with_capacity(status.len() + fields.len() + body.len() + 96);
-        octets.extend_from_slice(b"HTTP/1.1 ");
-        octets.extend_from_slice(status.as_bytes());
-        octets.extend_from_slice(b"\r\nDate: ");
-        octets.extend_from_slice(UNFILLED);
-        let date_end = octets.len();
-        octets.extend_from_slice(b"\r\n");
-        octets.extend_from_slice(fields.as_bytes());
-        octets.extend_from_slice(CLOSE);
-        let head = octets.len();
-        octets.extend_from_slice(body);
-        Self { octets: octets.into_boxed_slice(), date_end, head }
+    /// Date comes first; Content-Length is the caller's, as a 304 has none (RFC 9110 8.6).
+    pub(super) fn new(status: &str, fields: &str, body: impl Into<Arc<[u8]>>) -> Self {
+        let mut head = Vec::with_capacity(status.len() + fields.len() + 64);
+        head.extend_from_slice(b"HTTP/1.1 ");
+        head.extend_from_slice(status.as_bytes());
+        head.extend_from_slice(b"\r\nDate: ");
+        head.extend_from_slice(UNFILLED);
+        let date_end = head.len();
+        head.extend_from_slice(b"\r\n");
+        head.extend_from_slice(fields.as_bytes());
+        Self { head: head.into_boxed_slice(), date_end, body: body.into() }
     }
 
     /// A response whose body is a line of text that says what happened.
@@ -67,21 +73,23 @@ impl Prepared {
         Self::new(status, &described, text.as_bytes())
     }
 
-    /// Octets of the whole response at its longest, body included.
+    /// Octets of the whole response behind which the connection ends, body included.
     pub(super) fn len(&self) -> usize {
-        self.octets.len()
+        self.head.len() + CLOSE.len() + self.body.len()
+    }
+
+    /// Octets that it takes in memory besides its body, which it may share.
+    pub(super) fn size(&self) -> usize {
+        size_of::<Self>() + self.head.len()
     }
 
     /// Appends the response in `form`, as sent at `now`; returns the octets up to the date's end.
     pub(super) fn write(&self, form: Form, now: SystemTime, response: &mut Vec<u8>) -> usize {
-        let end = if form.head_only { self.head } else { self.octets.len() };
         let start = response.len();
-        if form.persists {
-            response.extend_from_slice(&self.octets[..self.head - CLOSE.len()]);
-            // The empty line, which ends `CLOSE` too.
-            response.extend_from_slice(&self.octets[self.head - 2..end]);
-        } else {
-            response.extend_from_slice(&self.octets[..end]);
+        response.extend_from_slice(&self.head);
+        response.extend_from_slice(form.end());
+        if !form.head_only {
+            response.extend_from_slice(&self.body);
         }
         let date = start + self.date_end - DATE_LEN;
         write_date(now, &mut response[date..date + DATE_LEN]);

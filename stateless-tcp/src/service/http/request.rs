@@ -1,8 +1,8 @@
 //! What a request asks for: its head parsed and checked once. Knows nothing of answers.
 
 use std::mem::MaybeUninit;
-use std::time::SystemTime;
 
+use super::conditions::Conditions;
 use super::faults::Fault;
 use httparse::{Error, Header, Status};
 
@@ -20,8 +20,8 @@ pub(super) struct Request<'a> {
     pub(super) len: usize,
     /// The path, percent-encoded as it came, without the query; or why there is no page to look for.
     pub(super) path: Result<&'a [u8], Fault>,
-    /// A valid If-Modified-Since that counts (RFC 9110 13.1.3).
-    pub(super) modified_since: Option<SystemTime>,
+    /// When the client wants the file at all (RFC 9110 13).
+    pub(super) conditions: Conditions<'a>,
     /// The client may ask more on this connection (RFC 9112 9.3). HTTP/1.0 may not, whatever it says: its keep-alive never
     /// was a standard.
     pub(super) persists: bool,
@@ -54,7 +54,7 @@ impl From<Fault> for Refusal {
 
 /// Reads the request for a file at the front of `stream`.
 pub(super) fn parse(stream: &[u8]) -> Result<Request<'_>, Refusal> {
-    read(stream, check)
+    read(stream, |len, head| check(&stream[..len], head))
 }
 
 /// Reads the head at the front of `stream`; `check` is told how many octets it has.
@@ -93,8 +93,9 @@ pub(super) fn is_head(message: &[u8]) -> bool {
 }
 
 /// What the fields say, once the syntax is right.
-fn check<'a>(len: usize, head: &httparse::Request<'_, 'a>) -> Result<Request<'a>, Refusal> {
+fn check<'a>(octets: &'a [u8], head: &httparse::Request<'_, 'a>) -> Result<Request<'a>, Refusal> {
     let fields = Fields::read(head)?;
+    let conditions = Conditions::read(octets, head);
     let path = match head.method {
         Some("GET" | "HEAD") => head.path.map(str::as_bytes).and_then(path_of).ok_or(Fault::Target),
         Some("POST" | "PUT" | "DELETE" | "CONNECT" | "OPTIONS" | "TRACE" | "PATCH") => Err(Fault::Method),
@@ -107,9 +108,8 @@ fn check<'a>(len: usize, head: &httparse::Request<'_, 'a>) -> Result<Request<'a>
         (Body::Length(_) | Body::Coded, _) => return Err(Fault::Body.into()),
         (Body::Unclear, _) => return Err(Fault::BodyLength.into()),
     }
-    let modified_since = fields.modified_since.filter(|_| !fields.has_none_match);
     let persists = head.version == Some(1) && !fields.close;
-    Ok(Request { len, path, modified_since, persists })
+    Ok(Request { len: octets.len(), path, conditions, persists })
 }
 
 /// The path of a target in origin-form or absolute-form (RFC 9112 3.2.1, 3.2.2).
@@ -180,14 +180,11 @@ fn line_len(stream: &[u8]) -> usize {
 
 /// The header fields that matter here.
 #[derive(Default)]
-#[expect(clippy::struct_excessive_bools, reason = "what fields say, each for itself")]
 pub(super) struct Fields {
     hosts: usize,
     bad_host: bool,
     lengths: usize,
     pub(super) body: Body,
-    modified_since: Option<SystemTime>,
-    has_none_match: bool,
     pub(super) close: bool,
     pub(super) expects: bool,
 }
@@ -237,11 +234,6 @@ impl Fields {
             self.lengths += 1;
             // RFC 9112 6.1: with a Content-Length beside it, likewise.
             self.body = if self.lengths > 1 { Body::Unclear } else { Body::Coded };
-        } else if is("if-modified-since") {
-            let value = str::from_utf8(header.value).ok();
-            self.modified_since = value.and_then(|value| httpdate::parse_http_date(value).ok());
-        } else if is("if-none-match") {
-            self.has_none_match = true;
         } else if is("connection") {
             // RFC 9110 7.6.1: a list of options, in any case; the field may stand several times.
             let mut options = header.value.split(|octet| *octet == b',').map(<[u8]>::trim_ascii);

@@ -5,16 +5,16 @@ use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use rstest::rstest;
 
 use super::super::{Http, HttpRootError, Page, load};
-use super::{at, get, get_path};
+use super::{at, get_path};
 use crate::service::MAX_RESPONSE;
 
 /// A directory with a `root` to serve and a secret beside it.
-fn tree() -> tempfile::TempDir {
+pub(super) fn tree() -> tempfile::TempDir {
     let tree = tempfile::tempdir().unwrap();
     let root = tree.path().join("root");
     fs::create_dir_all(root.join("with index")).unwrap();
@@ -38,7 +38,7 @@ fn tree() -> tempfile::TempDir {
     tree
 }
 
-fn serve(tree: &tempfile::TempDir) -> Http {
+pub(super) fn serve(tree: &tempfile::TempDir) -> Http {
     Http::load(&tree.path().join("root")).unwrap()
 }
 
@@ -90,32 +90,6 @@ fn directory_without_slash_is_redirected() {
 fn no_path_leaves_the_root(#[case] path: &str) {
     let reply = get_path(&serve(&tree()), path);
     assert_eq!(reply.status, 404, "{}", reply.text());
-}
-
-#[rstest]
-#[case::same("Sun, 06 Nov 1994 08:49:37 GMT", 304)]
-#[case::later("Sun, 06 Nov 1994 08:49:38 GMT", 304)]
-#[case::earlier("Sun, 06 Nov 1994 08:49:36 GMT", 200)]
-#[case::rfc_850("Sunday, 06-Nov-94 08:49:37 GMT", 304)]
-#[case::asctime("Sun Nov  6 08:49:37 1994", 304)]
-#[case::nonsense("yesterday", 200)]
-#[case::none_match_wins("Sun, 06 Nov 1994 08:49:37 GMT\r\nIf-None-Match: \"a\"", 200)]
-fn unmodified_file_is_not_sent_again(#[case] since: &str, #[case] status: u16) {
-    let http = serve(&tree());
-    let reply = get(&http, &format!("GET /a.css HTTP/1.1\r\nHost: a\r\nIf-Modified-Since: {since}\r\n\r\n"));
-    assert_eq!(reply.status, status);
-    assert_eq!(reply.field("Last-Modified"), Some("Sun, 06 Nov 1994 08:49:37 GMT"));
-    if status == 304 {
-        assert_eq!((reply.body.len(), reply.field("Content-Length")), (0, None));
-    }
-}
-
-#[test]
-fn file_from_the_future_has_no_time() {
-    let tree = tree();
-    let file = fs::File::options().write(true).open(tree.path().join("root/a.css")).unwrap();
-    file.set_modified(SystemTime::now() + Duration::from_hours(1)).unwrap();
-    assert_eq!(get_path(&serve(&tree), "/a.css").field("Last-Modified"), None);
 }
 
 #[test]

@@ -1,0 +1,201 @@
+//! The header fields that choose among a file's answers: preconditions (RFC 9110 13). Knows nothing of files but their
+//! validators.
+
+use std::time::SystemTime;
+
+use httparse::Header;
+
+/// The fields of one request, as they came.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Conditions<'a> {
+    matches: Option<List<'a>>,
+    none_match: Option<List<'a>>,
+    modified_since: Option<&'a [u8]>,
+    unmodified_since: Option<&'a [u8]>,
+}
+
+/// What tells one version of a file from another (RFC 9110 8.8).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Validators<'a> {
+    /// The entity tag, a strong one, with its quotes.
+    pub(super) tag: &'a [u8],
+    /// In whole seconds, as it stands in Last-Modified.
+    pub(super) modified: Option<SystemTime>,
+}
+
+/// What the preconditions lead to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// The request is answered as one without them.
+    Proceed,
+    /// 304: the client has this version.
+    NotModified,
+    /// 412: the client wants another version.
+    Failed,
+}
+
+impl<'a> Conditions<'a> {
+    /// Those of `head`, the octets of which are `octets`.
+    pub(super) fn read(octets: &'a [u8], head: &httparse::Request<'_, 'a>) -> Self {
+        let mut conditions = Self::default();
+        for header in &*head.headers {
+            conditions.add(octets, header);
+        }
+        conditions
+    }
+
+    fn add(&mut self, octets: &'a [u8], header: &Header<'a>) {
+        // Most fields of a request are none of these, which their length tells.
+        let field = match header.name.len() {
+            8 | 13 | 17 | 19 => header,
+            _ => return,
+        };
+        let is = |name: &str| field.name.eq_ignore_ascii_case(name);
+        if is("if-match") {
+            List::add(&mut self.matches, "if-match", field.value, octets);
+        } else if is("if-none-match") {
+            List::add(&mut self.none_match, "if-none-match", field.value, octets);
+        } else if is("if-modified-since") {
+            put(&mut self.modified_since, field.value);
+        } else if is("if-unmodified-since") {
+            put(&mut self.unmodified_since, field.value);
+        }
+    }
+
+    /// What becomes of a GET or HEAD of the file with these validators, in the order of RFC 9110 13.2.2.
+    pub(super) fn judge(&self, validators: &Validators<'_>) -> Verdict {
+        let Validators { tag, modified } = *validators;
+        let holds = match (&self.matches, self.unmodified_since.and_then(date), modified) {
+            (Some(tags), ..) => tags.names(tag, Comparison::Strong),
+            (None, Some(since), Some(modified)) => modified <= since,
+            _ => true,
+        };
+        if !holds {
+            return Verdict::Failed;
+        }
+        let has_it = match (&self.none_match, self.modified_since.and_then(date), modified) {
+            (Some(tags), ..) => tags.names(tag, Comparison::Weak),
+            // The very time: a file that was put back to an older version is another one (nginx: if_modified_since exact).
+            (None, Some(since), Some(modified)) => modified == since,
+            _ => false,
+        };
+        if has_it { Verdict::NotModified } else { Verdict::Proceed }
+    }
+}
+
+/// Sets a field that can stand once only; where it stands several times, its value is none that means anything.
+fn put<'a>(field: &mut Option<&'a [u8]>, value: &'a [u8]) {
+    *field = Some(if field.is_none() { value } else { b"" });
+}
+
+/// None for what is no date: the field counts for nothing then (RFC 9110 13.1.3, 13.1.4).
+fn date(value: &[u8]) -> Option<SystemTime> {
+    httpdate::parse_http_date(str::from_utf8(value).ok()?).ok()
+}
+
+/// How entity tags are compared (RFC 9110 8.8.3.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Comparison {
+    Strong,
+    Weak,
+}
+
+/// A field whose value is a list, which may be spread over several lines (RFC 9110 5.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct List<'a> {
+    name: &'static str,
+    first: &'a [u8],
+    /// The head, where there are more lines than the first.
+    head: Option<&'a [u8]>,
+}
+
+impl<'a> List<'a> {
+    fn add(list: &mut Option<Self>, name: &'static str, value: &'a [u8], head: &'a [u8]) {
+        match list {
+            Some(list) => list.head = Some(head),
+            None => *list = Some(Self { name, first: value, head: None }),
+        }
+    }
+
+    /// The values of its lines.
+    pub(super) fn lines(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let Self { name, first, head } = *self;
+        let all = head.unwrap_or_default().split(|octet| *octet == b'\n').filter_map(move |line| {
+            let (field, value) = line.split_at(line.iter().position(|octet| *octet == b':')?);
+            field.eq_ignore_ascii_case(name.as_bytes()).then(|| value[1..].trim_ascii())
+        });
+        head.is_none().then_some(first).into_iter().chain(all)
+    }
+
+    /// Whether `tag` is one of the entity tags in it, or "*" stands there, which means every one.
+    fn names(&self, tag: &[u8], comparison: Comparison) -> bool {
+        self.lines().any(|line| {
+            line == b"*"
+                || Tags(line).any(|(one, weak)| one == tag && (comparison == Comparison::Weak || !weak))
+        })
+    }
+}
+
+/// The entity tags of a line, with their quotes, and whether they are weak; they end where one is malformed.
+struct Tags<'a>(&'a [u8]);
+
+impl<'a> Iterator for Tags<'a> {
+    type Item = (&'a [u8], bool);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        // RFC 9110 5.6.1.2: empty elements are passed over.
+        let start = self.0.iter().position(|octet| !matches!(octet, b' ' | b'\t' | b','))?;
+        let line = &self.0[start..];
+        let (weak, quoted) = match line.strip_prefix(b"W/") {
+            Some(quoted) => (true, quoted),
+            None => (false, line),
+        };
+        let end = 2 + quoted.strip_prefix(b"\"")?.iter().position(|octet| *octet == b'"')?;
+        let (tag, rest) = quoted.split_at(end);
+        self.0 = rest;
+        Some((tag, weak))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case::one("\"a\"", true, true)]
+    #[case::weak("W/\"a\"", true, false)]
+    #[case::any("*", true, true)]
+    #[case::another("\"b\"", false, false)]
+    #[case::without_quotes("a", false, false)]
+    #[case::longer("\"ab\"", false, false)]
+    #[case::second("\"b\", \"a\"", true, true)]
+    #[case::without_space("\"b\",\"a\"", true, true)]
+    #[case::empty_elements(",, \"b\" ,\t, \"a\" ,", true, true)]
+    #[case::comma_inside("\"b,\", \"a\"", true, true)]
+    #[case::inside_another("\"b, a\"", false, false)]
+    #[case::weak_among_others("\"b\", W/\"a\"", true, false)]
+    #[case::small_w("w/\"a\"", false, false)]
+    #[case::behind_what_is_none("b, \"a\"", false, false)]
+    #[case::cut("\"a", false, false)]
+    #[case::empty("", false, false)]
+    #[case::any_among_others("*, \"b\"", false, false)]
+    fn tags_are_compared(#[case] value: &str, #[case] weak: bool, #[case] strong: bool) {
+        let list = List { name: "if-match", first: value.as_bytes(), head: None };
+        assert_eq!(list.names(b"\"a\"", Comparison::Weak), weak);
+        assert_eq!(list.names(b"\"a\"", Comparison::Strong), strong);
+    }
+
+    #[test]
+    fn a_list_may_be_spread_over_lines() {
+        let head =
+            b"GET / HTTP/1.1\r\nIf-Match: \"b\"\r\nHost: a\nIF-MATCH:\"a\" \nIf-Match-Not: \"c\"\r\n\r\n";
+        let mut list = None;
+        List::add(&mut list, "if-match", b"\"b\"", head);
+        List::add(&mut list, "if-match", b"\"a\"", head);
+        let list = list.unwrap();
+        assert_eq!(list.lines().collect::<Vec<_>>(), [&b"\"b\""[..], b"\"a\""]);
+        assert!(list.names(b"\"a\"", Comparison::Strong));
+        assert!(!list.names(b"\"c\"", Comparison::Strong));
+    }
+}
