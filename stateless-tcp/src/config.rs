@@ -24,13 +24,14 @@ use std::time::Duration;
 
 use crate::clients::Clients;
 use crate::service::dns::relay::RelayOptions as DnsRelayOptions;
-use crate::service::http::RelayOptions as HttpRelayOptions;
+use crate::service::http::{FileOptions, RelayOptions as HttpRelayOptions};
 pub use stateless_tcp_ebpf::rule::Rules;
 
 pub(crate) use self::check::{check_interface, check_ports};
 pub use self::count::Count;
 pub use self::dns::CacheSize;
 pub use self::error::ConfigError;
+pub use self::http::CacheControl;
 pub use self::limit::{RateLimit, Udp};
 pub use self::observe::{ListenAddress, LogFormat, SocketPath};
 pub use self::options::Options;
@@ -70,6 +71,8 @@ pub struct Config {
     pub dns_relay: Option<DnsRelayOptions>,
     /// The directory served over HTTP; `None`: the built-in pages.
     pub http_root: Option<PathBuf>,
+    /// How its files are served.
+    pub http_files: FileOptions,
     /// The server that HTTP requests are relayed to, and how; `None`: they are answered here.
     pub http_relay: Option<HttpRelayOptions>,
     /// The rule set.
@@ -203,6 +206,7 @@ impl Options {
             rate_limit: self.rate_limit()?,
             dns_relay: self.relay_dns()?,
             http_relay: self.relay_http()?,
+            http_files: self.serve_files()?,
             addresses: check::addresses(&self.address, &self.interface)?,
             interfaces: self.interface,
             udp: self.udp.unwrap_or_default(),

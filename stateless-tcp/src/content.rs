@@ -157,7 +157,7 @@ pub fn load(
             Some(relays) => relays.http(relay)?,
             None => bail!("--http-relay: there is nothing here that could ask a server"),
         },
-        (None, Some(root)) => Arc::new(Http::load(root)?),
+        (None, Some(root)) => Arc::new(Http::load(root, &config.http_files)?),
         (None, None) => Arc::new(Http::builtin()),
     };
     Ok(vec![(config.dns_port, dns), (config.http_port, http)])

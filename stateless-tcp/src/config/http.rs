@@ -1,10 +1,12 @@
-//! Options of the HTTP relay: what may be said, and what follows from it.
+//! Options of HTTP: what may be said of files and of the relay, and what follows from it.
 
 use super::count::Count;
 use super::relay::means_nothing_without;
+use super::values::BadValue;
 use super::{ConfigError, Options};
-use crate::service::http::RelayOptions;
+use crate::service::http::{FileOptions, RelayOptions};
 use serde::Deserialize;
+use std::str::FromStr;
 use std::time::Duration;
 
 type Milliseconds = Count<10, 300_000>;
@@ -24,7 +26,56 @@ pub(super) struct Table {
     store_mib: Option<StoreSize>,
 }
 
+/// The value of a Cache-Control field.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct CacheControl(String);
+
+/// Most octets of one: it goes out with every file.
+const CACHE_CONTROL: usize = 200;
+
+impl FromStr for CacheControl {
+    type Err = BadValue;
+
+    fn from_str(text: &str) -> Result<Self, BadValue> {
+        let text = text.trim();
+        if text.is_empty() || text.len() > CACHE_CONTROL {
+            return Err(BadValue::new(format!(
+                "a text of 1 to {CACHE_CONTROL} bytes is needed, as in max-age=3600"
+            )));
+        }
+        // RFC 9110 5.5, without what has long been obsolete.
+        if !text.bytes().all(|octet| matches!(octet, b' '..=b'~')) {
+            return Err(BadValue::new("a header field can hold printable ASCII only".to_owned()));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl TryFrom<String> for CacheControl {
+    type Error = BadValue;
+
+    fn try_from(text: String) -> Result<Self, BadValue> {
+        text.parse()
+    }
+}
+
 impl Options {
+    /// How files are served, if they are.
+    pub(super) fn serve_files(&self) -> Result<FileOptions, ConfigError> {
+        let said = [
+            (self.http_cache_control.is_some(), "--http-cache-control"),
+            (self.http_dot_files, "--http-dot-files"),
+        ];
+        if let Some((_, name)) = said.iter().find(|(said, _)| *said && self.http_root.is_none()) {
+            return Err(ConfigError::invalid(format!(
+                "{name} means nothing without --http-root: leave it out, or name a directory to serve"
+            )));
+        }
+        let cache_control = self.http_cache_control.clone().map(|CacheControl(text)| text);
+        Ok(FileOptions { cache_control, dot_files: self.http_dot_files })
+    }
+
     /// How requests are relayed, if they are.
     pub(super) fn relay_http(&self) -> Result<Option<RelayOptions>, ConfigError> {
         let Some(back_end) = self.http_relay else {

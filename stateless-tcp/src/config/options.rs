@@ -9,8 +9,9 @@ use serde::Deserialize;
 
 use super::limit::{Bits4, Bits6, Rate, Udp};
 use super::{
-    Address, CacheSize, ConfigError, Count, Endpoint, Handshake, Hints, Keepalive, ListenAddress, LogFormat,
-    Port, Queues, RuleSet, SegmentSize, SocketPath, XdpLog, XdpMode, ZeroCopy, dns, http,
+    Address, CacheControl, CacheSize, ConfigError, Count, Endpoint, Handshake, Hints, Keepalive,
+    ListenAddress, LogFormat, Port, Queues, RuleSet, SegmentSize, SocketPath, XdpLog, XdpMode, ZeroCopy, dns,
+    http,
 };
 
 /// Most bytes of a configuration file: far more than all the prefixes of the Internet take.
@@ -45,6 +46,12 @@ pub struct Options {
     /// The directory to serve over HTTP [default: a built-in page]
     #[arg(long, value_name = "DIR")]
     pub(super) http_root: Option<PathBuf>,
+    /// What Cache-Control says of the files under --http-root, as in "max-age=3600" [default: there is no such field]
+    #[arg(long, value_name = "TEXT")]
+    pub(super) http_cache_control: Option<CacheControl>,
+    /// Serve files and directories under --http-root whose name begins with a dot, not only .well-known
+    #[arg(long)]
+    pub(super) http_dot_files: bool,
     /// A server to relay HTTP requests to, in place of --http-root
     #[arg(long, value_name = "IP:PORT")]
     pub(super) http_relay: Option<Endpoint>,
@@ -189,6 +196,8 @@ impl Options {
             dns_cache: self.dns_cache.or(file.dns_cache),
             dns: file.dns,
             http_root: self.http_root.or(file.http_root),
+            http_cache_control: self.http_cache_control.or(file.http_cache_control),
+            http_dot_files: self.http_dot_files || file.http_dot_files,
             http_relay: self.http_relay.or(file.http_relay),
             http_unsafe_methods: self.http_unsafe_methods || file.http_unsafe_methods,
             http: file.http,

@@ -8,6 +8,7 @@ use super::{Config, ConfigError, Handshake, LogFormat, RateLimit, Rules, Udp, Xd
 use crate::cli::{self, Command};
 use crate::clients::Clients;
 use crate::service::dns::ZoneOptions;
+use crate::service::http::FileOptions;
 use stateless_tcp_ebpf::steer::Treatment;
 
 mod refused;
@@ -43,6 +44,7 @@ fn defaults() -> Config {
         dns_cookie_secret_file: None,
         dns_relay: None,
         http_root: None,
+        http_files: FileOptions::default(),
         http_relay: None,
         rules: Rules::Reliable,
         segment_size: None,
@@ -105,6 +107,7 @@ fn everything() -> Config {
         dns_cookie_secret_file: Some("secret".into()),
         dns_relay: None,
         http_root: Some("www".into()),
+        http_files: FileOptions { cache_control: Some("no-cache".to_owned()), dot_files: true },
         http_relay: None,
         rules: Rules::Classic,
         segment_size: Some(512),
@@ -138,7 +141,7 @@ fn everything() -> Config {
 const EVERY_FLAG: &str = "-i eth0 --interface eth1 --address 2001:db8::1 --address 192.0.2.1 --address 192.0.2.1 \
     --kernel-from 198.51.100.0/24 --kernel-from 2001:db8::7 \
     --deny 0.0.0.0/0 --allow 203.0.113.0/24 --rate-limit 50 --rate-prefix-ipv4 32 --rate-prefix-ipv6 48 --udp truncate --dns-port 5353 --http-port 8080 --zone a.zone --zone example.org=b.zone --zone-dir zones --zone-include-dir common --minimal-any --dns-keepalive 0 \
-    --dns-cookie-secret-file secret --http-root www --rules classic \
+    --dns-cookie-secret-file secret --http-root www --http-cache-control no-cache --http-dot-files --rules classic \
     --segment-size 512 --hints 99 --fast-open --key-file keys --xdp-mode native --handshake driver \
     --zero-copy always --busy-poll 50 --coalesce 100 --queues 0,2-5 --uncovered-queues \
     --replace --take-over --xdp-log trace --metrics 127.0.0.1:9953 --dnstap /run/dnstap.sock --log-format json --user nobody --test-escape secret --test-panic-after-frames 9 --test-hang-after-frames 8";
@@ -162,6 +165,8 @@ minimal-any = true
 dns-keepalive = 0
 dns-cookie-secret-file = "secret"
 http-root = "www"
+http-cache-control = "no-cache"
+http-dot-files = true
 rules = "classic"
 segment-size = 512
 hints = 99
@@ -198,7 +203,7 @@ fn flags_and_file_say_the_same() {
 #[test]
 fn flags_win_over_the_file() {
     let (_directory, path) = file(EVERY_KEY);
-    let flags = "-i eth9 --address 192.0.2.9 --dns-port 9 --http-port 10 --zone z --zone-dir zd --zone-include-dir zi --dns-keepalive 6553 --dns-cookie-secret-file s --http-root r --rules reliable \
+    let flags = "-i eth9 --address 192.0.2.9 --dns-port 9 --http-port 10 --zone z --zone-dir zd --zone-include-dir zi --dns-keepalive 6553 --dns-cookie-secret-file s --http-root r --http-cache-control max-age=9 --rules reliable \
         --segment-size 99 --hints 0 --key-file k --xdp-mode auto --handshake auto --zero-copy never --busy-poll 0 --coalesce 0 --queues 9 --xdp-log off \
         --test-panic-after-frames 1 --test-hang-after-frames 1 --kernel-from 192.0.2.3 --deny 192.0.2.4 --allow 192.0.2.5 --rate-limit 1 --rate-prefix-ipv4 1 --rate-prefix-ipv6 2 --metrics [::]:11 --dnstap s --log-format text --udp kernel --user root --test-escape s";
     let config = run(&format!("{flags} --config {}", path.display())).unwrap();
@@ -206,6 +211,7 @@ fn flags_win_over_the_file() {
         config_file: Some(path.clone()),
         // What only a file can switch on, flags cannot switch off.
         minimal_any: true,
+        http_files: FileOptions { cache_control: Some("max-age=9".to_owned()), dot_files: true },
         fast_open: true,
         uncovered_queues: true,
         replace: true,

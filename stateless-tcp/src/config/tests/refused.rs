@@ -13,6 +13,13 @@ use super::{file, run};
 #[case::port_0("-i eth0 --dns-port 0", "0 is no port")]
 #[case::port_too_large("-i eth0 --http-port 65536", "65536 is no port")]
 #[case::port_no_number("-i eth0 --http-port www", "\"www\" is no number")]
+#[case::cache_control_empty("-i eth0 --http-root www --http-cache-control=", "a text of 1 to 200 bytes")]
+#[case::cache_control_beyond_ascii("-i eth0 --http-root www --http-cache-control=\u{e4}", "printable ASCII")]
+#[case::cache_control_of_nothing(
+    "-i eth0 --http-cache-control=no-cache",
+    "means nothing without --http-root"
+)]
+#[case::dot_files_of_nothing("-i eth0 --http-dot-files", "means nothing without --http-root")]
 #[case::segment_too_small("-i eth0 --segment-size 63", "64 to 1220")]
 #[case::hints_too_many("-i eth0 --hints 1048577", "0 to 1048576")]
 #[case::segment_too_large("-i eth0 --segment-size 1221", "64 to 1220")]

@@ -1,5 +1,5 @@
-//! The header fields that choose among a file's answers: preconditions (RFC 9110 13). Knows nothing of files but their
-//! validators.
+//! The header fields that choose among a file's answers: preconditions, ranges and codings (RFC 9110 13, 14, 12.5.3).
+//! Knows nothing of files but their validators.
 
 use std::time::SystemTime;
 
@@ -12,6 +12,10 @@ pub(super) struct Conditions<'a> {
     none_match: Option<List<'a>>,
     modified_since: Option<&'a [u8]>,
     unmodified_since: Option<&'a [u8]>,
+    range: Option<&'a [u8]>,
+    if_range: Option<&'a [u8]>,
+    /// The codings that the client accepts.
+    pub(super) accept_encoding: Option<List<'a>>,
 }
 
 /// What tells one version of a file from another (RFC 9110 8.8).
@@ -47,7 +51,7 @@ impl<'a> Conditions<'a> {
     fn add(&mut self, octets: &'a [u8], header: &Header<'a>) {
         // Most fields of a request are none of these, which their length tells.
         let field = match header.name.len() {
-            8 | 13 | 17 | 19 => header,
+            5 | 8 | 13 | 15 | 17 | 19 => header,
             _ => return,
         };
         let is = |name: &str| field.name.eq_ignore_ascii_case(name);
@@ -59,6 +63,12 @@ impl<'a> Conditions<'a> {
             put(&mut self.modified_since, field.value);
         } else if is("if-unmodified-since") {
             put(&mut self.unmodified_since, field.value);
+        } else if is("range") {
+            put(&mut self.range, field.value);
+        } else if is("if-range") {
+            put(&mut self.if_range, field.value);
+        } else if is("accept-encoding") {
+            List::add(&mut self.accept_encoding, "accept-encoding", field.value, octets);
         }
     }
 
@@ -80,6 +90,15 @@ impl<'a> Conditions<'a> {
             _ => false,
         };
         if has_it { Verdict::NotModified } else { Verdict::Proceed }
+    }
+
+    /// The Range field of a GET, if it counts: not where If-Range says that it is about another version (RFC 9110 13.1.5).
+    pub(super) fn range(&self, validators: &Validators<'_>) -> Option<&'a [u8]> {
+        let same = |version: &[u8]| match version {
+            [b'"', ..] => version == validators.tag,
+            _ => validators.modified.is_some_and(|modified| date(version) == Some(modified)),
+        };
+        self.range.filter(|_| self.if_range.is_none_or(same))
     }
 }
 
@@ -113,8 +132,13 @@ impl<'a> List<'a> {
     fn add(list: &mut Option<Self>, name: &'static str, value: &'a [u8], head: &'a [u8]) {
         match list {
             Some(list) => list.head = Some(head),
-            None => *list = Some(Self { name, first: value, head: None }),
+            None => *list = Some(Self::one(name, value)),
         }
+    }
+
+    /// Of one line.
+    pub(super) const fn one(name: &'static str, value: &'a [u8]) -> Self {
+        Self { name, first: value, head: None }
     }
 
     /// The values of its lines.
@@ -181,7 +205,7 @@ mod tests {
     #[case::empty("", false, false)]
     #[case::any_among_others("*, \"b\"", false, false)]
     fn tags_are_compared(#[case] value: &str, #[case] weak: bool, #[case] strong: bool) {
-        let list = List { name: "if-match", first: value.as_bytes(), head: None };
+        let list = List::one("if-match", value.as_bytes());
         assert_eq!(list.names(b"\"a\"", Comparison::Weak), weak);
         assert_eq!(list.names(b"\"a\"", Comparison::Strong), strong);
     }

@@ -21,6 +21,8 @@ pub(super) enum Fault {
     Method,
     /// The client wants another version of the page than there is (RFC 9110 15.5.13).
     Precondition,
+    /// The page has nothing of the range that is asked for.
+    Range,
     /// A request with a body.
     Body,
     /// A Content-Length or Transfer-Encoding that cannot be understood.
@@ -49,7 +51,7 @@ pub(super) enum Fault {
 
 impl Fault {
     /// All of them, in their order: the index into [`Faults`].
-    pub(super) const ALL: [Self; 20] = [
+    pub(super) const ALL: [Self; 21] = [
         Self::Malformed,
         Self::NoVersion,
         Self::Version,
@@ -58,6 +60,7 @@ impl Fault {
         Self::NotFound,
         Self::Method,
         Self::Precondition,
+        Self::Range,
         Self::Body,
         Self::BodyLength,
         Self::Line,
@@ -88,15 +91,16 @@ impl Fault {
             Self::Precondition => {
                 ("412 Precondition Failed", "The page here is another version than the request wants.\n")
             }
+            Self::Range => ("416 Range Not Satisfiable", "The page has nothing of this range.\n"),
             Self::Body => ("413 Content Too Large", "A request with a body is not accepted here.\n"),
             Self::BodyLength => (
                 "400 Bad Request",
                 "The length of the body cannot be told, and a body would not be accepted here.\n",
             ),
-            Self::Line => ("414 URI Too Long", "The request line is longer than 8000 octets.\n"),
+            Self::Line => ("414 URI Too Long", "The request line is longer than 8000 bytes.\n"),
             Self::Fields => (
                 "431 Request Header Fields Too Large",
-                "The request has more than 8192 octets or more than 64 header fields.\n",
+                "The request has more than 8192 bytes or more than 100 header fields.\n",
             ),
             Self::UnknownMethod => ("501 Not Implemented", "This method is not known here.\n"),
             Self::Unsafe => (
@@ -105,7 +109,7 @@ impl Fault {
             ),
             Self::Tunnel => ("405 Method Not Allowed", "CONNECT and TRACE are not relayed.\n"),
             Self::LargeBody => {
-                ("413 Content Too Large", "A request, with its body, can have at most 8192 octets here.\n")
+                ("413 Content Too Large", "A request, with its body, can have at most 8192 bytes here.\n")
             }
             Self::Coded => ("411 Length Required", "A body must come with a Content-Length here.\n"),
             Self::Expectation => {

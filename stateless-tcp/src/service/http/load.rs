@@ -1,8 +1,10 @@
 //! Reads a directory tree into pages, once, before the first request. Knows nothing of requests.
 
 mod found;
+mod report;
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
@@ -11,24 +13,36 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use thiserror::Error;
-use tracing::warn;
 
 use self::found::Found;
-use super::file::File;
+use self::report::Report;
+use super::coding::Coding;
+use super::file::{Content, File};
 use super::prepared::Prepared;
-use super::{MAX_RESPONSE, Page};
+use super::{Moved, Page};
 
 /// Most octets of memory that the pages of one root may take: 512 MiB.
 pub(super) const MAX_MEMORY: usize = 512 << 20;
 /// Most directories inside each other.
 const MAX_DEPTH: usize = 64;
 const INDEX: &str = "index.html";
+/// The one name in the root that begins with a dot and is for everybody (RFC 8615).
+const WELL_KNOWN: &str = ".well-known";
 
 /// From 1970 to 1990. There was no web before: an earlier time of a file is a constant that tools set (0 or 1
 /// second for Nix and container images, 1980 for ZIP, 1985 for npm), and stays the same when the content changes.
 const FIRST_TIME: Duration = Duration::from_hours(24 * (20 * 365 + 5));
 
 type Pages = HashMap<Box<[u8]>, Page, foldhash::fast::RandomState>;
+
+/// How files are served.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FileOptions {
+    /// What Cache-Control says of every file (RFC 9111 5.2); `None`: there is no such field.
+    pub cache_control: Option<String>,
+    /// Serve files and directories whose name begins with a dot. `.well-known` in the root is served in any case.
+    pub dot_files: bool,
+}
 
 /// Why a directory cannot be served.
 #[derive(Debug, Error)]
@@ -54,21 +68,30 @@ pub enum HttpRootError {
     },
 }
 
-/// The pages under `root`, in at most `limit` octets. A file modified after `now` has no modification time.
-pub(super) fn pages(root: &Path, now: SystemTime, limit: usize) -> Result<Pages, HttpRootError> {
+/// The pages under `root`, in at most `limit` octets, and what is not among them. A file modified after `now` has no
+/// modification time.
+pub(super) fn pages(
+    root: &Path,
+    options: &FileOptions,
+    now: SystemTime,
+    limit: usize,
+) -> Result<(Pages, Report), HttpRootError> {
     let failed = |source| HttpRootError::Root { path: root.to_owned(), source };
     let canonical = root.canonicalize().map_err(failed)?;
     // Read it here as well: below, an unreadable directory is only left out.
     fs::read_dir(&canonical).map_err(failed)?;
     let mut loader = Loader {
         root: canonical.clone(),
+        dot_files: options.dot_files,
         memory: Memory { root, limit, used: 0 },
+        report: Report::default(),
         found: Vec::new(),
         above: Vec::new(),
     };
     loader.directory(&canonical, b"/")?;
-    let Loader { found, memory, .. } = loader;
-    prepare(found, now, memory)
+    let Loader { found, memory, mut report, .. } = loader;
+    let pages = prepare(&found, options, now, memory, &mut report)?;
+    Ok((pages, report))
 }
 
 /// What the pages take of the memory set aside for them.
@@ -91,7 +114,9 @@ impl Memory<'_> {
 struct Loader<'a> {
     /// Canonical.
     root: PathBuf,
+    dot_files: bool,
     memory: Memory<'a>,
+    report: Report,
     found: Vec<Found>,
     /// The canonical directories being read, outermost first.
     above: Vec<PathBuf>,
@@ -101,26 +126,26 @@ impl Loader<'_> {
     /// Reads the directory at the canonical path `directory`, served at `url`, which ends in "/".
     fn directory(&mut self, directory: &Path, url: &[u8]) -> Result<(), HttpRootError> {
         if self.above.len() == MAX_DEPTH {
-            skip(directory, "more than 64 directories inside each other");
+            self.report.skip(directory, &"more than 64 directories inside each other");
             return Ok(());
         }
         if self.above.iter().any(|above| above == directory) {
-            skip(directory, "a symbolic link leads back into a directory above it");
+            self.report.skip(directory, &"a symbolic link leads back into a directory above it");
             return Ok(());
         }
-        let entries = match fs::read_dir(directory) {
-            Ok(entries) => entries,
+        let entries = fs::read_dir(directory).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+        let mut paths: Vec<PathBuf> = match entries {
+            Ok(entries) => entries.iter().map(fs::DirEntry::path).collect(),
             Err(error) => {
-                skip(directory, &error.to_string());
+                self.report.skip(directory, &error);
                 return Ok(());
             }
         };
+        // The same is named each time.
+        paths.sort_unstable();
         self.above.push(directory.to_owned());
-        for entry in entries {
-            match entry {
-                Ok(entry) => self.entry(&entry.path(), url)?,
-                Err(error) => skip(directory, &error.to_string()),
-            }
+        for path in paths {
+            self.entry(&path, url)?;
         }
         self.above.pop();
         Ok(())
@@ -128,64 +153,77 @@ impl Loader<'_> {
 
     fn entry(&mut self, path: &Path, url: &[u8]) -> Result<(), HttpRootError> {
         let Some(name) = path.file_name() else { return Ok(()) };
+        let hidden = name.as_bytes().starts_with(b".") && !(url == b"/" && name == WELL_KNOWN);
+        if hidden && !self.dot_files {
+            self.report.hide(path);
+            return Ok(());
+        }
         // One way for links and all else: what counts is where the path really leads.
         let target = match path.canonicalize() {
             Ok(target) => target,
             Err(error) => {
-                skip(path, &error.to_string());
+                self.report.skip(path, &error);
                 return Ok(());
             }
         };
         if !target.starts_with(&self.root) {
-            skip(path, "a symbolic link leads out of the root");
+            self.report.skip(path, &"a symbolic link leads out of the root");
             return Ok(());
         }
         let url = [url, name.as_bytes()].concat();
         match fs::metadata(&target) {
             Ok(metadata) if metadata.is_dir() => self.directory(&target, &[&url[..], b"/"].concat())?,
-            Ok(metadata) if metadata.is_file() => match Found::read(&target, url) {
+            Ok(metadata) if metadata.is_file() => match Found::read(&target, path, url) {
                 Ok(found) => {
                     self.memory.take(found.body.len())?;
                     self.found.push(found);
                 }
-                Err(error) => skip(path, &error.to_string()),
+                Err(error) => self.report.skip(path, &error),
             },
-            Ok(_) => skip(path, "neither a file nor a directory"),
-            Err(error) => skip(path, &error.to_string()),
+            Ok(_) => self.report.skip(path, &"neither a file nor a directory"),
+            Err(error) => self.report.skip(path, &error),
         }
         Ok(())
     }
 }
 
 /// Makes pages of all that was found.
-fn prepare(found: Vec<Found>, now: SystemTime, mut memory: Memory<'_>) -> Result<Pages, HttpRootError> {
-    let constant = constant_time(&found);
+fn prepare(
+    found: &[Found],
+    options: &FileOptions,
+    now: SystemTime,
+    mut memory: Memory<'_>,
+    report: &mut Report,
+) -> Result<Pages, HttpRootError> {
+    let constant = constant_time(found);
+    let content = |found: &Found| {
+        let modified = found.modified.filter(|time| Some(*time) != constant);
+        let modified = modified.and_then(|time| last_modified(time, now));
+        Content { body: Arc::clone(&found.body), len: found.len, modified }
+    };
+    let by_url: HashMap<&[u8], &Found> = found.iter().map(|found| (&*found.url, found)).collect();
     let mut pages = Pages::default();
     let mut add = |url: &[u8], page, octets| {
         pages.insert(url.into(), page);
         memory.take(size_of::<(Box<[u8]>, Page)>() + url.len() + octets)
     };
-    for Found { url, body, len, modified } in found {
-        let modified =
-            modified.filter(|time| Some(*time) != constant).and_then(|time| last_modified(time, now));
-        let read = body.len() as u64;
-        let file = File::new(name(&url), modified, body);
-        let wanted = file.len() as u64 - read + len;
-        let (page, size) = if wanted > MAX_RESPONSE as u64 {
-            (Page::TooLarge(wanted), 0)
-        } else {
-            let size = file.size();
-            (Page::File(Arc::new(file)), size)
-        };
-        if let Some(directory) = url.strip_suffix(INDEX.as_bytes()).filter(|url| url.ends_with(b"/")) {
+    for one in found {
+        let beside = |coding: Coding| by_url.get(&[&one.url, coding.suffix().as_bytes()].concat()[..]);
+        let coded = Coding::ALL.into_iter().filter_map(|coding| Some((coding, content(beside(coding)?))));
+        let file = File::new(name(&one.url), content(one), coded.collect(), options);
+        if let Some(wanted) = file.too_large() {
+            report.too_large(&one.path, wanted, file.is_served());
+        }
+        let (size, page) = (file.size(), Page::File(Arc::new(file)));
+        if let Some(directory) = one.url.strip_suffix(INDEX.as_bytes()).filter(|url| url.ends_with(b"/")) {
             add(directory, page.clone(), 0)?;
             if let Some(bare @ [_, ..]) = directory.strip_suffix(b"/") {
                 let moved = moved_to(directory);
-                let size = moved.len();
+                let size = size_of::<Moved>() + moved.answer.len();
                 add(bare, Page::Moved(Arc::new(moved)), size)?;
             }
         }
-        add(&url, page, size)?;
+        add(&one.url, page, size)?;
     }
     Ok(pages)
 }
@@ -211,15 +249,16 @@ fn last_modified(time: SystemTime, now: SystemTime) -> Option<SystemTime> {
 /// The name of the file at `url`.
 fn name(url: &[u8]) -> &Path {
     let name = url.rsplit(|octet| *octet == b'/').next().unwrap_or_default();
-    Path::new(std::ffi::OsStr::from_bytes(name))
+    Path::new(OsStr::from_bytes(name))
 }
 
-/// Sends who asked for a directory without its final slash to `url`.
-fn moved_to(url: &[u8]) -> Prepared {
+/// Sends who asked for a directory without its final slash to `url`, with the query that came.
+fn moved_to(url: &[u8]) -> Moved {
     let location: String = url.iter().copied().map(encode).collect();
-    let fields = format!("Location: {location}\r\n");
+    let fields = format!("Location: {location}");
     let text = format!("This page is at {location}\n");
-    Prepared::text("301 Moved Permanently", &fields, &text)
+    let place_end = fields.len();
+    Moved { answer: Prepared::text("301 Moved Permanently", &(fields + "\r\n"), &text), place_end }
 }
 
 /// An octet of a path as it stands in a URI (RFC 3986 3.3, `pchar`).
@@ -229,8 +268,4 @@ fn encode(octet: u8) -> String {
     } else {
         format!("%{octet:02X}")
     }
-}
-
-fn skip(path: &Path, reason: &str) {
-    warn!("not served: {}: {reason}", path.display());
 }

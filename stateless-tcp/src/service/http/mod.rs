@@ -7,11 +7,14 @@
 //! read: behind that no message is known to begin.
 //! Knows nothing of TCP; see [`Service`].
 
+mod coding;
 mod conditions;
 mod faults;
 mod file;
 mod load;
+mod path;
 mod prepared;
+mod range;
 mod relay;
 mod request;
 #[cfg(test)]
@@ -24,14 +27,14 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use self::faults::{Fault, Faults};
-use self::file::File;
-use self::prepared::{Form, Prepared};
-use self::request::{MAX_LINE, Refusal, Request};
+use self::file::{Content, File, TEXT};
+use self::prepared::{Answer, Connection, Form, Prepared};
+use self::request::{MAX_LINE, Refusal, Request, Target};
 use crate::fingerprint::Fingerprint;
 
 use super::{Absent, Answered, Context, Framing, MAX_RESPONSE, Service};
 
-pub use self::load::HttpRootError;
+pub use self::load::{FileOptions, HttpRootError};
 pub use self::relay::{Relay, RelayOptions};
 
 /// Files served over HTTP.
@@ -45,9 +48,15 @@ pub struct Http {
 enum Page {
     File(Arc<File>),
     /// A directory asked for without its final slash.
-    Moved(Arc<Prepared>),
-    /// A file whose response, of so many octets, is beyond [`MAX_RESPONSE`]: known, but not kept.
-    TooLarge(u64),
+    Moved(Arc<Moved>),
+}
+
+/// What sends the client elsewhere.
+#[derive(Debug, Hash)]
+struct Moved {
+    answer: Prepared,
+    /// Where in the fields the new place ends, which a query follows.
+    place_end: usize,
 }
 
 impl Http {
@@ -62,7 +71,8 @@ impl Http {
             ("/robots.txt", "robots.txt", include_str!("builtin/robots.txt")),
             ("/20k.html", "20k.html", large.as_str()),
         ] {
-            let file = File::new(Path::new(name), None, body.as_bytes().into());
+            let content = Content { body: body.as_bytes().into(), len: body.len() as u64, modified: None };
+            let file = File::new(Path::new(name), content, Vec::new(), &FileOptions::default());
             http.pages.insert(path.as_bytes().into(), Page::File(Arc::new(file)));
         }
         http
@@ -71,13 +81,15 @@ impl Http {
     /// Reads every file under `root`.
     ///
     /// Symbolic links are followed where they lead to something under `root`. What cannot be served (links out of the
-    /// root, special files, unreadable ones) is left out and named in the log.
+    /// root, special files, unreadable ones, files that are too large) is left out and named in the log.
     ///
     /// # Errors
     /// When `root` is not a directory that can be read, or holds more than fits the memory set aside for pages.
-    pub fn load(root: &Path) -> Result<Self, HttpRootError> {
+    pub fn load(root: &Path, options: &FileOptions) -> Result<Self, HttpRootError> {
         let mut http = Self::empty();
-        http.pages = load::pages(root, SystemTime::now(), load::MAX_MEMORY)?;
+        let (pages, report) = load::pages(root, options, SystemTime::now(), load::MAX_MEMORY)?;
+        report.log();
+        http.pages = pages;
         Ok(http)
     }
 
@@ -91,31 +103,36 @@ impl Http {
         Self { pages: HashMap::default(), faults: Faults::new() }
     }
 
-    /// The answer to a request, unless it is not kept, and the octets it has.
-    fn choose(&self, parsed: &Result<Request<'_>, Refusal>) -> (Option<&Prepared>, u64) {
+    /// The answer to a request, parts of which are written to `text`; or how many octets it would have, if it is not kept.
+    fn choose<'a>(
+        &'a self,
+        parsed: &'a Result<Request<'_>, Refusal>,
+        head_only: bool,
+        text: &'a mut [u8; TEXT],
+    ) -> Result<Answer<'a>, u64> {
         let found = match parsed {
-            Ok(request) => request.path.and_then(|path| match self.find(path)? {
-                Page::File(file) => file.answer_to(&request.conditions).map(Ok),
-                Page::Moved(moved) => Ok(Ok(moved.as_ref())),
-                Page::TooLarge(len) => Ok(Err(*len)),
-            }),
+            Ok(Request { target, conditions, .. }) => {
+                target.and_then(|target| self.find(target.path).map(|page| (page, target, conditions)))
+            }
             Err(refusal) => Err(refusal.fault()),
         };
-        match found.unwrap_or_else(|fault| Ok(self.faults.of(fault))) {
-            Ok(prepared) => (Some(prepared), prepared.len() as u64),
-            Err(wanted) => (None, wanted),
+        match found {
+            Ok((Page::File(file), _, conditions)) => file.answer(conditions, head_only, &self.faults, text),
+            Ok((Page::Moved(moved), Target { query, .. }, _)) => {
+                Ok(moved.answer.with_text(moved.place_end, query))
+            }
+            Err(fault) => Ok(self.faults.of(fault).answer()),
         }
     }
 
     fn find(&self, path: &[u8]) -> Result<&Page, Fault> {
-        let mut place;
-        let decoded = if path.contains(&b'%') {
-            place = [0; MAX_LINE];
-            request::decode(path, &mut place).ok_or(Fault::Target)?
+        let page = if path::is_plain(path) {
+            self.pages.get(path)
         } else {
-            path
+            let mut place = [0; MAX_LINE];
+            self.pages.get(path::normalise(path, &mut place)?)
         };
-        self.pages.get(decoded).ok_or(Fault::NotFound)
+        page.ok_or(Fault::NotFound)
     }
 }
 
@@ -136,8 +153,7 @@ impl Service for Http {
     fn fingerprint(&self) -> Option<Fingerprint> {
         Some(Fingerprint::of_all(self.pages.iter().map(|(path, page)| match page {
             Page::File(file) => Fingerprint::of(&(path, file)),
-            Page::Moved(response) => Fingerprint::of(&(path, response)),
-            Page::TooLarge(octets) => Fingerprint::of(&(path, octets)),
+            Page::Moved(moved) => Fingerprint::of(&(path, moved)),
         })))
     }
 
@@ -145,15 +161,21 @@ impl Service for Http {
         let room = context.room.min(MAX_RESPONSE);
         let head_only = request::is_head(message);
         let parsed = request::parse(message);
-        let (found, wanted) = self.choose(&parsed);
+        let connection = match &parsed {
+            Ok(request) if context.persistent => request.connection,
+            _ => Connection::Close,
+        };
+        let form = Form { head_only, connection };
+        let mut text = [0; TEXT];
+        let chosen = self.choose(&parsed, head_only, &mut text);
         // RFC 9110 9.3.2: HEAD is answered as GET would be, so the body counts although it is not sent.
-        let Some(prepared) = found.filter(|_| wanted <= room as u64) else {
+        let wanted = chosen.as_ref().map_or_else(|wanted| *wanted, |answer| answer.len(form) as u64);
+        let Some(answer) = chosen.ok().filter(|_| wanted <= room as u64) else {
             let volatile = prepared::write_too_large(wanted, room, head_only, context.now, response);
             return Ok(Answered { volatile, last: true });
         };
-        let persists = context.persistent && parsed.is_ok_and(|request| request.persists);
-        let volatile = prepared.write(Form { head_only, persists }, context.now, response);
-        Ok(Answered { volatile, last: !persists })
+        let volatile = answer.write(form, context.now, response);
+        Ok(Answered { volatile, last: connection == Connection::Close })
     }
 }
 

@@ -3,6 +3,7 @@
 //! Date is the first header after the status line and of fixed width, so that two answers to one request can differ in
 //! their first octets only (`volatile` of [`Answered`](crate::service::Answered)). Knows nothing of requests and files.
 
+use std::fmt;
 use std::io::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -31,23 +32,38 @@ pub(super) struct Prepared {
 
 /// The last field of an answer behind which the connection ends, and the end of the header section.
 pub(super) const CLOSE: &[u8] = b"Connection: close\r\n\r\n";
-/// The end of the header section of an answer behind which the connection stays open (RFC 9112 9.3).
-const OPEN: &[u8] = b"\r\n";
+/// The end of a line.
+const LINE_END: &[u8] = b"\r\n";
+
+/// What becomes of a connection behind an answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Connection {
+    /// It ends.
+    #[default]
+    Close,
+    /// It stays open (RFC 9112 9.3).
+    Persist,
+    /// It stays open, which a client of HTTP/1.0 has to be told (RFC 9112 C.2.2).
+    KeepAlive,
+}
+
+impl Connection {
+    /// The last field of an answer, if any, and the end of the header section.
+    pub(super) const fn end(self) -> &'static [u8] {
+        match self {
+            Self::Close => CLOSE,
+            Self::Persist => LINE_END,
+            Self::KeepAlive => b"Connection: keep-alive\r\n\r\n",
+        }
+    }
+}
 
 /// How an answer differs from what is prepared.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Form {
     /// Without the body (RFC 9110 9.3.2).
     pub(super) head_only: bool,
-    /// The connection stays open (RFC 9112 9.3).
-    pub(super) persists: bool,
-}
-
-impl Form {
-    /// The end of the header section.
-    const fn end(self) -> &'static [u8] {
-        if self.persists { OPEN } else { CLOSE }
-    }
+    pub(super) connection: Connection,
 }
 
 impl Prepared {
@@ -83,13 +99,67 @@ impl Prepared {
         size_of::<Self>() + self.head.len()
     }
 
+    /// The response as it is prepared.
+    pub(super) fn answer(&self) -> Answer<'_> {
+        Answer { head: [&self.head, b"", b""], date_end: self.date_end, body: &self.body }
+    }
+
+    /// The response with `text` put into its head behind the first `place` octets of the fields.
+    pub(super) fn with_text<'a>(&'a self, place: usize, text: &'a [u8]) -> Answer<'a> {
+        let (before, after) = self.head.split_at(self.fields_start() + place);
+        Answer { head: [before, text, after], date_end: self.date_end, body: &self.body }
+    }
+
+    /// The first `count` octets of the fields.
+    pub(super) fn fields(&self, count: usize) -> &[u8] {
+        &self.head[self.fields_start()..][..count]
+    }
+
+    pub(super) fn body(&self) -> &[u8] {
+        &self.body
+    }
+
+    fn fields_start(&self) -> usize {
+        self.date_end + LINE_END.len()
+    }
+
+    /// Appends the response in `form`, as sent at `now`; returns the octets up to the date's end.
+    pub(super) fn write(&self, form: Form, now: SystemTime, response: &mut Vec<u8>) -> usize {
+        self.answer().write(form, now, response)
+    }
+}
+
+/// A response that is put together of parts.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Answer<'a> {
+    /// Status line and fields; the date is in the first part.
+    head: [&'a [u8]; 3],
+    /// Where the date's value ends.
+    date_end: usize,
+    body: &'a [u8],
+}
+
+impl<'a> Answer<'a> {
+    /// The part of a file (RFC 9110 15.3.7) that `fields` describe, whose length and place are in `text`.
+    pub(super) fn part(fields: &'a [u8], text: &'a [u8], body: &'a [u8]) -> Self {
+        const START: &[u8] = b"HTTP/1.1 206 Partial Content\r\nDate: -----------------------------\r\n";
+        Self { head: [START, fields, text], date_end: START.len() - LINE_END.len(), body }
+    }
+
+    /// Octets of the whole response in `form`, the body included even where it is not sent.
+    pub(super) fn len(&self, form: Form) -> usize {
+        self.head.iter().map(|part| part.len()).sum::<usize>() + form.connection.end().len() + self.body.len()
+    }
+
     /// Appends the response in `form`, as sent at `now`; returns the octets up to the date's end.
     pub(super) fn write(&self, form: Form, now: SystemTime, response: &mut Vec<u8>) -> usize {
         let start = response.len();
-        response.extend_from_slice(&self.head);
-        response.extend_from_slice(form.end());
+        for part in self.head {
+            response.extend_from_slice(part);
+        }
+        response.extend_from_slice(form.connection.end());
         if !form.head_only {
-            response.extend_from_slice(&self.body);
+            response.extend_from_slice(self.body);
         }
         let date = start + self.date_end - DATE_LEN;
         write_date(now, &mut response[date..date + DATE_LEN]);
@@ -108,45 +178,51 @@ pub(super) fn write_too_large(
 ) -> usize {
     const HEAD: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nDate: ";
 
-    // On the stack: a request allocates nothing.
-    let mut text = [0; 256];
-    let mut rest: &mut [u8] = &mut text;
-    let capacity = rest.len();
-    let written = if wanted > MAX_RESPONSE as u64 {
-        writeln!(
-            rest,
-            "Too large: this answer has {wanted} octets, and one answer can have at most {MAX_RESPONSE}."
+    let mut place = [0; 256];
+    let text = if wanted > MAX_RESPONSE as u64 {
+        write_text(
+            &mut place,
+            format_args!(
+                "Too large: this answer has {wanted} bytes, and one answer can have at most {MAX_RESPONSE}.\n"
+            ),
         )
     } else {
-        writeln!(
-            rest,
-            "Too large for the window: this answer has {wanted} octets, and your receive window has room for {room}."
+        write_text(
+            &mut place,
+            format_args!(
+                "Too large for the window: this answer has {wanted} bytes, and your receive window has room for {room}.\n"
+            ),
         )
     };
-    let len = capacity - rest.len();
-    debug_assert!(written.is_ok(), "the text fits its buffer");
-
-    let mut fields = [0; 160];
-    let mut rest: &mut [u8] = &mut fields;
-    let capacity = rest.len();
-    let written = write!(
-        rest,
-        "\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {len}\r\nConnection: close\r\n\r\n"
+    let len = text.len();
+    let mut place = [0; 160];
+    let fields = write_text(
+        &mut place,
+        format_args!(
+            "\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {len}\r\nConnection: close\r\n\r\n"
+        ),
     );
-    let fields_len = capacity - rest.len();
-    debug_assert!(written.is_ok(), "the fields fit their buffer");
-
-    let body = if head_only { &[][..] } else { &text[..len] };
-    if HEAD.len() + DATE_LEN + fields_len + body.len() > room {
+    let body = if head_only { &[][..] } else { text };
+    if HEAD.len() + DATE_LEN + fields.len() + body.len() > room {
         return 0;
     }
     response.extend_from_slice(HEAD);
     let date = response.len();
     response.extend_from_slice(UNFILLED);
     write_date(now, &mut response[date..]);
-    response.extend_from_slice(&fields[..fields_len]);
+    response.extend_from_slice(fields);
     response.extend_from_slice(body);
     HEAD.len() + DATE_LEN
+}
+
+/// Writes `text` to `place`, which has room for it: on the stack, as a request allocates nothing.
+pub(super) fn write_text<'a>(place: &'a mut [u8], text: fmt::Arguments<'_>) -> &'a [u8] {
+    let mut rest = &mut *place;
+    let capacity = rest.len();
+    let written = rest.write_fmt(text);
+    debug_assert!(written.is_ok(), "the text fits its place");
+    let len = capacity - rest.len();
+    &place[..len]
 }
 
 /// The date of `time`, in whole seconds, as a header field's value.

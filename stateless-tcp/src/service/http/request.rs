@@ -4,6 +4,7 @@ use std::mem::MaybeUninit;
 
 use super::conditions::Conditions;
 use super::faults::Fault;
+use super::prepared::Connection;
 use httparse::{Error, Header, Status};
 
 /// Most octets of a request line; RFC 9112 3 recommends to support at least this many.
@@ -11,20 +12,28 @@ pub(super) const MAX_LINE: usize = 8_000;
 /// Most octets of a request's head, request line included.
 pub(super) const MAX_HEAD: usize = 8_192;
 /// Most header fields of a request.
-pub(super) const MAX_FIELDS: usize = 64;
+pub(super) const MAX_FIELDS: usize = 100;
 
 /// A well-formed request for a file, whose end is known.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Request<'a> {
     /// Octets of the head, the blank line included.
     pub(super) len: usize,
-    /// The path, percent-encoded as it came, without the query; or why there is no page to look for.
-    pub(super) path: Result<&'a [u8], Fault>,
+    /// What it asks for; or why there is no page to look for.
+    pub(super) target: Result<Target<'a>, Fault>,
     /// When the client wants the file at all (RFC 9110 13).
     pub(super) conditions: Conditions<'a>,
-    /// The client may ask more on this connection (RFC 9112 9.3). HTTP/1.0 may not, whatever it says: its keep-alive never
-    /// was a standard.
-    pub(super) persists: bool,
+    /// What the client expects of the connection.
+    pub(super) connection: Connection,
+}
+
+/// What names a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Target<'a> {
+    /// Percent-encoded as it came.
+    pub(super) path: &'a [u8],
+    /// The query, from its "?" on; empty where there is none.
+    pub(super) query: &'a [u8],
 }
 
 /// Why there is no request to answer.
@@ -63,7 +72,7 @@ pub(super) fn read<'a, T>(
     stream: &'a [u8],
     check: impl FnOnce(usize, &httparse::Request<'_, 'a>) -> Result<T, Refusal>,
 ) -> Result<T, Refusal> {
-    // `parse_with_uninit_headers`: clearing 64 fields would cost more than parsing the usual five.
+    // `parse_with_uninit_headers`: clearing all fields would cost more than parsing the usual five.
     let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
     let mut head = httparse::Request::new(&mut []);
     let outcome = head.parse_with_uninit_headers(stream, &mut fields);
@@ -96,28 +105,28 @@ pub(super) fn is_head(message: &[u8]) -> bool {
 fn check<'a>(octets: &'a [u8], head: &httparse::Request<'_, 'a>) -> Result<Request<'a>, Refusal> {
     let fields = Fields::read(head)?;
     let conditions = Conditions::read(octets, head);
-    let path = match head.method {
-        Some("GET" | "HEAD") => head.path.map(str::as_bytes).and_then(path_of).ok_or(Fault::Target),
+    let target = match head.method {
+        Some("GET" | "HEAD") => head.path.map(str::as_bytes).and_then(target_of).ok_or(Fault::Target),
         Some("POST" | "PUT" | "DELETE" | "CONNECT" | "OPTIONS" | "TRACE" | "PATCH") => Err(Fault::Method),
         _ => return Err(Fault::UnknownMethod.into()),
     };
     // A body's octets are not looked for: the connection ends.
-    match (fields.body, path) {
+    match (fields.body, target) {
         (Body::None, _) => {}
         (_, Err(Fault::Method)) => return Err(Fault::Method.into()),
         (Body::Length(_) | Body::Coded, _) => return Err(Fault::Body.into()),
         (Body::Unclear, _) => return Err(Fault::BodyLength.into()),
     }
-    let persists = head.version == Some(1) && !fields.close;
-    Ok(Request { len: octets.len(), path, conditions, persists })
+    let connection = fields.connection(head.version);
+    Ok(Request { len: octets.len(), target, conditions, connection })
 }
 
-/// The path of a target in origin-form or absolute-form (RFC 9112 3.2.1, 3.2.2).
-fn path_of(target: &[u8]) -> Option<&[u8]> {
+/// Path and query of a target in origin-form or absolute-form (RFC 9112 3.2.1, 3.2.2).
+fn target_of(target: &[u8]) -> Option<Target<'_>> {
     let (_, path) = split_target(target)?;
+    let (path, query) = path.split_at(path.iter().position(|octet| *octet == b'?').unwrap_or(path.len()));
     // RFC 9110 4.2.3: an empty path means "/".
-    let path = if path.first() == Some(&b'/') { path } else { b"/" };
-    path.split(|octet| *octet == b'?').next()
+    Some(Target { path: if path.is_empty() { b"/" } else { path }, query })
 }
 
 /// The authority of a target in absolute-form, and the path and query of one in either form; the path may be empty.
@@ -180,12 +189,14 @@ fn line_len(stream: &[u8]) -> usize {
 
 /// The header fields that matter here.
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "what fields say, each for itself")]
 pub(super) struct Fields {
     hosts: usize,
     bad_host: bool,
     lengths: usize,
     pub(super) body: Body,
-    pub(super) close: bool,
+    close: bool,
+    keep_alive: bool,
     pub(super) expects: bool,
 }
 
@@ -216,6 +227,16 @@ impl Fields {
         Ok(fields)
     }
 
+    /// What the client expects of the connection (RFC 9112 9.3), which in HTTP/1.0 ends unless it says otherwise.
+    pub(super) fn connection(&self, version: Option<u8>) -> Connection {
+        match version {
+            _ if self.close => Connection::Close,
+            Some(1) => Connection::Persist,
+            _ if self.keep_alive => Connection::KeepAlive,
+            _ => Connection::Close,
+        }
+    }
+
     fn add(&mut self, header: &Header<'_>) {
         let is = |name: &str| header.name.eq_ignore_ascii_case(name);
         if is("host") {
@@ -236,8 +257,10 @@ impl Fields {
             self.body = if self.lengths > 1 { Body::Unclear } else { Body::Coded };
         } else if is("connection") {
             // RFC 9110 7.6.1: a list of options, in any case; the field may stand several times.
-            let mut options = header.value.split(|octet| *octet == b',').map(<[u8]>::trim_ascii);
-            self.close |= options.any(|option| option.eq_ignore_ascii_case(b"close"));
+            for option in header.value.split(|octet| *octet == b',').map(<[u8]>::trim_ascii) {
+                self.close |= option.eq_ignore_ascii_case(b"close");
+                self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+            }
         } else if is("expect") {
             self.expects = true;
         }
@@ -248,36 +271,4 @@ impl Fields {
 fn length(value: &[u8]) -> Option<u64> {
     let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
     digits.then(|| str::from_utf8(value).ok()?.parse().ok()).map(|number| number.unwrap_or(u64::MAX))
-}
-
-/// Decodes a percent-encoded `path` into `place`; `None` where it is wrongly encoded.
-///
-/// An encoded "/" is no separator (RFC 3986 2.2) and cannot stand in a file's name: it becomes NUL, which cannot either.
-pub(super) fn decode<'a>(path: &[u8], place: &'a mut [u8; MAX_LINE]) -> Option<&'a [u8]> {
-    let mut len = 0;
-    let mut rest = path;
-    while let [first, after @ ..] = rest {
-        let mut octet = *first;
-        rest = after;
-        if octet == b'%' {
-            let [high, low, after @ ..] = after else { return None };
-            octet = hexadecimal(*high)? << 4 | hexadecimal(*low)?;
-            if octet == b'/' {
-                octet = 0;
-            }
-            rest = after;
-        }
-        *place.get_mut(len)? = octet;
-        len += 1;
-    }
-    Some(&place[..len])
-}
-
-fn hexadecimal(digit: u8) -> Option<u8> {
-    match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        b'A'..=b'F' => Some(digit - b'A' + 10),
-        _ => None,
-    }
 }

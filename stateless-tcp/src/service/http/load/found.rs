@@ -3,7 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -14,6 +14,8 @@ use crate::service::MAX_RESPONSE;
 pub(super) struct Found {
     /// The path that it is served at, decoded.
     pub(super) url: Vec<u8>,
+    /// Where it stands in the tree.
+    pub(super) path: PathBuf,
     /// The content; nothing of a file that is too large.
     pub(super) body: Arc<[u8]>,
     /// Bytes of the file.
@@ -23,10 +25,10 @@ pub(super) struct Found {
 }
 
 impl Found {
-    /// Reads the file at `path`, to be served at `url`.
-    pub(super) fn read(path: &Path, url: Vec<u8>) -> io::Result<Self> {
+    /// Reads the file that stands at `path`, and whose canonical path is `target`, to be served at `url`.
+    pub(super) fn read(target: &Path, path: &Path, url: Vec<u8>) -> io::Result<Self> {
         // Should a FIFO have taken the file's place meanwhile, opening it must not wait for a writer.
-        let file = OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK).open(path)?;
+        let file = OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK).open(target)?;
         let metadata = file.metadata()?;
         if !metadata.is_file() {
             return Err(io::Error::other("it is no longer a file"));
@@ -37,7 +39,7 @@ impl Found {
             body.clear();
             len = metadata.len().max(len);
         }
-        Ok(Self { url, body: body.into(), len, modified: metadata.modified().ok() })
+        Ok(Self { url, path: path.to_owned(), body: body.into(), len, modified: metadata.modified().ok() })
     }
 }
 

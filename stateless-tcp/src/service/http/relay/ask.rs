@@ -1,6 +1,7 @@
 //! Which requests are relayed, and where they end.
 
 use crate::service::http::faults::Fault;
+use crate::service::http::prepared::Connection;
 use crate::service::http::request::{self, Body, Fields, MAX_HEAD, Refusal};
 
 /// A request that can be relayed.
@@ -10,8 +11,8 @@ pub(super) struct Ask {
     pub(super) head: usize,
     /// Octets of head and body.
     pub(super) len: usize,
-    /// The client may ask more on this connection (RFC 9112 9.3), as where files are served.
-    pub(super) persists: bool,
+    /// What the client expects of the connection.
+    pub(super) connection: Connection,
 }
 
 /// Reads the request at the front of `stream`; of methods that are not safe (RFC 9110 9.2.1), and of bodies, only where
@@ -52,7 +53,6 @@ pub(super) fn read(stream: &[u8], unsafe_methods: bool) -> Result<Ask, Refusal> 
         if stream.len() < len {
             return Err(Refusal::Incomplete);
         }
-        let persists = head.version == Some(1) && !fields.close;
-        Ok(Ask { head: head_len, len, persists })
+        Ok(Ask { head: head_len, len, connection: fields.connection(head.version) })
     })
 }

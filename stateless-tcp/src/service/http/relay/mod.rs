@@ -19,7 +19,7 @@ mod reply;
 mod tests;
 
 use super::faults::{Fault, Faults};
-use super::prepared::{self, Form};
+use super::prepared::{self, Connection, Form};
 use super::request::{self, Refusal};
 use crate::observe::snapshot::{self, Name};
 use crate::service::{Absent, Answered, Context, Errands, Framing, Purpose, Service, Ticket};
@@ -153,7 +153,7 @@ impl Relay {
         if prepared.len() > context.room {
             return Answered { volatile: 0, last: true };
         }
-        let form = Form { head_only: request::is_head(message), persists: false };
+        let form = Form { head_only: request::is_head(message), connection: Connection::Close };
         Answered { volatile: prepared.write(form, context.now, response), last: true }
     }
 }
@@ -196,7 +196,8 @@ impl Service for Relay {
                     let (wanted, head_only) = (reply.len() as u64, request::is_head(message));
                     prepared::write_too_large(wanted, context.room, head_only, context.now, response);
                 } else {
-                    reply.write(context.persistent && ask.persists, response);
+                    let connection = if context.persistent { ask.connection } else { Connection::Close };
+                    reply.write(connection, response);
                 }
                 desk.clear(&key);
                 return self.give(desk, message, context, response, start);

@@ -2,7 +2,7 @@
 
 use super::forward::strip_hop_by_hop;
 use crate::service::MAX_RESPONSE;
-use crate::service::http::prepared::{CLOSE, http_date};
+use crate::service::http::prepared::{CLOSE, Connection, http_date};
 use hyper::StatusCode;
 use hyper::ext::ReasonPhrase;
 use hyper::header;
@@ -11,6 +11,9 @@ use std::time::SystemTime;
 
 /// Octets of the longest Content-Length.
 const LENGTH: usize = b"Content-Length: 65000\r\n".len();
+
+/// Octets of the longest end of a head.
+const LONGEST_END: usize = Connection::KeepAlive.end().len();
 
 /// The head of a response whose body is still to come.
 #[derive(Debug)]
@@ -53,7 +56,7 @@ impl Begun {
 
     /// Most octets that the body may have.
     pub(super) fn room(&self) -> usize {
-        MAX_RESPONSE.saturating_sub(self.head.len() + LENGTH + CLOSE.len())
+        MAX_RESPONSE.saturating_sub(self.head.len() + LENGTH + LONGEST_END)
     }
 
     /// The whole response.
@@ -78,13 +81,13 @@ impl Reply {
 
     /// Octets of the whole response at its longest.
     pub(super) fn len(&self) -> usize {
-        self.head.len() + CLOSE.len() + self.body.len()
+        self.head.len() + LONGEST_END + self.body.len()
     }
 
-    /// Appends the response; the connection stays open if it `persists`.
-    pub(super) fn write(&self, persists: bool, response: &mut Vec<u8>) {
+    /// Appends the response, behind which this becomes of the connection.
+    pub(super) fn write(&self, connection: Connection, response: &mut Vec<u8>) {
         response.extend_from_slice(&self.head);
-        response.extend_from_slice(if persists { b"\r\n" } else { CLOSE });
+        response.extend_from_slice(connection.end());
         response.extend_from_slice(&self.body);
     }
 }

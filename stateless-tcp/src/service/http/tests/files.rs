@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use rstest::rstest;
 
-use super::super::{Http, HttpRootError, Page, load};
+use super::super::load::pages;
+use super::super::{FileOptions, Http, HttpRootError, Page};
 use super::{at, get_path};
 use crate::service::MAX_RESPONSE;
 
@@ -39,7 +40,11 @@ pub(super) fn tree() -> tempfile::TempDir {
 }
 
 pub(super) fn serve(tree: &tempfile::TempDir) -> Http {
-    Http::load(&tree.path().join("root")).unwrap()
+    serve_as(tree, &FileOptions::default())
+}
+
+pub(super) fn serve_as(tree: &tempfile::TempDir, options: &FileOptions) -> Http {
+    Http::load(&tree.path().join("root"), options).unwrap()
 }
 
 #[rstest]
@@ -61,35 +66,6 @@ fn file_is_served(#[case] path: &str, #[case] status: u16, #[case] content: &str
     assert_eq!(reply.field("Content-Type"), Some(content));
     let modified = (status == 200).then_some("Sun, 06 Nov 1994 08:49:37 GMT");
     assert_eq!(reply.field("Last-Modified"), modified);
-}
-
-#[test]
-fn directory_without_slash_is_redirected() {
-    let reply = get_path(&serve(&tree()), "/with%20index?a");
-    assert_eq!(reply.status, 301);
-    assert_eq!(reply.field("Location"), Some("/with%20index/"));
-}
-
-#[rstest]
-#[case::dots("/../secret")]
-#[case::dots_deeper("/without/../../secret")]
-#[case::encoded_dots("/%2e%2e/secret")]
-#[case::encoded_slash("/..%2fsecret")]
-#[case::encoded_slash_inside("/without%2fb.txt")]
-#[case::all_encoded("/%2e%2e%2f%73ecret")]
-#[case::encoded_twice("/%252e%252e%252fsecret")]
-#[case::backslash("/..\\secret")]
-#[case::encoded_backslash("/..%5csecret")]
-#[case::nul("/a.css%00.txt")]
-#[case::overlong_utf8("/%c0%ae%c0%ae/secret")]
-#[case::double_slash("//secret")]
-#[case::absolute_path("//etc/passwd")]
-#[case::absolute_form("http://a/../secret")]
-#[case::dot_inside("/./a.css")]
-#[case::file_as_directory("/a.css/")]
-fn no_path_leaves_the_root(#[case] path: &str) {
-    let reply = get_path(&serve(&tree()), path);
-    assert_eq!(reply.status, 404, "{}", reply.text());
 }
 
 #[test]
@@ -138,7 +114,8 @@ fn file_beyond_what_can_be_sent_is_named_but_not_kept() {
     let root = tree.path().join("root");
     fs::write(root.join("large.bin"), vec![0; 1_000_000]).unwrap();
     let http = serve(&tree);
-    assert!(matches!(http.pages[&b"/large.bin"[..]], Page::TooLarge(len) if len > 1_000_000));
+    let Page::File(file) = &http.pages[&b"/large.bin"[..]] else { panic!("no file") };
+    assert!(file.too_large().is_some_and(|len| len > 1_000_000) && file.size() < 1_000);
     let reply = get_path(&http, "/large.bin");
     assert_eq!(reply.status, 503);
     assert!(reply.text().contains("at most 65000"), "{}", reply.text());
@@ -152,12 +129,84 @@ fn file_beyond_what_can_be_sent_is_named_but_not_kept() {
     }
 }
 
+/// A file that is too large takes nothing of the memory.
+#[test]
+fn large_files_do_not_count() {
+    let tree = tree();
+    let root = tree.path().join("root");
+    for number in 0..10 {
+        fs::write(root.join(format!("{number}.bin")), vec![0; 100_000]).unwrap();
+    }
+    assert!(pages(&root, &FileOptions::default(), at(0), 100_000).is_ok());
+}
+
+#[test]
+fn what_is_not_served_is_named() {
+    let tree = tree();
+    let root = tree.path().join("root");
+    let said = || {
+        let (_, report) = pages(&root, &FileOptions::default(), at(0), 1 << 20).unwrap();
+        (report.lines().collect::<Vec<_>>(), report.hidden())
+    };
+    assert_eq!(said(), (Vec::new(), None));
+    fs::write(root.join("large.bin"), vec![0; 1_000_000]).unwrap();
+    symlink("../secret", root.join("out")).unwrap();
+    symlink("nothing", root.join("dangling")).unwrap();
+    fs::write(root.join("lines.txt"), vec![b'a'; 100_000]).unwrap();
+    fs::write(root.join("lines.txt.gz"), "compressed").unwrap();
+    fs::write(root.join(".htpasswd"), "").unwrap();
+    fs::create_dir(root.join(".git")).unwrap();
+    fs::write(root.join(".git/config"), "").unwrap();
+    let (lines, hidden) = said();
+    let expected = [
+        ("dangling", "No such file or directory"),
+        ("out", "leads out of the root"),
+        ("large.bin", "would have 1000"),
+        ("lines.txt", "would have 100"),
+    ];
+    assert_eq!(lines.len(), expected.len(), "{lines:#?}");
+    for ((name, reason), line) in expected.into_iter().zip(&lines) {
+        let names = line.contains(&format!("{}: ", root.join(name).display()));
+        assert!(names && line.contains(reason), "{name} {reason}: {line}");
+    }
+    assert!(lines[3].contains("but compressed"), "{}", lines[3]);
+    let hidden = hidden.unwrap();
+    assert!(hidden.contains("2 of them") && hidden.contains("root/.git:"), "{hidden}");
+    // Of many only the number is said.
+    for number in 0..100 {
+        symlink("nothing", root.join(format!("link{number}"))).unwrap();
+    }
+    let (lines, _) = said();
+    assert_eq!(lines.len(), 21);
+    assert_eq!(lines[20], "not served: 84 more files or directories");
+}
+
+#[rstest]
+#[case::file("/.htpasswd", false)]
+#[case::directory("/.git/config", false)]
+#[case::inside("/without/.hidden", false)]
+#[case::well_known("/.well-known/security.txt", true)]
+#[case::hidden_there("/.well-known/.hidden", false)]
+#[case::well_known_elsewhere("/without/.well-known/a", false)]
+fn dot_files_are_served_if_asked_for(#[case] path: &str, #[case] always: bool) {
+    let tree = tree();
+    let file = tree.path().join("root").join(&path[1..]);
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    fs::write(file, "hidden").unwrap();
+    for (dot_files, served) in [(false, always), (true, true)] {
+        let options = FileOptions { dot_files, ..FileOptions::default() };
+        let status = get_path(&serve_as(&tree, &options), path).status;
+        assert_eq!(status, if served { 200 } else { 404 }, "{options:?}");
+    }
+}
+
 #[test]
 fn memory_is_limited() {
     let tree = tree();
     let root = tree.path().join("root");
-    assert!(load::pages(&root, at(0), 100_000).is_ok());
-    let error = load::pages(&root, at(0), 1_000).err().unwrap();
+    let load = |limit| pages(&root, &FileOptions::default(), at(0), limit);
+    assert!(load(100_000).is_ok());
+    let error = load(1_000).err().unwrap();
     assert!(matches!(error, HttpRootError::TooMuch { limit: 1_000, .. }), "{error}");
 }
 
@@ -166,6 +215,6 @@ fn memory_is_limited() {
 #[case::file("secret")]
 fn root_must_be_a_directory(#[case] name: &str) {
     let tree = tree();
-    let error = Http::load(&tree.path().join(name)).err().unwrap();
+    let error = Http::load(&tree.path().join(name), &FileOptions::default()).err().unwrap();
     assert!(error.to_string().contains(name), "{error}");
 }

@@ -2,7 +2,7 @@
 
 use rstest::rstest;
 
-use super::super::{Fault, Http};
+use super::super::{Connection, Fault, FileOptions, Form, Http};
 use super::{at, get};
 use crate::service::{Answered, Context, Framing, MAX_VOLATILE, Service as _};
 
@@ -37,6 +37,24 @@ fn connection_stays_open(#[case] message: &str) {
     assert_eq!(text(octets), text(closing.octets).replacen("Connection: close\r\n", "", 1));
 }
 
+/// Who speaks HTTP/1.0 is told, where it asked for that.
+#[rstest]
+#[case::get("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")]
+#[case::capitals("GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n")]
+#[case::in_a_list("HEAD /20k.html HTTP/1.0\r\nConnection: te, keep-alive\r\n\r\n")]
+#[case::not_found("GET /none HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")]
+#[case::part("GET / HTTP/1.0\r\nConnection: keep-alive\r\nRange: bytes=1-2\r\n\r\n")]
+fn connection_of_http_1_0_is_kept_alive(#[case] message: &str) {
+    let http = Http::builtin();
+    let (octets, answered) = ask(&http, message.as_bytes());
+    assert!(!answered.last);
+    let closing = get(&http, message);
+    assert_eq!(answered.volatile, closing.answered.volatile);
+    let text = |octets: Vec<u8>| String::from_utf8(octets).unwrap();
+    let expected = text(closing.octets).replacen("Connection: close\r\n", "Connection: keep-alive\r\n", 1);
+    assert_eq!(text(octets), expected);
+}
+
 #[rstest]
 #[case::close("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")]
 #[case::capitals("GET / HTTP/1.1\r\nHost: a\r\nCONNECTION: CLOSE\r\n\r\n")]
@@ -44,7 +62,8 @@ fn connection_stays_open(#[case] message: &str) {
 #[case::second_field("GET / HTTP/1.1\r\nHost: a\r\nConnection: te\r\nConnection: close\r\n\r\n")]
 #[case::close_goes_first("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nConnection: keep-alive\r\n\r\n")]
 #[case::version_10("GET / HTTP/1.0\r\n\r\n")]
-#[case::version_10_keep_alive("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")]
+#[case::version_10_other_option("GET / HTTP/1.0\r\nConnection: te\r\n\r\n")]
+#[case::version_10_close("GET / HTTP/1.0\r\nConnection: keep-alive, close\r\n\r\n")]
 #[case::version_2("GET / HTTP/2\r\nHost: a\r\n\r\n")]
 #[case::no_host("GET / HTTP/1.1\r\n\r\n")]
 #[case::unknown_method("BREW / HTTP/1.1\r\nHost: a\r\n\r\n")]
@@ -67,7 +86,7 @@ fn files_keep_the_connection_where_they_are_answered() {
     std::fs::create_dir(root.path().join("directory")).unwrap();
     std::fs::write(root.path().join("directory/index.html"), "<p>").unwrap();
     std::fs::write(root.path().join("large"), vec![0; 70_000]).unwrap();
-    let http = Http::load(root.path()).unwrap();
+    let http = Http::load(root.path(), &FileOptions::default()).unwrap();
     let condition = "If-None-Match: *";
     for (path, status, last) in
         [("/directory/", "304", false), ("/directory", "301", false), ("/large", "503", true)]
@@ -86,7 +105,7 @@ fn the_date_of_every_fault_stands_at_its_front() {
     let http = Http::builtin();
     for fault in Fault::ALL {
         let mut octets = Vec::new();
-        let form = super::super::Form { head_only: true, persists: false };
+        let form = Form { head_only: true, connection: Connection::Close };
         assert!(http.faults.of(fault).write(form, at(0), &mut octets) <= MAX_VOLATILE, "{fault:?}");
     }
 }

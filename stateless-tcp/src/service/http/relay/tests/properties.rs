@@ -169,11 +169,11 @@ proptest! {
         let bodiless = head_only || status == 204 || status == 304;
         let sent = if bodiless { Vec::new() } else { body.clone() };
         let reply = Begun::new(response, head_only, SystemTime::UNIX_EPOCH).end(sent.clone());
-        for persists in [false, true] {
+        for connection in [Connection::Close, Connection::Persist, Connection::KeepAlive] {
             let mut octets = Vec::new();
-            reply.write(persists, &mut octets);
+            reply.write(connection, &mut octets);
             prop_assert!(octets.len() <= reply.len());
-            prop_assert_eq!(closes(&octets), !persists);
+            prop_assert_eq!(closes(&octets), connection == Connection::Close);
             let mut places = [httparse::EMPTY_HEADER; 64];
             let mut head = httparse::Response::new(&mut places);
             let Ok(httparse::Status::Complete(end)) = head.parse(&octets) else { panic!("no response") };
@@ -192,6 +192,12 @@ proptest! {
             let length = body.len().to_string();
             let told = !bodiless || (head_only && !named(&fields).contains(&"content-length".to_owned()));
             prop_assert_eq!(passed("content-length"), if told { vec![length.as_str()] } else { vec![] });
+            let told: &[&str] = match connection {
+                Connection::Close => &["close"],
+                Connection::Persist => &[],
+                Connection::KeepAlive => &["keep-alive"],
+            };
+            prop_assert_eq!(passed("connection"), told);
             prop_assert_eq!(passed("date"), ["Thu, 01 Jan 1970 00:00:00 GMT"]);
         }
     }
