@@ -1,5 +1,6 @@
-//! The request as the back end gets it. Knows nothing of connections.
+//! The request as the upstream server gets it. Knows nothing of connections.
 
+use super::fields::{FORWARDED_FOR, is_plain, is_valid};
 use crate::service::http::faults::Fault;
 use crate::service::http::request::{self, Refusal};
 use bytes::Bytes;
@@ -8,8 +9,6 @@ use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::http::uri::PathAndQuery;
 use hyper::{Method, Request, Uri};
 use std::net::{IpAddr, SocketAddr};
-
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// Fields that are about one connection (RFC 9110 7.6.1), or of authentication with a proxy, which the back end does not
 /// see; besides those that Connection names.
@@ -25,6 +24,9 @@ pub(super) const HOP_BY_HOP: [HeaderName; 9] = [
     header::UPGRADE,
 ];
 
+/// Fields that are about the request, whatever Connection says of them: whom it is for, and what each proxy adds to.
+const END_TO_END: [HeaderName; 3] = [header::HOST, header::FORWARDED, FORWARDED_FOR];
+
 /// The request in `message`, one whole message whose head has `head` octets, from `client`, who sent it to `server`.
 ///
 /// # Errors
@@ -37,8 +39,11 @@ pub(super) fn rewrite(
 ) -> Result<Request<Full<Bytes>>, Refusal> {
     let mut rewritten = request::read(&message[..head], |_, head| {
         let mut fields = HeaderMap::with_capacity(head.headers.len() + 2);
-        for field in &*head.headers {
+        for field in head.headers.iter().filter(|field| is_plain(field.name)) {
             let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| Fault::Malformed)?;
+            if !is_valid(&name, field.value) {
+                continue;
+            }
             let value = HeaderValue::from_bytes(field.value).map_err(|_| Fault::Malformed)?;
             fields.append(name, value);
         }
@@ -69,8 +74,7 @@ pub(super) fn strip_hop_by_hop(fields: &mut HeaderMap) {
         .iter()
         .flat_map(|value| value.as_bytes().split(|octet| *octet == b','))
         .filter_map(|option| HeaderName::from_bytes(option.trim_ascii()).ok())
-        // Host is about the request, whatever anybody says of it.
-        .filter(|name| name != header::HOST)
+        .filter(|name| !END_TO_END.contains(name))
         .collect();
     let mut kept = HeaderMap::with_capacity(fields.len());
     for (name, value) in &*fields {

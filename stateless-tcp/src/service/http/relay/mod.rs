@@ -13,6 +13,7 @@ mod ask;
 mod backend;
 mod counts;
 mod desk;
+mod fields;
 mod forward;
 mod reply;
 #[cfg(test)]

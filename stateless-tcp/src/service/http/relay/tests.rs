@@ -1,5 +1,6 @@
 //! The relay as a worker sees it, before a server that says what a test says.
 
+mod headers;
 mod properties;
 
 use super::reply::closes;
