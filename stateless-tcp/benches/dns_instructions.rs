@@ -15,7 +15,7 @@ use std::net::UdpSocket;
 use std::sync::Arc;
 use std::time::Duration;
 
-use stateless_tcp::service::dns::relay::{BackEnd, Desks, Relay, RelayOptions};
+use stateless_tcp::service::dns::relay::{BackEnd, ClientSubnet, Desks, Relay, RelayOptions};
 use stateless_tcp::service::dns::{Dns, DnsOptions};
 use stateless_tcp::service::{Context, MAX_RESPONSE, Service};
 
@@ -108,7 +108,7 @@ fn relay(zones: &Dns) -> Relay {
         in_flight: 64,
         cache: 1 << 20,
         sent: 1 << 20,
-        client_subnet: false,
+        client_subnet: ClientSubnet::AsItCame,
         proxy: false,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("tokio");

@@ -3,7 +3,7 @@
 mod counting;
 
 use counting::allocations;
-use stateless_tcp::service::dns::relay::{BackEnd, Desks, Relay, RelayOptions};
+use stateless_tcp::service::dns::relay::{BackEnd, ClientSubnet, Desks, Relay, RelayOptions};
 use stateless_tcp::service::dns::{Cookies, DnsOptions};
 use stateless_tcp::service::{Absent, Context, MAX_RESPONSE, Origin, Service as _};
 use stateless_tcp_ebpf::cookie::Key;
@@ -29,7 +29,7 @@ fn hit_costs_no_allocation() {
         in_flight: 64,
         cache: 1 << 20,
         sent: 1 << 20,
-        client_subnet: false,
+        client_subnet: ClientSubnet::AsItCame,
         proxy: false,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -15,7 +15,8 @@ use stateless_tcp_tests::web::{Answer, Nginx, PORT, try_ask};
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Compressed files as here; what begins with a dot is hidden as here.
-const LOCATIONS: &str = "gzip_static on; gzip_vary on; gzip_http_version 1.0; add_header Cache-Control max-age=60;
+const LOCATIONS: &str =
+    "gzip_static on; gzip_vary on; gzip_http_version 1.0; add_header Cache-Control max-age=60;
 location ~ /\\.(?!well-known) { return 404; }";
 
 /// What a request says besides. TAG and TIME stand for what the server says of the file.
@@ -102,7 +103,11 @@ fn get(client: &Netns, server: SocketAddr, path: &str, fields: &str) -> Answer {
 /// What of an answer is to be the same: not the value of ETag, nor the charset, nor the words of errors.
 fn comparable(answer: &Answer) -> Answer {
     let mut answer = answer.clone();
-    let names: &[&str] = if answer.status < 300 { &["date", "server"] } else { &["date", "server", "content-type", "content-length"] };
+    let names: &[&str] = if answer.status < 300 {
+        &["date", "server"]
+    } else {
+        &["date", "server", "content-type", "content-length"]
+    };
     answer.fields.retain(|(name, _)| !names.contains(&name.as_str()));
     for (name, value) in &mut answer.fields {
         match name.as_str() {
@@ -149,9 +154,28 @@ fn files_are_answered_as_by_nginx() {
     }
     let mut statuses = Vec::new();
     for path in [
-        "/", "/sub", "/sub?a=b", "/sub?", "/sub/a?a/../b", "/a%20b&c.txt", "/a%20b%26c.txt", "/page.html?a", "/page.html/", "/%", "/%4",
-        "/%zz", "/page.html%00", "/.git/config", "/.htpasswd", "/.well-known/security.txt", "/page%2ehtml", "/%2e/page.html",
-        "http://b/page.html", "http://b", "/page.html.gz", "/Page.html",
+        "/",
+        "/sub",
+        "/sub?a=b",
+        "/sub?",
+        "/sub/a?a/../b",
+        "/a%20b&c.txt",
+        "/a%20b%26c.txt",
+        "/page.html?a",
+        "/page.html/",
+        "/%",
+        "/%4",
+        "/%zz",
+        "/page.html%00",
+        "/.git/config",
+        "/.htpasswd",
+        "/.well-known/security.txt",
+        "/page%2ehtml",
+        "/%2e/page.html",
+        "http://b/page.html",
+        "http://b",
+        "/page.html.gz",
+        "/Page.html",
     ] {
         statuses.push(compare(path, "A: b"));
     }
@@ -210,7 +234,8 @@ fn http_1_0_keeps_its_connection() {
         let server: IpAddr = server;
         let request = |option| format!("GET /robots.txt HTTP/1.0\r\nConnection: {option}\r\n\r\n");
         let both = [request("keep-alive"), request("close")].concat();
-        let answer = topology.client.enter(|| try_ask(SocketAddr::new(server, 80), both.as_bytes(), PATIENCE));
+        let answer =
+            topology.client.enter(|| try_ask(SocketAddr::new(server, 80), both.as_bytes(), PATIENCE));
         let answer = String::from_utf8(answer.expect("two answers")).expect("text");
         let said: Vec<&str> = answer.lines().filter(|line| line.starts_with("Connection: ")).collect();
         assert_eq!(said, ["Connection: keep-alive", "Connection: close"], "{answer}");

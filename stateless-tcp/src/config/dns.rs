@@ -3,7 +3,7 @@
 use super::count::Count;
 use super::relay::{Endpoint, means_nothing_without};
 use super::{ConfigError, Options};
-use crate::service::dns::relay::{BackEnd, RelayOptions};
+use crate::service::dns::relay::{BackEnd, ClientSubnet, RelayOptions};
 use serde::Deserialize;
 use std::time::Duration;
 
@@ -38,6 +38,7 @@ pub(super) struct Table {
     in_flight: Option<InFlight>,
     store_mib: Option<StoreSize>,
     edns_client_subnet: bool,
+    edns_client_subnet_from_clients: bool,
     proxy_protocol: bool,
 }
 
@@ -108,6 +109,17 @@ impl Options {
                 "total-timeout-ms = {total} leaves no server the time that timeout-ms = {timeout} gives it"
             )));
         }
+        let client_subnet = match (table.edns_client_subnet, table.edns_client_subnet_from_clients) {
+            (true, true) => ClientSubnet::OursIfNone,
+            (true, false) => ClientSubnet::Ours,
+            (false, false) => ClientSubnet::AsItCame,
+            (false, true) => {
+                return Err(ConfigError::invalid(
+                    "edns-client-subnet-from-clients means nothing without edns-client-subnet: what clients say goes on \
+                     then; leave it out",
+                ));
+            }
+        };
         Ok(Some(RelayOptions {
             back_ends,
             patience: Duration::from_millis(timeout.into()),
@@ -115,7 +127,7 @@ impl Options {
             in_flight: table.in_flight.map_or(IN_FLIGHT, Count::get) as usize,
             cache: u64::from(self.dns_cache.map_or(CACHE, Count::get)) << 20,
             sent: (table.store_mib.map_or(STORE, Count::get) as usize) << 20,
-            client_subnet: table.edns_client_subnet,
+            client_subnet,
             proxy: table.proxy_protocol,
         }))
     }

@@ -8,6 +8,7 @@ use super::{Config, ConfigError, Handshake, LogFormat, RateLimit, Rules, Udp, Xd
 use crate::cli::{self, Command};
 use crate::clients::Clients;
 use crate::service::dns::ZoneOptions;
+use crate::service::dns::relay::ClientSubnet;
 use crate::service::http::FileOptions;
 use stateless_tcp_ebpf::steer::Treatment;
 
@@ -235,17 +236,17 @@ fn a_relay_is_what_flags_or_the_file_say() {
     assert_eq!(relay.back_ends, [back_end("192.0.2.1:53", 1, 1_232), back_end("[::1]:5353", 1, 4_096)]);
     assert_eq!((relay.cache, relay.sent, relay.in_flight), (0, 64 << 20, 4_096));
     assert_eq!((relay.patience, relay.total), (Duration::from_secs(1), Duration::from_secs(4)));
-    assert_eq!((relay.client_subnet, relay.proxy), (false, false));
+    assert_eq!((relay.client_subnet, relay.proxy), (ClientSubnet::AsItCame, false));
 
     let text = "dns-cache = 7\n[dns]\ntimeout-ms = 300\ntotal-timeout-ms = 900\nin-flight = 9\nstore-mib = 2\n\
-        edns-client-subnet = true\nproxy-protocol = true\n[[dns.relay]]\naddress = \"127.0.0.1:53\"\nweight = 3\n\
+        edns-client-subnet = true\nedns-client-subnet-from-clients = true\nproxy-protocol = true\n[[dns.relay]]\naddress = \"127.0.0.1:53\"\nweight = 3\n\
         [[dns.relay]]\naddress = \"192.0.2.1:53\"\nedns-payload = 1400\n";
     let (_directory, path) = file(text);
     let relay = run(&format!("-i eth0 --config {}", path.display())).unwrap().dns_relay.unwrap();
     assert_eq!(relay.back_ends, [back_end("127.0.0.1:53", 3, 4_096), back_end("192.0.2.1:53", 1, 1_400)]);
     assert_eq!((relay.cache, relay.sent, relay.in_flight), (7 << 20, 2 << 20, 9));
     assert_eq!((relay.patience, relay.total), (Duration::from_millis(300), Duration::from_millis(900)));
-    assert_eq!((relay.client_subnet, relay.proxy), (true, true));
+    assert_eq!((relay.client_subnet, relay.proxy), (ClientSubnet::OursIfNone, true));
     let flags = format!("-i eth0 --dns-relay 192.0.2.9:53 --config {}", path.display());
     let relay = run(&flags).unwrap().dns_relay.unwrap();
     assert_eq!((relay.back_ends, relay.in_flight), (vec![back_end("192.0.2.9:53", 1, 1_232)], 9));
@@ -255,6 +256,10 @@ fn a_relay_is_what_flags_or_the_file_say() {
         (
             "dns-relay = [\"192.0.2.1:53\"]\n[dns]\ntimeout-ms = 60\ntotal-timeout-ms = 50\n",
             "leaves no server the time",
+        ),
+        (
+            "dns-relay = [\"192.0.2.1:53\"]\n[dns]\nedns-client-subnet-from-clients = true\n",
+            "means nothing without edns-client-subnet",
         ),
     ] {
         let (_directory, path) = file(text);

@@ -1,6 +1,6 @@
 //! A query as it goes to back ends, whoever asked it: what questions in flight and answers kept are known by.
 
-use crate::service::dns::edns::{self, Edns, FIXED, SIZE};
+use crate::service::dns::edns::{self, Edns, FIXED, OPTION_HEAD, SIZE};
 use crate::service::dns::message::HEADER;
 use crate::service::dns::query::{ADDITIONALS, Envelope, QUESTIONS, Question, TYPE_CLASS, flag};
 use stateless_tcp_ebpf::segment::{Address, FourTuple};
@@ -21,11 +21,23 @@ const SUBNET_V6: u8 = 56;
 #[derive(Debug)]
 pub(super) struct TooLong;
 
+/// What upstream servers are told of the client's network (RFC 7871).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ClientSubnet {
+    /// What the client says of it itself, if anything.
+    #[default]
+    AsItCame,
+    /// What its address says. A client may only ask for none to be told (source prefix length 0).
+    Ours,
+    /// What the client says of it itself, else what its address says.
+    OursIfNone,
+}
+
 /// What a back end is told of a client besides its question.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Disclosure {
     /// Its network.
-    pub(super) subnet: bool,
+    pub(super) subnet: ClientSubnet,
     /// Its address, and the one that it asked.
     pub(super) addresses: bool,
 }
@@ -72,8 +84,8 @@ impl Ask {
         self.question = octets.len() - self.query;
         octets.extend_from_slice(&[0, 0, 41, 0, 0, 0, 0, if signed { 0x80 } else { 0 }, 0, 0, 0]);
         let options = octets.len();
-        let told = envelope.edns.is_some_and(|edns| pass_on(&edns, octets));
-        if disclosure.subnet && !told {
+        let told = envelope.edns.is_some_and(|edns| pass_on(&edns, disclosure.subnet, octets));
+        if disclosure.subnet != ClientSubnet::AsItCame && !told {
             push_subnet(tuple.client, octets);
         }
         if octets.len() - self.query > MOST {
@@ -112,14 +124,30 @@ impl Ask {
     }
 }
 
-/// Appends the client's options that go on, and says whether the client's network is among them.
-fn pass_on(edns: &Edns<'_>, octets: &mut Vec<u8>) -> bool {
-    let mut told = false;
-    for (code, option) in edns::options(edns.options).filter(|&(code, _)| !is_hop_by_hop(code)) {
-        octets.extend_from_slice(option);
-        told |= code == CLIENT_SUBNET;
+impl ClientSubnet {
+    /// Whether this option, a CLIENT-SUBNET of the client's, goes on.
+    fn passes(self, option: &[u8]) -> bool {
+        // RFC 7871 section 7.1.2: no bits of an address are given, and none may be.
+        let asks_for_none = option.get(OPTION_HEAD + 2) == Some(&0);
+        self != Self::Ours || asks_for_none
     }
-    told
+
+    /// Whether what the client says of its network goes on.
+    pub(super) fn is_client_s(self, edns: &Edns<'_>) -> bool {
+        edns::options(edns.options).any(|(code, option)| code == CLIENT_SUBNET && self.passes(option))
+    }
+}
+
+/// Appends the client's options that go on, and says whether the client's network is among them.
+fn pass_on(edns: &Edns<'_>, subnet: ClientSubnet, octets: &mut Vec<u8>) -> bool {
+    let passes = |code, option: &[u8]| match code {
+        CLIENT_SUBNET => subnet.passes(option),
+        _ => !is_hop_by_hop(code),
+    };
+    for (_, option) in edns::options(edns.options).filter(|&(code, option)| passes(code, option)) {
+        octets.extend_from_slice(option);
+    }
+    subnet.is_client_s(edns)
 }
 
 /// RFC 7871 section 6: family, bits given, bits that the answer is for (0), and as many octets as the bits take.

@@ -30,6 +30,7 @@ mod stored;
 mod stream;
 mod unpredictable;
 
+pub use self::ask::ClientSubnet;
 pub use self::backends::BackEnd;
 
 use self::backends::BackEnds;
@@ -37,7 +38,7 @@ use self::cache::Cache;
 use self::counts::{Count, Counts};
 use self::desk::{Desk, Found, Surroundings};
 use self::stored::{Age, Stored};
-use super::edns::{self, Opt};
+use super::edns::Opt;
 use super::message::Full;
 use super::query::{self, Envelope, Rcode};
 use super::{Dns, DnsOptions, PREFIX};
@@ -65,8 +66,8 @@ pub struct RelayOptions {
     pub cache: u64,
     /// Octets of answers sent that each worker keeps, for clients that have a part of them.
     pub sent: usize,
-    /// Tell back ends the client's network (RFC 7871).
-    pub client_subnet: bool,
+    /// What servers are told of the client's network (RFC 7871).
+    pub client_subnet: ClientSubnet,
     /// Tell back ends the client's address and port (PROXY protocol, version 2).
     pub proxy: bool,
 }
@@ -83,6 +84,7 @@ impl RelayOptions {
 /// What outlives a reload: whom to ask, what is asked, and what was answered.
 pub struct Desks {
     cache: Cache,
+    client_subnet: ClientSubnet,
     back_ends: Arc<BackEnds>,
     all: Vec<Mutex<Desk>>,
 }
@@ -96,7 +98,7 @@ impl Desks {
         let back_ends = Arc::new(BackEnds::new(options.back_ends.clone()));
         let desk = |_| Desk::open(options, Arc::clone(&back_ends), runtime.clone()).map(Mutex::new);
         let all = (0..workers.max(1)).map(desk).collect::<io::Result<_>>()?;
-        Ok(Self { cache: Cache::new(options.cache), back_ends, all })
+        Ok(Self { cache: Cache::new(options.cache), client_subnet: options.client_subnet, back_ends, all })
     }
 
     /// What it did, and how it is.
@@ -196,8 +198,8 @@ impl Relay {
         if let Some(edns) = &envelope.edns {
             let mut own = Opt::new(edns.signed);
             self.front.options(edns, context, length, &mut own);
-            let told = edns::options(edns.options).any(|(code, _)| code == ask::CLIENT_SUBNET);
-            // Who has not told a network is told of none (RFC 7871 section 7.2.2).
+            // A client is told of no other network than the one it told of (RFC 7871 section 7.2.2).
+            let told = self.desks.client_subnet.is_client_s(edns);
             let options = stored.options().filter(move |&(code, _)| told || code != ask::CLIENT_SUBNET);
             let further = options.clone().map(|(_, octets)| octets.len()).sum();
             length += own.len() + further;

@@ -8,6 +8,7 @@ use std::net::{SocketAddr, TcpListener, UdpSocket};
 use tokio::runtime::Runtime;
 
 mod messages;
+mod subnet;
 
 const A: u16 = 1;
 const SOA: u16 = 6;
@@ -80,7 +81,7 @@ impl Bench {
             in_flight: 16,
             cache: 1 << 20,
             sent: 1 << 20,
-            client_subnet: false,
+            client_subnet: ClientSubnet::AsItCame,
             proxy: false,
         };
         change(&mut options);
@@ -383,7 +384,7 @@ fn what_does_not_fit_a_datagram_comes_whole() {
 
 #[test]
 fn a_back_end_is_told_what_it_is_to_be_told() {
-    let mut bench = Bench::new(|options| (options.proxy, options.client_subnet) = (true, true));
+    let mut bench = Bench::new(|options| (options.proxy, options.client_subnet) = (true, ClientSubnet::Ours));
     let ask = query(1, 0, "Example.com", None);
     assert!(bench.put(&ask, Purpose::Answer).is_err());
     let (asked, _) = bench.heard().expect("a query");

@@ -2,6 +2,7 @@
 
 use super::stored::Unfit;
 use super::*;
+use crate::service::dns::edns;
 use domain::base::Message as Parsed;
 use std::net::IpAddr;
 
@@ -152,7 +153,11 @@ proptest! {
     #[test]
     fn what_goes_on_can_be_read(
         options in proptest::collection::vec((any::<u16>(), proptest::collection::vec(any::<u8>(), 0..300)), 0..8),
-        subnet: bool,
+        subnet in prop_oneof![
+            Just(ClientSubnet::AsItCame),
+            Just(ClientSubnet::Ours),
+            Just(ClientSubnet::OursIfNone)
+        ],
         six: bool,
     ) {
         let data: Vec<u8> = options.iter().flat_map(|(code, data)| {
@@ -176,9 +181,12 @@ proptest! {
             let (read, answerable) = query::parse(&out);
             prop_assert!(answerable.is_ok());
             let codes: Vec<u16> = edns::options(read.edns.unwrap().options).map(|(code, _)| code).collect();
-            let mut expected: Vec<u16> =
-                options.iter().map(|&(code, _)| code).filter(|code| !(10..=12).contains(code)).collect();
-            if subnet && !expected.contains(&8) {
+            let passes = |(code, data): &&(u16, Vec<u8>)| match code {
+                8 => subnet != ClientSubnet::Ours || data.get(2) == Some(&0),
+                code => !(10..=12).contains(code),
+            };
+            let mut expected: Vec<u16> = options.iter().filter(passes).map(|(code, _)| *code).collect();
+            if subnet != ClientSubnet::AsItCame && !expected.contains(&8) {
                 expected.push(8);
             }
             prop_assert_eq!(codes, expected);

@@ -1,8 +1,8 @@
 //! Header sections on their way through the relay.
 
+use super::super::Connection;
 use super::super::forward::{HOP_BY_HOP, rewrite};
 use super::super::reply::{Begun, closes};
-use super::super::Connection;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use proptest::prelude::*;
 use rstest::rstest;
