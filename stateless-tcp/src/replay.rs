@@ -9,7 +9,7 @@ use crate::counters::{Counter, Counters};
 use crate::exchange::Policy;
 use crate::keys;
 use crate::responder::{Frames, Responder};
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use pcap_file::pcap::{PcapHeader, PcapPacket, PcapReader, PcapWriter};
 use pcap_file::pcapng::{Block, PcapNgReader};
 use pcap_file::{DataLink, TsResolution};
@@ -18,8 +18,9 @@ use stateless_tcp_ebpf::segment::Address;
 use stateless_tcp_ebpf::steer::{self, Served, Treatment};
 use std::cell::RefCell;
 use std::collections::HashSet;
-use std::fs::File;
-use std::io::{BufReader, BufWriter, Read};
+use std::fs::{self, File};
+use std::io::{BufReader, BufWriter, IntoInnerError, Read};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -35,6 +36,7 @@ pub fn run(config: &Config, input: &Path, output: &Path) -> Result<()> {
              have acknowledged a sequence number made by it"
         );
     }
+    refuse_same(input, output)?;
     let keys = match &config.key_file {
         Some(path) => keys::load(path)?,
         None => keys::random()?,
@@ -60,8 +62,8 @@ pub fn run(config: &Config, input: &Path, output: &Path) -> Result<()> {
         ..PcapHeader::default()
     };
     let file = File::create(output).with_context(|| format!("cannot create {}", output.display()))?;
-    let mut writer =
-        PcapWriter::with_header(BufWriter::new(file), header).context("cannot write the capture")?;
+    let failed = || format!("cannot write to {}", output.display());
+    let mut writer = PcapWriter::with_header(BufWriter::new(file), header).with_context(failed)?;
     let counters = Counters::default();
     let mut memory = Memory { sent: Vec::new() };
     for Packet { time, octets, .. } in packets {
@@ -72,15 +74,29 @@ pub fn run(config: &Config, input: &Path, output: &Path) -> Result<()> {
         for frame in memory.sent.drain(..) {
             let octets = if raw { &frame[ETHERNET_HEADER..] } else { &frame[..] };
             let length = u32::try_from(octets.len()).context("a frame of ours is short")?;
-            writer
-                .write_packet(&PcapPacket::new(time, length, octets))
-                .context("cannot write the capture")?;
+            writer.write_packet(&PcapPacket::new(time, length, octets)).with_context(failed)?;
         }
     }
+    // Dropped, it would say nothing of a full disk.
+    writer.into_writer().into_inner().map_err(IntoInnerError::into_error).with_context(failed)?;
     for &counter in Counter::ALL {
         if counters.get(counter) > 0 {
             tracing::info!("counter {} {}", counter.name(), counters.get(counter));
         }
+    }
+    Ok(())
+}
+
+/// Refuses an output that is the input, by whatever name: it would be empty before it was read.
+fn refuse_same(input: &Path, output: &Path) -> Result<()> {
+    let identity = |path| fs::metadata(path).map(|metadata| (metadata.dev(), metadata.ino()));
+    // What cannot be looked at cannot be read, or is not there yet.
+    if let (Ok(one), Ok(other)) = (identity(input), identity(output)) {
+        let (input, output) = (input.display(), output.display());
+        ensure!(
+            one != other,
+            "{output} is the same file as {input}, and would be overwritten: name another output"
+        );
     }
     Ok(())
 }
@@ -215,4 +231,31 @@ fn destinations(packets: &[Packet], ports: Vec<u16>, datagrams: Option<u16>) -> 
     let observer = Observer { ports, datagrams, last: RefCell::new(None) };
     let steered = packets.iter().filter(|packet| steer::steer(&packet.octets[..], &observer).is_ok());
     steered.filter_map(|_| *observer.last.borrow()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn the_input_is_not_overwritten() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name| directory.path().join(name);
+        fs::write(at("in.pcap"), "precious").unwrap();
+        fs::write(at("other.pcap"), "another").unwrap();
+        fs::hard_link(at("in.pcap"), at("hard.pcap")).unwrap();
+        symlink("in.pcap", at("soft.pcap")).unwrap();
+        for (output, refused) in [
+            ("in.pcap", true),
+            ("./in.pcap", true),
+            ("hard.pcap", true),
+            ("soft.pcap", true),
+            ("other.pcap", false),
+            ("new.pcap", false),
+        ] {
+            let outcome = refuse_same(&at("in.pcap"), &at(output));
+            assert_eq!(outcome.is_err(), refused, "{output}");
+        }
+    }
 }

@@ -8,16 +8,17 @@ use crate::control::stream::{self, Told, Wish};
 use crate::observe::packet::Packet;
 use crate::observe::tap::{Direction, Filter};
 use crate::prefix::Prefix;
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use foldhash::fast::RandomState;
 use pcap_file::pcap::{PcapHeader, PcapPacket, PcapWriter};
 use pcap_file::{PcapError, TsResolution};
 use ratatui::crossterm::terminal::size;
 use stateless_tcp_ebpf::segment::FourTuple;
 use std::collections::HashSet;
-use std::fs::File;
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, IsTerminal as _, Write};
 use std::os::fd::AsFd as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::io::BufReader;
@@ -99,7 +100,7 @@ async fn follow(mut from: BufReader<UnixStream>, queues: &[String], sink: &mut S
                 let queue = queues.get(queue).map_or("?", String::as_str);
                 match sink.show(queue, time, direction, &octets) {
                     Err(error) if error.kind() == ErrorKind::BrokenPipe => break,
-                    result => result.context("cannot write")?,
+                    result => result.with_context(|| format!("cannot write to {}", sink.name_of_output()))?,
                 }
             }
         }
@@ -120,9 +121,7 @@ struct Sink {
 
 impl Sink {
     fn open(options: &TraceOptions) -> Result<Self> {
-        let capture = |path: &PathBuf| {
-            Capture::create(path).with_context(|| format!("cannot create {}", path.display()))
-        };
+        let capture = |path: &PathBuf| Capture::create(path);
         let normal = |name: &String| name.trim_end_matches('.').to_ascii_lowercase();
         Ok(Self {
             capture: options.pcap.as_ref().map(capture).transpose()?,
@@ -154,6 +153,14 @@ impl Sink {
         writeln!(io::stdout(), "{line}")
     }
 
+    /// Where frames are shown, in words.
+    fn name_of_output(&self) -> String {
+        match &self.capture {
+            Some(Capture { path, .. }) if !is_standard_output(path) => path.display().to_string(),
+            _ => "standard output".to_owned(),
+        }
+    }
+
     /// Whether its connection asks for the name, if there is one.
     fn wants(&mut self, packet: Option<&Packet<'_>>) -> bool {
         let Some(wanted) = &self.name else { return true };
@@ -177,22 +184,38 @@ fn is_below(name: &str, above: &str) -> bool {
     }
 }
 
+fn is_standard_output(path: &Path) -> bool {
+    path.to_str() == Some("-")
+}
+
 /// A capture in a file. Nothing is held back, so that it can be read while it grows.
-struct Capture(PcapWriter<File>);
+struct Capture {
+    writer: PcapWriter<File>,
+    path: PathBuf,
+}
 
 impl Capture {
     fn create(path: &Path) -> Result<Self> {
-        let file = match path.to_str() {
-            Some("-") => io::stdout().as_fd().try_clone_to_owned()?.into(),
-            _ => File::create(path)?,
+        let shown = path.display();
+        let file = if is_standard_output(path) {
+            io::stdout().as_fd().try_clone_to_owned().context("cannot write to standard output")?.into()
+        } else {
+            create_private(path).map_err(|error| match error.raw_os_error() {
+                Some(nix::libc::ELOOP) => {
+                    anyhow!("cannot create {shown}: it is a symbolic link, which is not followed: name the file itself")
+                }
+                _ => anyhow!("cannot create {shown}: {error}"),
+            })?
         };
         let header = PcapHeader { ts_resolution: TsResolution::NanoSecond, ..PcapHeader::default() };
-        Ok(Self(PcapWriter::with_header(file, header)?))
+        let writer =
+            PcapWriter::with_header(file, header).with_context(|| format!("cannot write to {shown}"))?;
+        Ok(Self { writer, path: path.to_owned() })
     }
 
     fn write(&mut self, time: Duration, octets: &[u8]) -> io::Result<()> {
         let length = u32::try_from(octets.len()).map_err(io::Error::other)?;
-        match self.0.write_packet(&PcapPacket::new(time, length, octets)) {
+        match self.writer.write_packet(&PcapPacket::new(time, length, octets)) {
             Ok(_) => Ok(()),
             Err(PcapError::IoError(error)) => Err(error),
             Err(error) => Err(io::Error::other(error)),
@@ -200,9 +223,65 @@ impl Capture {
     }
 }
 
+/// A file for its owner alone, for it holds what clients say; who may write to the directory cannot have another written to
+/// by a link.
+fn create_private(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600).custom_flags(nix::libc::O_NOFOLLOW);
+    let file = options.open(path)?;
+    // One that was there keeps its mode otherwise. A pipe or a device is whose it is.
+    if file.metadata()?.is_file() {
+        file.set_permissions(Permissions::from_mode(0o600))?;
+    }
+    Ok(file)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn a_capture_is_for_its_owner_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let [new, old] = ["new.pcap", "old.pcap"].map(|name| directory.path().join(name));
+        fs::write(&old, "what was there before, and is longer than a header").unwrap();
+        fs::set_permissions(&old, Permissions::from_mode(0o644)).unwrap();
+        for path in [new, old] {
+            let mut capture = Capture::create(&path).unwrap();
+            capture.write(Duration::ZERO, &[0; 60]).unwrap();
+            let metadata = fs::metadata(&path).unwrap();
+            assert_eq!(
+                (metadata.permissions().mode() & 0o7777, metadata.len()),
+                (0o600, 24 + 16 + 60),
+                "{path:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_link_is_not_followed() {
+        let directory = tempfile::tempdir().unwrap();
+        let [target, link] = ["target", "link.pcap"].map(|name| directory.path().join(name));
+        fs::write(&target, "precious").unwrap();
+        symlink(&target, &link).unwrap();
+        let error = Capture::create(&link).err().unwrap().to_string();
+        assert!(error.contains("link.pcap: it is a symbolic link"), "{error}");
+        assert_eq!(fs::read_to_string(target).unwrap(), "precious");
+    }
+
+    #[test]
+    fn errors_name_the_file() {
+        let missing = Path::new("/nonexistent/a.pcap");
+        let error = format!("{:#}", Capture::create(missing).err().unwrap());
+        assert!(error.starts_with("cannot create /nonexistent/a.pcap: No such file"), "{error}");
+        let error = format!("{:#}", Capture::create(Path::new("/dev/full")).err().unwrap());
+        assert!(
+            error.starts_with("cannot write to /dev/full: ") && error.contains("No space left"),
+            "{error}"
+        );
+    }
 
     #[test]
     fn a_name_is_itself_and_what_is_below_it() {

@@ -153,3 +153,27 @@ fn what_is_no_capture_is_named() {
         assert!(log.contains(said) && log.contains(input.to_str().unwrap()), "{log}");
     }
 }
+
+/// By whatever name; and what cannot be written is named.
+#[test]
+fn the_output_is_another_file() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let [input, link] = ["in.pcap", "link.pcap"].map(|name| directory.path().join(name));
+    let mut writer = PcapWriter::new(Vec::new()).expect("a header");
+    for _ in 0..100 {
+        writer.write_packet(&PcapPacket::new(Duration::ZERO, 60, &[0; 60])).expect("write a packet");
+    }
+    let capture = writer.into_writer();
+    fs::write(&input, &capture).expect("write");
+    fs::hard_link(&input, &link).expect("a link");
+    let full = Path::new("/dev/full").to_owned();
+    for (output, said) in
+        [(&input, "is the same file as"), (&link, "is the same file as"), (&full, "No space left")]
+    {
+        let ended = Command::new(binary()).arg("replay").arg(&input).arg(output).output().expect("run it");
+        let log = String::from_utf8_lossy(&ended.stderr).into_owned();
+        assert_eq!(ended.status.code(), Some(1), "{log}");
+        assert!(log.contains(said) && log.contains(output.to_str().expect("a path in UTF-8")), "{log}");
+        assert_eq!(fs::read(&input).expect("read"), capture, "as it was");
+    }
+}
