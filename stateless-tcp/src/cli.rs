@@ -191,6 +191,7 @@ where
         }
         Action::Reload { pid } => Command::Reload { pid },
         Action::RotateKey { file, accept, used } => {
+            crate::config::check_key_file("rotate-key", Some(&file))?;
             let rotation = match (accept, used) {
                 (true, _) => Rotation::Accept,
                 (_, true) => Rotation::Use,

@@ -27,7 +27,7 @@ use crate::service::dns::relay::RelayOptions as DnsRelayOptions;
 use crate::service::http::{FileOptions, RelayOptions as HttpRelayOptions};
 pub use stateless_tcp_ebpf::rule::Rules;
 
-pub(crate) use self::check::{check_interface, check_ports};
+pub(crate) use self::check::{check_interface, check_ports, key_file as check_key_file};
 pub use self::count::Count;
 pub use self::dns::CacheSize;
 pub use self::error::ConfigError;
@@ -171,6 +171,8 @@ impl Options {
         let dns_port = self.dns_port.unwrap_or(Port::DNS);
         let http_port = self.http_port.unwrap_or(Port::HTTP);
         check_ports(dns_port, http_port)?;
+        check::key_file("--key-file", self.key_file.as_deref())?;
+        check::key_file("--dns-cookie-secret-file", self.dns_cookie_secret_file.as_deref())?;
         check::metrics(self.metrics, [dns_port, http_port])?;
         let xdp_mode = self.xdp_mode.unwrap_or_default();
         let zero_copy = self.zero_copy.unwrap_or_default();

@@ -140,6 +140,9 @@ pub fn load(
         keepalive: config.dns_keepalive.saturating_mul(10),
         cookies: Some(cookies),
     };
+    if let Some(zone) = config.zones.files.iter().find(|zone| keys::are_in(&zone.file)) {
+        bail!("--zone {}: this file holds keys, not a zone: name a zone file", zone.file.display());
+    }
     let dns: Arc<dyn Service> = match (&config.dns_relay, &config.zones) {
         (Some(relay), _) => match &stores.relays {
             Some(relays) => Arc::new(Relay::new(options, relays.dns(relay)?)),
@@ -238,6 +241,22 @@ mod tests {
         let options = options(arguments, 1);
         let keepalive = options.strip_prefix(&[0, 11, 0, 2]).map(|rest| [rest[0], rest[1]]);
         assert_eq!(keepalive, said);
+    }
+
+    #[test]
+    fn a_key_is_not_quoted_as_if_it_were_a_zone() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("key");
+        keys::load_or_create(Some(&path)).unwrap();
+        let words = ["stateless-tcp", "replay", "in", "out", "--zone", path.to_str().unwrap()];
+        let Command::Replay { config, .. } = cli::parse_from(words).unwrap().command else {
+            panic!("another command")
+        };
+        let keys = Keys { current: Key([1; 16]), previous: None };
+        let error =
+            load(&config, &keys, SystemTime::UNIX_EPOCH, &Stores::default()).err().unwrap().to_string();
+        let key = std::fs::read_to_string(&path).unwrap();
+        assert!(error.contains("holds keys") && !error.contains(key.trim()), "{error}");
     }
 
     #[test]

@@ -81,6 +81,16 @@ pub fn load(path: &Path) -> Result<Keys, KeyError> {
     parse(&text).map_err(|(line, what)| KeyError::Line { path: path.to_owned(), line, what })
 }
 
+/// Whether the file at `path` holds keys, whoever may read it: what reads other files may quote them in its errors.
+#[must_use]
+pub fn are_in(path: &Path) -> bool {
+    let mut text = String::new();
+    // What comes by a pipe can be read once only.
+    fs::metadata(path).is_ok_and(|metadata| metadata.is_file())
+        && File::open(path).is_ok_and(|file| file.take(MAX_FILE).read_to_string(&mut text).is_ok())
+        && parse(&text).is_ok()
+}
+
 /// The keys of `path`, which is made with a random key if it does not exist; or without a path a random key. What is
 /// random is said in the log.
 ///

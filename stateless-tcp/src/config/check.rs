@@ -1,6 +1,7 @@
 //! Whether values that are valid by themselves can be had, and had together.
 
 use std::net::IpAddr;
+use std::path::Path;
 
 use stateless_tcp_ebpf::abi::MAX_ADDRESSES;
 
@@ -56,6 +57,21 @@ pub(crate) fn check_interface(name: &str) -> Result<(), ConfigError> {
         "{name:?} cannot be an interface's name (1 to 15 octets, no slash, colon or space): \
          `ip link` lists the names"
     )))
+}
+
+/// Refuses a key where the name of a file with keys is expected, without saying it: errors and logs are read by others.
+pub(crate) fn key_file(option: &str, path: Option<&Path>) -> Result<(), ConfigError> {
+    let is_key = |path: &Path| {
+        let name = path.as_os_str().as_encoded_bytes();
+        name.len() == 32 && name.iter().all(u8::is_ascii_hexdigit)
+    };
+    if path.is_some_and(is_key) {
+        return Err(ConfigError::invalid(format!(
+            "{option}: 32 hexadecimal digits are a key, not the name of a file: write them to a file of mode 0600, and \
+             name that; before a name that looks so write ./"
+        )));
+    }
+    Ok(())
 }
 
 /// What comes to a served port from outside never reaches the kernel, and so not the metrics.
