@@ -131,10 +131,12 @@ impl Settings {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct PackedTerms {
+    generations: [u64; 3],
     keys: [[u8; 16]; 2],
-    generations: [u8; 2],
-    /// Whether there is a previous one of either, the rules are classic, and Fast Open is on.
+    generation: u8,
+    /// Whether there is a previous key, the rules are classic, and Fast Open is on.
     flags: u8,
+    unused: [u8; 6],
 }
 
 impl PackedTerms {
@@ -142,15 +144,14 @@ impl PackedTerms {
     pub const LENGTH: usize = size_of::<Self>();
 
     const PREVIOUS_KEY: u8 = 1;
-    const PREVIOUS_GENERATION: u8 = 2;
-    const CLASSIC: u8 = 4;
-    const FAST_OPEN: u8 = 8;
+    const CLASSIC: u8 = 2;
+    const FAST_OPEN: u8 = 4;
 
     /// What was packed.
     #[inline]
     #[must_use]
     pub fn unpack(&self) -> Terms {
-        let Self { keys: [current, previous], generations: [generation, former], flags } = *self;
+        let Self { generations, keys: [current, previous], generation, flags, .. } = *self;
         let has = |flag: u8| flags & flag != 0;
         // Its octets are there in either case: no verifier before Linux 6.3 has a program copy what was never written.
         let mut former_key = Some(Key(previous));
@@ -160,10 +161,7 @@ impl PackedTerms {
         Terms {
             rules: if has(Self::CLASSIC) { Rules::Classic } else { Rules::Reliable },
             keys: Keys { current: Key(current), previous: former_key },
-            generations: Generations {
-                current: generation,
-                previous: has(Self::PREVIOUS_GENERATION).then_some(former),
-            },
+            generations: Generations::from_bits(generation, generations),
             fast_open: has(Self::FAST_OPEN),
         }
     }
@@ -172,24 +170,27 @@ impl PackedTerms {
     #[must_use]
     pub fn octets(&self) -> [u8; Self::LENGTH] {
         let mut octets = [0; Self::LENGTH];
-        let (keys, rest) = octets.split_at_mut(32);
+        let (generations, rest) = octets.split_at_mut(size_of_val(&self.generations));
+        generations.copy_from_slice(self.generations.map(u64::to_ne_bytes).as_flattened());
+        let (keys, rest) = rest.split_at_mut(size_of_val(&self.keys));
         keys.copy_from_slice(self.keys.as_flattened());
-        rest.copy_from_slice(&[self.generations[0], self.generations[1], self.flags]);
+        rest[..2].copy_from_slice(&[self.generation, self.flags]);
         octets
     }
 }
 
 impl From<&Terms> for PackedTerms {
     fn from(terms: &Terms) -> Self {
-        let Terms { rules, keys, generations, fast_open } = *terms;
+        let Terms { rules, keys, ref generations, fast_open } = *terms;
         let flag = |is: bool, flag: u8| if is { flag } else { 0 };
         Self {
+            generations: generations.bits(),
             keys: [keys.current.0, keys.previous.map_or([0; 16], |key| key.0)],
-            generations: [generations.current, generations.previous.unwrap_or_default()],
+            generation: generations.current(),
             flags: flag(keys.previous.is_some(), Self::PREVIOUS_KEY)
-                | flag(generations.previous.is_some(), Self::PREVIOUS_GENERATION)
                 | flag(rules == Rules::Classic, Self::CLASSIC)
                 | flag(fast_open, Self::FAST_OPEN),
+            unused: [0; 6],
         }
     }
 }

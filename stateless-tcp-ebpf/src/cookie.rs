@@ -96,32 +96,77 @@ pub struct Terms {
     pub generation: u8,
 }
 
-/// The generations of the content that are served. Others are gone, or never were.
+/// The generations of the content that are served: the current one, which new connections get, and former ones, whose
+/// connections are still answered from them. Others are gone, or never were.
 ///
 /// They are numbered modulo 256, and each is kept for a minute (docs/protocol.md, "Generations"): a number comes again
-/// only when no client can remember its former bearer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// only when no client can remember its former bearer. Served numbers differ in the six bits that a connection with
+/// timestamps tells. So the set is three bits for each value of those six, and looking a number up takes neither a loop
+/// nor a branch: the XDP program does it for each segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Generations {
-    /// New connections get it.
-    pub current: u8,
-    /// The one before, whose connections are still answered from it.
-    pub previous: Option<u8>,
+    current: u8,
+    /// By the six low bits of a number: whether it is served, and its two high bits.
+    bits: [u64; 3],
 }
 
 impl Generations {
+    /// The current generation alone.
+    #[inline]
+    #[must_use]
+    pub const fn only(current: u8) -> Self {
+        Self { current, bits: [0; 3] }.and(current)
+    }
+
+    /// The same, and `former`, which differs from all others in its six low bits.
+    #[inline]
+    #[must_use]
+    pub const fn and(self, former: u8) -> Self {
+        let [served, low, high] = self.bits;
+        let (place, number) = (former & GENERATION_MASK, former as u64);
+        let bits = [served | 1 << place, low | (number >> 6 & 1) << place, high | (number >> 7 & 1) << place];
+        Self { bits, ..self }
+    }
+
+    /// As they are handed to the XDP program.
+    #[inline]
+    #[must_use]
+    pub(crate) const fn from_bits(current: u8, bits: [u64; 3]) -> Self {
+        Self { current, bits }
+    }
+
+    /// What [`Generations::from_bits`] takes besides the current number.
+    #[inline]
+    #[must_use]
+    pub(crate) const fn bits(&self) -> [u64; 3] {
+        self.bits
+    }
+
+    /// What new connections get.
+    #[inline]
+    #[must_use]
+    pub const fn current(&self) -> u8 {
+        self.current
+    }
+
     /// Whether connections of `generation` can be answered.
     #[inline]
     #[must_use]
-    pub fn hold(self, generation: u8) -> bool {
-        generation == self.current || Some(generation) == self.previous
+    pub fn hold(&self, generation: u8) -> bool {
+        let [served, low, high] = self.bits;
+        // All ones where that bit of the number is set.
+        let spread = |of: u8| u64::from(generation >> of & 1).wrapping_neg();
+        let differ = low ^ spread(6) | high ^ spread(7);
+        (served & !differ) >> (generation & GENERATION_MASK) & 1 == 1
     }
 
     /// The served generation whose number ends in the six bits of `number`.
     #[inline]
     #[must_use]
-    pub fn ending_in(self, number: u8) -> Option<u8> {
-        let mut served = core::iter::once(self.current).chain(self.previous);
-        served.find(|served| served & GENERATION_MASK == number)
+    pub fn ending_in(&self, number: u8) -> Option<u8> {
+        let place = number & GENERATION_MASK;
+        let [served, low, high] = self.bits.map(|bits| (bits >> place & 1) as u8);
+        (served == 1).then_some(high << 7 | low << 6 | place)
     }
 }
 
@@ -212,7 +257,7 @@ pub fn drift(key: &Key, segment: &Segment) -> Drift {
 #[must_use]
 pub fn prove(
     keys: &Keys,
-    generations: Generations,
+    generations: &Generations,
     segment: &Segment,
     lead: u32,
     most: u32,

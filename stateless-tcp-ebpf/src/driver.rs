@@ -134,7 +134,7 @@ impl Decided {
 #[expect(clippy::inline_always, reason = "in BPF what is not inlined may not return such values")]
 #[must_use]
 pub fn decide(terms: &Terms, segment: &Segment) -> Option<Decided> {
-    let Terms { rules, ref keys, generations, fast_open } = *terms;
+    let Terms { rules, ref keys, ref generations, fast_open } = *terms;
     if segment.length > 0 {
         return None;
     }
@@ -159,7 +159,7 @@ fn silence(reason: Reason) -> Option<Decided> {
 /// Both keys are tried whole, as in user space.
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "see decide")]
-fn converse(keys: &Keys, generations: Generations, segment: &Segment) -> Option<Decided> {
+fn converse(keys: &Keys, generations: &Generations, segment: &Segment) -> Option<Decided> {
     let mut said = Decided { outgoing: None, event: Event::BadCookie };
     for key in core::iter::once(&keys.current).chain(&keys.previous) {
         let decided = attempt(key, generations, segment)?;
@@ -175,7 +175,7 @@ fn converse(keys: &Keys, generations: Generations, segment: &Segment) -> Option<
 
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "see decide")]
-fn attempt(key: &Key, generations: Generations, segment: &Segment) -> Option<Decided> {
+fn attempt(key: &Key, generations: &Generations, segment: &Segment) -> Option<Decided> {
     let echo = converse::read(key, segment)?;
     if generations.ending_in(echo.generation()).is_none() {
         return if segment.flags.contains(Flags::FIN) { None } else { silence(Reason::BadCookie) };

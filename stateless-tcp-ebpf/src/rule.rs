@@ -103,7 +103,7 @@ pub enum Verdict {
 /// Decides what `segment` gets. `generations` are those of the content that can be served.
 #[inline]
 #[must_use]
-pub fn decide(rules: Rules, keys: &Keys, generations: Generations, segment: &Segment) -> Verdict {
+pub fn decide(rules: Rules, keys: &Keys, generations: &Generations, segment: &Segment) -> Verdict {
     if segment.tuple.is_martian() {
         return Verdict::Ignore(Reason::Martian);
     }
@@ -120,7 +120,7 @@ pub fn decide(rules: Rules, keys: &Keys, generations: Generations, segment: &Seg
         return Verdict::Converse;
     }
     match (syn, ack, fin) {
-        (true, false, false) => synchronise(rules, keys, generations.current, segment),
+        (true, false, false) => synchronise(rules, keys, generations.current(), segment),
         (true, true, false) => Verdict::Ignore(Reason::SynAck),
         (false, true, _) if segment.length > 0 => continues(keys, generations, segment, 0),
         (false, true, true) => finish(rules, keys, generations, segment),
@@ -156,7 +156,7 @@ fn synchronise(rules: Rules, keys: &Keys, generation: u8, segment: &Segment) -> 
 /// length that was written by itself.
 #[inline]
 #[must_use]
-pub fn continues(keys: &Keys, generations: Generations, segment: &Segment, lead: u32) -> Verdict {
+pub fn continues(keys: &Keys, generations: &Generations, segment: &Segment, lead: u32) -> Verdict {
     match cookie::prove(keys, generations, segment, lead, MAX_RESPONSE + 1) {
         None => Verdict::Ignore(Reason::BadCookie),
         Some(Proof { terms, .. }) if !generations.hold(terms.generation) => {
@@ -171,7 +171,7 @@ pub fn continues(keys: &Keys, generations: Generations, segment: &Segment, lead:
 /// FIN without payload. Acknowledged as it stands, for nothing is known of a later segment; the answer is no larger
 /// than the question. A client that closes without having asked anything gets our FIN as well.
 #[inline]
-fn finish(rules: Rules, keys: &Keys, generations: Generations, segment: &Segment) -> Verdict {
+fn finish(rules: Rules, keys: &Keys, generations: &Generations, segment: &Segment) -> Verdict {
     let asked_nothing =
         matches!(cookie::prove(keys, generations, segment, 0, 0), Some(Proof { received: 0, .. }));
     let flags = if asked_nothing { Flags::FIN | Flags::ACK } else { Flags::ACK };

@@ -313,7 +313,8 @@ fn outcome(mut stream: UnixStream) -> io::Result<String> {
     match stream.read_exact(&mut first) {
         Err(error) if error.kind() == ErrorKind::WouldBlock => {
             eprintln!(
-                "waiting: what was served before the last reload is kept for a minute, or there is much to read"
+                "waiting: there is much to read, or as many former contents are kept for their connections as may be \
+                 (the log says so)"
             );
             stream.set_read_timeout(None)?;
         }

@@ -309,12 +309,13 @@ impl Exchange {
         &self.offer.current.content
     }
 
-    /// The errands of all services on offer, each once, though it may run for both generations.
+    /// The errands of all services on offer, each once, though it may run for several generations.
     pub fn errands(&self) -> impl Iterator<Item = &dyn Errands> {
-        let current = || self.offer.current.content.errands();
-        let previous = self.offer.previous.iter().flat_map(|edition| edition.content.errands());
-        let done = move |errands: &&dyn Errands| !current().any(|other| std::ptr::addr_eq(other, *errands));
-        current().chain(previous.filter(done))
+        let all = || self.offer.editions().flat_map(|edition| edition.content.errands());
+        let first = move |&(index, errands): &(usize, &dyn Errands)| {
+            !all().take(index).any(|other| std::ptr::addr_eq(other, errands))
+        };
+        all().enumerate().filter(first).map(|(_, errands)| errands)
     }
 
     /// Has it heard, or not, what is answered.

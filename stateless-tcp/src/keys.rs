@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use crate::files::{open_regular, read_open_text};
+use crate::files::{open_regular, read_open_text, read_text};
 use stateless_tcp_ebpf::cookie::{Key, Keys};
 use thiserror::Error;
 
@@ -84,11 +84,7 @@ pub fn load(path: &Path) -> Result<Keys, KeyError> {
 /// Whether the file at `path` holds keys, whoever may read it: what reads other files may quote them in its errors.
 #[must_use]
 pub fn are_in(path: &Path) -> bool {
-    let mut text = String::new();
-    // What comes by a pipe can be read once only.
-    fs::metadata(path).is_ok_and(|metadata| metadata.is_file())
-        && File::open(path).is_ok_and(|file| file.take(MAX_FILE).read_to_string(&mut text).is_ok())
-        && parse(&text).is_ok()
+    read_text(path, MAX_FILE).is_ok_and(|text| parse(&text).is_ok())
 }
 
 /// The keys of `path`, which is made with a random key if it does not exist; or without a path a random key. What is

@@ -4,8 +4,12 @@
 //! counter there once a batch, and only when that has grown takes a lock and the new offer. Nothing else of a reload
 //! reaches a worker.
 
+mod history;
+
 use crate::exchange::{Content, Policy};
 use crate::fingerprint::Fingerprint;
+pub use history::{Full, History, MAX_GENERATIONS, PATIENCE_OF_CLIENTS};
+use serde::{Deserialize, Serialize};
 use stateless_tcp_ebpf::cookie::{GENERATION_MASK, Generations};
 use stateless_tcp_ebpf::driver::Terms;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,7 +25,7 @@ pub struct Edition {
 }
 
 /// A generation that was served, and that clients may still be of.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Former {
     /// Its number.
     pub generation: u8,
@@ -44,16 +48,24 @@ pub struct Offer {
     pub policy: Policy,
     /// What new connections get.
     pub current: Edition,
-    /// What connections get that began with it.
-    pub previous: Option<Edition>,
+    /// What connections get that began with it. The latest is the first.
+    former: Vec<Edition>,
+    /// The numbers of all of these.
+    generations: Generations,
 }
 
 impl Offer {
+    fn new(policy: Policy, current: Edition, former: Vec<Edition>) -> Self {
+        let only = Generations::only(current.generation);
+        let generations = former.iter().fold(only, |set, edition| set.and(edition.generation));
+        Self { policy, current, former, generations }
+    }
+
     /// The first generation of `content`, by the number that it has on every server.
     #[must_use]
     pub fn first(content: Content, policy: Policy) -> Self {
         let generation = content.fingerprint().map_or(0, Fingerprint::octet);
-        Self { policy, current: Edition { generation, content: Arc::new(content) }, previous: None }
+        Self::new(policy, Edition { generation, content: Arc::new(content) }, Vec::new())
     }
 
     /// This offer under another number.
@@ -62,76 +74,84 @@ impl Offer {
     /// restart, would go on with other octets where the client has a part: its connections have to be those of another generation.
     #[must_use]
     pub fn numbered(self, generation: u8) -> Self {
-        Self { current: Edition { generation, ..self.current }, ..self }
+        Self::new(self.policy, Edition { generation, ..self.current }, self.former)
     }
 
-    /// This offer under the next number that no connection of generation `other` seems to be of.
+    /// This offer under the number that one of the `others` had which is the same; else under the next one that no
+    /// connection of theirs seems to be of.
     #[must_use]
-    pub fn apart_from(self, other: u8) -> Self {
-        let generation = apart(self.current.generation, &[other]);
+    pub fn apart_from(self, others: &[Former]) -> Self {
+        let Former { generation, fingerprint } = self.current.former();
+        let generation = number(generation, fingerprint, others);
         self.numbered(generation)
     }
 
-    /// This offer's content made the previous one by `content`; or replaced by it, if that is the same.
+    /// This offer's content made a former one by `content`; or replaced by it, if that is the same.
     ///
     /// Content has the number that it has on every server, unless connections of other content may still have that: of
-    /// this offer's, or one of the `recent`. Where it cannot be told what is the same, it gets the next number.
+    /// this offer's, or one of the `recent`. What has come back gets its number back, and takes the place of what was kept
+    /// of it. Where it cannot be told what is the same, it gets the next number.
+    ///
+    /// There must be such a number ([`History::full`]).
     #[must_use]
     pub fn succeeded_by(&self, content: Content, policy: Policy, recent: &[Former]) -> Self {
         let (before, after) = (self.current.content.fingerprint(), content.fingerprint());
         let content = Arc::new(content);
-        let number = self.current.generation;
+        let generation = self.current.generation;
         if before.is_some() && before == after {
-            let current = Edition { generation: number, content };
-            return Self { policy, current, previous: self.previous.clone() };
+            return Self::new(policy, Edition { generation, content }, self.former.clone());
         }
-        let generation = after.map_or(number.wrapping_add(1), Fingerprint::octet);
-        // What has come back gets its own number again.
-        let other = |former: &&Former| after.is_none() || former.fingerprint != after;
-        let mut taken: Vec<u8> = recent.iter().filter(other).map(|former| former.generation).collect();
-        taken.push(number);
-        let generation = apart(generation, &taken);
-        Self { policy, current: Edition { generation, content }, previous: Some(self.current.clone()) }
+        let known: Vec<Former> = self.editions().map(Edition::former).chain(recent.iter().copied()).collect();
+        let own = after.map_or(generation.wrapping_add(1), Fingerprint::octet);
+        let generation = number(own, after, &known);
+        let kept = self.former.iter().filter(|edition| edition.generation != generation);
+        let former = std::iter::once(&self.current).chain(kept).cloned().collect();
+        Self::new(policy, Edition { generation, content }, former)
     }
 
-    /// This offer without what was served before.
+    /// This offer with only those of the former generations that are to be kept.
     #[must_use]
-    pub fn without_previous(&self) -> Self {
-        Self { previous: None, ..self.clone() }
+    pub fn keeping(&self, mut keep: impl FnMut(u8) -> bool) -> Self {
+        let former = self.former.iter().filter(|edition| keep(edition.generation)).cloned().collect();
+        Self::new(self.policy.clone(), self.current.clone(), former)
+    }
+
+    /// What is served, the current content first.
+    pub fn editions(&self) -> impl Iterator<Item = &Edition> {
+        std::iter::once(&self.current).chain(&self.former)
     }
 
     /// The generations that are served.
     #[inline]
     #[must_use]
-    pub fn generations(&self) -> Generations {
-        Generations {
-            current: self.current.generation,
-            previous: self.previous.as_ref().map(|edition| edition.generation),
-        }
+    pub fn generations(&self) -> &Generations {
+        &self.generations
     }
 
     /// What is answered by, as far as that takes no content.
     #[must_use]
     pub fn terms(&self) -> Terms {
         let Policy { rules, keys, fast_open, .. } = self.policy;
-        Terms { rules, keys, generations: self.generations(), fast_open }
+        Terms { rules, keys, generations: self.generations, fast_open }
     }
 
     /// The content of a served generation.
     #[inline]
     #[must_use]
     pub fn content(&self, generation: u8) -> Option<&Content> {
-        let editions = std::iter::once(&self.current).chain(&self.previous);
-        editions.filter(|edition| edition.generation == generation).map(|edition| &*edition.content).next()
+        self.editions().find(|edition| edition.generation == generation).map(|edition| &*edition.content)
     }
 }
 
-/// The first number from `number` on that looks like none of those `taken`.
-fn apart(mut number: u8, taken: &[u8]) -> u8 {
-    while taken.iter().any(|&taken| look_alike(taken, number)) {
-        number = number.wrapping_add(1);
+/// The number of content that would have `own`, among the `others`: of one that is the same, or the first from `own` on
+/// that looks like none of theirs; `own` itself, if all are taken.
+fn number(own: u8, fingerprint: Option<Fingerprint>, others: &[Former]) -> u8 {
+    let same = others.iter().find(|other| fingerprint.is_some() && other.fingerprint == fingerprint);
+    if let Some(same) = same {
+        return same.generation;
     }
-    number
+    let free = |number: &u8| !others.iter().any(|other| look_alike(other.generation, *number));
+    (0..=GENERATION_MASK).map(|step| own.wrapping_add(step)).find(free).unwrap_or(own)
 }
 
 /// Whether a connection with timestamps cannot tell them apart.
@@ -233,11 +253,11 @@ mod tests {
         Content::new([], vec![(port, Arc::new(Known(None)))])
     }
 
-    fn known(number: u64) -> Content {
+    pub(super) fn known(number: u64) -> Content {
         Content::new([], vec![(53, Arc::new(Known(Some(number))))])
     }
 
-    fn policy() -> Policy {
+    pub(super) fn policy() -> Policy {
         let keys = Keys { current: Key([1; 16]), previous: None };
         Policy { rules: Rules::Reliable, keys, segment_size: 1220, hints: 64, fast_open: false }
     }
@@ -253,18 +273,20 @@ mod tests {
         let second = first.succeeded_by(content(2), policy(), &[]);
         assert_eq!((ports(&second, 0), ports(&second, 1)), (Some(vec![1]), Some(vec![2])));
         let third = second.succeeded_by(content(3), policy(), &[]);
-        assert_eq!([0, 1, 2].map(|of| ports(&third, of)), [None, Some(vec![2]), Some(vec![3])]);
-        assert_eq!(third.generations(), Generations { current: 2, previous: Some(1) });
-        let alone = third.without_previous();
-        assert_eq!([1, 2].map(|of| ports(&alone, of)), [None, Some(vec![3])]);
+        assert_eq!([0, 1, 2].map(|of| ports(&third, of)), [Some(vec![1]), Some(vec![2]), Some(vec![3])]);
+        assert_eq!(*third.generations(), Generations::only(2).and(1).and(0));
+        let two = third.keeping(|number| number == 0);
+        assert_eq!([0, 1, 2].map(|of| ports(&two, of)), [Some(vec![1]), None, Some(vec![3])]);
+        assert_eq!(*two.generations(), Generations::only(2).and(0));
     }
 
     #[test]
     fn a_number_can_be_given() {
         let offer = Offer::first(content(1), policy()).numbered(200);
         assert_eq!((ports(&offer, 0), ports(&offer, 200)), (None, Some(vec![1])));
-        assert_eq!(offer.succeeded_by(content(2), policy(), &[]).generations().current, 201);
-        let apart = |other| Offer::first(content(1), policy()).numbered(200).apart_from(other);
+        assert_eq!(offer.succeeded_by(content(2), policy(), &[]).generations().current(), 201);
+        let former = |generation| Former { generation, fingerprint: None };
+        let apart = |other| Offer::first(content(1), policy()).numbered(200).apart_from(&[former(other)]);
         assert_eq!([200, 8, 9].map(|other| apart(other).current.generation), [201, 201, 200]);
     }
 
@@ -272,16 +294,18 @@ mod tests {
     #[test]
     fn the_same_content_has_the_same_number_everywhere() {
         let first = Offer::first(known(1), policy());
-        let number = |offer: &Offer| offer.generations();
+        let number = |offer: &Offer| *offer.generations();
         let same = first.succeeded_by(known(1), policy(), &[]);
         assert_eq!(number(&same), number(&first), "there is nothing that would have to be kept");
         let second = same.succeeded_by(known(2), policy(), &[]);
-        assert_eq!(number(&second).current, number(&Offer::first(known(2), policy())).current);
-        assert_eq!(number(&second).previous, Some(number(&first).current));
+        assert_eq!(number(&second).current(), number(&Offer::first(known(2), policy())).current());
+        assert!(number(&second).hold(number(&first).current()));
         let third = second.succeeded_by(known(2), policy(), &[]);
         assert_eq!(number(&third), number(&second), "what was there before is kept on");
-        let back = third.without_previous().succeeded_by(known(1), policy(), &[first.current.former()]);
-        assert_eq!(number(&back).current, number(&first).current, "what comes back is what it was");
+        let back = third.keeping(|_| false).succeeded_by(known(1), policy(), &[first.current.former()]);
+        assert_eq!(number(&back).current(), number(&first).current(), "what comes back is what it was");
+        let sooner = third.succeeded_by(known(1), policy(), &[]);
+        assert_eq!(number(&sooner), number(&back), "nor is it there twice");
     }
 
     #[test]
@@ -309,9 +333,9 @@ mod tests {
     fn numbers_begin_again_after_the_last() {
         let mut offer = Offer::first(content(1), policy());
         for _ in 0..256 {
-            offer = offer.succeeded_by(content(1), policy(), &[]);
+            offer = offer.keeping(|_| false).succeeded_by(content(1), policy(), &[]);
         }
-        assert_eq!(offer.generations(), Generations { current: 0, previous: Some(255) });
+        assert_eq!(*offer.generations(), Generations::only(0).and(255));
     }
 
     #[test]

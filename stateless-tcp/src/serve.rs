@@ -16,7 +16,7 @@ use crate::control::{DIRECTORY, Listener};
 use crate::counters::Counters;
 use crate::exchange::Policy;
 use crate::observe::exporter;
-use crate::offer::{Offer, Switch};
+use crate::offer::{Former, Offer, Switch};
 use crate::xdp::XdpError;
 use crate::xdp::busy;
 use crate::xdp::deferral::{Deferral, Timing};
@@ -32,6 +32,7 @@ use reload::Since;
 use stateless_tcp_ebpf::segment::Address;
 use std::net::{IpAddr, TcpListener};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Serves by `config`, which `source` gave, until SIGINT or SIGTERM.
 ///
@@ -74,13 +75,15 @@ pub fn run(config: Config, source: Source) -> Result<()> {
 
     let metrics = metrics(&config, predecessor.as_mut())?;
     let manager = Manager::find();
+    let former = takeover::former(predecessor.as_ref());
     let (fronts, released) = open(&config, &interfaces, &offer, predecessor)?;
     // Not before: until now whoever asks is to ask the instance whose place is taken.
     let control = control();
     // All that takes privileges is open, and there is one thread.
     confine::confine(&config)?;
     let switch = Arc::new(Switch::new(offer));
-    let opened = Opened { fronts, switch, stores, addresses, since, metrics, control, manager, released };
+    let opened =
+        Opened { fronts, switch, former, stores, addresses, since, metrics, control, manager, released };
     let outcome = runtime.block_on(supervise::supervise(config, source, opened));
     // A reload that is still reading is not waited for.
     runtime.shutdown_background();
@@ -91,6 +94,8 @@ pub fn run(config: Config, source: Source) -> Result<()> {
 struct Opened {
     fronts: Vec<Front>,
     switch: Arc<Switch>,
+    /// Generations that clients may be of, as another process served them, and for how long.
+    former: Vec<(Former, Duration)>,
     stores: Arc<Stores>,
     addresses: Vec<IpAddr>,
     since: Since,

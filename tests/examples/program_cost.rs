@@ -64,7 +64,7 @@ fn frames(server: std::net::IpAddr, timestamps: bool) -> [(&'static str, Packet)
 fn main() {
     const OBJECT: &[u8] = aya::include_bytes_aligned!("../../stateless-tcp-ebpf/stateless-tcp.bpf.o");
     let keys = Keys { current: Key([7; 16]), previous: None };
-    let generations = Generations { current: 0, previous: None };
+    let generations = Generations::only(0);
     let terms = Terms { rules: Rules::Reliable, keys, generations, fast_open: false };
     for handshake in [0_u8, 1] {
         let mut ebpf = EbpfLoader::new()

@@ -149,6 +149,8 @@ fn a_reload_shows() {
     let same = |name: &str, before: &str, after: &str| sample(before, name) == sample(after, name);
     assert!(same("stateless_tcp_generation", &first, &second), "{first}\n{second}");
     assert!(!same("stateless_tcp_generation", &second, &third), "{second}\n{third}");
+    let former = [&first, &second, &third].map(|text| number(text, "stateless_tcp_former_generations"));
+    assert_eq!(former.map(|former| format!("{former}")), ["0", "0", "1"], "{third}");
     assert!(same("stateless_tcp_start_time_seconds", &first, &third), "{first}\n{third}");
     responder.stop();
 }

@@ -5,7 +5,7 @@ use crate::segment::{Address, Flags, Options};
 use proptest::prelude::*;
 
 const MOST: u32 = 65_001;
-const FIRST: Generations = Generations { current: 0, previous: None };
+const FIRST: Generations = Generations::only(0);
 
 fn segment(seq: u32, ack: u32) -> Segment {
     let tuple = FourTuple {
@@ -35,11 +35,11 @@ proptest! {
         } else {
             Keys { current: Key(octets), previous: None }
         };
-        let generations = Generations { current: terms.generation, previous: None };
-        prop_assert_eq!(prove(&keys, generations, &segment, 0, MOST), Some(Proof { received, terms }));
+        let generations = Generations::only(terms.generation);
+        prop_assert_eq!(prove(&keys, &generations, &segment, 0, MOST), Some(Proof { received, terms }));
         // A later one proves the same to who knows how much went before it.
         segment.seq = segment.seq.wrapping_add(1220);
-        prop_assert_eq!(prove(&keys, generations, &segment, 1220, MOST), Some(Proof { received, terms }));
+        prop_assert_eq!(prove(&keys, &generations, &segment, 1220, MOST), Some(Proof { received, terms }));
     }
 
     /// With timestamps every segment of a connection proves its terms, and how far the two sides have drifted apart.
@@ -54,7 +54,7 @@ proptest! {
         prop_assert_eq!(proven.octets, received.cast_signed() - sent.cast_signed());
         prop_assert_eq!((proven.class, proven.generation), (terms.class, terms.generation & 63));
         prop_assert_eq!(proven.seal(), seal);
-        let served = Generations { current: terms.generation, previous: Some(terms.generation.wrapping_sub(1)) };
+        let served = Generations::only(terms.generation.wrapping_sub(1)).and(terms.generation);
         prop_assert_eq!(served.ending_in(proven.generation), Some(terms.generation));
     }
 
@@ -65,7 +65,7 @@ proptest! {
         segment.ack = iss(&Key(octets), &segment.tuple, isn, terms).wrapping_add(1);
         let keys = Keys { current: Key(octets), previous: None };
         // By chance one in 129 does (512 windows of 65,002 in 2^32), of any generation: no failure.
-        if let Some(proof) = prove(&keys, FIRST, &segment, 0, MOST) {
+        if let Some(proof) = prove(&keys, &FIRST, &segment, 0, MOST) {
             prop_assert!(proof.received > 0);
         }
     }
@@ -76,7 +76,7 @@ fn blind_guesses_fit_as_rarely_as_stated() {
     let keys = Keys { current: Key([7; 16]), previous: None };
     let fitting = (0..1_000_000u32)
         .filter(|guess| {
-            let proof = prove(&keys, FIRST, &segment(1, guess.wrapping_mul(2_654_435_761)), 0, MOST);
+            let proof = prove(&keys, &FIRST, &segment(1, guess.wrapping_mul(2_654_435_761)), 0, MOST);
             proof.is_some_and(|proof| FIRST.hold(proof.terms.generation))
         })
         .count();
@@ -87,7 +87,7 @@ fn blind_guesses_fit_as_rarely_as_stated() {
 /// While keys change, a proof that both keys give is read as that of a generation that is served.
 #[test]
 fn accidents_of_key_rotation_do_not_hide_a_served_generation() {
-    let served = Generations { current: 5, previous: Some(4) };
+    let served = Generations::only(5).and(4);
     let mut accidents = 0;
     for isn in 0..20_000 {
         let keys = Keys { current: Key([1; 16]), previous: Some(Key([2; 16])) };
@@ -96,10 +96,32 @@ fn accidents_of_key_rotation_do_not_hide_a_served_generation() {
         let received = 3_000;
         segment.ack = iss(&Key([2; 16]), &segment.tuple, isn, terms).wrapping_add(1 + received);
         accidents += u32::from(prove_by(&keys.current, &segment, 0, MOST).is_some());
-        assert_eq!(prove(&keys, served, &segment, 0, MOST), Some(Proof { received, terms }), "ISN {isn}");
+        assert_eq!(prove(&keys, &served, &segment, 0, MOST), Some(Proof { received, terms }), "ISN {isn}");
     }
     // One in 129 of them: without the order, some of these would be lost for good.
     assert!(accidents > 50, "{accidents}");
+}
+
+proptest! {
+    /// As a list of numbers would, which are apart in their six low bits.
+    #[test]
+    fn a_set_of_generations_holds_what_was_put_in(numbers in prop::collection::vec(any::<u8>(), 1..8)) {
+        let mut served: Vec<u8> = Vec::new();
+        for number in numbers {
+            if served.iter().all(|other| other & GENERATION_MASK != number & GENERATION_MASK) {
+                served.push(number);
+            }
+        }
+        let set = served[1..].iter().fold(Generations::only(served[0]), |set, &former| set.and(former));
+        prop_assert_eq!(set.current(), served[0]);
+        for number in 0..=u8::MAX {
+            prop_assert_eq!(set.hold(number), served.contains(&number), "{}", number);
+        }
+        for number in 0..=GENERATION_MASK {
+            let expected = served.iter().find(|served| **served & GENERATION_MASK == number);
+            prop_assert_eq!(set.ending_in(number), expected.copied());
+        }
+    }
 }
 
 #[test]

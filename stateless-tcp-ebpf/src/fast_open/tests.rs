@@ -11,7 +11,7 @@ const ONE: Key = Key([1; 16]);
 const TWO: Key = Key([2; 16]);
 const THREE: Key = Key([3; 16]);
 const ROTATED: Keys = Keys { current: TWO, previous: Some(ONE) };
-const SERVED: Generations = Generations { current: 9, previous: None };
+const SERVED: Generations = Generations::only(9);
 const CLIENT: Address = Address::from_ipv4([192, 0, 2, 2]);
 const OTHER: Address = Address::from_ipv4([192, 0, 2, 3]);
 
@@ -60,7 +60,7 @@ fn a_cookie_ends_with_its_key() {
 }
 
 fn syn_ack(segment: &Segment) -> Outgoing {
-    match rule::decide(Rules::Reliable, &ROTATED, SERVED, segment) {
+    match rule::decide(Rules::Reliable, &ROTATED, &SERVED, segment) {
         Verdict::Send(outgoing) => outgoing,
         other => panic!("{other:?}"),
     }
@@ -71,7 +71,7 @@ fn syn_ack(segment: &Segment) -> Outgoing {
 fn the_first_segment_proves_the_connection() {
     let segment = syn(None, false);
     let first = first(&segment, &syn_ack(&segment));
-    let verdict = rule::decide(Rules::Reliable, &ROTATED, SERVED, &first);
+    let verdict = rule::decide(Rules::Reliable, &ROTATED, &SERVED, &first);
     assert!(
         matches!(verdict, Verdict::Answer(rule::Request { received: 0, generation: 9, .. })),
         "{verdict:?}"
@@ -82,13 +82,13 @@ fn the_first_segment_proves_the_connection() {
     let terms = Terms { class: MssClass::Standard, generation: 9 };
     assert_eq!(syn_ack.seq, iss_with_timestamps(&TWO, &segment.tuple, segment.seq, terms).0);
     let first = super::first(&segment, &syn_ack);
-    assert_eq!(rule::decide(Rules::Reliable, &ROTATED, SERVED, &first), Verdict::Converse);
+    assert_eq!(rule::decide(Rules::Reliable, &ROTATED, &SERVED, &first), Verdict::Converse);
     assert!(crate::converse::read(&TWO, &first).is_some_and(|echo| echo.is_idle()));
 }
 
 /// A reply of the whole response to a connection without timestamps: closing.
 fn closing_reply(first: &Segment, length: u32) -> Reply {
-    let Verdict::Answer(request) = rule::decide(Rules::Reliable, &ROTATED, SERVED, first) else {
+    let Verdict::Answer(request) = rule::decide(Rules::Reliable, &ROTATED, &SERVED, first) else {
         panic!("{first:?}")
     };
     let response = Response { length, volatile: 0, complete: true };

@@ -9,7 +9,7 @@ use rstest::rstest;
 
 const KEYS: Keys = Keys { current: Key([7; 16]), previous: None };
 const ISN: u32 = u32::MAX - 10;
-const SERVED: Generations = Generations { current: 7, previous: None };
+const SERVED: Generations = Generations::only(7);
 const TERMS: Terms = Terms { class: MssClass::Standard, generation: 7 };
 
 fn tuple() -> FourTuple {
@@ -56,7 +56,7 @@ fn response(length: u32) -> Response {
 }
 
 fn respond(rules: Rules, segment: &Segment, length: u32, segment_size: u16) -> Sent {
-    match decide(rules, &KEYS, SERVED, segment) {
+    match decide(rules, &KEYS, &SERVED, segment) {
         Verdict::Send(outgoing) => Ok(vec![relative(outgoing)]),
         Verdict::Converse => Err(Reason::UnusualFlags),
         Verdict::Answer(request) => request
@@ -144,7 +144,7 @@ fn a_part_is_not_acknowledged(
     #[case] sent: (Flags, u32, u32, Range<usize>),
 ) {
     let data = segment(PSH_ACK, 1, ack, 34);
-    let Verdict::Answer(request) = decide(Rules::Reliable, &KEYS, SERVED, &data) else {
+    let Verdict::Answer(request) = decide(Rules::Reliable, &KEYS, &SERVED, &data) else {
         panic!("it is proven")
     };
     let part = Response { complete: false, ..response(length) };
@@ -155,7 +155,7 @@ fn a_part_is_not_acknowledged(
 #[test]
 fn syn_ack_carries_mss_and_the_window_of_its_rules() {
     for (rules, window) in [(Rules::Classic, 65_535), (Rules::Reliable, 4_095)] {
-        let Verdict::Send(outgoing) = decide(rules, &KEYS, SERVED, &segment(Flags::SYN, 0, 0, 0)) else {
+        let Verdict::Send(outgoing) = decide(rules, &KEYS, &SERVED, &segment(Flags::SYN, 0, 0, 0)) else {
             panic!("a SYN is answered");
         };
         assert_eq!((outgoing.mss, outgoing.window), (Some(1220), window));
@@ -166,19 +166,19 @@ fn syn_ack_carries_mss_and_the_window_of_its_rules() {
 fn a_small_mss_bounds_every_segment() {
     let mut syn = segment(Flags::SYN, 0, 0, 0);
     syn.options.mss = Some(600);
-    let Verdict::Send(syn_ack) = decide(Rules::Reliable, &KEYS, SERVED, &syn) else {
+    let Verdict::Send(syn_ack) = decide(Rules::Reliable, &KEYS, &SERVED, &syn) else {
         panic!("a SYN is answered")
     };
     let mut data = segment(PSH_ACK, 1, 0, 34);
     data.ack = syn_ack.seq.wrapping_add(1);
-    let Verdict::Answer(request) = decide(Rules::Reliable, &KEYS, SERVED, &data) else {
+    let Verdict::Answer(request) = decide(Rules::Reliable, &KEYS, &SERVED, &data) else {
         panic!("it is proven")
     };
     let reply = request.reply(Rules::Reliable, &data, response(1300), 1220).expect("fits the window");
     assert_eq!(reply.map(|outgoing| outgoing.length).collect::<Vec<_>>(), [536, 536, 228]);
 
     syn.options.mss = Some(535);
-    assert_eq!(decide(Rules::Reliable, &KEYS, SERVED, &syn), Verdict::Ignore(Reason::MssTooSmall));
+    assert_eq!(decide(Rules::Reliable, &KEYS, &SERVED, &syn), Verdict::Ignore(Reason::MssTooSmall));
 }
 
 #[test]
@@ -206,7 +206,7 @@ fn windows_and_volatile_octets() {
     ] {
         let ack = 1 + received;
         let resent = segment(PSH_ACK, 1, ack, 34);
-        let Verdict::Answer(request) = decide(Rules::Reliable, &KEYS, SERVED, &resent) else {
+        let Verdict::Answer(request) = decide(Rules::Reliable, &KEYS, &SERVED, &resent) else {
             panic!("proven")
         };
         assert_eq!(
@@ -218,20 +218,24 @@ fn windows_and_volatile_octets() {
 }
 
 #[rstest]
-#[case::current(Generations { current: 7, previous: None }, true)]
-#[case::previous(Generations { current: 8, previous: Some(7) }, true)]
-#[case::gone(Generations { current: 8, previous: None }, false)]
+#[case::current(Generations::only(7), true)]
+#[case::former(Generations::only(8).and(7), true)]
+#[case::long_former(Generations::only(11).and(10).and(9).and(8).and(7), true)]
+// Only six bits are the same.
+#[case::alike(Generations::only(8).and(71), false)]
+#[case::gone(Generations::only(8), false)]
 // What a single bit could not tell: two reloads later it would be the same again.
-#[case::long_gone(Generations { current: 9, previous: Some(8) }, false)]
+#[case::long_gone(Generations::only(9).and(8), false)]
 fn a_connection_stays_with_its_generation(#[case] served: Generations, #[case] answered: bool) {
     let data = segment(PSH_ACK, 1, 1, 34);
     let request = Request { received: 0, class: MssClass::Standard, generation: 7 };
     let expected = if answered { Verdict::Answer(request) } else { Verdict::Ignore(Reason::GenerationGone) };
-    assert_eq!(decide(Rules::Reliable, &KEYS, served, &data), expected);
-    let Verdict::Send(syn_ack) = decide(Rules::Reliable, &KEYS, served, &segment(Flags::SYN, 0, 0, 0)) else {
+    assert_eq!(decide(Rules::Reliable, &KEYS, &served, &data), expected);
+    let Verdict::Send(syn_ack) = decide(Rules::Reliable, &KEYS, &served, &segment(Flags::SYN, 0, 0, 0))
+    else {
         panic!("a SYN is answered")
     };
-    let generation = served.current;
+    let generation = served.current();
     assert_eq!(syn_ack.seq, iss(&KEYS.current, &tuple(), ISN, Terms { generation, ..TERMS }));
 }
 
@@ -245,7 +249,7 @@ fn impossible_senders_are_ignored() {
     let mut port_zero = syn;
     port_zero.tuple.client_port = 0;
     for segment in [own, multicast, port_zero] {
-        assert_eq!(decide(Rules::Reliable, &KEYS, SERVED, &segment), Verdict::Ignore(Reason::Martian));
+        assert_eq!(decide(Rules::Reliable, &KEYS, &SERVED, &segment), Verdict::Ignore(Reason::Martian));
     }
 }
 
@@ -265,7 +269,7 @@ proptest! {
         let rules = if classic { Rules::Classic } else { Rules::Reliable };
         let mut seg = segment(PSH_ACK, 1, 1 + received, payload);
         seg.window = window;
-        let Verdict::Answer(request) = decide(rules, &KEYS, SERVED, &seg) else { panic!("proven") };
+        let Verdict::Answer(request) = decide(rules, &KEYS, &SERVED, &seg) else { panic!("proven") };
         prop_assert_eq!(request.received, received);
         let reply = match request.reply(rules, &seg, response(length), size) {
             Err(Reason::Misaligned) => {

@@ -28,7 +28,7 @@ use stateless_tcp_ebpf::steer;
 
 const ISN: u32 = 1_000;
 const KEYS: Keys = Keys { current: Key([7; 16]), previous: None };
-const SERVED: Generations = Generations { current: 0, previous: None };
+const SERVED: Generations = Generations::only(0);
 const SYN: u8 = 0x02;
 const FIN_ACK: u8 = 0x11;
 const PSH_ACK: u8 = 0x18;
@@ -70,7 +70,7 @@ fn steps() -> Vec<Case> {
             black_box(wire::parse(octets, &layout)).expect("a segment");
         }));
         cases.push(case(decide, move || {
-            black_box(rule::decide(Rules::Reliable, &KEYS, SERVED, black_box(&received.segment)));
+            black_box(rule::decide(Rules::Reliable, &KEYS, &SERVED, black_box(&received.segment)));
         }));
     }
     for (name, length) in [("emit/0", 0), ("emit/231", 231), ("emit/1220", 1220)] {

@@ -15,6 +15,7 @@
 
 use super::{DIRECTORY, DONE, FAILED, HANDOVER, running, say};
 use crate::fingerprint::Fingerprint;
+use crate::offer::Former;
 use crate::xdp::link::Link;
 use anyhow::{Context as _, Result, bail};
 use rustix::cmsg_space;
@@ -75,6 +76,10 @@ pub struct Handed {
     pub loaded: u64,
     /// [`Content::fingerprint`](crate::exchange::Content::fingerprint).
     pub fingerprint: Option<Fingerprint>,
+    /// Generations before that one, and for how many seconds clients may still be of them. A predecessor that does not say
+    /// is none the worse off than one that was just started.
+    #[serde(default)]
+    pub former: Vec<(Former, u64)>,
     /// `--rules reliable`.
     pub reliable: bool,
     /// Most octets of payload in a segment.

@@ -28,6 +28,8 @@ pub fn text(snapshot: &Snapshot) -> prometheus::Result<Vec<u8>> {
             .sample(&[], snapshot.generation.into()),
         gauge("generation_start_time_seconds", "When that content came into force, in seconds since 1970.")
             .sample(&[], snapshot.generation_since),
+        gauge("former_generations", "Contents before it that connections get which began with them.")
+            .sample(&[], float(snapshot.former_generations)),
         gauge(
             "key_start_time_seconds",
             "When the key file in use was last written, in seconds since 1970; without one, when the key was made.",

@@ -25,6 +25,9 @@ pub struct Snapshot {
     pub generation: u8,
     /// When that came into force.
     pub generation_since: f64,
+    /// Generations before it that are still served to connections that began with them.
+    #[serde(default)]
+    pub former_generations: u64,
     /// When the key file was last written that the key comes from; of a random key, when it was made.
     pub key_since: f64,
     /// By interface.

@@ -23,13 +23,51 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// Where a successor gets its answer.
 pub(super) type Answer = oneshot::Sender<Result<(Handed, Vec<OwnedFd>), String>>;
 
+/// How far this process has handed over. What is served does not change meanwhile.
+#[derive(Default)]
+pub(super) struct Handing {
+    begun: bool,
+    /// Who waits until no former content is kept any more, which ends with this process.
+    waiting: Option<Answer>,
+}
+
+impl Handing {
+    pub(super) fn is_under_way(&self) -> bool {
+        self.begun
+    }
+
+    /// Answers who waits, if nothing has to be waited for.
+    pub(super) fn proceed(&mut self, served: &[Served], metrics: Option<&TcpListener>, reloader: &Reloader) {
+        if reloader.is_at_rest()
+            && let Some(answer) = self.waiting.take()
+        {
+            self.begun = hand(served, metrics, reloader, answer);
+        }
+    }
+
+    /// Takes a successor's next step. Where it wants the sockets closed, it is to hear that they are.
+    pub(super) fn take(
+        &mut self,
+        step: Step,
+        served: &[Served],
+    ) -> Result<Option<oneshot::Sender<()>>, XdpError> {
+        match step {
+            Step::Begin(answer) if self.begun => {
+                let _ = answer.send(Err("another process is taking over already".to_owned()));
+            }
+            Step::Begin(answer) => (self.begun, self.waiting) = (true, Some(answer)),
+            Step::Release(done) => return Ok(Some(done)),
+            Step::GoOn | Step::End => {
+                self.begun = false;
+                go_on(served)?;
+            }
+        }
+        Ok(None)
+    }
+}
+
 /// Tells a successor what is served, and gives it the files. False if these cannot be given: then nothing has begun.
-pub(super) fn hand(
-    served: &[Served],
-    metrics: Option<&TcpListener>,
-    reloader: &Reloader,
-    answer: Answer,
-) -> bool {
+fn hand(served: &[Served], metrics: Option<&TcpListener>, reloader: &Reloader, answer: Answer) -> bool {
     let files = match files(served, metrics) {
         Ok(files) => files,
         Err(error) => {
@@ -39,6 +77,7 @@ pub(super) fn hand(
         }
     };
     let (since, offer) = (reloader.since, reloader.offer());
+    let former = reloader.former().map(|(former, rest)| (former, rest.as_secs())).collect();
     let Policy { keys, rules, segment_size, .. } = &offer.policy;
     let Key(current) = keys.current;
     let handed = Handed {
@@ -49,6 +88,7 @@ pub(super) fn hand(
         generation: offer.current.generation,
         loaded: seconds(since.generation),
         fingerprint: offer.current.content.fingerprint(),
+        former,
         reliable: *rules == Rules::Reliable,
         segment_size: *segment_size,
     };
@@ -77,7 +117,7 @@ fn files(served: &[Served], metrics: Option<&TcpListener>) -> io::Result<Vec<Own
 }
 
 /// Goes on, as the successor has failed. It says so once that is true.
-pub(super) fn go_on(served: &[Served]) -> Result<(), XdpError> {
+fn go_on(served: &[Served]) -> Result<(), XdpError> {
     served.iter().try_for_each(|served| served.program.return_to_link())?;
     tracing::warn!("the process that was to take over has failed: this one goes on");
     Ok(())

@@ -2,8 +2,8 @@
 //!
 //! All that can fail is done beside the running service, on another thread: the configuration, zones, files and keys
 //! are read and checked as at the start. Then the XDP program is told the addresses and ports, and the workers the
-//! content. The content before is kept for [`KEEP`], and no further reload begins while it is: a wish for one waits.
-//! So there are never more than two generations, and none ends before its connections can be expected to have.
+//! content. The content before is kept for [`KEEP`], and so are the ones before that ([`History`]): none ends before its
+//! connections can be expected to have. Where as many are kept as may be, a wish for a reload waits for the oldest.
 
 use super::addresses;
 use super::manager::Manager;
@@ -13,7 +13,7 @@ use crate::content::{self, Stores};
 use crate::control::{Outcome, Request};
 use crate::exchange::{Content, Policy};
 use crate::keys;
-use crate::offer::{Former, Offer, Switch};
+use crate::offer::{Former, Full, History, MAX_GENERATIONS, Offer, PATIENCE_OF_CLIENTS, Switch};
 use crate::xdp::XdpError;
 use crate::xdp::interface::Interface;
 use anyhow::{Error, Result, bail};
@@ -30,9 +30,6 @@ use tokio::time::Instant;
 /// How long content is kept for its connections after another has taken its place: longer than a client's timer
 /// takes through several losses in a row.
 pub(super) const KEEP: Duration = Duration::from_mins(1);
-
-/// How long a client sends its request again before it gives up (Linux: net.ipv4.tcp_retries2).
-const PATIENCE_OF_CLIENTS: Duration = Duration::from_mins(16);
 
 /// How long an offer that no worker should hold any more is held here: workers are to find nothing left to free.
 const LINGER: Duration = Duration::from_secs(1);
@@ -58,10 +55,15 @@ pub(super) struct Reloader {
     switch: Arc<Switch>,
     stores: Arc<Stores>,
     manager: Arc<Manager>,
-    keep: Duration,
-    /// Generations that are not served any more, but that clients may still be of; until then.
-    recent: Vec<(Former, Instant)>,
-    stage: Stage,
+    history: History,
+    /// When the history's clock began.
+    epoch: Instant,
+    /// Something new is being read; those who asked for it are told what becomes of it.
+    reading: Option<(JoinHandle<Result<Prepared>>, Wish)>,
+    /// What is to begin when it can.
+    wish: Option<Wish>,
+    /// No reload begins: somebody takes over.
+    held: bool,
     /// Since when what is in force is.
     pub(super) since: Since,
 }
@@ -75,28 +77,44 @@ pub(super) struct Since {
     pub(super) key: SystemTime,
 }
 
-enum Stage {
-    /// A reload can begin.
-    Idle,
-    /// Something new is being read; those who asked for it are told what becomes of it.
-    Reading(JoinHandle<Result<Prepared>>, Vec<Request>),
-    /// Content that was replaced is kept until then.
-    Keeping(Instant),
+/// A wish for a reload.
+struct Wish {
+    /// Who is told the outcome.
+    requests: Vec<Request>,
+    /// Since when it has waited for a generation to end, if it had to.
+    waits_since: Option<Instant>,
 }
 
 impl Reloader {
+    #[expect(clippy::too_many_arguments, reason = "all that runs")]
     pub(super) fn new(
         source: Source,
         config: Config,
         interfaces: Vec<Interface>,
         switch: Arc<Switch>,
+        former: Vec<(Former, Duration)>,
         stores: Arc<Stores>,
         since: Since,
         manager: Arc<Manager>,
     ) -> Self {
         let keep = config.test_keep_seconds.map_or(KEEP, Duration::from_secs);
-        let recent = Vec::new();
-        Self { source, config, interfaces, switch, stores, manager, keep, recent, stage: Stage::Idle, since }
+        let history = History::new(keep).after(former, &switch.offer());
+        let epoch = Instant::now();
+        let (reading, wish, held) = (None, None, false);
+        Self {
+            source,
+            config,
+            interfaces,
+            switch,
+            stores,
+            manager,
+            history,
+            epoch,
+            reading,
+            wish,
+            held,
+            since,
+        }
     }
 
     /// What is in force.
@@ -104,13 +122,49 @@ impl Reloader {
         self.switch.offer()
     }
 
-    /// Whether a reload can begin.
-    pub(super) fn is_idle(&self) -> bool {
-        matches!(self.stage, Stage::Idle)
+    /// Generations that are served besides the one in force.
+    pub(super) fn kept(&self) -> usize {
+        self.history.kept()
     }
 
-    /// Begins a reload; those of `requests` are told the outcome.
-    pub(super) fn begin(&mut self, requests: Vec<Request>) {
+    /// Generations that connections may be of besides the one in force, and for how long.
+    pub(super) fn former(&self) -> impl Iterator<Item = (Former, Duration)> {
+        self.history.former(self.epoch.elapsed())
+    }
+
+    /// Whether nothing is being read, and nothing kept.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.reading.is_none() && self.history.kept() == 0
+    }
+
+    /// Has a reload begin as soon as one can. One serves all who ask for it meanwhile; `requests` are told the outcome.
+    pub(super) fn ask(&mut self, requests: impl IntoIterator<Item = Request>) {
+        let wish = self.wish.get_or_insert_with(|| Wish { requests: Vec::new(), waits_since: None });
+        wish.requests.extend(requests);
+    }
+
+    /// Has no reload begin, or lets them again.
+    pub(super) fn hold(&mut self, held: bool) {
+        self.held = held;
+    }
+
+    /// Begins what is wished for, if that can be.
+    fn begin(&mut self) {
+        if self.reading.is_some() || self.held {
+            return;
+        }
+        let Some(mut wish) = self.wish.take() else { return };
+        let now = self.epoch.elapsed();
+        if let Some(full) = self.history.full(now) {
+            wish.waits_since.get_or_insert_with(|| {
+                let (Full::Places(until) | Full::Numbers(until)) = full;
+                let rest = until.saturating_sub(now).as_secs() + 1;
+                tracing::warn!("a reload waits {rest} s: {}", describe(full));
+                Instant::now()
+            });
+            self.wish = Some(wish);
+            return;
+        }
         self.manager.reloading();
         let (source, running) = (self.source.clone(), self.config.clone());
         let (interfaces, offer) = (self.interfaces.clone(), self.switch.offer());
@@ -118,50 +172,75 @@ impl Reloader {
         let reading = tokio::task::spawn_blocking(move || {
             prepare(&source, &running, &interfaces, &offer.policy, &stores)
         });
-        self.stage = Stage::Reading(reading, requests);
+        self.reading = Some((reading, wish));
+    }
+
+    /// When something of the past is over that was waited for, or served.
+    fn due(&self) -> Option<Instant> {
+        let waits = self.reading.is_none() && !self.held && self.wish.is_some();
+        let full = if waits { self.history.full(self.epoch.elapsed()) } else { None };
+        let number = match full {
+            Some(Full::Numbers(until)) => Some(until),
+            _ => None,
+        };
+        self.history.ends().into_iter().chain(number).min().map(|until| self.epoch + until)
     }
 
     /// Carries on with what is under way, for ever if that is nothing. May be given up and called again at any time.
     pub(super) async fn proceed(&mut self, programs: &mut [Served]) {
-        match &mut self.stage {
-            Stage::Idle => std::future::pending().await,
-            Stage::Reading(reading, requests) => {
-                let prepared = reading.await;
-                let requests = std::mem::take(requests);
-                let outcome = match prepared {
-                    Ok(Ok(prepared)) => self.enforce(prepared, programs).map_err(Into::into),
-                    Ok(Err(error)) => Err(error),
-                    Err(error) => Err(error.into()),
-                };
-                if outcome.is_err() {
-                    self.stage = Stage::Idle;
-                }
-                let refused =
-                    |error: Error| format!("reload failed; still serving the previous content: {error:#}");
-                let failures: Vec<String> = match outcome {
-                    Ok(_) => self.stores.zones.report().failures().collect(),
-                    Err(_) => Vec::new(),
-                };
-                let outcome = outcome.map_err(refused).and_then(|text| match &failures[..] {
-                    [] => Ok(text),
-                    failures => {
-                        Err(format!("{text}\nnot all zones could be loaded:\n{}", failures.join("\n")))
-                    }
-                });
-                self.tell(&outcome, requests);
+        self.begin();
+        let due = self.due();
+        let over = async {
+            match due {
+                Some(due) => tokio::time::sleep_until(due).await,
+                None => std::future::pending().await,
             }
-            Stage::Keeping(until) => {
-                tokio::time::sleep_until(*until).await;
-                let offer = self.switch.offer();
-                let alone = offer.without_previous();
-                // First the programs: what they do not know is left to the workers.
-                go_on(programs, &alone.terms());
-                linger(self.switch.put(alone));
-                if let Some(gone) = &offer.previous {
-                    tracing::debug!("generation {} is gone", gone.generation);
-                }
-                self.stage = Stage::Idle;
+        };
+        let read = async {
+            match &mut self.reading {
+                Some((reading, _)) => reading.await,
+                None => std::future::pending().await,
             }
+        };
+        let prepared = tokio::select! {
+            prepared = read => prepared,
+            () = over => return self.expire(programs),
+        };
+        let Some((_, wish)) = self.reading.take() else { return };
+        let outcome = match prepared {
+            Ok(Ok(prepared)) => self.enforce(prepared, programs).map_err(Into::into),
+            Ok(Err(error)) => Err(error),
+            Err(error) => Err(error.into()),
+        };
+        let refused = |error: Error| format!("reload failed; still serving the previous content: {error:#}");
+        let failures: Vec<String> = match outcome {
+            Ok(_) => self.stores.zones.report().failures().collect(),
+            Err(_) => Vec::new(),
+        };
+        let waited = wish.waits_since.map_or_else(String::new, |since| {
+            let seconds = since.elapsed().as_secs();
+            format!(
+                "\nit waited {seconds} s for the oldest of {MAX_GENERATIONS} generations of content to end"
+            )
+        });
+        let outcome =
+            outcome.map(|text| text + &waited).map_err(refused).and_then(|text| match &failures[..] {
+                [] => Ok(text),
+                failures => Err(format!("{text}\nnot all zones could be loaded:\n{}", failures.join("\n"))),
+            });
+        self.tell(&outcome, wish.requests);
+    }
+
+    /// Serves no more what has been kept for its time.
+    fn expire(&mut self, programs: &mut [Served]) {
+        let Some((offer, gone)) = self.history.expire(&self.switch.offer(), self.epoch.elapsed()) else {
+            return;
+        };
+        // First the programs: what they do not know is left to the workers.
+        go_on(programs, &offer.terms());
+        linger(self.switch.put(offer));
+        for generation in gone {
+            tracing::debug!("generation {generation} is gone");
         }
     }
 
@@ -182,20 +261,14 @@ impl Reloader {
             go_on(programs, &before.terms());
             return Err(error);
         }
-        let now = Instant::now();
-        self.recent.retain(|(_, until)| *until > now);
-        let recent: Vec<Former> = self.recent.iter().map(|(former, _)| *former).collect();
-        let offer = before.succeeded_by(content, policy, &recent);
+        let offer = self.history.succeed(&before, content, policy, self.epoch.elapsed());
         let replaced = offer.current.generation != before.current.generation;
         let terms = offer.terms();
         linger(self.switch.put(offer));
         go_on(programs, &terms);
         if replaced {
-            self.recent.push((before.current.former(), now + PATIENCE_OF_CLIENTS));
             self.since.generation = loaded;
         }
-        // Of content that stayed the same nothing has to be kept.
-        self.stage = if replaced { Stage::Keeping(now + self.keep) } else { Stage::Idle };
         self.since.key = key_since.unwrap_or(self.since.key);
         let mut text = format!("reloaded: {}", content::describe(&config, &self.stores, &addresses));
         for note in notes {
@@ -277,6 +350,21 @@ fn go_on(programs: &mut [Served], terms: &Terms) {
         if let Err(error) = program.answer_by(terms) {
             tracing::warn!(interface = program.interface().name, "the workers answer alone: {error}");
         }
+    }
+}
+
+/// Why a reload has to wait.
+fn describe(full: Full) -> String {
+    match full {
+        Full::Places(_) => format!(
+            "{MAX_GENERATIONS} generations of content are served, and each of the former is kept for its connections for \
+             {} s",
+            KEEP.as_secs()
+        ),
+        Full::Numbers(_) => format!(
+            "content was replaced so often within {} minutes that clients may remember every number that there is",
+            PATIENCE_OF_CLIENTS.as_secs() / 60
+        ),
     }
 }
 

@@ -1,13 +1,14 @@
 //! The running service: its workers, what signals ask of it, and its end.
 
+use super::handover::{self, Handing};
 use super::manager::Pulse;
 use super::reload::Reloader;
 use super::watch::{self, Served, Worker};
-use super::{Front, Opened, handover};
+use super::{Front, Opened};
 use crate::config::{Config, Source};
 use crate::content::{self, Stores};
 use crate::control::Services;
-use crate::control::handover::{Handovers, Step};
+use crate::control::handover::Handovers;
 use crate::counters::Counter;
 use crate::observe::dnstap::Output;
 use crate::observe::exporter;
@@ -20,6 +21,7 @@ use crate::xdp::worker::{self, Shared, Stop};
 use anyhow::{Context as _, Error, Result, anyhow, bail};
 use stateless_tcp_ebpf::steer::Reason;
 use std::io;
+use std::iter;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
@@ -43,7 +45,8 @@ enum Ending {
 
 /// Starts the workers, says `ready`, and waits for the end.
 pub(super) async fn supervise(config: Config, source: Source, opened: Opened) -> Result<()> {
-    let Opened { fronts, switch, stores, addresses, since, metrics, control, manager, released } = opened;
+    let Opened { fronts, switch, former, stores, addresses, since, metrics, control, manager, released } =
+        opened;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut report = signal(SignalKind::user_defined1())?;
@@ -67,9 +70,7 @@ pub(super) async fn supervise(config: Config, source: Source, opened: Opened) ->
     if let Some(listener) = &metrics {
         tokio::spawn(exporter::serve(TcpListener::from_std(listener.try_clone()?)?, look));
     }
-    let outlets = workers.iter().map(|worker| Arc::clone(&worker.shared.outlet)).collect();
-    let dnstap = config.dnstap.clone().map(|path| Output::start(path, outlets)).transpose();
-    let dnstap = dnstap.context("cannot start a thread for --dnstap")?;
+    let dnstap = tell(&config, &workers).context("cannot start a thread for --dnstap")?;
     let ready = format!("{} on {}", content::describe(&config, &stores, &addresses), served.join(", "));
     println!("ready: {ready}");
     let manager = Arc::new(manager);
@@ -79,21 +80,27 @@ pub(super) async fn supervise(config: Config, source: Source, opened: Opened) ->
         released.serving();
     }
     let interfaces = programs.iter().map(|served| served.program.interface().clone()).collect();
-    let mut reloader =
-        Reloader::new(source, config, interfaces, switch, Arc::clone(&stores), since, Arc::clone(&manager));
-    // What is served does not change while somebody prepares to take over.
-    let mut handing = false;
+    let mut reloader = Reloader::new(
+        source,
+        config,
+        interfaces,
+        switch,
+        former,
+        Arc::clone(&stores),
+        since,
+        Arc::clone(&manager),
+    );
+    let mut handing = Handing::default();
     let ending = loop {
+        handing.proceed(&programs, metrics.as_ref(), &reloader);
+        reloader.hold(handing.is_under_way());
         tokio::select! {
             _ = interrupt.recv() => break Ending::Asked,
             _ = terminate.recv() => break Ending::Asked,
             _ = report.recv() => log_counters(&programs, &workers, &stores),
-            // Whoever comes while one is under way waits: signals are kept, and so are requests.
-            Some(()) = hangup.recv(), if reloader.is_idle() && !handing => reloader.begin(Vec::new()),
-            Some(request) = requests.recv(), if reloader.is_idle() && !handing => {
-                // One reload serves all who wait for one.
-                let others = std::iter::from_fn(|| requests.try_recv().ok());
-                reloader.begin([request].into_iter().chain(others).collect());
+            Some(()) = hangup.recv() => reloader.ask(None),
+            Some(request) = requests.recv() => {
+                reloader.ask(iter::once(request).chain(iter::from_fn(|| requests.try_recv().ok())));
             }
             Some(look) = looks.recv() => {
                 // Whoever no longer waits has no use for it.
@@ -102,19 +109,11 @@ pub(super) async fn supervise(config: Config, source: Source, opened: Opened) ->
             Some(trial) = trials.recv() => watch::attempt(&mut programs, trial),
             () = reloader.proceed(&mut programs) => {}
             () = pulse.due() => pulse.look(&workers, &manager),
-            Some(step) = steps.recv(), if reloader.is_idle() => match step {
-                Step::Begin(answer) if handing => {
-                    let _ = answer.send(Err("another process is taking over already".to_owned()));
+            Some(step) = steps.recv() => {
+                if let Some(done) = handing.take(step, &programs)? {
+                    break Ending::Release(done);
                 }
-                Step::Begin(answer) => {
-                    handing = handover::hand(&programs, metrics.as_ref(), &reloader, answer);
-                }
-                Step::Release(done) => break Ending::Release(done),
-                Step::GoOn | Step::End => {
-                    handing = false;
-                    handover::go_on(&programs)?;
-                }
-            },
+            }
             Some(end) = ends.recv() => {
                 let error = end.err().map_or_else(|| anyhow!("for no reason"), Error::from);
                 break Ending::Failed(error.context("a worker ended, so nothing is served any more"));
@@ -149,6 +148,12 @@ pub(super) async fn supervise(config: Config, source: Source, opened: Opened) ->
     }
     log_counters(&programs, &workers, &stores);
     outcome
+}
+
+/// Starts to tell a dnstap reader what is answered, if it is to be.
+fn tell(config: &Config, workers: &[Worker]) -> io::Result<Option<Output>> {
+    let outlets = workers.iter().map(|worker| Arc::clone(&worker.shared.outlet)).collect();
+    config.dnstap.clone().map(|path| Output::start(path, outlets)).transpose()
 }
 
 /// Has the workers answer what is in their rings, and end. False if one does not.

@@ -14,7 +14,7 @@ use crate::control::handover::{HandedInterface, Predecessor, Released};
 use crate::counters::Counters;
 use crate::exchange::Policy;
 use crate::keys;
-use crate::offer::Offer;
+use crate::offer::{Former, Offer, PATIENCE_OF_CLIENTS};
 use crate::xdp::XdpError;
 use crate::xdp::deferral::{Deferral, Timing};
 use crate::xdp::interface::{AttachMode, Interface};
@@ -124,7 +124,16 @@ pub(super) fn number(offer: Offer, predecessor: Option<&Predecessor>) -> Result<
         (offer.numbered(handed.generation), "what is relayed is known to the process that asked for it")
     };
     tracing::warn!("connections that began with process {pid} end: {reason}");
-    Ok(offer.apart_from(handed.generation))
+    let former: Vec<Former> = former(predecessor).into_iter().map(|(former, _)| former).collect();
+    Ok(offer.apart_from(&former))
+}
+
+/// The generations that connections of a predecessor may be of, and for how long.
+pub(super) fn former(predecessor: Option<&Predecessor>) -> Vec<(Former, Duration)> {
+    let Some(Predecessor { handed, .. }) = predecessor else { return Vec::new() };
+    let latest = Former { generation: handed.generation, fingerprint: handed.fingerprint };
+    let before = handed.former.iter().map(|&(former, seconds)| (former, Duration::from_secs(seconds)));
+    before.chain([(latest, PATIENCE_OF_CLIENTS)]).collect()
 }
 
 /// An interface that is to be taken over, and what it takes.

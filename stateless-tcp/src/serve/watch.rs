@@ -52,6 +52,7 @@ pub(super) fn look(
         started: seconds(started),
         generation: reloader.offer().current.generation,
         generation_since: seconds(reloader.since.generation),
+        former_generations: reloader.kept() as u64,
         key_since: seconds(reloader.since.key),
         interfaces: served.iter().map(Served::look).collect(),
         queues: workers.iter().map(Worker::look).collect(),

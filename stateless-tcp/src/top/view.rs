@@ -55,15 +55,21 @@ fn headline(state: &State) -> Vec<Line<'static>> {
     let interfaces: Vec<String> = now.interfaces.iter().map(interface).collect();
     vec![
         Line::from(format!(
-            "stateless-tcp, up {}; content {} for {}, key for {}",
+            "stateless-tcp, up {}; content {} for {}{}, key for {}",
             age(now.time - now.started),
             now.generation,
             age(now.time - now.generation_since),
+            former(now.former_generations),
             age(now.time - now.key_since),
         ))
         .bold(),
         Line::from(interfaces.join("; ")),
     ]
+}
+
+/// What is served besides the latest content.
+fn former(generations: u64) -> String {
+    if generations == 0 { String::new() } else { format!(" ({generations} before it kept)") }
 }
 
 fn draw_queues(state: &State, frame: &mut Frame<'_>, area: Rect) {
@@ -144,11 +150,13 @@ mod tests {
         state.update(snapshot(101.0, 13_345, queues));
         state.by_name = vec![("www.example.com".to_owned(), 7.0)];
         state.by_client = vec![("192.0.2.0/24".to_owned(), 7.0)];
+        state.now.former_generations = 3;
         let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
         terminal.draw(|frame| draw(&state, frame)).unwrap();
         let text = terminal.backend().to_string();
         for word in [
             "eth0: native, copy, handshake by the driver",
+            "(3 before it kept), key for",
             "Queues",
             "answers",
             "lost",

@@ -200,7 +200,7 @@ impl Application {
         compared
     }
 
-    fn compare(&mut self, mut octets: &[u8], generation: bool, least_window: usize) -> Result<(), String> {
+    fn compare(&mut self, mut octets: &[u8], generation: u8, least_window: usize) -> Result<(), String> {
         while !octets.is_empty() {
             let (index, offset) = (self.answered, self.matched);
             let asked = self.plan.ends.get(index).is_some_and(|&end| end <= self.written);
@@ -250,8 +250,8 @@ impl Application {
                 if self.possible == 0 {
                     return Err(format!("octets {offset} and on of answer {index} are of no or another one"));
                 }
-            } else if octets[..common] != *expected(generation.into()) {
-                let differ = octets.iter().zip(expected(generation.into())).position(|(a, b)| a != b);
+            } else if octets[..common] != *expected(generation) {
+                let differ = octets.iter().zip(expected(generation)).position(|(a, b)| a != b);
                 return Err(format!("octet {} of answer {index} is wrong", offset + differ.unwrap_or(0)));
             }
             if let Some(received) = &mut self.received {

@@ -319,10 +319,13 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Whether the servers may have cause for a RST: content is replaced, or what was kept is lost.
-    fn may_reset(&self) -> bool {
+    /// Whether the servers may have cause for a RST: the content that the connection began with was kept for its time, or what
+    /// was kept of the connection is lost.
+    fn may_reset(&self, packet: &Packet) -> bool {
         let forgets = self.scenario.relay.is_some_and(|relay| relay.forget > 0);
-        self.reloads > 0 || self.kept_and_lost() || self.scenario.coalesce || forgets
+        let former = packet.port != self.client.port();
+        let gone = former || self.servers.may_have_forgotten(self.client.generation, self.now);
+        self.reloads > 0 && gone || self.kept_and_lost() || self.scenario.coalesce || forgets
     }
 
     /// Whether messages may be cut, so that the beginning of one may be kept and lost.
@@ -334,9 +337,11 @@ impl<'a> Run<'a> {
     fn ask(&mut self, packet: &Packet) -> Result<(), String> {
         let which = self.random.below(self.servers.count());
         self.servers.tidy(self.now);
-        if self.scenario.reloads.get(self.reloads).is_some_and(|&at| self.now >= at) {
+        if let Some(&(at, generation)) = self.scenario.reloads.get(self.reloads)
+            && self.now >= at
+            && self.servers.reload(self.now, generation)
+        {
             self.reloads += 1;
-            self.servers.reload(self.now);
             if let Some(trace) = &mut self.trace {
                 trace.say(self.now, "other content");
             }
@@ -375,7 +380,7 @@ impl<'a> Run<'a> {
             let acknowledged = position(packet.ack, self.client.initial().0);
             let current = packet.port == self.client.port();
             let beyond = current && packet.is(Flags::ACK) && acknowledged > self.client.high();
-            let reset = packet.is(Flags::RST) && !self.may_reset();
+            let reset = packet.is(Flags::RST) && !self.may_reset(&packet);
             let copy = self.trace.is_some().then(|| packet.clone());
             let fate = self.network.send(self.now, packet);
             if let (Some(trace), Some(packet)) = (&mut self.trace, copy) {

@@ -33,7 +33,7 @@ pub struct Packet {
     /// The server's payload.
     pub octets: Vec<u8>,
     /// The content that a SYN,ACK begins a connection with.
-    pub generation: bool,
+    pub generation: u8,
 }
 
 impl Packet {
@@ -51,7 +51,7 @@ impl Packet {
             from: 0,
             length: 0,
             octets: Vec::new(),
-            generation: false,
+            generation: 0,
         }
     }
 

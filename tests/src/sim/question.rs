@@ -3,7 +3,10 @@
 
 use std::{sync::LazyLock, time::UNIX_EPOCH};
 
-use stateless_tcp::service::{Absent, Answered, Context, Framing, Service};
+use stateless_tcp::{
+    fingerprint::Fingerprint,
+    service::{Absent, Answered, Context, Framing, Service},
+};
 
 use crate::seed::Random;
 
@@ -137,11 +140,15 @@ pub fn begins(style: Style, stream: &[u8]) -> bool {
 pub struct Toy {
     /// How its messages are delimited.
     pub style: Style,
-    /// Which of two contents it answers from.
-    pub generation: bool,
+    /// Which content it answers from.
+    pub generation: u8,
 }
 
 impl Service for Toy {
+    fn fingerprint(&self) -> Option<Fingerprint> {
+        Some(Fingerprint::of(&self.generation))
+    }
+
     fn frame(&self, stream: &[u8]) -> Framing {
         let end = match self.style {
             Style::Dns => {
@@ -172,7 +179,7 @@ impl Service for Toy {
             return Ok(Answered { volatile: 0, last: true });
         }
         let start = response.len();
-        response.extend_from_slice(question.octets(self.generation.into()));
+        response.extend_from_slice(question.octets(self.generation));
         let mut volatile = 0;
         if self.style == Style::Http {
             volatile = VOLATILE.min(response.len() - start);

@@ -63,7 +63,7 @@ impl Relay {
             asked: HashMap::new(),
             variant: 0,
         };
-        Self { toy: Toy { style, generation: false }, manner, desk: Mutex::new(desk) }
+        Self { toy: Toy { style, generation: 0 }, manner, desk: Mutex::new(desk) }
     }
 
     fn desk(&self) -> std::sync::MutexGuard<'_, Desk> {

@@ -34,8 +34,8 @@ pub struct Scenario {
     pub hints: usize,
     /// One in so many segments finds noise there; 0: none does.
     pub poison: usize,
-    /// When their content is replaced.
-    pub reloads: Vec<Micros>,
+    /// When their content is replaced, and by which.
+    pub reloads: Vec<(Micros, u8)>,
     /// They have to ask for their answers.
     pub relay: Option<Manner>,
     /// Largest payload that they send.
@@ -204,8 +204,13 @@ impl Plan {
     }
 }
 
-/// None in most runs; a second one not before the first one's content is forgotten.
-fn reloads(random: &mut Random) -> Vec<Micros> {
+/// Contents that take each other's place.
+const CONTENTS: usize = 12;
+/// Most reloads of a run: more than may follow each other without waiting.
+const MOST_RELOADS: usize = 12;
+
+/// None in most runs. Of two, the second comes when the first one's content is forgotten; more come as they like.
+fn reloads(random: &mut Random) -> Vec<(Micros, u8)> {
     let mut draw = |from: Micros| {
         let within = random.pick(&[1_000, 100_000, 1_000_000, 20_000_000]);
         from + Micros::from(word(random, within))
@@ -213,8 +218,20 @@ fn reloads(random: &mut Random) -> Vec<Micros> {
     let first = draw(0);
     let second = draw(first + KEEP);
     match random.below(6) {
-        0 => vec![first],
-        1 => vec![first, second],
+        0 => vec![(first, 1)],
+        1 => vec![(first, 1), (second, 0)],
+        // Draws that came later than the others, which stay what they were.
+        2 if random.clone().one_in(2) => {
+            let mut mood = Random::from_seed(random.clone().draw());
+            let apart = mood.pick(&[1_000, 50_000, 1_000_000, 15_000_000]);
+            let mut at = 0;
+            let count = 2 + mood.below(MOST_RELOADS - 1);
+            let mut draw = |_| {
+                at += Micros::from(word(&mut mood, apart));
+                (at, u8::try_from(mood.below(CONTENTS)).expect("few"))
+            };
+            (0..count).map(&mut draw).collect()
+        }
         _ => vec![],
     }
 }

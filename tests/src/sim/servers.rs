@@ -1,6 +1,7 @@
 //! The servers: the real core, several of one key, and what must hold of everything they send.
 
 use std::{
+    collections::HashMap,
     net::Ipv4Addr,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -9,7 +10,7 @@ use std::{
 use stateless_tcp::{
     counters::{Counter, Counters},
     exchange::{Arrival, Content, Exchange, Policy, Source, Waiting},
-    offer::Offer,
+    offer::{History, Offer},
     parking::{Parked, Parking},
     service::{Errands, Service},
 };
@@ -48,10 +49,11 @@ pub struct Servers {
     offer: Arc<Offer>,
     segment_size: u16,
     server_port: u16,
-    /// Which of two contents new connections get.
-    generation: bool,
-    /// When the content before is forgotten.
-    forget_at: Option<Micros>,
+    history: History,
+    /// Which content new connections get.
+    generation: u8,
+    /// When other content took the place of each.
+    replaced: HashMap<u8, Micros>,
 }
 
 /// Of the world, on the servers' clocks.
@@ -65,7 +67,7 @@ impl Servers {
     pub fn new(scenario: &Scenario, random: Random) -> Self {
         let &Scenario { servers, segment_size, hints, ref plan, .. } = scenario;
         let relay = scenario.relay.map(|manner| Arc::new(Relay::new(plan.style, manner, random)));
-        let generation = false;
+        let generation = 0;
         let keys = Keys { current: Key(*b"sixteen octets !"), previous: None };
         let policy = Policy { rules: Rules::Reliable, keys, segment_size, hints, fast_open: false };
         let offer = Arc::new(Offer::first(content(generation, relay.as_ref()), policy));
@@ -75,7 +77,8 @@ impl Servers {
             parking: Parking::new(usize::MAX),
             relay,
             offer,
-            forget_at: None,
+            history: History::new(Duration::from_micros(KEEP)),
+            replaced: HashMap::new(),
             segment_size,
             server_port: if plan.style == Style::Dns { DNS_PORT } else { HTTP_PORT },
             generation,
@@ -103,20 +106,31 @@ impl Servers {
         names.collect::<Vec<_>>().join(" ")
     }
 
-    /// Other content for new connections, on all of them.
-    pub fn reload(&mut self, now: Micros) {
-        self.generation = !self.generation;
-        self.forget_at = Some(now + KEEP);
-        let policy = self.offer.policy.clone();
-        self.switch(self.offer.succeeded_by(content(self.generation, self.relay.as_ref()), policy, &[]));
+    /// Other content for new connections, on all of them; false if that has to wait.
+    pub fn reload(&mut self, now: Micros, generation: u8) -> bool {
+        let clock = Duration::from_micros(now);
+        if self.history.full(clock).is_some() {
+            return false;
+        }
+        self.replaced.insert(self.generation, now);
+        self.generation = generation;
+        let (policy, content) = (self.offer.policy.clone(), content(generation, self.relay.as_ref()));
+        let offer = self.history.succeed(&self.offer, content, policy, clock);
+        self.switch(offer);
+        true
     }
 
     /// Forgets content whose time is over.
     pub fn tidy(&mut self, now: Micros) {
-        if self.forget_at.is_some_and(|at| now >= at) {
-            self.forget_at = None;
-            self.switch(self.offer.without_previous());
+        if let Some((offer, _)) = self.history.expire(&self.offer, Duration::from_micros(now)) {
+            self.switch(offer);
         }
+    }
+
+    /// Whether the time of a content is over.
+    pub fn may_have_forgotten(&self, generation: u8, now: Micros) -> bool {
+        let over = |&replaced: &Micros| now >= replaced + KEEP;
+        generation != self.generation && self.replaced.get(&generation).is_some_and(over)
     }
 
     fn switch(&mut self, offer: Offer) {
@@ -244,7 +258,7 @@ fn clock(now: Micros) -> SystemTime {
     UNIX_EPOCH + BEGINNING + Duration::from_micros(now)
 }
 
-fn content(generation: bool, relay: Option<&Arc<Relay>>) -> Content {
+fn content(generation: u8, relay: Option<&Arc<Relay>>) -> Content {
     let toy = |style| match relay {
         Some(relay) => Arc::clone(relay) as Arc<dyn Service>,
         None => Arc::new(Toy { style, generation }),

@@ -246,8 +246,10 @@ fn the_kernel_answers_as_user_space_does() {
                 policy(rules, random.one_in(3), former),
                 &[],
             );
-            let alone = offer.without_previous();
-            trio.switch(if random.one_in(2) { offer.clone() } else { alone });
+            if random.one_in(3) {
+                offer = offer.keeping(|_| random.one_in(2));
+            }
+            trio.switch(offer.clone());
         }
         let mut client = Client::new(&mut random);
         let syn = client.syn(&mut random);

@@ -101,7 +101,7 @@ pub struct Client {
     /// How far it is.
     pub state: State,
     /// The content that the connection began with.
-    pub generation: bool,
+    pub generation: u8,
     /// TS.Recent, if timestamps were negotiated.
     pub timestamps: Option<u32>,
     /// Segments that PAWS refused.
@@ -186,7 +186,7 @@ impl Client {
             irs: 0,
             base,
             state: State::Opening,
-            generation: false,
+            generation: 0,
             timestamps: None,
             refused_by_paws: 0,
             needed_by_paws: 0,
@@ -309,7 +309,7 @@ impl Client {
             from: self.base + usize::try_from((from - 1).max(0)).expect("not negative"),
             length: u16::try_from(length).expect("at most a segment"),
             octets: Vec::new(),
-            generation: false,
+            generation: 0,
         }
     }
 
