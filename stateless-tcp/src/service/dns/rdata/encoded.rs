@@ -4,6 +4,7 @@ use super::cursor::{Cursor, Malformed};
 use super::field::Field;
 use crate::service::dns::zonefile::{Fault, Word, Words, decimal};
 use data_encoding::{BASE32HEX_NOPAD, BASE64, DecodePartial, Encoding, HEXLOWER_PERMISSIVE, HEXUPPER};
+use memchr::memchr;
 use std::sync::LazyLock;
 
 /// Base64 that may have bits to spare at its end, as Knot DNS and NSD take it.
@@ -17,7 +18,7 @@ static BASE64_LENIENT: LazyLock<Encoding> = LazyLock::new(|| {
 fn decode(encoding: &Encoding, text: &[u8], out: &mut Vec<u8>) -> Option<()> {
     let start = out.len();
     // Padding ends it: the library would take several encodings one behind the other.
-    if text.iter().take(text.len().saturating_sub(2)).any(|&byte| byte == b'=') {
+    if memchr(b'=', &text[..text.len().saturating_sub(2)]).is_some() {
         return None;
     }
     let most = encoding.decode_len(text.len()).ok()?;

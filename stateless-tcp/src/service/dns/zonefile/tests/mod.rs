@@ -3,6 +3,7 @@ mod included;
 mod refused;
 
 use super::*;
+use proptest::prelude::*;
 use std::fs;
 use std::path::PathBuf;
 
@@ -101,4 +102,36 @@ fn presented_text_reads_to_itself() {
     assert_eq!(once, expected.join("\n"));
     assert_eq!(zonefile_text(once.as_bytes()).unwrap(), once);
     assert_eq!(count_records(text.as_bytes()).unwrap(), 3);
+    assert_eq!(count_records(ENTRIES.as_bytes()).unwrap(), 15);
+}
+
+/// Entries of many kinds, to be changed at random.
+const ENTRIES: &str = "$ORIGIN a.\n$TTL 1h\n@ 1d IN SOA n h ( 1 1h 2h ; c\n 3w 4m30s )\n  MX 10 @\n\\@ TXT \"a\\\"b\\007\" c\n\
+    ( b LOC 52 22 23.5 N 4 E -2m 1m )\nc TYPE15 \\# 5 000a 016200\nc APL 1:192.0.2.0/24 !2:2001:db8::/32\n\
+    d HTTPS 1 . alpn=\"h2,a\\\\,b\" mandatory=alpn port=8 key9=\\000\\001 ipv6hint=::1\ne NSEC f A TYPE999\n\
+    f IPSECKEY 1 3 2 g. AAAA\nf WKS 192.0.2.1 TCP smtp 80\nf CAA 0 issue \"x\"\n$GENERATE 1-2 g${1,2,x} A 192.0.2.$\n\
+    h RRSIG A 8 1 60 20300101000000 0 1 @ AAAA\ni NSEC3 1 0 0 ab 2t7b4g4vsa5smi47k61mv5bv1a22bojr A\n";
+
+proptest! {
+    /// Whatever a text says, what is written of it says the same; nothing makes the reader panic.
+    #[test]
+    fn changed_text_reads_to_itself(
+        changes in prop::collection::vec(
+            (any::<prop::sample::Index>(), any::<prop::sample::Index>(), any::<u8>(), 0..4_u8), 0..8),
+    ) {
+        let mut text = ENTRIES.as_bytes().to_vec();
+        for (at, from, byte, kind) in changes {
+            let at = at.index(text.len());
+            let from = from.index(text.len());
+            match kind {
+                0 => text[at] = byte,
+                1 => text[at] = text[from],
+                2 => drop(text.remove(at)),
+                _ => text.insert(at, ENTRIES.as_bytes()[from.min(ENTRIES.len() - 1)]),
+            }
+        }
+        if let Ok(once) = zonefile_text(&text) {
+            prop_assert_eq!(zonefile_text(once.as_bytes()).map_err(|error| error.to_string()), Ok(once.clone()));
+        }
+    }
 }
