@@ -19,6 +19,7 @@ fn main() -> io::Result<()> {
         ("http_request", requests().iter().map(|stream| with_room(stream)).collect()),
         ("dns_message", queries().iter().map(|stream| with_room(stream)).collect()),
         ("responder", scripts()),
+        ("zonefile", zones()?),
     ] {
         let directory = Path::new(&corpus).join(target);
         fs::create_dir_all(&directory)?;
@@ -27,6 +28,18 @@ fn main() -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Entries of many kinds that no fixture has.
+const ENTRIES: &str = "$ORIGIN a.\n$TTL 1h\n@ 1d IN SOA n h ( 1 1h 2h ; c\n 3w 4m30s )\n  MX 10 @\n\\@ TXT \"a\\\"b\\007\" c\n\
+    ( b LOC 52 22 23.5 N 4 E -2m 1m )\nc TYPE15 \\# 5 000a 016200\nc APL 1:192.0.2.0/24 !2:2001:db8::/32\n\
+    d HTTPS 1 . alpn=\"h2,a\\\\,b\" mandatory=alpn port=8 key9=\\000\\001 ipv6hint=::1\ne NSEC f A TYPE999\n\
+    f IPSECKEY 1 3 2 g. AAAA\nf WKS 192.0.2.1 TCP smtp 80\nf CAA 0 issue \"x\"\nf EUI48 00-00-5e-00-53-2a\n";
+
+fn zones() -> io::Result<Vec<Vec<u8>>> {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+    let files = fs::read_dir(fixtures)?.map(|file| fs::read(file?.path()));
+    files.chain([Ok(ENTRIES.into())]).collect()
 }
 
 fn segments() -> Vec<Vec<u8>> {
