@@ -166,7 +166,7 @@ impl Bind {
         let mut conf = format!(
             "options {{\n  directory \"{}\";\n  {listen} port {port} {{ {ip}; }};\n  {other} {{ none; }};\n  \
              recursion no;\n  minimal-responses no-auth;\n  minimal-any no;\n  dnssec-validation no;\n  \
-             notify no;\n  pid-file none;\n  session-keyfile none;\n  check-integrity no;\n}};\ncontrols {{ }};\n",
+             notify no;\n  pid-file none;\n  session-keyfile none;\n  check-integrity no;\n  check-names primary ignore;\n  allow-transfer {{ any; }};\n}};\ncontrols {{ }};\n",
             dir.path().display()
         );
         for (name, file) in named(zones)? {

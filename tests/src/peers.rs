@@ -3,6 +3,7 @@
 
 use std::env;
 use std::fs;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -35,6 +36,11 @@ pub fn program(name: &str) -> anyhow::Result<PathBuf> {
 /// As [`program`].
 pub fn command(name: &str) -> anyhow::Result<Command> {
     Ok(Command::new(program(name)?))
+}
+
+/// Says to whoever runs the tests what a test has counted; what it prints is shown only where it fails.
+pub fn say(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
 }
 
 /// Their versions, one a line.

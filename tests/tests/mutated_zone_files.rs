@@ -10,6 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use stateless_tcp_tests::peers::say;
 use stateless_tcp_tests::seed::{Random, seed, size};
 use stateless_tcp_tests::zone_files::mutate::mutate;
 use stateless_tcp_tests::zone_files::ours::Ours;
@@ -63,7 +64,7 @@ static ALLOCATOR: Counting = Counting;
 
 #[test]
 fn no_file_panics_hangs_or_swells() -> anyhow::Result<()> {
-    println!("seed {}", seed());
+    say(&format!("seed {}", seed()));
     let all = cases::all();
     let mut random = Random::new("mutated zone files");
     let count = size(2_000, 10_000);
@@ -94,10 +95,10 @@ fn no_file_panics_hangs_or_swells() -> anyhow::Result<()> {
             fs::remove_dir_all(file.parent().context("a directory")?)?;
         }
     }
-    println!(
+    say(&format!(
         "{count} mutated zone files: {read} read, the others refused; at most {:.0} % of the memory allowed",
         most * 100.0
-    );
+    ));
     if !faults.is_empty() {
         let kept = directory.keep();
         panic!("{} of {count}, kept in {}:\n{}", faults.len(), kept.display(), faults.join("\n"));
@@ -154,7 +155,10 @@ impl Watch {
                 if current != number || !BUSY.load(Ordering::Acquire) {
                     (number, since) = (current, Instant::now());
                 } else if since.elapsed() > PATIENCE {
-                    eprintln!("mutated zone file {number} is not read after {PATIENCE:?}: seed {}", seed());
+                    say(&format!(
+                        "mutated zone file {number} is not read after {PATIENCE:?}: seed {}",
+                        seed()
+                    ));
                     process::exit(1);
                 }
             }

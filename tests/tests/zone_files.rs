@@ -12,7 +12,7 @@ use std::thread;
 
 use anyhow::{Context, bail, ensure};
 use stateless_tcp_tests::nameserver::{Knot, free_address};
-use stateless_tcp_tests::peers;
+use stateless_tcp_tests::peers::{self, say};
 use stateless_tcp_tests::zone_files::exceptions::Peer;
 use stateless_tcp_tests::zone_files::judge::Verdicts;
 use stateless_tcp_tests::zone_files::ours::Ours;
@@ -45,8 +45,12 @@ fn each_is_accepted_as_by_most_servers() {
     let (_, judged) = &*JUDGED;
     assert!(judged.len() >= LEAST, "{} zone files", judged.len());
     let accepted = judged.iter().filter(|one| one.verdicts.accepted()).count();
-    println!("{} zone files: {accepted} accepted by most, {} refused", judged.len(), judged.len() - accepted);
-    println!("{}", peers::versions().expect("the versions"));
+    say(&format!(
+        "{} zone files: {accepted} accepted by most, {} refused",
+        judged.len(),
+        judged.len() - accepted
+    ));
+    say(&peers::versions().expect("the versions"));
     let mut report = Vec::new();
     let mut unused: BTreeSet<&str> = exceptions::VERDICTS.iter().map(|(name, _)| *name).collect();
     for one in judged {
@@ -117,7 +121,7 @@ fn each_is_served_as_bind_and_knot_have_it() {
             }
         }
     }
-    println!("{records} records of {zones} zones compared");
+    say(&format!("{records} records of {zones} zones compared"));
     assert!(
         report.is_empty(),
         "{} comparisons of {zones} zones find differences:\n{}",

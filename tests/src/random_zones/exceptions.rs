@@ -3,8 +3,28 @@
 use crate::compare::Reply;
 use crate::questions::Question;
 
+const CNAME: u16 = 5;
+const NSEC3: u16 = 50;
+
 /// The RFC's section that an answer follows where no other server does, if it is one of those.
 #[must_use]
-pub fn reason(_question: &Question, _answer: &Reply) -> Option<&'static str> {
-    None
+pub fn reason(question: &Question, answer: &Reply, apexes: &[String]) -> Option<&'static str> {
+    (question.rtype == NSEC3 && leads_to_another_zone(question, answer, apexes)).then_some(
+        "RFC 1034 section 4.3.2 step 3a: the search restarts in whatever zone is served; BIND and Knot stay in the first, \
+         and NSD, which goes on else, leaves aliases out where NSEC3 is asked for",
+    )
+}
+
+/// Whether an alias in the answer leads from one zone to another.
+fn leads_to_another_zone(question: &Question, answer: &Reply, apexes: &[String]) -> bool {
+    let zone = |name: &str| {
+        let contains = |apex: &&String| name == apex.as_str() || name.ends_with(&format!(".{apex}"));
+        apexes.iter().filter(contains).max_by_key(|apex| apex.len())
+    };
+    let first = zone(&question.name.to_ascii_lowercase());
+    let aliases = answer.sections[0].iter().filter(|record| record.rtype == CNAME);
+    let targets = aliases.filter_map(|record| record.text.strip_prefix("CNAME "));
+    targets
+        .map(|target| zone(target.trim_end_matches('.').to_ascii_lowercase().as_str()))
+        .any(|zone| zone.is_some() && zone != first)
 }

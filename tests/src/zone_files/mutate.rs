@@ -68,11 +68,11 @@ const WORDS: &[&str] = &[
     "0x",
 ];
 
-/// Puts one to four faults into a case's file. `others` are where parts are taken from.
+/// Puts one to three faults into a case's file. `others` are where parts are taken from.
 #[must_use]
 pub fn mutate(case: &Case, others: &[Case], random: &mut Random) -> Case {
     let mut mutated = case.clone();
-    for _ in 0..=random.below(4) {
+    for _ in 0..=random.below(3) {
         let text = match mutated.beside.first_mut() {
             Some((_, beside)) if random.one_in(3) => beside,
             _ => &mut mutated.text,
@@ -84,7 +84,9 @@ pub fn mutate(case: &Case, others: &[Case], random: &mut Random) -> Case {
 
 fn fault(text: &mut Vec<u8>, others: &[Case], random: &mut Random) {
     let at = random.below(text.len() + 1);
-    match random.below(14) {
+    match random.below(20) {
+        // Most of these leave a zone that can be read.
+        14..20 => lines(text, random),
         0 | 1 => flip(text, random),
         2 => text.truncate(at),
         3 => drop(text.drain(part(text.len(), 40, random))),
@@ -121,6 +123,26 @@ fn repeat(text: &mut Vec<u8>, random: &mut Random) {
     let range = part(text.len(), 100, random);
     let repeated = text[range.clone()].repeat(1 << random.below(12));
     insert(text, range.end, &repeated);
+}
+
+/// Leaves a line out, or repeats or moves one.
+fn lines(text: &mut Vec<u8>, random: &mut Random) {
+    let mut lines: Vec<Vec<u8>> = text.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
+    if lines.is_empty() {
+        return;
+    }
+    let (from, to) = (random.below(lines.len()), random.below(lines.len()));
+    match random.below(4) {
+        0 => drop(lines.remove(from)),
+        1 => lines.swap(from, to),
+        2 => lines.insert(to, lines[from].clone()),
+        _ => {
+            let many = 1 + random.below(1_000);
+            let repeated = lines[from].repeat(many);
+            lines.insert(from, repeated);
+        }
+    }
+    *text = lines.concat();
 }
 
 /// Exchanges two words.

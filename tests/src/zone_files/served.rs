@@ -16,7 +16,7 @@ const SOA: u16 = 6;
 const AAAA: u16 = 28;
 const DNAME: u16 = 39;
 const DS: u16 = 43;
-const NSEC: u16 = 47;
+const RRSIG: u16 = 46;
 const NSEC3: u16 = 50;
 const AXFR: u16 = 252;
 
@@ -48,11 +48,12 @@ pub fn served(
         // Nobody can ask for what a cut or a DNAME hides but for the addresses of name servers (RFC 1034 section 4.2.1), nor
         // for NSEC3 records (RFC 5155 section 7.2.8).
         let askable = match cut {
-            Some(cut) if cut == owner => matches!(*rtype, NS | DS | NSEC),
+            Some(cut) if cut == owner => matches!(*rtype, NS | DS),
             Some(cut) => matches!(*rtype, A | AAAA) && is_target(&sets[&(cut.to_vec(), NS)], owner),
             None => true,
         };
-        if hidden || !askable || *rtype == NSEC3 {
+        let hashed = *rtype == NSEC3 || *rtype == RRSIG && holds(owner, NSEC3);
+        if hidden || !askable || hashed {
             continue;
         }
         let actual: BTreeSet<Record> = ours.set(spelled[owner], *rtype)?.iter().map(&comparable).collect();
