@@ -166,7 +166,7 @@ mod tests {
     fn a_slow_reader_is_answered_and_one_that_stopped_is_given_up() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let address = begin(Duration::from_millis(300));
+            let address = begin(Duration::from_secs(1));
             // Octet by octet, and longer than that in all.
             let mut slow = TcpStream::connect(address).await.unwrap();
             slow.write_all(b"GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await.unwrap();
@@ -174,7 +174,7 @@ mod tests {
             while let Ok(octet) = slow.read_u8().await {
                 answer.push(octet);
                 if answer.len() % 200 == 0 {
-                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    tokio::time::sleep(Duration::from_millis(100)).await;
                 }
             }
             assert!(answer.starts_with(b"HTTP/1.1 200") && answer.ends_with(b"\n"));

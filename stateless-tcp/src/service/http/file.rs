@@ -145,14 +145,13 @@ impl Representation {
         let Content { body, len, modified } = content;
         let tag = tag(&body, coding);
         let date = |time| format!("Last-Modified: {}\r\n", prepared::http_date(time));
-        let control = |text| format!("Cache-Control: {text}\r\n");
         // What a 304 has too (RFC 9110 15.4.5).
         let always = format!(
             "{}ETag: {}\r\n{}{}",
             modified.map(date).unwrap_or_default(),
             String::from_utf8_lossy(&tag),
             if varies { "Vary: Accept-Encoding\r\n" } else { "" },
-            options.cache_control.as_ref().map(control).unwrap_or_default()
+            options.cache_control_field()
         );
         let coding =
             coding.map(|coding| format!("Content-Encoding: {}\r\n", coding.name())).unwrap_or_default();

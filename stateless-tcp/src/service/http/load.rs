@@ -44,6 +44,14 @@ pub struct FileOptions {
     pub dot_files: bool,
 }
 
+impl FileOptions {
+    /// The line of a header section, if there is one.
+    pub(super) fn cache_control_field(&self) -> String {
+        let line = |text| format!("Cache-Control: {text}\r\n");
+        self.cache_control.as_ref().map(line).unwrap_or_default()
+    }
+}
+
 /// Why a directory cannot be served.
 #[derive(Debug, Error)]
 pub enum HttpRootError {
@@ -218,7 +226,7 @@ fn prepare(
         if let Some(directory) = one.url.strip_suffix(INDEX.as_bytes()).filter(|url| url.ends_with(b"/")) {
             add(directory, page.clone(), 0)?;
             if let Some(bare @ [_, ..]) = directory.strip_suffix(b"/") {
-                let moved = moved_to(directory);
+                let moved = moved_to(directory, options);
                 let size = size_of::<Moved>() + moved.answer.len();
                 add(bare, Page::Moved(Arc::new(moved)), size)?;
             }
@@ -253,12 +261,16 @@ fn name(url: &[u8]) -> &Path {
 }
 
 /// Sends who asked for a directory without its final slash to `url`, with the query that came.
-fn moved_to(url: &[u8]) -> Moved {
+fn moved_to(url: &[u8], options: &FileOptions) -> Moved {
     let location: String = url.iter().copied().map(encode).collect();
     let fields = format!("Location: {location}");
     let text = format!("This page is at {location}\n");
     let place_end = fields.len();
-    Moved { answer: Prepared::text("301 Moved Permanently", &(fields + "\r\n"), &text), place_end }
+    let control = options.cache_control_field();
+    Moved {
+        answer: Prepared::text("301 Moved Permanently", &format!("{fields}\r\n{control}"), &text),
+        place_end,
+    }
 }
 
 /// An octet of a path as it stands in a URI (RFC 3986 3.3, `pchar`).

@@ -15,7 +15,7 @@ pub(super) enum Wanted {
 pub(super) fn wanted(value: &[u8], len: usize) -> Wanted {
     const UNIT: &[u8] = b"bytes=";
     let Some((unit, ranges)) = value.split_at_checked(UNIT.len()) else { return Wanted::All };
-    if !unit.eq_ignore_ascii_case(UNIT) {
+    if !unit.eq_ignore_ascii_case(UNIT) || ranges.is_empty() {
         return Wanted::All;
     }
     let mut wanted = Wanted::Nothing;
@@ -80,7 +80,7 @@ mod tests {
     #[case::another_unit("lines=1-2", Wanted::All)]
     #[case::no_unit("1-2", Wanted::All)]
     #[case::nothing("", Wanted::All)]
-    #[case::no_range("bytes=", Wanted::Nothing)]
+    #[case::no_range("bytes=", Wanted::All)]
     #[case::no_dash("bytes=5", Wanted::Nothing)]
     #[case::no_digits("bytes=a-b", Wanted::Nothing)]
     #[case::only_a_dash("bytes=-", Wanted::Nothing)]

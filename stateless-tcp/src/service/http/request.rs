@@ -32,7 +32,7 @@ pub(super) struct Request<'a> {
 pub(super) struct Target<'a> {
     /// Percent-encoded as it came.
     pub(super) path: &'a [u8],
-    /// The query, from its "?" on; empty where there is none.
+    /// The query, from its "?" on; empty where there is none, or nothing in it.
     pub(super) query: &'a [u8],
 }
 
@@ -126,7 +126,8 @@ fn target_of(target: &[u8]) -> Option<Target<'_>> {
     let (_, path) = split_target(target)?;
     let (path, query) = path.split_at(path.iter().position(|octet| *octet == b'?').unwrap_or(path.len()));
     // RFC 9110 4.2.3: an empty path means "/".
-    Some(Target { path: if path.is_empty() { b"/" } else { path }, query })
+    let path = if path.is_empty() { b"/" } else { path };
+    Some(Target { path, query: if query == b"?" { b"" } else { query } })
 }
 
 /// The authority of a target in absolute-form, and the path and query of one in either form; the path may be empty.

@@ -137,6 +137,7 @@ fn file_too_large_may_be_sent_compressed() {
 #[case::part("/a.css", "Range: bytes=0-1", 206)]
 #[case::not_modified("/a.css", "If-None-Match: *", 304)]
 #[case::start("/", "", 200)]
+#[case::moved("/with%20index?a", "", 301)]
 #[case::not_found("/none", "", 404)]
 #[case::failed("/a.css", "If-Match: \"a\"", 412)]
 #[case::nothing("/a.css", "Range: bytes=9-", 416)]

@@ -49,7 +49,7 @@ fn path_is_normalised(#[case] path: &str, #[case] body: &str) {
 #[rstest]
 #[case::plain("/with%20index", "/with%20index/")]
 #[case::query("/with%20index?a=b&c=%20/", "/with%20index/?a=b&c=%20/")]
-#[case::empty_query("/with%20index?", "/with%20index/?")]
+#[case::empty_query("/with%20index?", "/with%20index/")]
 #[case::second_question_mark("/with%20index?a?b", "/with%20index/?a?b")]
 #[case::absolute_form("http://a/with%20index?b", "/with%20index/?b")]
 #[case::slashes("//with%20index", "/with%20index/")]
