@@ -314,6 +314,10 @@ impl Assembly<'_> {
             records[at.min(records.len() - 1)].place
         };
         let soa = zone.find_set(apex, rtype::SOA).ok_or_else(|| Problem::of_zone("no SOA record"))?;
+        if zone.find_set(apex, rtype::NS).is_none() {
+            let what = "no NS record at the apex: resolvers and other servers may refuse the zone";
+            self.warnings.push(Problem::at(place(apex, rtype::SOA), what));
+        }
         zone.soa = soa;
         zone.negative_ttl = negative_ttl(&zone);
         let mut warnings = self.warnings;

@@ -10,7 +10,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
 /// How deep `$INCLUDE` may nest.
-const MAX_INCLUDES: usize = 8;
+const MAX_INCLUDES: usize = 128;
 
 /// A directive that brings another text.
 pub(super) struct Directive {
@@ -102,7 +102,7 @@ impl Reader<'_> {
             return refuse(self, "this text is no file, and includes none");
         }
         if current.within.len() > MAX_INCLUDES {
-            return refuse(self, "nested too deep: at most 8 files include each other");
+            return refuse(self, "nested too deep: at most 128 files include each other");
         }
         let path = directory(self.files.path(current.file())).join(path);
         let Some(index) = self.files.add(&path) else {
