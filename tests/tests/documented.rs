@@ -6,7 +6,7 @@ use stateless_tcp_ebpf::steer::Reason;
 use stateless_tcp_tests::handbook::player::Player;
 use stateless_tcp_tests::handbook::text::{Block, blocks, is_as_shown, named_commands};
 use stateless_tcp_tests::handbook::{
-    DOCUMENTS, GIVEN, Given, OPERATIONS, PROGRAMS, README, RUN, Runner, plan,
+    DOCUMENTS, GIVEN, Given, OPERATIONS, PROGRAMS, README, RUN, Runner, ZONES, plan,
 };
 use stateless_tcp_tests::responder::Responder;
 use stateless_tcp_tests::topology::Topology;
@@ -62,13 +62,25 @@ fn prose_names_only_commands_that_are_run() {
     assert!(others.is_empty(), "in no block: {others:#?}");
 }
 
-#[test]
-fn operations_work_as_described() {
+/// The commands of docs/operations.md that make what is to be served.
+fn given() -> String {
     let blocks = blocks(OPERATIONS);
     let given: String =
         blocks.iter().filter(|block| block.section == GIVEN).map(|block| &*block.commands).collect();
     assert!(!given.is_empty(), "nothing says what is to be served");
-    play("docs/operations.md", OPERATIONS, Player::new(2), &given);
+    given
+}
+
+#[test]
+fn operations_work_as_described() {
+    play("docs/operations.md", OPERATIONS, Player::new(2), &given());
+}
+
+#[test]
+fn zones_are_checked_as_described() {
+    let player = Player::new(2);
+    player.prepare(&given());
+    play("docs/zones.md", ZONES, player, &given());
 }
 
 #[test]

@@ -11,6 +11,8 @@ use text::{Block, blocks};
 
 /// docs/operations.md
 pub const OPERATIONS: &str = include_str!("../../../docs/operations.md");
+/// docs/zones.md
+pub const ZONES: &str = include_str!("../../../docs/zones.md");
 /// README.md
 pub const README: &str = include_str!("../../../README.md");
 
@@ -65,6 +67,7 @@ pub const RUN: &[(&str, &str, Runner)] = &[
     ("docs/operations.md", "Metrics", Runner::Link(Given::Quiet)),
     ("docs/operations.md", "Tracing", Runner::Link(Given::Serving)),
     ("docs/operations.md", "dnstap", Runner::Other("dnstap")),
+    ("docs/zones.md", "Checking a zone", Runner::Link(Given::Quiet)),
 ];
 
 /// Programs whose commands stand in blocks, and in prose only if they do.
@@ -90,7 +93,8 @@ pub const PROGRAMS: &[&str] = &[
 ];
 
 /// The documents by their names.
-pub const DOCUMENTS: [(&str, &str); 2] = [("README.md", README), ("docs/operations.md", OPERATIONS)];
+pub const DOCUMENTS: [(&str, &str); 3] =
+    [("README.md", README), ("docs/operations.md", OPERATIONS), ("docs/zones.md", ZONES)];
 
 /// Who runs the commands of this section, if that is said.
 pub fn runner(document: &str, section: &str) -> Option<Runner> {
