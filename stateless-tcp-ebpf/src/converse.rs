@@ -38,6 +38,13 @@ pub const MAX_HINTED: u32 = 8_192;
 /// stays small, and so does what a guess can find.
 pub const MAX_PACKED: u32 = 16_384;
 
+/// Most octets that a client may lack of what it is promised. A longer answer is sent without a promise until it lacks no more.
+///
+/// What it has beyond its promise is at most one answer, and FIN: so the two cannot be confused.
+pub const MAX_PROMISED: u32 = 65_000;
+
+const _: () = assert!(MAX_PROMISED + MAX_RESPONSE + 1 < 1 << 17, "one of the two, modulo 2^17");
+
 /// A segment of a connection with timestamps, read under one key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Echo {
@@ -87,10 +94,8 @@ pub fn read(key: &Key, segment: &Segment) -> Option<Echo> {
 impl Echo {
     #[inline]
     fn new(drift: Drift, promise: Promise, segment: &Segment) -> Self {
-        // The readings cannot be confused: what a client lacks of its promise is one walk's answers at the most, what
-        // it has beyond it another's, and both together are less than 2^17.
         let missing = promise.missing(segment.ack);
-        let standing = if missing <= MAX_RESPONSE {
+        let standing = if missing <= MAX_PROMISED {
             Standing::Lacks(missing)
         } else {
             Standing::Exceeds((1 << 17) - missing)

@@ -147,6 +147,13 @@ impl Reply {
         self.base.wrapping_add(self.length)
     }
 
+    /// Octets of the response that the client lacked.
+    #[inline]
+    #[must_use]
+    pub fn lacking(&self) -> u32 {
+        self.length.saturating_sub(self.next)
+    }
+
     /// SEG.ACK of the first segment, and the highest.
     #[inline]
     #[must_use]

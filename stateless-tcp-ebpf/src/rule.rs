@@ -12,12 +12,19 @@
 
 use crate::cookie::{self, Generations, Keys, MssClass, Proof, Terms};
 use crate::promise::{Promise, State};
-use crate::reply::{Acknowledgment, Fin, Grid, Rest};
+use crate::reply::{Acknowledgment, Fin, Grid, MAX_VOLATILE, Rest};
 pub use crate::reply::{Outgoing, Reply};
 use crate::segment::{Flags, Segment, Timestamps};
 
-/// Most octets of one response: with its FIN it stays clear of every window edge of 2^16.
-pub const MAX_RESPONSE: u32 = 65_000;
+/// Most octets of one response: the longest DNS message, behind its length.
+pub const MAX_RESPONSE: u32 = 65_537;
+
+/// Without timestamps, most windows of a response. What the first one has no room for goes out when the client asks again,
+/// and its timer doubles each time.
+const MAX_WINDOWS: u32 = 4;
+
+/// Most octets of what is said instead of a response that finds no room.
+const MAX_REFUSAL: u32 = 512;
 
 /// A rule set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -197,15 +204,44 @@ pub struct Request {
 }
 
 impl Request {
-    /// Most octets that the response may have: what the client's window takes, with room for FIN.
+    /// Offset in the response of the first octet that lies beyond the client's window.
     ///
     /// A window never shrinks from the right (RFC 9293 section 3.8.6), so for a resent request this is no less than the
-    /// first time: a response that fitted once fits again.
+    /// first time, nor is what follows from it: a response that found room once finds it again.
+    #[inline]
+    fn edge(self, segment: &Segment) -> u32 {
+        self.received + u32::from(segment.window)
+    }
+
+    /// Most octets of a response that the client's window takes at once, with room for FIN.
     #[inline]
     #[must_use]
-    pub fn room(&self, segment: &Segment) -> u32 {
-        let edge = self.received + u32::from(segment.window);
-        edge.saturating_sub(1).min(MAX_RESPONSE)
+    pub fn at_once(&self, segment: &Segment) -> u32 {
+        self.edge(segment).saturating_sub(1).min(MAX_RESPONSE)
+    }
+
+    /// Most octets that the response may have. Where the window takes a segment, and what changes at the front of a response,
+    /// that is more than it takes at once: the client can go on behind that. A refusal fits such a window at once: another
+    /// time, in a larger one, the true response might follow a part of it.
+    #[inline]
+    #[must_use]
+    pub fn room(&self, rules: Rules, segment: &Segment, segment_size: u16) -> u32 {
+        let edge = self.edge(segment);
+        let least = u32::from(self.segment_size(segment_size)).max(MAX_REFUSAL) + MAX_VOLATILE;
+        if rules == Rules::Classic || edge < least {
+            return self.at_once(segment);
+        }
+        (MAX_WINDOWS * edge).min(MAX_RESPONSE)
+    }
+
+    /// Offset in the response of the first octet that is not sent; FIN's is `length`. What does not fit the window ends
+    /// where a segment of `size` octets does: there the client can go on.
+    #[inline]
+    fn last(self, segment: &Segment, length: u32, size: u32) -> u32 {
+        match self.edge(segment) {
+            edge if edge > length => length + 1,
+            edge => edge - edge % size,
+        }
     }
 
     /// Acknowledges a part of a message, all that the segment holds, without an answer.
@@ -246,8 +282,12 @@ impl Request {
         if self.received > 0 && self.received < volatile {
             return Err(Reason::Volatile);
         }
-        // FIN takes an octet of the window too, even where nothing goes before it.
-        if self.received <= length && (length > self.room(segment) || segment.window == 0) {
+        // FIN takes an octet of the window too, even where nothing goes before it. Who acknowledges the request at once is
+        // not asked for the rest.
+        let edge = self.last(segment, length, size);
+        let cut_short =
+            edge <= self.received || edge <= length && (rules == Rules::Classic || edge < volatile);
+        if self.received <= length && cut_short {
             return Err(Reason::WindowTooSmall);
         }
         let base = segment.ack.wrapping_sub(self.received);
@@ -255,7 +295,8 @@ impl Request {
         // so, a lost sibling could never be asked for again (docs/protocol.md, "Connections without timestamps").
         // Nor does an answer to a part: late, it would take the beginning of a message off the send buffer of a client
         // that meanwhile sends that message whole.
-        let whole = self.received > length || response.complete && length - self.received <= size;
+        let all = edge > length && length.saturating_sub(self.received) <= size;
+        let whole = self.received > length || response.complete && all;
         let acknowledged = match rules {
             Rules::Reliable if !whole => segment.seq,
             Rules::Reliable | Rules::Classic => segment.next(),
@@ -275,7 +316,7 @@ impl Request {
             size,
             grid: Grid::EVERYWHERE,
             length,
-            edge: length + 1,
+            edge,
             fin: if rules == Rules::Classic { Fin::Apart } else { Fin::OnLast },
             next: self.received,
             rest,

@@ -1,6 +1,6 @@
 //! What the messages around P come to: the answers' place in our stream, and what of them is sent.
 
-use super::{Echo, MAX_HINTED, Standing};
+use super::{Echo, MAX_HINTED, MAX_PROMISED, Standing};
 use crate::promise::{Promise, State};
 use crate::reply::{Fin, Reply, Rest};
 use crate::rule::Reason;
@@ -71,7 +71,6 @@ impl Echo {
         let size = u32::from(self.segment_size(segment_size));
         let grid = self.grid(size);
         let length = walk.old + walk.new;
-        let next = self.next(walk).ok_or(Reason::Ahead)?;
         if walk.incomplete
             && walk.end == 0
             && self.gap == 0
@@ -80,6 +79,7 @@ impl Echo {
             // It has an answer to what begins here, and nobody knows the rest of that message any more.
             return Err(Reason::Misaligned);
         }
+        let next = self.next(walk).ok_or(Reason::Ahead)?;
         let spot = Spot::find(parts, next, length);
         if !spot.known && grid.beyond(segment.ack) != 0 {
             return Err(Reason::Misaligned);
@@ -96,9 +96,12 @@ impl Echo {
             return Err(Reason::Misaligned);
         }
         let single = length.saturating_sub(next) <= size;
+        let promised = length.saturating_sub(next) <= MAX_PROMISED;
         let edge = {
             let stop = if single { total } else { spot.stop.min(total) };
-            let window = next.saturating_add(u32::from(segment.window));
+            let window = u32::from(segment.window);
+            // Nor, beyond what it is promised, more than could be.
+            let window = next.saturating_add(if promised { window } else { window.min(MAX_PROMISED) });
             match window {
                 _ if window >= stop => stop,
                 _ if window >= length => length,
@@ -115,7 +118,7 @@ impl Echo {
         // Not so an answer to what began inside a message: the resend does again, and has to find the same promise.
         let confirmed = nothing_missing || single && edge == total && !mid_message;
         let position = self.position(segment);
-        let (end, promise) = if !confirmed && mid_message {
+        let (end, promise) = if !confirmed && (mid_message || !promised) {
             (position, self.promise)
         } else {
             let part = confirmed && (walk.prefix || walk.kept) && !closing;

@@ -84,7 +84,7 @@ fn respond(rules: Rules, segment: &Segment, length: u32, segment_size: u16) -> S
 #[case::data_without_ack(segment(Flags::PSH, 1, 1, 34), Err(Reason::UnusualFlags))]
 #[case::later_data(segment(PSH_ACK, 35, 1, 34), Err(Reason::BadCookie))]
 #[case::one_below(segment(PSH_ACK, 1, 0, 34), Err(Reason::BadCookie))]
-#[case::beyond_the_largest(segment(PSH_ACK, 1, 65_003, 34), Err(Reason::BadCookie))]
+#[case::beyond_the_largest(segment(PSH_ACK, 1, 65_540, 34), Err(Reason::BadCookie))]
 #[case::beyond_the_response(segment(PSH_ACK, 1, 234, 34), Err(Reason::BeyondResponse))]
 fn both_rule_sets(
     #[values(Rules::Classic, Rules::Reliable)] rules: Rules,
@@ -129,6 +129,50 @@ fn reliable(
     #[case] sent: Vec<(Flags, u32, u32, Range<usize>)>,
 ) {
     assert_eq!(respond(Rules::Reliable, &segment(flags, 1, ack, 34), length, 1220), Ok(sent));
+}
+
+/// What the window has no room for is asked for by the resent request; nothing is acknowledged before.
+#[rstest]
+#[case::begun(1, 3000, 3000, vec![(ACK, 1, 1, 0..1220), (ACK, 1221, 1, 1220..2440)])]
+#[case::resumed(2441, 3000, 3000, vec![(FIN_ACK, 2441, 35, 2440..3000)])]
+#[case::room_for_all(1, 3000, 3001, vec![
+    (ACK, 1, 1, 0..1220), (ACK, 1221, 1, 1220..2440), (FIN_ACK, 2441, 1, 2440..3000),
+])]
+#[case::all_but_fin(1, 1220, 1220, vec![(ACK, 1, 1, 0..1220)])]
+#[case::only_fin(1221, 1220, 1, vec![(FIN_ACK, 1221, 35, 1220..1220)])]
+#[case::the_largest(64_661, MAX_RESPONSE, 1000, vec![(FIN_ACK, 64_661, 35, 64_660..65_537)])]
+fn a_response_larger_than_the_window(
+    #[case] ack: u32,
+    #[case] length: u32,
+    #[case] window: u16,
+    #[case] sent: Vec<(Flags, u32, u32, Range<usize>)>,
+) {
+    let segment = Segment { window, ..segment(PSH_ACK, 1, ack, 34) };
+    assert_eq!(respond(Rules::Reliable, &segment, length, 1220), Ok(sent));
+    let at_once = ack - 1 + u32::from(window) > length;
+    assert!(at_once || respond(Rules::Classic, &segment, length, 1220) == Err(Reason::WindowTooSmall));
+}
+
+/// How much is begun: what fits four windows, if one of them holds a segment and what changes. It never becomes less.
+#[test]
+fn a_response_finds_room_by_windows() {
+    let room = |rules, received, window| {
+        let request = Request { received, class: MssClass::Standard, generation: 7 };
+        request.room(rules, &Segment { window, ..segment(PSH_ACK, 1, 1 + received, 34) }, 1220)
+    };
+    for (received, window, classic, reliable) in [
+        (0, 0, 0, 0),
+        (0, 1220, 1219, 1219),
+        (0, 1315, 1314, 1314),
+        (0, 1316, 1315, 5264),
+        (0, 20_000, 19_999, MAX_RESPONSE),
+        (0, 65_535, 65_534, MAX_RESPONSE),
+        (1220, 96, 1315, 5264),
+        (64_660, 65_535, MAX_RESPONSE, MAX_RESPONSE),
+    ] {
+        let found = (room(Rules::Classic, received, window), room(Rules::Reliable, received, window));
+        assert_eq!(found, (classic, reliable), "{received} received, window {window}");
+    }
 }
 
 /// What answers only a part of the payload acknowledges nothing until it is received; then FIN comes once more, for a client
@@ -278,6 +322,7 @@ proptest! {
             }
             Err(Reason::WindowTooSmall) => {
                 prop_assert!(u32::from(window) < length + 1 - received);
+                prop_assert!(classic || window < size);
                 return Ok(());
             }
             reply => reply.expect("nothing else is wrong with it"),
@@ -302,8 +347,14 @@ proptest! {
             let acknowledges = out.ack == seg.next();
             prop_assert!(acknowledges || out.ack == seg.seq);
             if rules == Rules::Reliable && acknowledges {
-                prop_assert_eq!(segments.len(), 1);
+                prop_assert_eq!((segments.len(), next), (1, length));
             }
+        }
+        if next < length || received <= length && fins == 0 {
+            // The rest is asked for by who acknowledges all of this.
+            prop_assert!(!classic && u32::from(window) <= length - received);
+            prop_assert!(next > received && next.is_multiple_of(size.into()));
+            return Ok(());
         }
         prop_assert_eq!(next, length);
         prop_assert_eq!(fins, u32::from(received <= length));

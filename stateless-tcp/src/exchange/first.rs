@@ -103,9 +103,10 @@ impl Exchange {
             now,
             persistent: false,
             whole: request.segment_size(offer.policy.segment_size).min(WHOLE).into(),
-            room: request.room(segment) as usize,
+            room: request.room(offer.policy.rules, segment, offer.policy.segment_size) as usize,
         };
-        answer(service, stream, &context, request.received as usize, answers)
+        let at_once = request.at_once(segment) as usize;
+        answer(service, stream, &context, at_once, request.received as usize, answers)
     }
 
     /// Answers a segment that is not the first of its connection, for which `reason` speaks, if it goes on inside the first
@@ -196,14 +197,15 @@ pub(super) struct Found {
     cut: bool,
 }
 
-/// Puts the responses to all whole messages of `stream` into `answers`, as far as there is room. The client has `received`
-/// octets of them.
+/// Puts the responses to all whole messages of `stream` into `answers`, as far as there is room: behind the first one, what
+/// the client takes `at_once`. It has `received` octets of them.
 #[inline]
 #[expect(clippy::cast_possible_truncation, reason = "a response is at most MAX_RESPONSE octets")]
 fn answer(
     service: &dyn Service,
     stream: &[u8],
     context: &Context,
+    at_once: usize,
     received: usize,
     answers: &mut Answers,
 ) -> Result<Found, Absent> {
@@ -234,7 +236,7 @@ fn answer(
                     prepare(service, &Context { origin, ..*context }, rest, length);
                 }
             })?;
-        if response.len() > context.room && messages > 0 {
+        if response.len() > at_once && messages > 0 {
             // No room for this one behind the others: the connection closes, and the client asks again for what it
             // has no answer to (RFC 7766 section 6.2.4).
             response.truncate(before);

@@ -6,7 +6,7 @@ use super::{Answer, Arrival, Source, Waiting};
 use crate::counters::Counter;
 use crate::hints::{Fact, Hints, Keep, Known, Promised};
 use crate::service::{Context, Origin, Service};
-use stateless_tcp_ebpf::converse::{Decision, Echo, Walk};
+use stateless_tcp_ebpf::converse::{Decision, Echo, MAX_PROMISED, Walk};
 use stateless_tcp_ebpf::promise::State;
 use stateless_tcp_ebpf::rule::Reason;
 use stateless_tcp_ebpf::segment::{Flags, Segment};
@@ -155,11 +155,13 @@ impl Turn<'_> {
             return Ok(Answer::Silence);
         }
         let reply = echo.settle(segment, walk, &self.walker.answers.parts, size)?;
+        let lacking = reply.lacking();
         if walk.new > 0 && !walk.last {
             let end = segment.seq.wrapping_add(u32::from(walk.end));
             let confirmed = reply.acknowledged().wrapping_sub(end).cast_signed() >= 0;
             let state = if confirmed { State::Confirmed } else { State::Withheld };
-            let promised = (confirmed || !echo.is_mid_message()).then_some(state);
+            let covered = !echo.is_mid_message() && lacking <= MAX_PROMISED;
+            let promised = (confirmed || covered).then_some(state);
             self.learn(walk, reply.boundary(), promised);
             let acknowledged = reply.acknowledged();
             if acknowledged.wrapping_sub(end).cast_signed() > 0 {
@@ -167,7 +169,7 @@ impl Turn<'_> {
                 let fact = Fact { position: acknowledged, boundary: reply.boundary() };
                 self.hints.promise_part(echo.secret(), fact);
             }
-            if promised.is_none() {
+            if promised.is_none() && echo.is_mid_message() {
                 let (position, boundary) = (echo.position(segment), echo.boundary(segment));
                 self.hints.promise_part(echo.secret(), Fact { position, boundary });
             }

@@ -8,6 +8,9 @@ use stateless_tcp_ebpf::cookie::MAX_DRIFT;
 /// [`converse::MAX_PACKED`], as a length.
 const MAX_PACKED: usize = converse::MAX_PACKED as usize;
 
+/// [`converse::MAX_PROMISED`], as a length.
+const MAX_PROMISED: usize = converse::MAX_PROMISED as usize;
+
 /// Most messages of one walk. More than a segment of ours holds; a segment of 64 empty ones is no client's.
 const MAX_MESSAGES: usize = 64;
 
@@ -145,10 +148,10 @@ impl Answers {
             };
             if new.is_some_and(|new| {
                 let all = missing + self.octets.len() - new;
-                // More could not be told from what it has beyond its promise: [`Echo`](converse::Echo).
-                all > MAX_RESPONSE
-                    // Nor is anything promised of which this reply would carry nothing: only a timer would ask for it.
-                    || missing > 0 && (missing >= window || answered.volatile > 0 && all > size)
+                // More could not be told from what it has beyond its promise: [`Echo`](converse::Echo). Nor is anything
+                // promised of which this reply would carry nothing: only a timer would ask for it.
+                missing > 0
+                    && (all > MAX_PROMISED || missing >= window || answered.volatile > 0 && all > size)
             }) {
                 self.octets.truncate(before);
                 break;
@@ -204,13 +207,13 @@ impl Answers {
         drift.unsigned_abs() > u64::from(MAX_DRIFT.unsigned_abs())
     }
 
-    /// Drops answers that the client has for certain: of what was answered before P it lacks no more than one walk's.
+    /// Drops answers that the client has for certain: of what was answered before P it lacks no more than it was promised.
     #[inline]
     fn forget_received(&mut self) {
         if self.octets.len() <= 2 * MAX_RESPONSE {
             return;
         }
-        let excess = self.octets.len() - MAX_RESPONSE;
+        let excess = self.octets.len() - MAX_PROMISED;
         self.octets.drain(..excess);
         for part in &mut self.parts {
             *part = match (part.end as usize).checked_sub(excess) {

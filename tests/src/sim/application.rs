@@ -51,8 +51,10 @@ pub struct Plan {
     pub linger: Micros,
 }
 
-/// A larger answer may be refused whatever the window.
-const MOST_AT_ONCE: usize = 65_000;
+/// A larger answer may be refused to a client without timestamps: so many of its windows.
+const MOST_WINDOWS: usize = 4;
+/// Or if its window is smaller than our largest segment, and what may change at the front of an answer.
+const SEGMENT: usize = 1_220 + 96;
 /// How long an application without timestamps waits where docs/protocol.md's limits are reached.
 const PATIENCE: Micros = 30_000_000;
 /// How long a closed connection waits for the server's FIN (Linux's `tcp_fin_timeout`).
@@ -195,24 +197,29 @@ impl Application {
         client.read(now, most, &mut buffer, out);
         self.read_at = now + self.plan.reading.map_or(0, |(_, pause)| pause);
         self.moved_at = now;
-        let compared = self.compare(&buffer, client.generation, least_window);
+        let timestamps = client.timestamps.is_some();
+        let compared = self.compare(&buffer, client.generation, timestamps, least_window);
         self.buffer = buffer;
         compared
     }
 
-    fn compare(&mut self, mut octets: &[u8], generation: u8, least_window: usize) -> Result<(), String> {
+    fn compare(
+        &mut self,
+        mut octets: &[u8],
+        generation: u8,
+        timestamps: bool,
+        least_window: usize,
+    ) -> Result<(), String> {
         while !octets.is_empty() {
             let (index, offset) = (self.answered, self.matched);
             let asked = self.plan.ends.get(index).is_some_and(|&end| end <= self.written);
             let Some(question) = self.plan.questions.get(index).filter(|_| asked) else {
                 return Err(format!("{} octets though no question is open", octets.len()));
             };
-            let length = usize::from(question.answer);
-            if offset == 0
-                && length > 0
-                && octets[0] == REFUSED
-                && length + 1 > least_window.min(MOST_AT_ONCE)
-            {
+            let length = question.length();
+            let refusable =
+                length > MOST_WINDOWS * least_window || least_window < SEGMENT && length >= least_window;
+            if offset == 0 && length > 0 && octets[0] == REFUSED && refusable && !timestamps {
                 self.refused += 1;
                 self.answered += 1;
                 octets = &octets[1..];

@@ -7,7 +7,7 @@
 //!
 //! - `limits`: a client without timestamps that has closed its direction waits in vain for an answer that is lost.
 //! - `orphans`: a client without timestamps that has closed both directions never hears the server's FIN.
-//! - `refused`: an answer that is larger than the client's smallest window, or than 65,000 octets.
+//! - `refused`: an answer that is larger than four windows of a client without timestamps, or than one that takes no segment.
 //! - RST, after which the client asks again: where content was replaced; where messages are cut, so that the beginning of one
 //!   may be known to another server only, or forgotten; where somebody on the way merges what the client sends in parts.
 //!

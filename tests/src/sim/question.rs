@@ -12,8 +12,12 @@ use crate::seed::Random;
 
 /// The answer to a question whose true answer finds no room. No true answer has this octet.
 pub const REFUSED: u8 = 0xee;
-/// Most octets of an answer.
+/// Most octets of an answer that a question tells as they are.
 pub const MAX_ANSWER: usize = 61_000;
+/// Most octets of any answer: the longest DNS message, behind its length.
+pub const LONGEST: usize = 65_537;
+/// By so much less longer ones are told, which are longer than 16 bits can tell, and than what may stand in a message.
+const TOLD_LESS: usize = 258;
 /// Identifications.
 pub const MOST_IDS: u16 = 0xff00;
 /// Places where answers begin in the table.
@@ -39,7 +43,7 @@ const END: u8 = b'\n';
 pub struct Question {
     /// Tells it from the others; less than [`MOST_IDS`].
     pub id: u16,
-    /// Octets of the answer.
+    /// Octets of the answer, as the message tells them; [`Question::length`] is how many that are.
     pub answer: u16,
     /// The server closes the connection behind the answer.
     pub last: bool,
@@ -59,16 +63,29 @@ pub enum Style {
 /// Octets without pattern. Every answer is a part of them.
 static OCTETS: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let mut random = Random::from_seed(7);
-    let mut octets: Vec<u8> = (0..PLACES + MAX_ANSWER).map(|_| random.octet()).collect();
+    let mut octets: Vec<u8> = (0..PLACES + LONGEST).map(|_| random.octet()).collect();
     octets.iter_mut().filter(|octet| **octet == REFUSED).for_each(|octet| *octet = 0);
     octets
 });
 
 impl Question {
+    /// With an answer of so many octets, or nearly so many where that cannot be told.
+    #[must_use]
+    pub fn asking_for(self, length: usize) -> Self {
+        let told = if length > MAX_ANSWER + TOLD_LESS { length - TOLD_LESS } else { length.min(MAX_ANSWER) };
+        Self { answer: u16::try_from(told).expect("16 bits"), ..self }
+    }
+
+    /// Octets of the answer.
+    pub fn length(&self) -> usize {
+        let told = usize::from(self.answer);
+        if told > MAX_ANSWER { told + TOLD_LESS } else { told }
+    }
+
     /// One of the answers that differ at every place. Which one: the generation, or the one that a relay got.
     pub fn octets(&self, variant: u8) -> &'static [u8] {
         let place = Random::from_seed(u64::from(self.id) << 8 | u64::from(variant)).below(PLACES);
-        &OCTETS[place..place + usize::from(self.answer)]
+        &OCTETS[place..place + self.length()]
     }
 
     /// Appends the message.
@@ -174,7 +191,7 @@ impl Service for Toy {
 
     fn answer(&self, message: &[u8], context: &Context, response: &mut Vec<u8>) -> Result<Answered, Absent> {
         let Some(question) = Question::read(self.style, message) else { return Ok(Answered::default()) };
-        if usize::from(question.answer) > context.room.min(MAX_ANSWER) {
+        if question.length() > context.room {
             response.extend((context.room > 0).then_some(REFUSED));
             return Ok(Answered { volatile: 0, last: true });
         }

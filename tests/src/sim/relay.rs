@@ -105,7 +105,7 @@ impl Service for Relay {
 
     fn answer(&self, message: &[u8], context: &Context, response: &mut Vec<u8>) -> Result<Answered, Absent> {
         let Some(question) = Question::read(self.toy.style, message) else { return Ok(Answered::default()) };
-        let length = usize::from(question.answer);
+        let length = question.length();
         let refusal = Answered { volatile: 0, last: true };
         if length > context.room.min(MAX_RESPONSE) {
             response.extend((context.room > 0).then_some(REFUSED));

@@ -5,7 +5,7 @@ use super::{
     client::{Kind, Profile},
     network::Faults,
     packet::Micros,
-    question::{MAX_ANSWER, MOST_IDS, Question, Style},
+    question::{LONGEST, MAX_ANSWER, MOST_IDS, Question, Style},
     relay::Manner,
     servers::{KEEP, Servers},
 };
@@ -107,7 +107,7 @@ impl Scenario {
     /// answer before it and is whole, each answer fits the window by far, and its acknowledgment is confirmed within a timeout.
     pub fn serene(&self) -> bool {
         let (plan, profile) = (&self.plan, &self.profile);
-        let fits = |question: &Question| 4 * i64::from(question.answer) < profile.buffer;
+        let fits = |question: &Question| 4 * question.length() < usize::try_from(profile.buffer).unwrap_or(0);
         self.quiet()
             && self.relay.is_none()
             && profile.timestamps
@@ -168,6 +168,8 @@ impl Scenario {
             && mood.one_in(50)
         {
             plan.lengthen(&mut mood);
+        } else if segment_size > 100 && !lossy && mood.one_in(30) {
+            plan.exceed(&mut mood, profile.buffer);
         }
         Self {
             profile,
@@ -194,6 +196,18 @@ impl Scenario {
 const WHOLE: i64 = 65_535;
 
 impl Plan {
+    /// Makes one answer larger than the client's window, a few of which it takes; half of them as large as can be.
+    fn exceed(&mut self, random: &mut Random, window: i64) {
+        let window = usize::try_from(window).expect("positive");
+        let most = LONGEST.min(4 * window - 1_000);
+        let length =
+            if random.one_in(2) { most - random.below(4) } else { most - random.below(most - window / 2) };
+        let which = random.below(self.questions.len());
+        self.questions[which] = self.questions[which].asking_for(length);
+        self.octets.clear();
+        self.questions.iter().for_each(|question| question.write(self.style, &mut self.octets));
+    }
+
     /// Makes every answer so long that what is lacking of one and the next are together more than can be told apart.
     fn lengthen(&mut self, random: &mut Random) {
         self.octets.clear();

@@ -31,7 +31,7 @@ pub fn describe(scenario: &Scenario) -> String {
     let _ = writeln!(text, "cuts {:?}; jitter {} ms", plan.cuts, milliseconds(scenario.jitter));
     for (question, end) in plan.questions.iter().zip(&plan.ends) {
         let last = if question.last { ", the last of its connection" } else { "" };
-        let _ = writeln!(text, "question ends at {}: {} octets{last}", end + 1, question.answer);
+        let _ = writeln!(text, "question ends at {}: {} octets{last}", end + 1, question.length());
     }
     text
 }

@@ -34,7 +34,7 @@ impl Service for Telling {
 fn only_the_first_response_is_sent_whole() {
     let mut answers = Answers::new();
     let context = Context { whole: 512, ..Context::default() };
-    let answered = answer(&Telling, b"???", &context, 0, &mut answers).unwrap().response;
+    let answered = answer(&Telling, b"???", &context, MAX_RESPONSE, 0, &mut answers).unwrap().response;
     assert_eq!(answers.octets, [512_usize, 0, 0].map(usize::to_be_bytes).concat());
     assert_eq!(answered.volatile, 3);
 }

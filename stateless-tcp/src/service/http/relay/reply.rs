@@ -10,7 +10,7 @@ use hyper::http::response::Parts;
 use std::time::SystemTime;
 
 /// Octets of the longest Content-Length.
-const LENGTH: usize = b"Content-Length: 65000\r\n".len();
+const LENGTH: usize = b"Content-Length: 65537\r\n".len();
 
 /// Octets of the longest end of a head.
 const LONGEST_END: usize = Connection::KeepAlive.end().len();

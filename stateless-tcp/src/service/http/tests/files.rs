@@ -118,7 +118,7 @@ fn file_beyond_what_can_be_sent_is_named_but_not_kept() {
     assert!(file.too_large().is_some_and(|len| len > 1_000_000) && file.size() < 1_000);
     let reply = get_path(&http, "/large.bin");
     assert_eq!(reply.status, 503);
-    assert!(reply.text().contains("at most 65000"), "{}", reply.text());
+    assert!(reply.text().contains("at most 65537"), "{}", reply.text());
 
     // The limit itself.
     let head = get_path(&http, "/none-known").octets.len() - 1 + "64999".len() - "1".len();
