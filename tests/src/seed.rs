@@ -1,18 +1,32 @@
 //! What makes a run repeatable: one seed, one size, both from the environment.
 
-use std::sync::Once;
+use std::{
+    io::Write as _,
+    sync::OnceLock,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
-const DEFAULT: u64 = 0x5eed_2009_0515_0002;
-
-/// The seed of this run: `STATELESS_TCP_SEED` (decimal), or a fixed one. Printed once, so that a failure can be had again.
+/// The seed of this run: `STATELESS_TCP_SEED` (decimal), or another one in each run. It is printed once, past what a test
+/// that passes is kept from printing, so that a run can be repeated.
 pub fn seed() -> u64 {
-    static SAY: Once = Once::new();
-    let seed = match std::env::var("STATELESS_TCP_SEED") {
-        Ok(text) => text.parse().unwrap_or_else(|_| panic!("STATELESS_TCP_SEED is not a number: {text:?}")),
-        Err(_) => DEFAULT,
-    };
-    SAY.call_once(|| println!("STATELESS_TCP_SEED={seed}"));
-    seed
+    static SEED: OnceLock<u64> = OnceLock::new();
+    *SEED.get_or_init(|| {
+        let seed = match std::env::var("STATELESS_TCP_SEED") {
+            Ok(text) => {
+                text.parse().unwrap_or_else(|_| panic!("STATELESS_TCP_SEED is not a number: {text:?}"))
+            }
+            Err(_) => fresh(),
+        };
+        // Without standard error nobody would read it.
+        let _ = writeln!(std::io::stderr(), "STATELESS_TCP_SEED={seed}");
+        seed
+    })
+}
+
+/// From the clock, mixed, so that runs that begin one after another have no schedules in common.
+fn fresh() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock stands after 1970");
+    Random::from_seed(since.as_secs() << 30 ^ u64::from(since.subsec_nanos())).draw()
 }
 
 /// `sample`, or `full` if `STATELESS_TCP_FULL=1` asks for the whole size.

@@ -251,6 +251,8 @@ fn networks_that_may_be_somebody_elses_are_refused() {
         "--server",
         "192.0.2.1",
         "--yes-on-this-network",
+        "--rate",
+        "500",
         "--seconds",
         "1",
         "--timeout",

@@ -1,7 +1,7 @@
 //! The protocol explored: every schedule must end with every answer right.
 //!
-//! A failure names its schedule; `STATELESS_TCP_SCHEDULE=many:123 cargo test --package stateless-tcp-tests --test simulation
-//! one_schedule` shows it again.
+//! Each run explores other schedules, from the seed that it prints on. A failure names its schedule: `cargo run --package
+//! stateless-tcp-tests --example schedule many:123` shows it again.
 
 use std::env;
 
@@ -10,41 +10,30 @@ use stateless_tcp_tests::{
     sim::{
         self,
         application::Ending,
-        explore::explore,
+        explore::{draw, explore},
         scenario::{Scenario, Scope},
         tiny,
     },
 };
 
-/// Segments of a tiny conversation that meet with everything, in a sample and at full size.
-const DEPTH: (usize, usize) = (5, 9);
-
-fn depth() -> u32 {
-    u32::try_from(size(DEPTH.0, DEPTH.1)).expect("small")
-}
-
-fn draw(name: &str, number: u64) -> Scenario {
-    match name {
-        "single" => Scenario::draw(number, Scope::Single),
-        "many" => Scenario::draw(number, Scope::Many),
-        "relayed" => Scenario::draw(number, Scope::Relayed),
-        "merging" => Scenario::draw(number, Scope::Merging),
-        "tiny" => tiny::draw(number, depth()),
-        _ => panic!("no schedules are called {name:?}"),
-    }
-}
+/// Schedules that were hard, each with what is said of it if it is not solved.
+const HARD: [(&str, u64, Option<&str>); 5] = [
+    // A hint gives a promise that PAWS refuses.
+    ("many", 1_003_315_046, None),
+    // A client that reads slowly sends probes behind our FIN.
+    ("many", 2_000_565_208, None),
+    // One octet more than is echoed is taken for our FIN.
+    ("merging", 12_314_947_580_506_359_583, Some("deadlock: ")),
+    ("merging", 8_328_750_471_681_235_549, Some("no end: 0 of 2 questions answered")),
+    // What was sent on hints is acknowledged, and nobody remembers it.
+    ("many", 2_001_094_309, Some("no end: 17 of 20 questions answered")),
+];
 
 /// `STATELESS_TCP_SCHEDULES` is how many are run, if it is not the usual number.
-/// The sample's first schedule. A few in ten million end in a known limit that is not told from a fault (keep-alive probes after
-/// our FIN, a hint that PAWS refuses): the full size, and whoever asks for a seed and a number, may meet them.
-const FIRST: u64 = 6_840_158_632_157_708_290;
-
 fn sample(name: &str, count: usize, full: usize) {
     let asked = env::var("STATELESS_TCP_SCHEDULES").ok();
-    let anywhere = asked.is_some() || size(0, 1) == 1;
     let count = asked.map_or(size(count, full) as u64, |text| text.parse().expect("a number"));
-    let first = if anywhere { seed() } else { FIRST };
-    println!("{name}: {:?}", explore(name, first, count, |number| draw(name, number)));
+    println!("{name}: {:?}", explore(name, seed(), count));
 }
 
 #[test]
@@ -69,8 +58,7 @@ fn answers_that_take_their_time() {
 
 #[test]
 fn everything_that_can_happen_to_a_tiny_conversation() {
-    let count = tiny::count(depth());
-    println!("tiny: {:?}", explore("tiny", 0, count, |number| draw("tiny", number)));
+    println!("tiny: {:?}", explore("tiny", 0, tiny::count(tiny::depth())));
 }
 
 /// Whatever is remembered of connections, too little of it, and noise: the same octets arrive.
@@ -100,12 +88,29 @@ fn nothing_depends_on_what_is_remembered() {
     assert!(compared > 0);
 }
 
+/// Who solves one of those that are not solved is told so, and strikes it out.
 #[test]
-fn one_schedule() {
-    let Ok(schedule) = env::var("STATELESS_TCP_SCHEDULE") else { return };
-    let (name, number) = schedule.split_once(':').expect("NAME:NUMBER");
-    match sim::run(&draw(name, number.parse().expect("a number"))) {
-        Ok(summary) => println!("{summary:?}"),
-        Err(failure) => panic!("{failure}"),
+fn hard_schedules_end_as_they_are_known_to() {
+    for (name, number, unsolved) in HARD {
+        match (sim::run(&draw(name, number)), unsolved) {
+            (Ok(_), None) => {}
+            (Err(failure), Some(words)) if failure.what.contains(words) => {}
+            (Ok(summary), Some(words)) => {
+                panic!("{name}:{number} is solved, strike out {words:?}: {summary:?}")
+            }
+            (Err(failure), _) => panic!("{name}:{number} {failure}"),
+        }
+    }
+}
+
+/// A schedule is its number and nothing else: what a report names comes again.
+#[test]
+fn one_schedule_comes_again() {
+    for name in ["single", "many", "relayed", "merging"] {
+        for number in (0..500).map(|index| seed().wrapping_add(index)) {
+            let [first, again] =
+                [(), ()].map(|()| sim::run(&draw(name, number)).map_err(|failure| failure.what));
+            assert_eq!(first, again, "{name}:{number}");
+        }
     }
 }

@@ -8,7 +8,7 @@ use super::{
     question::{Question, Style},
     scenario::{Isn, Scenario},
 };
-use crate::seed::Random;
+use crate::seed::{Random, size};
 
 /// Fates that a segment may meet with.
 const FATES: u64 = 4;
@@ -19,6 +19,11 @@ const ENDINGS: [Ending; 2] = [Ending::Close, Ending::HalfClose];
 /// Overtaken by what follows; or behind a retransmission.
 const LATE: [Micros; 2] = [3_000, 250_000];
 const CLIENTS: usize = 6;
+
+/// Segments that meet with everything, in a sample and at full size.
+pub fn depth() -> u32 {
+    u32::try_from(size(5, 9)).expect("small")
+}
 
 /// How many scenarios there are in which the first `depth` segments meet with everything.
 pub fn count(depth: u32) -> u64 {

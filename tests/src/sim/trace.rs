@@ -28,6 +28,8 @@ pub fn describe(scenario: &Scenario) -> String {
         plan.ending,
         scenario.segment_size
     );
+    let Scenario { servers, hints, poison, .. } = scenario;
+    let _ = writeln!(text, "servers {servers} hints {hints} poison {poison}");
     let _ = writeln!(text, "cuts {:?}; jitter {} ms", plan.cuts, milliseconds(scenario.jitter));
     for (question, end) in plan.questions.iter().zip(&plan.ends) {
         let last = if question.last { ", the last of its connection" } else { "" };
