@@ -143,7 +143,8 @@ mod tests {
     fn the_newest_scrape_is_answered() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let address = begin(PATIENCE);
+            // Nobody is given up for want of patience.
+            let address = begin(Duration::from_hours(1));
             let pipelined = "GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n".repeat(1_000);
             let mut others = Vec::new();
             for said in ["", "GET /metrics", &pipelined] {
@@ -153,12 +154,15 @@ mod tests {
                     let _ = stream.try_write(said.as_bytes());
                     others.push(stream);
                 }
-                let asked = tokio::time::timeout(PATIENCE / 2, ask(address, "GET /metrics")).await;
+                let asked = tokio::time::timeout(Duration::from_mins(1), ask(address, "GET /metrics")).await;
                 assert!(
                     asked.expect("it is not waited for others").starts_with("HTTP/1.1 200"),
                     "{said:.20}"
                 );
             }
+            // The oldest make room.
+            let ended = tokio::time::timeout(Duration::from_mins(1), others[0].read_u8()).await;
+            assert!(ended.expect("it has ended").is_err());
         });
     }
 

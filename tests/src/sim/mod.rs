@@ -7,7 +7,7 @@
 //!
 //! - `limits`: a client without timestamps that has closed its direction waits in vain for an answer that is lost.
 //! - `unheard`: keep-alive probes of a client that has our FIN, reads slowly, and has not closed its own direction.
-//! - `needed_by_paws`: one segment for which a hint gave an older promise than the client has seen; it comes again.
+//! - `needed_by_paws`: one segment whose promise, by a hint, is older than what the client has seen; it comes again.
 //! - `orphans`: a client without timestamps that has closed both directions never hears the server's FIN.
 //! - `refused`: an answer that is larger than four windows of a client without timestamps, or than one that takes no segment.
 //! - RST, after which the client asks again: where content was replaced; where messages are cut, so that the beginning of one
@@ -238,12 +238,11 @@ impl<'a> Run<'a> {
                     self.network.sent()
                 ));
             }
-            if self.client.probes > MOST_PROBES {
-                if !self.client.fin_received {
-                    return Err("keep-alive probes are not answered".into());
-                }
-                self.summary.unheard = 1;
+            let unheard = self.client.probes > MOST_PROBES;
+            if unheard && !self.client.fin_received {
+                return Err("keep-alive probes are not answered".into());
             }
+            self.summary.unheard |= u64::from(unheard);
             if fetched == Some(at) {
                 self.fetches += 1;
                 if self.fetches > MOST_FETCHES {
@@ -265,8 +264,7 @@ impl<'a> Run<'a> {
         }
         // What a tail loss probe sends again is answered again, and perhaps overtaken.
         let once = self.scenario.quiet() && !self.scenario.profile.probe && self.summary.timeouts == 0;
-        let forgiven = u64::from(self.scenario.hints > 0);
-        if once && self.summary.needed_by_paws > forgiven {
+        if once && self.summary.needed_by_paws > u64::from(self.scenario.hints > 0) {
             return Err("PAWS refused a segment though none was late".into());
         }
         self.summary.schedules = 1;

@@ -31,3 +31,20 @@ fn ours_wins_over_what_a_client_says(
     assert!(asked.ends_with(&options), "{asked:?}");
     assert_eq!(answer.ends_with(&options), told, "{answer:?}");
 }
+
+#[test]
+fn a_back_end_is_told_what_it_is_to_be_told() {
+    let mut bench = Bench::new(|options| (options.proxy, options.client_subnet) = (true, ClientSubnet::Ours));
+    let ask = query(1, 0, "Example.com", None);
+    assert!(bench.put(&ask, Purpose::Answer).is_err());
+    let (asked, _) = bench.heard().expect("a query");
+    let port = bench.port.to_be_bytes();
+    let header =
+        [&b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\x02\x07\xc0\0\x02\x01"[..], &port, &[0, 53]].concat();
+    assert_eq!(asked[..header.len()], header);
+    let opt = [&[0, 0, 41, 4, 208, 0, 0, 0, 0, 0, 11][..], &[0, 8, 0, 7, 0, 1, 24, 0, 192, 0, 2]].concat();
+    let mut expected = ask[4..].to_vec();
+    expected[9] = 1;
+    expected.make_ascii_lowercase();
+    assert_eq!(asked[header.len() + 2..], [expected, opt].concat());
+}
