@@ -217,3 +217,53 @@ impl Spot {
         spot
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::read;
+    use super::*;
+    use crate::cookie::{Key, MssClass, Terms, iss_with_timestamps};
+    use crate::rule::MAX_RESPONSE;
+    use crate::segment::{Address, FourTuple, Options, Timestamps};
+
+    /// Only a client that lacks all of what it echoes would show it, as one may that found no memory for the first segment.
+    #[test]
+    fn a_long_answer_is_promised_when_the_client_lacks_less() {
+        const REQUEST: u16 = 31;
+        let key = Key([7; 16]);
+        let tuple = FourTuple {
+            server: Address::from_ipv4([192, 0, 2, 1]),
+            client: Address::from_ipv4([192, 0, 2, 2]),
+            server_port: 53,
+            client_port: 40_000,
+        };
+        let terms = Terms { class: MssClass::Standard, generation: 7 };
+        let (iss, seal) = iss_with_timestamps(&key, &tuple, 1_000, terms);
+        let (seq, base) = (1_001, iss.wrapping_add(1));
+        let before = Promise::new(seq, base, State::Confirmed);
+        let end = seq + u32::from(REQUEST);
+        // What is lacking then is one segment.
+        let after = Promise::new(end, base.wrapping_add(MAX_RESPONSE), State::Confirmed);
+        let walk = Walk { new: MAX_RESPONSE, end: REQUEST, ..Walk::default() };
+        let parts = [Part { end: MAX_RESPONSE, message: REQUEST, volatile: 0 }];
+        let mut received = 0;
+        for (promise, acknowledged, most) in [(before, seq, MAX_PROMISED), (after, end, MAX_RESPONSE)] {
+            let timestamps = Timestamps { value: 5, echo: before.seal(seal) };
+            let segment = Segment {
+                tuple,
+                seq,
+                ack: base.wrapping_add(received),
+                flags: Flags::ACK,
+                window: u16::MAX,
+                options: Options { timestamps: Some(timestamps), ..Options::default() },
+                length: REQUEST,
+            };
+            let echo = read(&key, &segment).expect("timestamps");
+            let reply = echo.settle(&segment, &walk, &parts, 1220).expect("there is room");
+            assert_eq!(reply.timestamps, Some(Timestamps { value: promise.seal(seal), echo: 5 }));
+            assert_eq!(reply.acknowledged(), acknowledged);
+            assert!((most - 1024..=most).contains(&reply.edge), "sent up to {}", reply.edge);
+            received = reply.edge;
+        }
+    }
+}
