@@ -158,8 +158,8 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// Where the name has been written.
-    fn find(&self, view: View<'_>, name: NameId) -> Option<u16> {
+    /// Where the name has been written, before `end`.
+    fn find(&self, view: View<'_>, name: NameId, end: usize) -> Option<u16> {
         let number = view.number(name);
         let placed = &self.names[..self.placed];
         if let Some(index) = placed.iter().position(|&placed| placed == number) {
@@ -168,8 +168,9 @@ impl<'a> Message<'a> {
         if self.zone == view.index() || self.zone == NO_ZONE {
             return None;
         }
-        // What another zone calls otherwise can be the same name.
-        self.places[..self.placed].iter().copied().find(|&at| self.reads(at.into(), view, name))
+        // What another zone calls otherwise can be the same name. One that is still being written cannot be read.
+        let mut written = self.places[..self.placed].iter().copied().filter(|&at| usize::from(at) < end);
+        written.find(|&at| self.reads(at.into(), view, name))
     }
 
     /// Whether `name` is what can be read at `at`.
@@ -200,7 +201,7 @@ impl<'a> Message<'a> {
         let start = self.len();
         let mut rest = name;
         while rest != NameId::ROOT {
-            if let Some(at) = self.find(view, rest) {
+            if let Some(at) = self.find(view, rest, start) {
                 self.push(&(0xc000 | at).to_be_bytes())?;
                 return Ok(if rest == name { usize::from(at) } else { start });
             }

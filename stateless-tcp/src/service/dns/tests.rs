@@ -75,6 +75,27 @@ fn zone(text: &str) -> Dns {
     Dns::of_text(text, DnsOptions::default()).unwrap()
 }
 
+/// An alias leads to another zone, where a name has the same label twice: its rest is no name that has been written.
+#[test]
+fn a_name_is_compressed_by_what_is_before_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let texts = [
+        ("a.example", "$ORIGIN a.example.\n$TTL 60\n@ SOA ns h 1 2 3 4 5\n@ NS ns\nr CNAME x.b.example.\n"),
+        ("b.example", "$ORIGIN b.example.\n$TTL 60\n@ SOA ns.ns h 1 2 3 4 5\n@ NS ns.ns\n"),
+    ];
+    let files = texts.map(|(name, text)| {
+        let file = dir.path().join(format!("{name}.zone"));
+        std::fs::write(&file, text).unwrap();
+        ZoneSource::from(file)
+    });
+    let dns = Dns::load(&files, &DnsOptions::default()).unwrap();
+    let message = answer(&dns, &query(&wire("r.a.example"), A, false), MAX_RESPONSE).unwrap();
+    let parsed = Parsed::from_octets(&message[..]).unwrap();
+    let soa = parsed.authority().unwrap().next().unwrap().unwrap();
+    let soa = soa.to_record::<AllRecordData<_, _>>().unwrap().unwrap();
+    assert!(soa.data().to_string().starts_with("ns.ns.b.example."), "{}", soa.data());
+}
+
 #[test]
 fn the_built_in_zone_has_the_sizes_it_promises() {
     let length = |name, rtype, signed| {
