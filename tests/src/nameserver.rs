@@ -165,7 +165,7 @@ impl Bind {
             if ip.is_ipv4() { ("listen-on", "listen-on-v6") } else { ("listen-on-v6", "listen-on") };
         let mut conf = format!(
             "options {{\n  directory \"{}\";\n  {listen} port {port} {{ {ip}; }};\n  {other} {{ none; }};\n  \
-             recursion no;\n  minimal-responses no-auth;\n  minimal-any no;\n  dnssec-validation no;\n  \
+             recursion no;\n  minimal-responses no-auth;\n  minimal-any no;\n  zero-no-soa-ttl no;\n  dnssec-validation no;\n  \
              notify no;\n  pid-file none;\n  session-keyfile none;\n  check-integrity no;\n  check-names primary ignore;\n  allow-transfer {{ any; }};\n}};\ncontrols {{ }};\n",
             dir.path().display()
         );

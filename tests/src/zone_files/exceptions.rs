@@ -1,74 +1,44 @@
-//! Where this differs from other name servers on purpose, and why.
+//! Where this differs from most other name servers on purpose, and why.
+
+use super::judge::Verdicts;
 
 /// Who reads a zone file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Peer {
-    /// BIND, by its raw files.
+    /// BIND: of records, by its raw files.
     Bind,
-    /// Knot DNS, by a zone transfer.
+    /// Knot DNS: of records, by a zone transfer.
     Knot,
+    /// NSD.
+    Nsd,
 }
 
-/// Reason, and the names of zone files.
-type Verdicts = &'static [(&'static str, &'static [&'static str])];
+/// What is right of a zone file where the majority is not followed.
+#[derive(Clone, Copy, Debug)]
+enum Right {
+    /// What this server says.
+    As(Peer),
+    Accepted,
+    Refused,
+}
 
-/// Zone files that the majority accepts and this refuses, or the other way round: reason and names.
-pub const VERDICTS: Verdicts = &[
+use Peer::{Bind, Knot, Nsd};
+use Right::{Accepted, As, Refused};
+
+/// Names of zone files (`*` at the end stands for anything), what is right of them, the reason. The first that applies counts.
+const VERDICTS: &[(&[&str], Right, &str)] = &[
     (
-        "$GENERATE is BIND's: files that are written for it load here; and data may have blanks without being quoted",
-        &[
-            "generate-absolute-owner",
-            "generate-at-owner",
-            "generate-below-zero",
-            "generate-class",
-            "generate-class-and-ttl",
-            "generate-cname",
-            "generate-comment",
-            "generate-decimal",
-            "generate-double-dollar",
-            "generate-escaped-dollar",
-            "generate-even-nibbles",
-            "generate-from-zero",
-            "generate-generic",
-            "generate-hexadecimal",
-            "generate-large-step",
-            "generate-lowercase",
-            "generate-negative-offset",
-            "generate-nibbles",
-            "generate-no-dollar",
-            "generate-octal",
-            "generate-offset",
-            "generate-one",
-            "generate-outside",
-            "generate-plain",
-            "generate-quoted-data",
-            "generate-quoted-two-words",
-            "generate-relative-owner",
-            "generate-same-owner",
-            "generate-step",
-            "generate-then-blank-owner",
-            "generate-ttl",
-            "generate-ttl-and-class",
-            "generate-twice",
-            "generate-two-words",
-            "generate-unquoted-data",
-            "generate-uppercase",
-            "generate-uppercase-nibbles",
-            "generate-width",
-            "include-generate",
-        ],
+        &["generate-generic", "generate-two-words"],
+        Accepted,
+        "RFC 1035 section 5.1: data runs to the end of the line; BIND wants quotes where $GENERATE makes it",
     ),
     (
-        "RFC 1035 section 5.1: a relative name in a directive is relative to the origin, as everywhere; Knot and NSD take absolute ones only",
+        &["generate-*", "include-generate"],
+        As(Bind),
+        "$GENERATE is BIND's, and zone files have it; Knot and NSD do not",
+    ),
+    (
         &[
-            "include-blank-owner-first-at-origin",
-            "include-nested-origin",
-            "include-origin-inside",
-            "include-origin-restored",
-            "include-twice",
-            "include-with-at-origin",
-            "include-with-origin",
-            "include-with-quoted-and-origin",
             "origin-at",
             "origin-comment",
             "origin-in-parentheses",
@@ -78,129 +48,87 @@ pub const VERDICTS: Verdicts = &[
             "origin-relative",
             "origin-then-blank-owner",
             "origin-twice",
+            "include-blank-owner-first-at-origin",
+            "include-nested-origin",
+            "include-origin-inside",
+            "include-origin-restored",
+            "include-twice",
+            "include-with-at-origin",
+            "include-with-origin",
+            "include-with-quoted-and-origin",
         ],
+        As(Bind),
+        "RFC 1035 section 5.1: a name without a final dot is relative to the origin; Knot and NSD want $ORIGIN and \
+         $INCLUDE to have one",
     ),
     (
-        "RFC 1035 section 5.1 forbids no parentheses within parentheses",
-        &["long-parentheses", "parentheses-nested", "txt-48"],
-    ),
-    (
-        "RFC 1035 section 5.1: @ with a dot behind it is a name of one label; it lies outside the zone and is ignored, as BIND does",
         &["at-with-dot"],
+        As(Bind),
+        "RFC 1035 section 5.1: only a free standing @ is the origin; this is a name outside the zone, and left out",
     ),
     (
-        "mnemonics of flags, protocols and digests (RFC 2535 section 7.1 has those of KEY), which BIND reads",
-        &["dnskey-5", "dnskey-6", "ds-7", "ds-8", "key-4", "key-5"],
+        &["include-twenty-deep", "include-hundred-deep"],
+        Refused,
+        "RFC 1035 section 5.1 sets no bound, but each level can double the work",
     ),
     (
-        "a registered type that BIND or NSD reads",
+        &["type0-*", "type128-*", "type249-*", "type252-*", "type255-*"],
+        As(Bind),
+        "RFC 6895 section 3.1, RFC 9824 section 3.1: these are of messages and questions, no record in a zone has them",
+    ),
+    (
         &[
-            "a6-1",
-            "a6-2",
-            "a6-3",
-            "a6-7",
-            "a6-8",
-            "a6-in-mixed-case",
-            "a6-in-parentheses",
+            "svcb-30", "svcb-31", "svcb-32", "svcb-41", "svcb-48", "svcb-50", "svcb-163", "svcb-164",
+            "svcb-166", "svcb-167", "svcb-169", "svcb-170",
+        ],
+        As(Bind),
+        "RFC 9460 sections 2.1, 2.2 and 7: keys in order, and values in their form, however they are written",
+    ),
+    (&["nsec-18", "nsec-21"], As(Bind), "RFC 4034 section 4.1.2: no window is empty or ends with 0"),
+    (&["apl-20"], As(Bind), "RFC 3123 section 4: no address ends with 0"),
+    (&["loc-38", "loc-8"], As(Bind), "RFC 1876 sections 2 and 3: digits up to 9, latitudes up to 90 degrees"),
+    (
+        &["nsec3param-6"],
+        Refused,
+        "RFC 9276 section 3.2: validators take more iterations for none or for an attack",
+    ),
+    (
+        &["ipseckey-21", "ipseckey-22"],
+        Accepted,
+        "RFC 4025 section 3: the key may be left out, in text as Knot and NSD take it, and so in the generic form",
+    ),
+    (
+        &[
             "cla-1",
             "cla-2",
-            "cla-in-mixed-case",
-            "cla-in-parentheses",
-            "cla-with-quoted-first-field",
-            "cla-with-trailing-data",
-            "gid-1",
-            "gid-generic-without-data",
-            "gid-in-mixed-case",
-            "gid-in-parentheses",
-            "gpos-2",
-            "gpos-4",
-            "gpos-6",
-            "gpos-9",
-            "gpos-with-quoted-first-field",
+            "cla-in-*",
+            "cla-with-*",
             "ipn-1",
             "ipn-3",
             "ipn-4",
-            "ipn-in-mixed-case",
-            "ipn-in-parentheses",
-            "md-1",
-            "md-2",
-            "md-3",
-            "md-in-mixed-case",
-            "md-in-parentheses",
-            "mf-1",
-            "mf-2",
-            "mf-3",
-            "mf-in-mixed-case",
-            "mf-in-parentheses",
-            "nsap-ptr-1",
-            "nsap-ptr-2",
-            "nsap-ptr-3",
-            "nsap-ptr-in-mixed-case",
-            "nsap-ptr-in-parentheses",
-            "rkey-2",
-            "sink-3",
+            "ipn-in-*",
             "svcb-128",
             "svcb-132",
-            "uid-1",
-            "uid-generic-without-data",
-            "uid-in-mixed-case",
-            "uid-in-parentheses",
-            "uinfo-1",
-            "uinfo-generic-without-data",
-            "uinfo-in-mixed-case",
-            "uinfo-in-parentheses",
-            "unspec-1",
-            "unspec-generic-without-data",
-            "unspec-in-mixed-case",
-            "unspec-in-parentheses",
         ],
+        As(Nsd),
+        "in IANA's registries; BIND and Knot are older",
     ),
-    ("served with a warning: a zone is asked for by whoever knows its server", &["no-ns", "soa-alone"]),
+    (&["md-*", "mf-*"], As(Nsd), "RFC 1035 sections 3.3.4 and 3.3.5: obsolete, and types all the same"),
     (
-        "RFC 1035 section 5.1: any byte but those with a meaning of their own stands for itself",
-        &["zero-byte-word"],
+        &["a6-*", "gid-*", "uid-*", "uinfo-*", "unspec-*", "nsap-ptr-*"],
+        As(Bind),
+        "in IANA's registry (RFC 2874, RFC 1348); Knot and NSD leave them out",
     ),
-    ("the same data as with a target of \"\", which most accept", &["uri-12"]),
+    (&["key-4", "key-5"], As(Bind), "RFC 2535 section 7.1: flags, protocol and algorithm may be names"),
     (
-        "RFC 6895 section 3.1: no type of data",
-        &[
-            "type0-1",
-            "type0-2",
-            "type0-generic-without-data",
-            "type0-in-mixed-case",
-            "type0-in-parentheses",
-            "type128-1",
-            "type128-generic-without-data",
-            "type128-in-mixed-case",
-            "type128-in-parentheses",
-            "type249-generic-without-data",
-            "type252-1",
-            "type252-generic-without-data",
-            "type252-in-mixed-case",
-            "type252-in-parentheses",
-            "type255-1",
-            "type255-generic-without-data",
-            "type255-in-mixed-case",
-            "type255-in-parentheses",
-        ],
+        &["gpos-2", "gpos-with-quoted-first-field"],
+        As(Bind),
+        "RFC 1712 section 3: strings, which may be quoted",
     ),
     (
-        "RFC 9460 sections 2.2 and 7: a value that no client can read, as text or in wire form (ech: RFC 9848 section 3)",
-        &[
-            "svcb-117", "svcb-163", "svcb-164", "svcb-166", "svcb-167", "svcb-169", "svcb-170", "svcb-30",
-            "svcb-31", "svcb-32", "svcb-41", "svcb-48", "svcb-50",
-        ],
-    ),
-    ("RFC 4034 section 4.1.2: no window is empty or ends with 0", &["nsec-18", "nsec-21"]),
-    ("RFC 3123 section 4: an address ends with no byte of 0", &["apl-20"]),
-    (
-        "RFC 1876 section 2: degrees up to 90, one digit and an exponent, version 0",
-        &["loc-37", "loc-38", "loc-8"],
-    ),
-    ("RFC 2535 section 5.2: there are types, NXT at least", &["nxt-6"]),
-    (
-        "RFC 9276 section 3.2: more than 150 iterations are a way to wear a server out, and make the zone insecure",
-        &["nsec3param-6"],
+        &["sink-3"],
+        As(Bind),
+        "draft-eastlake-kitchen-sink section 2: three numbers, then data, of which there may be none",
     ),
 ];
 
@@ -208,55 +136,70 @@ const LOWEST: &str =
     "RFC 2181 section 5.2: one TTL for a set, the lowest; BIND and Knot take that of one of its records";
 const LAST_STATED: &str =
     "RFC 1035 section 5.1: a TTL that is omitted is the last one stated; Knot takes an hour";
-const CASE: &str = "RFC 4034 section 6.2: the case of names in this data does not tell records apart";
-const KNOT_TTL: &str =
-    "RFC 2308 section 4: without $TTL, a TTL is the SOA's own, or what $TTL said last; Knot takes an hour";
-const SIGN: &str = "RFC 2181 section 8: a TTL with the highest bit set counts as 0";
+const MINIMUM: &str =
+    "RFC 2308 section 4: where no TTL is stated, MINIMUM was the default; Knot takes an hour";
 const TOO_LONG: &str =
     "RFC 1035 section 4.2.2: no message has room for the record, neither of an answer nor of a transfer";
+const NEGATIVE: &str = "RFC 2181 section 8: a TTL with the highest bit set is 0; Knot leaves it as it is";
+const SAME: &str = "RFC 4034 section 6.2: one record, whatever the case; BIND has it as it was written last";
 
 /// Zone files of which a server serves other records than this: its name, the server, the reason.
 pub const RECORDS: &[(&str, Peer, &str)] = &[
-    ("duplicate-differing-in-case-of-lp", Peer::Knot, CASE),
-    ("duplicate-differing-in-case-of-naptr", Peer::Bind, CASE),
-    ("duplicate-differing-in-case-of-rp", Peer::Bind, CASE),
-    ("duplicate-differing-in-case-of-srv", Peer::Bind, CASE),
-    ("include-ttl-inside", Peer::Knot, KNOT_TTL),
-    ("no-ttl-anywhere", Peer::Knot, KNOT_TTL),
-    ("no-ttl-at-first", Peer::Knot, KNOT_TTL),
-    ("ttl-directive-late", Peer::Knot, KNOT_TTL),
-    (
-        "nsec3param-5",
-        Peer::Knot,
-        "RFC 5155 section 4.1: an algorithm that is not known is ignored; Knot transfers no such zone",
-    ),
-    ("time-32-bits", Peer::Knot, SIGN),
-    ("time-above-31-bits", Peer::Knot, SIGN),
-    ("ttl-32-bits", Peer::Knot, SIGN),
-    ("ttl-above-31-bits", Peer::Knot, SIGN),
-    ("duplicate-another-ttl", Peer::Knot, LOWEST),
-    ("long-data-of-65535", Peer::Bind, TOO_LONG),
-    ("long-data-of-65535", Peer::Knot, TOO_LONG),
-    ("no-ttl-but-of-the-soa", Peer::Knot, LAST_STATED),
-    ("no-ttl-inherited", Peer::Knot, LAST_STATED),
+    ("duplicate-another-ttl", Knot, LOWEST),
+    ("duplicate-differing-in-case-of-lp", Knot, "RFC 6840 section 5.1: in LP case counts"),
+    ("duplicate-differing-in-case-of-naptr", Bind, SAME),
+    ("duplicate-differing-in-case-of-rp", Bind, SAME),
+    ("duplicate-differing-in-case-of-srv", Bind, SAME),
+    ("include-ttl-inside", Knot, "RFC 2308 section 4: $TTL holds for all records that come after"),
+    ("long-data-of-65535", Bind, TOO_LONG),
+    ("long-data-of-65535", Knot, TOO_LONG),
+    ("no-ttl-anywhere", Knot, MINIMUM),
+    ("no-ttl-at-first", Knot, MINIMUM),
+    ("no-ttl-but-of-the-soa", Knot, LAST_STATED),
+    ("no-ttl-inherited", Knot, LAST_STATED),
+    ("nsec3param-5", Knot, "RFC 5155 section 4.1: Knot does not serve a zone hashed by an unknown algorithm"),
     (
         "rrsig-another-ttl",
-        Peer::Bind,
+        Bind,
         "RFC 4034 section 3: the TTL of an RRSIG record is that of the set that it covers",
     ),
-    ("ttl-differs-apart", Peer::Bind, LOWEST),
-    ("ttl-differs-apart", Peer::Knot, LOWEST),
-    ("ttl-differs-apex-ns", Peer::Bind, LOWEST),
-    ("ttl-differs-first-higher", Peer::Bind, LOWEST),
-    ("ttl-differs-first-lower", Peer::Knot, LOWEST),
-    ("ttl-differs-three", Peer::Bind, LOWEST),
-    ("ttl-differs-three", Peer::Knot, LOWEST),
+    ("time-32-bits", Knot, NEGATIVE),
+    ("time-above-31-bits", Knot, NEGATIVE),
+    ("ttl-32-bits", Knot, NEGATIVE),
+    ("ttl-above-31-bits", Knot, NEGATIVE),
+    ("ttl-differs-apart", Bind, LOWEST),
+    ("ttl-differs-apart", Knot, LOWEST),
+    ("ttl-differs-apex-ns", Bind, LOWEST),
+    ("ttl-differs-first-higher", Bind, LOWEST),
+    ("ttl-differs-first-lower", Knot, LOWEST),
+    ("ttl-differs-three", Bind, LOWEST),
+    ("ttl-differs-three", Knot, LOWEST),
+    ("ttl-directive-late", Knot, LAST_STATED),
 ];
 
-/// Whether the verdict on a zone file is another than the majority's on purpose.
+/// Whether a zone file is to be accepted: as most servers say, or as an exception does, which is then named by the first of
+/// its names.
 #[must_use]
-pub fn of_verdict(name: &str) -> bool {
-    VERDICTS.iter().any(|(_, cases)| cases.contains(&name))
+pub fn verdict(name: &str, verdicts: &Verdicts) -> (bool, Option<&'static str>) {
+    let applies = |pattern: &&str| {
+        pattern.strip_suffix('*').map_or(*pattern == name, |prefix| name.starts_with(prefix))
+    };
+    let Some((names, right, _)) = VERDICTS.iter().find(|(names, ..)| names.iter().any(applies)) else {
+        return (verdicts.accepted(), None);
+    };
+    let accepted = match right {
+        As(Bind) => verdicts.bind.is_ok(),
+        As(Knot) => verdicts.knot.is_ok(),
+        As(Nsd) => verdicts.nsd.is_ok(),
+        Accepted => true,
+        Refused => false,
+    };
+    (accepted, (accepted != verdicts.accepted()).then(|| names[0]))
+}
+
+/// The names by which [`verdict`] tells exceptions apart.
+pub fn verdicts() -> impl Iterator<Item = &'static str> {
+    VERDICTS.iter().map(|(names, ..)| names[0])
 }
 
 /// Whether a zone's records are others than a server has, on purpose.
