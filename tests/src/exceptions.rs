@@ -43,6 +43,12 @@ const EXCEPTIONS: &[Exception] = &[
         Arbiter::Nsd,
         "RFC 6672 section 2.2: YXDOMAIN; Knot says NXDOMAIN",
     ),
+    (
+        &["cname"],
+        Some(NSEC),
+        Arbiter::Nsd,
+        "RFC 1034 section 3.6.2: where no NSEC stands beside it, an alias is followed for this type as for any; Knot and BIND stop",
+    ),
     (&["svcb"], None, Arbiter::Bind, "Knot puts the target's NSEC or NSEC3 beside its addresses"),
     (
         &["any.wild"],

@@ -87,23 +87,23 @@ impl Field for NxtTypes {
     fn parse(&self, words: &mut Words<'_, '_>, out: &mut Vec<u8>) -> Result<(), Fault> {
         const EXPECTED: &str = "a record type below 128";
         let start = out.len();
-        loop {
+        while words.has_more()? {
             let word = words.plain(EXPECTED)?;
             let rtype = super::by_name(word.raw).filter(|rtype| (1..128).contains(rtype));
             let rtype = usize::from(rtype.ok_or_else(|| words.unexpected(&word, EXPECTED))?);
             let length = (out.len() - start).max(rtype / 8 + 1);
             out.resize(start + length, 0);
             out[start + rtype / 8] |= 0x80 >> (rtype % 8);
-            if !words.has_more()? {
-                return Ok(());
-            }
         }
+        Ok(())
     }
 
     fn check(&self, data: &mut Cursor<'_>) -> Result<(), Malformed> {
         let bits = data.rest();
         // Its highest bit would say that the bits have another form.
-        let is_bitmap = bits.last().is_some_and(|&last| last != 0) && bits.len() <= 16 && bits[0] & 0x80 == 0;
+        let is_bitmap = bits.last().is_none_or(|&last| last != 0)
+            && bits.len() <= 16
+            && bits.first().is_none_or(|first| first & 0x80 == 0);
         if is_bitmap {
             Ok(())
         } else {

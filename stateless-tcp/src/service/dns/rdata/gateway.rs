@@ -59,13 +59,9 @@ impl Field for IpsecKey {
     }
 
     fn check(&self, data: &mut Cursor<'_>) -> Result<(), Malformed> {
-        let [_, kind, algorithm] = data.array("precedence, gateway type and algorithm")?;
+        let [_, kind, _] = data.array("precedence, gateway type and algorithm")?;
         check(kind, data)?;
-        // RFC 4025 section 2.4: algorithm 0 says that there is no key.
-        match (algorithm, data.is_at_end()) {
-            (1.., true) => Err(Malformed::new("expected a key, as there is an algorithm")),
-            _ => KEY.check(data),
-        }
+        KEY.check(data)
     }
 
     fn present(&self, data: &mut Cursor<'_>, out: &mut String) -> Result<(), Malformed> {

@@ -42,9 +42,10 @@ impl Field for Location {
     }
 
     fn check(&self, data: &mut Cursor<'_>) -> Result<(), Malformed> {
-        let version = data.u8("a version")?;
-        if version != 0 {
-            return Err(Malformed::new(format!("version {version}: only 0 is known")));
+        if data.u8("a version")? != 0 {
+            // Nothing is known of its form (RFC 1876 section 2).
+            data.rest();
+            return Ok(());
         }
         for byte in data.array::<3>("size and precisions")? {
             if byte >> 4 > 9 || byte & 15 > 9 || byte >> 4 == 0 && byte != 0 {
@@ -60,7 +61,10 @@ impl Field for Location {
     }
 
     fn present(&self, data: &mut Cursor<'_>, out: &mut String) -> Result<(), Malformed> {
-        let [_, sizes @ ..] = data.array::<4>("version, size and precisions")?;
+        let [version, sizes @ ..] = data.array::<4>("version, size and precisions")?;
+        if version != 0 {
+            return Err(Malformed::new("this version has no presentation form"));
+        }
         for (what, [positive, negative]) in [("the latitude", ["N", "S"]), ("the longitude", ["E", "W"])] {
             let angle = data.u32(what)?;
             let (thousandths, direction) =

@@ -181,6 +181,8 @@ impl Reader<'_> {
             let what = format!("$GENERATE: more than {MAX_RECORDS} records in all");
             return Err(Fault { line, column: 1, what });
         }
+        // A line behind it that begins with a blank goes on with the owner before it, as with BIND.
+        let owner = self.state().owner.clone();
         let mut entry = Vec::new();
         let mut iterator = template.first;
         while iterator <= template.last {
@@ -193,6 +195,7 @@ impl Reader<'_> {
             })?;
             iterator += template.step;
         }
+        self.state().owner = owner;
         Ok(())
     }
 }

@@ -34,6 +34,10 @@ use rstest::rstest;
 #[case::soa_in_units("@ 9 SOA @ @ 1 1w 1D 2h ( 1m30s )", "o. 9 SOA o. o. 1 604800 86400 7200 90")]
 #[case::origin("$ORIGIN p.\na 5 NS @", "a.p. 5 NS p.")]
 #[case::origin_of_itself("$ORIGIN @\n$origin p\na 5 NS @", "a.p.o. 5 NS p.o.")]
+#[case::owner_behind_generated_ones(
+    "a 5 NS @\n$GENERATE 1-1 h$ 5 NS @\n A 192.0.2.1",
+    "a.o. 5 NS o.\nh1.o. 5 NS o.\na.o. 5 A 192.0.2.1"
+)]
 #[case::opaque_in_words("a 5 TYPE65000 \\# ( 3\nab c\nde f )", "a.o. 5 TYPE65000 \\# 3 ABCDEF")]
 #[case::opaque_of_known_type("a 5 MX \\# 3 000a00", "a.o. 5 MX 10 .")]
 fn reads(#[case] text: &str, #[case] expected: &str) {
