@@ -53,6 +53,8 @@ pub struct Library {
 #[derive(Debug, Default)]
 struct State {
     held: HashMap<ZoneSource, Arc<Held>>,
+    /// Where files could be included from.
+    include: Vec<PathBuf>,
     report: Report,
 }
 
@@ -87,8 +89,11 @@ impl Library {
             policy.forbid(file);
         }
         let sources = &options.sources()?;
-        let before = self.state().held.clone();
-        let (held, read) = load_all(sources, &policy, &before);
+        let (before, is_same_policy) = {
+            let state = self.state();
+            (state.held.clone(), state.include == options.include)
+        };
+        let (held, read) = load_all(sources, &policy, is_same_policy, &before);
         let mut report = Report { read, ..Report::default() };
         let (mut served, mut fingerprints) = (Vec::new(), Vec::new());
         let mut files: HashMap<ZoneName, &Path> = HashMap::new();
@@ -118,15 +123,17 @@ impl Library {
             what: "this and the other zones have more than 4,294,967,295 names, which this server cannot hold".to_owned(),
         }))?;
         let held = sources.iter().cloned().zip(held).collect();
-        *self.state() = State { held, report: report.clone() };
+        *self.state() = State { held, include: options.include.clone(), report: report.clone() };
         Ok(Zones { catalog, fingerprint: Fingerprint::of_all(fingerprints), report })
     }
 }
 
-/// Loads what has changed, on as many threads as there are processors, and counts that.
+/// Loads what has changed, or all if other files may be included now, on as many threads as there are processors, and counts
+/// that.
 fn load_all(
     sources: &[ZoneSource],
     policy: &Policy,
+    is_same_policy: bool,
     before: &HashMap<ZoneSource, Arc<Held>>,
 ) -> (Vec<Arc<Held>>, usize) {
     let (next, read) = (AtomicUsize::new(0), AtomicUsize::new(0));
@@ -136,7 +143,7 @@ fn load_all(
             let index = next.fetch_add(1, Ordering::Relaxed);
             let Some(source) = sources.get(index) else { return loaded };
             let known = before.get(source);
-            if let Some(known) = known.filter(|known| !known.attempt.files.have_changed()) {
+            if let Some(known) = known.filter(|known| is_same_policy && !known.attempt.files.have_changed()) {
                 loaded.push((index, Arc::clone(known)));
                 continue;
             }

@@ -1,6 +1,7 @@
 //! Writing a response: records, name compression, the room that is left. Never allocates.
 
 use super::catalog::{Catalog, Rrset, View};
+use super::compression::{Places, REACH};
 use super::name::Name;
 use super::zone::{Data, NameId, Records, SetId, Zone, rtype};
 use std::ops::Range;
@@ -16,10 +17,6 @@ pub(super) const DATA_LENGTH: Range<usize> = 8..10;
 const IN: [u8; 2] = [0, 1];
 /// Class ANY, which TSIG has (RFC 8945 section 4.2).
 const ANY: [u8; 2] = [0, 255];
-/// What a compression pointer can reach (RFC 1035 section 4.1.4).
-const REACH: usize = 0x4000;
-/// Names whose places are remembered. Beyond that names are written out: right, only longer.
-const PLACES: usize = 96;
 /// Sets whose presence is remembered. Beyond that nothing optional is added any more.
 const SETS: usize = 96;
 
@@ -47,10 +44,6 @@ pub(super) enum Owner<'a> {
     Written(&'a Name, usize),
 }
 
-/// No zone has written a name yet, or several have.
-const NO_ZONE: u32 = u32::MAX;
-const MIXED: u32 = u32::MAX - 1;
-
 /// A set that has been written.
 #[derive(Clone, Copy)]
 struct Written {
@@ -66,12 +59,7 @@ pub(super) struct Message<'a> {
     out: &'a mut Vec<u8>,
     start: usize,
     end: usize,
-    /// Names written, by [`View::number`], and where.
-    names: [u32; PLACES],
-    places: [u16; PLACES],
-    placed: usize,
-    /// The zone whose names these are.
-    zone: u32,
+    places: Places,
     sets: [Written; SETS],
     present: usize,
     /// Owners of proofs, with the zone of each.
@@ -84,16 +72,13 @@ impl<'a> Message<'a> {
     /// Begins a message of at most `room` octets at the end of `out`.
     pub(super) fn new(catalog: &'a Catalog, out: &'a mut Vec<u8>, room: usize) -> Self {
         let start = out.len();
-        // The arrays are of plain numbers, and all zero: cleared by a few wide stores.
+        // All zero: cleared by a few wide stores.
         Self {
             catalog,
             out,
             start,
             end: start + room,
-            names: [0; PLACES],
-            places: [0; PLACES],
-            placed: 0,
-            zone: NO_ZONE,
+            places: Places::new(),
             sets: [Written { zone: 0, set: SetId(0), own: false }; SETS],
             present: 0,
             proofs: [(0, NameId::ROOT); PROOFS],
@@ -133,66 +118,7 @@ impl<'a> Message<'a> {
 
     /// Remembers that `name` can be read at `at`, written in full, and so its ancestors behind it.
     pub(super) fn note(&mut self, view: View<'_>, name: NameId, at: usize) {
-        let names = &view.zone.names;
-        let (mut name, mut at) = (name, at);
-        while name != NameId::ROOT {
-            self.place(view, name, at);
-            at += names.label(name).len();
-            name = names.parent(name);
-        }
-    }
-
-    fn place(&mut self, view: View<'_>, name: NameId, at: usize) {
-        if self.placed < PLACES
-            && let Ok(place) = u16::try_from(at)
-            && at < REACH
-        {
-            self.names[self.placed] = view.number(name);
-            self.places[self.placed] = place;
-            self.placed += 1;
-            match self.zone {
-                NO_ZONE => self.zone = view.index(),
-                zone if zone == view.index() => {}
-                _ => self.zone = MIXED,
-            }
-        }
-    }
-
-    /// Where the name has been written, before `end`.
-    fn find(&self, view: View<'_>, name: NameId, end: usize) -> Option<u16> {
-        let number = view.number(name);
-        let placed = &self.names[..self.placed];
-        if let Some(index) = placed.iter().position(|&placed| placed == number) {
-            return Some(self.places[index]);
-        }
-        if self.zone == view.index() || self.zone == NO_ZONE {
-            return None;
-        }
-        // What another zone calls otherwise can be the same name. One that is still being written cannot be read.
-        let mut written = self.places[..self.placed].iter().copied().filter(|&at| usize::from(at) < end);
-        written.find(|&at| self.reads(at.into(), view, name))
-    }
-
-    /// Whether `name` is what can be read at `at`.
-    fn reads(&self, at: usize, view: View<'_>, name: NameId) -> bool {
-        let (message, names) = (&self.out[self.start..], &view.zone.names);
-        let (mut at, mut name) = (at, name);
-        loop {
-            match message[at] {
-                high @ 0xc0.. => at = usize::from(u16::from_be_bytes([high & 0x3f, message[at + 1]])),
-                length => {
-                    let written = &message[at..][..=usize::from(length)];
-                    if !written.eq_ignore_ascii_case(names.label(name)) {
-                        return false;
-                    }
-                    if name == NameId::ROOT {
-                        return true;
-                    }
-                    at += written.len();
-                    name = names.parent(name);
-                }
-            }
-        }
+        self.places.note(view, name, at);
     }
 
     /// Writes a name, compressed, and returns where it can be read: here, or where the pointer that stands for it leads.
@@ -201,11 +127,11 @@ impl<'a> Message<'a> {
         let start = self.len();
         let mut rest = name;
         while rest != NameId::ROOT {
-            if let Some(at) = self.find(view, rest, start) {
+            if let Some(at) = self.places.find(&self.out[self.start..], view, rest, start) {
                 self.push(&(0xc000 | at).to_be_bytes())?;
                 return Ok(if rest == name { usize::from(at) } else { start });
             }
-            self.place(view, rest, self.len());
+            self.places.place(view, rest, self.len());
             self.push(names.label(rest))?;
             rest = names.parent(rest);
         }

@@ -20,6 +20,7 @@
 
 mod answer;
 mod catalog;
+mod compression;
 mod cookie;
 mod edns;
 mod load;

@@ -6,6 +6,7 @@ use rstest::rstest;
 use std::path::PathBuf;
 
 mod options;
+mod zones;
 
 const A: u16 = 1;
 const SOA: u16 = 6;

@@ -183,6 +183,60 @@ fn only_what_has_changed_is_read_again() {
 }
 
 #[test]
+fn what_may_be_included_now_is_included() {
+    let mut case = Case::new();
+    let elsewhere = tempfile::tempdir().unwrap();
+    fs::write(elsewhere.path().join("common"), "common 60 A 192.0.2.7\n").unwrap();
+    let include = format!("$INCLUDE {}/common\n", elsewhere.path().display());
+    case.zone(None, "a", &format!("{}{include}", named("a.example", 1)));
+    case.zone(None, "b", &named("b.example", 2));
+    let loaded = case.load().unwrap();
+    assert_eq!(loaded.ask("www.a.example").0, SERVFAIL);
+    case.options.include.push(elsewhere.path().to_owned());
+    let loaded = case.load().unwrap();
+    assert_eq!(loaded.ask("common.a.example"), (NOERROR, Some(7)), "no file has changed");
+    case.options.include.clear();
+    assert_eq!(case.load().unwrap().report.failures[0].instead, Instead::Older);
+}
+
+#[test]
+fn what_no_answer_can_hold_is_warned_of() {
+    let mut case = Case::new();
+    let addresses = |count: u16| -> String {
+        let line = |[high, low]: [u8; 2]| format!("www 60 A 10.0.{high}.{low}\n");
+        (0..count).map(|number| line(number.to_be_bytes())).collect::<Vec<_>>().concat()
+    };
+    case.zone(
+        None,
+        "fits",
+        &format!("$ORIGIN a.example.\n@ 60 SOA ns h 1 2 3 4 5\n@ 60 NS ns\n{}", addresses(4_093)),
+    );
+    case.zone(None, "not", &format!("$ORIGIN b.example.\n@ 60 SOA ns h 1 2 3 4 5\n{}", addresses(4_096)));
+    case.zone(
+        None,
+        "orphan",
+        &format!(
+            "{}www 60 RRSIG MX 8 3 60 20300101000000 20200101000000 1 @ AwEAAQ==\n",
+            named("c.example", 1)
+        ),
+    );
+    case.zone(
+        None,
+        "outside",
+        &format!("{}a.example. 60 A 192.0.2.1\nb.example. 60 A 192.0.2.1\n", named("d.example", 1)),
+    );
+    let warnings: Vec<String> =
+        case.load().unwrap().report.warnings().map(|line| case.shorten(&line)).collect();
+    let expected = [
+        "not:3:1: the 4096 A records at this name take more than 65,535 bytes, which no answer holds: SERVFAIL to who asks",
+        "not:2:1: no NS record at the apex: resolvers and other servers may refuse the zone",
+        "orphan:5:1: an RRSIG record of MX records, of which there are none at this name: served to who asks for RRSIG",
+        "outside:5:1: a.example. lies outside the zone d.example.: ignored, and 1 more such records",
+    ];
+    assert_eq!(warnings, expected);
+}
+
+#[test]
 fn nothing_begins_without_any_zone() {
     let mut case = Case::new();
     case.zone(Some("a.example"), "zone", "@ 60 NS ns\n");

@@ -10,6 +10,14 @@ use super::{Set, SetId, Zone, denial::Denial, prove, rtype};
 use crate::fingerprint::{Fingerprint, Fingerprinter};
 use std::collections::HashSet;
 
+/// Sets of more records are looked for duplicates by a table.
+const FEW: usize = 8;
+
+/// Bytes of a message's header, of a pointer, and of what stands between a record's owner and its data.
+const HEADER: usize = 12;
+const POINTER: usize = 2;
+const FIXED: usize = 10;
+
 const TOO_LARGE: &str = "the zone is larger than 4 GiB, which this server cannot hold";
 const TOO_LONG: &str = "record data of more than 65,535 bytes";
 
@@ -194,26 +202,33 @@ impl Assembly<'_> {
 
     /// Adds one set with its signatures.
     fn set(&mut self, records: &[Raw]) -> Result<(), Problem> {
-        let place = records[0].place;
+        let (place, rtype) = (records[0].place, records[0].set);
         let data = u32::try_from(self.data.len()).map_err(|_| too_large(place))?;
         let (records, signatures) = records.split_at(records.partition_point(|raw| !raw.is_signature()));
-        // Records of one set share a TTL (RFC 2181 section 5.2): the least, where the file disagrees with itself.
-        let ttl = |records: &[Raw]| records.iter().map(|record| record.ttl).min();
-        let counts = [self.distinct(records)?, self.distinct(signatures)?];
-        let whole = self.data.len() - data as usize;
-        let rtype = signatures.first().or(records.first()).map_or(0, |record| record.set);
-        if whole > usize::from(u16::MAX) && signatures.is_empty() {
+        let count = self.distinct(records)?;
+        // Each has an owner, of a pointer at least, and a fixed part, in place of its length here.
+        let answer = HEADER + self.data.len() - data as usize + count * (POINTER + FIXED - super::LENGTH);
+        if answer > usize::from(u16::MAX) {
             let what = format!(
-                "the {} {} records at this name take more than 65,535 bytes, which no answer holds: SERVFAIL to who asks",
-                counts[0],
+                "the {count} {} records at this name take more than 65,535 bytes, which no answer holds: SERVFAIL to who asks",
                 rdata::mnemonic(rtype)
             );
             self.warnings.push(Problem::at(place, what));
         }
+        if count == 0 {
+            let what = format!(
+                "an RRSIG record of {} records, of which there are none at this name: served to who asks for RRSIG",
+                rdata::mnemonic(rtype)
+            );
+            self.warnings.push(Problem::at(place, what));
+        }
+        let signatures_count = self.distinct(signatures)?;
+        // Records of one set share a TTL (RFC 2181 section 5.2): the least, where the file disagrees with itself.
+        let ttl = |records: &[Raw]| records.iter().map(|record| record.ttl).min();
         self.sets.push(Set {
             rtype,
-            signatures: u16::try_from(counts[1]).map_err(|_| too_large(place))?,
-            count: u32::try_from(counts[0]).map_err(|_| too_large(place))?,
+            signatures: u16::try_from(signatures_count).map_err(|_| too_large(place))?,
+            count: u32::try_from(count).map_err(|_| too_large(place))?,
             ttl: ttl(records).or(ttl(signatures)).unwrap_or(0),
             data,
         });
@@ -223,22 +238,19 @@ impl Assembly<'_> {
     /// Writes the records that differ, and says how many: one occurs once in a set (RFC 2181 section 5), and the case of the
     /// names in its data does not tell it from another.
     fn distinct(&mut self, records: &[Raw]) -> Result<usize, Problem> {
-        let mut duplicates = HashSet::new();
-        if records.len() > 1 {
-            let mut folded: Vec<(Vec<u8>, u32)> = Vec::with_capacity(records.len());
-            for record in records {
-                let mut data = rdata_of(self.raw, record).to_vec();
-                rdata::of(record.rtype).fold_names(&mut data);
-                folded.push((data, record.data));
-            }
-            folded.sort_unstable();
-            let repeated = folded.windows(2).filter(|pair| pair[0].0 == pair[1].0);
-            duplicates.extend(repeated.map(|pair| pair[1].1));
-        }
+        let raw = self.raw;
+        let mut known = HashSet::new();
         let mut count = 0;
-        for record in records.iter().filter(|record| !duplicates.contains(&record.data)) {
-            self.record(record)?;
-            count += 1;
+        for (index, record) in records.iter().enumerate() {
+            let is_known = if records.len() <= FEW {
+                records[..index].iter().any(|other| are_same(raw, record, other))
+            } else {
+                !known.insert(folded(raw, record))
+            };
+            if !is_known {
+                self.record(record)?;
+                count += 1;
+            }
         }
         Ok(count)
     }
@@ -342,6 +354,19 @@ fn rdata_of<'a>(data: &'a [u8], record: &Raw) -> &'a [u8] {
     let at = record.data as usize;
     let length = u16::from_ne_bytes([data[at], data[at + 1]]);
     &data[at + super::LENGTH..][..length.into()]
+}
+
+/// Its data with the names lowercased whose case does not count.
+fn folded(data: &[u8], record: &Raw) -> Vec<u8> {
+    let mut folded = rdata_of(data, record).to_vec();
+    rdata::of(record.rtype).fold_names(&mut folded);
+    folded
+}
+
+fn are_same(data: &[u8], one: &Raw, other: &Raw) -> bool {
+    // Few look alike at all.
+    rdata_of(data, one).eq_ignore_ascii_case(rdata_of(data, other))
+        && folded(data, one) == folded(data, other)
 }
 
 /// The name that well-formed data begins with, and what follows.
