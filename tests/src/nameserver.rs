@@ -21,22 +21,26 @@ const FAREWELL: Duration = Duration::from_secs(3);
 
 /// A running knotd.
 pub struct Knot {
-    _server: Server,
+    /// Its process.
+    pub server: Server,
 }
 
 /// A running nsd.
 pub struct Nsd {
-    _server: Server,
+    /// Its process.
+    pub server: Server,
 }
 
 /// A running named.
 pub struct Bind {
-    _server: Server,
+    /// Its process.
+    pub server: Server,
 }
 
 /// A running unbound.
 pub struct Unbound {
-    _server: Server,
+    /// Its process.
+    pub server: Server,
 }
 
 impl Knot {
@@ -106,7 +110,7 @@ impl Knot {
         }
         let loaded = " loaded, serial";
         Server::start(&peer("knotd")?, &["-c"], &conf, dir, netns, loaded, zones.len())
-            .map(|server| Self { _server: server })
+            .map(|server| Self { server })
     }
 }
 
@@ -148,7 +152,7 @@ impl Nsd {
             writeln!(conf, "zone:\n  name: {name}\n  zonefile: \"{}\"", file.display())?;
         }
         Server::start(&peer("nsd")?, &["-d", "-c"], &conf, dir, netns, "nsd started", 1)
-            .map(|server| Self { _server: server })
+            .map(|server| Self { server })
     }
 }
 
@@ -175,7 +179,7 @@ impl Bind {
         let loaded = ": loaded serial";
         let server =
             Server::start(&peer("named")?, &["-g", "-n", "1", "-c"], &conf, dir, netns, loaded, zones.len())?;
-        Ok(Self { _server: server })
+        Ok(Self { server })
     }
 }
 
@@ -210,7 +214,7 @@ impl Unbound {
             "remote-control:\n  control-enable: no\nstub-zone:\n  name: \"{zone}\"\n  stub-addr: {ip}@{port}\n"
         )?;
         Server::start(&peer("unbound")?, &["-d", "-c"], &conf, dir, None, "start of service", 1)
-            .map(|server| Self { _server: server })
+            .map(|server| Self { server })
     }
 
     /// As [`Knot::start`]: it answers from the zones as if it had found them out.
@@ -237,7 +241,7 @@ impl Unbound {
             )?;
         }
         Server::start(&peer("unbound")?, &["-d", "-c"], &conf, dir, netns, "start of service", 1)
-            .map(|server| Self { _server: server })
+            .map(|server| Self { server })
     }
 }
 

@@ -62,6 +62,8 @@ enum Other {
     },
     /// What the XDP program takes for a packet (root)
     Program,
+    /// What loading zones takes, beside BIND, Knot DNS and NSD: time and memory
+    Zones,
     /// What honest clients wait beside forged SYNs, on this, NSD and Knot DNS (root; five minutes)
     Flood,
     /// What clients wait over a path that loses, beside NSD on the kernel's TCP (root; half an hour)
@@ -80,6 +82,7 @@ pub(crate) fn bench(options: &Options) -> Result<()> {
         }
         Some(Other::Steps { filter }) => steps(filter.as_deref()),
         Some(Other::Program) => run(example("program_cost").arg("--release")),
+        Some(Other::Zones) => run(&mut beside_newest("zone_cost")?),
         Some(Other::Flood) => {
             build_flood()?;
             run(&mut beside_newest("under_flood")?)

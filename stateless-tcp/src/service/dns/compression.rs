@@ -15,7 +15,7 @@ const MIXED: u32 = u32::MAX - 1;
 pub(super) struct Places {
     /// By [`View::number`].
     names: [u32; PLACES],
-    places: [u16; PLACES],
+    at: [u16; PLACES],
     count: usize,
     /// The zone whose names these are.
     zone: u32,
@@ -24,7 +24,7 @@ pub(super) struct Places {
 impl Places {
     pub(super) const fn new() -> Self {
         // All zero: cleared by a few wide stores.
-        Self { names: [0; PLACES], places: [0; PLACES], count: 0, zone: NO_ZONE }
+        Self { names: [0; PLACES], at: [0; PLACES], count: 0, zone: NO_ZONE }
     }
 
     /// Remembers that `name` can be read at `at`, written in full, and so its ancestors behind it.
@@ -45,7 +45,7 @@ impl Places {
             && at < REACH
         {
             self.names[self.count] = view.number(name);
-            self.places[self.count] = place;
+            self.at[self.count] = place;
             self.count += 1;
             match self.zone {
                 NO_ZONE => self.zone = view.index(),
@@ -59,13 +59,13 @@ impl Places {
     pub(super) fn find(&self, message: &[u8], view: View<'_>, name: NameId, end: usize) -> Option<u16> {
         let number = view.number(name);
         if let Some(index) = self.names[..self.count].iter().position(|&placed| placed == number) {
-            return Some(self.places[index]);
+            return Some(self.at[index]);
         }
         if self.zone == view.index() || self.zone == NO_ZONE {
             return None;
         }
         // What another zone calls otherwise can be the same name. One that is still being written cannot be read.
-        let mut written = self.places[..self.count].iter().copied().filter(|&at| usize::from(at) < end);
+        let mut written = self.at[..self.count].iter().copied().filter(|&at| usize::from(at) < end);
         written.find(|&at| reads(message, at.into(), view, name))
     }
 }
