@@ -226,7 +226,10 @@ impl Reloader {
         let outcome =
             outcome.map(|text| text + &waited).map_err(refused).and_then(|text| match &failures[..] {
                 [] => Ok(text),
-                failures => Err(format!("{text}\nnot all zones could be loaded:\n{}", failures.join("\n"))),
+                failures => Err(format!(
+                    "not all zones could be loaded:\n{}\nall else is {text}",
+                    failures.join("\n")
+                )),
             });
         self.tell(&outcome, wish.requests);
     }

@@ -103,22 +103,24 @@ fn an_error_changes_nothing() {
     files.write("s.toml", &good);
     let responder = Responder::start(&topology, &["--config", &files.path("s.toml")]);
     let before = fs::read_to_string(files.path("zone")).expect("the zone");
-    let refused = |words: &[&str]| {
+    let refused_with = |reason: &str, words: &[&str]| {
         let said = reload(&responder).expect_err("something is wrong");
         for word in words {
             assert!(said.contains(word), "{word:?} is not in:\n{said}");
             responder.log_until(|lines| lines.iter().any(|line| line.contains(word)));
         }
-        let reason = format!("process {}: not reloaded, what was served is served on: ", responder.pid());
+        let reason = format!("process {}: {reason}", responder.pid());
         assert!(said.contains(&reason), "{said}");
         assert_eq!(small(&topology, 53), "192.0.2.100\n");
     };
+    let zone_refused = |words: &[&str]| refused_with("not all zones could be loaded:\n", words);
+    let refused = |words: &[&str]| refused_with("reload failed; still serving the previous content: ", words);
 
     let zone = files.path("zone");
     files.write("zone", &format!("{}www NOSUCHTYPE 192.0.2.2\n", before.replace(".100", ".199")));
-    refused(&[&format!("{zone}:8:5: "), "NOSUCHTYPE"]);
+    zone_refused(&[&format!("{zone}:8:5: "), "NOSUCHTYPE"]);
     fs::remove_file(&zone).expect("remove the zone");
-    refused(&[&zone, "No such file"]);
+    zone_refused(&[&zone, "No such file"]);
     files.write_zone(1);
 
     files.write("s.toml", &format!("{good}dns-port = 0\n"));

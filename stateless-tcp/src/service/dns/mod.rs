@@ -10,11 +10,10 @@
 //! - AXFR and IXFR are REFUSED, as NSD answers who may not transfer (Knot says NOTAUTH).
 //! - Every class but IN is REFUSED; ANY too, since no other class is known here.
 //! - OPT as a type to ask for is FORMERR, MAILA and MAILB (obsolete since RFC 1035) NOTIMP.
-//! - [`DnsOptions::minimal_any`] answers ANY with the first set in the master file's order, signed if asked so.
+//! - [`DnsOptions::minimal_any`] answers ANY with the first set in the zone file's order, signed if asked so.
 //! - CNAMEs and DNAMEs are followed into every zone served (RFC 1034 section 4.3.2, step 3a), and additional addresses
 //!   taken from each of them.
 //! - Octets behind the last record of a query make it FORMERR.
-//! - Times in a master file may have units (`1h30m`, as BIND takes them).
 //! - NSEC3 may iterate, up to 150 times, but should not (RFC 9276): each iteration is one more hash for every name that
 //!   does not exist, and only that; all other hashes are prepared.
 
