@@ -1,5 +1,5 @@
-//! All zone files: the records of `records/`, each in a zone of its own, and what [`super::directives`],
-//! [`super::lexical`] and [`super::rules`] add.
+//! All zone files: the records of `records/`, each in a zone of its own, and what `directives`,
+//! `lexical` and `rules` add.
 
 use std::collections::HashMap;
 

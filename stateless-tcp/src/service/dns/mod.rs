@@ -1,8 +1,8 @@
 //! Authoritative DNS from zones compiled into memory: a message of RFC 1035 in, its answer out.
 //!
-//! A zone file goes down once: [`zonefile`] reads it into records by what [`rdata`] knows of their types, [`zone`] compiles
-//! them, [`load`] holds zones from one reload to the next, [`catalog`] puts them together. A question goes up once: [`query`]
-//! reads it, [`answer`] walks the zones, [`message`] writes. It costs a few hash lookups and copies, whether or not it was ever
+//! A zone file goes down once: `zonefile` reads it into records by what `rdata` knows of their types, `zone` compiles
+//! them, `load` holds zones from one reload to the next, `catalog` puts them together. A question goes up once: `query`
+//! reads it, `answer` walks the zones, `message` writes. It costs a few hash lookups and copies, whether or not it was ever
 //! asked before, and allocates nothing. This module does not know TCP beyond the length that frames a message (RFC 7766
 //! section 8); of addresses and time it knows what a DNS cookie is made of.
 //!
