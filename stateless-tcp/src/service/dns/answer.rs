@@ -3,7 +3,7 @@
 
 use super::catalog::{Authority, Catalog, Rrset, View};
 use super::message::{Full, HEADER, Message, Owner, Section};
-use super::name::Name;
+use super::name::{MAX_NAME, Name};
 use super::query::{Question, Rcode};
 use super::zone::{self, Denial, Found, NameId, Set, SetId, rtype};
 
@@ -28,11 +28,14 @@ pub(super) struct Lookup<'a> {
 }
 
 /// Where the walk along CNAMEs and DNAMEs goes on.
-#[expect(clippy::large_enum_variant, reason = "on the stack, once for each link of a chain")]
 enum Step {
     Done(Rcode),
-    /// To this name, which can be read at the place.
-    Follow(Name, usize),
+    /// To the name where this alias leads, its suffix of `depth` labels replaced; the new name can be read at `place`.
+    Follow {
+        alias: SetId,
+        depth: usize,
+        place: usize,
+    },
 }
 
 /// The name that is looked up at this step, and where the message holds it.
@@ -86,8 +89,13 @@ impl<'a> Lookup<'a> {
                     rcode = code;
                     break;
                 }
-                Step::Follow(target, at) => {
-                    followed = target;
+                Step::Follow { alias, depth, place: at } => {
+                    let target = view.zone.target(alias);
+                    let Some(redirected) = target.and_then(|target| name.redirect(depth, target.wire()))
+                    else {
+                        break;
+                    };
+                    followed = redirected;
                     (name, place) = (&followed, at);
                 }
             }
@@ -193,7 +201,7 @@ impl<'a> Lookup<'a> {
             Some(cname) if is_empty && !is_final => {
                 let place =
                     message.set(Section::Answer, &rrset(view, node, cname), owner, self.signed, None)?;
-                zone.target(cname).map(|target| Step::Follow(target, place))
+                Some(Step::Follow { alias: cname, depth: sought.name.depth(), place })
             }
             _ => None,
         };
@@ -242,14 +250,14 @@ impl<'a> Lookup<'a> {
         }
         let Some(target) = dname.view.zone.target(dname.set) else { return Ok(Step::Done(Rcode::ServFail)) };
         let kept = &sought.name.wire()[..sought.name.suffix_start(depth)];
-        let Some(redirected) = sought.name.redirect(depth, target.wire()) else {
+        if kept.len() + target.len() > MAX_NAME {
             return Ok(Step::Done(Rcode::YxDomain));
-        };
+        }
         let place = message.synthesized_cname(dname, sought.owner(), kept, &target)?;
         Ok(if sought.rtype == rtype::CNAME {
             Step::Done(Rcode::NoError)
         } else {
-            Step::Follow(redirected, place)
+            Step::Follow { alias: dname.set, depth, place }
         })
     }
 

@@ -44,15 +44,6 @@ pub(super) enum Owner<'a> {
     Written(&'a Name, usize),
 }
 
-/// A set that has been written.
-#[derive(Clone, Copy)]
-struct Written {
-    zone: u32,
-    set: SetId,
-    /// Under its own name, not under one that a wildcard stands for.
-    own: bool,
-}
-
 /// A response under construction at the end of a buffer.
 pub(super) struct Message<'a> {
     catalog: &'a Catalog,
@@ -60,10 +51,15 @@ pub(super) struct Message<'a> {
     start: usize,
     end: usize,
     places: Places,
-    sets: [Written; SETS],
+    /// Sets that have been written, by zone and number; bit n of `own`: the nth under its own name, not under one that a
+    /// wildcard stands for.
+    set_zones: [u32; SETS],
+    sets: [u32; SETS],
+    own: u128,
     present: usize,
-    /// Owners of proofs, with the zone of each.
-    proofs: [(u32, NameId); PROOFS],
+    /// Owners of proofs, by zone and number.
+    proof_zones: [u32; PROOFS],
+    proofs: [u32; PROOFS],
     proven: usize,
     counts: [u16; 3],
 }
@@ -79,9 +75,12 @@ impl<'a> Message<'a> {
             start,
             end: start + room,
             places: Places::new(),
-            sets: [Written { zone: 0, set: SetId(0), own: false }; SETS],
+            set_zones: [0; SETS],
+            sets: [0; SETS],
+            own: 0,
             present: 0,
-            proofs: [(0, NameId::ROOT); PROOFS],
+            proof_zones: [0; PROOFS],
+            proofs: [0; PROOFS],
             proven: 0,
             counts: [0; 3],
         }
@@ -153,8 +152,9 @@ impl<'a> Message<'a> {
 
     /// Whether the set has been written under its own name.
     pub(super) fn has(&self, set: &Rrset<'_>) -> bool {
-        let mut written = self.sets[..self.present].iter();
-        written.any(|written| written.own && written.set == set.set && written.zone == set.view.index())
+        let written = self.sets[..self.present].iter().zip(&self.set_zones);
+        let mut written = written.enumerate().filter(|(_, at)| *at == (&set.set.0, &set.view.index()));
+        written.any(|(index, _)| self.own >> index & 1 != 0)
     }
 
     /// Writes the set, and with `signed` its signatures; a `ttl` replaces its own. Returns where the last name in the
@@ -167,8 +167,10 @@ impl<'a> Message<'a> {
         signed: bool,
         ttl: Option<u32>,
     ) -> Result<usize, Full> {
-        if let Some(free) = self.sets.get_mut(self.present) {
-            *free = Written { zone: set.view.index(), set: set.set, own: matches!(owner, Owner::Own) };
+        if self.present < SETS {
+            self.set_zones[self.present] = set.view.index();
+            self.sets[self.present] = set.set.0;
+            self.own |= u128::from(matches!(owner, Owner::Own)) << self.present;
             self.present += 1;
         }
         let zone = set.view.zone;
@@ -268,11 +270,10 @@ impl<'a> Message<'a> {
 
     /// Remembers the owner of a proof for the end of the authority section: the answer section may yet go on.
     pub(super) fn prove(&mut self, view: View<'a>, owner: NameId) {
-        let proof = (view.index(), owner);
-        if !self.proofs[..self.proven].contains(&proof)
-            && let Some(free) = self.proofs.get_mut(self.proven)
-        {
-            *free = proof;
+        let mut known = self.proofs[..self.proven].iter().zip(&self.proof_zones);
+        if self.proven < PROOFS && !known.any(|known| known == (&owner.0, &view.index())) {
+            self.proof_zones[self.proven] = view.index();
+            self.proofs[self.proven] = owner.0;
             self.proven += 1;
         }
     }
@@ -280,8 +281,8 @@ impl<'a> Message<'a> {
     /// Writes the sets of NSEC or NSEC3 whose owners [`Message::prove`] remembers.
     pub(super) fn proofs(&mut self) -> Result<(), Full> {
         for index in 0..self.proven {
-            let (zone, owner) = self.proofs[index];
-            if let Some(view) = self.catalog.by_index(zone)
+            let owner = NameId(self.proofs[index]);
+            if let Some(view) = self.catalog.by_index(self.proof_zones[index])
                 && let Some(set) = view.zone.proof_set(owner)
             {
                 self.set(Section::Authority, &Rrset { view, owner, set }, Owner::Own, true, None)?;
@@ -294,8 +295,8 @@ impl<'a> Message<'a> {
     pub(super) fn additional(&mut self, signed: bool) -> Result<(), Full> {
         let catalog = self.catalog;
         for index in 0..self.present {
-            let Written { zone, set, .. } = self.sets[index];
-            let Some(view) = catalog.by_index(zone) else { continue };
+            let set = SetId(self.sets[index]);
+            let Some(view) = catalog.by_index(self.set_zones[index]) else { continue };
             catalog.additional(view, set, |addresses| {
                 for set in addresses.into_iter().flatten() {
                     if self.present < SETS && !self.has(&set) {

@@ -23,9 +23,15 @@ impl Name {
     /// Reads the uncompressed name that `octets` begins with, and tells how many octets it takes. `None` where it is cut
     /// off or too long, or holds anything but plain labels: a question has nothing before it that it could point at.
     pub(super) fn read(octets: &[u8]) -> Option<(Self, usize)> {
+        let mut name = Self::root();
+        let length = name.fill(octets)?;
+        Some((name, length))
+    }
+
+    /// The same in place of what this name was; it is no name any more where there is none to be read.
+    pub(super) fn fill(&mut self, octets: &[u8]) -> Option<usize> {
         let octets = &octets[..octets.len().min(MAX_NAME)];
-        let mut name = Self { octets: [0; MAX_NAME], length: 0, starts: [0; MAX_LABELS], depth: 0 };
-        let mut starts = name.starts.iter_mut();
+        let mut starts = self.starts.iter_mut();
         let mut at = 0;
         loop {
             let label = *octets.get(at)?;
@@ -42,13 +48,13 @@ impl Name {
         }
         let depth = MAX_LABELS - starts.len();
         let length = at + 1;
-        let wire = &mut name.octets[..length];
+        let wire = &mut self.octets[..length];
         wire.copy_from_slice(&octets[..length]);
         // Length octets are below 64, hence no letters: the whole may be lowercased at once.
         wire.make_ascii_lowercase();
-        name.length = u8::try_from(length).ok()?;
-        name.depth = u8::try_from(depth).ok()?;
-        Some((name, length))
+        self.length = u8::try_from(length).ok()?;
+        self.depth = u8::try_from(depth).ok()?;
+        Some(length)
     }
 
     /// The root.

@@ -182,11 +182,12 @@ pub(super) fn parse(message: &[u8]) -> (Envelope<'_>, Result<Question, Rcode>) {
         tsig: None,
         others: false,
     };
-    let question = examine(message, &mut envelope);
-    (envelope, question)
+    let mut question = Question { name: Name::root(), rtype: 0, class: 0 };
+    let result = examine(message, &mut envelope, &mut question);
+    (envelope, result.map(|()| question))
 }
 
-fn examine<'a>(message: &'a [u8], envelope: &mut Envelope<'a>) -> Result<Question, Rcode> {
+fn examine<'a>(message: &'a [u8], envelope: &mut Envelope<'a>, question: &mut Question) -> Result<(), Rcode> {
     if envelope.flags & flag::OPCODE != 0 {
         return Err(Rcode::NotImp);
     }
@@ -200,12 +201,11 @@ fn examine<'a>(message: &'a [u8], envelope: &mut Envelope<'a>) -> Result<Questio
         1 => {}
         _ => return Err(Rcode::FormErr),
     }
-    let (name, length) = Name::read(&message[HEADER..]).ok_or(Rcode::FormErr)?;
+    let length = question.name.fill(&message[HEADER..]).ok_or(Rcode::FormErr)?;
     let end = HEADER + length + TYPE_CLASS;
     envelope.question = message.get(HEADER..end).ok_or(Rcode::FormErr)?;
-    let (rtype, class) = (word(message, end - 4), word(message, end - 2));
-    records(message, end, envelope)?;
-    Ok(Question { name, rtype, class })
+    (question.rtype, question.class) = (word(message, end - 4), word(message, end - 2));
+    records(message, end, envelope)
 }
 
 /// Reads what follows the question, from `at` to the message's end.

@@ -139,9 +139,9 @@ impl Zone {
         Found::Below(encloser, low)
     }
 
-    /// The node of the name's suffix of so many labels.
+    /// The node of the suffix of so many labels of a name at or below the apex.
     pub(super) fn node(&self, name: &Name, depth: usize) -> Option<NameId> {
-        self.names.find(name, depth).filter(|&id| self.is_node(id))
+        self.names.find_below(name, depth, self.apex).filter(|&id| self.is_node(id))
     }
 
     pub(super) fn is_node(&self, id: NameId) -> bool {

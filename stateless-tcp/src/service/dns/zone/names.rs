@@ -132,12 +132,7 @@ impl Names {
         let (mut id, mut rest) = (id, lowercase);
         loop {
             let entry = &self.entries[id.get()];
-            let label = self.label_at(entry.label);
-            let Some((first, others)) = rest.split_at_checked(label.len()) else { return false };
-            // Length bytes are below 64, hence no letters.
-            if !first.eq_ignore_ascii_case(label) {
-                return false;
-            }
+            let Some(others) = without(rest, self.label_at(entry.label)) else { return false };
             if id == NameId::ROOT {
                 return others.is_empty();
             }
@@ -149,6 +144,24 @@ impl Names {
     pub(in super::super) fn find(&self, name: &Name, depth: usize) -> Option<NameId> {
         let wire = name.suffix(depth);
         self.find_wire(fold(hash(wire)), wire)
+    }
+
+    /// The same of a name that lies at or below `apex`: what is above that need not be compared.
+    pub(in super::super) fn find_below(&self, name: &Name, depth: usize, apex: NameId) -> Option<NameId> {
+        let wire = name.suffix(depth);
+        let is = |&id: &NameId| {
+            let (mut id, mut rest) = (id, wire);
+            if usize::from(self.entries[id.get()].depth) != depth {
+                return false;
+            }
+            while id != apex && id != NameId::ROOT {
+                let entry = &self.entries[id.get()];
+                let Some(others) = without(rest, self.label_at(entry.label)) else { return false };
+                (id, rest) = (entry.parent, others);
+            }
+            id == apex
+        };
+        self.index.find(spread(fold(hash(wire))), is).copied()
     }
 
     fn label_at(&self, at: u32) -> &[u8] {
@@ -237,6 +250,14 @@ impl Names {
     pub(super) fn memory(&self) -> usize {
         self.entries.capacity() * size_of::<Entry>() + self.labels.capacity() + self.index.allocation_size()
     }
+}
+
+/// What follows `label` in the lowercase wire form that begins with it, in whatever case it is itself.
+#[inline]
+fn without<'a>(lowercase: &'a [u8], label: &[u8]) -> Option<&'a [u8]> {
+    let (first, others) = lowercase.split_at_checked(label.len())?;
+    // Mostly it is lowercase. Length bytes are below 64, hence no letters.
+    (first == label || first.eq_ignore_ascii_case(label)).then_some(others)
 }
 
 /// What is kept of a hash while the index grows.
