@@ -143,17 +143,17 @@ pub fn load(
     if let Some(zone) = config.zones.files.iter().find(|zone| keys::are_in(&zone.file)) {
         bail!("--zone {}: this file holds keys, not a zone: name a zone file", zone.file.display());
     }
+    let secrets = [&config.key_file, &config.dns_cookie_secret_file, &config.config_file];
+    let secrets: Vec<&Path> = secrets.into_iter().flatten().map(PathBuf::as_path).collect();
+    // Also where there are none, so that none are reported any more.
+    let zones = stores.zones.load(&config.zones, &secrets)?;
     let dns: Arc<dyn Service> = match (&config.dns_relay, &config.zones) {
         (Some(relay), _) => match &stores.relays {
             Some(relays) => Arc::new(Relay::new(options, relays.dns(relay)?)),
             None => bail!("--dns-relay: there is nothing here that could ask a server"),
         },
         (None, zones) if zones.is_empty() => Arc::new(Dns::builtin(options)),
-        (None, zones) => {
-            let secrets = [&config.key_file, &config.dns_cookie_secret_file, &config.config_file];
-            let secrets: Vec<&Path> = secrets.into_iter().flatten().map(PathBuf::as_path).collect();
-            Arc::new(Dns::new(stores.zones.load(zones, &secrets)?, options))
-        }
+        (None, _) => Arc::new(Dns::new(zones, options)),
     };
     let http: Arc<dyn Service> = match (&config.http_relay, &config.http_root) {
         (Some(relay), _) => match &stores.relays {

@@ -66,6 +66,7 @@ pub fn run(config: Config, source: Source) -> Result<()> {
     let stores = Arc::new(Stores::new(workers, runtime.handle().clone()));
     let since = takeover::since(&config, predecessor.as_ref());
     let services = content::load(&config, &keys, since.generation, &stores)?;
+    stores.zones.commit();
     let zones = stores.zones.report();
     zones.warnings().for_each(|line| tracing::warn!("{line}"));
     zones.failures().for_each(|line| tracing::error!("{line}"));

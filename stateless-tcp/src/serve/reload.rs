@@ -267,6 +267,7 @@ impl Reloader {
         let offer = self.history.succeed(&before, content, policy, self.epoch.elapsed());
         let replaced = offer.current.generation != before.current.generation;
         let terms = offer.terms();
+        self.stores.zones.commit();
         linger(self.switch.put(offer));
         go_on(programs, &terms);
         if replaced {
@@ -317,7 +318,7 @@ fn prepare(
     };
     let loaded = SystemTime::now();
     let services = content::load(&config, &keys, loaded, stores)?;
-    let zones = stores.zones.report();
+    let zones = stores.zones.news();
     notes.extend(zones.warnings());
     notes.extend(loss(&policy.keys, &keys));
     let addresses = addresses(&config, interfaces)?;

@@ -5,7 +5,7 @@ use super::catalog::{Authority, Catalog, Rrset, View};
 use super::message::{Full, HEADER, Message, Owner, Section};
 use super::name::{MAX_NAME, Name};
 use super::query::{Question, Rcode};
-use super::zone::{self, Denial, Found, NameId, Set, SetId, rtype};
+use super::zone::{self, Denial, Found, NameId, Set, SetId, Zone, rtype};
 
 /// Most CNAMEs that one answer follows. A loop ends sooner, where it closes.
 const MAX_CHAIN: usize = 20;
@@ -66,7 +66,7 @@ impl<'a> Lookup<'a> {
     pub(super) fn answer(&self, question: &Question, message: &mut Message<'a>) -> Result<Outcome, Full> {
         let view = match self.authority(&question.name, question.rtype) {
             Authority::Zone(view) => view,
-            Authority::Broken => return Ok(Outcome { rcode: Rcode::ServFail, authoritative: false }),
+            Authority::Broken(_) => return Ok(Outcome { rcode: Rcode::ServFail, authoritative: false }),
             Authority::None => return Ok(Outcome { rcode: Rcode::Refused, authoritative: false }),
         };
         let found = view.zone.find(&question.name);
@@ -114,16 +114,17 @@ impl<'a> Lookup<'a> {
     /// The zone to answer from. A DS set belongs to the parent's side of a cut (RFC 4035 section 3.1.4.1).
     fn authority(&self, name: &Name, rtype: u16) -> Authority<'a> {
         let authority = self.catalog.authority(name, name.depth());
-        if rtype == rtype::DS
-            && let Authority::Zone(View { zone, .. }) = authority
-            && zone.depth == name.depth()
-            && zone.depth > 0
-            && let parent @ (Authority::Zone(_) | Authority::Broken) =
-                self.catalog.authority(name, name.depth() - 1)
-        {
-            return parent;
+        let (Authority::Zone(View { zone: Zone { depth, .. }, .. }) | Authority::Broken(depth)) = &authority
+        else {
+            return authority;
+        };
+        if rtype != rtype::DS || *depth != name.depth() || *depth == 0 {
+            return authority;
         }
-        authority
+        match self.catalog.authority(name, depth - 1) {
+            Authority::None => authority,
+            parent => parent,
+        }
     }
 
     /// The cut that the answer refers to.
@@ -226,7 +227,8 @@ impl<'a> Lookup<'a> {
         message: &mut Message<'a>,
     ) -> Result<(), Full> {
         for (id, set) in sets_of(view, node) {
-            if set.rtype == rtype::NSEC && !self.signed {
+            // A set may have nothing but signatures.
+            if !self.signed && (set.rtype == rtype::NSEC || !set.has_records()) {
                 continue;
             }
             message.set(Section::Answer, &rrset(view, node, id), owner, self.signed, None)?;

@@ -6,6 +6,7 @@
 use super::name::Name;
 use super::zone::{Data, Found, NameId, SetId, Zone, hash, rtype};
 use hashbrown::HashTable;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 /// A zone, or what is left of one.
@@ -68,7 +69,8 @@ pub(super) struct Rrset<'a> {
 /// What is served for a name.
 pub(super) enum Authority<'a> {
     Zone(View<'a>),
-    Broken,
+    /// Its zone, whose apex has so many labels, could not be loaded.
+    Broken(usize),
     None,
 }
 
@@ -125,8 +127,15 @@ impl Catalog {
 
     /// What is served for the name by the deepest zone with at most `depth` labels.
     pub(super) fn authority(&self, name: &Name, depth: usize) -> Authority<'_> {
-        self.position(name, depth)
-            .map_or(Authority::None, |index| self.view(index).map_or(Authority::Broken, Authority::Zone))
+        let Some(index) = self.position(name, depth) else { return Authority::None };
+        self.view(index).map_or_else(
+            || {
+                Authority::Broken(
+                    Name::read(&self.zones[index as usize].apex).map_or(0, |(apex, _)| apex.depth()),
+                )
+            },
+            Authority::Zone,
+        )
     }
 
     /// A zone by its index.
@@ -162,28 +171,37 @@ impl Catalog {
         [None; 2]
     }
 
-    /// Hands `each` the addresses of every name that they belong to where this set is in an answer, until it fails.
+    /// Hands `each` the addresses of every name that they belong to where this set is in an answer, until it fails or has
+    /// enough.
     pub(super) fn additional<'a, E>(
         &'a self,
         view: View<'a>,
         set: SetId,
-        mut each: impl FnMut([Option<Rrset<'a>>; 2]) -> Result<(), E>,
-    ) -> Result<(), E> {
+        mut each: impl FnMut([Option<Rrset<'a>>; 2]) -> Result<ControlFlow<()>, E>,
+    ) -> Result<ControlFlow<()>, E> {
         let zone = view.zone;
-        let Some(skipped) = target_of(zone.set(set).rtype) else { return Ok(()) };
+        let Some(skipped) = target_of(zone.set(set).rtype) else { return Ok(ControlFlow::Continue(())) };
         for data in zone.records(zone.set(set)) {
             match data {
                 Data::Names(_, targets, _) => {
-                    targets.iter().try_for_each(|target| each(self.addresses(view, target)))?;
+                    for target in targets.iter() {
+                        if each(self.addresses(view, target))?.is_break() {
+                            return Ok(ControlFlow::Break(()));
+                        }
+                    }
                 }
                 Data::Plain(data) => {
-                    if let Some((name, _)) = data.get(skipped..).and_then(Name::read) {
-                        each(self.addresses_of_name(&name))?;
+                    // The root stands for the owner, or for nothing (RFC 9460 section 2.5): its addresses are not meant.
+                    if let Some((name, _)) = data.get(skipped..).and_then(Name::read)
+                        && name.depth() > 0
+                        && each(self.addresses_of_name(&name))?.is_break()
+                    {
+                        return Ok(ControlFlow::Break(()));
                     }
                 }
             }
         }
-        Ok(())
+        Ok(ControlFlow::Continue(()))
     }
 }
 

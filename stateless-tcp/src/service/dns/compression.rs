@@ -19,12 +19,24 @@ pub(super) struct Places {
     count: usize,
     /// The zone whose names these are.
     zone: u32,
+    /// How often names of several zones may still be compared.
+    comparisons: u16,
+}
+
+/// Most comparisons of names of different zones for one message. Beyond that such names are written out.
+const COMPARISONS: u16 = 2_000;
+
+/// A state to return to.
+#[derive(Clone, Copy)]
+pub(super) struct Mark {
+    count: usize,
+    zone: u32,
 }
 
 impl Places {
     pub(super) const fn new() -> Self {
         // All zero: cleared by a few wide stores.
-        Self { names: [0; PLACES], at: [0; PLACES], count: 0, zone: NO_ZONE }
+        Self { names: [0; PLACES], at: [0; PLACES], count: 0, zone: NO_ZONE, comparisons: COMPARISONS }
     }
 
     /// Remembers that `name` can be read at `at`, written in full, and so its ancestors behind it.
@@ -56,7 +68,7 @@ impl Places {
     }
 
     /// Where `name` has been written in `message`, of which what stands before `end` is whole.
-    pub(super) fn find(&self, message: &[u8], view: View<'_>, name: NameId, end: usize) -> Option<u16> {
+    pub(super) fn find(&mut self, message: &[u8], view: View<'_>, name: NameId, end: usize) -> Option<u16> {
         let number = view.number(name);
         if let Some(index) = self.names[..self.count].iter().position(|&placed| placed == number) {
             return Some(self.at[index]);
@@ -66,7 +78,22 @@ impl Places {
         }
         // What another zone calls otherwise can be the same name. One that is still being written cannot be read.
         let mut written = self.at[..self.count].iter().copied().filter(|&at| usize::from(at) < end);
-        written.find(|&at| reads(message, at.into(), view, name))
+        let comparisons = &mut self.comparisons;
+        written.find(|&at| {
+            let allowed = comparisons.checked_sub(1);
+            *comparisons = allowed.unwrap_or(0);
+            allowed.is_some() && reads(message, at.into(), view, name)
+        })
+    }
+
+    /// What is remembered now.
+    pub(super) const fn mark(&self) -> Mark {
+        Mark { count: self.count, zone: self.zone }
+    }
+
+    /// Forgets what has been written since.
+    pub(super) const fn return_to(&mut self, mark: Mark) {
+        (self.count, self.zone) = (mark.count, mark.zone);
     }
 }
 

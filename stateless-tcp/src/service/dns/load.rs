@@ -48,13 +48,15 @@ struct Held {
 #[derive(Debug, Default)]
 pub struct Library {
     state: Mutex<State>,
+    /// What has been loaded, and is not served yet.
+    loaded: Mutex<Option<State>>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     held: HashMap<ZoneSource, Arc<Held>>,
-    /// Where files could be included from.
-    include: Vec<PathBuf>,
+    /// Which files could be read.
+    policy: Policy,
     report: Report,
 }
 
@@ -71,40 +73,55 @@ impl Library {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What came of loading zones last.
+    fn loaded(&self) -> MutexGuard<'_, Option<State>> {
+        self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What came of loading the zones that are served.
     #[must_use]
     pub fn report(&self) -> Report {
         self.state().report.clone()
     }
 
-    /// Loads zones, which can include anything but `secrets`. What was loaded before from files that have not changed since is not read again.
+    /// What came of loading those that are not served yet.
+    #[must_use]
+    pub fn news(&self) -> Report {
+        self.loaded().as_ref().map(|state| state.report.clone()).unwrap_or_default()
+    }
+
+    /// What has been loaded is served now.
+    pub fn commit(&self) {
+        if let Some(state) = self.loaded().take() {
+            *self.state() = state;
+        }
+    }
+
+    /// Loads zones, which can include anything but `secrets`. What is served, and was loaded from files that have not changed
+    /// since, is not read again. No zones at all is what is served without any.
     ///
     /// # Errors
-    /// If there are zones, but none could be loaded, now or before: the first one's error. If one is given twice. If they take
-    /// more than this server can number.
+    /// If there are zones, but none could be loaded, now or before: the first one's error. If a directory cannot be read. If
+    /// they take more than this server can number.
     pub fn load(&self, options: &ZoneOptions, secrets: &[&Path]) -> Result<Zones, Arc<ZoneError>> {
         let mut policy = Policy::default();
         options.include.iter().for_each(|directory| policy.allow(directory));
         for file in secrets {
             policy.forbid(file);
         }
-        let sources = &options.sources()?;
+        let (sources, ignored) = options.sources()?;
         let (before, is_same_policy) = {
             let state = self.state();
-            (state.held.clone(), state.include == options.include)
+            (state.held.clone(), state.policy == policy)
         };
-        let (held, read) = load_all(sources, &policy, is_same_policy, &before);
-        let mut report = Report { read, ..Report::default() };
+        let (held, read) = load_all(&sources, &policy, is_same_policy, &before);
+        let mut report = Report { read, warnings: ignored, ..Report::default() };
+        let claims = Claims::new(&sources, &held);
         let (mut served, mut fingerprints) = (Vec::new(), Vec::new());
-        let mut files: HashMap<ZoneName, &Path> = HashMap::new();
-        for (source, held) in sources.iter().zip(&held) {
-            let content = report.note(held, before.get(source).is_some_and(|known| Arc::ptr_eq(known, held)));
-            let Some(apex) = &held.attempt.apex else { continue };
-            if let Some(other) = files.insert(ZoneName::new(apex), &source.file) {
-                let what =
-                    format!("zone {apex} is loaded already, from {}: give each zone once", other.display());
-                return Err(Arc::new(ZoneError::File { file: source.file.clone(), what }));
-            }
+        for (index, (source, held)) in sources.iter().zip(&held).enumerate() {
+            let is_known = before.get(source).is_some_and(|known| Arc::ptr_eq(known, held));
+            let other = claims.other(index, held).map(|other| &*sources[other].file);
+            let content = report.note(held, is_known, &source.file, other);
+            let Some(apex) = held.attempt.apex.as_ref().filter(|_| other.is_none()) else { continue };
             fingerprints
                 .push(content.map_or_else(|| Fingerprint::of(&apex.wire()), |content| content.fingerprint));
             served.push((
@@ -112,19 +129,43 @@ impl Library {
                 content.map_or(Served::Broken, |content| Served::Zone(Arc::clone(&content.zone))),
             ));
         }
-        if let (0, Some(first)) = (report.served, held.first())
+        if report.served == 0
             && report.failures.iter().all(|failure| failure.instead != Instead::Older)
-            && let Err(error) = &first.attempt.content
+            && let Some(first) = report.failures.first()
         {
-            return Err(Arc::clone(error));
+            return Err(Arc::clone(&first.error));
         }
         let catalog = Catalog::new(served).ok_or_else(|| Arc::new(ZoneError::File {
             file: sources.last().map_or_else(PathBuf::new, |source| source.file.clone()),
             what: "this and the other zones have more than 4,294,967,295 names, which this server cannot hold".to_owned(),
         }))?;
-        let held = sources.iter().cloned().zip(held).collect();
-        *self.state() = State { held, include: options.include.clone(), report: report.clone() };
+        let held = sources.into_iter().zip(held).collect();
+        *self.loaded() = Some(State { held, policy, report: report.clone() });
         Ok(Zones { catalog, fingerprint: Fingerprint::of_all(fingerprints), report })
+    }
+}
+
+/// Whose each zone is where several files say that they are it.
+struct Claims(HashMap<ZoneName, usize>);
+
+impl Claims {
+    /// A file that can be loaded goes before one that could be once, and that before one that cannot; else the first.
+    fn new(sources: &[ZoneSource], held: &[Arc<Held>]) -> Self {
+        let mut order: Vec<usize> = (0..sources.len()).collect();
+        order.sort_by_key(|&index| (held[index].attempt.content.is_err(), held[index].fallback.is_none()));
+        let mut claims = HashMap::new();
+        for index in order {
+            if let Some(apex) = &held[index].attempt.apex {
+                claims.entry(ZoneName::new(apex)).or_insert(index);
+            }
+        }
+        Self(claims)
+    }
+
+    /// The source that the zone of this one is served from, if it is another.
+    fn other(&self, index: usize, held: &Held) -> Option<usize> {
+        let apex = held.attempt.apex.as_ref()?;
+        self.0.get(&ZoneName::new(apex)).copied().filter(|&other| other != index)
     }
 }
 

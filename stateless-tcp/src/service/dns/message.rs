@@ -3,8 +3,8 @@
 use super::catalog::{Catalog, Rrset, View};
 use super::compression::{Places, REACH};
 use super::name::Name;
-use super::zone::{Data, NameId, Records, SetId, Zone, rtype};
-use std::ops::Range;
+use super::zone::{Data, NameId, Records, SetId, rtype};
+use std::ops::{ControlFlow, Range};
 
 /// Octets of the header.
 pub(super) const HEADER: usize = 12;
@@ -22,6 +22,10 @@ const SETS: usize = 96;
 
 /// Sets that prove something. One answer needs four, and two for each wildcard that its CNAMEs lead through.
 const PROOFS: usize = 48;
+
+/// No addresses are added beyond so many bytes: they are there to save a question, not to cost the answer. The rest is for
+/// OPT and TSIG records.
+const OPTIONAL: usize = 64_000;
 
 /// The response does not fit.
 #[derive(Debug)]
@@ -170,19 +174,19 @@ impl<'a> Message<'a> {
         if self.present < SETS {
             self.set_zones[self.present] = set.view.index();
             self.sets[self.present] = set.set.0;
-            self.own |= u128::from(matches!(owner, Owner::Own)) << self.present;
+            let is_wildcard = set.view.zone.names.label(set.owner) == b"\x01*";
+            self.own |= u128::from(matches!(owner, Owner::Own) || !is_wildcard) << self.present;
             self.present += 1;
         }
         let zone = set.view.zone;
         let content = zone.set(set.set);
         let head = head(content.rtype, ttl.unwrap_or(content.ttl));
-        let mut records = zone.records(content);
         let mut target = 0;
-        for data in records.by_ref() {
+        for data in zone.records(content) {
             target = self.record(section, set, owner, &head, data)?;
         }
         if signed {
-            self.write_signatures(section, set, owner, head, Zone::signatures(content, records))?;
+            self.write_signatures(section, set, owner, head, zone.signatures(content))?;
         }
         Ok(target)
     }
@@ -191,7 +195,7 @@ impl<'a> Message<'a> {
     pub(super) fn signatures(&mut self, set: &Rrset<'a>, owner: Owner<'_>) -> Result<(), Full> {
         let zone = set.view.zone;
         let content = zone.set(set.set);
-        let signatures = Zone::signatures(content, zone.records(content));
+        let signatures = zone.signatures(content);
         self.write_signatures(Section::Answer, set, owner, head(content.rtype, content.ttl), signatures)
     }
 
@@ -297,16 +301,35 @@ impl<'a> Message<'a> {
         for index in 0..self.present {
             let set = SetId(self.sets[index]);
             let Some(view) = catalog.by_index(self.set_zones[index]) else { continue };
-            catalog.additional(view, set, |addresses| {
+            let more = catalog.additional(view, set, |addresses| {
                 for set in addresses.into_iter().flatten() {
-                    if self.present < SETS && !self.has(&set) {
-                        self.set(Section::Additional, &set, Owner::Own, signed, None)?;
+                    if self.present < SETS && !self.has(&set) && !self.optional(&set, signed)? {
+                        return Ok(ControlFlow::Break(()));
                     }
                 }
-                Ok(())
+                Ok(ControlFlow::Continue(()))
             })?;
+            if more.is_break() {
+                break;
+            }
         }
         Ok(())
+    }
+
+    /// Writes addresses, unless the message gets longer than [`OPTIONAL`] by them: then they are left out, and `false` is said.
+    /// That depends on nothing but what the message is, so that it is the same when it is asked for again.
+    fn optional(&mut self, set: &Rrset<'a>, signed: bool) -> Result<bool, Full> {
+        let (length, counts, present, own) = (self.out.len(), self.counts, self.present, self.own);
+        let places = self.places.mark();
+        let written = self.set(Section::Additional, set, Owner::Own, signed, None);
+        let is_too_long = self.len() > OPTIONAL || written.is_err() && self.end - self.start >= OPTIONAL;
+        if !is_too_long {
+            return written.map(|_| true);
+        }
+        self.out.truncate(length);
+        (self.counts, self.present, self.own) = (counts, present, own);
+        self.places.return_to(places);
+        Ok(false)
     }
 
     /// Writes an OPT record (RFC 6891 section 6.1).

@@ -55,8 +55,16 @@ pub(super) struct Set {
     /// Of records.
     count: u32,
     pub(super) ttl: u32,
-    /// Where its records begin in [`Zone::data`], the signatures behind them.
+    /// Where its records and its signatures begin in [`Zone::data`].
     data: u32,
+    signed: u32,
+}
+
+impl Set {
+    /// It is not of signatures alone.
+    pub(super) const fn has_records(&self) -> bool {
+        self.count > 0
+    }
 }
 
 /// A set's place in its zone.
@@ -208,9 +216,9 @@ impl Zone {
         Records { rest: &self.data[set.data as usize..], left: set.count, names: compressible(set.rtype) }
     }
 
-    /// The signatures of a set, which stand behind its `records`.
-    pub(super) fn signatures<'a>(set: &Set, records: Records<'a>) -> Records<'a> {
-        Records { left: set.signatures.into(), names: (0, 0), ..records.behind() }
+    /// The signatures of a set.
+    pub(super) fn signatures(&self, set: &Set) -> Records<'_> {
+        Records { rest: &self.data[set.signed as usize..], left: set.signatures.into(), names: (0, 0) }
     }
 
     /// The name that a CNAME or DNAME leads to, in wire form and any case.
@@ -246,14 +254,6 @@ pub(super) struct Records<'a> {
     rest: &'a [u8],
     left: u32,
     names: (usize, usize),
-}
-
-impl Records<'_> {
-    /// What stands behind the last record.
-    fn behind(mut self) -> Self {
-        self.by_ref().for_each(drop);
-        self
-    }
 }
 
 impl<'a> Iterator for Records<'a> {

@@ -4,6 +4,7 @@ use super::super::name::Name;
 use super::{Content, Held, ZoneError, ZoneName};
 use crate::observe::snapshot;
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
 /// Most warnings that are written out.
@@ -44,6 +45,8 @@ pub enum Instead {
     ServFail,
     /// Nothing: nobody has said its name.
     Nothing,
+    /// Another file, which says that it is the same zone.
+    Another,
 }
 
 impl fmt::Display for Failure {
@@ -52,6 +55,7 @@ impl fmt::Display for Failure {
             Instead::Older => "the content loaded before is served on",
             Instead::ServFail => "questions for this zone get SERVFAIL",
             Instead::Nothing => "its name is not known, so nothing is served for it; give it as NAME=FILE",
+            Instead::Another => "that one is served; give each zone once",
         };
         write!(formatter, "{} ({instead})", self.error)
     }
@@ -86,30 +90,44 @@ impl Report {
             current: self.served as u64,
             older: failed(Instead::Older),
             broken: failed(Instead::ServFail),
-            unknown: failed(Instead::Nothing),
+            unknown: failed(Instead::Nothing) + failed(Instead::Another),
             names: self.names as u64,
             memory: self.memory as u64,
         })
     }
 
-    /// Takes note of a zone, and returns what is served of it.
-    pub(super) fn note<'a>(&mut self, held: &'a Held, is_known: bool) -> Option<&'a Content> {
-        let content = match &held.attempt.content {
-            Ok(content) => {
+    /// Takes note of a zone, and returns what is served of it. The zone of `file` can be served from an `other` one.
+    pub(super) fn note<'a>(
+        &mut self,
+        held: &'a Held,
+        is_known: bool,
+        file: &Path,
+        other: Option<&Path>,
+    ) -> Option<&'a Content> {
+        let content = match (&held.attempt.content, other) {
+            (Ok(_), Some(other)) => {
+                let apex = held.attempt.apex.clone().unwrap_or_else(Name::root);
+                let what = format!("zone {apex} is that of {} already", other.display());
+                let error = Arc::new(ZoneError::File { file: file.to_owned(), what });
+                self.failures.push(Failure { error, instead: Instead::Another });
+                None
+            }
+            (Ok(content), None) => {
                 self.served += 1;
                 if !is_known {
                     self.warnings.extend(content.warnings.iter().cloned());
                 }
                 Some(content)
             }
-            Err(error) => {
-                let instead = match (&held.fallback, &held.attempt.apex) {
-                    (Some(_), _) => Instead::Older,
-                    (None, Some(_)) => Instead::ServFail,
-                    (None, None) => Instead::Nothing,
+            (Err(error), other) => {
+                let instead = match (other, &held.fallback, &held.attempt.apex) {
+                    (Some(_), _, _) => Instead::Another,
+                    (None, Some(_), _) => Instead::Older,
+                    (None, None, Some(_)) => Instead::ServFail,
+                    (None, None, None) => Instead::Nothing,
                 };
                 self.failures.push(Failure { error: Arc::clone(error), instead });
-                held.fallback.as_ref()
+                held.fallback.as_ref().filter(|_| other.is_none())
             }
         };
         if let Some(Content { zone, .. }) = content {

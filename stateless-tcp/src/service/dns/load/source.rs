@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 use std::ffi::OsStr;
 use std::fmt;
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -23,7 +24,7 @@ pub struct ZoneOptions {
 }
 
 /// How the files in a directory of zones end; what stands before that is the zone's name.
-const SUFFIX: &str = ".zone";
+const SUFFIX: &[u8] = b".zone";
 
 impl ZoneOptions {
     /// No zones are configured.
@@ -32,24 +33,27 @@ impl ZoneOptions {
         self.files.is_empty() && self.directories.is_empty()
     }
 
-    /// All zones: those of directories by name, behind the others.
-    pub(super) fn sources(&self) -> Result<Vec<ZoneSource>, Arc<ZoneError>> {
-        let mut sources = self.files.clone();
+    /// All zones, those of directories by name, behind the others; and a line for each file there that can be none.
+    pub(super) fn sources(&self) -> Result<(Vec<ZoneSource>, Vec<String>), Arc<ZoneError>> {
+        let (mut sources, mut ignored) = (self.files.clone(), Vec::new());
         for directory in &self.directories {
             let failed = |cause| Arc::new(ZoneError::Unreadable { file: directory.clone(), cause });
             let mut found = Vec::new();
             for entry in fs::read_dir(directory).map_err(failed)? {
                 let file = entry.map_err(failed)?.path();
-                let name =
-                    file.file_name().and_then(OsStr::to_str).and_then(|name| name.strip_suffix(SUFFIX));
-                if let Some(name) = name.filter(|name| !name.starts_with('.')) {
-                    found.push(ZoneSource { name: name.parse().ok(), file });
+                let Some(name) = file.file_name().map(OsStr::as_bytes) else { continue };
+                let Some(stem) = name.strip_suffix(SUFFIX).filter(|_| !name.starts_with(b".")) else {
+                    continue;
+                };
+                match String::from_utf8_lossy(stem).parse() {
+                    Ok(name) => found.push(ZoneSource { name: Some(name), file }),
+                    Err(what) => ignored.push(format!("{}: ignored: {what}", file.display())),
                 }
             }
             found.sort_unstable_by(|one, other| one.file.cmp(&other.file));
             sources.extend(found);
         }
-        Ok(sources)
+        Ok((sources, ignored))
     }
 }
 

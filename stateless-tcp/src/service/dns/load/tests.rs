@@ -43,6 +43,7 @@ impl Case {
         let zones =
             self.library.load(&self.options, &[]).map_err(|error| self.shorten(&error.to_string()))?;
         let report = zones.report.clone();
+        self.library.commit();
         Ok(Loaded { dns: Dns::new(zones, DnsOptions::default()), report })
     }
 
@@ -100,8 +101,15 @@ fn files_in_a_directory_are_named_after_their_zones() {
     case.write("a.example.zone", &named("a.example", 1));
     case.write("notes.txt", "not a zone");
     case.write(".hidden.zone", "not one either");
+    case.write(".zone", "nor this");
+    case.write("c..example.zone", "nor this");
     let loaded = case.load().unwrap();
     assert_eq!(loaded.report.count(), 2);
+    let ignored: Vec<String> = loaded.report.warnings().map(|line| case.shorten(&line)).collect();
+    assert!(
+        ignored[0].starts_with("c..example.zone: ignored: \"c..example\" is no domain name: "),
+        "{ignored:?}"
+    );
     assert_eq!(loaded.ask("www.a.example"), (NOERROR, Some(1)));
     assert_eq!(loaded.ask("www.b.example"), (NOERROR, Some(2)));
     case.write("c.example.zone", &anonymous(3));
@@ -125,11 +133,11 @@ fn a_broken_zone_costs_nobody_else_anything() {
     let loaded = case.load().unwrap();
     assert_eq!(loaded.ask("www.good.example"), (NOERROR, Some(1)));
     assert_eq!(loaded.ask("www.bad.example"), (SERVFAIL, None));
-    assert_eq!(loaded.ask("www.origin.example"), (SERVFAIL, None), "its origin is its name");
+    assert_eq!(loaded.ask("www.origin.example").0, REFUSED, "an origin may be anything");
     let instead: Vec<Instead> = loaded.report.failures.iter().map(|failure| failure.instead).collect();
-    assert_eq!(instead, [Instead::ServFail, Instead::ServFail, Instead::Nothing, Instead::Nothing]);
+    assert_eq!(instead, [Instead::ServFail, Instead::Nothing, Instead::Nothing, Instead::Nothing]);
     let numbers = loaded.report.numbers().unwrap();
-    assert_eq!((numbers.current, numbers.older, numbers.broken, numbers.unknown), (1, 0, 2, 2));
+    assert_eq!((numbers.current, numbers.older, numbers.broken, numbers.unknown), (1, 0, 1, 3));
     let lines: Vec<String> = loaded.report.failures().map(|line| case.shorten(&line)).collect();
     assert!(lines[0].starts_with("bad:2:10: "), "{lines:?}");
     assert!(lines[0].ends_with(" (questions for this zone get SERVFAIL)"), "{lines:?}");
@@ -252,8 +260,48 @@ fn each_zone_is_given_once() {
     let mut case = Case::new();
     case.zone(None, "one", &named("a.example", 1));
     case.zone(None, "two", &named("A.Example", 1));
-    let error = case.load().err().unwrap();
-    assert_eq!(error, "two: zone a.example. is loaded already, from one: give each zone once");
+    case.zone(Some("a.example"), "three", "broken");
+    let loaded = case.load().unwrap();
+    assert_eq!(loaded.ask("www.a.example"), (NOERROR, Some(1)));
+    let lines: Vec<String> = loaded.report.failures().map(|line| case.shorten(&line)).collect();
+    assert_eq!(
+        lines[0],
+        "two: zone a.example. is that of one already (that one is served; give each zone once)"
+    );
+    assert!(lines[1].starts_with("three:1:7: "), "{lines:?}");
+    // What can be loaded goes before what cannot.
+    case.write("one", "broken");
+    assert_eq!(
+        case.load().unwrap().ask("www.a.example"),
+        (NOERROR, Some(1)),
+        "the second has the same content"
+    );
+}
+
+/// What is loaded for a reload that fails elsewhere is not what is served.
+#[test]
+fn what_is_not_served_in_the_end_is_forgotten() {
+    let mut case = Case::new();
+    case.zone(None, "a", &named("a.example", 1));
+    case.zone(None, "b", &named("b.example", 1));
+    case.load().unwrap();
+    case.write("a", "broken");
+    assert_eq!(case.load().unwrap().report.failures[0].instead, Instead::Older);
+    let without = ZoneOptions { files: vec![case.options.files[1].clone()], ..ZoneOptions::default() };
+    drop(case.library.load(&without, &[]).unwrap());
+    assert_eq!(case.library.report().numbers().unwrap().older, 1, "still served");
+    assert_eq!(case.load().unwrap().ask("www.a.example"), (NOERROR, Some(1)));
+}
+
+#[test]
+fn a_key_file_is_no_zone() {
+    let mut case = Case::new();
+    case.zone(None, "a", &named("a.example", 1));
+    case.zone(None, "key", "0123456789abcdef0123456789abcdef\n");
+    let key = case.path("key");
+    let zones = case.library.load(&case.options, &[&key]).unwrap();
+    let error = case.shorten(&zones.report.failures[0].error.to_string());
+    assert_eq!(error, "key: cannot be read: it holds a key or other configuration");
 }
 
 #[test]

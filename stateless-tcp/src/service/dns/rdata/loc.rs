@@ -25,7 +25,7 @@ impl Field for Location {
         let latitude = angle(words, "a latitude", 90, *b"NS")?;
         let longitude = angle(words, "a longitude", 180, *b"EW")?;
         let word = words.plain(ALTITUDE)?;
-        let altitude = metres(&word).and_then(|altitude| u32::try_from(altitude + BELOW).ok());
+        let altitude = metres(&word).and_then(|altitude| u32::try_from(altitude.checked_add(BELOW)?).ok());
         let altitude = altitude.ok_or_else(|| words.unexpected(&word, ALTITUDE))?;
         let mut sizes = DEFAULTS;
         for size in &mut sizes {

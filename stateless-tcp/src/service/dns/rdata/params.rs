@@ -84,15 +84,10 @@ pub(super) fn encode(key: u16, value: Option<&[u8]>, out: &mut Vec<u8>) -> Resul
     let items = || value.split(|&byte| byte == b',');
     match form {
         Form::Keys => {
-            let start = out.len();
-            for item in items() {
-                let key = by_name(item).ok_or("expected keys with commas between them")?;
-                let mut at = start;
-                while at < out.len() && out[at..at + 2] < key.to_be_bytes()[..] {
-                    at += 2;
-                }
-                out.splice(at..at, key.to_be_bytes());
-            }
+            let keys = items().map(by_name).collect::<Option<Vec<u16>>>();
+            let mut keys = keys.ok_or("expected keys with commas between them")?;
+            keys.sort_unstable();
+            out.extend(keys.into_iter().flat_map(u16::to_be_bytes));
         }
         Form::Protocols | Form::Segments if value.is_empty() => {}
         Form::Protocols | Form::Segments => strings(value, out)?,

@@ -173,3 +173,63 @@ fn a_set_of_forty_thousand_records_is_servfail() {
     let response = answer(&zone_with(&lines), &query(&wire("a.example"), A, false), MAX_RESPONSE).unwrap();
     assert_eq!(response[3] & 0xf, SERVFAIL);
 }
+
+/// 4,000 addresses do not fit beside the MX record that they belong to, which does by itself.
+#[rstest]
+#[case::fits(1_000, 1_000)]
+#[case::does_not(4_090, 0)]
+fn addresses_never_cost_the_answer(#[case] count: u32, #[case] added: u16) {
+    let line = |number: u32| {
+        let [_, high, middle, low] = number.to_be_bytes();
+        format!("a A 10.{high}.{middle}.{low}\n")
+    };
+    let lines = (0..count).map(line).collect::<Vec<_>>().concat();
+    let dns = zone_with(&format!("{lines}@ MX 1 a\n"));
+    let response = answer(&dns, &query(&wire("example"), MX, true), MAX_RESPONSE).unwrap();
+    assert_eq!((response[3] & 0xf, response[7]), (0, 1));
+    // The OPT record is one of them.
+    assert_eq!(u16::from_be_bytes([response[10], response[11]]), added + 1);
+    assert!(response.ends_with(&OPT));
+}
+
+#[test]
+fn a_target_that_is_the_owner_has_no_other_addresses() {
+    let dns = zone(". 60 SOA ns. h. 1 2 3 4 5\n. 60 NS ns.\n. 60 A 192.0.2.1\na. 60 HTTPS 1 . alpn=h2\n");
+    let response = answer(&dns, &query(&wire("a"), 65, false), MAX_RESPONSE).unwrap();
+    assert_eq!((response[7], response[11]), (1, 0));
+}
+
+#[test]
+fn any_has_each_set_once() {
+    let dns = zone_with("@ MX 1 @\n@ A 192.0.2.1\n");
+    let response = answer(&dns, &query(&wire("example"), ANY, false), MAX_RESPONSE).unwrap();
+    assert_eq!((response[7], response[11]), (4, 0));
+}
+
+/// What is served of a child zone does not matter where the parent has the DS record.
+#[test]
+fn the_parent_has_the_ds_record_of_a_broken_zone() {
+    const DS: u16 = 43;
+    let directory = tempfile::tempdir().unwrap();
+    let text = "$ORIGIN example.\n$TTL 60\n@ SOA ns h 1 2 3 4 5\n@ NS ns\nchild NS ns.child\n\
+                child DS 1 8 2 0101010101010101010101010101010101010101010101010101010101010101\n";
+    let paths = ["parent", "child"].map(|name| directory.path().join(name));
+    std::fs::write(&paths[0], text).unwrap();
+    std::fs::write(&paths[1], "broken").unwrap();
+    let [parent, child] = paths;
+    let files = vec![parent.into(), ZoneSource { name: Some("child.example".parse().unwrap()), file: child }];
+    let zones = Library::default().load(&ZoneOptions { files, ..ZoneOptions::default() }, &[]).unwrap();
+    let dns = Dns::new(zones, DnsOptions::default());
+    assert_eq!(answer(&dns, &query(&wire("child.example"), DS, false), MAX_RESPONSE).unwrap()[7], 1);
+}
+
+#[test]
+fn a_name_has_at_most_256_types() {
+    let lines = |count: u32| {
+        (0..count).map(|number| format!("a TYPE{} \\# 0\n", 1_000 + number)).collect::<Vec<_>>().concat()
+    };
+    zone_with(&lines(256));
+    let text = format!("$ORIGIN example.\n$TTL 60\n@ SOA ns h 1 2 3 4 5\n{}", lines(257));
+    let error = Dns::of_text(&text, DnsOptions::default()).unwrap_err().to_string();
+    assert!(error.ends_with("more than 256 types of records at one name"), "{error}");
+}

@@ -18,6 +18,9 @@ const HEADER: usize = 12;
 const POINTER: usize = 2;
 const FIXED: usize = 10;
 
+/// Most types of records at one name: they are looked through one by one, and no name needs a tenth of them.
+const MAX_TYPES: u16 = 256;
+
 const TOO_LARGE: &str = "the zone is larger than 4 GiB, which this server cannot hold";
 const TOO_LONG: &str = "record data of more than 65,535 bytes";
 
@@ -108,6 +111,7 @@ impl Builder {
     /// Builds the zone whose apex is `apex`, or the owner of the SOA where none is given.
     pub(in super::super) fn finish(mut self, apex: Option<&Name>) -> Result<Built, Problem> {
         let apex = self.find_apex(apex)?;
+        self.content.add(&self.names.name(apex).wire());
         // Mostly in order already.
         self.records.sort_by_key(Raw::key);
         let mut assembly = Assembly {
@@ -194,7 +198,11 @@ impl Assembly<'_> {
                 sets.iter().find(of_type).map_or(records[0].place, |records| records[0].place)
             },
         })?;
-        let count = u16::try_from(sets_of.len()).map_err(|_| too_large(records[0].place))?;
+        let count =
+            u16::try_from(sets_of.len()).ok().filter(|&count| count <= MAX_TYPES).ok_or_else(|| {
+                let what = format!("more than {MAX_TYPES} types of records at one name");
+                Problem::at(records[0].place, what)
+            })?;
         let first = u32::try_from(first).map_err(|_| too_large(records[0].place))?;
         self.names.give_sets(owner, first, count);
         Ok(())
@@ -206,8 +214,11 @@ impl Assembly<'_> {
         let data = u32::try_from(self.data.len()).map_err(|_| too_large(place))?;
         let (records, signatures) = records.split_at(records.partition_point(|raw| !raw.is_signature()));
         let count = self.distinct(records)?;
-        // Each has an owner, of a pointer at least, and a fixed part, in place of its length here.
-        let answer = HEADER + self.data.len() - data as usize + count * (POINTER + FIXED - super::LENGTH);
+        // Each has an owner and a fixed part in place of its length here, and its names are pointers at least.
+        let (_, names) = super::compressible(rtype);
+        let stored = super::LENGTH + names * size_of::<NameId>();
+        let each = POINTER + FIXED + names * POINTER;
+        let answer = HEADER + self.data.len() - data as usize + count * each - count * stored;
         if answer > usize::from(u16::MAX) {
             let what = format!(
                 "the {count} {} records at this name take more than 65,535 bytes, which no answer holds: SERVFAIL to who asks",
@@ -222,13 +233,16 @@ impl Assembly<'_> {
             );
             self.warnings.push(Problem::at(place, what));
         }
+        let signed = u32::try_from(self.data.len()).map_err(|_| too_large(place))?;
         let signatures_count = self.distinct(signatures)?;
         // Records of one set share a TTL (RFC 2181 section 5.2): the least, where the file disagrees with itself.
         let ttl = |records: &[Raw]| records.iter().map(|record| record.ttl).min();
         self.sets.push(Set {
             rtype,
-            signatures: u16::try_from(signatures_count).map_err(|_| too_large(place))?,
+            signatures: u16::try_from(signatures_count)
+                .map_err(|_| Problem::at(place, "more than 65,535 signatures of one set"))?,
             count: u32::try_from(count).map_err(|_| too_large(place))?,
+            signed,
             ttl: ttl(records).or(ttl(signatures)).unwrap_or(0),
             data,
         });

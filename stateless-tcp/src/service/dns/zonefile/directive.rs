@@ -39,7 +39,6 @@ impl Reader<'_> {
             words.subject = "$ORIGIN";
             words.name("a domain name", &mut name)?;
             words.end()?;
-            self.name.get_or_insert_with(|| name.clone());
             self.state().origin = name;
             return Ok(None);
         } else if first.is("$TTL") {

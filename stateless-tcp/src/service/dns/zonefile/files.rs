@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 pub(super) const MAX_FILE: u64 = u32::MAX as u64;
 
 /// Which files `$INCLUDE` may read beside those of the zone file's own directory and below.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in super::super) struct Policy {
     /// Other directories, with all below them.
     directories: Vec<PathBuf>,
@@ -28,6 +28,17 @@ impl Policy {
     /// Forbids the file at `path`, whatever other names it has, if there is one.
     pub(in super::super) fn forbid(&mut self, path: &Path) {
         self.forbidden.extend(fs::metadata(path).map(|metadata| (metadata.dev(), metadata.ino())));
+    }
+}
+
+impl Policy {
+    /// Fails for a file that is never read.
+    fn check(&self, metadata: &Metadata) -> io::Result<()> {
+        if self.forbidden.contains(&(metadata.dev(), metadata.ino())) {
+            let what = "it holds a key or other configuration";
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, what));
+        }
+        Ok(())
     }
 }
 
@@ -96,8 +107,9 @@ impl Files {
     }
 
     /// Reads the file that was added with this index.
-    pub(super) fn read(&mut self, index: u16) -> io::Result<Vec<u8>> {
+    pub(super) fn read(&mut self, index: u16, policy: &Policy) -> io::Result<Vec<u8>> {
         let file = open_regular(self.path(index), MAX_FILE)?;
+        policy.check(&file.metadata()?)?;
         self.read_open(index, &file)
     }
 
@@ -123,10 +135,8 @@ impl Files {
         }
         let file = open_regular(&canonical, MAX_FILE)?;
         let metadata = file.metadata()?;
+        policy.check(&metadata)?;
         let identity = (metadata.dev(), metadata.ino());
-        if policy.forbidden.contains(&identity) {
-            return refuse("it holds a key or other configuration");
-        }
         let includes = |&within: &u16| {
             let other = self.list[usize::from(within)].1;
             other.is_some_and(|other| (other.device, other.inode) == identity)

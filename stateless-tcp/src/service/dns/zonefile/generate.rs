@@ -7,7 +7,7 @@ use super::words::Words;
 use std::io::Write as _;
 
 /// Most records that all `$GENERATE` of a zone may make.
-const MAX_RECORDS: u64 = 1 << 24;
+const MAX_RECORDS: u64 = 1 << 20;
 /// Most characters that a number may be padded to: no name or string has more.
 const MAX_WIDTH: u64 = 255;
 
@@ -188,6 +188,7 @@ impl Reader<'_> {
         while iterator <= template.last {
             entry.clear();
             template.write(iterator, &mut entry);
+            self.spend(entry.len()).map_err(|what| Fault { line, column: 1, what })?;
             let mut scanner = Scanner::at_place(&entry, line);
             self.entry(&mut scanner, current).map_err(|Fault { what, .. }| {
                 let what = format!("$GENERATE, at {iterator}: {what}");

@@ -85,7 +85,7 @@ pub(super) struct Source<'a> {
 pub(super) struct Reading {
     /// All files that were read or tried.
     pub(super) files: Files,
-    /// The owner of the first SOA, else the configured origin, else the first `$ORIGIN`, in wire form.
+    /// The owner of the first SOA, else the configured origin, in wire form: `$ORIGIN` may be anything.
     pub(super) name: Option<Vec<u8>>,
     /// The first thing that is wrong.
     pub(super) result: Result<(), ZoneError>,

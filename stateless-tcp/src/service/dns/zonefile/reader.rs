@@ -15,6 +15,9 @@ const SOA: u16 = 6;
 /// Bytes of an SOA's data from the minimum TTL on.
 const MINIMUM: usize = 4;
 
+/// Most bytes of text of one zone, whatever is included how often.
+const MAX_TEXT: u64 = 4 << 30;
+
 /// Reads files, and hands their records on.
 pub(super) struct Reader<'r> {
     pub(super) policy: &'r Policy,
@@ -26,6 +29,8 @@ pub(super) struct Reader<'r> {
     pub(super) name: Option<Vec<u8>>,
     /// Records that `$GENERATE` has made so far.
     pub(super) generated: u64,
+    /// How many bytes of text may still be read.
+    left: u64,
     state: State,
     rdata: Vec<u8>,
     scratch: Vec<u8>,
@@ -78,6 +83,7 @@ impl<'r> Reader<'r> {
             apex: None,
             name: origin.map(<[u8]>::to_vec),
             generated: 0,
+            left: MAX_TEXT,
             state,
             rdata: Vec::with_capacity(u16::MAX.into()),
             scratch: Vec::new(),
@@ -86,7 +92,7 @@ impl<'r> Reader<'r> {
 
     pub(super) fn read(mut self, path: &Path) -> Reading {
         let index = self.files.add(path).unwrap_or(0);
-        let result = match self.files.read(index) {
+        let result = match self.files.read(index, self.policy) {
             Ok(text) => self.text(&text, Current { within: &[index] }),
             Err(cause) => Err(ZoneError::Unreadable { file: path.to_path_buf(), cause }),
         };
@@ -106,6 +112,9 @@ impl<'r> Reader<'r> {
     /// Reads a whole text.
     pub(super) fn text(&mut self, text: &[u8], current: Current<'_>) -> Result<(), ZoneError> {
         let mut scanner = Scanner::new(text);
+        if let Err(what) = self.spend(text.len()) {
+            return Err(self.error(Fault { line: 1, column: 1, what }, current));
+        }
         if text.starts_with(b"\xef\xbb\xbf") {
             let what = "a byte order mark: save the file as UTF-8 without one".to_owned();
             return Err(self.error(Fault { line: 1, column: 1, what }, current));
@@ -120,6 +129,13 @@ impl<'r> Reader<'r> {
                 Err(fault) => return Err(self.error(fault, current)),
             }
         }
+        Ok(())
+    }
+
+    /// Takes account of text that is read, included or generated, so that small files cannot bring about work without end.
+    pub(super) fn spend(&mut self, bytes: usize) -> Result<(), String> {
+        let left = self.left.checked_sub(bytes as u64);
+        self.left = left.ok_or_else(|| format!("the zone has more than {MAX_TEXT} bytes of text in all"))?;
         Ok(())
     }
 

@@ -83,7 +83,7 @@ fn the_zone_has_a_name_whatever_is_wrong() {
         assert!(reading.result.is_err());
         reading.name
     };
-    assert_eq!(name("$ORIGIN p.\n$ORIGIN q.\n?", None).unwrap(), b"\x01p\0");
+    assert_eq!(name("$ORIGIN p.\n?", None), None, "that may be anything");
     assert_eq!(name("$ORIGIN p.\n?", Some(ORIGIN)).unwrap(), ORIGIN);
     assert_eq!(name("$ORIGIN p.\nx.y. SOA a b 1 2 3 4 5\n?", Some(ORIGIN)).unwrap(), b"\x01x\x01y\0");
     assert_eq!(name("?", None), None);

@@ -70,7 +70,7 @@ use rstest::rstest;
 )]
 #[case::generate_too_many(
     "$GENERATE 0-16777216 $ 5 A 192.0.2.1",
-    "1:1: $GENERATE: more than 16777216 records in all"
+    "1:1: $GENERATE: more than 1048576 records in all"
 )]
 #[case::generated(
     "$GENERATE 255-256 a$ 5 A 192.0.2.$",
