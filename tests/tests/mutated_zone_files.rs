@@ -127,14 +127,18 @@ struct Tried {
 /// Reads one file.
 fn try_one(case: &Case, file: &Path) -> Tried {
     let texts = || [&case.text].into_iter().chain(case.beside.iter().map(|(_, text)| text));
-    let has = |word: &[u8]| {
-        let within = |text: &Vec<u8>| text.to_ascii_uppercase().windows(word.len()).any(|part| part == word);
-        texts().any(within)
+    let count = |word: &[u8]| {
+        let within = |text: &Vec<u8>| {
+            text.to_ascii_uppercase().windows(word.len()).filter(|part| *part == word).count()
+        };
+        texts().map(within).sum::<usize>()
     };
     let files = texts().map(Vec::len).sum::<usize>();
     let lines = texts().map(|text| text.split(|byte| *byte == b'\n').count()).sum::<usize>();
-    let stated = lines * if has(b"WKS") { WKS } else { RECORD };
-    let floor = if has(b"$GENERATE") { GENERATED } else { FLOOR };
+    let record = if count(b"WKS") > 0 { WKS } else { RECORD };
+    // What is included again is stated again.
+    let stated = lines * (1 + count(b"$INCLUDE")) * record;
+    let floor = if count(b"$GENERATE") > 0 { GENERATED } else { FLOOR };
     let allowed = floor + FACTOR * (files + stated).cast_signed();
     let zone = case.zone();
     PEAK.store(LIVE.load(Ordering::Relaxed), Ordering::Relaxed);
