@@ -68,6 +68,9 @@ const WORDS: &[&str] = &[
     "0x",
 ];
 
+/// About as many bytes as a repeated line may take.
+const LARGEST: usize = 1 << 22;
+
 /// Puts one to three faults into a case's file. `others` are where parts are taken from.
 #[must_use]
 pub fn mutate(case: &Case, others: &[Case], random: &mut Random) -> Case {
@@ -137,7 +140,7 @@ fn lines(text: &mut Vec<u8>, random: &mut Random) {
         1 => lines.swap(from, to),
         2 => lines.insert(to, lines[from].clone()),
         _ => {
-            let many = 1 + random.below(1_000);
+            let many = (1 + random.below(1_000)).min(1 + LARGEST / (1 + lines[from].len()));
             let repeated = lines[from].repeat(many);
             lines.insert(from, repeated);
         }
