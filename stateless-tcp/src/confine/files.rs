@@ -10,6 +10,7 @@ use landlock::{
     ABI, Access as _, AccessFs, CompatLevel, Compatible as _, Ruleset, RulesetAttr as _,
     RulesetCreatedAttr as _, RulesetStatus, Scope, path_beneath_rules,
 };
+use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Rights that are known here. Of these, the kernel enforces what it knows.
@@ -47,15 +48,22 @@ pub fn has_landlock() -> bool {
 /// Where content is, and what says what it is.
 fn content(config: &Config) -> Vec<PathBuf> {
     let Config { zones, key_file, dns_cookie_secret_file, config_file, http_root, .. } = config;
-    let files = zones
-        .files
-        .iter()
-        .map(|zone| &zone.file)
-        .chain(key_file)
-        .chain(dns_cookie_secret_file)
-        .chain(config_file);
+    let zone_files = || zones.files.iter().map(|zone| zone.file.clone());
+    // A link can lead elsewhere: what it leads to is replaced there.
+    let linked = zone_files().chain(zones.directories.iter().flat_map(|path| entries(path)));
+    let targets = linked.filter_map(|path| path.canonicalize().ok());
+    let secrets = key_file.iter().chain(dns_cookie_secret_file).chain(config_file).cloned();
+    let files = zone_files().chain(targets).chain(secrets).map(|path| beside(&path));
     let directories = zones.directories.iter().chain(&zones.include).chain(http_root);
-    files.map(|path| beside(path)).chain(directories.cloned()).collect()
+    let mut content: Vec<PathBuf> = files.chain(directories.cloned()).collect();
+    content.sort_unstable();
+    content.dedup();
+    content
+}
+
+/// What is in a directory, as far as that can be told.
+fn entries(directory: &Path) -> Vec<PathBuf> {
+    fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
 }
 
 /// The directory of a file, unless that is the root of all.
