@@ -1,13 +1,12 @@
 //! What loading a zone takes, beside BIND, Knot DNS and NSD: time until it is served, memory then and at most.
 //!
 //! `cargo xtask bench zones` runs it. Three zones: a million names with an address each, 100,000 PTR records of random names
-//! below ip6.arpa, and one set of 40,000 addresses. Medians of five rounds in turns; the memory of a server is that of all its
+//! below ip6.arpa, and one set of 40,000 addresses. Medians of three rounds in turns; the memory of a server is that of all its
 //! processes (Pss), and of this, that of a process that has nothing else.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
@@ -19,7 +18,7 @@ use stateless_tcp_tests::nameserver::{Bind, Knot, Nsd, free_address};
 use stateless_tcp_tests::peers;
 use tempfile::TempDir;
 
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 3;
 /// Stands before the file in the arguments of the process that loads it.
 const LOAD: &str = "--load";
 
@@ -109,16 +108,15 @@ fn zones(directory: &Path) -> Result<Vec<(&'static str, u64, PathBuf)>> {
 fn measure_all(file: &Path) -> Result<Vec<(&'static str, Cost)>> {
     let zone = [file.to_owned()];
     let mut costs = vec![("this", load_elsewhere(file)?)];
-    let address = || -> Result<SocketAddr> { free_address() };
-    costs.push((
-        "BIND",
-        measure(|| Bind::start(&zone, address()?, None).map(|bind| (bind.server.pid(), bind)))?,
-    ));
-    costs.push((
-        "Knot DNS",
-        measure(|| Knot::start(&zone, address()?, None).map(|knot| (knot.server.pid(), knot)))?,
-    ));
-    costs.push(("NSD", measure(|| Nsd::start(&zone, address()?, None).map(|nsd| (nsd.server.pid(), nsd)))?));
+    let mut add = |server, cost: Result<Cost>| match cost {
+        Ok(cost) => costs.push((server, cost)),
+        // BIND refuses sets of more than 100 records unless it is told otherwise.
+        Err(error) => eprintln!("{server} does not serve {}: {}", file.display(), error.root_cause()),
+    };
+    let address = free_address()?;
+    add("BIND", measure(|| Bind::start(&zone, address, None).map(|bind| (bind.server.pid(), bind))));
+    add("Knot DNS", measure(|| Knot::start(&zone, address, None).map(|knot| (knot.server.pid(), knot))));
+    add("NSD", measure(|| Nsd::start(&zone, address, None).map(|nsd| (nsd.server.pid(), nsd))));
     Ok(costs)
 }
 
