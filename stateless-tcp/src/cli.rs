@@ -147,9 +147,10 @@ enum Action {
     /// Show rates of a running instance in the terminal: by rule, reason, queue, name and client
     Top(TopOptions),
     /// Tell what serving a zone file would come to: what is wrong with it, what would be ignored; exit status 0 or 1
+    #[command(override_usage = "stateless-tcp check-zone [OPTIONS] [NAME] FILE")]
     CheckZone {
         /// The zone's name, where the file does not say it, and the zone file
-        #[arg(value_names = ["NAME", "FILE"], num_args = 1..=2, required = true)]
+        #[arg(value_name = "[NAME] FILE", num_args = 1..=2, required = true)]
         zone: Vec<String>,
         /// A directory that the file may include files from, besides its own; may be repeated
         #[arg(long, value_name = "DIR")]

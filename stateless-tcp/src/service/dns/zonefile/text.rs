@@ -95,7 +95,7 @@ pub(in super::super) fn name(
     origin: Option<&[u8]>,
     out: &mut Vec<u8>,
 ) -> Result<(), &'static str> {
-    const NO_ORIGIN: &str = "relative, and there is no $ORIGIN before it";
+    const NO_ORIGIN: &str = "relative, and neither $ORIGIN nor the configuration (NAME=FILE) gives an origin";
     const TOO_LONG: &str = "longer than 255 bytes";
     if raw == b"@" {
         out.extend_from_slice(origin.ok_or(NO_ORIGIN)?);
@@ -214,6 +214,9 @@ mod tests {
         assert_eq!(read(&of_253, b"\x01o\0"), Err("longer than 255 bytes"));
         assert_eq!(read(&"x.".repeat(127), b"\0"), Ok(255));
         assert_eq!(read(&"x.".repeat(128), b"\0"), Err("longer than 255 bytes"));
-        assert_eq!(name(b"a", None, &mut Vec::new()), Err("relative, and there is no $ORIGIN before it"));
+        assert_eq!(
+            name(b"a", None, &mut Vec::new()),
+            Err("relative, and neither $ORIGIN nor the configuration (NAME=FILE) gives an origin")
+        );
     }
 }

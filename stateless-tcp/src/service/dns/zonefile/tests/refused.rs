@@ -83,11 +83,11 @@ fn says_where_and_what(#[case] text: &str, #[case] expected: &str) {
 #[rstest]
 #[case::relative_owner(
     b"a 5 A 192.0.2.1",
-    "1:1: an owner name: relative, and there is no $ORIGIN before it: \"a\""
+    "1:1: an owner name: relative, and neither $ORIGIN nor the configuration (NAME=FILE) gives an origin: \"a\""
 )]
 #[case::origin_itself(
     b"a. 5 NS @",
-    "1:9: NS: a name server: relative, and there is no $ORIGIN before it: \"@\""
+    "1:9: NS: a name server: relative, and neither $ORIGIN nor the configuration (NAME=FILE) gives an origin: \"@\""
 )]
 #[case::byte_order_mark(b"\xef\xbb\xbf$TTL 5", "1:1: a byte order mark: save the file as UTF-8 without one")]
 fn says_what_is_missing(#[case] text: &[u8], #[case] expected: &str) {
