@@ -319,6 +319,7 @@ mod tests {
         let snapshot = Snapshot {
             queues: vec![queue(0), queue(1)],
             relays: vec![relay],
+            zones: Some(Zones { current: 3, older: 1, broken: 2, unknown: 0, names: 77, memory: 4_096 }),
             dnstap: Some(Dnstap { connected: true, written: 14, lost: 15 }),
             ..Snapshot::default()
         };
@@ -337,6 +338,10 @@ mod tests {
             "stateless_tcp_store_limit_bytes{store=\"dns_cache\"} 11",
             "stateless_tcp_table_entries{interface=\"eth0\",queue=\"1\",table=\"dns_in_flight\"} 12",
             "stateless_tcp_dnstap_connected 1",
+            "stateless_tcp_zones{state=\"older\"} 1",
+            "stateless_tcp_zones{state=\"broken\"} 2",
+            "stateless_tcp_zone_names 77",
+            "stateless_tcp_zone_memory_bytes 4096",
             "stateless_tcp_dnstap_transactions_total{outcome=\"written\"} 14",
             "stateless_tcp_dnstap_transactions_total{outcome=\"lost\"} 15",
             "stateless_tcp_back_end_up{service=\"dns\",back_end=\"192.0.2.1:53\"} 1",
