@@ -1,7 +1,7 @@
 //! Reading a query: header, question, OPT. Whatever else it holds is skipped, but must be well formed.
 
 use super::edns::Edns;
-use super::message::{Full, HEADER, Message};
+use super::message::{FIXED, Full, HEADER, Message};
 use super::name::{MAX_NAME, Name};
 use super::zone::rtype;
 
@@ -14,9 +14,8 @@ pub(super) const ADDITIONALS: usize = 10;
 const IN: u16 = 1;
 /// Class ANY.
 const ANY_CLASS: u16 = 255;
-/// Octets of type and class, which end the question, and of what stands between a record's owner and its data.
+/// Octets of type and class, which end the question.
 pub(super) const TYPE_CLASS: usize = 4;
-pub(super) const FIXED: usize = 10;
 
 /// Response codes (RFC 1035 section 4.1.1, RFC 6672 section 2.2, RFC 6891 section 9, RFC 7873 section 8, RFC 8945 section 3). The high 8 bits
 /// go into the OPT.

@@ -2,9 +2,9 @@
 
 use super::ask::is_hop_by_hop;
 use crate::service::dns::edns;
-use crate::service::dns::message::{DATA_LENGTH, HEADER, TTL};
+use crate::service::dns::message::{DATA_LENGTH, FIXED, HEADER, TTL};
 use crate::service::dns::query::{
-    ADDITIONALS, ANSWERS, AUTHORITIES, Envelope, FIXED, QUESTIONS, Rcode, flag, skip_name, word,
+    ADDITIONALS, ANSWERS, AUTHORITIES, Envelope, QUESTIONS, Rcode, flag, skip_name, word,
 };
 use crate::service::dns::zone::rtype;
 
