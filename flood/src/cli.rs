@@ -2,7 +2,7 @@
 
 use clap::{ArgGroup, Parser};
 use stateless_tcp::config::XdpMode;
-use stateless_tcp::prefix::Prefix;
+use stateless_tcp::config::prefix::Prefix;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;

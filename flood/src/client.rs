@@ -3,8 +3,8 @@
 
 use crate::answer::{self, Codes, HEAD};
 use crate::tally::Failure;
-use stateless_tcp_ebpf::reply::Outgoing;
-use stateless_tcp_ebpf::segment::{Flags, Segment, Timestamps};
+use stateless_tcp_core::tcp::output::Outgoing;
+use stateless_tcp_core::tcp::segment::{Flags, Segment, Timestamps};
 
 /// Octets that a client takes at a time, as its segments say. No answer is longer than a window and the next.
 const WINDOW: u16 = u16::MAX;

@@ -7,9 +7,9 @@ use crate::population::Population;
 use crate::questions::Questions;
 use crate::tally::Tally;
 use anyhow::{Result, bail};
-use stateless_tcp::wire::Reply;
-use stateless_tcp_ebpf::segment::{Address, FourTuple, Segment};
-use stateless_tcp_ebpf::steer::Layout;
+use stateless_tcp_core::steering::Layout;
+use stateless_tcp_core::tcp::segment::{Address, FourTuple, Segment};
+use stateless_tcp_core::wire::Reply;
 use std::time::Duration;
 
 /// What all clients have in common.

@@ -1,11 +1,11 @@
 //! SYNs from senders that are not there, as a SYN flood has them: each from another address, port and sequence number.
 
 use crate::population::mix;
-use stateless_tcp::prefix::Prefix;
-use stateless_tcp::wire::Reply;
-use stateless_tcp_ebpf::reply::Outgoing;
-use stateless_tcp_ebpf::segment::{Address, Flags, FourTuple};
-use stateless_tcp_ebpf::steer::Layout;
+use stateless_tcp::config::prefix::Prefix;
+use stateless_tcp_core::steering::Layout;
+use stateless_tcp_core::tcp::output::Outgoing;
+use stateless_tcp_core::tcp::segment::{Address, Flags, FourTuple};
+use stateless_tcp_core::wire::Reply;
 
 /// Makes them.
 #[derive(Clone, Debug)]
@@ -67,7 +67,7 @@ impl Forger {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use stateless_tcp_ebpf::steer::{Protocol, Version};
+    use stateless_tcp_core::steering::{Protocol, Version};
     use std::collections::HashSet;
 
     #[test]
@@ -80,7 +80,7 @@ mod tests {
         for _ in 0..1_000 {
             let mut frame = [0xa5; 100];
             let length = forger.write(&[2; 14], &layout, &mut frame);
-            let segment = stateless_tcp::wire::parse(&frame[..length], &layout).unwrap().segment;
+            let segment = stateless_tcp_core::wire::parse(&frame[..length], &layout).unwrap().segment;
             let FourTuple { server: receiver, client: sender, server_port, client_port } = segment.tuple;
             assert_eq!((receiver, server_port, segment.flags), (server, 53, Flags::SYN));
             assert!(prefix.contains(&sender) && client_port >= 1024);

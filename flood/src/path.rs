@@ -2,8 +2,8 @@
 
 use anyhow::{Context as _, Result, bail};
 use nix::sys::socket::SockProtocol;
-use stateless_tcp::netlink::{Netlink, attribute, find, u32_of};
-use stateless_tcp::xdp::interface::Interface;
+use stateless_tcp::af_xdp::interface::Interface;
+use stateless_tcp::af_xdp::netlink::{Netlink, attribute, find, u32_of};
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};

@@ -8,10 +8,10 @@ use crate::path::{Path, mind_manners};
 use crate::population::Population;
 use crate::questions::Questions;
 use anyhow::{Context as _, Result, bail, ensure};
-use stateless_tcp::prefix::Prefix;
-use stateless_tcp::xdp::interface::Interface;
-use stateless_tcp_ebpf::catch::{self, Range};
-use stateless_tcp_ebpf::segment::Address;
+use stateless_tcp::af_xdp::interface::Interface;
+use stateless_tcp::config::prefix::Prefix;
+use stateless_tcp_core::tcp::segment::Address;
+use stateless_tcp_flood_filter::Range;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ pub struct Plan {
     /// The server.
     pub server: SocketAddr,
     /// Whose frames are whose.
-    pub catch: catch::Plan,
+    pub catch: stateless_tcp_flood_filter::Plan,
     /// How frames get there.
     pub path: Path,
     /// The clients, none of which has begun.
@@ -65,7 +65,7 @@ impl Plan {
             let (address, bits) = prefix.bits();
             Range::new(address, bits)
         };
-        let catch = catch::Plan {
+        let catch = stateless_tcp_flood_filter::Plan {
             server: at.0,
             port: at.1,
             clients: range(&clients),

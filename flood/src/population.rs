@@ -1,8 +1,8 @@
 //! Which client has which address and port. Clients are numbered as they begin; the number gives everything about one
 //! that need not be remembered.
 
-use stateless_tcp::prefix::Prefix;
-use stateless_tcp_ebpf::segment::Address;
+use stateless_tcp::config::prefix::Prefix;
+use stateless_tcp_core::tcp::segment::Address;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 

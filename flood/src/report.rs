@@ -2,8 +2,8 @@
 
 use crate::tally::{Failure, Tally};
 use serde::Serialize;
-use stateless_tcp::xdp::interface::AttachMode;
-use stateless_tcp::xdp::socket::CopyMode;
+use stateless_tcp::af_xdp::interface::AttachMode;
+use stateless_tcp::af_xdp::socket::CopyMode;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;

@@ -5,18 +5,18 @@ use aya::maps::{PerCpuArray, XskMap};
 use aya::programs::{Xdp, XdpMode as AyaMode};
 use aya::{Ebpf, EbpfLoader};
 use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
+use stateless_tcp::af_xdp::XdpError;
+use stateless_tcp::af_xdp::existing_program::make_way;
+use stateless_tcp::af_xdp::interface::{AttachMode, Interface};
+use stateless_tcp::af_xdp::socket::{CopyMode, Socket};
+use stateless_tcp::af_xdp::umem::Pool;
 use stateless_tcp::config::XdpMode;
-use stateless_tcp::counters::Counters;
-use stateless_tcp::xdp::XdpError;
-use stateless_tcp::xdp::interface::{AttachMode, Interface};
-use stateless_tcp::xdp::occupant::make_way;
-use stateless_tcp::xdp::socket::{CopyMode, Socket};
-use stateless_tcp::xdp::umem::Pool;
-use stateless_tcp_ebpf::catch::{self, Caught, Plan};
+use stateless_tcp::observe::counters::Counters;
+use stateless_tcp_flood_filter::{Caught, Plan};
 use std::os::fd::AsRawFd as _;
 use std::sync::Arc;
 
-const OBJECT: &[u8] = aya::include_bytes_aligned!("../../stateless-tcp-ebpf/flood.bpf.o");
+const OBJECT: &[u8] = aya::include_bytes_aligned!("../filter/flood.bpf.o");
 
 /// The ways to attach and to bind, the best first.
 const WAYS: [(AttachMode, CopyMode); 3] = [
@@ -61,7 +61,7 @@ impl Rings {
     fn open_as(interface: &Interface, plan: &Plan, way: (AttachMode, CopyMode)) -> Result<Self> {
         let words = plan.words();
         let mut ebpf = EbpfLoader::new()
-            .override_global(catch::PLAN, &words, true)
+            .override_global(stateless_tcp_flood_filter::PLAN, &words, true)
             .load(OBJECT)
             .context("cannot load the XDP program")?;
         let queues = interface.queues().context("cannot list the RX queues")?;
@@ -70,13 +70,16 @@ impl Rings {
             let pool = Pool::new(interface, queue)?;
             sockets.push(Socket::bind(pool, interface, queue, way.0, way.1, Arc::new(Counters::default()))?);
         }
-        let map = ebpf.map_mut(catch::SOCKETS).context("the program has no map of sockets")?;
+        let map =
+            ebpf.map_mut(stateless_tcp_flood_filter::SOCKETS).context("the program has no map of sockets")?;
         let mut registered = XskMap::try_from(map)?;
         for (&queue, socket) in queues.iter().zip(&sockets) {
             registered.set(queue, socket.as_raw_fd(), 0)?;
         }
-        let program: &mut Xdp =
-            ebpf.program_mut(catch::PROGRAM).context("the object has no such program")?.try_into()?;
+        let program: &mut Xdp = ebpf
+            .program_mut(stateless_tcp_flood_filter::PROGRAM)
+            .context("the object has no such program")?
+            .try_into()?;
         program.load().context("cannot load the XDP program")?;
         let mode = if way.0 == AttachMode::Generic { AyaMode::Skb } else { AyaMode::Driver };
         program.attach_to_if_index(interface.index, mode).map_err(|error| XdpError::Attach {
@@ -93,7 +96,8 @@ impl Rings {
     /// # Errors
     /// If the map cannot be read.
     pub fn count(&self, caught: Caught) -> Result<u64> {
-        let map = self.ebpf.map(catch::COUNTS).context("the program has no map of counts")?;
+        let map =
+            self.ebpf.map(stateless_tcp_flood_filter::COUNTS).context("the program has no map of counts")?;
         let counts: PerCpuArray<_, u64> = PerCpuArray::try_from(map)?;
         Ok(counts.get(&(caught as u32), 0)?.iter().sum())
     }

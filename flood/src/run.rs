@@ -8,14 +8,14 @@ use crate::plan::Plan;
 use crate::report::{Forged, Report};
 use crate::rings::Rings;
 use anyhow::{Context as _, Result};
+use stateless_tcp::af_xdp::poller::Waiter;
+use stateless_tcp::af_xdp::socket::{BATCH, Socket};
+use stateless_tcp::af_xdp::umem::Frame;
 use stateless_tcp::config::XdpMode;
-use stateless_tcp::responder::Frames as _;
-use stateless_tcp::wire;
-use stateless_tcp::xdp::socket::{BATCH, Socket};
-use stateless_tcp::xdp::umem::Frame;
-use stateless_tcp::xdp::wait::Waiter;
-use stateless_tcp_ebpf::catch::{self, Caught};
-use stateless_tcp_ebpf::steer::{Layout, Protocol, Version, steer};
+use stateless_tcp::dataplane::responder::Frames as _;
+use stateless_tcp_core::steering::{Layout, Protocol, Version, steer};
+use stateless_tcp_core::wire;
+use stateless_tcp_flood_filter::Caught;
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -91,7 +91,7 @@ impl Link {
 
 struct Turner {
     link: Link,
-    catch: catch::Plan,
+    catch: stateless_tcp_flood_filter::Plan,
     clients: Clients,
     pace: Pace,
     /// Who forges, at what pace, and how many were sent.

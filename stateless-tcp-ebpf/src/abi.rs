@@ -2,29 +2,29 @@
 //!
 //! All maps may be changed while the program runs; it looks at them anew for each frame.
 
-use crate::cookie::{Generations, Key, Keys};
-use crate::driver::{Event, Terms};
-use crate::limit::Limit;
-use crate::rule::Rules;
-use crate::steer::Reason;
+use stateless_tcp_core::admission::Limit;
+use stateless_tcp_core::fast_path::{Event, Terms};
+use stateless_tcp_core::steering::Reason;
+use stateless_tcp_core::tcp::input::Rules;
+use stateless_tcp_core::tcp::isn::{Generations, Key, Keys};
 
 /// Name of the XDP program.
 pub const PROGRAM: &str = "stateless_tcp";
 
-/// Hash map: served address ([`crate::segment::Address`]) to any octet.
+/// Hash map: served address ([`stateless_tcp_core::tcp::segment::Address`]) to any octet.
 pub const ADDRESSES: &str = "ADDRESSES";
 
 /// Hash map: served TCP port, in host byte order (u16), to any octet.
 pub const PORTS: &str = "PORTS";
 
-/// Longest-prefix-match trie: bits of clients' [`crate::segment::Address`] to a [`crate::steer::Treatment`] (u8). Takes
+/// Longest-prefix-match trie: bits of clients' [`stateless_tcp_core::tcp::segment::Address`] to a [`stateless_tcp_core::steering::Treatment`] (u8). Takes
 /// memory for what is in it only.
 pub const CLIENTS: &str = "CLIENTS";
 
 /// Array of one [`Settings`]. One field after the other is written while the program looks.
 pub const SETTINGS: &str = "SETTINGS";
 
-/// Array of [`crate::limit::SETS`] sets ([`crate::limit::Set`]).
+/// Array of [`stateless_tcp_core::admission::SETS`] sets ([`stateless_tcp_core::admission::Set`]).
 pub const BUCKETS: &str = "BUCKETS";
 
 /// `XSKMAP`: RX queue to AF_XDP socket.
@@ -37,7 +37,7 @@ pub const HELD: &str = "HELD";
 /// Per-CPU array of one [`Counts`].
 pub const COUNTS: &str = "COUNTS";
 
-/// Global: 1 if the program answers by itself what it can ([`crate::driver`]); else the verifier removes that code.
+/// Global: 1 if the program answers by itself what it can ([`stateless_tcp_core::fast_path`]); else the verifier removes that code.
 pub const HANDSHAKE: &str = "HANDSHAKE";
 
 /// Array of [`MAX_TERMS`] places for [`PackedTerms`]. A place is written only while another one is in force.

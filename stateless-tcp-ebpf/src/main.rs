@@ -1,4 +1,4 @@
-//! The XDP program. It asks [`stateless_tcp_ebpf::steer`] and acts: redirect, drop or pass.
+//! The XDP program. It asks [`stateless_tcp_core::steering`] and acts: redirect, drop or pass.
 //!
 //! Built for `bpfel-unknown-none` by `cargo xtask build-ebpf`; elsewhere it is an empty program.
 #![cfg_attr(
@@ -8,10 +8,6 @@
     expect(unsafe_code, reason = "packet and map access in BPF")
 )]
 
-#[cfg(target_arch = "bpf")]
-mod every;
-#[cfg(target_arch = "bpf")]
-mod packet;
 #[cfg(target_arch = "bpf")]
 mod program;
 

@@ -3,22 +3,22 @@
 use core::ptr;
 
 use aya_ebpf::programs::XdpContext;
-use stateless_tcp_ebpf::frame::{Frame, FrameMut};
-use stateless_tcp_ebpf::truncate;
+use stateless_tcp_core::udp;
+use stateless_tcp_core::wire::bytes::{Frame, FrameMut};
 
 /// The packet as it lies at the moment: its ends move when it is cut.
-pub(crate) struct Packet<'a>(pub(crate) &'a XdpContext);
+pub struct Packet<'a>(pub &'a XdpContext);
 
 impl Packet<'_> {
     /// Nothing is looked at beyond offset 1023: no header reaches so far, nor does a question over UDP. To the verifier a mask
     /// is a bound that it does not lose sight of.
     const MASK: usize = 1023;
-    const _ENOUGH: () = assert!(14 + 8 + 40 + 8 + truncate::MAX_MESSAGE <= Self::MASK);
+    const _ENOUGH: () = assert!(14 + 8 + 40 + 8 + udp::MAX_MESSAGE <= Self::MASK);
 
     /// Where it begins and ends. Asked for by each access anew: kept, LLVM would calculate with them in ways that make
     /// mere numbers of them for the verifier.
     #[inline(always)]
-    pub(crate) fn ends(&self) -> (usize, usize) {
+    pub fn ends(&self) -> (usize, usize) {
         let context = self.0.ctx;
         // SAFETY: the context is the one that this program was called with.
         let (start, end) = unsafe {

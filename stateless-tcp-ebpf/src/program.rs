@@ -1,6 +1,6 @@
 //! The program proper: packet access, maps, and the one match from reason to XDP action.
 
-mod room;
+mod scratch;
 
 use core::mem::MaybeUninit;
 use core::ptr;
@@ -14,19 +14,19 @@ use aya_ebpf::maps::lpm_trie::{Key, LpmTrie};
 use aya_ebpf::maps::{Array, HashMap, PerCpuArray, XskMap};
 use aya_ebpf::programs::XdpContext;
 use aya_log_ebpf::{debug, trace};
+use stateless_tcp_core::admission::{self, Kind, SETS, Set, WAYS};
+use stateless_tcp_core::fast_path::{self, Decided, Event, Terms};
+use stateless_tcp_core::steering::{Action, Layout, Protocol, Reason, Served, Treatment, steer};
+use stateless_tcp_core::tcp::segment::Address;
+use stateless_tcp_core::udp::{self, Question};
+use stateless_tcp_core::wire::control_segment::{self, Bare, Header};
 use stateless_tcp_ebpf::abi::{
     Counts, MAX_ADDRESSES, MAX_CLIENTS, MAX_EVENTS, MAX_PORTS, MAX_QUEUES, MAX_TERMS, PARTIAL_CHECKSUMS,
     PackedTerms, Settings,
 };
-use stateless_tcp_ebpf::bare::{self, Bare, Header};
-use stateless_tcp_ebpf::driver::{self, Decided, Event, Terms};
-use stateless_tcp_ebpf::limit::{self, Kind, SETS, Set, WAYS};
-use stateless_tcp_ebpf::segment::Address;
-use stateless_tcp_ebpf::steer::{Action, Layout, Protocol, Reason, Served, Treatment, steer};
-use stateless_tcp_ebpf::truncate::{self, Question};
 
-use self::room::{Datagram, Room};
-use crate::packet::Packet;
+use self::scratch::{Datagram, Room};
+use stateless_tcp_ebpf::packet::Packet;
 
 #[map]
 static ADDRESSES: HashMap<Address, u8> = HashMap::with_max_entries(MAX_ADDRESSES, 0);
@@ -162,7 +162,7 @@ struct Work {
 fn read(context: &XdpContext, work: &mut Work) -> bool {
     // SAFETY: `answer` has put it there.
     let layout = unsafe { work.layout.assume_init_ref() };
-    let received = bare::read(&Packet(context), layout, &mut Room(&raw mut work.room));
+    let received = control_segment::read(&Packet(context), layout, &mut Room(&raw mut work.room));
     received.map(|received| work.received.write(received)).is_some()
 }
 
@@ -172,7 +172,7 @@ fn decide(terms: &PackedTerms, work: &mut Work) -> Option<Event> {
     // SAFETY: `read` has put it there.
     let Bare { segment, .. } = unsafe { work.received.assume_init_ref() };
     let terms = work.terms.write(terms.unpack());
-    let Decided { outgoing, event } = driver::decide(terms, segment)?;
+    let Decided { outgoing, event } = fast_path::decide(terms, segment)?;
     if let Some(outgoing) = &outgoing {
         work.header.write(Header::new(&segment.tuple, outgoing));
     }
@@ -185,7 +185,7 @@ fn inquire(context: &XdpContext, work: &mut Work) -> Event {
     // SAFETY: `answer` has put it there.
     let layout = unsafe { work.layout.assume_init_ref() };
     let datagram = Datagram { packet: Packet(context), place: &raw mut work.forgotten };
-    match truncate::read(&datagram, layout) {
+    match udp::read(&datagram, layout) {
         Ok(question) => {
             work.question.write(question);
             Event::Truncated
@@ -260,7 +260,7 @@ impl Served for Maps {
 
     #[inline(always)]
     fn treatment(&self, client: &Address) -> Treatment {
-        let [high, low] = limit::halves(client);
+        let [high, low] = admission::halves(client);
         Treatment::numbered(treatment(high, low) as u8)
     }
 
@@ -271,7 +271,7 @@ impl Served for Maps {
 
     #[inline(always)]
     fn affords(&self, client: &Address, kind: Kind) -> bool {
-        let [high, low] = limit::halves(client);
+        let [high, low] = admission::halves(client);
         affords(high, low, kind)
     }
 }

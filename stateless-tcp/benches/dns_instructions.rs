@@ -15,9 +15,9 @@ use std::net::UdpSocket;
 use std::sync::Arc;
 use std::time::Duration;
 
-use stateless_tcp::service::dns::relay::{BackEnd, ClientSubnet, Desks, Relay, RelayOptions};
-use stateless_tcp::service::dns::{Dns, DnsOptions};
-use stateless_tcp::service::{Context, MAX_RESPONSE, Service};
+use stateless_tcp::services::dns::relay::{BackEnd, ClientSubnet, Desks, Relay, RelayOptions};
+use stateless_tcp::services::dns::{Dns, DnsOptions};
+use stateless_tcp::services::{Context, MAX_RESPONSE, Service};
 
 /// Most that any name may cost without DO, by the cost of the known one: twice, and what the hash tables, keyed at random,
 /// add in some runs.

@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result};
 use clap::{Arg, ArgAction, Command};
 use clap_complete::{Generator as _, Shell};
 use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
-use stateless_tcp::cli;
+use stateless_tcp::commands::cli;
 
 /// What values are called that are numbers; the others are strings.
 const NUMBERS: [&str; 7] = ["BITS", "MIB", "MICROSECONDS", "N", "OCTETS", "PORT", "SECONDS"];

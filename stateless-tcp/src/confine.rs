@@ -13,8 +13,8 @@ mod calls;
 mod files;
 mod identity;
 
+use crate::af_xdp::irq_deferral::Timing;
 use crate::config::Config;
-use crate::xdp::deferral::Timing;
 use anyhow::{Context as _, Result, bail};
 use std::fs;
 

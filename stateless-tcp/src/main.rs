@@ -1,9 +1,12 @@
 //! Arguments, then the command they name, then its exit status: 0, 1 for a failure, 2 for bad usage.
 
-use stateless_tcp::cli::{self, Command, Invocation};
+use stateless_tcp::commands::cli::{self, Command, Invocation};
+use stateless_tcp::commands::{check, doctor, replay, top, trace};
 use stateless_tcp::config::LogFormat;
-use stateless_tcp::service::dns;
-use stateless_tcp::{check, control, doctor, keys, replay, serve, top, trace};
+use stateless_tcp::config::keys;
+use stateless_tcp::control;
+use stateless_tcp::serve;
+use stateless_tcp::services::dns;
 use std::io::stderr;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;

@@ -8,28 +8,28 @@ mod supervise;
 mod takeover;
 mod watch;
 
+use crate::af_xdp::XdpError;
+use crate::af_xdp::busy_poll;
+use crate::af_xdp::existing_program::make_way;
+use crate::af_xdp::interface::{AttachMode, Interface};
+use crate::af_xdp::irq_deferral::{Deferral, Timing};
+use crate::af_xdp::program::Program;
+use crate::af_xdp::socket::{CopyMode, Socket};
+use crate::af_xdp::umem::Pool;
 use crate::config::{Config, Handshake, Source, XdpMode, ZeroCopy};
 use crate::confine;
-use crate::content::{self, Stores};
 use crate::control::handover::{Predecessor, Released};
 use crate::control::{DIRECTORY, Listener};
-use crate::counters::Counters;
-use crate::exchange::Policy;
+use crate::dataplane::engine::Policy;
+use crate::observe::counters::Counters;
 use crate::observe::exporter;
-use crate::offer::{Former, Offer, Switch};
-use crate::xdp::XdpError;
-use crate::xdp::busy;
-use crate::xdp::deferral::{Deferral, Timing};
-use crate::xdp::interface::{AttachMode, Interface};
-use crate::xdp::occupant::make_way;
-use crate::xdp::program::Program;
-use crate::xdp::socket::{CopyMode, Socket};
-use crate::xdp::umem::Pool;
+use crate::serving::build::{self, Stores};
+use crate::serving::{Former, Offer, Switch};
 use anyhow::{Context as _, Result, bail};
 use manager::Manager;
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
 use reload::Since;
-use stateless_tcp_ebpf::segment::Address;
+use stateless_tcp_core::tcp::segment::Address;
 use std::net::{IpAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,13 +65,12 @@ pub fn run(config: Config, source: Source) -> Result<()> {
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start tokio")?;
     let stores = Arc::new(Stores::new(workers, runtime.handle().clone()));
     let since = takeover::since(&config, predecessor.as_ref());
-    let services = content::load(&config, &keys, since.generation, &stores)?;
+    let services = build::load(&config, &keys, since.generation, &stores)?;
     stores.zones.commit();
     let zones = stores.zones.report();
     zones.warnings().for_each(|line| tracing::warn!("{line}"));
     zones.failures().for_each(|line| tracing::error!("{line}"));
-    let content =
-        content::compose(&config, addresses.iter().map(|&address| Address::from(address)), services)?;
+    let content = build::compose(&config, addresses.iter().map(|&address| Address::from(address)), services)?;
     let offer = takeover::number(Offer::first(content, policy), predecessor.as_ref())?;
 
     let metrics = metrics(&config, predecessor.as_mut())?;
@@ -216,7 +215,7 @@ impl Front {
         let busy = config.busy_poll;
         if !busy.is_zero() {
             for (_, socket, _) in &self.sockets {
-                busy::allow(socket, &self.interface, busy)?;
+                busy_poll::allow(socket, &self.interface, busy)?;
             }
         }
         if let Some(timing) = Timing::of(busy, config.coalesce) {

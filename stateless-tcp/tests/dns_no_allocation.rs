@@ -3,9 +3,9 @@
 mod counting;
 
 use counting::allocations;
-use stateless_tcp::service::dns::{Cookies, Dns, DnsOptions};
-use stateless_tcp::service::{Context, MAX_RESPONSE, Service as _};
-use stateless_tcp_ebpf::cookie::Key;
+use stateless_tcp::services::dns::{Cookies, Dns, DnsOptions};
+use stateless_tcp::services::{Context, MAX_RESPONSE, Service as _};
+use stateless_tcp_core::tcp::isn::Key;
 use std::path::Path;
 use std::time::SystemTime;
 

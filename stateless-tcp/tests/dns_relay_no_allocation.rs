@@ -3,10 +3,10 @@
 mod counting;
 
 use counting::allocations;
-use stateless_tcp::service::dns::relay::{BackEnd, ClientSubnet, Desks, Relay, RelayOptions};
-use stateless_tcp::service::dns::{Cookies, DnsOptions};
-use stateless_tcp::service::{Absent, Context, MAX_RESPONSE, Origin, Service as _};
-use stateless_tcp_ebpf::cookie::Key;
+use stateless_tcp::services::dns::relay::{BackEnd, ClientSubnet, Desks, Relay, RelayOptions};
+use stateless_tcp::services::dns::{Cookies, DnsOptions};
+use stateless_tcp::services::{Absent, Context, MAX_RESPONSE, Origin, Service as _};
+use stateless_tcp_core::tcp::isn::Key;
 use std::net::UdpSocket;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

@@ -6,8 +6,8 @@ use std::fs;
 use std::time::SystemTime;
 
 use counting::allocations;
-use stateless_tcp::service::http::{FileOptions, Http};
-use stateless_tcp::service::{Context, Framing, MAX_RESPONSE, Service as _};
+use stateless_tcp::services::http::{FileOptions, Http};
+use stateless_tcp::services::{Context, Framing, MAX_RESPONSE, Service as _};
 
 #[test]
 fn request_costs_no_allocation() {

@@ -12,13 +12,11 @@ use aya::{
     programs::Xdp,
 };
 use rustix::net::{AddressFamily, SocketType, socket};
-use stateless_tcp_ebpf::{
-    abi::{self, PackedTerms},
-    cookie::{Generations, Key, Keys},
-    driver::Terms,
-    rule::Rules,
-    segment::Address,
-};
+use stateless_tcp_core::fast_path::Terms;
+use stateless_tcp_core::tcp::input::Rules;
+use stateless_tcp_core::tcp::isn::{Generations, Key, Keys};
+use stateless_tcp_core::tcp::segment::Address;
+use stateless_tcp_ebpf::abi::{self, PackedTerms};
 use stateless_tcp_tests::{
     client::query,
     packet::{Packet, flags},

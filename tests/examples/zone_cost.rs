@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
 use nix::unistd::Pid;
-use stateless_tcp::service::dns::{Dns, DnsOptions};
+use stateless_tcp::services::dns::{Dns, DnsOptions};
 use stateless_tcp_tests::nameserver::{Bind, Knot, Nsd, free_address};
 use stateless_tcp_tests::peers;
 use tempfile::TempDir;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use nix::libc;
 use nix::sys::socket::SockProtocol;
-use stateless_tcp::netlink::{self, Netlink};
+use stateless_tcp::af_xdp::netlink::{self, Netlink};
 
 use crate::load::{Catalogue, question};
 use crate::netns::Netns;

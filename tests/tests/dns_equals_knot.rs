@@ -2,8 +2,8 @@
 //! BIND is asked instead; [`stateless_tcp_tests::exceptions`] names each case.
 
 use anyhow::Context as _;
-use stateless_tcp::service::dns::{Dns, DnsOptions};
-use stateless_tcp::service::{Context, MAX_RESPONSE, Service};
+use stateless_tcp::services::dns::{Dns, DnsOptions};
+use stateless_tcp::services::{Context, MAX_RESPONSE, Service};
 use stateless_tcp_tests::compare::{Reply, difference};
 use stateless_tcp_tests::exceptions::{Arbiter, arbiter, settle};
 use stateless_tcp_tests::nameserver::{Bind, Knot, Nsd, ask, free_address, zones};

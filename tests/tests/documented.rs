@@ -1,8 +1,8 @@
 //! What the documentation says of drivers and kernels is what is tried on them, and every command in it is run.
 
 use rstest::rstest;
-use stateless_tcp::counters::Counter;
-use stateless_tcp_ebpf::steer::Reason;
+use stateless_tcp::observe::counters::Counter;
+use stateless_tcp_core::steering::Reason;
 use stateless_tcp_tests::handbook::player::Player;
 use stateless_tcp_tests::handbook::text::{Block, blocks, is_as_shown, named_commands};
 use stateless_tcp_tests::handbook::{

@@ -10,7 +10,7 @@ use std::{
 
 use nix::sys::signal::Signal;
 use rstest::rstest;
-use stateless_tcp::xdp::interface::Interface;
+use stateless_tcp::af_xdp::interface::Interface;
 use stateless_tcp_tests::{
     client::{Client, port},
     interrupts::deferral,

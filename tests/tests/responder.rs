@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use rstest::rstest;
-use stateless_tcp::counters::Counter;
-use stateless_tcp_ebpf::rule::Rules;
+use stateless_tcp::observe::counters::Counter;
+use stateless_tcp_core::tcp::input::Rules;
 use stateless_tcp_tests::{
     compare::Reply,
     lab::{DNS_PORT, Exchange, HTTP_PORT, Lab, PLENTY, script::query},

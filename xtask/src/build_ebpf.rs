@@ -15,9 +15,11 @@ use crate::workspace;
 const TARGET: &str = "bpfel-unknown-none";
 const PROFILE: &str = "bpf";
 
-/// Each program's binary, and the object that is committed of it.
-const PROGRAMS: [(&str, &str); 2] =
-    [("stateless-tcp-xdp", "stateless-tcp.bpf.o"), ("stateless-tcp-flood-xdp", "flood.bpf.o")];
+/// Each program: its package, its binary, and where the object that is committed of it lies in the workspace.
+const PROGRAMS: [(&str, &str, &str); 2] = [
+    ("stateless-tcp-ebpf", "stateless-tcp-xdp", "stateless-tcp-ebpf/stateless-tcp.bpf.o"),
+    ("stateless-tcp-flood-filter", "stateless-tcp-flood-xdp", "flood/filter/flood.bpf.o"),
+];
 
 /// The command's options.
 #[derive(Args)]
@@ -40,8 +42,8 @@ pub(crate) fn check_committed() -> Result<()> {
 
 /// Builds the objects, or proves the committed ones.
 pub(crate) fn build_ebpf(options: &Options) -> Result<()> {
-    let directory = workspace().join("stateless-tcp-ebpf");
-    let recorded_at = directory.join("toolchain.toml");
+    let root = workspace();
+    let recorded_at = root.join("stateless-tcp-ebpf/toolchain.toml");
     let mut record = Record::load(&recorded_at)?;
     if let Some(name) = &options.record {
         record.rustc = inspect_rustc(name)?;
@@ -51,7 +53,7 @@ pub(crate) fn build_ebpf(options: &Options) -> Result<()> {
     }
     let toolchain = Toolchain::obtain(&record, options.rust_src.as_deref())?;
     if options.check {
-        return check(&toolchain, &record, &directory);
+        return check(&toolchain, &record, &root);
     }
     if !toolchain.sources_match {
         bail!(
@@ -60,20 +62,20 @@ pub(crate) fn build_ebpf(options: &Options) -> Result<()> {
             record.rust_src.version
         );
     }
-    build(&toolchain, &directory.join("target"), &directory)?;
+    build(&toolchain, &root.join("stateless-tcp-ebpf/target"), &root)?;
     record.objects.clear();
-    for (_, object) in PROGRAMS {
-        let sha256 = sha256_file(&directory.join(object))?;
-        println!("{sha256} {}", directory.join(object).display());
+    for (.., object) in PROGRAMS {
+        let sha256 = sha256_file(&root.join(object))?;
+        println!("{sha256} {object}");
         record.objects.insert(object.to_owned(), sha256);
     }
     record.store(&recorded_at)
 }
 
-/// Rebuilds elsewhere and compares with what is in `directory`.
-fn check(toolchain: &Toolchain, record: &Record, directory: &Path) -> Result<()> {
-    for (_, object) in PROGRAMS {
-        let found = sha256_file(&directory.join(object))?;
+/// Rebuilds elsewhere and compares with what is in the workspace at `root`.
+fn check(toolchain: &Toolchain, record: &Record, root: &Path) -> Result<()> {
+    for (.., object) in PROGRAMS {
+        let found = sha256_file(&root.join(object))?;
         let recorded = record.objects.get(object).map_or("nothing", String::as_str);
         if found != recorded {
             bail!(
@@ -84,8 +86,8 @@ fn check(toolchain: &Toolchain, record: &Record, directory: &Path) -> Result<()>
     }
     let scratch = tempfile::tempdir().context("creating a temporary directory")?;
     build(toolchain, &scratch.path().join("target"), scratch.path())?;
-    for (_, object) in PROGRAMS {
-        compare(toolchain, record, &directory.join(object), &scratch.path().join(object))?;
+    for (.., object) in PROGRAMS {
+        compare(toolchain, record, &root.join(object), &scratch.path().join(object))?;
     }
     Ok(())
 }
@@ -120,8 +122,8 @@ fn build(toolchain: &Toolchain, target: &Path, destination: &Path) -> Result<()>
     let mut command = toolchain.command("cargo");
     command
         .current_dir(&root)
-        .args(["build", "--quiet", "--locked", "--package", "stateless-tcp-ebpf"])
-        .args(PROGRAMS.iter().flat_map(|(binary, _)| ["--bin", binary]))
+        .args(["build", "--quiet", "--locked"])
+        .args(PROGRAMS.iter().flat_map(|(package, binary, _)| ["--package", package, "--bin", binary]))
         .args(["--profile", PROFILE, "--target", TARGET, "-Z", "build-std=core", "--target-dir"])
         .arg(target)
         // How cargo's own tests point build-std at other sources than the toolchain's: there is no stable way.
@@ -141,9 +143,13 @@ fn build(toolchain: &Toolchain, target: &Path, destination: &Path) -> Result<()>
     // The kernel reads BTF, not DWARF; and DWARF holds hashes of where core's sources lie.
     let host = read(toolchain.command("rustc").args(["--print", "host-tuple"]))?;
     let objcopy = sysroot.join("lib/rustlib").join(host).join("bin/rust-objcopy");
-    for (binary, object) in PROGRAMS {
+    for (_, binary, object) in PROGRAMS {
+        let object = destination.join(object);
+        if let Some(directory) = object.parent() {
+            fs::create_dir_all(directory).with_context(|| format!("creating {}", directory.display()))?;
+        }
         let mut strip = toolchain.command(&objcopy);
-        run(strip.arg("--strip-debug").arg(built.join(binary)).arg(destination.join(object)))?;
+        run(strip.arg("--strip-debug").arg(built.join(binary)).arg(object))?;
     }
     Ok(())
 }

@@ -107,7 +107,7 @@ fn simulate(copy: &Path) -> Result<bool> {
 
 /// The same of the named cases of the core, and of what goes through it.
 fn cases(copy: &Path) -> Result<bool> {
-    Ok(passes(copy, &["--package", "stateless-tcp-ebpf", "--lib"], &[])?
+    Ok(passes(copy, &["--package", "stateless-tcp-core", "--lib"], &[])?
         && passes(copy, &["--package", "stateless-tcp", "--lib"], &["exchange"])?
         && passes(copy, &["--package", "stateless-tcp-tests", "--test", "responder"], &[])?)
 }

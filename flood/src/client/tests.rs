@@ -1,6 +1,6 @@
 use super::*;
 use rstest::rstest;
-use stateless_tcp_ebpf::segment::{Address, FourTuple, Options};
+use stateless_tcp_core::tcp::segment::{Address, FourTuple, Options};
 
 const TERMS: Terms =
     Terms { iss: u32::MAX, asked: 30, id: 0x0102, codes: CODES, mss: 1460, timestamps: true };

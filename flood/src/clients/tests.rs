@@ -2,9 +2,9 @@ use super::*;
 use crate::answer::HEAD;
 use crate::tally::Failure;
 use rstest::rstest;
-use stateless_tcp::wire::Received;
-use stateless_tcp_ebpf::segment::{Flags, Options};
-use stateless_tcp_ebpf::steer::{Protocol, Version};
+use stateless_tcp_core::steering::{Protocol, Version};
+use stateless_tcp_core::tcp::segment::{Flags, Options};
+use stateless_tcp_core::wire::Received;
 
 const SECOND: u64 = 1_000_000_000;
 const SERVER: Address = Address::from_ipv4([192, 0, 2, 1]);
@@ -78,7 +78,7 @@ fn what_is_said_is_a_frame_for_the_server() {
     assert_eq!(length, 14 + 20 + 24);
     assert_eq!(frame[26..34], [198, 51, 100, 7, 192, 0, 2, 1]);
     assert_eq!(frame[34..38], [4, 0, 0, 53]);
-    let Received { segment, .. } = stateless_tcp::wire::parse(&frame[..length], &LAYOUT).unwrap();
+    let Received { segment, .. } = stateless_tcp_core::wire::parse(&frame[..length], &LAYOUT).unwrap();
     assert_eq!((segment.flags, segment.options.mss), (Flags::SYN, Some(1460)));
     let question = Said { say: Say::Question, ..said };
     assert_eq!(clients.write(0, question, &LINK, &LAYOUT, &mut frame), 14 + 20 + 20 + 31);

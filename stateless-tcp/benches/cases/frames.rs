@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
-use stateless_tcp::responder::Frames;
-use stateless_tcp::wire::{Network, checksum};
+use stateless_tcp::dataplane::responder::Frames;
+use stateless_tcp_core::wire::{Network, checksum};
 
 /// Octets of a frame, as in a UMEM.
 pub(crate) const CHUNK: usize = 4096;

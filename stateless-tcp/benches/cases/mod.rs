@@ -12,19 +12,19 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use frames::{CHUNK, Pool, Segment, frame, query};
-use stateless_tcp::counters::{Counter, Counters};
-use stateless_tcp::exchange::{Content, Policy};
+use stateless_tcp::dataplane::engine::{Content, Policy};
+use stateless_tcp::dataplane::responder::Responder;
+use stateless_tcp::observe::counters::{Counter, Counters};
 use stateless_tcp::observe::tap::{Filter, Listener, Outlet, Tap};
-use stateless_tcp::offer::{Edition, Offer};
-use stateless_tcp::responder::Responder;
-use stateless_tcp::service::dns::{Cookies, Dns, DnsOptions};
-use stateless_tcp::service::http::Http;
-use stateless_tcp::service::{Context, MAX_RESPONSE, Service};
-use stateless_tcp::wire::{self, Reply};
-use stateless_tcp_ebpf::cookie::{self, Generations, Key, Keys, MssClass, Terms};
-use stateless_tcp_ebpf::rule::{self, Outgoing, Rules};
-use stateless_tcp_ebpf::segment::Flags;
-use stateless_tcp_ebpf::steer;
+use stateless_tcp::services::dns::{Cookies, Dns, DnsOptions};
+use stateless_tcp::services::http::Http;
+use stateless_tcp::services::{Context, MAX_RESPONSE, Service};
+use stateless_tcp::serving::{Edition, Offer};
+use stateless_tcp_core::steering;
+use stateless_tcp_core::tcp::input::{self, Outgoing, Rules};
+use stateless_tcp_core::tcp::isn::{self, Generations, Key, Keys, MssClass, Terms};
+use stateless_tcp_core::tcp::segment::Flags;
+use stateless_tcp_core::wire::{self, Reply};
 
 const ISN: u32 = 1_000;
 const KEYS: Keys = Keys { current: Key([7; 16]), previous: None };
@@ -62,21 +62,21 @@ fn steps() -> Vec<Case> {
         let content = content(server);
         let syn = Segment { port: 53, seq: ISN, ack: 0, flags: SYN, options: &SYN_OPTIONS, payload: &[] };
         let octets = frame(client, server, syn);
-        let layout = steer::steer(&octets[..], &content).expect("served");
+        let layout = steering::steer(&octets[..], &content).expect("served");
         let received = wire::parse(&octets, &layout).expect("a segment");
         cases.push(case(parse, move || {
             let octets = black_box(&octets[..]);
-            let layout = steer::steer(octets, &content).expect("served");
+            let layout = steering::steer(octets, &content).expect("served");
             black_box(wire::parse(octets, &layout)).expect("a segment");
         }));
         cases.push(case(decide, move || {
-            black_box(rule::decide(Rules::Reliable, &KEYS, &SERVED, black_box(&received.segment)));
+            black_box(input::decide(Rules::Reliable, &KEYS, &SERVED, black_box(&received.segment)));
         }));
     }
     for (name, length) in [("emit/0", 0), ("emit/231", 231), ("emit/1220", 1220)] {
         let (server, client) = hosts(0);
         let octets = frame(client, server, request(&[0; 34]));
-        let layout = steer::steer(&octets[..], &content(server)).expect("served");
+        let layout = steering::steer(&octets[..], &content(server)).expect("served");
         let tuple = wire::parse(&octets, &layout).expect("a segment").segment.tuple;
         let reply = Reply::to(&octets, &layout, tuple);
         let outgoing = Outgoing {
@@ -247,10 +247,10 @@ fn responding(
     let Edition { generation, content } = &offer.current;
     if outcome == Counter::Answered {
         let octets = frame(client, server, segment);
-        let layout = steer::steer(&octets[..], &**content).expect("served");
+        let layout = steering::steer(&octets[..], &**content).expect("served");
         let tuple = wire::parse(&octets, &layout).expect("a segment").segment.tuple;
         let terms = Terms { class: MssClass::Standard, generation: *generation };
-        segment.ack = cookie::iss(&KEYS.current, &tuple, ISN, terms).wrapping_add(1);
+        segment.ack = isn::iss(&KEYS.current, &tuple, ISN, terms).wrapping_add(1);
     }
     let octets = frame(client, server, segment);
     let mut responder = Responder::of(0, offer.into());

@@ -3,7 +3,7 @@
 use super::count::Count;
 use super::relay::{Endpoint, means_nothing_without};
 use super::{ConfigError, Options};
-use crate::service::dns::relay::{BackEnd, ClientSubnet, RelayOptions};
+use crate::services::dns::relay::{BackEnd, ClientSubnet, RelayOptions};
 use serde::Deserialize;
 use std::time::Duration;
 

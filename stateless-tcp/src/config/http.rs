@@ -4,7 +4,7 @@ use super::count::Count;
 use super::relay::means_nothing_without;
 use super::values::BadValue;
 use super::{ConfigError, Options};
-use crate::service::http::{FileOptions, RelayOptions};
+use crate::services::http::{FileOptions, RelayOptions};
 use serde::Deserialize;
 use std::str::FromStr;
 use std::time::Duration;
@@ -105,7 +105,7 @@ impl Options {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::{self, Command};
+    use crate::commands::cli::{self, Command};
     use rstest::rstest;
 
     /// What is relayed by these flags, and a file with `text`.

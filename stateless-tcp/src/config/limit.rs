@@ -1,12 +1,12 @@
 //! Which clients are served, how much they may ask for, and what becomes of questions over UDP.
 
-use crate::clients::Clients;
+use crate::serving::clients::Clients;
 use clap::ValueEnum;
 use serde::Deserialize;
+use stateless_tcp_core::admission::{Kind, Limit, MAX_RATE};
+use stateless_tcp_core::steering::Treatment;
+use stateless_tcp_core::tcp::isn::Key;
 use stateless_tcp_ebpf::abi::MAX_CLIENTS;
-use stateless_tcp_ebpf::cookie::Key;
-use stateless_tcp_ebpf::limit::{Kind, Limit, MAX_RATE};
-use stateless_tcp_ebpf::steer::Treatment;
 
 use super::count::Count;
 

@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::config::prefix::Prefix;
 use crate::files::read_text;
-use crate::prefix::Prefix;
-use crate::service::dns::ZoneSource;
+use crate::services::dns::ZoneSource;
 use serde::Deserialize;
 
 use super::limit::{Bits4, Bits6, Rate, Udp};

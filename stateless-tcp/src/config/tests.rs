@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{Config, ConfigError, Handshake, LogFormat, RateLimit, Rules, Udp, XdpLog, XdpMode, ZeroCopy};
-use crate::cli::{self, Command};
-use crate::clients::Clients;
-use crate::service::dns::ZoneOptions;
-use crate::service::dns::relay::ClientSubnet;
-use crate::service::http::FileOptions;
-use stateless_tcp_ebpf::steer::Treatment;
+use crate::commands::cli::{self, Command};
+use crate::services::dns::ZoneOptions;
+use crate::services::dns::relay::ClientSubnet;
+use crate::services::http::FileOptions;
+use crate::serving::clients::Clients;
+use stateless_tcp_core::steering::Treatment;
 
 mod refused;
 
@@ -224,7 +224,7 @@ fn flags_win_over_the_file() {
 
 #[test]
 fn a_relay_is_what_flags_or_the_file_say() {
-    let back_end = |address: &str, weight, payload| crate::service::dns::relay::BackEnd {
+    let back_end = |address: &str, weight, payload| crate::services::dns::relay::BackEnd {
         address: address.parse().unwrap(),
         weight,
         payload,

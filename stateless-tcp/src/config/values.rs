@@ -6,8 +6,8 @@ use std::str::FromStr;
 
 use clap::ValueEnum;
 use serde::Deserialize;
+use stateless_tcp_core::tcp::input::Rules;
 use stateless_tcp_ebpf::abi::MAX_QUEUES;
-use stateless_tcp_ebpf::rule::Rules;
 
 /// How the XDP program is attached.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ValueEnum)]

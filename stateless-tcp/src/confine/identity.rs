@@ -46,7 +46,7 @@ pub(super) fn renounce(user: Option<&User>, kept: &CapsHashSet) -> Result<()> {
 /// What is needed still: by a reload, and at the end to give back `interrupts` that were put off (`--coalesce`, `--busy-poll`).
 pub(super) fn kept(interrupts: bool) -> CapsHashSet {
     let release = nix::sys::utsname::uname().map(|name| name.release().to_string_lossy().into_owned());
-    let version = release.ok().and_then(|release| crate::doctor::kernel_version(&release));
+    let version = release.ok().and_then(|release| crate::commands::doctor::kernel_version(&release));
     let needs_none = version.is_some_and(|version| version >= NEEDS_NO_CAP_BPF);
     let reload = (!needs_none).then_some(Capability::CAP_BPF);
     reload.into_iter().chain(interrupts.then_some(Capability::CAP_NET_ADMIN)).collect()

@@ -14,9 +14,9 @@
 //! after it nobody can, and both end, so that the kernel has its ports.
 
 use super::{DIRECTORY, DONE, FAILED, HANDOVER, running, say};
-use crate::fingerprint::Fingerprint;
-use crate::offer::Former;
-use crate::xdp::link::Link;
+use crate::af_xdp::link::Link;
+use crate::serving::Former;
+use crate::serving::fingerprint::Fingerprint;
 use anyhow::{Context as _, Result, bail};
 use rustix::cmsg_space;
 use rustix::net::{
@@ -74,7 +74,7 @@ pub struct Handed {
     pub generation: u8,
     /// Seconds since 1970 when it was loaded.
     pub loaded: u64,
-    /// [`Content::fingerprint`](crate::exchange::Content::fingerprint).
+    /// [`Content::fingerprint`](crate::dataplane::engine::Content::fingerprint).
     pub fingerprint: Option<Fingerprint>,
     /// Generations before that one, and for how many seconds clients may still be of them. A predecessor that does not say
     /// is none the worse off than one that was just started.

@@ -1,10 +1,10 @@
 //! Instances that are found and asked.
 
 use super::*;
-use crate::exchange::{Content, Policy};
-use crate::offer::{Offer, Switch};
-use stateless_tcp_ebpf::cookie::{Key, Keys};
-use stateless_tcp_ebpf::rule::Rules;
+use crate::dataplane::engine::{Content, Policy};
+use crate::serving::{Offer, Switch};
+use stateless_tcp_core::tcp::input::Rules;
+use stateless_tcp_core::tcp::isn::{Key, Keys};
 
 fn services(reloads: mpsc::UnboundedSender<Request>) -> Services {
     let keys = Keys { current: Key([1; 16]), previous: None };

@@ -15,6 +15,7 @@
 //! None of it is waited for by a worker: what workers count are numbers that anyone may read, and the rest they leave where
 //! it can be found.
 
+pub mod counters;
 pub mod dnstap;
 pub mod exporter;
 pub mod histogram;

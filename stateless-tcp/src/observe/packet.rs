@@ -1,13 +1,13 @@
 //! A copied frame as a segment, and what its payload says: for people to read.
 
 use super::tap::Direction;
-use crate::service::dns::PREFIX;
-use crate::wire;
+use crate::services::dns::PREFIX;
 use domain::base::Message;
 use domain::base::iana::Opcode;
-use stateless_tcp_ebpf::limit::Kind;
-use stateless_tcp_ebpf::segment::{Address, Segment};
-use stateless_tcp_ebpf::steer::{self, Served, Treatment};
+use stateless_tcp_core::admission::Kind;
+use stateless_tcp_core::steering::{self, Served, Treatment};
+use stateless_tcp_core::tcp::segment::{Address, Segment};
+use stateless_tcp_core::wire;
 use std::fmt::Write as _;
 use std::ops::Range;
 
@@ -58,7 +58,7 @@ impl<'a> Packet<'a> {
     /// Reads a frame. None if it is no whole segment.
     #[must_use]
     pub fn read(direction: Direction, octets: &'a [u8]) -> Option<Self> {
-        let layout = steer::steer(octets, &Everything).ok()?;
+        let layout = steering::steer(octets, &Everything).ok()?;
         let received = wire::parse(octets, &layout).ok()?;
         let mut segment = received.segment;
         if direction == Direction::Sent {

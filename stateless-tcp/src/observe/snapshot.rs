@@ -4,7 +4,7 @@
 
 use super::histogram::Distribution;
 use serde::{Deserialize, Serialize};
-use stateless_tcp_ebpf::steer::Reason;
+use stateless_tcp_core::steering::Reason;
 use std::borrow::Cow;
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -6,11 +6,11 @@
 
 use super::ring::{self, Reader, Writer};
 use super::transaction::Transaction;
-use crate::mailbox::Mailbox;
-use crate::prefix::Prefix;
+use crate::config::prefix::Prefix;
+use crate::dataplane::mailbox::Mailbox;
 use foldhash::quality::RandomState;
 use serde::{Deserialize, Serialize};
-use stateless_tcp_ebpf::segment::FourTuple;
+use stateless_tcp_core::tcp::segment::FourTuple;
 use std::hash::BuildHasher as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -2,8 +2,8 @@
 
 use super::ring::Writer;
 use super::tap::nanoseconds;
-use crate::service::dns::PREFIX;
-use stateless_tcp_ebpf::segment::{Address, FourTuple};
+use crate::services::dns::PREFIX;
+use stateless_tcp_core::tcp::segment::{Address, FourTuple};
 use std::time::{Duration, SystemTime};
 
 /// What somebody is who answers questions.

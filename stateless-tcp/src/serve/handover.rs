@@ -3,14 +3,14 @@
 
 use super::reload::Reloader;
 use super::watch::Served;
+use crate::af_xdp::XdpError;
+use crate::af_xdp::interface::AttachMode;
+use crate::af_xdp::socket::CopyMode;
 use crate::control::handover::{Handed, HandedInterface, Step};
-use crate::exchange::Policy;
-use crate::xdp::XdpError;
-use crate::xdp::interface::AttachMode;
-use crate::xdp::socket::CopyMode;
+use crate::dataplane::engine::Policy;
 use anyhow::{Result, bail};
-use stateless_tcp_ebpf::cookie::Key;
-use stateless_tcp_ebpf::rule::Rules;
+use stateless_tcp_core::tcp::input::Rules;
+use stateless_tcp_core::tcp::isn::Key;
 use std::io;
 use std::net::TcpListener;
 use std::os::fd::{AsFd as _, OwnedFd};

@@ -1,12 +1,12 @@
 //! Where the handshake is answered on an interface: in the driver, where what is sent from there arrives, or through the
 //! ring.
 
+use crate::af_xdp::XdpError;
+use crate::af_xdp::interface::{AttachMode, Interface};
+use crate::af_xdp::program::Program;
+use crate::af_xdp::socket::CopyMode;
+use crate::commands::doctor::{Transmits, answers};
 use crate::config::{Config, Handshake};
-use crate::doctor::{Transmits, answers};
-use crate::xdp::XdpError;
-use crate::xdp::interface::{AttachMode, Interface};
-use crate::xdp::program::Program;
-use crate::xdp::socket::CopyMode;
 
 /// The program for `interface`, and whether it answers by itself.
 pub(super) fn load(

@@ -8,19 +8,19 @@
 use super::addresses;
 use super::manager::Manager;
 use super::watch::Served;
+use crate::af_xdp::XdpError;
+use crate::af_xdp::interface::Interface;
+use crate::config::keys;
 use crate::config::{Config, Source};
-use crate::content::{self, Stores};
 use crate::control::{Outcome, Request};
-use crate::exchange::{Content, Policy};
-use crate::keys;
-use crate::offer::{Former, Full, History, MAX_GENERATIONS, Offer, PATIENCE_OF_CLIENTS, Switch};
-use crate::xdp::XdpError;
-use crate::xdp::interface::Interface;
+use crate::dataplane::engine::{Content, Policy};
+use crate::serving::build::{self, Stores};
+use crate::serving::{Former, Full, History, MAX_GENERATIONS, Offer, PATIENCE_OF_CLIENTS, Switch};
 use anyhow::{Error, Result, bail};
+use stateless_tcp_core::fast_path::Terms;
+use stateless_tcp_core::tcp::isn::Keys;
+use stateless_tcp_core::tcp::segment::Address;
 use stateless_tcp_ebpf::abi::MAX_ADDRESSES;
-use stateless_tcp_ebpf::cookie::Keys;
-use stateless_tcp_ebpf::driver::Terms;
-use stateless_tcp_ebpf::segment::Address;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -274,7 +274,7 @@ impl Reloader {
             self.since.generation = loaded;
         }
         self.since.key = key_since.unwrap_or(self.since.key);
-        let mut text = format!("reloaded: {}", content::describe(&config, &self.stores, &addresses));
+        let mut text = format!("reloaded: {}", build::describe(&config, &self.stores, &addresses));
         for note in notes {
             text.push('\n');
             text.push_str(&note);
@@ -317,7 +317,7 @@ fn prepare(
         None => (policy.keys, None),
     };
     let loaded = SystemTime::now();
-    let services = content::load(&config, &keys, loaded, stores)?;
+    let services = build::load(&config, &keys, loaded, stores)?;
     let zones = stores.zones.news();
     notes.extend(zones.warnings());
     notes.extend(loss(&policy.keys, &keys));
@@ -325,8 +325,7 @@ fn prepare(
     if addresses.len() > MAX_ADDRESSES as usize {
         bail!("{} addresses are too many: {MAX_ADDRESSES} can be served", addresses.len());
     }
-    let content =
-        content::compose(&config, addresses.iter().map(|&address| Address::from(address)), services)?;
+    let content = build::compose(&config, addresses.iter().map(|&address| Address::from(address)), services)?;
     let policy = Policy { keys, fast_open: config.fast_open, ..policy.clone() };
     Ok(Prepared { config, addresses, content, policy, loaded, key_since, notes })
 }
@@ -382,7 +381,7 @@ fn linger(offer: Arc<Offer>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use stateless_tcp_ebpf::cookie::Key;
+    use stateless_tcp_core::tcp::isn::Key;
 
     #[test]
     fn a_key_that_is_dropped_is_named() {

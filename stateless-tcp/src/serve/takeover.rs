@@ -9,22 +9,22 @@
 
 use super::reload::{Since, loss};
 use super::{Front, load, queues};
+use crate::af_xdp::XdpError;
+use crate::af_xdp::interface::{AttachMode, Interface};
+use crate::af_xdp::irq_deferral::{Deferral, Timing};
+use crate::af_xdp::link::Link;
+use crate::af_xdp::program::Program;
+use crate::af_xdp::socket::{CopyMode, Socket};
+use crate::af_xdp::umem::Pool;
+use crate::config::keys;
 use crate::config::{Config, Handshake, XdpMode, ZeroCopy};
 use crate::control::handover::{HandedInterface, Predecessor, Released};
-use crate::counters::Counters;
-use crate::exchange::Policy;
-use crate::keys;
-use crate::offer::{Former, Offer, PATIENCE_OF_CLIENTS};
-use crate::xdp::XdpError;
-use crate::xdp::deferral::{Deferral, Timing};
-use crate::xdp::interface::{AttachMode, Interface};
-use crate::xdp::link::Link;
-use crate::xdp::program::Program;
-use crate::xdp::socket::{CopyMode, Socket};
-use crate::xdp::umem::Pool;
+use crate::dataplane::engine::Policy;
+use crate::observe::counters::Counters;
+use crate::serving::{Former, Offer, PATIENCE_OF_CLIENTS};
 use anyhow::{Context as _, Result, ensure};
-use stateless_tcp_ebpf::cookie::{Key, Keys};
-use stateless_tcp_ebpf::rule::Rules;
+use stateless_tcp_core::tcp::input::Rules;
+use stateless_tcp_core::tcp::isn::{Key, Keys};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 

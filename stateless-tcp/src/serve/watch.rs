@@ -1,19 +1,19 @@
 //! What can be seen of the running service at one moment.
 
 use super::reload::Reloader;
-use crate::check::conduct::{Door, House, Trial};
-use crate::content::Stores;
+use crate::af_xdp::interface::AttachMode;
+use crate::af_xdp::program::Program;
+use crate::af_xdp::socket::{Account, CopyMode};
+use crate::af_xdp::test_run::Fate;
+use crate::commands::check::conduct::{Door, House, Trial};
 use crate::control::stream::Source;
-use crate::counters::{Counter, Counters, Kind};
+use crate::dataplane::worker::{Shared, Vitals};
+use crate::observe::counters::{Counter, Counters, Kind};
 use crate::observe::dnstap::Output;
 use crate::observe::snapshot::{Counts, Interface, Name, Queue, Snapshot, name_of, seconds};
-use crate::offer::Switch;
-use crate::xdp::interface::AttachMode;
-use crate::xdp::program::Program;
-use crate::xdp::socket::{Account, CopyMode};
-use crate::xdp::trial::Fate;
-use crate::xdp::worker::{Shared, Vitals};
-use stateless_tcp_ebpf::steer::Reason;
+use crate::serving::Switch;
+use crate::serving::build::Stores;
+use stateless_tcp_core::steering::Reason;
 use std::sync::{Arc, PoisonError};
 use std::time::SystemTime;
 use tokio::sync::mpsc::UnboundedSender;

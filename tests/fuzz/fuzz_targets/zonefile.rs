@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use stateless_tcp::service::dns::zonefile_text;
+use stateless_tcp::services::dns::zonefile_text;
 
 fuzz_target!(|text: &[u8]| {
     // The numbers of a $GENERATE multiply what is read: its own tests bound it.

@@ -2,12 +2,10 @@
 
 use std::net::IpAddr;
 
-use stateless_tcp::wire;
-use stateless_tcp_ebpf::{
-    limit::Kind,
-    segment::{Address, FastOpen, Options, Timestamps},
-    steer::{Served, Treatment, steer},
-};
+use stateless_tcp_core::admission::Kind;
+use stateless_tcp_core::steering::{Served, Treatment, steer};
+use stateless_tcp_core::tcp::segment::{Address, FastOpen, Options, Timestamps};
+use stateless_tcp_core::wire;
 
 use super::{DNS_PORT, HTTP_PORT};
 use crate::{

@@ -1,6 +1,6 @@
 //! Whether what a service answers is an answer: read by parsers that share nothing with the code under test.
 
-use stateless_tcp::service::{Context, Framing, MAX_RESPONSE, Service};
+use stateless_tcp::services::{Context, Framing, MAX_RESPONSE, Service};
 
 use crate::compare::Reply;
 

@@ -1,7 +1,7 @@
 //! What must hold of an exchange, whatever was received.
 
-use stateless_tcp::counters::Counter;
-use stateless_tcp_ebpf::rule::Rules;
+use stateless_tcp::observe::counters::Counter;
+use stateless_tcp_core::tcp::input::Rules;
 
 use super::{DNS_PORT, Exchange, HTTP_PORT, Lab, PLENTY, agreement, content, pool::LARGEST_PAYLOAD};
 use crate::{

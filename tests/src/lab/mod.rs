@@ -13,20 +13,16 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use stateless_tcp::{
-    counters::{Counter, Counters},
-    exchange::{Content, Policy},
-    responder::Responder,
-    service::{
-        Service,
-        dns::{Cookies, Dns, DnsOptions},
-        http::Http,
-    },
+use stateless_tcp::dataplane::engine::{Content, Policy};
+use stateless_tcp::dataplane::responder::Responder;
+use stateless_tcp::observe::counters::{Counter, Counters};
+use stateless_tcp::services::{
+    Service,
+    dns::{Cookies, Dns, DnsOptions},
+    http::Http,
 };
-use stateless_tcp_ebpf::{
-    cookie::{Key, Keys},
-    rule::Rules,
-};
+use stateless_tcp_core::tcp::input::Rules;
+use stateless_tcp_core::tcp::isn::{Key, Keys};
 
 use crate::{packet::Packet, topology::SERVERS};
 use pool::Pool;

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use stateless_tcp::{responder::Frames, wire::MAX_HEADERS};
+use stateless_tcp::dataplane::responder::Frames;
+use stateless_tcp_core::wire::MAX_HEADERS;
 
 /// Payload of the largest segment that any rule sends.
 pub const LARGEST_PAYLOAD: usize = 1220;

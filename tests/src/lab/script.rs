@@ -1,8 +1,8 @@
 //! Conversations made of arbitrary octets: mostly honest, so that they get far, and then not quite.
 
 use arbitrary::{Arbitrary, Unstructured};
-use stateless_tcp::counters::Counter;
-use stateless_tcp_ebpf::rule::Rules;
+use stateless_tcp::observe::counters::Counter;
+use stateless_tcp_core::tcp::input::Rules;
 
 use super::{DNS_PORT, Exchange, HTTP_PORT, Lab, PLENTY, agreement::repair};
 use crate::{

@@ -48,7 +48,7 @@ use network::Network;
 use packet::{Micros, Packet, position};
 use scenario::Scenario;
 use servers::Servers;
-use stateless_tcp_ebpf::segment::Flags;
+use stateless_tcp_core::tcp::segment::Flags;
 use trace::Trace;
 
 use crate::seed::Random;

@@ -2,7 +2,7 @@
 
 use std::{cmp::Reverse, collections::BinaryHeap};
 
-use stateless_tcp_ebpf::segment::Flags;
+use stateless_tcp_core::tcp::segment::Flags;
 
 use super::packet::{Micros, Packet};
 use crate::seed::Random;

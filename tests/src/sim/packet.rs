@@ -1,6 +1,6 @@
 //! A segment on its way, without the octets of headers.
 
-use stateless_tcp_ebpf::segment::{Flags, Timestamps};
+use stateless_tcp_core::tcp::segment::{Flags, Timestamps};
 
 /// Microseconds of virtual time.
 pub type Micros = u64;

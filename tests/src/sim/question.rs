@@ -3,10 +3,8 @@
 
 use std::{sync::LazyLock, time::UNIX_EPOCH};
 
-use stateless_tcp::{
-    fingerprint::Fingerprint,
-    service::{Absent, Answered, Context, Framing, Service},
-};
+use stateless_tcp::services::{Absent, Answered, Context, Framing, Service};
+use stateless_tcp::serving::fingerprint::Fingerprint;
 
 use crate::seed::Random;
 

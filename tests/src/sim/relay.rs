@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use stateless_tcp::service::{
+use stateless_tcp::services::{
     Absent, Answered, Context, Errands, Framing, MAX_RESPONSE, Origin, Purpose, Sent, Service, Ticket,
     Tickets,
 };

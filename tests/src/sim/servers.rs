@@ -7,19 +7,15 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use stateless_tcp::{
-    counters::{Counter, Counters},
-    exchange::{Arrival, Content, Exchange, Policy, Source, Waiting},
-    offer::{History, Offer},
-    parking::{Parked, Parking},
-    service::{Errands, Service},
-};
-use stateless_tcp_ebpf::{
-    cookie::{Key, Keys, MssClass},
-    promise::{Promise, Seal, State},
-    rule::{Outgoing, Rules},
-    segment::{Address, Flags, FourTuple, Options, Segment, Timestamps},
-};
+use stateless_tcp::dataplane::engine::{Arrival, Content, Exchange, Policy, Source, Waiting};
+use stateless_tcp::dataplane::pending::{Parked, Parking};
+use stateless_tcp::observe::counters::{Counter, Counters};
+use stateless_tcp::services::{Errands, Service};
+use stateless_tcp::serving::{History, Offer};
+use stateless_tcp_core::tcp::input::{Outgoing, Rules};
+use stateless_tcp_core::tcp::isn::{Key, Keys, MssClass};
+use stateless_tcp_core::tcp::segment::{Address, Flags, FourTuple, Options, Segment, Timestamps};
+use stateless_tcp_core::tcp::ts_cookie::{Promise, Seal, State};
 
 use super::{
     client::Profile,

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use stateless_tcp_ebpf::segment::Flags;
+use stateless_tcp_core::tcp::segment::Flags;
 
 use super::{
     network::Fate,

@@ -7,8 +7,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 
-use stateless_tcp::service::dns::{Dns, DnsOptions, ZoneSource};
-use stateless_tcp::service::{Context, MAX_RESPONSE, Service};
+use stateless_tcp::services::dns::{Dns, DnsOptions, ZoneSource};
+use stateless_tcp::services::{Context, MAX_RESPONSE, Service};
 
 use super::wire::{Message, Record, query, receive};
 

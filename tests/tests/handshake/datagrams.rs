@@ -2,15 +2,15 @@
 
 use std::net::IpAddr;
 
-use stateless_tcp::counters::{Counter, Counters};
-use stateless_tcp::responder::Responder;
+use stateless_tcp::dataplane::responder::Responder;
+use stateless_tcp::observe::counters::{Counter, Counters};
+use stateless_tcp_core::admission::{Kind, Limit};
+use stateless_tcp_core::fast_path::Event;
+use stateless_tcp_core::steering::{Served, Treatment, steer};
+use stateless_tcp_core::tcp::input::Rules;
+use stateless_tcp_core::tcp::segment::Address;
+use stateless_tcp_core::udp;
 use stateless_tcp_ebpf::abi::Settings;
-use stateless_tcp_ebpf::driver::Event;
-use stateless_tcp_ebpf::limit::{Kind, Limit};
-use stateless_tcp_ebpf::rule::Rules;
-use stateless_tcp_ebpf::segment::Address;
-use stateless_tcp_ebpf::steer::{Served, Treatment, steer};
-use stateless_tcp_ebpf::truncate;
 use stateless_tcp_tests::datagram::{Checksum, Datagram};
 use stateless_tcp_tests::lab::{DNS_PORT, PLENTY, agreement::Table, pool::Pool};
 use stateless_tcp_tests::seed::{Random, size};
@@ -49,7 +49,7 @@ impl Served for WithDatagrams {
 
 fn core(frame: &[u8]) -> Fate {
     let Ok(layout) = steer(frame, &WithDatagrams) else { panic!("it is not steered: {frame:02x?}") };
-    match truncate::read(frame, &layout) {
+    match udp::read(frame, &layout) {
         Ok(question) => {
             let mut answer = frame.to_vec();
             answer.truncate(question.frame_length(&layout));

@@ -16,21 +16,17 @@ use aya::{
     programs::Xdp,
 };
 use rustix::net::{AddressFamily, SocketType, socket};
-use stateless_tcp::{
-    counters::{Counter, Counters},
-    exchange::{Content, Policy},
-    offer::Offer,
-    responder::Responder,
-};
-use stateless_tcp_ebpf::{
-    abi::{self, PackedTerms, Settings},
-    bare::{self, Header},
-    cookie::{Key, Keys},
-    driver::{self, Event, Terms},
-    rule::Rules,
-    segment::Address,
-    steer::steer,
-};
+use stateless_tcp::dataplane::engine::{Content, Policy};
+use stateless_tcp::dataplane::responder::Responder;
+use stateless_tcp::observe::counters::{Counter, Counters};
+use stateless_tcp::serving::Offer;
+use stateless_tcp_core::fast_path::{self, Event, Terms};
+use stateless_tcp_core::steering::steer;
+use stateless_tcp_core::tcp::input::Rules;
+use stateless_tcp_core::tcp::isn::{Key, Keys};
+use stateless_tcp_core::tcp::segment::Address;
+use stateless_tcp_core::wire::control_segment::{self, Header};
+use stateless_tcp_ebpf::abi::{self, PackedTerms, Settings};
 use stateless_tcp_tests::{
     lab::{DNS_PORT, HTTP_PORT, PLENTY, agreement::Table, dns, http, pool::Pool},
     packet::Packet,
@@ -152,8 +148,8 @@ impl Kernel {
 fn core(terms: &Terms, frame: &[u8]) -> Fate {
     let decide = || {
         let layout = steer(frame, &Table).ok()?;
-        let received = bare::read(frame, &layout, &mut [0; bare::ROOM][..])?;
-        let decided = driver::decide(terms, &received.segment)?;
+        let received = control_segment::read(frame, &layout, &mut [0; control_segment::ROOM][..])?;
+        let decided = fast_path::decide(terms, &received.segment)?;
         let answer = decided.outgoing.map(|outgoing| {
             let header = Header::new(&received.segment.tuple, &outgoing);
             let mut answer = frame.to_vec();

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use stateless_tcp_ebpf::steer::Reason;
+use stateless_tcp_core::steering::Reason;
 use stateless_tcp_tests::{
     packet::{Packet, flags},
     seed::Random,

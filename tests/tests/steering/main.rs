@@ -19,13 +19,11 @@ use aya::{
     programs::Xdp,
 };
 use rustix::net::{AddressFamily, SocketType, socket};
-use stateless_tcp::clients::Clients;
-use stateless_tcp_ebpf::{
-    abi::{self, Settings},
-    limit::{Kind, Limit},
-    segment::Address,
-    steer::{Action, Reason, Served, Treatment, steer},
-};
+use stateless_tcp::serving::clients::Clients;
+use stateless_tcp_core::admission::{Kind, Limit};
+use stateless_tcp_core::steering::{Action, Reason, Served, Treatment, steer};
+use stateless_tcp_core::tcp::segment::Address;
+use stateless_tcp_ebpf::abi::{self, Settings};
 use stateless_tcp_tests::{
     seed::{Random, size},
     topology::{SERVER_V4, SERVER_V6},

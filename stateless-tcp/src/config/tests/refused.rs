@@ -115,7 +115,8 @@ fn bad_file_is_refused(#[case] text: &str, #[case] place: &str, #[case] says: &s
 #[case::file("rotate-key ./0123456789abcdef0123456789abcdef", false)]
 #[case::other_name("run -i eth0 --key-file 0123456789abcdef0123456789abcdeg", false)]
 fn a_key_is_not_repeated(#[case] words: &str, #[case] refused: bool) {
-    let outcome = crate::cli::parse_from(["stateless-tcp"].into_iter().chain(words.split_whitespace()));
+    let outcome =
+        crate::commands::cli::parse_from(["stateless-tcp"].into_iter().chain(words.split_whitespace()));
     let said = outcome.err().map(|error| error.to_string());
     assert_eq!(said.is_some(), refused, "{said:?}");
     let right = said.is_none_or(|said| said.contains("are a key") && !said.contains("0123"));

@@ -147,7 +147,7 @@ fn since_1970(time: SystemTime) -> (Option<u64>, Option<u32>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use stateless_tcp_ebpf::segment::{Address, FourTuple};
+    use stateless_tcp_core::tcp::segment::{Address, FourTuple};
 
     #[test]
     fn a_transaction_is_two_events() {

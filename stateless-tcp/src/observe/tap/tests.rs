@@ -2,7 +2,7 @@
 
 use super::*;
 use rstest::rstest;
-use stateless_tcp_ebpf::segment::Address;
+use stateless_tcp_core::tcp::segment::Address;
 
 const ALL: Filter = Filter { client: None, port: None, sample: 1, rate: 1_000_000 };
 

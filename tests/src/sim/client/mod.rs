@@ -13,7 +13,7 @@ use buffers::{Chunk, Piece};
 pub use steer::Delay;
 pub use timer::Timer;
 
-use stateless_tcp_ebpf::segment::{Flags, Timestamps};
+use stateless_tcp_core::tcp::segment::{Flags, Timestamps};
 use std::collections::VecDeque;
 
 use super::packet::{Micros, Packet, Position, number, position};

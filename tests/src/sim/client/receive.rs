@@ -1,6 +1,6 @@
 //! Receiving: what is acceptable, what is acknowledged when, and which timestamp is echoed.
 
-use stateless_tcp_ebpf::segment::{Flags, Timestamps};
+use stateless_tcp_core::tcp::segment::{Flags, Timestamps};
 
 use super::{Client, Kind, Piece, State};
 use crate::sim::packet::{Micros, Packet, Position, position};

@@ -1,6 +1,6 @@
 //! Sending again: what is lost, and when it is taken for lost.
 
-use stateless_tcp_ebpf::segment::Flags;
+use stateless_tcp_core::tcp::segment::Flags;
 
 use super::{Client, Kind, MOST_FRAGMENTS, RTO_MAX, State};
 use crate::sim::packet::{Micros, Packet, Position};

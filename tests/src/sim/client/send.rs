@@ -1,6 +1,6 @@
 //! Sending: writes into segments, and what becomes of them.
 
-use stateless_tcp_ebpf::segment::Flags;
+use stateless_tcp_core::tcp::segment::Flags;
 
 use super::{Chunk, Client, Kind, RTO_MAX, State};
 use crate::sim::packet::{Micros, Packet, Position};

@@ -1,6 +1,6 @@
 //! What is drawn or follows from the time in a simulated client, decided from outside: by what a real one does.
 
-use stateless_tcp_ebpf::segment::{Flags, Timestamps};
+use stateless_tcp_core::tcp::segment::{Flags, Timestamps};
 
 use super::{Client, Kind, MOST_FRAGMENTS, Timer};
 use crate::sim::packet::{Micros, Packet, Position, position};

@@ -19,7 +19,8 @@ use crate::{
     },
 };
 
-use stateless_tcp_ebpf::{cookie::MssClass, segment::Flags};
+use stateless_tcp_core::tcp::isn::MssClass;
+use stateless_tcp_core::tcp::segment::Flags;
 
 /// Most octets in a segment of a server's.
 const MSS_STANDARD: u16 = MssClass::Standard.octets();

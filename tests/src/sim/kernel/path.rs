@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use stateless_tcp_ebpf::segment::Flags;
+use stateless_tcp_core::tcp::segment::Flags;
 
 use crate::{seed::Random, sim::packet::Packet};
 

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use stateless_tcp_ebpf::segment::{Flags, Timestamps};
+use stateless_tcp_core::tcp::segment::{Flags, Timestamps};
 
 use crate::{packet::Packet as Frame, sim::packet::Packet};
 

@@ -1,0 +1,303 @@
+//! Whether a frame is ours to answer, the kernel's, or nobody's: the whole decision of the XDP program.
+//!
+//! It looks at link, network and port fields only. That a steered frame makes sense (lengths, checksums, options) is
+//! seen to by who answers it: a damaged segment for a served port is not for the kernel either, which might reset.
+
+mod reason;
+
+pub use self::reason::{Action, Reason};
+use crate::admission::Kind;
+use crate::tcp::segment::{Address, Flags};
+pub use crate::wire::bytes::Frame;
+
+/// What is served, as the operator said.
+pub trait Served {
+    /// Whether `address` is one of ours.
+    fn address(&self, address: &Address) -> bool;
+    /// Whether TCP port `port` is served.
+    fn port(&self, port: u16) -> bool;
+    /// The UDP port where questions are answered ([`crate::udp`]); none if UDP is the kernel's.
+    fn datagrams(&self) -> Option<u16>;
+    /// What the operator has said about `client`.
+    fn treatment(&self, client: &Address) -> Treatment;
+    /// Whether segments take tokens.
+    fn limits_segments(&self) -> bool;
+    /// Takes a token of `client`'s network for a packet of this kind. False if there is none.
+    fn affords(&self, client: &Address, kind: Kind) -> bool;
+}
+
+/// What is done with a client's frames for a served address and port.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Treatment {
+    /// They are served, as far as its network has tokens.
+    #[default]
+    Serve = 0,
+    /// They are left to the kernel.
+    Leave = 1,
+    /// They are dropped.
+    Deny = 2,
+    /// They are served, whatever others of its network do.
+    Allow = 3,
+}
+
+impl Treatment {
+    /// That of this number.
+    #[inline]
+    #[must_use]
+    pub const fn numbered(number: u8) -> Self {
+        match number {
+            1 => Self::Leave,
+            2 => Self::Deny,
+            3 => Self::Allow,
+            _ => Self::Serve,
+        }
+    }
+}
+
+/// Where the headers of a steered frame begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// Offset of the IP header: 14, and 4 for each VLAN tag.
+    pub network: usize,
+    /// Offset of the TCP or UDP header.
+    pub transport: usize,
+    /// IPv4 or IPv6.
+    pub version: Version,
+    /// TCP or UDP.
+    pub protocol: Protocol,
+}
+
+/// The transport protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// RFC 9293.
+    Tcp,
+    /// RFC 768: a question, to be answered by [`crate::udp`].
+    Udp,
+}
+
+impl Protocol {
+    /// As it stands in the IP header.
+    #[inline]
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Tcp => 6,
+            Self::Udp => 17,
+        }
+    }
+
+    #[inline]
+    const fn numbered(number: u8) -> Option<Self> {
+        match number {
+            6 => Some(Self::Tcp),
+            17 => Some(Self::Udp),
+            _ => None,
+        }
+    }
+}
+
+/// The network protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// RFC 791.
+    V4,
+    /// RFC 8200.
+    V6,
+}
+
+mod field {
+    //! Offsets, in octets from the beginning of their header.
+    pub(super) const ETHERNET_DESTINATION: usize = 0;
+    pub(super) const ETHERNET_TYPE: usize = 12;
+    pub(super) const VLAN_TAG: usize = 4;
+    pub(super) const IPV4_VERSION_IHL: usize = 0;
+    pub(super) const IPV4_TOTAL_LENGTH: usize = 2;
+    pub(super) const IPV4_FRAGMENT: usize = 6;
+    pub(super) const IPV4_PROTOCOL: usize = 9;
+    pub(super) const IPV4_SOURCE: usize = 12;
+    pub(super) const IPV4_DESTINATION: usize = 16;
+    pub(super) const IPV6_VERSION: usize = 0;
+    pub(super) const IPV6_PAYLOAD_LENGTH: usize = 4;
+    pub(super) const IPV6_NEXT_HEADER: usize = 6;
+    pub(super) const IPV6_SOURCE: usize = 8;
+    pub(super) const IPV6_DESTINATION: usize = 24;
+    pub(super) const IPV6_HEADER: usize = 40;
+    pub(super) const IPV6_FRAGMENT_HEADER: usize = 8;
+    pub(super) const DESTINATION: usize = 2;
+    pub(super) const TCP_DATA_OFFSET: usize = 12;
+}
+
+const ETHERTYPE_IPV4: u16 = 0x0800;
+const ETHERTYPE_IPV6: u16 = 0x86dd;
+/// 802.1Q and 802.1ad.
+const ETHERTYPE_VLAN: [u16; 2] = [0x8100, 0x88a8];
+/// Hop-by-hop, routing, encapsulating security payload, authentication, destination options, mobility, HIP, shim6.
+const EXTENSION_HEADERS: [u8; 8] = [0, 43, 50, 51, 60, 135, 139, 140];
+const EXTENSION_FRAGMENT: u8 = 44;
+const MORE_FRAGMENTS: u16 = 0x2000;
+const FRAGMENT_OFFSET: u16 = 0x1fff;
+
+/// Decides where `frame`, an Ethernet frame, goes: where its headers are if it is ours, else why it is not.
+///
+/// # Errors
+/// Any [`Reason`] but [`Reason::Served`], [`Reason::NoSocket`] and [`Reason::Held`].
+#[inline(always)]
+#[expect(
+    clippy::inline_always,
+    reason = "one function in BPF: the verifier follows its offsets through every check"
+)]
+pub fn steer<F: Frame + ?Sized, S: Served>(frame: &F, served: &S) -> Result<Layout, Reason> {
+    let [first, ..]: [u8; 6] = frame.read(field::ETHERNET_DESTINATION).ok_or(Reason::Truncated)?;
+    let (ethertype, network) = network(frame)?;
+    if first & 1 == 1 {
+        return Err(Reason::LinkGroup);
+    }
+    match ethertype {
+        ETHERTYPE_IPV4 => steer_ipv4(frame, served, network),
+        ETHERTYPE_IPV6 => steer_ipv6(frame, served, network),
+        _ => Err(Reason::NotIp),
+    }
+}
+
+/// Ethernet type and offset of what stands behind at most two VLAN tags.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "see steer")]
+fn network<F: Frame + ?Sized>(frame: &F) -> Result<(u16, usize), Reason> {
+    let mut at = field::ETHERNET_TYPE;
+    let mut ethertype = u16::from_be_bytes(frame.read(at).ok_or(Reason::Truncated)?);
+    for _ in 0..2 {
+        if !ETHERTYPE_VLAN.contains(&ethertype) {
+            break;
+        }
+        at += field::VLAN_TAG;
+        ethertype = u16::from_be_bytes(frame.read(at).ok_or(Reason::Truncated)?);
+    }
+    Ok((ethertype, at + 2))
+}
+
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "see steer")]
+fn steer_ipv4<F: Frame + ?Sized, S: Served>(frame: &F, served: &S, network: usize) -> Result<Layout, Reason> {
+    let destination = frame.read(network + field::IPV4_DESTINATION).ok_or(Reason::Truncated)?;
+    let [version_ihl] = frame.read(network + field::IPV4_VERSION_IHL).ok_or(Reason::Truncated)?;
+    let [protocol] = frame.read(network + field::IPV4_PROTOCOL).ok_or(Reason::Truncated)?;
+    let fragment = u16::from_be_bytes(frame.read(network + field::IPV4_FRAGMENT).ok_or(Reason::Truncated)?);
+    let header = usize::from(version_ihl & 0x0f) * 4;
+    if version_ihl >> 4 != 4 || header < 20 {
+        return Err(Reason::Malformed);
+    }
+    let protocol = Protocol::numbered(protocol).ok_or(Reason::NotTcp)?;
+    let layout = Layout { network, transport: network + header, version: Version::V4, protocol };
+    if protocol == Protocol::Udp && fragment & (MORE_FRAGMENTS | FRAGMENT_OFFSET) != 0 {
+        return Err(Reason::NotTcp);
+    }
+    if fragment & FRAGMENT_OFFSET != 0 {
+        return Err(Reason::Fragment);
+    }
+    let ours = serve(frame, served, &Address::from_ipv4(destination), layout);
+    if fragment & MORE_FRAGMENTS != 0 { Err(first_fragment(ours)) } else { ours }
+}
+
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "see steer")]
+fn steer_ipv6<F: Frame + ?Sized, S: Served>(frame: &F, served: &S, network: usize) -> Result<Layout, Reason> {
+    let destination = Address(frame.read(network + field::IPV6_DESTINATION).ok_or(Reason::Truncated)?);
+    let [version] = frame.read(network + field::IPV6_VERSION).ok_or(Reason::Truncated)?;
+    let [next_header] = frame.read(network + field::IPV6_NEXT_HEADER).ok_or(Reason::Truncated)?;
+    if version >> 4 != 6 {
+        return Err(Reason::Malformed);
+    }
+    let (transport, version, protocol) = (network + field::IPV6_HEADER, Version::V6, Protocol::Tcp);
+    let layout = Layout { network, transport, version, protocol };
+    if let Some(protocol) = Protocol::numbered(next_header) {
+        return serve(frame, served, &destination, Layout { protocol, ..layout });
+    }
+    match next_header {
+        EXTENSION_FRAGMENT => {
+            let [next_header, _, high, low] = frame.read(layout.transport).ok_or(Reason::Truncated)?;
+            let offset = u16::from_be_bytes([high, low]) >> 3;
+            if offset != 0 || next_header != protocol.number() {
+                return Err(Reason::Fragment);
+            }
+            let transport = layout.transport + field::IPV6_FRAGMENT_HEADER;
+            Err(first_fragment(serve(frame, served, &destination, Layout { transport, ..layout })))
+        }
+        extension if EXTENSION_HEADERS.contains(&extension) => Err(Reason::ExtensionHeader),
+        _ => Err(Reason::NotTcp),
+    }
+}
+
+/// A first fragment is dropped if it would have been served whole.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "see steer")]
+fn first_fragment(ours: Result<Layout, Reason>) -> Reason {
+    if ours.is_ok() { Reason::FirstFragment } else { Reason::Fragment }
+}
+
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "see steer")]
+fn serve<F: Frame + ?Sized, S: Served>(
+    frame: &F,
+    served: &S,
+    destination: &Address,
+    layout: Layout,
+) -> Result<Layout, Reason> {
+    let port = frame.read(layout.transport + field::DESTINATION).map(u16::from_be_bytes);
+    if layout.protocol == Protocol::Udp {
+        let ours =
+            served.datagrams().is_some_and(|served| port == Some(served)) && served.address(destination);
+        return if ours { admit(frame, served, layout) } else { Err(Reason::NotTcp) };
+    }
+    if !served.address(destination) {
+        return Err(Reason::OtherAddress);
+    }
+    if !served.port(port.ok_or(Reason::Truncated)?) {
+        return Err(Reason::OtherPort);
+    }
+    admit(frame, served, layout)
+}
+
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "see steer")]
+fn admit<F: Frame + ?Sized, S: Served>(frame: &F, served: &S, layout: Layout) -> Result<Layout, Reason> {
+    let client = match layout.version {
+        Version::V4 => frame.read(layout.network + field::IPV4_SOURCE).map(Address::from_ipv4),
+        Version::V6 => frame.read(layout.network + field::IPV6_SOURCE).map(Address),
+    };
+    let client = client.ok_or(Reason::Truncated)?;
+    match served.treatment(&client) {
+        Treatment::Leave => Err(Reason::Left),
+        Treatment::Deny => Err(Reason::Denied),
+        Treatment::Allow => Ok(layout),
+        Treatment::Serve => match kind(frame, served, &layout) {
+            Some(kind) if !served.affords(&client, kind) => Err(Reason::Limited),
+            _ => Ok(layout),
+        },
+    }
+}
+
+/// What the frame takes a token for. Nothing for what is neither SYN nor has payload: it costs us next to nothing, and
+/// ends connections.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "see steer")]
+fn kind<F: Frame + ?Sized, S: Served>(frame: &F, served: &S, layout: &Layout) -> Option<Kind> {
+    if layout.protocol == Protocol::Udp {
+        return Some(Kind::Datagram);
+    }
+    if !served.limits_segments() {
+        return None;
+    }
+    let [data_offset, flags] = frame.read(layout.transport + field::TCP_DATA_OFFSET)?;
+    if Flags(flags).contains(Flags::SYN) {
+        return Some(Kind::Opening);
+    }
+    let (at, header) = match layout.version {
+        Version::V4 => (field::IPV4_TOTAL_LENGTH, 0),
+        Version::V6 => (field::IPV6_PAYLOAD_LENGTH, field::IPV6_HEADER),
+    };
+    let length = header + usize::from(u16::from_be_bytes(frame.read(layout.network + at)?));
+    let headers = layout.transport - layout.network + usize::from(data_offset >> 4) * 4;
+    (length > headers).then_some(Kind::Request)
+}

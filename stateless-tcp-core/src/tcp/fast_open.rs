@@ -1,0 +1,112 @@
+//! TCP Fast Open (RFC 7413): a request that comes with the SYN is answered before the client has said anything else
+//! (docs/protocol.md, "TCP Fast Open").
+//!
+//! Nothing is proven by the ISS yet: that the client can be reached where it says it is, it proves by a cookie that it got
+//! on an earlier connection. All else is as ever: what the request gets is what it would get in the connection's
+//! [`first`] segment, so that whatever of it is lost, the request comes again as that segment and is answered alike.
+
+use crate::tcp::isn::{self, Key, Keys, MssClass};
+use crate::tcp::output::{Outgoing, Reply};
+use crate::tcp::segment::{Address, FastOpen, Flags, Segment, Timestamps};
+
+/// Most segments sent behind a SYN,ACK: the initial window of RFC 3390 (4,380 octets), which RFC 7413 section 4.2.2 asks
+/// for, and all that a replayed SYN can bring upon the host that the cookie was given to.
+pub const MAX_SEGMENTS: usize = 3;
+
+/// Keeps the hash apart from the others under the same key.
+const LABEL: &[u8; 16] = b"tcp fast open\0\0\0";
+
+/// Octets of the options of a SYN,ACK, each with its padding.
+const MSS: u16 = 4;
+const TIMESTAMPS: u16 = 12;
+const COOKIE: u16 = 12;
+
+/// What a SYN is granted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Grant {
+    /// Its payload may be answered.
+    pub accepted: bool,
+    /// A cookie for the next connection, if the client lacks the right one.
+    pub cookie: Option<[u8; 8]>,
+}
+
+/// The cookie of the client at `address`: 64 bits that nobody can tell who lacks the key.
+#[inline]
+#[must_use]
+pub fn cookie(key: &Key, address: Address) -> [u8; 8] {
+    let mut octets = [0; 32];
+    octets[..16].copy_from_slice(LABEL);
+    octets[16..].copy_from_slice(&address.0);
+    isn::sip(key, &octets).to_be_bytes()
+}
+
+/// What the Fast Open option of `segment`, a SYN, gets.
+#[inline]
+#[must_use]
+pub fn grant(keys: &Keys, segment: &Segment) -> Grant {
+    let Some(option) = segment.options.fast_open else { return Grant::default() };
+    let address = segment.tuple.client;
+    let current = cookie(&keys.current, address);
+    let FastOpen::Cookie(presented) = option else { return Grant { accepted: false, cookie: Some(current) } };
+    if presented == current {
+        return Grant { accepted: true, cookie: None };
+    }
+    let former = keys.previous.is_some_and(|key| presented == cookie(&key, address));
+    Grant { accepted: former, cookie: Some(current) }
+}
+
+/// The segment in which the payload of `segment`, a SYN, would come again after our `syn_ack`.
+#[inline]
+#[must_use]
+pub fn first(segment: &Segment, syn_ack: &Outgoing) -> Segment {
+    let mut first = Segment {
+        seq: segment.seq.wrapping_add(1),
+        ack: syn_ack.seq.wrapping_add(1),
+        flags: Flags::ACK,
+        ..*segment
+    };
+    // Those of a client whom we have told nothing are none of the connection's (RFC 7323 section 3.2).
+    first.options.timestamps = segment
+        .options
+        .timestamps
+        .zip(syn_ack.timestamps)
+        .map(|(theirs, ours)| Timestamps { value: theirs.value, echo: ours.value });
+    first
+}
+
+/// How `syn_ack` and `reply`, which answers all of the payload of `first`, go out.
+///
+/// - On the SYN,ACK, where one segment says all: whole or absent, it may acknowledge the request. It is not so with a FIN:
+///   firewalls let no SYN with FIN pass.
+/// - Else behind a SYN,ACK that acknowledges SYN alone. The client sends its request again at once, in `first`: that its
+///   answer is on the way already saves the round trip, and that it comes twice makes up for any loss.
+/// - Not at all, if there is more of it than a replayed SYN should bring about: the request comes again, and is answered.
+#[inline]
+#[must_use]
+pub fn open(first: &Segment, syn_ack: Outgoing, reply: Reply) -> (Outgoing, Option<Reply>) {
+    let mut segments = reply.clone();
+    if let (Some(only), None) = (segments.next(), segments.next())
+        && only.flags == Flags::ACK
+        && only.ack == first.next()
+        && only.length <= room(first, &syn_ack)
+    {
+        let Outgoing { ack, timestamps, offset, length, .. } = only;
+        return (Outgoing { ack, timestamps, offset, length, ..syn_ack }, None);
+    }
+    let few = reply.clone().nth(MAX_SEGMENTS).is_none();
+    (syn_ack, few.then_some(reply))
+}
+
+/// Most octets of payload on the SYN,ACK (RFC 9293 section 3.7.1: options count as payload there).
+#[inline]
+fn room(first: &Segment, syn_ack: &Outgoing) -> u16 {
+    let ipv4 = first.tuple.server.ipv4().is_some();
+    let class = MssClass::offered(first.options.mss, ipv4).map_or(0, MssClass::octets);
+    let options = syn_ack.mss.map_or(0, |_| MSS)
+        + syn_ack.timestamps.map_or(0, |_| TIMESTAMPS)
+        + syn_ack.fast_open.map_or(0, |_| COOKIE);
+    class.saturating_sub(options)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,337 @@
+//! The cookie: our initial sequence number, which only who has seen our SYN,ACK knows (docs/protocol.md, "The cookie").
+//!
+//! ```text
+//! ISS = H(key, addresses, ports, client ISN) + class * 2^23 + generation * 2^24      modulo 2^32
+//! ```
+//!
+//! H is the low half of SipHash-2-4. The class and the generation are added, not hashed: the sequence numbers that they
+//! give lie 2^23 apart, no response is that long, so one hash tells them apart with no chance of error.
+//!
+//! With timestamps the client's ISN is added too, so that every later segment proves as much as the first:
+//!
+//! ```text
+//! ISS = ISN + F.low + class * 2^25 + generation * 2^26     modulo 2^32,     F = H(key, addresses, ports), 64 bits
+//! ```
+//!
+//! SEG.ACK - SEG.SEQ then differs from F.low and the terms by what the server sent less what the client sent: the
+//! drift. F.high seals the promises ([`crate::tcp::ts_cookie`]).
+
+use crate::tcp::segment::{FourTuple, Segment};
+use crate::tcp::ts_cookie::Seal;
+use siphasher::sip::SipHasher24;
+
+/// A secret of 128 bits, shared by all servers that answer for one address.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Key(pub [u8; 16]);
+
+impl core::fmt::Debug for Key {
+    fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        formatter.write_str("Key(secret)")
+    }
+}
+
+/// The key that new connections get, and the one before it, whose connections are still answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keys {
+    /// Signs every SYN,ACK.
+    pub current: Key,
+    /// Accepted from clients that began under it.
+    pub previous: Option<Key>,
+}
+
+/// The largest payload that we send to a client, one of two (RFC 9293 MUST-16: never more than the MSS it offered).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MssClass {
+    /// 1,220 octets: IPv6's minimum MTU of 1,280 less 60 octets of headers.
+    Standard,
+    /// 536 octets, for a client that offered less than 1,220 (RFC 9293 section 3.7.1: the default of IPv4).
+    Minimal,
+}
+
+impl MssClass {
+    /// The class of a client that offered `mss`; none if no segment would be small enough.
+    ///
+    /// Without an offer the default holds: 536 over IPv4, 1,220 over IPv6 (RFC 9293 MUST-15).
+    #[inline]
+    #[must_use]
+    pub fn offered(mss: Option<u16>, ipv4: bool) -> Option<Self> {
+        match mss {
+            None if ipv4 => Some(Self::Minimal),
+            None | Some(1220..) => Some(Self::Standard),
+            Some(536..) => Some(Self::Minimal),
+            Some(_) => None,
+        }
+    }
+
+    /// Octets of payload.
+    #[inline]
+    #[must_use]
+    pub const fn octets(self) -> u16 {
+        match self {
+            Self::Standard => 1220,
+            Self::Minimal => 536,
+        }
+    }
+
+    #[inline]
+    const fn bit(self) -> u32 {
+        match self {
+            Self::Standard => 0,
+            Self::Minimal => 1,
+        }
+    }
+
+    #[inline]
+    const fn of_bit(bits: u32) -> Self {
+        if bits & 1 == 0 { Self::Standard } else { Self::Minimal }
+    }
+}
+
+/// What a connection was given at its beginning and bears in its ISS ever after.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// Largest payload.
+    pub class: MssClass,
+    /// Generation of the content that it is served from.
+    pub generation: u8,
+}
+
+/// The generations of the content that are served: the current one, which new connections get, and former ones, whose
+/// connections are still answered from them. Others are gone, or never were.
+///
+/// They are numbered modulo 256, and each is kept for a minute (docs/protocol.md, "Generations"): a number comes again
+/// only when no client can remember its former bearer. Served numbers differ in the six bits that a connection with
+/// timestamps tells. So the set is three bits for each value of those six, and looking a number up takes neither a loop
+/// nor a branch: the XDP program does it for each segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Generations {
+    current: u8,
+    /// By the six low bits of a number: whether it is served, and its two high bits.
+    bits: [u64; 3],
+}
+
+impl Generations {
+    /// The current generation alone.
+    #[inline]
+    #[must_use]
+    pub const fn only(current: u8) -> Self {
+        Self { current, bits: [0; 3] }.and(current)
+    }
+
+    /// The same, and `former`, which differs from all others in its six low bits.
+    #[inline]
+    #[must_use]
+    pub const fn and(self, former: u8) -> Self {
+        let [served, low, high] = self.bits;
+        let (place, number) = (former & GENERATION_MASK, former as u64);
+        let bits = [served | 1 << place, low | (number >> 6 & 1) << place, high | (number >> 7 & 1) << place];
+        Self { bits, ..self }
+    }
+
+    /// As they are handed to the XDP program.
+    #[inline]
+    #[must_use]
+    pub const fn from_bits(current: u8, bits: [u64; 3]) -> Self {
+        Self { current, bits }
+    }
+
+    /// What [`Generations::from_bits`] takes besides the current number.
+    #[inline]
+    #[must_use]
+    pub const fn bits(&self) -> [u64; 3] {
+        self.bits
+    }
+
+    /// What new connections get.
+    #[inline]
+    #[must_use]
+    pub const fn current(&self) -> u8 {
+        self.current
+    }
+
+    /// Whether connections of `generation` can be answered.
+    #[inline]
+    #[must_use]
+    pub fn hold(&self, generation: u8) -> bool {
+        let [served, low, high] = self.bits;
+        // All ones where that bit of the number is set.
+        let spread = |of: u8| u64::from(generation >> of & 1).wrapping_neg();
+        let differ = low ^ spread(6) | high ^ spread(7);
+        (served & !differ) >> (generation & GENERATION_MASK) & 1 == 1
+    }
+
+    /// The served generation whose number ends in the six bits of `number`.
+    #[inline]
+    #[must_use]
+    pub fn ending_in(&self, number: u8) -> Option<u8> {
+        let place = number & GENERATION_MASK;
+        let [served, low, high] = self.bits.map(|bits| (bits >> place & 1) as u8);
+        (served == 1).then_some(high << 7 | low << 6 | place)
+    }
+}
+
+/// Position in our stream that a segment acknowledges, and the terms of its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Proof {
+    /// SEG.ACK - ISS - 1: octets of ours (FIN counts one) that the client has received in order.
+    pub received: u32,
+    /// What the connection was given.
+    pub terms: Terms,
+}
+
+/// What a segment of a connection with timestamps proves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drift {
+    /// Octets of ours that the client has acknowledged, less those that it has sent before this segment.
+    pub octets: i32,
+    /// Largest payload.
+    pub class: MssClass,
+    /// The last six bits of the generation's number.
+    pub generation: u8,
+    /// F: the same for all segments of the connection, and known to nobody who lacks the key.
+    pub secret: u64,
+}
+
+impl Drift {
+    /// What the connection's promises are sealed by.
+    #[inline]
+    #[must_use]
+    pub fn seal(&self) -> Seal {
+        seal(self.secret)
+    }
+}
+
+/// A connection with timestamps ends when its drift goes beyond this, half of what can be read: 2^23 octets.
+pub const MAX_DRIFT: i32 = 1 << 23;
+
+/// Bits of a sequence number below the terms.
+const TERMS_SHIFT: u32 = 23;
+
+/// The same, with timestamps.
+const DRIFT_BITS: u32 = 25;
+
+/// The bits of a generation's number that there is room for beside the drift.
+pub const GENERATION_MASK: u8 = 63;
+
+/// Our initial sequence number for the connection that begins with the client's `isn`.
+#[inline]
+#[must_use]
+pub fn iss(key: &Key, tuple: &FourTuple, isn: u32, terms: Terms) -> u32 {
+    let terms = u32::from(terms.generation) << 1 | terms.class.bit();
+    hash(key, tuple, isn).wrapping_add(terms << TERMS_SHIFT)
+}
+
+/// Our initial sequence number for a connection with timestamps, and the seal of its promises.
+#[inline]
+#[must_use]
+pub fn iss_with_timestamps(key: &Key, tuple: &FourTuple, isn: u32, terms: Terms) -> (u32, Seal) {
+    let secret = secret(key, tuple);
+    let terms = u32::from(terms.generation & GENERATION_MASK) << 1 | terms.class.bit();
+    (isn.wrapping_add(sum(secret)).wrapping_add(terms << DRIFT_BITS), seal(secret))
+}
+
+/// Reads `segment`, of a connection with timestamps, under `key`. Every segment says something: it proves no more than
+/// that one generation in 64 was guessed, until its promise is looked at.
+#[inline]
+#[must_use]
+pub fn drift(key: &Key, segment: &Segment) -> Drift {
+    const HALF: u32 = 1 << (DRIFT_BITS - 1);
+    let secret = secret(key, &segment.tuple);
+    let distance = segment.ack.wrapping_sub(segment.seq).wrapping_sub(sum(secret)).wrapping_add(HALF);
+    let terms = distance >> DRIFT_BITS;
+    Drift {
+        octets: (distance & (2 * HALF - 1)).cast_signed() - HALF.cast_signed(),
+        class: MssClass::of_bit(terms),
+        generation: (terms >> 1) as u8,
+        secret,
+    }
+}
+
+/// What `segment` proves if `lead` octets of its connection went before it, that is if SEG.SEQ - 1 - `lead` is the client's
+/// ISN: that it knows our ISS and has at most `most` octets of ours. None if it proves nothing.
+///
+/// During a key rotation both keys may fit by accident. A proof of a generation that is served then goes before one of a
+/// generation that is not; of two such, the one with fewer octets received is the likelier one, and the true one
+/// wherever nothing was received yet.
+#[inline]
+#[must_use]
+pub fn prove(
+    keys: &Keys,
+    generations: &Generations,
+    segment: &Segment,
+    lead: u32,
+    most: u32,
+) -> Option<Proof> {
+    let current = prove_by(&keys.current, segment, lead, most);
+    let previous = keys.previous.as_ref().and_then(|key| prove_by(key, segment, lead, most));
+    match (current, previous) {
+        (Some(current), Some(previous)) => {
+            let rank = |proof: &Proof| (!generations.hold(proof.terms.generation), proof.received);
+            Some(if rank(&previous) < rank(&current) { previous } else { current })
+        }
+        (current, previous) => current.or(previous),
+    }
+}
+
+#[inline]
+fn prove_by(key: &Key, segment: &Segment, lead: u32, most: u32) -> Option<Proof> {
+    let base = hash(key, &segment.tuple, segment.seq.wrapping_sub(lead).wrapping_sub(1));
+    let distance = segment.ack.wrapping_sub(base).wrapping_sub(1);
+    let received = distance & ((1 << TERMS_SHIFT) - 1);
+    let terms = Terms {
+        class: MssClass::of_bit(distance >> TERMS_SHIFT),
+        generation: (distance >> (TERMS_SHIFT + 1)) as u8,
+    };
+    (received <= most).then_some(Proof { received, terms })
+}
+
+// In BPF a function of its own, for the room on the stack. It may be one, as it returns a number.
+#[cfg_attr(not(target_arch = "bpf"), inline)]
+#[cfg_attr(target_arch = "bpf", inline(never))]
+#[expect(clippy::cast_possible_truncation, reason = "a sequence number is the low half of the hash")]
+fn hash(key: &Key, tuple: &FourTuple, isn: u32) -> u32 {
+    let mut octets: [u8; TUPLE + 4] = pack(tuple);
+    octets[TUPLE..].copy_from_slice(&isn.to_be_bytes());
+    sip(key, &octets) as u32
+}
+
+/// F. Of fewer octets than the hash of a first segment, so that neither says anything about the other.
+// See `hash`.
+#[cfg_attr(not(target_arch = "bpf"), inline)]
+#[cfg_attr(target_arch = "bpf", inline(never))]
+fn secret(key: &Key, tuple: &FourTuple) -> u64 {
+    sip::<TUPLE>(key, &pack(tuple))
+}
+
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "the low half")]
+fn sum(secret: u64) -> u32 {
+    secret as u32
+}
+
+#[inline]
+fn seal(secret: u64) -> Seal {
+    Seal((secret >> 32) as u32)
+}
+
+/// Octets of a packed tuple.
+const TUPLE: usize = 36;
+
+/// The tuple, at the beginning of `N` octets.
+#[inline]
+fn pack<const N: usize>(tuple: &FourTuple) -> [u8; N] {
+    let mut octets = [0; N];
+    octets[..16].copy_from_slice(&tuple.server.0);
+    octets[16..32].copy_from_slice(&tuple.client.0);
+    octets[32..34].copy_from_slice(&tuple.server_port.to_be_bytes());
+    octets[34..TUPLE].copy_from_slice(&tuple.client_port.to_be_bytes());
+    octets
+}
+
+#[inline]
+pub(crate) fn sip<const N: usize>(key: &Key, octets: &[u8; N]) -> u64 {
+    SipHasher24::new_with_key(&key.0).hash(octets)
+}
+
+#[cfg(test)]
+mod tests;

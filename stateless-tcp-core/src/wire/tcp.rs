@@ -1,0 +1,137 @@
+//! The TCP header (RFC 9293 section 3.1).
+
+use super::checksum::{self, Sum};
+use super::ipv4::array;
+use super::{Malformed, Network, Received};
+use crate::tcp::input::Outgoing;
+use crate::tcp::segment::{Address, Flags, FourTuple, Options, Segment};
+use core::ops::Range;
+
+mod field {
+    use core::ops::Range;
+    pub(super) const SOURCE: Range<usize> = 0..2;
+    pub(super) const DESTINATION: Range<usize> = 2..4;
+    pub(super) const SEQUENCE: Range<usize> = 4..8;
+    pub(super) const ACKNOWLEDGMENT: Range<usize> = 8..12;
+    pub(super) const DATA_OFFSET: usize = 12;
+    pub(super) const FLAGS: usize = 13;
+    pub(super) const WINDOW: Range<usize> = 14..16;
+    pub(super) const CHECKSUM: Range<usize> = 16..18;
+    pub(super) const URGENT: Range<usize> = 18..20;
+}
+
+/// Octets of the header without options.
+pub const HEADER: usize = 20;
+
+/// Octets of the MSS option (RFC 9293 section 3.2).
+pub const MSS_OPTION: usize = 4;
+
+/// Octets of the timestamps option, aligned as RFC 7323 appendix A recommends.
+pub const TIMESTAMPS_OPTION: usize = 12;
+
+/// Octets of the Fast Open option (RFC 7413 section 2) with a cookie of 8, aligned likewise.
+pub const FAST_OPEN_OPTION: usize = 12;
+
+/// Octets of all options together.
+pub const MAX_OPTIONS: usize = MSS_OPTION + TIMESTAMPS_OPTION + FAST_OPEN_OPTION;
+
+/// Kind and length of the MSS option.
+const MSS: [u8; 2] = [2, 4];
+
+/// Two of no operation, kind and length of the timestamps option.
+const TIMESTAMPS: [u8; 4] = [1, 1, 8, 10];
+
+/// Two of no operation, kind and length of the Fast Open option.
+const FAST_OPEN: [u8; 4] = [1, 1, 34, 10];
+
+/// Checks and reads the segment that stands at `transport` in `frame`.
+#[inline]
+pub(super) fn parse(frame: &[u8], network: Network, transport: Range<usize>) -> Result<Received, Malformed> {
+    let octets = &frame[transport.clone()];
+    if octets.len() < HEADER {
+        return Err(Malformed::IpLength);
+    }
+    let header = usize::from(octets[field::DATA_OFFSET] >> 4) * 4;
+    if header < HEADER || header > octets.len() {
+        return Err(Malformed::TcpHeader);
+    }
+    let pseudo_header = checksum::pseudo_header(&network, octets.len());
+    let whole = pseudo_header.over(octets).fold() == 0xffff;
+    let partial_checksum = !whole && array(&octets[field::CHECKSUM]) == pseudo_header.fold().to_be_bytes();
+    if !whole && !partial_checksum {
+        return Err(Malformed::TcpChecksum);
+    }
+    let options = Options::parse(&octets[HEADER..header]).map_err(|_| Malformed::TcpOption)?;
+    let (client, server) = match network {
+        Network::V4 { source, destination } => (Address::from_ipv4(source), Address::from_ipv4(destination)),
+        Network::V6 { source, destination } => (Address(source), Address(destination)),
+    };
+    #[expect(clippy::cast_possible_truncation, reason = "the IP header bounds it by 16 bits")]
+    let length = (octets.len() - header) as u16;
+    let segment = Segment {
+        tuple: FourTuple {
+            server,
+            client,
+            server_port: u16::from_be_bytes(array(&octets[field::DESTINATION])),
+            client_port: u16::from_be_bytes(array(&octets[field::SOURCE])),
+        },
+        seq: u32::from_be_bytes(array(&octets[field::SEQUENCE])),
+        ack: u32::from_be_bytes(array(&octets[field::ACKNOWLEDGMENT])),
+        flags: Flags(octets[field::FLAGS]),
+        window: u16::from_be_bytes(array(&octets[field::WINDOW])),
+        options,
+        length,
+    };
+    Ok(Received { segment, payload: transport.start + header, partial_checksum })
+}
+
+/// Octets of the header of `outgoing`, options included.
+#[inline]
+pub(super) fn header(outgoing: &Outgoing) -> usize {
+    let mss = outgoing.mss.map_or(0, |_| MSS_OPTION);
+    let timestamps = outgoing.timestamps.map_or(0, |_| TIMESTAMPS_OPTION);
+    let fast_open = outgoing.fast_open.map_or(0, |_| FAST_OPEN_OPTION);
+    HEADER + mss + timestamps + fast_open
+}
+
+/// Writes one of our segments; `octets` is exactly as long as it.
+#[inline]
+pub(super) fn emit(
+    octets: &mut [u8],
+    tuple: &FourTuple,
+    outgoing: &Outgoing,
+    payload: &[u8],
+    pseudo_header: Sum,
+) {
+    let header = octets.len() - payload.len();
+    octets[field::SOURCE].copy_from_slice(&tuple.server_port.to_be_bytes());
+    octets[field::DESTINATION].copy_from_slice(&tuple.client_port.to_be_bytes());
+    octets[field::SEQUENCE].copy_from_slice(&outgoing.seq.to_be_bytes());
+    octets[field::ACKNOWLEDGMENT].copy_from_slice(&outgoing.ack.to_be_bytes());
+    #[expect(clippy::cast_possible_truncation, reason = "a header is at most 60 octets")]
+    let words = (header / 4) as u8;
+    octets[field::DATA_OFFSET] = words << 4;
+    octets[field::FLAGS] = outgoing.flags.0;
+    octets[field::WINDOW].copy_from_slice(&outgoing.window.to_be_bytes());
+    octets[field::CHECKSUM].fill(0);
+    octets[field::URGENT].fill(0);
+    let mut at = HEADER;
+    if let Some(mss) = outgoing.mss {
+        octets[at..at + 2].copy_from_slice(&MSS);
+        octets[at + 2..at + MSS_OPTION].copy_from_slice(&mss.to_be_bytes());
+        at += MSS_OPTION;
+    }
+    if let Some(timestamps) = outgoing.timestamps {
+        octets[at..at + 4].copy_from_slice(&TIMESTAMPS);
+        octets[at + 4..at + 8].copy_from_slice(&timestamps.value.to_be_bytes());
+        octets[at + 8..at + TIMESTAMPS_OPTION].copy_from_slice(&timestamps.echo.to_be_bytes());
+        at += TIMESTAMPS_OPTION;
+    }
+    if let Some(cookie) = outgoing.fast_open {
+        octets[at..at + 4].copy_from_slice(&FAST_OPEN);
+        octets[at + 4..at + FAST_OPEN_OPTION].copy_from_slice(&cookie);
+    }
+    octets[header..].copy_from_slice(payload);
+    let checksum = pseudo_header.over(octets).complement();
+    octets[field::CHECKSUM].copy_from_slice(&checksum.to_be_bytes());
+}

@@ -1,0 +1,376 @@
+//! The XDP program of one interface: loaded from the embedded object, its maps filled, attached by a BPF link that
+//! dies with this process.
+
+use super::XdpError;
+use super::interface::{AttachMode, Interface};
+use super::link::Link;
+use crate::serving::clients::Clients;
+use aya::maps::lpm_trie::{Key, LpmTrie};
+use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, XskMap};
+use aya::programs::{ProgramError, Xdp};
+use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
+use aya_log::EbpfLogger;
+use stateless_tcp_core::fast_path::{Event, Terms};
+use stateless_tcp_core::steering::Reason;
+use stateless_tcp_core::tcp::segment::Address;
+use stateless_tcp_ebpf::abi::{self, MAX_TERMS, PackedTerms, Settings};
+use std::collections;
+use std::error::Error;
+use std::io;
+use std::os::fd::{AsFd as _, AsRawFd, BorrowedFd};
+
+/// Alignment that an ELF reader may want of the object.
+#[repr(align(8))]
+struct Aligned<T: ?Sized>(T);
+
+static OBJECT: &Aligned<[u8]> = &Aligned(*include_bytes!("../../../stateless-tcp-ebpf/stateless-tcp.bpf.o"));
+
+/// Frames by [`Reason`].
+pub type Counts = [u64; Reason::ALL.len()];
+
+/// The program, loaded for one interface. Dropping it detaches it.
+pub struct Program {
+    interface: Interface,
+    ebpf: Ebpf,
+    counts: PerCpuArray<MapData, Counts>,
+    sockets: XskMap<MapData>,
+    handshake: Handshake,
+    id: u32,
+    link: Option<Link>,
+}
+
+/// What the program answers by itself.
+struct Handshake {
+    terms: Array<MapData, [u8; PackedTerms::LENGTH]>,
+    in_force: Array<MapData, u32>,
+    events: PerCpuArray<MapData, u64>,
+    /// The place of the terms that were in force last, counted from 1.
+    place: u32,
+}
+
+impl Program {
+    /// Loads the object and prepares its maps; nothing is attached yet.
+    ///
+    /// `log` is the least important level that the program logs; without it, the verifier removes its log code. Likewise
+    /// that of the handshake: with it, the program answers by itself what it can ([`Program::answer_by`]).
+    ///
+    /// # Errors
+    /// What the kernel or the loader refuses.
+    pub fn load(interface: &Interface, log: Option<log::Level>, handshake: bool) -> Result<Self, XdpError> {
+        let level = log.map_or(0, |level| level as u8);
+        let mut ebpf = EbpfLoader::new()
+            .override_global(aya_log::LEVEL, &level, true)
+            .override_global(abi::HANDSHAKE, &u8::from(handshake), true)
+            // What the verifier complains of and no more: before Linux 6.4 it starts anew for each size of log that is
+            // tried until all fits.
+            .verifier_log_level(VerifierLogLevel::STATS)
+            .load(&OBJECT.0)
+            .map_err(|error| XdpError::Load { reason: chain(&error) })?;
+        xdp(&mut ebpf)?.load().map_err(|error| refusal(&error))?;
+        let id = xdp(&mut ebpf)?.info().map_err(|error| XdpError::Load { reason: chain(&error) })?.id();
+        let counts = PerCpuArray::try_from(take(&mut ebpf, abi::COUNTS)?).map_err(map_error(abi::COUNTS))?;
+        let sockets = XskMap::try_from(take(&mut ebpf, abi::SOCKETS)?).map_err(map_error(abi::SOCKETS))?;
+        let handshake = Handshake {
+            terms: Array::try_from(take(&mut ebpf, abi::TERMS)?).map_err(map_error(abi::TERMS))?,
+            in_force: Array::try_from(take(&mut ebpf, abi::IN_FORCE)?).map_err(map_error(abi::IN_FORCE))?,
+            events: PerCpuArray::try_from(take(&mut ebpf, abi::EVENTS)?).map_err(map_error(abi::EVENTS))?,
+            place: 0,
+        };
+        Ok(Self { interface: interface.clone(), ebpf, counts, sockets, handshake, id, link: None })
+    }
+
+    /// The reader of the program's log messages. Where logging is off there is nothing to read.
+    ///
+    /// # Errors
+    /// If it was taken before.
+    pub fn logger(&mut self) -> Result<EbpfLogger<&'static dyn log::Log>, XdpError> {
+        EbpfLogger::init(&mut self.ebpf).map_err(|error| XdpError::Load { reason: chain(&error) })
+    }
+
+    /// Steers TCP to `addresses` and `ports` from now on, and to no others; of `clients` as is said of them, and
+    /// as `settings` say.
+    ///
+    /// # Errors
+    /// If a map is full or refuses.
+    pub fn serve(
+        &mut self,
+        addresses: impl IntoIterator<Item = Address>,
+        ports: impl IntoIterator<Item = u16>,
+        clients: &Clients,
+        settings: &Settings,
+    ) -> Result<(), XdpError> {
+        // First, so that nobody is answered who is not to be.
+        self.treat(clients)?;
+        let map = self.map(abi::SETTINGS)?;
+        let mut place: Array<_, [u8; Settings::LENGTH]> =
+            Array::try_from(map).map_err(map_error(abi::SETTINGS))?;
+        place.set(0, settings.octets(), 0).map_err(map_error(abi::SETTINGS))?;
+        let map = self.map(abi::ADDRESSES)?;
+        let mut served: HashMap<_, [u8; 16], u8> =
+            HashMap::try_from(map).map_err(map_error(abi::ADDRESSES))?;
+        let addresses: Vec<[u8; 16]> = addresses.into_iter().map(|address| address.0).collect();
+        for former in served.keys().filter_map(Result::ok).collect::<Vec<_>>() {
+            if !addresses.contains(&former) {
+                served.remove(&former).map_err(map_error(abi::ADDRESSES))?;
+            }
+        }
+        for address in addresses {
+            served.insert(address, 0, 0).map_err(map_error(abi::ADDRESSES))?;
+        }
+        let map = self.map(abi::PORTS)?;
+        let mut served: HashMap<_, u16, u8> = HashMap::try_from(map).map_err(map_error(abi::PORTS))?;
+        let ports: Vec<u16> = ports.into_iter().collect();
+        for former in served.keys().filter_map(Result::ok).collect::<Vec<_>>() {
+            if !ports.contains(&former) {
+                served.remove(&former).map_err(map_error(abi::PORTS))?;
+            }
+        }
+        for port in ports {
+            served.insert(port, 0, 0).map_err(map_error(abi::PORTS))?;
+        }
+        Ok(())
+    }
+
+    fn treat(&mut self, clients: &Clients) -> Result<(), XdpError> {
+        let map = self.map(abi::CLIENTS)?;
+        let mut trie: LpmTrie<_, [u8; 16], u8> = LpmTrie::try_from(map).map_err(map_error(abi::CLIENTS))?;
+        let wanted: collections::HashMap<(u32, [u8; 16]), u8> = clients
+            .iter()
+            .map(|(bits, address, treatment)| ((bits.into(), address.0), treatment as u8))
+            .collect();
+        let former: Vec<_> =
+            trie.keys().filter_map(Result::ok).map(|key| (key.prefix_len(), key.data())).collect();
+        // What has to go goes first, as what is new may need its room.
+        for (bits, address) in former.into_iter().filter(|former| !wanted.contains_key(former)) {
+            trie.remove(&Key::new(bits, address)).map_err(map_error(abi::CLIENTS))?;
+        }
+        for ((bits, address), treatment) in wanted {
+            trie.insert(&Key::new(bits, address), treatment, 0).map_err(map_error(abi::CLIENTS))?;
+        }
+        Ok(())
+    }
+
+    /// Has the program answer by `terms` from now on, if it was loaded for that.
+    ///
+    /// They are put into a place that is not in force, and then put in force by a single number: the program sees the
+    /// former terms or these, whole.
+    ///
+    /// # Errors
+    /// If a map refuses.
+    pub fn answer_by(&mut self, terms: &Terms) -> Result<(), XdpError> {
+        let Handshake { terms: places, in_force, place, .. } = &mut self.handshake;
+        let next = *place % MAX_TERMS + 1;
+        places.set(next - 1, PackedTerms::from(terms).octets(), 0).map_err(map_error(abi::TERMS))?;
+        in_force.set(0, next, 0).map_err(map_error(abi::IN_FORCE))?;
+        *place = next;
+        Ok(())
+    }
+
+    /// Has it answer nothing until it is told by what terms.
+    ///
+    /// # Errors
+    /// If the map refuses.
+    pub fn answer_nothing(&mut self) -> Result<(), XdpError> {
+        self.handshake.in_force.set(0, 0, 0).map_err(map_error(abi::IN_FORCE))
+    }
+
+    /// What it has answered, or let go by, itself, over all CPUs.
+    ///
+    /// # Errors
+    /// If the map cannot be read.
+    pub fn events(&self) -> Result<Vec<(Event, u64)>, XdpError> {
+        Event::ALL.into_iter().map(|event| Ok((event, self.event(event as u32)?))).collect()
+    }
+
+    /// How many of these frames had a partial checksum.
+    ///
+    /// # Errors
+    /// If the map cannot be read.
+    pub fn partial_checksums(&self) -> Result<u64, XdpError> {
+        self.event(abi::PARTIAL_CHECKSUMS)
+    }
+
+    fn event(&self, place: u32) -> Result<u64, XdpError> {
+        Ok(self.handshake.events.get(&place, 0).map_err(map_error(abi::EVENTS))?.iter().sum())
+    }
+
+    /// The interface that it is for.
+    #[must_use]
+    pub fn interface(&self) -> &Interface {
+        &self.interface
+    }
+
+    /// Hands the frames of `queue` to `socket`.
+    ///
+    /// # Errors
+    /// If the queue's number is beyond the map.
+    pub fn register(&mut self, queue: u32, socket: &impl AsRawFd) -> Result<(), XdpError> {
+        self.sockets.set(queue, socket.as_raw_fd(), 0).map_err(map_error(abi::SOCKETS))
+    }
+
+    /// Drops what is served and finds no socket, from now on or no longer, instead of leaving it to the kernel. What the
+    /// program can answer it answers meanwhile.
+    ///
+    /// # Errors
+    /// If the map refuses.
+    pub fn hold(&mut self, held: bool) -> Result<(), XdpError> {
+        let map = self.map(abi::HELD)?;
+        let mut place: Array<_, u32> = Array::try_from(map).map_err(map_error(abi::HELD))?;
+        place.set(0, u32::from(held), 0).map_err(map_error(abi::HELD))
+    }
+
+    /// The kernel's number for the program.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// Attaches to the interface. From here on the kernel's TCP sees no frame that is served.
+    ///
+    /// # Errors
+    /// The kernel's reason.
+    pub fn attach(&mut self, mode: AttachMode) -> Result<(), XdpError> {
+        let attached = Link::create(self.file()?, &self.interface, mode);
+        self.link = Some(attached.map_err(|reason| XdpError::Attach {
+            interface: self.interface.name.clone(),
+            mode: mode.name(),
+            hint: attach_hint(&reason),
+            reason: reason.to_string(),
+        })?);
+        Ok(())
+    }
+
+    /// Takes the place of the program that `link` holds.
+    ///
+    /// # Errors
+    /// The kernel's reason.
+    pub fn succeed(&mut self, link: Link) -> Result<(), XdpError> {
+        let taken = link.update(self.file()?);
+        taken.map_err(|reason| XdpError::Handover { interface: self.interface.name.clone(), reason })?;
+        self.link = Some(link);
+        Ok(())
+    }
+
+    /// Takes its place again, if another program has taken it.
+    ///
+    /// # Errors
+    /// The kernel's reason.
+    pub fn return_to_link(&self) -> Result<(), XdpError> {
+        let Some(link) = &self.link else { return Ok(()) };
+        let taken = link.update(self.file()?);
+        taken.map_err(|reason| XdpError::Handover { interface: self.interface.name.clone(), reason })
+    }
+
+    /// What holds it on the interface.
+    #[must_use]
+    pub fn link(&self) -> Option<&Link> {
+        self.link.as_ref()
+    }
+
+    /// Takes the program off: the kernel has its ports back.
+    pub fn detach(&mut self) {
+        self.link = None;
+    }
+
+    /// What the program has counted, over all CPUs.
+    ///
+    /// # Errors
+    /// If the map cannot be read.
+    pub fn counts(&self) -> Result<Counts, XdpError> {
+        let mut sum = [0; Reason::ALL.len()];
+        for counts in self.counts.get(&0, 0).map_err(map_error(abi::COUNTS))?.iter() {
+            for (total, count) in sum.iter_mut().zip(counts) {
+                *total += count;
+            }
+        }
+        Ok(sum)
+    }
+
+    /// The loaded program, to run it on frames of one's own.
+    ///
+    /// # Errors
+    /// Never, for an object of ours.
+    pub fn xdp(&mut self) -> Result<&mut Xdp, XdpError> {
+        xdp(&mut self.ebpf)
+    }
+
+    fn file(&self) -> Result<BorrowedFd<'_>, XdpError> {
+        let program = self.ebpf.program(abi::PROGRAM).map(<&Xdp>::try_from);
+        let program = program.ok_or_else(missing)?.and_then(|xdp| xdp.fd());
+        Ok(program.map_err(|error| XdpError::Load { reason: chain(&error) })?.as_fd())
+    }
+
+    fn map(&mut self, name: &'static str) -> Result<&mut Map, XdpError> {
+        self.ebpf
+            .map_mut(name)
+            .ok_or_else(|| XdpError::Map { map: name, reason: "not in the object".to_owned() })
+    }
+}
+
+fn xdp(ebpf: &mut Ebpf) -> Result<&mut Xdp, XdpError> {
+    let program = ebpf.program_mut(abi::PROGRAM).ok_or_else(missing)?;
+    program.try_into().map_err(|error: ProgramError| XdpError::Load { reason: chain(&error) })
+}
+
+fn missing() -> XdpError {
+    XdpError::Load { reason: format!("no program {} in it", abi::PROGRAM) }
+}
+
+/// Why the kernel did not load the program: if its verifier has looked at it, what that says.
+fn refusal(error: &ProgramError) -> XdpError {
+    if let ProgramError::LoadError { io_error, verifier_log } = error {
+        let said = verifier_log.to_string();
+        let lines: Vec<&str> = said.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        if !lines.is_empty() {
+            return XdpError::Verifier { reason: format!("{}: {io_error}", lines.join("; ")) };
+        }
+    }
+    XdpError::Load { reason: chain(error) }
+}
+
+fn take(ebpf: &mut Ebpf, name: &'static str) -> Result<Map, XdpError> {
+    ebpf.take_map(name).ok_or_else(|| XdpError::Map { map: name, reason: "not in the object".to_owned() })
+}
+
+fn map_error<E: Error>(map: &'static str) -> impl Fn(E) -> XdpError {
+    move |error| XdpError::Map { map, reason: chain(&error) }
+}
+
+/// What usually stands behind the kernel's errno for an attachment.
+fn attach_hint(error: &io::Error) -> &'static str {
+    match error.raw_os_error() {
+        Some(libc_errno::EBUSY) => "; another XDP program is attached (`ip link show` names it)",
+        Some(libc_errno::EOPNOTSUPP) => "; the driver has no XDP of this mode: try --xdp-mode generic",
+        Some(libc_errno::EINVAL | libc_errno::ERANGE | libc_errno::E2BIG) => {
+            "; usual causes: an MTU too large for the driver's XDP, LRO on, or too few queues: `stateless-tcp doctor`"
+        }
+        Some(libc_errno::EPERM | libc_errno::EACCES) => "; run as root or with CAP_NET_ADMIN and CAP_BPF",
+        _ => "",
+    }
+}
+
+mod libc_errno {
+    //! Numbers of the errors that get a hint.
+    use nix::errno::Errno;
+    pub(super) const EBUSY: i32 = Errno::EBUSY as i32;
+    pub(super) const EOPNOTSUPP: i32 = Errno::EOPNOTSUPP as i32;
+    pub(super) const EINVAL: i32 = Errno::EINVAL as i32;
+    pub(super) const ERANGE: i32 = Errno::ERANGE as i32;
+    pub(super) const E2BIG: i32 = Errno::E2BIG as i32;
+    pub(super) const EPERM: i32 = Errno::EPERM as i32;
+    pub(super) const EACCES: i32 = Errno::EACCES as i32;
+}
+
+/// An error and all that caused it, in one line.
+pub(super) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.ends_with(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}

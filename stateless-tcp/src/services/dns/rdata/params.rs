@@ -1,0 +1,237 @@
+//! The values of service parameters, by key (IANA's registry of SvcParamKeys).
+
+use super::address::address;
+use super::cursor::{Cursor, Malformed};
+use super::encoded::base64;
+use super::present::{put, quote};
+use crate::services::dns::zonefile::decimal;
+use data_encoding::BASE64;
+use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+/// What form a value has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// Keys in ascending order.
+    Keys,
+    /// Strings, at least one, none empty.
+    Protocols,
+    /// Strings, perhaps none.
+    Segments,
+    /// Nothing.
+    Flag,
+    Number,
+    Numbers,
+    Ipv4s,
+    Ipv6s,
+    Base64,
+    /// Bytes, but not left out.
+    Bytes,
+    /// Any bytes.
+    Opaque,
+}
+
+pub(super) const MANDATORY: u16 = 0;
+pub(super) const ALPN: u16 = 1;
+pub(super) const NO_DEFAULT_ALPN: u16 = 2;
+
+/// Name and form of each key from 0 on.
+const KEYS: [(&str, Form); 12] = [
+    ("mandatory", Form::Keys),
+    ("alpn", Form::Protocols),
+    ("no-default-alpn", Form::Flag),
+    ("port", Form::Number),
+    ("ipv4hint", Form::Ipv4s),
+    ("ech", Form::Base64),
+    ("ipv6hint", Form::Ipv6s),
+    ("dohpath", Form::Bytes),
+    ("ohttp", Form::Flag),
+    ("tls-supported-groups", Form::Numbers),
+    ("docpath", Form::Segments),
+    ("pvd", Form::Flag),
+];
+
+fn form(key: u16) -> Form {
+    KEYS.get(usize::from(key)).map_or(Form::Opaque, |&(_, form)| form)
+}
+
+/// The key as text.
+pub(super) fn name(key: u16) -> impl fmt::Display {
+    fmt::from_fn(move |f| match KEYS.get(usize::from(key)) {
+        Some((name, _)) => f.write_str(name),
+        None => write!(f, "key{key}"),
+    })
+}
+
+/// The key that a word names, by its name or as `key123`.
+pub(super) fn by_name(word: &[u8]) -> Option<u16> {
+    if let Some(known) = KEYS.iter().position(|(name, _)| word == name.as_bytes()) {
+        return u16::try_from(known).ok();
+    }
+    let digits = word.strip_prefix(b"key").filter(|digits| *digits == b"0" || !digits.starts_with(b"0"))?;
+    u16::try_from(decimal(digits)?).ok()
+}
+
+/// Appends the wire form of the value that stands behind a key's own name; `None` where nothing does.
+pub(super) fn encode(key: u16, value: Option<&[u8]>, out: &mut Vec<u8>) -> Result<(), &'static str> {
+    let form = form(key);
+    let value = match (form, value) {
+        (Form::Flag | Form::Segments | Form::Opaque, None) => return Ok(()),
+        (Form::Flag, Some(_)) => return Err("it takes no value"),
+        (_, None) => return Err("it takes a value"),
+        (_, Some(value)) => value,
+    };
+    let items = || value.split(|&byte| byte == b',');
+    match form {
+        Form::Keys => {
+            let keys = items().map(by_name).collect::<Option<Vec<u16>>>();
+            let mut keys = keys.ok_or("expected keys with commas between them")?;
+            keys.sort_unstable();
+            out.extend(keys.into_iter().flat_map(u16::to_be_bytes));
+        }
+        Form::Protocols | Form::Segments if value.is_empty() => {}
+        Form::Protocols | Form::Segments => strings(value, out)?,
+        Form::Number | Form::Numbers => {
+            for item in items() {
+                let number = decimal(item).and_then(|number| u16::try_from(number).ok());
+                out.extend_from_slice(&number.ok_or("expected a number, 0 to 65535")?.to_be_bytes());
+            }
+        }
+        Form::Ipv4s => {
+            for item in items() {
+                let address: Ipv4Addr =
+                    address(item).ok_or("expected IPv4 addresses with commas between them")?;
+                out.extend_from_slice(&address.octets());
+            }
+        }
+        Form::Ipv6s => {
+            for item in items() {
+                let address: Ipv6Addr =
+                    address(item).ok_or("expected IPv6 addresses with commas between them")?;
+                out.extend_from_slice(&address.octets());
+            }
+        }
+        Form::Base64 => base64(value, out).ok_or("expected base64")?,
+        Form::Bytes | Form::Opaque | Form::Flag => out.extend_from_slice(value),
+    }
+    Ok(())
+}
+
+/// Appends a list of strings, each with its length before it. A comma or backslash within one has a backslash before it
+/// (RFC 9460 appendix A.1).
+fn strings(value: &[u8], out: &mut Vec<u8>) -> Result<(), &'static str> {
+    const LONG: &str = "it has a string longer than 255 bytes";
+    let mut length_at = out.len();
+    out.push(0);
+    let mut bytes = value.iter();
+    while let Some(&byte) = bytes.next() {
+        match byte {
+            b',' => {
+                out[length_at] = u8::try_from(out.len() - length_at - 1).map_err(|_| LONG)?;
+                length_at = out.len();
+                out.push(0);
+            }
+            b'\\' => match bytes.next() {
+                Some(&byte @ (b',' | b'\\')) => out.push(byte),
+                _ => return Err("in a list a backslash stands before a comma or a backslash"),
+            },
+            byte => out.push(byte),
+        }
+    }
+    out[length_at] = u8::try_from(out.len() - length_at - 1).map_err(|_| LONG)?;
+    Ok(())
+}
+
+/// Checks a value's wire form.
+pub(super) fn check(key: u16, value: &[u8]) -> Result<(), &'static str> {
+    let pairs = || value.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]]));
+    let even = !value.is_empty() && value.len().is_multiple_of(2);
+    let (holds, otherwise) = match form(key) {
+        Form::Keys => (
+            even && pairs().is_sorted_by(|a, b| a < b) && pairs().all(|key| key != MANDATORY),
+            "expected keys, each once, without mandatory itself",
+        ),
+        Form::Protocols => (
+            !value.is_empty() && every_string(value, |string| !string.is_empty()),
+            "expected protocols, none of them empty",
+        ),
+        Form::Segments => (every_string(value, |_| true), "expected strings"),
+        Form::Flag => (value.is_empty(), "it takes no value"),
+        Form::Number => (value.len() == 2, "expected one number"),
+        Form::Numbers => {
+            let repeated =
+                pairs().enumerate().any(|(index, number)| pairs().take(index).any(|n| n == number));
+            (even && !repeated, "expected numbers, each once")
+        }
+        Form::Ipv4s => (!value.is_empty() && value.len().is_multiple_of(4), "expected IPv4 addresses"),
+        Form::Ipv6s => (!value.is_empty() && value.len().is_multiple_of(16), "expected IPv6 addresses"),
+        Form::Base64 | Form::Bytes | Form::Opaque => (true, ""),
+    };
+    if holds { Ok(()) } else { Err(otherwise) }
+}
+
+fn every_string(value: &[u8], holds: impl Fn(&[u8]) -> bool) -> bool {
+    let mut data = Cursor::new(value);
+    while !data.is_at_end() {
+        if !data.string("").is_ok_and(&holds) {
+            return false;
+        }
+    }
+    true
+}
+
+/// Appends a parameter in presentation form.
+pub(super) fn present(key: u16, value: &[u8], out: &mut String) -> Result<(), Malformed> {
+    put!(out, "{}", name(key));
+    let form = form(key);
+    if value.is_empty() && matches!(form, Form::Flag | Form::Segments | Form::Opaque) {
+        return Ok(());
+    }
+    out.push('=');
+    let mut separator = "";
+    match form {
+        Form::Keys | Form::Number | Form::Numbers => {
+            for pair in value.chunks_exact(2) {
+                let number = u16::from_be_bytes([pair[0], pair[1]]);
+                match form {
+                    Form::Keys => put!(out, "{separator}{}", name(number)),
+                    _ => put!(out, "{separator}{number}"),
+                }
+                separator = ",";
+            }
+        }
+        Form::Protocols | Form::Segments => {
+            let mut list = Vec::with_capacity(value.len());
+            let mut data = Cursor::new(value);
+            let mut first = true;
+            while !data.is_at_end() {
+                if !first {
+                    list.push(b',');
+                }
+                first = false;
+                for &byte in data.string("a string")? {
+                    if matches!(byte, b',' | b'\\') {
+                        list.push(b'\\');
+                    }
+                    list.push(byte);
+                }
+            }
+            quote(&list, out);
+        }
+        Form::Ipv4s => {
+            for &address in value.as_chunks::<4>().0 {
+                put!(out, "{separator}{}", Ipv4Addr::from(address));
+                separator = ",";
+            }
+        }
+        Form::Ipv6s => {
+            for &address in value.as_chunks::<16>().0 {
+                put!(out, "{separator}{}", Ipv6Addr::from(address));
+                separator = ",";
+            }
+        }
+        Form::Base64 => BASE64.encode_append(value, out),
+        Form::Flag | Form::Bytes | Form::Opaque => quote(value, out),
+    }
+    Ok(())
+}

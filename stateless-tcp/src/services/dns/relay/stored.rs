@@ -1,0 +1,253 @@
+//! An answer of a back end: read once, so that it can be given again without looking into it.
+
+use super::ask::is_hop_by_hop;
+use crate::services::dns::edns;
+use crate::services::dns::message::{DATA_LENGTH, FIXED, HEADER, TTL};
+use crate::services::dns::query::{
+    ADDITIONALS, ANSWERS, AUTHORITIES, Envelope, QUESTIONS, Rcode, flag, skip_name, word,
+};
+use crate::services::dns::zone::rtype;
+
+/// Seconds that an answer is kept at most, a negative one (RFC 2308 section 5), and a failure (RFC 9520 section 3.2: at
+/// least one, and that is less than two where time is counted in whole seconds).
+const LONGEST: u32 = 86_400;
+const LONGEST_NEGATIVE: u32 = 10_800;
+const FAILURE: u32 = 2;
+
+/// Seconds that an answer is given beyond its time while nobody answers, and the TTL that it then has (RFC 8767 section 5).
+const STALE: u32 = 86_400;
+const STALE_TTL: u32 = 30;
+
+/// Bits of the header's fourth octet that hold the response code.
+const RCODE: u8 = 0x0f;
+
+/// An answer, without ID and without OPT record.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Stored {
+    message: Box<[u8]>,
+    /// Where in it TTLs stand.
+    ttls: Box<[u16]>,
+    /// EDNS options that may be passed on.
+    options: Box<[u8]>,
+    /// All 12 bits.
+    pub(super) rcode: u16,
+    /// Seconds for which it is good; 0: it is good for those who wait for it.
+    lifetime: u32,
+    /// When it came: seconds since 1970.
+    since: u64,
+}
+
+/// Why a datagram is no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unfit {
+    /// It answers another question, or none.
+    Mismatched,
+    /// It cannot be read.
+    Malformed,
+    /// There is more than fits a datagram.
+    Truncated,
+}
+
+/// How old an answer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Age {
+    /// So many seconds, within its time.
+    Fresh(u32),
+    /// Beyond its time.
+    Stale,
+}
+
+impl Stored {
+    /// Reads an answer to `question` that came at `now`, in seconds since 1970.
+    pub(super) fn read(message: &[u8], question: &[u8], now: u64) -> Result<Self, Unfit> {
+        if message.len() < HEADER || word(message, 2) & (flag::QR | flag::OPCODE) != flag::QR {
+            return Err(Unfit::Mismatched);
+        }
+        if word(message, QUESTIONS) != 1 || !message[HEADER..].starts_with(question) {
+            return Err(Unfit::Mismatched);
+        }
+        if word(message, 2) & flag::TC != 0 {
+            return Err(Unfit::Truncated);
+        }
+        let records = Records::read(message, HEADER + question.len()).ok_or(Unfit::Malformed)?;
+        let rcode = records.extended << 4 | u16::from(message[3] & RCODE);
+        let mut stored = Self {
+            lifetime: records.lifetime(message, rcode),
+            ttls: records.ttls.into(),
+            options: records.options.into(),
+            message: message[..records.end].into(),
+            rcode,
+            since: now,
+        };
+        stored.message[ADDITIONALS..][..2].copy_from_slice(&records.additionals.to_be_bytes());
+        Ok(stored)
+    }
+
+    /// Octets that it takes.
+    pub(super) fn octets(&self) -> usize {
+        self.message.len() + 2 * self.ttls.len() + self.options.len()
+    }
+
+    /// Octets of the message.
+    pub(super) fn len(&self) -> usize {
+        self.message.len()
+    }
+
+    /// Whether it is good for others than those who wait for it.
+    pub(super) fn may_be_kept(&self) -> bool {
+        self.lifetime > 0
+    }
+
+    /// Its age, if its time is not over.
+    pub(super) fn fresh(&self, now: u64) -> Option<Age> {
+        let age = u32::try_from(now.saturating_sub(self.since)).ok()?;
+        (age < self.lifetime).then_some(Age::Fresh(age))
+    }
+
+    /// Its age, if it may still be given for want of another.
+    pub(super) fn stale(&self, now: u64) -> Option<Age> {
+        let beyond = now.saturating_sub(self.since).saturating_sub(self.lifetime.into());
+        let failed = self.rcode == Rcode::ServFail as u16;
+        (beyond < STALE.into() && self.may_be_kept() && !failed).then_some(Age::Stale)
+    }
+
+    /// EDNS options that may be passed on: code, and all octets.
+    pub(super) fn options(&self) -> impl Iterator<Item = (u16, &[u8])> + Clone {
+        edns::options(&self.options)
+    }
+
+    /// Appends the message, as an answer to the query of `envelope`, with so many additional records more than it has.
+    pub(super) fn write(&self, age: Age, envelope: &Envelope<'_>, more: u16, out: &mut Vec<u8>) {
+        let start = out.len();
+        out.extend_from_slice(&self.message);
+        let message = &mut out[start..];
+        message[..2].copy_from_slice(&envelope.id);
+        // In the client's own case: names in the message may point into it.
+        message[HEADER..][..envelope.question.len()].copy_from_slice(envelope.question);
+        let additionals = word(message, ADDITIONALS) + more;
+        message[ADDITIONALS..][..2].copy_from_slice(&additionals.to_be_bytes());
+        if more == 0 && self.rcode > RCODE.into() {
+            // Only an OPT record can say that code.
+            message[3] = message[3] & !RCODE | Rcode::ServFail as u8;
+        }
+        if age == Age::Fresh(0) {
+            return;
+        }
+        for &at in &self.ttls {
+            let place = &mut message[usize::from(at)..][..4];
+            let ttl = match age {
+                Age::Fresh(age) => {
+                    u32::from_be_bytes([place[0], place[1], place[2], place[3]]).saturating_sub(age)
+                }
+                Age::Stale => STALE_TTL,
+            };
+            place.copy_from_slice(&ttl.to_be_bytes());
+        }
+    }
+}
+
+/// What the records behind the question say.
+struct Records {
+    /// Where the OPT record begins, or the message ends.
+    end: usize,
+    additionals: u16,
+    ttls: Vec<u16>,
+    options: Vec<u8>,
+    extended: u16,
+    least: u32,
+    /// The time of a negative answer, by its SOA record (RFC 2308 section 5).
+    negative: Option<u32>,
+    referral: bool,
+}
+
+impl Records {
+    /// Reads from `at` on. None where that cannot be done.
+    fn read(message: &[u8], mut at: usize) -> Option<Self> {
+        let [answers, authorities, additionals] =
+            [ANSWERS, AUTHORITIES, ADDITIONALS].map(|at| u32::from(word(message, at)));
+        let mut records = Self {
+            end: message.len(),
+            additionals: word(message, ADDITIONALS),
+            ttls: Vec::new(),
+            options: Vec::new(),
+            extended: 0,
+            least: LONGEST,
+            negative: None,
+            referral: false,
+        };
+        for index in 0..answers + authorities + additionals {
+            let owner = at;
+            at = skip_name(message, at)?;
+            let fixed = message.get(at..at + FIXED)?;
+            let data = at + FIXED;
+            let length = usize::from(word(fixed, DATA_LENGTH.start));
+            let next = data + length;
+            let data = message.get(data..next)?;
+            let behind = index.checked_sub(answers + authorities);
+            match (word(fixed, 0), behind) {
+                (rtype::OPT, Some(before)) if at == owner + 1 => {
+                    records.end = owner;
+                    records.additionals = u16::try_from(before).ok()?;
+                    records.extended = fixed[4].into();
+                    records.options = passed_on(data)?;
+                    return Some(records);
+                }
+                (rtype::OPT, _) => return None,
+                (rtype, _) => {
+                    let section_of_authority = index >= answers && behind.is_none();
+                    records.note(rtype, fixed, data, section_of_authority)?;
+                    records.ttls.push(u16::try_from(at + TTL.start).ok()?);
+                }
+            }
+            at = next;
+        }
+        (at == message.len()).then_some(records)
+    }
+
+    fn note(&mut self, rtype: u16, fixed: &[u8], data: &[u8], authority: bool) -> Option<()> {
+        let ttl = seconds(&fixed[TTL])?;
+        self.least = self.least.min(ttl);
+        match rtype {
+            rtype::SOA if authority => {
+                let minimum = seconds(data.last_chunk::<4>()?)?;
+                self.negative = Some(minimum);
+            }
+            rtype::NS if authority => self.referral = true,
+            _ => {}
+        }
+        Some(())
+    }
+
+    /// For how many seconds the answer may be kept.
+    fn lifetime(&self, message: &[u8], rcode: u16) -> u32 {
+        const NO_ERROR: u16 = Rcode::NoError as u16;
+        const NX_DOMAIN: u16 = Rcode::NxDomain as u16;
+        const SERV_FAIL: u16 = Rcode::ServFail as u16;
+        let is_empty = word(message, ANSWERS) == 0;
+        match (rcode, self.negative) {
+            (NO_ERROR | NX_DOMAIN, Some(negative)) => self.least.min(negative).min(LONGEST_NEGATIVE),
+            (NO_ERROR, None) if !is_empty || self.referral => self.least,
+            (SERV_FAIL, _) => FAILURE,
+            _ => 0,
+        }
+    }
+}
+
+/// A TTL; one with the first bit set is 0 (RFC 2181 section 8).
+fn seconds(octets: &[u8]) -> Option<u32> {
+    let ttl = u32::from_be_bytes(*octets.first_chunk()?);
+    Some(if ttl >> 31 == 1 { 0 } else { ttl })
+}
+
+/// Those of `options` that go on to the client. None where they cannot be read.
+fn passed_on(mut options: &[u8]) -> Option<Vec<u8>> {
+    let mut kept = Vec::new();
+    while !options.is_empty() {
+        let (code, data, rest) = edns::split_option(options)?;
+        if !is_hop_by_hop(code) {
+            kept.extend_from_slice(&options[..edns::OPTION_HEAD + data.len()]);
+        }
+        options = rest;
+    }
+    Some(kept)
+}

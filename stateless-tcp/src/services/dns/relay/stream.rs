@@ -1,0 +1,118 @@
+//! Answers that do not fit a datagram, asked for over TCP: on the control plane, where there is time to wait.
+
+use super::ask::Ask;
+use super::backends::BackEnd;
+use super::proxy;
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use stateless_tcp_core::tcp::segment::FourTuple;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+
+/// Most connections at a time for one worker.
+const CONNECTIONS: usize = 64;
+
+/// One worker's way to ask over TCP.
+#[derive(Debug)]
+pub(super) struct Stream {
+    runtime: Handle,
+    mailbox: Arc<Mailbox>,
+    connections: Arc<Semaphore>,
+    patience: Duration,
+}
+
+/// Where answers are put, and the file that says so.
+#[derive(Debug)]
+struct Mailbox {
+    letters: Mutex<Vec<Letter>>,
+    event: EventFd,
+}
+
+/// What became of a query.
+#[derive(Debug)]
+pub(super) struct Letter {
+    /// Which flight asked: its place, and its serial number.
+    pub(super) flight: (usize, u64),
+    /// The message, whose ID is the one that was sent.
+    pub(super) outcome: io::Result<Vec<u8>>,
+}
+
+impl Stream {
+    pub(super) fn new(runtime: Handle, patience: Duration) -> io::Result<Self> {
+        let event = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
+        let mailbox = Arc::new(Mailbox { letters: Mutex::default(), event });
+        Ok(Self { runtime, mailbox, connections: Arc::new(Semaphore::new(CONNECTIONS)), patience })
+    }
+
+    /// Readable when there are letters.
+    pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.mailbox.event.as_fd()
+    }
+
+    /// Asks `back_end`, for `flight`; a letter will say what came of it.
+    pub(super) fn ask(
+        &self,
+        flight: (usize, u64),
+        back_end: &BackEnd,
+        ask: &Ask,
+        id: u16,
+        client: Option<&FourTuple>,
+    ) {
+        let mut request = Vec::new();
+        if let Some(tuple) = client {
+            proxy::push(tuple, &mut request);
+        }
+        let length = request.len();
+        request.extend_from_slice(&[0; 2]);
+        ask.write(id, back_end.payload, &mut request);
+        #[expect(clippy::cast_possible_truncation, reason = "no more than fits a datagram")]
+        let octets = (request.len() - length - 2) as u16;
+        request[length..][..2].copy_from_slice(&octets.to_be_bytes());
+
+        let (mailbox, connections) = (Arc::clone(&self.mailbox), Arc::clone(&self.connections));
+        let (address, patience) = (back_end.address, self.patience);
+        self.runtime.spawn(async move {
+            let exchange = async {
+                let _permit = connections.acquire().await.map_err(io::Error::other)?;
+                exchange(address, &request, id).await
+            };
+            let outcome = tokio::time::timeout(patience, exchange);
+            let outcome = outcome.await.unwrap_or_else(|late| Err(late.into()));
+            mailbox.put(Letter { flight, outcome });
+        });
+    }
+
+    /// Takes the letters out.
+    pub(super) fn letters(&self) -> Vec<Letter> {
+        // Emptied first: a letter that comes now is announced again.
+        let _ = self.mailbox.event.read();
+        std::mem::take(&mut *self.mailbox.letters.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Mailbox {
+    fn put(&self, letter: Letter) {
+        self.letters.lock().unwrap_or_else(PoisonError::into_inner).push(letter);
+        // Fails only where it says already that there are more letters than anybody can count.
+        let _ = self.event.write(1);
+    }
+}
+
+/// One query on a connection of its own (RFC 7766).
+async fn exchange(address: SocketAddr, request: &[u8], id: u16) -> io::Result<Vec<u8>> {
+    let mut stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    stream.write_all(request).await?;
+    let mut message = vec![0; usize::from(stream.read_u16().await?)];
+    stream.read_exact(&mut message).await?;
+    if !message.starts_with(&id.to_be_bytes()) {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "another ID"));
+    }
+    Ok(message)
+}

@@ -1,0 +1,197 @@
+//! A file as it is served: answers made ready beforehand, and the choice among them.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use sha1::{Digest as _, Sha1};
+
+use super::coding::{self, Coding};
+use super::conditions::{Conditions, Validators, Verdict};
+use super::faults::{Fault, Faults};
+use super::load::FileOptions;
+use super::prepared::{self, Answer, Prepared, write_text};
+use super::range::{self, Wanted};
+use crate::services::MAX_RESPONSE;
+
+/// Octets of a file's hash that its entity tag shows: two different contents have the same by chance only.
+const HASH: usize = 16;
+/// Octets of an entity tag: two hexadecimal digits an octet, in quotes.
+const TAG: usize = 2 * HASH + 2;
+
+/// Most octets of what is put together for one request: fields with numbers.
+pub(super) const TEXT: usize = 128;
+
+/// The content of a file.
+#[derive(Clone, Debug)]
+pub(super) struct Content {
+    /// All of it; nothing where it is too large.
+    pub(super) body: Arc<[u8]>,
+    /// Octets of all of it.
+    pub(super) len: u64,
+    /// When it was modified: in whole seconds, as it stands in Last-Modified.
+    pub(super) modified: Option<SystemTime>,
+}
+
+/// The answers to requests for a file.
+#[derive(Debug, Hash)]
+pub(super) struct File {
+    /// As it is; or how many octets the response would have, which is too large.
+    plain: Result<Representation, u64>,
+    /// As others have compressed it, the smallest first.
+    coded: Box<[(Coding, Representation)]>,
+}
+
+/// The file in one coding.
+#[derive(Debug, Hash)]
+struct Representation {
+    found: Prepared,
+    /// Octets of the fields of `found` that a part of it has too.
+    common: usize,
+    not_modified: Prepared,
+    tag: [u8; TAG],
+    modified: Option<SystemTime>,
+}
+
+impl File {
+    /// A file of this name with its `content`, and as it is `coded` already.
+    pub(super) fn new(
+        name: &Path,
+        content: Content,
+        coded: Vec<(Coding, Content)>,
+        options: &FileOptions,
+    ) -> Self {
+        let varies = !coded.is_empty();
+        let represent = |coding, content: Content| {
+            let unread = content.len - content.body.len() as u64;
+            let file = Representation::new(name, coding, varies, content, options);
+            let len = file.found.len() as u64 + unread;
+            if len > MAX_RESPONSE as u64 { Err(len) } else { Ok(file) }
+        };
+        let mut coded: Vec<_> = coded
+            .into_iter()
+            .filter_map(|(coding, content)| Some((coding, represent(Some(coding), content).ok()?)))
+            .collect();
+        coded.sort_by_key(|(_, file)| file.found.body().len());
+        Self { plain: represent(None, content), coded: coded.into() }
+    }
+
+    /// Octets of the response that would have all of the file, where it is too large to be sent as it is.
+    pub(super) fn too_large(&self) -> Option<u64> {
+        self.plain.as_ref().err().copied()
+    }
+
+    /// Whether there is anything of it that can be sent.
+    pub(super) fn is_served(&self) -> bool {
+        self.plain.is_ok() || !self.coded.is_empty()
+    }
+
+    /// The answer to a request with these conditions, parts of which are written to `text`; or how many octets it would
+    /// have, which is too many.
+    pub(super) fn answer<'a>(
+        &'a self,
+        conditions: &Conditions<'_>,
+        head_only: bool,
+        faults: &'a Faults,
+        text: &'a mut [u8; TEXT],
+    ) -> Result<Answer<'a>, u64> {
+        let accepted = conditions.accept_encoding.as_ref().filter(|_| !self.coded.is_empty());
+        let chosen =
+            accepted.and_then(|list| coding::choose(list, self.coded.iter().map(|(coding, _)| *coding)));
+        let file = match chosen {
+            Some(chosen) => &self.coded[chosen].1,
+            None => self.plain.as_ref().map_err(|len| *len)?,
+        };
+        let validators = Validators { tag: &file.tag, modified: file.modified };
+        match conditions.judge(&validators) {
+            Verdict::NotModified => return Ok(file.not_modified.answer()),
+            Verdict::Failed => return Ok(faults.of(Fault::Precondition).answer()),
+            Verdict::Proceed => {}
+        }
+        // RFC 9110 14.2: ranges are for GET alone.
+        let range = conditions.range(&validators).filter(|_| !head_only);
+        let len = file.found.body().len();
+        Ok(match range.map_or(Wanted::All, |range| range::wanted(range, len)) {
+            Wanted::All => file.found.answer(),
+            Wanted::Part(first, last) => {
+                let body = &file.found.body()[first..=last];
+                let count = body.len();
+                let lines =
+                    format_args!("Content-Range: bytes {first}-{last}/{len}\r\nContent-Length: {count}\r\n");
+                Answer::part(file.found.fields(file.common), write_text(text, lines), body)
+            }
+            Wanted::Nothing => {
+                let line = write_text(text, format_args!("Content-Range: bytes */{len}\r\n"));
+                faults.of(Fault::Range).with_text(0, line)
+            }
+        })
+    }
+
+    /// Octets of memory, besides the content's.
+    pub(super) fn size(&self) -> usize {
+        let coded = self.coded.iter().map(|(_, file)| file);
+        size_of::<Self>() + self.plain.iter().chain(coded).map(Representation::size).sum::<usize>()
+    }
+}
+
+impl Representation {
+    fn new(
+        name: &Path,
+        coding: Option<Coding>,
+        varies: bool,
+        content: Content,
+        options: &FileOptions,
+    ) -> Self {
+        let Content { body, len, modified } = content;
+        let tag = tag(&body, coding);
+        let date = |time| format!("Last-Modified: {}\r\n", prepared::http_date(time));
+        // What a 304 has too (RFC 9110 15.4.5).
+        let always = format!(
+            "{}ETag: {}\r\n{}{}",
+            modified.map(date).unwrap_or_default(),
+            String::from_utf8_lossy(&tag),
+            if varies { "Vary: Accept-Encoding\r\n" } else { "" },
+            options.cache_control_field()
+        );
+        let coding =
+            coding.map(|coding| format!("Content-Encoding: {}\r\n", coding.name())).unwrap_or_default();
+        let common = format!("{always}Content-Type: {}\r\n{coding}", content_type(name));
+        let fields = format!("{common}Accept-Ranges: bytes\r\nContent-Length: {len}\r\n");
+        Self {
+            found: Prepared::new("200 OK", &fields, body),
+            common: common.len(),
+            not_modified: Prepared::new("304 Not Modified", &always, []),
+            tag,
+            modified,
+        }
+    }
+
+    fn size(&self) -> usize {
+        size_of::<Self>() + self.found.size() + self.not_modified.size()
+    }
+}
+
+/// The entity tag of `content`: the same on every server and after every restart, and another for other content, and in
+/// another coding.
+fn tag(content: &[u8], coding: Option<Coding>) -> [u8; TAG] {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut hash = Sha1::new();
+    hash.update(coding.map_or("", Coding::name));
+    hash.update(content);
+    let mut tag = [b'"'; TAG];
+    for (digits, octet) in tag[1..].chunks_exact_mut(2).zip(hash.finalize().iter().take(HASH)) {
+        digits[0] = DIGITS[usize::from(octet >> 4)];
+        digits[1] = DIGITS[usize::from(octet & 0xf)];
+    }
+    tag
+}
+
+/// The type of a file by its name; text is taken to be UTF-8.
+fn content_type(name: &Path) -> String {
+    let guess = mime_guess::from_path(name).first_or_octet_stream();
+    if guess.type_() == mime_guess::mime::TEXT && guess.get_param("charset").is_none() {
+        format!("{guess}; charset=utf-8")
+    } else {
+        guess.to_string()
+    }
+}

@@ -1,0 +1,73 @@
+//! What of a tree is not served, for whoever put it there.
+
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
+
+use crate::services::MAX_RESPONSE;
+
+/// Most files that are named: of more there is only said how many they are.
+const NAMED: usize = 20;
+
+/// What is not served, and why.
+#[derive(Debug, Default)]
+pub(in crate::services::http) struct Report {
+    named: Vec<String>,
+    unnamed: usize,
+    hidden: Option<(PathBuf, usize)>,
+}
+
+impl Report {
+    /// Says it in the log.
+    pub(in crate::services::http) fn log(&self) {
+        for line in self.lines() {
+            tracing::warn!("{line}");
+        }
+        if let Some(line) = self.hidden() {
+            tracing::info!("{line}");
+        }
+    }
+
+    /// What cannot be served.
+    pub(in crate::services::http) fn lines(&self) -> impl Iterator<Item = String> {
+        let more = format!("not served: {} more files or directories", self.unnamed);
+        self.named.iter().cloned().chain((self.unnamed > 0).then_some(more))
+    }
+
+    /// What is not to be served.
+    pub(in crate::services::http) fn hidden(&self) -> Option<String> {
+        let (first, count) = self.hidden.as_ref()?;
+        Some(format!(
+            "not served: names that begin with a dot, {count} of them, as {}: --http-dot-files serves them",
+            first.display()
+        ))
+    }
+
+    /// What is at `path` cannot be served.
+    pub(super) fn skip(&mut self, path: &Path, reason: &dyn Display) {
+        self.name(|| format!("not served: {}: {reason}", path.display()));
+    }
+
+    /// The response with the file at `path` would have `octets`.
+    pub(super) fn too_large(&mut self, path: &Path, octets: u64, coded: bool) {
+        let but = if coded { " but compressed, to clients that take it so" } else { "" };
+        let path = path.display();
+        self.name(|| {
+            format!(
+                "not served{but}: {path}: the response would have {octets} bytes, and at most {MAX_RESPONSE} can be sent"
+            )
+        });
+    }
+
+    /// What is at `path` begins with a dot.
+    pub(super) fn hide(&mut self, path: &Path) {
+        self.hidden.get_or_insert_with(|| (path.to_owned(), 0)).1 += 1;
+    }
+
+    fn name(&mut self, line: impl FnOnce() -> String) {
+        if self.named.len() < NAMED {
+            self.named.push(line());
+        } else {
+            self.unnamed += 1;
+        }
+    }
+}

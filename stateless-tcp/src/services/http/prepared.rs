@@ -1,0 +1,238 @@
+//! Responses made ready beforehand: whole messages in which only the date is still to be filled in.
+//!
+//! Date is the first header after the status line and of fixed width, so that two answers to one request can differ in
+//! their first octets only (`volatile` of [`Answered`](crate::services::Answered)). Knows nothing of requests and files.
+
+use std::fmt;
+use std::io::Write as _;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use httpdate::HttpDate;
+
+use crate::services::MAX_RESPONSE;
+
+/// Octets of an IMF-fixdate (RFC 9110 5.6.7): `Sun, 06 Nov 1994 08:49:37 GMT`.
+const DATE_LEN: usize = 29;
+
+/// A date no client can take for one, should it ever go out unfilled.
+const UNFILLED: &[u8; DATE_LEN] = b"-----------------------------";
+
+/// The last second that an IMF-fixdate can name: 9999-12-31 23:59:59.
+const LAST_SECOND: Duration = Duration::from_secs(253_402_300_799);
+
+/// A response: status line, headers and body, without its date and without what it says of the connection.
+#[derive(Debug, Hash)]
+pub(super) struct Prepared {
+    head: Box<[u8]>,
+    /// Where the date's value ends.
+    date_end: usize,
+    body: Arc<[u8]>,
+}
+
+/// The last field of an answer behind which the connection ends, and the end of the header section.
+pub(super) const CLOSE: &[u8] = b"Connection: close\r\n\r\n";
+/// The end of a line.
+const LINE_END: &[u8] = b"\r\n";
+
+/// What becomes of a connection behind an answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Connection {
+    /// It ends.
+    #[default]
+    Close,
+    /// It stays open (RFC 9112 9.3).
+    Persist,
+    /// It stays open, which a client of HTTP/1.0 has to be told (RFC 9112 C.2.2).
+    KeepAlive,
+}
+
+impl Connection {
+    /// The last field of an answer, if any, and the end of the header section.
+    pub(super) const fn end(self) -> &'static [u8] {
+        match self {
+            Self::Close => CLOSE,
+            Self::Persist => LINE_END,
+            Self::KeepAlive => b"Connection: keep-alive\r\n\r\n",
+        }
+    }
+}
+
+/// How an answer differs from what is prepared.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Form {
+    /// Without the body (RFC 9110 9.3.2).
+    pub(super) head_only: bool,
+    pub(super) connection: Connection,
+}
+
+impl Prepared {
+    /// A response of `status` ("404 Not Found") with the header lines `fields` (each ended by CRLF) and `body`.
+    ///
+    /// Date comes first; Content-Length is the caller's, as a 304 has none (RFC 9110 8.6).
+    pub(super) fn new(status: &str, fields: &str, body: impl Into<Arc<[u8]>>) -> Self {
+        let mut head = Vec::with_capacity(status.len() + fields.len() + 64);
+        head.extend_from_slice(b"HTTP/1.1 ");
+        head.extend_from_slice(status.as_bytes());
+        head.extend_from_slice(b"\r\nDate: ");
+        head.extend_from_slice(UNFILLED);
+        let date_end = head.len();
+        head.extend_from_slice(b"\r\n");
+        head.extend_from_slice(fields.as_bytes());
+        Self { head: head.into_boxed_slice(), date_end, body: body.into() }
+    }
+
+    /// A response whose body is a line of text that says what happened.
+    pub(super) fn text(status: &str, fields: &str, text: &str) -> Self {
+        let described =
+            format!("{fields}Content-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\n", text.len());
+        Self::new(status, &described, text.as_bytes())
+    }
+
+    /// Octets of the whole response behind which the connection ends, body included.
+    pub(super) fn len(&self) -> usize {
+        self.head.len() + CLOSE.len() + self.body.len()
+    }
+
+    /// Octets that it takes in memory besides its body, which it may share.
+    pub(super) fn size(&self) -> usize {
+        size_of::<Self>() + self.head.len()
+    }
+
+    /// The response as it is prepared.
+    pub(super) fn answer(&self) -> Answer<'_> {
+        Answer { head: [&self.head, b"", b""], date_end: self.date_end, body: &self.body }
+    }
+
+    /// The response with `text` put into its head behind the first `place` octets of the fields.
+    pub(super) fn with_text<'a>(&'a self, place: usize, text: &'a [u8]) -> Answer<'a> {
+        let (before, after) = self.head.split_at(self.fields_start() + place);
+        Answer { head: [before, text, after], date_end: self.date_end, body: &self.body }
+    }
+
+    /// The first `count` octets of the fields.
+    pub(super) fn fields(&self, count: usize) -> &[u8] {
+        &self.head[self.fields_start()..][..count]
+    }
+
+    pub(super) fn body(&self) -> &[u8] {
+        &self.body
+    }
+
+    fn fields_start(&self) -> usize {
+        self.date_end + LINE_END.len()
+    }
+
+    /// Appends the response in `form`, as sent at `now`; returns the octets up to the date's end.
+    pub(super) fn write(&self, form: Form, now: SystemTime, response: &mut Vec<u8>) -> usize {
+        self.answer().write(form, now, response)
+    }
+}
+
+/// A response that is put together of parts.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Answer<'a> {
+    /// Status line and fields; the date is in the first part.
+    head: [&'a [u8]; 3],
+    /// Where the date's value ends.
+    date_end: usize,
+    body: &'a [u8],
+}
+
+impl<'a> Answer<'a> {
+    /// The part of a file (RFC 9110 15.3.7) that `fields` describe, whose length and place are in `text`.
+    pub(super) fn part(fields: &'a [u8], text: &'a [u8], body: &'a [u8]) -> Self {
+        const START: &[u8] = b"HTTP/1.1 206 Partial Content\r\nDate: -----------------------------\r\n";
+        Self { head: [START, fields, text], date_end: START.len() - LINE_END.len(), body }
+    }
+
+    /// Octets of the whole response in `form`, the body included even where it is not sent.
+    pub(super) fn len(&self, form: Form) -> usize {
+        self.head.iter().map(|part| part.len()).sum::<usize>() + form.connection.end().len() + self.body.len()
+    }
+
+    /// Appends the response in `form`, as sent at `now`; returns the octets up to the date's end.
+    pub(super) fn write(&self, form: Form, now: SystemTime, response: &mut Vec<u8>) -> usize {
+        let start = response.len();
+        for part in self.head {
+            response.extend_from_slice(part);
+        }
+        response.extend_from_slice(form.connection.end());
+        if !form.head_only {
+            response.extend_from_slice(self.body);
+        }
+        let date = start + self.date_end - DATE_LEN;
+        write_date(now, &mut response[date..date + DATE_LEN]);
+        self.date_end
+    }
+}
+
+/// Appends a 503 that explains why an answer of `wanted` octets cannot be sent into `room`; 0 octets when it has no room
+/// itself. Returns the octets up to the date's end.
+pub(super) fn write_too_large(
+    wanted: u64,
+    room: usize,
+    head_only: bool,
+    now: SystemTime,
+    response: &mut Vec<u8>,
+) -> usize {
+    const HEAD: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nDate: ";
+
+    let mut place = [0; 256];
+    let text = if wanted > MAX_RESPONSE as u64 {
+        write_text(
+            &mut place,
+            format_args!(
+                "Too large: this answer has {wanted} bytes, and one answer can have at most {MAX_RESPONSE}.\n"
+            ),
+        )
+    } else {
+        write_text(
+            &mut place,
+            format_args!(
+                "Too large for the window: this answer has {wanted} bytes, and your receive window has room for {room}.\n"
+            ),
+        )
+    };
+    let len = text.len();
+    let mut place = [0; 160];
+    let fields = write_text(
+        &mut place,
+        format_args!(
+            "\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {len}\r\nConnection: close\r\n\r\n"
+        ),
+    );
+    let body = if head_only { &[][..] } else { text };
+    if HEAD.len() + DATE_LEN + fields.len() + body.len() > room {
+        return 0;
+    }
+    response.extend_from_slice(HEAD);
+    let date = response.len();
+    response.extend_from_slice(UNFILLED);
+    write_date(now, &mut response[date..]);
+    response.extend_from_slice(fields);
+    response.extend_from_slice(body);
+    HEAD.len() + DATE_LEN
+}
+
+/// Writes `text` to `place`, which has room for it: on the stack, as a request allocates nothing.
+pub(super) fn write_text<'a>(place: &'a mut [u8], text: fmt::Arguments<'_>) -> &'a [u8] {
+    let mut rest = &mut *place;
+    let capacity = rest.len();
+    let written = rest.write_fmt(text);
+    debug_assert!(written.is_ok(), "the text fits its place");
+    let len = capacity - rest.len();
+    &place[..len]
+}
+
+/// The date of `time`, in whole seconds, as a header field's value.
+pub(super) fn http_date(time: SystemTime) -> HttpDate {
+    // Outside the years 1970 to 9999 the conversion would panic.
+    let since_epoch = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    HttpDate::from(SystemTime::UNIX_EPOCH + since_epoch.min(LAST_SECOND))
+}
+
+fn write_date(now: SystemTime, mut place: &mut [u8]) {
+    let written = write!(place, "{}", http_date(now));
+    debug_assert!(written.is_ok() && place.is_empty(), "an IMF-fixdate has {DATE_LEN} octets");
+}
