@@ -3,7 +3,7 @@
 
 use crate::answer::{self, Codes, HEAD};
 use crate::tally::Failure;
-use stateless_tcp_core::tcp::output::Outgoing;
+use stateless_tcp_core::tcp::output::TxSegment;
 use stateless_tcp_core::tcp::segment::{Flags, Segment, Timestamps};
 
 /// Octets that a client takes at a time, as its segments say. No answer is longer than a window and the next.
@@ -292,7 +292,7 @@ impl Client {
     /// The header of what it says, by its clock of milliseconds. The question is its caller's to add.
     #[inline]
     #[must_use]
-    pub fn segment(&self, terms: &Terms, say: Say, clock: u32) -> Outgoing {
+    pub fn segment(&self, terms: &Terms, say: Say, clock: u32) -> TxSegment {
         let (data, end) = (terms.iss.wrapping_add(1), terms.iss.wrapping_add(1).wrapping_add(terms.asked));
         let (seq, flags) = match say {
             Say::Syn => (terms.iss, Flags::SYN),
@@ -305,7 +305,7 @@ impl Client {
         };
         let opens = say == Say::Syn;
         let echo = if opens { terms.timestamps.then_some(0) } else { self.echo };
-        Outgoing {
+        TxSegment {
             seq,
             ack: if opens { 0 } else { self.next() },
             flags,

@@ -3,7 +3,7 @@
 use crate::population::mix;
 use stateless_tcp::config::prefix::Prefix;
 use stateless_tcp_core::steering::Layout;
-use stateless_tcp_core::tcp::output::Outgoing;
+use stateless_tcp_core::tcp::output::TxSegment;
 use stateless_tcp_core::tcp::segment::{Address, Flags, FourTuple};
 use stateless_tcp_core::wire::Reply;
 
@@ -43,7 +43,7 @@ impl Forger {
             server_port: (more as u16).max(1024),
             client_port: server_port,
         };
-        let syn = Outgoing {
+        let syn = TxSegment {
             seq: (more >> 32) as u32,
             ack: 0,
             flags: Flags::SYN,

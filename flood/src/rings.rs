@@ -12,7 +12,7 @@ use stateless_tcp::af_xdp::socket::{CopyMode, Socket};
 use stateless_tcp::af_xdp::umem::Pool;
 use stateless_tcp::config::XdpMode;
 use stateless_tcp::observe::counters::Counters;
-use stateless_tcp_flood_filter::{Caught, Plan};
+use stateless_tcp_flood_filter::{FlowClass, Plan};
 use std::os::fd::AsRawFd as _;
 use std::sync::Arc;
 
@@ -95,7 +95,7 @@ impl Rings {
     ///
     /// # Errors
     /// If the map cannot be read.
-    pub fn count(&self, caught: Caught) -> Result<u64> {
+    pub fn count(&self, caught: FlowClass) -> Result<u64> {
         let map =
             self.ebpf.map(stateless_tcp_flood_filter::COUNTS).context("the program has no map of counts")?;
         let counts: PerCpuArray<_, u64> = PerCpuArray::try_from(map)?;

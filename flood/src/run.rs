@@ -8,14 +8,14 @@ use crate::plan::Plan;
 use crate::report::{Forged, Report};
 use crate::rings::Rings;
 use anyhow::{Context as _, Result};
-use stateless_tcp::af_xdp::poller::Waiter;
+use stateless_tcp::af_xdp::poller::Poller;
 use stateless_tcp::af_xdp::socket::{BATCH, Socket};
 use stateless_tcp::af_xdp::umem::Frame;
 use stateless_tcp::config::XdpMode;
 use stateless_tcp::dataplane::responder::Frames as _;
 use stateless_tcp_core::steering::{Layout, Protocol, Version, steer};
 use stateless_tcp_core::wire;
-use stateless_tcp_flood_filter::Caught;
+use stateless_tcp_flood_filter::FlowClass;
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -65,7 +65,7 @@ pub fn run(plan: Plan, mode: XdpMode, seconds: u64, rate: u64, stop: &Arc<Atomic
     }
     let forged = match &turner.forger {
         Some((_, pace, sent)) => {
-            Some(Forged { sent: *sent, left_out: pace.left_out(), answered: rings.count(Caught::Forged)? })
+            Some(Forged { sent: *sent, left_out: pace.left_out(), answered: rings.count(FlowClass::Forged)? })
         }
         None => None,
     };
@@ -101,7 +101,7 @@ struct Turner {
     /// Room for what one socket hears in one turn.
     batch: Vec<(Frame, usize)>,
     /// On all sockets.
-    waiter: Waiter,
+    waiter: Poller,
     turns: usize,
 }
 
@@ -210,8 +210,8 @@ impl Turner {
 }
 
 /// Waits on all of `sockets`, asleep.
-fn waiter(sockets: &[Socket]) -> Result<Waiter> {
+fn waiter(sockets: &[Socket]) -> Result<Poller> {
     let (first, others) = sockets.split_first().context("the interface has no RX queue")?;
     let others: Vec<RawFd> = others.iter().map(AsRawFd::as_raw_fd).collect();
-    Ok(Waiter::new(first, &others, Duration::ZERO))
+    Ok(Poller::new(first, &others, Duration::ZERO))
 }

@@ -1,6 +1,6 @@
 //! What clients of one network may ask for in a second: tokens by prefix, in a table of fixed size.
 //!
-//! Each prefix has a bucket for each [`Kind`] of packet, as deep as a second's tokens; it is kept as one number, the moment
+//! Each prefix has a bucket for each [`PacketKind`] of packet, as deep as a second's tokens; it is kept as one number, the moment
 //! until which what was let through takes to be paid for (the generic cell rate algorithm, ITU-T I.371). A bucket that is
 //! full again is as good as none. So the table holds only who is being served right now, whoever was there before:
 //!
@@ -36,18 +36,18 @@ pub type Set = [Cell<u64>; WAYS];
 /// What takes a token. Each has buckets of its own: what somebody forges takes none of those that proven connections need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
-pub enum Kind {
+pub enum PacketKind {
     /// A question over UDP.
     Datagram,
     /// SYN.
-    Opening,
+    Syn,
     /// A segment with payload.
-    Request,
+    Data,
 }
 
-impl Kind {
+impl PacketKind {
     /// Every kind, by its index.
-    pub const ALL: [Self; 3] = [Self::Datagram, Self::Opening, Self::Request];
+    pub const ALL: [Self; 3] = [Self::Datagram, Self::Syn, Self::Data];
 }
 
 /// How much clients may ask for.
@@ -57,8 +57,8 @@ pub struct Limit {
     key: Key,
     /// Which bits of an address are its prefix, as two halves: of IPv4 (as an [`Address`]), of IPv6.
     masks: [[u64; 2]; 2],
-    /// Ticks for one token, by [`Kind`]; 0: there is no limit.
-    intervals: [u64; Kind::ALL.len()],
+    /// Ticks for one token, by [`PacketKind`]; 0: there is no limit.
+    intervals: [u64; PacketKind::ALL.len()],
 }
 
 /// The bucket of a client.
@@ -76,16 +76,17 @@ impl Limit {
     pub const LENGTH: usize = size_of::<Self>();
 
     /// No limit.
-    pub const NONE: Self = Self { key: Key([0; 16]), masks: [[0; 2]; 2], intervals: [0; Kind::ALL.len()] };
+    pub const NONE: Self =
+        Self { key: Key([0; 16]), masks: [[0; 2]; 2], intervals: [0; PacketKind::ALL.len()] };
 
     /// As many tokens a second as `rate` says, 1 to [`MAX_RATE`], where it says anything, for clients whose addresses agree
     /// in the first `ipv4` bits, at most 32, or the first `ipv6`, at most 128. The key is random.
     #[must_use]
-    pub fn new(key: Key, rate: impl Fn(Kind) -> Option<u32>, ipv4: u32, ipv6: u32) -> Self {
+    pub fn new(key: Key, rate: impl Fn(PacketKind) -> Option<u32>, ipv4: u32, ipv6: u32) -> Self {
         let mask = |bits: u32| split(u128::MAX.checked_shl(128 - bits).unwrap_or(0));
         let masks = [mask(96 + ipv4.min(32)), mask(ipv6.min(128))];
         let interval = |kind| rate(kind).map_or(0, |rate| SECOND / u64::from(rate.clamp(1, MAX_RATE)));
-        Self { key, masks, intervals: Kind::ALL.map(interval) }
+        Self { key, masks, intervals: PacketKind::ALL.map(interval) }
     }
 
     /// The octets as they stand in memory.
@@ -107,13 +108,13 @@ impl Limit {
     #[inline]
     #[must_use]
     pub const fn is_for_segments(&self) -> bool {
-        self.is_for(Kind::Opening) || self.is_for(Kind::Request)
+        self.is_for(PacketKind::Syn) || self.is_for(PacketKind::Data)
     }
 
     /// Whether packets of this kind are limited.
     #[inline]
     #[must_use]
-    pub const fn is_for(&self, kind: Kind) -> bool {
+    pub const fn is_for(&self, kind: PacketKind) -> bool {
         self.intervals[kind as usize] != 0
     }
 
@@ -121,7 +122,7 @@ impl Limit {
     #[inline]
     #[must_use]
     #[expect(clippy::cast_possible_truncation, reason = "the low bits of a hash are as good as any")]
-    pub fn bucket(&self, [high, low]: [u64; 2], kind: Kind) -> Bucket {
+    pub fn bucket(&self, [high, low]: [u64; 2], kind: PacketKind) -> Bucket {
         let is_ipv4 = high == 0 && low >> 32 == 0xffff;
         let [mask_high, mask_low] = self.masks[usize::from(!is_ipv4)];
         let prefix = u128::from(high & mask_high) << 64 | u128::from(low & mask_low);

@@ -5,23 +5,23 @@
 //! comes to the same in one that remembers much. Everything else is the ring's:
 //!
 //! - Payload, and SYN with Fast Open, where that is on: they take content.
-//! - ACK alone, or FIN, from beyond what is accounted for, or that has more than is promised ([`tcb::Echo::is_behind`]): more may
+//! - ACK alone, or FIN, from beyond what is accounted for, or that has more than is promised ([`tcb::Tcb::is_behind`]): more may
 //!   be known about such a client, and octets behind P be kept, which the answers to come begin with. Where SEG.SEQ is P no
 //!   such octets were sent, nor where it lies before P. A connection that closes has nothing to come.
 //! - FIN of a generation that is gone, or that is ahead: if it comes again and again, it is told so.
 
-use crate::tcp::input::{self, Reason, Rules, Verdict};
+use crate::tcp::input::{self, AckPolicy, Reason, Verdict};
 use crate::tcp::isn::{Generations, Key, Keys};
-use crate::tcp::output::Outgoing;
+use crate::tcp::output::TxSegment;
 use crate::tcp::segment::{Flags, Segment};
 use crate::tcp::tcb;
 use crate::udp::Refusal;
 
 /// What answers rest on, besides the segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Terms {
+pub struct HandshakeConfig {
     /// Rule set.
-    pub rules: Rules,
+    pub rules: AckPolicy,
     /// Cookie keys.
     pub keys: Keys,
     /// Generations of the content that is served.
@@ -33,7 +33,7 @@ pub struct Terms {
 /// What the XDP program decided, by what is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
-pub enum Event {
+pub enum FastPathEvent {
     /// SYN,ACK sent.
     SynAck,
     /// ACK, or FIN,ACK, sent for a FIN.
@@ -62,7 +62,7 @@ pub enum Event {
     NoQuestion,
 }
 
-impl Event {
+impl FastPathEvent {
     /// Every event, by its index.
     pub const ALL: [Self; 13] = [
         Self::SynAck,
@@ -103,7 +103,7 @@ impl Event {
     }
 }
 
-impl From<Refusal> for Event {
+impl From<Refusal> for FastPathEvent {
     #[inline]
     fn from(refusal: Refusal) -> Self {
         match refusal {
@@ -117,14 +117,14 @@ impl From<Refusal> for Event {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decided {
     /// The segment to send, if any.
-    pub outgoing: Option<Outgoing>,
+    pub outgoing: Option<TxSegment>,
     /// What is counted.
-    pub event: Event,
+    pub event: FastPathEvent,
 }
 
 impl Decided {
     #[inline]
-    const fn send(outgoing: Outgoing, event: Event) -> Self {
+    const fn send(outgoing: TxSegment, event: FastPathEvent) -> Self {
         Self { outgoing: Some(outgoing), event }
     }
 }
@@ -133,17 +133,17 @@ impl Decided {
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "in BPF what is not inlined may not return such values")]
 #[must_use]
-pub fn decide(terms: &Terms, segment: &Segment) -> Option<Decided> {
-    let Terms { rules, ref keys, ref generations, fast_open } = *terms;
+pub fn decide(terms: &HandshakeConfig, segment: &Segment) -> Option<Decided> {
+    let HandshakeConfig { rules, ref keys, ref generations, fast_open } = *terms;
     if segment.length > 0 {
         return None;
     }
     match input::decide(rules, keys, generations, segment) {
         Verdict::Send(outgoing) if outgoing.flags.contains(Flags::SYN) => {
             let opens = fast_open && segment.options.fast_open.is_some();
-            (!opens).then_some(Decided::send(outgoing, Event::SynAck))
+            (!opens).then_some(Decided::send(outgoing, FastPathEvent::SynAck))
         }
-        Verdict::Send(outgoing) => Some(Decided::send(outgoing, Event::FinAcknowledged)),
+        Verdict::Send(outgoing) => Some(Decided::send(outgoing, FastPathEvent::FinAcknowledged)),
         Verdict::Ignore(reason) => silence(reason),
         Verdict::Converse => converse(keys, generations, segment),
         Verdict::Answer(_) => None,
@@ -153,20 +153,20 @@ pub fn decide(terms: &Terms, segment: &Segment) -> Option<Decided> {
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "see decide")]
 fn silence(reason: Reason) -> Option<Decided> {
-    Some(Decided { outgoing: None, event: Event::silence(reason)? })
+    Some(Decided { outgoing: None, event: FastPathEvent::silence(reason)? })
 }
 
 /// Both keys are tried whole, as in user space.
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "see decide")]
 fn converse(keys: &Keys, generations: &Generations, segment: &Segment) -> Option<Decided> {
-    let mut said = Decided { outgoing: None, event: Event::BadCookie };
+    let mut said = Decided { outgoing: None, event: FastPathEvent::BadCookie };
     for key in core::iter::once(&keys.current).chain(&keys.previous) {
         let decided = attempt(key, generations, segment)?;
         if decided.outgoing.is_some() {
             return Some(decided);
         }
-        if said.event == Event::BadCookie {
+        if said.event == FastPathEvent::BadCookie {
             said = decided;
         }
     }
@@ -184,7 +184,7 @@ fn attempt(key: &Key, generations: &Generations, segment: &Segment) -> Option<De
         return None;
     }
     match echo.alone(segment) {
-        Ok(outgoing) => Some(Decided::send(outgoing, Event::Confirmed)),
+        Ok(outgoing) => Some(Decided::send(outgoing, FastPathEvent::Confirmed)),
         Err(reason) => silence(reason),
     }
 }

@@ -5,13 +5,13 @@
 
 mod reason;
 
-pub use self::reason::{Action, Reason};
-use crate::admission::Kind;
+pub use self::reason::{Action, SteeringReason};
+use crate::admission::PacketKind;
 use crate::tcp::segment::{Address, Flags};
 pub use crate::wire::bytes::Frame;
 
 /// What is served, as the operator said.
-pub trait Served {
+pub trait Steering {
     /// Whether `address` is one of ours.
     fn address(&self, address: &Address) -> bool;
     /// Whether TCP port `port` is served.
@@ -19,35 +19,35 @@ pub trait Served {
     /// The UDP port where questions are answered ([`crate::udp`]); none if UDP is the kernel's.
     fn datagrams(&self) -> Option<u16>;
     /// What the operator has said about `client`.
-    fn treatment(&self, client: &Address) -> Treatment;
+    fn treatment(&self, client: &Address) -> ClientPolicy;
     /// Whether segments take tokens.
     fn limits_segments(&self) -> bool;
     /// Takes a token of `client`'s network for a packet of this kind. False if there is none.
-    fn affords(&self, client: &Address, kind: Kind) -> bool;
+    fn affords(&self, client: &Address, kind: PacketKind) -> bool;
 }
 
 /// What is done with a client's frames for a served address and port.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Treatment {
+pub enum ClientPolicy {
     /// They are served, as far as its network has tokens.
     #[default]
     Serve = 0,
     /// They are left to the kernel.
-    Leave = 1,
+    PassToKernel = 1,
     /// They are dropped.
     Deny = 2,
     /// They are served, whatever others of its network do.
     Allow = 3,
 }
 
-impl Treatment {
+impl ClientPolicy {
     /// That of this number.
     #[inline]
     #[must_use]
     pub const fn numbered(number: u8) -> Self {
         match number {
-            1 => Self::Leave,
+            1 => Self::PassToKernel,
             2 => Self::Deny,
             3 => Self::Allow,
             _ => Self::Serve,
@@ -142,59 +142,64 @@ const FRAGMENT_OFFSET: u16 = 0x1fff;
 /// Decides where `frame`, an Ethernet frame, goes: where its headers are if it is ours, else why it is not.
 ///
 /// # Errors
-/// Any [`Reason`] but [`Reason::Served`], [`Reason::NoSocket`] and [`Reason::Held`].
+/// Any [`SteeringReason`] but [`SteeringReason::Served`], [`SteeringReason::NoSocket`] and [`SteeringReason::Held`].
 #[inline(always)]
 #[expect(
     clippy::inline_always,
     reason = "one function in BPF: the verifier follows its offsets through every check"
 )]
-pub fn steer<F: Frame + ?Sized, S: Served>(frame: &F, served: &S) -> Result<Layout, Reason> {
-    let [first, ..]: [u8; 6] = frame.read(field::ETHERNET_DESTINATION).ok_or(Reason::Truncated)?;
+pub fn steer<F: Frame + ?Sized, S: Steering>(frame: &F, served: &S) -> Result<Layout, SteeringReason> {
+    let [first, ..]: [u8; 6] = frame.read(field::ETHERNET_DESTINATION).ok_or(SteeringReason::Truncated)?;
     let (ethertype, network) = network(frame)?;
     if first & 1 == 1 {
-        return Err(Reason::LinkGroup);
+        return Err(SteeringReason::LinkGroup);
     }
     match ethertype {
         ETHERTYPE_IPV4 => steer_ipv4(frame, served, network),
         ETHERTYPE_IPV6 => steer_ipv6(frame, served, network),
-        _ => Err(Reason::NotIp),
+        _ => Err(SteeringReason::NotIp),
     }
 }
 
 /// Ethernet type and offset of what stands behind at most two VLAN tags.
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "see steer")]
-fn network<F: Frame + ?Sized>(frame: &F) -> Result<(u16, usize), Reason> {
+fn network<F: Frame + ?Sized>(frame: &F) -> Result<(u16, usize), SteeringReason> {
     let mut at = field::ETHERNET_TYPE;
-    let mut ethertype = u16::from_be_bytes(frame.read(at).ok_or(Reason::Truncated)?);
+    let mut ethertype = u16::from_be_bytes(frame.read(at).ok_or(SteeringReason::Truncated)?);
     for _ in 0..2 {
         if !ETHERTYPE_VLAN.contains(&ethertype) {
             break;
         }
         at += field::VLAN_TAG;
-        ethertype = u16::from_be_bytes(frame.read(at).ok_or(Reason::Truncated)?);
+        ethertype = u16::from_be_bytes(frame.read(at).ok_or(SteeringReason::Truncated)?);
     }
     Ok((ethertype, at + 2))
 }
 
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "see steer")]
-fn steer_ipv4<F: Frame + ?Sized, S: Served>(frame: &F, served: &S, network: usize) -> Result<Layout, Reason> {
-    let destination = frame.read(network + field::IPV4_DESTINATION).ok_or(Reason::Truncated)?;
-    let [version_ihl] = frame.read(network + field::IPV4_VERSION_IHL).ok_or(Reason::Truncated)?;
-    let [protocol] = frame.read(network + field::IPV4_PROTOCOL).ok_or(Reason::Truncated)?;
-    let fragment = u16::from_be_bytes(frame.read(network + field::IPV4_FRAGMENT).ok_or(Reason::Truncated)?);
+fn steer_ipv4<F: Frame + ?Sized, S: Steering>(
+    frame: &F,
+    served: &S,
+    network: usize,
+) -> Result<Layout, SteeringReason> {
+    let destination = frame.read(network + field::IPV4_DESTINATION).ok_or(SteeringReason::Truncated)?;
+    let [version_ihl] = frame.read(network + field::IPV4_VERSION_IHL).ok_or(SteeringReason::Truncated)?;
+    let [protocol] = frame.read(network + field::IPV4_PROTOCOL).ok_or(SteeringReason::Truncated)?;
+    let fragment =
+        u16::from_be_bytes(frame.read(network + field::IPV4_FRAGMENT).ok_or(SteeringReason::Truncated)?);
     let header = usize::from(version_ihl & 0x0f) * 4;
     if version_ihl >> 4 != 4 || header < 20 {
-        return Err(Reason::Malformed);
+        return Err(SteeringReason::Malformed);
     }
-    let protocol = Protocol::numbered(protocol).ok_or(Reason::NotTcp)?;
+    let protocol = Protocol::numbered(protocol).ok_or(SteeringReason::NotTcp)?;
     let layout = Layout { network, transport: network + header, version: Version::V4, protocol };
     if protocol == Protocol::Udp && fragment & (MORE_FRAGMENTS | FRAGMENT_OFFSET) != 0 {
-        return Err(Reason::NotTcp);
+        return Err(SteeringReason::NotTcp);
     }
     if fragment & FRAGMENT_OFFSET != 0 {
-        return Err(Reason::Fragment);
+        return Err(SteeringReason::Fragment);
     }
     let ours = serve(frame, served, &Address::from_ipv4(destination), layout);
     if fragment & MORE_FRAGMENTS != 0 { Err(first_fragment(ours)) } else { ours }
@@ -202,12 +207,17 @@ fn steer_ipv4<F: Frame + ?Sized, S: Served>(frame: &F, served: &S, network: usiz
 
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "see steer")]
-fn steer_ipv6<F: Frame + ?Sized, S: Served>(frame: &F, served: &S, network: usize) -> Result<Layout, Reason> {
-    let destination = Address(frame.read(network + field::IPV6_DESTINATION).ok_or(Reason::Truncated)?);
-    let [version] = frame.read(network + field::IPV6_VERSION).ok_or(Reason::Truncated)?;
-    let [next_header] = frame.read(network + field::IPV6_NEXT_HEADER).ok_or(Reason::Truncated)?;
+fn steer_ipv6<F: Frame + ?Sized, S: Steering>(
+    frame: &F,
+    served: &S,
+    network: usize,
+) -> Result<Layout, SteeringReason> {
+    let destination =
+        Address(frame.read(network + field::IPV6_DESTINATION).ok_or(SteeringReason::Truncated)?);
+    let [version] = frame.read(network + field::IPV6_VERSION).ok_or(SteeringReason::Truncated)?;
+    let [next_header] = frame.read(network + field::IPV6_NEXT_HEADER).ok_or(SteeringReason::Truncated)?;
     if version >> 4 != 6 {
-        return Err(Reason::Malformed);
+        return Err(SteeringReason::Malformed);
     }
     let (transport, version, protocol) = (network + field::IPV6_HEADER, Version::V6, Protocol::Tcp);
     let layout = Layout { network, transport, version, protocol };
@@ -216,63 +226,68 @@ fn steer_ipv6<F: Frame + ?Sized, S: Served>(frame: &F, served: &S, network: usiz
     }
     match next_header {
         EXTENSION_FRAGMENT => {
-            let [next_header, _, high, low] = frame.read(layout.transport).ok_or(Reason::Truncated)?;
+            let [next_header, _, high, low] =
+                frame.read(layout.transport).ok_or(SteeringReason::Truncated)?;
             let offset = u16::from_be_bytes([high, low]) >> 3;
             if offset != 0 || next_header != protocol.number() {
-                return Err(Reason::Fragment);
+                return Err(SteeringReason::Fragment);
             }
             let transport = layout.transport + field::IPV6_FRAGMENT_HEADER;
             Err(first_fragment(serve(frame, served, &destination, Layout { transport, ..layout })))
         }
-        extension if EXTENSION_HEADERS.contains(&extension) => Err(Reason::ExtensionHeader),
-        _ => Err(Reason::NotTcp),
+        extension if EXTENSION_HEADERS.contains(&extension) => Err(SteeringReason::ExtensionHeader),
+        _ => Err(SteeringReason::NotTcp),
     }
 }
 
 /// A first fragment is dropped if it would have been served whole.
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "see steer")]
-fn first_fragment(ours: Result<Layout, Reason>) -> Reason {
-    if ours.is_ok() { Reason::FirstFragment } else { Reason::Fragment }
+fn first_fragment(ours: Result<Layout, SteeringReason>) -> SteeringReason {
+    if ours.is_ok() { SteeringReason::FirstFragment } else { SteeringReason::Fragment }
 }
 
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "see steer")]
-fn serve<F: Frame + ?Sized, S: Served>(
+fn serve<F: Frame + ?Sized, S: Steering>(
     frame: &F,
     served: &S,
     destination: &Address,
     layout: Layout,
-) -> Result<Layout, Reason> {
+) -> Result<Layout, SteeringReason> {
     let port = frame.read(layout.transport + field::DESTINATION).map(u16::from_be_bytes);
     if layout.protocol == Protocol::Udp {
         let ours =
             served.datagrams().is_some_and(|served| port == Some(served)) && served.address(destination);
-        return if ours { admit(frame, served, layout) } else { Err(Reason::NotTcp) };
+        return if ours { admit(frame, served, layout) } else { Err(SteeringReason::NotTcp) };
     }
     if !served.address(destination) {
-        return Err(Reason::OtherAddress);
+        return Err(SteeringReason::OtherAddress);
     }
-    if !served.port(port.ok_or(Reason::Truncated)?) {
-        return Err(Reason::OtherPort);
+    if !served.port(port.ok_or(SteeringReason::Truncated)?) {
+        return Err(SteeringReason::OtherPort);
     }
     admit(frame, served, layout)
 }
 
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "see steer")]
-fn admit<F: Frame + ?Sized, S: Served>(frame: &F, served: &S, layout: Layout) -> Result<Layout, Reason> {
+fn admit<F: Frame + ?Sized, S: Steering>(
+    frame: &F,
+    served: &S,
+    layout: Layout,
+) -> Result<Layout, SteeringReason> {
     let client = match layout.version {
         Version::V4 => frame.read(layout.network + field::IPV4_SOURCE).map(Address::from_ipv4),
         Version::V6 => frame.read(layout.network + field::IPV6_SOURCE).map(Address),
     };
-    let client = client.ok_or(Reason::Truncated)?;
+    let client = client.ok_or(SteeringReason::Truncated)?;
     match served.treatment(&client) {
-        Treatment::Leave => Err(Reason::Left),
-        Treatment::Deny => Err(Reason::Denied),
-        Treatment::Allow => Ok(layout),
-        Treatment::Serve => match kind(frame, served, &layout) {
-            Some(kind) if !served.affords(&client, kind) => Err(Reason::Limited),
+        ClientPolicy::PassToKernel => Err(SteeringReason::Left),
+        ClientPolicy::Deny => Err(SteeringReason::Denied),
+        ClientPolicy::Allow => Ok(layout),
+        ClientPolicy::Serve => match kind(frame, served, &layout) {
+            Some(kind) if !served.affords(&client, kind) => Err(SteeringReason::Limited),
             _ => Ok(layout),
         },
     }
@@ -282,16 +297,16 @@ fn admit<F: Frame + ?Sized, S: Served>(frame: &F, served: &S, layout: Layout) ->
 /// ends connections.
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "see steer")]
-fn kind<F: Frame + ?Sized, S: Served>(frame: &F, served: &S, layout: &Layout) -> Option<Kind> {
+fn kind<F: Frame + ?Sized, S: Steering>(frame: &F, served: &S, layout: &Layout) -> Option<PacketKind> {
     if layout.protocol == Protocol::Udp {
-        return Some(Kind::Datagram);
+        return Some(PacketKind::Datagram);
     }
     if !served.limits_segments() {
         return None;
     }
     let [data_offset, flags] = frame.read(layout.transport + field::TCP_DATA_OFFSET)?;
     if Flags(flags).contains(Flags::SYN) {
-        return Some(Kind::Opening);
+        return Some(PacketKind::Syn);
     }
     let (at, header) = match layout.version {
         Version::V4 => (field::IPV4_TOTAL_LENGTH, 0),
@@ -299,5 +314,5 @@ fn kind<F: Frame + ?Sized, S: Served>(frame: &F, served: &S, layout: &Layout) ->
     };
     let length = header + usize::from(u16::from_be_bytes(frame.read(layout.network + at)?));
     let headers = layout.transport - layout.network + usize::from(data_offset >> 4) * 4;
-    (length > headers).then_some(Kind::Request)
+    (length > headers).then_some(PacketKind::Data)
 }

@@ -3,9 +3,9 @@
 //! All maps may be changed while the program runs; it looks at them anew for each frame.
 
 use stateless_tcp_core::admission::Limit;
-use stateless_tcp_core::fast_path::{Event, Terms};
-use stateless_tcp_core::steering::Reason;
-use stateless_tcp_core::tcp::input::Rules;
+use stateless_tcp_core::fast_path::{FastPathEvent, HandshakeConfig};
+use stateless_tcp_core::steering::SteeringReason;
+use stateless_tcp_core::tcp::input::AckPolicy;
 use stateless_tcp_core::tcp::isn::{Generations, Key, Keys};
 
 /// Name of the XDP program.
@@ -17,7 +17,7 @@ pub const ADDRESSES: &str = "ADDRESSES";
 /// Hash map: served TCP port, in host byte order (u16), to any octet.
 pub const PORTS: &str = "PORTS";
 
-/// Longest-prefix-match trie: bits of clients' [`stateless_tcp_core::tcp::segment::Address`] to a [`stateless_tcp_core::steering::Treatment`] (u8). Takes
+/// Longest-prefix-match trie: bits of clients' [`stateless_tcp_core::tcp::segment::Address`] to a [`stateless_tcp_core::steering::ClientPolicy`] (u8). Takes
 /// memory for what is in it only.
 pub const CLIENTS: &str = "CLIENTS";
 
@@ -40,19 +40,19 @@ pub const COUNTS: &str = "COUNTS";
 /// Global: 1 if the program answers by itself what it can ([`stateless_tcp_core::fast_path`]); else the verifier removes that code.
 pub const HANDSHAKE: &str = "HANDSHAKE";
 
-/// Array of [`MAX_TERMS`] places for [`PackedTerms`]. A place is written only while another one is in force.
+/// Array of [`MAX_TERMS`] places for [`PackedHandshakeConfig`]. A place is written only while another one is in force.
 pub const TERMS: &str = "TERMS";
 
 /// Array of one number (u32): that of the place in [`TERMS`] which is in force, counted from 1; 0: everything goes to the
 /// socket. Written in one piece, so the program sees terms of one kind.
 pub const IN_FORCE: &str = "IN_FORCE";
 
-/// Per-CPU array: frames (u64) by [`Event`], and behind them those at [`PARTIAL_CHECKSUMS`].
+/// Per-CPU array: frames (u64) by [`FastPathEvent`], and behind them those at [`PARTIAL_CHECKSUMS`].
 pub const EVENTS: &str = "EVENTS";
 
 /// Where in [`EVENTS`] those frames are counted once more that had a partial checksum.
 #[expect(clippy::cast_possible_truncation, reason = "a dozen")]
-pub const PARTIAL_CHECKSUMS: u32 = Event::ALL.len() as u32;
+pub const PARTIAL_CHECKSUMS: u32 = FastPathEvent::ALL.len() as u32;
 
 /// Places in [`EVENTS`].
 pub const MAX_EVENTS: u32 = PARTIAL_CHECKSUMS + 1;
@@ -73,10 +73,10 @@ pub const MAX_CLIENTS: u32 = 1 << 18;
 /// Most RX queues of an interface.
 pub const MAX_QUEUES: u32 = 256;
 
-/// Frames by [`Reason`], as one CPU saw them.
+/// Frames by [`SteeringReason`], as one CPU saw them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(transparent)]
-pub struct Counts(pub [u64; Reason::ALL.len()]);
+pub struct Counts(pub [u64; SteeringReason::ALL.len()]);
 
 /// What else the operator has said, any octets of which mean something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,10 +127,10 @@ impl Settings {
     }
 }
 
-/// [`Terms`], any octets of which mean something.
+/// [`HandshakeConfig`], any octets of which mean something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
-pub struct PackedTerms {
+pub struct PackedHandshakeConfig {
     generations: [u64; 3],
     keys: [[u8; 16]; 2],
     generation: u8,
@@ -139,7 +139,7 @@ pub struct PackedTerms {
     unused: [u8; 6],
 }
 
-impl PackedTerms {
+impl PackedHandshakeConfig {
     /// Octets.
     pub const LENGTH: usize = size_of::<Self>();
 
@@ -150,7 +150,7 @@ impl PackedTerms {
     /// What was packed.
     #[inline]
     #[must_use]
-    pub fn unpack(&self) -> Terms {
+    pub fn unpack(&self) -> HandshakeConfig {
         let Self { generations, keys: [current, previous], generation, flags, .. } = *self;
         let has = |flag: u8| flags & flag != 0;
         // Its octets are there in either case: no verifier before Linux 6.3 has a program copy what was never written.
@@ -158,8 +158,8 @@ impl PackedTerms {
         if !has(Self::PREVIOUS_KEY) {
             former_key = None;
         }
-        Terms {
-            rules: if has(Self::CLASSIC) { Rules::Classic } else { Rules::Reliable },
+        HandshakeConfig {
+            rules: if has(Self::CLASSIC) { AckPolicy::Classic } else { AckPolicy::Reliable },
             keys: Keys { current: Key(current), previous: former_key },
             generations: Generations::from_bits(generation, generations),
             fast_open: has(Self::FAST_OPEN),
@@ -179,16 +179,16 @@ impl PackedTerms {
     }
 }
 
-impl From<&Terms> for PackedTerms {
-    fn from(terms: &Terms) -> Self {
-        let Terms { rules, keys, ref generations, fast_open } = *terms;
+impl From<&HandshakeConfig> for PackedHandshakeConfig {
+    fn from(terms: &HandshakeConfig) -> Self {
+        let HandshakeConfig { rules, keys, ref generations, fast_open } = *terms;
         let flag = |is: bool, flag: u8| if is { flag } else { 0 };
         Self {
             generations: generations.bits(),
             keys: [keys.current.0, keys.previous.map_or([0; 16], |key| key.0)],
             generation: generations.current(),
             flags: flag(keys.previous.is_some(), Self::PREVIOUS_KEY)
-                | flag(rules == Rules::Classic, Self::CLASSIC)
+                | flag(rules == AckPolicy::Classic, Self::CLASSIC)
                 | flag(fast_open, Self::FAST_OPEN),
             unused: [0; 6],
         }

@@ -14,18 +14,18 @@ use aya_ebpf::maps::lpm_trie::{Key, LpmTrie};
 use aya_ebpf::maps::{Array, HashMap, PerCpuArray, XskMap};
 use aya_ebpf::programs::XdpContext;
 use aya_log_ebpf::{debug, trace};
-use stateless_tcp_core::admission::{self, Kind, SETS, Set, WAYS};
-use stateless_tcp_core::fast_path::{self, Decided, Event, Terms};
-use stateless_tcp_core::steering::{Action, Layout, Protocol, Reason, Served, Treatment, steer};
+use stateless_tcp_core::admission::{self, PacketKind, SETS, Set, WAYS};
+use stateless_tcp_core::fast_path::{self, Decided, FastPathEvent, HandshakeConfig};
+use stateless_tcp_core::steering::{Action, ClientPolicy, Layout, Protocol, Steering, SteeringReason, steer};
 use stateless_tcp_core::tcp::segment::Address;
 use stateless_tcp_core::udp::{self, Question};
-use stateless_tcp_core::wire::control_segment::{self, Bare, Header};
+use stateless_tcp_core::wire::control_segment::{self, ControlSegment, Header};
 use stateless_tcp_ebpf::abi::{
     Counts, MAX_ADDRESSES, MAX_CLIENTS, MAX_EVENTS, MAX_PORTS, MAX_QUEUES, MAX_TERMS, PARTIAL_CHECKSUMS,
-    PackedTerms, Settings,
+    PackedHandshakeConfig, Settings,
 };
 
-use self::scratch::{Datagram, Room};
+use self::scratch::{Datagram, OptionScratch};
 use stateless_tcp_ebpf::packet::Packet;
 
 #[map]
@@ -46,13 +46,13 @@ static HELD: Array<u32> = Array::with_max_entries(1, 0);
 static COUNTS: PerCpuArray<Counts> = PerCpuArray::with_max_entries(1, 0);
 
 #[map]
-static TERMS: Array<PackedTerms> = Array::with_max_entries(MAX_TERMS, 0);
+static TERMS: Array<PackedHandshakeConfig> = Array::with_max_entries(MAX_TERMS, 0);
 #[map]
 static IN_FORCE: Array<u32> = Array::with_max_entries(1, 0);
 #[map]
 static EVENTS: PerCpuArray<u64> = PerCpuArray::with_max_entries(MAX_EVENTS, 0);
 #[map]
-static WORK: PerCpuArray<Work> = PerCpuArray::with_max_entries(1, 0);
+static WORK: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
 
 /// Set before loading, and constant from then on: the verifier removes what is not wanted.
 #[unsafe(no_mangle)]
@@ -68,16 +68,16 @@ fn stateless_tcp(context: XdpContext) -> u32 {
         && (SOCKETS.get(queue).is_some() || is_held())
         && let Some(event) = answer(&context, layout)
     {
-        count(Reason::Served);
+        count(SteeringReason::Served);
         record(event as u32);
         debug!(&context, "queue {}: {}", queue, if event.is_answer() { "answered" } else { "settled" });
         return if event.is_answer() { XDP_TX } else { XDP_DROP };
     }
     let reason = match steered {
         // Where the queue has no socket, the helper says so by the action given it as a flag.
-        Ok(_) if SOCKETS.redirect(queue, u64::from(XDP_PASS)).is_ok() => Reason::Served,
-        Ok(_) if is_held() => Reason::Held,
-        Ok(_) => Reason::NoSocket,
+        Ok(_) if SOCKETS.redirect(queue, u64::from(XDP_PASS)).is_ok() => SteeringReason::Served,
+        Ok(_) if is_held() => SteeringReason::Held,
+        Ok(_) => SteeringReason::NoSocket,
         Err(reason) => reason,
     };
     count(reason);
@@ -107,9 +107,9 @@ fn is_held() -> bool {
 /// is for user space.
 ///
 /// Its steps are functions that are not inlined, so that each has the stack for itself, and hand on their results in
-/// [`Work`].
+/// [`Scratch`].
 #[inline(always)]
-fn answer(context: &XdpContext, layout: Layout) -> Option<Event> {
+fn answer(context: &XdpContext, layout: Layout) -> Option<FastPathEvent> {
     // SAFETY: the value is this CPU's own, and nothing else on it runs meanwhile.
     let work = unsafe { &mut *WORK.get_ptr_mut(0)? };
     work.layout.write(layout);
@@ -133,7 +133,7 @@ fn answer(context: &XdpContext, layout: Layout) -> Option<Event> {
 
 /// The same, of a question over UDP.
 #[inline(always)]
-fn truncate(context: &XdpContext, work: &mut Work) -> Option<Event> {
+fn truncate(context: &XdpContext, work: &mut Scratch) -> Option<FastPathEvent> {
     let event = inquire(context, work);
     if event.is_answer() && !reply(context, work) {
         return None;
@@ -147,30 +147,30 @@ fn truncate(context: &XdpContext, work: &mut Work) -> Option<Event> {
 
 /// What the steps of an answer hand on. In a map, so that the verifier forgets what it knows of it: it goes through each
 /// step once, and not once for each way through those before it.
-struct Work {
-    terms: MaybeUninit<Terms>,
+struct Scratch {
+    terms: MaybeUninit<HandshakeConfig>,
     layout: MaybeUninit<Layout>,
-    received: MaybeUninit<Bare>,
+    received: MaybeUninit<ControlSegment>,
     header: MaybeUninit<Header>,
-    room: [u8; Room::OCTETS],
+    room: [u8; OptionScratch::OCTETS],
     question: MaybeUninit<Question>,
     forgotten: u16,
 }
 
 /// Reads the segment. False if it is for user space.
 #[inline(never)]
-fn read(context: &XdpContext, work: &mut Work) -> bool {
+fn read(context: &XdpContext, work: &mut Scratch) -> bool {
     // SAFETY: `answer` has put it there.
     let layout = unsafe { work.layout.assume_init_ref() };
-    let received = control_segment::read(&Packet(context), layout, &mut Room(&raw mut work.room));
+    let received = control_segment::read(&Packet(context), layout, &mut OptionScratch(&raw mut work.room));
     received.map(|received| work.received.write(received)).is_some()
 }
 
 /// Decides about it, and makes the header of the answer, if there is one. None if it is for user space.
 #[inline(never)]
-fn decide(terms: &PackedTerms, work: &mut Work) -> Option<Event> {
+fn decide(terms: &PackedHandshakeConfig, work: &mut Scratch) -> Option<FastPathEvent> {
     // SAFETY: `read` has put it there.
-    let Bare { segment, .. } = unsafe { work.received.assume_init_ref() };
+    let ControlSegment { segment, .. } = unsafe { work.received.assume_init_ref() };
     let terms = work.terms.write(terms.unpack());
     let Decided { outgoing, event } = fast_path::decide(terms, segment)?;
     if let Some(outgoing) = &outgoing {
@@ -181,14 +181,14 @@ fn decide(terms: &PackedTerms, work: &mut Work) -> Option<Event> {
 
 /// Reads the question, and says what it gets.
 #[inline(never)]
-fn inquire(context: &XdpContext, work: &mut Work) -> Event {
+fn inquire(context: &XdpContext, work: &mut Scratch) -> FastPathEvent {
     // SAFETY: `answer` has put it there.
     let layout = unsafe { work.layout.assume_init_ref() };
     let datagram = Datagram { packet: Packet(context), place: &raw mut work.forgotten };
     match udp::read(&datagram, layout) {
         Ok(question) => {
             work.question.write(question);
-            Event::Truncated
+            FastPathEvent::Truncated
         }
         Err(refusal) => refusal.into(),
     }
@@ -196,7 +196,7 @@ fn inquire(context: &XdpContext, work: &mut Work) -> Event {
 
 /// Writes the answer to the question. False, and the packet as it was, if that cannot be made as long.
 #[inline(never)]
-fn reply(context: &XdpContext, work: &mut Work) -> bool {
+fn reply(context: &XdpContext, work: &mut Scratch) -> bool {
     // SAFETY: `answer` and `inquire` have put them there.
     let (layout, question) = unsafe { (work.layout.assume_init_ref(), work.question.assume_init_ref()) };
     let mut datagram = Datagram { packet: Packet(context), place: &raw mut work.forgotten };
@@ -205,7 +205,7 @@ fn reply(context: &XdpContext, work: &mut Work) -> bool {
 
 /// Writes the answer. False, and the packet as it was, if that cannot be made as long.
 #[inline(never)]
-fn write(context: &XdpContext, work: &Work) -> bool {
+fn write(context: &XdpContext, work: &Scratch) -> bool {
     // SAFETY: `answer`, `read` and `decide` have put them there.
     let (layout, received, header) = unsafe {
         (work.layout.assume_init_ref(), work.received.assume_init_ref(), work.header.assume_init_ref())
@@ -233,7 +233,7 @@ fn record(event: u32) {
 }
 
 #[inline(always)]
-fn count(reason: Reason) {
+fn count(reason: SteeringReason) {
     if let Some(counts) = COUNTS.get_ptr_mut(0) {
         // SAFETY: the map hands out a pointer to this CPU's own value, which no one else writes; it is never null here.
         unsafe { (*counts).0[reason as usize] += 1 };
@@ -242,7 +242,7 @@ fn count(reason: Reason) {
 
 struct Maps;
 
-impl Served for Maps {
+impl Steering for Maps {
     #[inline(always)]
     fn address(&self, address: &Address) -> bool {
         ADDRESSES.get_ptr(address).is_some()
@@ -259,9 +259,9 @@ impl Served for Maps {
     }
 
     #[inline(always)]
-    fn treatment(&self, client: &Address) -> Treatment {
+    fn treatment(&self, client: &Address) -> ClientPolicy {
         let [high, low] = admission::halves(client);
-        Treatment::numbered(treatment(high, low) as u8)
+        ClientPolicy::numbered(treatment(high, low) as u8)
     }
 
     #[inline(always)]
@@ -270,13 +270,13 @@ impl Served for Maps {
     }
 
     #[inline(always)]
-    fn affords(&self, client: &Address, kind: Kind) -> bool {
+    fn affords(&self, client: &Address, kind: PacketKind) -> bool {
         let [high, low] = admission::halves(client);
         affords(high, low, kind)
     }
 }
 
-/// The number of the [`Treatment`] of the client whose address these are the halves of. Not inlined, and handed numbers, as
+/// The number of the [`ClientPolicy`] of the client whose address these are the halves of. Not inlined, and handed numbers, as
 /// the caller's stack has no room for the key.
 #[inline(never)]
 fn treatment(high: u64, low: u64) -> u32 {
@@ -286,7 +286,7 @@ fn treatment(high: u64, low: u64) -> u32 {
 
 /// Takes a token of a client's, for a packet of this kind. False if there is none. Not inlined, likewise.
 #[inline(never)]
-fn affords(high: u64, low: u64, kind: Kind) -> bool {
+fn affords(high: u64, low: u64, kind: PacketKind) -> bool {
     let Some(Settings { limit, .. }) = SETTINGS.get(0) else { return true };
     if !limit.is_for(kind) {
         return true;

@@ -13,7 +13,7 @@ mod calls;
 mod files;
 mod identity;
 
-use crate::af_xdp::irq_deferral::Timing;
+use crate::af_xdp::irq_deferral::NapiTiming;
 use crate::config::Config;
 use anyhow::{Context as _, Result, bail};
 use std::fs;
@@ -42,7 +42,7 @@ pub fn confine(config: &Config) -> Result<()> {
         bail!("{threads} threads run already, which cannot be confined: this is an error in the program");
     }
     let user = config.user.as_deref().map(identity::find).transpose()?;
-    let kept = identity::kept(Timing::of(config.busy_poll, config.coalesce).is_some());
+    let kept = identity::kept(NapiTiming::of(config.busy_poll, config.coalesce).is_some());
     identity::renounce(user.as_ref(), &kept)?;
     let files = files::restrict(config).context("Landlock")?;
     calls::restrict().context("seccomp")?;

@@ -12,7 +12,7 @@ use crate::af_xdp::XdpError;
 use crate::af_xdp::busy_poll;
 use crate::af_xdp::existing_program::make_way;
 use crate::af_xdp::interface::{AttachMode, Interface};
-use crate::af_xdp::irq_deferral::{Deferral, Timing};
+use crate::af_xdp::irq_deferral::{Deferral, NapiTiming};
 use crate::af_xdp::program::Program;
 use crate::af_xdp::socket::{CopyMode, Socket};
 use crate::af_xdp::umem::Pool;
@@ -24,7 +24,7 @@ use crate::dataplane::engine::Policy;
 use crate::observe::counters::Counters;
 use crate::observe::exporter;
 use crate::serving::build::{self, Stores};
-use crate::serving::{Former, Offer, Switch};
+use crate::serving::{RetiredGeneration, ServingState, Switch};
 use anyhow::{Context as _, Result, bail};
 use manager::Manager;
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
@@ -71,7 +71,7 @@ pub fn run(config: Config, source: Source) -> Result<()> {
     zones.warnings().for_each(|line| tracing::warn!("{line}"));
     zones.failures().for_each(|line| tracing::error!("{line}"));
     let content = build::compose(&config, addresses.iter().map(|&address| Address::from(address)), services)?;
-    let offer = takeover::number(Offer::first(content, policy), predecessor.as_ref())?;
+    let offer = takeover::number(ServingState::first(content, policy), predecessor.as_ref())?;
 
     let metrics = metrics(&config, predecessor.as_mut())?;
     let manager = Manager::find();
@@ -95,7 +95,7 @@ struct Opened {
     fronts: Vec<Front>,
     switch: Arc<Switch>,
     /// Generations that clients may be of, as another process served them, and for how long.
-    former: Vec<(Former, Duration)>,
+    former: Vec<(RetiredGeneration, Duration)>,
     stores: Arc<Stores>,
     addresses: Vec<IpAddr>,
     since: Since,
@@ -111,7 +111,7 @@ struct Opened {
 fn open(
     config: &Config,
     interfaces: &[Interface],
-    offer: &Offer,
+    offer: &ServingState,
     mut predecessor: Option<Predecessor>,
 ) -> Result<(Vec<Front>, Option<Released>)> {
     let heirs = match &mut predecessor {
@@ -186,7 +186,7 @@ struct Front {
 }
 
 impl Front {
-    fn open(config: &Config, interface: &Interface, offer: &Offer) -> Result<Self> {
+    fn open(config: &Config, interface: &Interface, offer: &ServingState) -> Result<Self> {
         let queues = queues(config, interface)?;
         make_way(interface, config.replace)?;
         let modes: &[AttachMode] = match (config.xdp_mode, config.handshake) {
@@ -218,7 +218,7 @@ impl Front {
                 busy_poll::allow(socket, &self.interface, busy)?;
             }
         }
-        if let Some(timing) = Timing::of(busy, config.coalesce) {
+        if let Some(timing) = NapiTiming::of(busy, config.coalesce) {
             let mut deferral = deferral.map_or_else(|| Deferral::of(&self.interface, timing), Ok)?;
             deferral.begin()?;
             self.deferral = Some(deferral);
@@ -229,7 +229,7 @@ impl Front {
     fn open_as(
         config: &Config,
         interface: &Interface,
-        offer: &Offer,
+        offer: &ServingState,
         queues: &[u32],
         attach: AttachMode,
     ) -> Result<Self, XdpError> {
@@ -268,7 +268,7 @@ impl Front {
 fn load(
     config: &Config,
     interface: &Interface,
-    offer: &Offer,
+    offer: &ServingState,
     attach: AttachMode,
     copy: CopyMode,
 ) -> Result<(Program, bool), XdpError> {

@@ -5,7 +5,7 @@ mod counting;
 use counting::allocations;
 use stateless_tcp::services::dns::relay::{BackEnd, ClientSubnet, Desks, Relay, RelayOptions};
 use stateless_tcp::services::dns::{Cookies, DnsOptions};
-use stateless_tcp::services::{Absent, Context, MAX_RESPONSE, Origin, Service as _};
+use stateless_tcp::services::{Context, MAX_RESPONSE, Origin, Service as _, Unavailable};
 use stateless_tcp_core::tcp::isn::Key;
 use std::net::UdpSocket;
 use std::sync::Arc;
@@ -42,7 +42,7 @@ fn hit_costs_no_allocation() {
     let errands = relay.errands().unwrap();
 
     let asked = relay.answer(QUERY, &context, &mut response);
-    assert!(matches!(asked, Err(Absent::Pending(_))), "{asked:?}");
+    assert!(matches!(asked, Err(Unavailable::Pending(_))), "{asked:?}");
     let mut ready = Vec::new();
     errands.turn(0, context.now, &mut ready);
     let mut query = [0; 512];

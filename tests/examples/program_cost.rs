@@ -12,11 +12,11 @@ use aya::{
     programs::Xdp,
 };
 use rustix::net::{AddressFamily, SocketType, socket};
-use stateless_tcp_core::fast_path::Terms;
-use stateless_tcp_core::tcp::input::Rules;
+use stateless_tcp_core::fast_path::HandshakeConfig;
+use stateless_tcp_core::tcp::input::AckPolicy;
 use stateless_tcp_core::tcp::isn::{Generations, Key, Keys};
 use stateless_tcp_core::tcp::segment::Address;
-use stateless_tcp_ebpf::abi::{self, PackedTerms};
+use stateless_tcp_ebpf::abi::{self, PackedHandshakeConfig};
 use stateless_tcp_tests::{
     client::query,
     packet::{Packet, flags},
@@ -63,7 +63,7 @@ fn main() {
     const OBJECT: &[u8] = aya::include_bytes_aligned!("../../stateless-tcp-ebpf/stateless-tcp.bpf.o");
     let keys = Keys { current: Key([7; 16]), previous: None };
     let generations = Generations::only(0);
-    let terms = Terms { rules: Rules::Reliable, keys, generations, fast_open: false };
+    let terms = HandshakeConfig { rules: AckPolicy::Reliable, keys, generations, fast_open: false };
     for handshake in [0_u8, 1] {
         let mut ebpf = EbpfLoader::new()
             .override_global(abi::HANDSHAKE, &handshake, true)
@@ -83,8 +83,9 @@ fn main() {
         let socket = socket(AddressFamily::XDP, SocketType::RAW, None).expect("an AF_XDP socket");
         let mut sockets: XskMap<_> = take(abi::SOCKETS).try_into().expect("an XSKMAP");
         sockets.set(0, socket.as_raw_fd(), 0).expect("fill the slot of queue 0");
-        let mut places: Array<_, [u8; PackedTerms::LENGTH]> = take(abi::TERMS).try_into().expect("an array");
-        places.set(0, PackedTerms::from(&terms).octets(), 0).expect("put the terms");
+        let mut places: Array<_, [u8; PackedHandshakeConfig::LENGTH]> =
+            take(abi::TERMS).try_into().expect("an array");
+        places.set(0, PackedHandshakeConfig::from(&terms).octets(), 0).expect("put the terms");
         let mut in_force: Array<_, u32> = take(abi::IN_FORCE).try_into().expect("an array");
         in_force.set(0, 1, 0).expect("in force");
 

@@ -4,7 +4,7 @@ use std::fs::{self, Permissions};
 use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
 
-use stateless_tcp_core::tcp::input::Rules;
+use stateless_tcp_core::tcp::input::AckPolicy;
 use stateless_tcp_tests::client::{Client, port};
 use stateless_tcp_tests::forge::{Forger, Guess};
 use stateless_tcp_tests::lab::Lab;
@@ -55,7 +55,7 @@ fn a_blind_sender_is_as_good_as_never_answered() {
     const ALL: usize = 10_000_000;
     let count = size(500_000, ALL);
     let mut forger = Forger::new(3);
-    let mut lab = Lab::new(Rules::Reliable, 1220);
+    let mut lab = Lab::new(AckPolicy::Reliable, 1220);
     let (mut answered, mut segments) = (Vec::new(), 0);
     for _ in 0..count {
         let frame = forger.forge();

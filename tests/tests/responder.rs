@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rstest::rstest;
 use stateless_tcp::observe::counters::Counter;
-use stateless_tcp_core::tcp::input::Rules;
+use stateless_tcp_core::tcp::input::AckPolicy;
 use stateless_tcp_tests::{
     compare::Reply,
     lab::{DNS_PORT, Exchange, HTTP_PORT, Lab, PLENTY, script::query},
@@ -29,7 +29,7 @@ struct Client {
 
 impl Client {
     /// Opens a connection in which all packets look like `packet`.
-    fn open(rules: Rules, segment_size: u16, packet: Packet) -> Self {
+    fn open(rules: AckPolicy, segment_size: u16, packet: Packet) -> Self {
         let mut lab = Lab::new(rules, segment_size);
         let syn = Packet { flags: flags::SYN, seq: ISN, options: MSS_1460.to_vec(), ..packet.clone() };
         let opened = lab.exchange(&syn.octets(), 0);
@@ -39,7 +39,7 @@ impl Client {
     }
 
     fn reliable(port: u16) -> Self {
-        Self::open(Rules::Reliable, 1220, v4(port))
+        Self::open(AckPolicy::Reliable, 1220, v4(port))
     }
 
     /// The request, from a client that has the first `had` octets of its answer.
@@ -98,7 +98,7 @@ fn ids(mut stream: &[u8]) -> Vec<u16> {
 #[case::two_tags(Packet { tags: vec![(0x88a8, 7), (0x8100, 8)], ..v6(DNS_PORT) })]
 #[case::ip_options(Packet { ip_options: vec![1; 40], ..v4(DNS_PORT) })]
 fn honest_client_is_answered(
-    #[values(Rules::Classic, Rules::Reliable)] rules: Rules,
+    #[values(AckPolicy::Classic, AckPolicy::Reliable)] rules: AckPolicy,
     #[case] packet: Packet,
 ) {
     let mut client = Client::open(rules, rules.segment_size(), packet);
@@ -109,8 +109,8 @@ fn honest_client_is_answered(
     assert_eq!((reply.rcode, reply.sections[0].len()), (0, 1), "{reply:?}");
     let shapes: Vec<_> = answered.sent.iter().map(|packet| (packet.flags, packet.payload.len())).collect();
     match rules {
-        Rules::Reliable => assert_eq!(shapes, [(FIN_ACK, stream.len())]),
-        Rules::Classic => assert_eq!(shapes, [(flags::ACK, 0), (flags::ACK, stream.len()), (FIN_ACK, 0)]),
+        AckPolicy::Reliable => assert_eq!(shapes, [(FIN_ACK, stream.len())]),
+        AckPolicy::Classic => assert_eq!(shapes, [(flags::ACK, 0), (flags::ACK, stream.len()), (FIN_ACK, 0)]),
     }
 }
 
@@ -140,7 +140,7 @@ fn partial_checksum_is_accepted_and_counted() {
 #[case::dns(DNS_PORT, large())]
 #[case::several(DNS_PORT, [small(), small(), small()].concat())]
 fn resumed_where_a_segment_ended(
-    #[values(Rules::Classic, Rules::Reliable)] rules: Rules,
+    #[values(AckPolicy::Classic, AckPolicy::Reliable)] rules: AckPolicy,
     #[case] port: u16,
     #[case] request: Vec<u8>,
 ) {
@@ -164,12 +164,12 @@ fn resumed_where_a_segment_ended(
 fn http_is_resumed_behind_its_date_only() {
     // Our segments end after 40 octets, 80, ...: the first within the date.
     const PAGE: &[u8] = b"GET /20k.html HTTP/1.1\r\nHost: a\r\n\r\n";
-    let mut client = Client::open(Rules::Reliable, 40, v4(HTTP_PORT));
+    let mut client = Client::open(AckPolicy::Reliable, 40, v4(HTTP_PORT));
     let whole = client.ask(PAGE, 0).stream();
     let date = whole.windows(8).position(|octets| octets == b"\r\nDate: ").expect("a date") + 8;
     let date_end = u32::try_from(date + 29).expect("short");
     assert!((date..date_end as usize).contains(&40), "the date has moved");
-    assert_eq!(client.ask(PAGE, 40).outcome, Counter::Volatile);
+    assert_eq!(client.ask(PAGE, 40).outcome, Counter::NonRepeatable);
     assert_eq!(client.ask(PAGE, 80).stream(), whole[80..]);
 }
 
@@ -196,7 +196,7 @@ fn a_cookie_does_not_change_what_is_resumed(
     #[case] names: &[&str],
     #[case] changes: bool,
 ) {
-    let mut client = Client::open(Rules::Reliable, segment_size, v4(DNS_PORT));
+    let mut client = Client::open(AckPolicy::Reliable, segment_size, v4(DNS_PORT));
     let request: Vec<u8> =
         names.iter().flat_map(|name| with_cookie(query(7, 0, name, TXT, Some(false)))).collect();
     let first = client.ask(&request, 0);
@@ -209,7 +209,7 @@ fn a_cookie_does_not_change_what_is_resumed(
         match again.outcome {
             Counter::Answered => assert_eq!(again.stream() != whole, changes, "asked for anew"),
             // Only inside the first segment, which is received whole.
-            Counter::Volatile => assert!(changes && had < 512 && had > 0, "{had} of {length}"),
+            Counter::NonRepeatable => assert!(changes && had < 512 && had > 0, "{had} of {length}"),
             // No segment ended there.
             Counter::Misaligned => {
                 assert!(had < length && !had.is_multiple_of(segment_size.into()), "{had} of {length}");
@@ -256,7 +256,7 @@ fn message_whose_beginning_is_lost_is_answered_by_fin() {
     let mut rest = client.request(b"T / HTTP/1.1\r\nHost: example.com\r\n\r\n", 0);
     rest.seq = rest.seq.wrapping_add(2);
     let exchange = client.lab.exchange(&rest.octets(), PLENTY);
-    assert_eq!((exchange.outcome, exchange.grown(Counter::Incomplete)), (Counter::Forgotten, 0));
+    assert_eq!((exchange.outcome, exchange.grown(Counter::Incomplete)), (Counter::ReassemblyLost, 0));
 }
 
 /// What a small window refuses, a larger one may get when the request comes again: nothing may have followed it.
@@ -314,7 +314,7 @@ fn window_bounds_the_answer() {
 
 #[test]
 fn client_of_small_segments_gets_small_ones() {
-    let mut lab = Lab::new(Rules::Reliable, 1220);
+    let mut lab = Lab::new(AckPolicy::Reliable, 1220);
     let syn = Packet { flags: flags::SYN, seq: ISN, options: vec![2, 4, 0x04, 0xc3], ..v4(DNS_PORT) };
     let iss = lab.exchange(&syn.octets(), 0).sent[0].seq;
     let (seq, ack) = (ISN.wrapping_add(1), iss.wrapping_add(1));
@@ -344,7 +344,7 @@ fn client_of_small_segments_gets_small_ones() {
 #[case::bare_ack(Packet { flags: flags::ACK, ..v4(DNS_PORT) }, Counter::BareAck)]
 #[case::out_of_nowhere(Packet { flags: REQUEST, payload: small(), ..v4(DNS_PORT) }, Counter::BadCookie)]
 fn refused(
-    #[values(Rules::Classic, Rules::Reliable)] rules: Rules,
+    #[values(AckPolicy::Classic, AckPolicy::Reliable)] rules: AckPolicy,
     #[case] packet: Packet,
     #[case] outcome: Counter,
 ) {
@@ -361,7 +361,7 @@ fn refused(
 fn damaged(#[case] at: usize, #[case] by: u8, #[case] outcome: Counter) {
     let mut frame = Packet { flags: flags::SYN, ..v4(DNS_PORT) }.octets();
     frame[at] ^= by;
-    let exchange = Lab::new(Rules::Reliable, 1220).exchange(&frame, PLENTY);
+    let exchange = Lab::new(AckPolicy::Reliable, 1220).exchange(&frame, PLENTY);
     assert_eq!((exchange.outcome, exchange.sent), (outcome, vec![]));
 }
 

@@ -5,8 +5,8 @@
 
 #![cfg_attr(not(test), no_std)]
 
-use stateless_tcp_core::admission::Kind;
-use stateless_tcp_core::steering::{Layout, Served, Treatment, Version, steer};
+use stateless_tcp_core::admission::PacketKind;
+use stateless_tcp_core::steering::{ClientPolicy, Layout, Steering, Version, steer};
 use stateless_tcp_core::tcp::segment::{Address, Flags};
 use stateless_tcp_core::wire::bytes::Frame;
 
@@ -19,7 +19,7 @@ pub const PLAN: &str = "PLAN";
 /// `XSKMAP`: RX queue to AF_XDP socket.
 pub const SOCKETS: &str = "SOCKETS";
 
-/// Per-CPU array: frames (u64) by [`Caught`].
+/// Per-CPU array: frames (u64) by [`FlowClass`].
 pub const COUNTS: &str = "COUNTS";
 
 /// Addresses that begin with the same bits.
@@ -102,7 +102,7 @@ impl Plan {
     }
 }
 
-impl Served for Plan {
+impl Steering for Plan {
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "see catch")]
     fn address(&self, address: &Address) -> bool {
@@ -123,8 +123,8 @@ impl Served for Plan {
 
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "see catch")]
-    fn treatment(&self, sender: &Address) -> Treatment {
-        if *sender == self.server { Treatment::Allow } else { Treatment::Leave }
+    fn treatment(&self, sender: &Address) -> ClientPolicy {
+        if *sender == self.server { ClientPolicy::Allow } else { ClientPolicy::PassToKernel }
     }
 
     #[inline(always)]
@@ -135,7 +135,7 @@ impl Served for Plan {
 
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "see catch")]
-    fn affords(&self, _: &Address, _: Kind) -> bool {
+    fn affords(&self, _: &Address, _: PacketKind) -> bool {
         true
     }
 }
@@ -143,11 +143,11 @@ impl Served for Plan {
 /// What became of a frame; each has a count, in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
-pub enum Caught {
+pub enum FlowClass {
     /// None of ours: to the kernel.
     Passed,
     /// For a client that has something to say to it: to the socket.
-    Heard,
+    Redirected,
     /// For a client, which would say nothing to it, an acknowledgment and no more, not even a timestamp: dropped.
     Acknowledged,
     /// For a forged sender, who is not there: dropped.
@@ -156,9 +156,10 @@ pub enum Caught {
     NoSocket,
 }
 
-impl Caught {
+impl FlowClass {
     /// All, by their index.
-    pub const ALL: [Self; 5] = [Self::Passed, Self::Heard, Self::Acknowledged, Self::Forged, Self::NoSocket];
+    pub const ALL: [Self; 5] =
+        [Self::Passed, Self::Redirected, Self::Acknowledged, Self::Forged, Self::NoSocket];
 }
 
 mod field {
@@ -175,31 +176,31 @@ mod field {
 /// Words of a TCP header without options.
 const WORDS: u8 = 5;
 
-/// Decides what becomes of `frame`, an Ethernet frame; never [`Caught::NoSocket`].
+/// Decides what becomes of `frame`, an Ethernet frame; never [`FlowClass::NoSocket`].
 #[inline(always)]
 #[must_use]
 #[expect(clippy::inline_always, reason = "in BPF the verifier follows its offsets through every check")]
-pub fn catch<F: Frame + ?Sized>(frame: &F, plan: &Plan) -> Caught {
+pub fn catch<F: Frame + ?Sized>(frame: &F, plan: &Plan) -> FlowClass {
     // What is cut short is as good as not ours.
-    caught(frame, plan).unwrap_or(Caught::Passed)
+    caught(frame, plan).unwrap_or(FlowClass::Passed)
 }
 
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "see catch")]
-fn caught<F: Frame + ?Sized>(frame: &F, plan: &Plan) -> Option<Caught> {
+fn caught<F: Frame + ?Sized>(frame: &F, plan: &Plan) -> Option<FlowClass> {
     let layout = steer(frame, plan).ok()?;
     let port = u16::from_be_bytes(frame.read(layout.transport + field::TCP_SOURCE)?);
     if port != plan.port {
-        return Some(Caught::Passed);
+        return Some(FlowClass::Passed);
     }
     let receiver = match layout.version {
         Version::V4 => Address::from_ipv4(frame.read(layout.network + field::IPV4_DESTINATION)?),
         Version::V6 => Address(frame.read(layout.network + field::IPV6_DESTINATION)?),
     };
     if !plan.clients.contains(&receiver) {
-        return Some(Caught::Forged);
+        return Some(FlowClass::Forged);
     }
-    Some(if says_nothing(frame, &layout)? { Caught::Acknowledged } else { Caught::Heard })
+    Some(if says_nothing(frame, &layout)? { FlowClass::Acknowledged } else { FlowClass::Redirected })
 }
 
 /// Whether the segment has neither payload nor options (a timestamp is to be echoed), nor a flag that opens, closes or
@@ -264,35 +265,35 @@ mod tests {
     }
 
     #[rstest]
-    #[case::syn_ack("192.0.2.1", 53, "198.51.100.7", SYN_ACK, 0, Caught::Heard)]
-    #[case::answer("192.0.2.1", 53, "198.51.100.7", ACK, 100, Caught::Heard)]
-    #[case::fin("192.0.2.1", 53, "198.51.100.7", 0x11, 0, Caught::Heard)]
-    #[case::reset("192.0.2.1", 53, "198.51.100.7", 0x04, 0, Caught::Heard)]
-    #[case::acknowledgment("192.0.2.1", 53, "198.51.100.7", ACK, 0, Caught::Acknowledged)]
-    #[case::for_a_forged_sender("192.0.2.1", 53, "198.51.101.7", SYN_ACK, 0, Caught::Forged)]
-    #[case::from_another_port("192.0.2.1", 54, "198.51.100.7", SYN_ACK, 0, Caught::Passed)]
-    #[case::from_another_host("192.0.2.2", 53, "198.51.100.7", SYN_ACK, 0, Caught::Passed)]
-    #[case::for_another_host("192.0.2.1", 53, "198.51.102.7", SYN_ACK, 0, Caught::Passed)]
+    #[case::syn_ack("192.0.2.1", 53, "198.51.100.7", SYN_ACK, 0, FlowClass::Redirected)]
+    #[case::answer("192.0.2.1", 53, "198.51.100.7", ACK, 100, FlowClass::Redirected)]
+    #[case::fin("192.0.2.1", 53, "198.51.100.7", 0x11, 0, FlowClass::Redirected)]
+    #[case::reset("192.0.2.1", 53, "198.51.100.7", 0x04, 0, FlowClass::Redirected)]
+    #[case::acknowledgment("192.0.2.1", 53, "198.51.100.7", ACK, 0, FlowClass::Acknowledged)]
+    #[case::for_a_forged_sender("192.0.2.1", 53, "198.51.101.7", SYN_ACK, 0, FlowClass::Forged)]
+    #[case::from_another_port("192.0.2.1", 54, "198.51.100.7", SYN_ACK, 0, FlowClass::Passed)]
+    #[case::from_another_host("192.0.2.2", 53, "198.51.100.7", SYN_ACK, 0, FlowClass::Passed)]
+    #[case::for_another_host("192.0.2.1", 53, "198.51.102.7", SYN_ACK, 0, FlowClass::Passed)]
     fn over_ipv4(
         #[case] source: &str,
         #[case] port: u16,
         #[case] destination: &str,
         #[case] flags: u8,
         #[case] payload: usize,
-        #[case] expected: Caught,
+        #[case] expected: FlowClass,
     ) {
         let plan = plan("192.0.2.1", "198.51.100.0", 120, "198.51.101.0");
         let frame = frame(source, port, destination, flags, payload);
         assert_eq!(catch(&frame[..], &plan), expected);
-        assert_eq!(catch(&frame[..33], &plan), Caught::Passed, "cut short");
+        assert_eq!(catch(&frame[..33], &plan), FlowClass::Passed, "cut short");
     }
 
     #[rstest]
-    #[case::syn_ack("2001:db8:1::7", SYN_ACK, Caught::Heard)]
-    #[case::acknowledgment("2001:db8:1::7", ACK, Caught::Acknowledged)]
-    #[case::for_a_forged_sender("2001:db8:2::7", SYN_ACK, Caught::Forged)]
-    #[case::for_another_host("2001:db8:3::7", SYN_ACK, Caught::Passed)]
-    fn over_ipv6(#[case] destination: &str, #[case] flags: u8, #[case] expected: Caught) {
+    #[case::syn_ack("2001:db8:1::7", SYN_ACK, FlowClass::Redirected)]
+    #[case::acknowledgment("2001:db8:1::7", ACK, FlowClass::Acknowledged)]
+    #[case::for_a_forged_sender("2001:db8:2::7", SYN_ACK, FlowClass::Forged)]
+    #[case::for_another_host("2001:db8:3::7", SYN_ACK, FlowClass::Passed)]
+    fn over_ipv6(#[case] destination: &str, #[case] flags: u8, #[case] expected: FlowClass) {
         let plan = plan("2001:db8::1", "2001:db8:1::", 64, "2001:db8:2::");
         assert_eq!(catch(&frame("2001:db8::1", 53, destination, flags, 0)[..], &plan), expected);
     }

@@ -17,14 +17,14 @@ mod program {
     use aya_ebpf::maps::{PerCpuArray, XskMap};
     use aya_ebpf::programs::XdpContext;
     use stateless_tcp_ebpf::abi::MAX_QUEUES;
-    use stateless_tcp_flood_filter::{Caught, Plan, catch};
+    use stateless_tcp_flood_filter::{FlowClass, Plan, catch};
 
     use stateless_tcp_ebpf::packet::Packet;
 
     #[map]
     static SOCKETS: XskMap = XskMap::with_max_entries(MAX_QUEUES, 0);
     #[map]
-    static COUNTS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Caught::ALL.len() as u32, 0);
+    static COUNTS: PerCpuArray<u64> = PerCpuArray::with_max_entries(FlowClass::ALL.len() as u32, 0);
 
     /// Set before loading, and constant from then on.
     #[unsafe(no_mangle)]
@@ -36,11 +36,15 @@ mod program {
         // SAFETY: a read of a constant of this program, volatile because the loader has replaced it.
         let plan = Plan::from_words(unsafe { ptr::read_volatile(&raw const PLAN) });
         let (caught, action) = match catch(&Packet(&context), &plan) {
-            Caught::Heard => {
+            FlowClass::Redirected => {
                 let redirected = SOCKETS.redirect(context.rx_queue_index(), u64::from(XDP_DROP));
-                if redirected.is_ok() { (Caught::Heard, XDP_REDIRECT) } else { (Caught::NoSocket, XDP_DROP) }
+                if redirected.is_ok() {
+                    (FlowClass::Redirected, XDP_REDIRECT)
+                } else {
+                    (FlowClass::NoSocket, XDP_DROP)
+                }
             }
-            Caught::Passed => (Caught::Passed, XDP_PASS),
+            FlowClass::Passed => (FlowClass::Passed, XDP_PASS),
             caught => (caught, XDP_DROP),
         };
         if let Some(count) = COUNTS.get_ptr_mut(caught as u32) {

@@ -15,7 +15,7 @@ fn set() -> Set {
 
 fn bucket(limit: &Limit, client: &str) -> Bucket {
     let client: core::net::IpAddr = client.parse().unwrap();
-    limit.bucket(halves(&client.into()), Kind::Datagram)
+    limit.bucket(halves(&client.into()), PacketKind::Datagram)
 }
 
 /// How many of `wanted` are let through at that time.
@@ -84,5 +84,5 @@ fn a_bucket_that_is_full_again_gives_its_place_away() {
 
 #[test]
 fn what_is_not_limited_says_so() {
-    assert!(!Limit::NONE.is_for(Kind::Datagram) && limit(1).is_for(Kind::Datagram));
+    assert!(!Limit::NONE.is_for(PacketKind::Datagram) && limit(1).is_for(PacketKind::Datagram));
 }

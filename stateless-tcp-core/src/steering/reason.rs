@@ -3,12 +3,12 @@
 /// What became of a frame, and why: each has a counter, in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
-pub enum Reason {
+pub enum SteeringReason {
     /// To a served address and port: to the socket of its queue.
     Served,
-    /// As [`Reason::Served`], but no socket is bound to the queue.
+    /// As [`SteeringReason::Served`], but no socket is bound to the queue.
     NoSocket,
-    /// As [`Reason::NoSocket`], while the interface passes from one process to another (the map `HELD`).
+    /// As [`SteeringReason::NoSocket`], while the interface passes from one process to another (the map `HELD`).
     Held,
     /// First fragment of a segment for a served port. Were it passed on, the kernel would put the segment together.
     FirstFragment,
@@ -49,7 +49,7 @@ pub enum Action {
     Pass,
 }
 
-impl Reason {
+impl SteeringReason {
     /// Every reason, by its index.
     pub const ALL: [Self; 16] = [
         Self::Served,

@@ -6,7 +6,7 @@
 //! [`first`] segment, so that whatever of it is lost, the request comes again as that segment and is answered alike.
 
 use crate::tcp::isn::{self, Key, Keys, MssClass};
-use crate::tcp::output::{Outgoing, Reply};
+use crate::tcp::output::{Reply, TxSegment};
 use crate::tcp::segment::{Address, FastOpen, Flags, Segment, Timestamps};
 
 /// Most segments sent behind a SYN,ACK: the initial window of RFC 3390 (4,380 octets), which RFC 7413 section 4.2.2 asks
@@ -58,7 +58,7 @@ pub fn grant(keys: &Keys, segment: &Segment) -> Grant {
 /// The segment in which the payload of `segment`, a SYN, would come again after our `syn_ack`.
 #[inline]
 #[must_use]
-pub fn first(segment: &Segment, syn_ack: &Outgoing) -> Segment {
+pub fn first(segment: &Segment, syn_ack: &TxSegment) -> Segment {
     let mut first = Segment {
         seq: segment.seq.wrapping_add(1),
         ack: syn_ack.seq.wrapping_add(1),
@@ -83,15 +83,15 @@ pub fn first(segment: &Segment, syn_ack: &Outgoing) -> Segment {
 /// - Not at all, if there is more of it than a replayed SYN should bring about: the request comes again, and is answered.
 #[inline]
 #[must_use]
-pub fn open(first: &Segment, syn_ack: Outgoing, reply: Reply) -> (Outgoing, Option<Reply>) {
+pub fn open(first: &Segment, syn_ack: TxSegment, reply: Reply) -> (TxSegment, Option<Reply>) {
     let mut segments = reply.clone();
     if let (Some(only), None) = (segments.next(), segments.next())
         && only.flags == Flags::ACK
         && only.ack == first.next()
         && only.length <= room(first, &syn_ack)
     {
-        let Outgoing { ack, timestamps, offset, length, .. } = only;
-        return (Outgoing { ack, timestamps, offset, length, ..syn_ack }, None);
+        let TxSegment { ack, timestamps, offset, length, .. } = only;
+        return (TxSegment { ack, timestamps, offset, length, ..syn_ack }, None);
     }
     let few = reply.clone().nth(MAX_SEGMENTS).is_none();
     (syn_ack, few.then_some(reply))
@@ -99,7 +99,7 @@ pub fn open(first: &Segment, syn_ack: Outgoing, reply: Reply) -> (Outgoing, Opti
 
 /// Most octets of payload on the SYN,ACK (RFC 9293 section 3.7.1: options count as payload there).
 #[inline]
-fn room(first: &Segment, syn_ack: &Outgoing) -> u16 {
+fn room(first: &Segment, syn_ack: &TxSegment) -> u16 {
     let ipv4 = first.tuple.server.ipv4().is_some();
     let class = MssClass::offered(first.options.mss, ipv4).map_or(0, MssClass::octets);
     let options = syn_ack.mss.map_or(0, |_| MSS)

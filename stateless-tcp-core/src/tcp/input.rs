@@ -10,11 +10,11 @@
 //! | anything of a connection with timestamps | [`Verdict::Converse`] | what [`crate::tcp::tcb`] says |
 //! | anything else | [`Verdict::Ignore`] | nothing |
 
-use crate::tcp::isn::{self, Generations, Keys, MssClass, Proof, Terms};
+use crate::tcp::isn::{self, CookieFields, Generations, Keys, MssClass, Proof};
 use crate::tcp::output::{Acknowledgment, Fin, Grid, MAX_VOLATILE, Rest};
-pub use crate::tcp::output::{Outgoing, Reply};
+pub use crate::tcp::output::{Reply, TxSegment};
 use crate::tcp::segment::{Flags, Segment, Timestamps};
-use crate::tcp::ts_cookie::{Promise, State};
+use crate::tcp::ts_cookie::{TsCookie, TsState};
 
 /// Most octets of one response: the longest DNS message, behind its length.
 pub const MAX_RESPONSE: u32 = 65_537;
@@ -28,7 +28,7 @@ const MAX_REFUSAL: u32 = 512;
 
 /// A rule set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Rules {
+pub enum AckPolicy {
     /// A request is acknowledged at once, and FIN has a segment of its own. What the network loses stays lost.
     Classic,
     /// A request is acknowledged only together with its answer, so that the client resends it until it has that.
@@ -36,7 +36,7 @@ pub enum Rules {
     Reliable,
 }
 
-impl Rules {
+impl AckPolicy {
     /// The receive window that we advertise. It is a promise about nothing, for we hold no buffer: a bound on what the
     /// client has in flight.
     #[inline]
@@ -81,15 +81,15 @@ pub enum Reason {
     /// Acknowledges more than the response holds.
     BeyondResponse,
     /// Asks to resume inside octets that were not the same the first time.
-    Volatile,
+    NonRepeatable,
     /// The client's window cannot take the response.
     WindowTooSmall,
     /// The beginning of its message was acknowledged and kept, and is lost.
-    Forgotten,
+    ReassemblyLost,
     /// Sent again and again, and cannot be answered.
-    Stuck,
+    RetryLimit,
     /// Behind octets of the client's whose answers it has not received: it keeps this, and sends it again.
-    Ahead,
+    OutOfOrder,
     /// Acknowledges what no segment of ours ended at, or a promise that does not fit the messages at hand.
     Misaligned,
 }
@@ -98,7 +98,7 @@ pub enum Reason {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Send this one segment; it has no payload.
-    Send(Outgoing),
+    Send(TxSegment),
     /// Find the response, then send what [`Request::reply`] says.
     Answer(Request),
     /// A segment of a connection with timestamps: [`crate::tcp::tcb`] decides.
@@ -110,7 +110,7 @@ pub enum Verdict {
 /// Decides what `segment` gets. `generations` are those of the content that can be served.
 #[inline]
 #[must_use]
-pub fn decide(rules: Rules, keys: &Keys, generations: &Generations, segment: &Segment) -> Verdict {
+pub fn decide(rules: AckPolicy, keys: &Keys, generations: &Generations, segment: &Segment) -> Verdict {
     if segment.tuple.is_martian() {
         return Verdict::Ignore(Reason::Martian);
     }
@@ -123,7 +123,7 @@ pub fn decide(rules: Rules, keys: &Keys, generations: &Generations, segment: &Se
         return Verdict::Ignore(Reason::Reset);
     }
     // Whoever negotiated timestamps sends them in every segment (RFC 7323 section 3.2).
-    if rules == Rules::Reliable && !syn && ack && segment.options.timestamps.is_some() {
+    if rules == AckPolicy::Reliable && !syn && ack && segment.options.timestamps.is_some() {
         return Verdict::Converse;
     }
     match (syn, ack, fin) {
@@ -138,24 +138,24 @@ pub fn decide(rules: Rules, keys: &Keys, generations: &Generations, segment: &Se
 
 /// SYN. Whatever payload it carries is not acknowledged and comes again (RFC 9293 section 3.10.7.2).
 #[inline]
-fn synchronise(rules: Rules, keys: &Keys, generation: u8, segment: &Segment) -> Verdict {
+fn synchronise(rules: AckPolicy, keys: &Keys, generation: u8, segment: &Segment) -> Verdict {
     let Some(class) = MssClass::offered(segment.options.mss, segment.tuple.server.ipv4().is_some()) else {
         return Verdict::Ignore(Reason::MssTooSmall);
     };
-    let terms = Terms { class, generation };
+    let terms = CookieFields { class, generation };
     let ack = segment.seq.wrapping_add(1);
     let (seq, timestamps) = match segment.options.timestamps {
-        Some(offered) if rules == Rules::Reliable => {
+        Some(offered) if rules == AckPolicy::Reliable => {
             let (iss, seal) = isn::iss_with_timestamps(&keys.current, &segment.tuple, segment.seq, terms);
-            let promise = Promise::new(ack, iss.wrapping_add(1), State::Confirmed);
+            let promise = TsCookie::new(ack, iss.wrapping_add(1), TsState::Acked);
             (iss, Some(Timestamps { value: promise.seal(seal), echo: offered.value }))
         }
         _ => (isn::iss(&keys.current, &segment.tuple, segment.seq, terms), None),
     };
-    Verdict::Send(Outgoing {
+    Verdict::Send(TxSegment {
         mss: Some(MssClass::Standard.octets()),
         timestamps,
-        ..Outgoing::bare(seq, ack, Flags::SYN | Flags::ACK, rules.window())
+        ..TxSegment::bare(seq, ack, Flags::SYN | Flags::ACK, rules.window())
     })
 }
 
@@ -169,7 +169,7 @@ pub fn continues(keys: &Keys, generations: &Generations, segment: &Segment, lead
         Some(Proof { terms, .. }) if !generations.hold(terms.generation) => {
             Verdict::Ignore(Reason::GenerationGone)
         }
-        Some(Proof { received, terms: Terms { class, generation } }) => {
+        Some(Proof { received, terms: CookieFields { class, generation } }) => {
             Verdict::Answer(Request { received, class, generation })
         }
     }
@@ -178,18 +178,18 @@ pub fn continues(keys: &Keys, generations: &Generations, segment: &Segment, lead
 /// FIN without payload. Acknowledged as it stands, for nothing is known of a later segment; the answer is no larger
 /// than the question. A client that closes without having asked anything gets our FIN as well.
 #[inline]
-fn finish(rules: Rules, keys: &Keys, generations: &Generations, segment: &Segment) -> Verdict {
+fn finish(rules: AckPolicy, keys: &Keys, generations: &Generations, segment: &Segment) -> Verdict {
     let asked_nothing =
         matches!(isn::prove(keys, generations, segment, 0, 0), Some(Proof { received: 0, .. }));
     let flags = if asked_nothing { Flags::FIN | Flags::ACK } else { Flags::ACK };
-    Verdict::Send(Outgoing::bare(segment.ack, segment.next(), flags, rules.window()))
+    Verdict::Send(TxSegment::bare(segment.ack, segment.next(), flags, rules.window()))
 }
 
 /// RST, for a segment whose sender knows our sequence numbers and cannot be helped otherwise (RFC 9293 section 3.5.2).
 #[inline]
 #[must_use]
-pub fn reset(segment: &Segment) -> Outgoing {
-    Outgoing::bare(segment.ack, 0, Flags::RST, 0)
+pub fn reset(segment: &Segment) -> TxSegment {
+    TxSegment::bare(segment.ack, 0, Flags::RST, 0)
 }
 
 /// A connection's first message, proven, or the end of it.
@@ -225,10 +225,10 @@ impl Request {
     /// time, in a larger one, the true response might follow a part of it.
     #[inline]
     #[must_use]
-    pub fn room(&self, rules: Rules, segment: &Segment, segment_size: u16) -> u32 {
+    pub fn room(&self, rules: AckPolicy, segment: &Segment, segment_size: u16) -> u32 {
         let edge = self.edge(segment);
         let least = u32::from(self.segment_size(segment_size)).max(MAX_REFUSAL) + MAX_VOLATILE;
-        if rules == Rules::Classic || edge < least {
+        if rules == AckPolicy::Classic || edge < least {
             return self.at_once(segment);
         }
         (MAX_WINDOWS * edge).min(MAX_RESPONSE)
@@ -247,8 +247,8 @@ impl Request {
     /// Acknowledges a part of a message, all that the segment holds, without an answer.
     #[inline]
     #[must_use]
-    pub fn acknowledge_part(&self, rules: Rules, segment: &Segment) -> Outgoing {
-        Outgoing::bare(segment.ack, segment.next(), Flags::ACK, rules.window())
+    pub fn acknowledge_part(&self, rules: AckPolicy, segment: &Segment) -> TxSegment {
+        TxSegment::bare(segment.ack, segment.next(), Flags::ACK, rules.window())
     }
 
     /// Most octets of payload of our segments to this client.
@@ -265,7 +265,7 @@ impl Request {
     #[inline]
     pub fn reply(
         &self,
-        rules: Rules,
+        rules: AckPolicy,
         segment: &Segment,
         response: Response,
         segment_size: u16,
@@ -280,13 +280,13 @@ impl Request {
             return Err(Reason::Misaligned);
         }
         if self.received > 0 && self.received < volatile {
-            return Err(Reason::Volatile);
+            return Err(Reason::NonRepeatable);
         }
         // FIN takes an octet of the window too, even where nothing goes before it. Who acknowledges the request at once is
         // not asked for the rest.
         let edge = self.last(segment, length, size);
         let cut_short =
-            edge <= self.received || edge <= length && (rules == Rules::Classic || edge < volatile);
+            edge <= self.received || edge <= length && (rules == AckPolicy::Classic || edge < volatile);
         if self.received <= length && cut_short {
             return Err(Reason::WindowTooSmall);
         }
@@ -298,12 +298,12 @@ impl Request {
         let all = edge > length && length.saturating_sub(self.received) <= size;
         let whole = self.received > length || response.complete && all;
         let acknowledged = match rules {
-            Rules::Reliable if !whole => segment.seq,
-            Rules::Reliable | Rules::Classic => segment.next(),
+            AckPolicy::Reliable if !whole => segment.seq,
+            AckPolicy::Reliable | AckPolicy::Classic => segment.next(),
         };
         let rest = if self.received > length {
             Rest::Acknowledgment { then_data: false }
-        } else if rules == Rules::Classic {
+        } else if rules == AckPolicy::Classic {
             Rest::Acknowledgment { then_data: true }
         } else {
             Rest::Data
@@ -317,12 +317,12 @@ impl Request {
             grid: Grid::EVERYWHERE,
             length,
             edge,
-            fin: if rules == Rules::Classic { Fin::Apart } else { Fin::OnLast },
+            fin: if rules == AckPolicy::Classic { Fin::Apart } else { Fin::OnLast },
             next: self.received,
             rest,
             held: None,
         };
-        let cut_off = rules == Rules::Reliable && !response.complete;
+        let cut_off = rules == AckPolicy::Reliable && !response.complete;
         if cut_off && self.received > length && segment.window > 0 {
             // Either our FIN is received, or an octet of a longer response that was sent when somebody on the way had merged
             // this segment with the next. So FIN once more, behind what is received: who has one heeds no second.

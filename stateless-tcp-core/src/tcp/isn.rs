@@ -17,7 +17,7 @@
 //! drift. F.high seals the promises ([`crate::tcp::ts_cookie`]).
 
 use crate::tcp::segment::{FourTuple, Segment};
-use crate::tcp::ts_cookie::Seal;
+use crate::tcp::ts_cookie::Mask;
 use siphasher::sip::SipHasher24;
 
 /// A secret of 128 bits, shared by all servers that answer for one address.
@@ -89,7 +89,7 @@ impl MssClass {
 
 /// What a connection was given at its beginning and bears in its ISS ever after.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Terms {
+pub struct CookieFields {
     /// Largest payload.
     pub class: MssClass,
     /// Generation of the content that it is served from.
@@ -176,12 +176,12 @@ pub struct Proof {
     /// SEG.ACK - ISS - 1: octets of ours (FIN counts one) that the client has received in order.
     pub received: u32,
     /// What the connection was given.
-    pub terms: Terms,
+    pub terms: CookieFields,
 }
 
 /// What a segment of a connection with timestamps proves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Drift {
+pub struct StreamDelta {
     /// Octets of ours that the client has acknowledged, less those that it has sent before this segment.
     pub octets: i32,
     /// Largest payload.
@@ -192,11 +192,11 @@ pub struct Drift {
     pub secret: u64,
 }
 
-impl Drift {
+impl StreamDelta {
     /// What the connection's promises are sealed by.
     #[inline]
     #[must_use]
-    pub fn seal(&self) -> Seal {
+    pub fn seal(&self) -> Mask {
         seal(self.secret)
     }
 }
@@ -216,7 +216,7 @@ pub const GENERATION_MASK: u8 = 63;
 /// Our initial sequence number for the connection that begins with the client's `isn`.
 #[inline]
 #[must_use]
-pub fn iss(key: &Key, tuple: &FourTuple, isn: u32, terms: Terms) -> u32 {
+pub fn iss(key: &Key, tuple: &FourTuple, isn: u32, terms: CookieFields) -> u32 {
     let terms = u32::from(terms.generation) << 1 | terms.class.bit();
     hash(key, tuple, isn).wrapping_add(terms << TERMS_SHIFT)
 }
@@ -224,7 +224,7 @@ pub fn iss(key: &Key, tuple: &FourTuple, isn: u32, terms: Terms) -> u32 {
 /// Our initial sequence number for a connection with timestamps, and the seal of its promises.
 #[inline]
 #[must_use]
-pub fn iss_with_timestamps(key: &Key, tuple: &FourTuple, isn: u32, terms: Terms) -> (u32, Seal) {
+pub fn iss_with_timestamps(key: &Key, tuple: &FourTuple, isn: u32, terms: CookieFields) -> (u32, Mask) {
     let secret = secret(key, tuple);
     let terms = u32::from(terms.generation & GENERATION_MASK) << 1 | terms.class.bit();
     (isn.wrapping_add(sum(secret)).wrapping_add(terms << DRIFT_BITS), seal(secret))
@@ -234,12 +234,12 @@ pub fn iss_with_timestamps(key: &Key, tuple: &FourTuple, isn: u32, terms: Terms)
 /// that one generation in 64 was guessed, until its promise is looked at.
 #[inline]
 #[must_use]
-pub fn drift(key: &Key, segment: &Segment) -> Drift {
+pub fn drift(key: &Key, segment: &Segment) -> StreamDelta {
     const HALF: u32 = 1 << (DRIFT_BITS - 1);
     let secret = secret(key, &segment.tuple);
     let distance = segment.ack.wrapping_sub(segment.seq).wrapping_sub(sum(secret)).wrapping_add(HALF);
     let terms = distance >> DRIFT_BITS;
-    Drift {
+    StreamDelta {
         octets: (distance & (2 * HALF - 1)).cast_signed() - HALF.cast_signed(),
         class: MssClass::of_bit(terms),
         generation: (terms >> 1) as u8,
@@ -278,7 +278,7 @@ fn prove_by(key: &Key, segment: &Segment, lead: u32, most: u32) -> Option<Proof>
     let base = hash(key, &segment.tuple, segment.seq.wrapping_sub(lead).wrapping_sub(1));
     let distance = segment.ack.wrapping_sub(base).wrapping_sub(1);
     let received = distance & ((1 << TERMS_SHIFT) - 1);
-    let terms = Terms {
+    let terms = CookieFields {
         class: MssClass::of_bit(distance >> TERMS_SHIFT),
         generation: (distance >> (TERMS_SHIFT + 1)) as u8,
     };
@@ -310,8 +310,8 @@ fn sum(secret: u64) -> u32 {
 }
 
 #[inline]
-fn seal(secret: u64) -> Seal {
-    Seal((secret >> 32) as u32)
+fn seal(secret: u64) -> Mask {
+    Mask((secret >> 32) as u32)
 }
 
 /// Octets of a packed tuple.

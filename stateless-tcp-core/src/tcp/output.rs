@@ -5,7 +5,7 @@ use core::ops::Range;
 
 /// A segment of ours: the header fields that the rules decide. Addresses and ports are the client's, swapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Outgoing {
+pub struct TxSegment {
     /// SEG.SEQ.
     pub seq: u32,
     /// SEG.ACK.
@@ -26,7 +26,7 @@ pub struct Outgoing {
     pub length: u16,
 }
 
-impl Outgoing {
+impl TxSegment {
     /// A segment without payload and options.
     #[inline]
     #[must_use]
@@ -121,13 +121,13 @@ pub struct Reply {
     pub(crate) next: u32,
     pub(crate) rest: Rest,
     /// What goes out behind the segment that follows it.
-    pub(crate) held: Option<Outgoing>,
+    pub(crate) held: Option<TxSegment>,
 }
 
 impl Reply {
     #[inline]
-    fn outgoing(&self, flags: Flags, length: u16) -> Outgoing {
-        Outgoing {
+    fn outgoing(&self, flags: Flags, length: u16) -> TxSegment {
+        TxSegment {
             seq: self.base.wrapping_add(self.next),
             ack: self.first.number,
             flags,
@@ -179,7 +179,7 @@ impl Reply {
         clippy::cast_possible_truncation,
         reason = "a payload is at most `size`, which came from 16 bits"
     )]
-    fn advance(&mut self) -> Option<Outgoing> {
+    fn advance(&mut self) -> Option<TxSegment> {
         match self.rest {
             Rest::Nothing => None,
             Rest::Acknowledgment { then_data } => {
@@ -210,13 +210,13 @@ impl Reply {
 }
 
 impl Iterator for Reply {
-    type Item = Outgoing;
+    type Item = TxSegment;
 
     /// In order; but with timestamps the last two change places. A client acknowledges at once what fills a gap (RFC 5681
     /// section 4.2). Were it to wait for more, as it may for 500 ms, and its own Nagle algorithm for us, requests behind this
     /// one would wait for both.
     #[inline]
-    fn next(&mut self) -> Option<Outgoing> {
+    fn next(&mut self) -> Option<TxSegment> {
         if let Some(held) = self.held.take() {
             return Some(held);
         }

@@ -1,7 +1,7 @@
 //! Connections with timestamps: many requests, recovered whatever is lost (docs/protocol.md, "Connections with
 //! timestamps").
 //!
-//! Every segment carries, as the echo of our timestamp, a [`Promise`]: all before P is answered, and the answers end at B.
+//! Every segment carries, as the echo of our timestamp, a [`TsCookie`]: all before P is answered, and the answers end at B.
 //! From it, SEG.SEQ and SEG.ACK follows the place in our stream of the answer to each message in the segment, and what
 //! of it the client lacks.
 //!
@@ -15,18 +15,18 @@
 //! | `settle` | where the answers to the messages around P lie, and what of them is sent |
 //! | `hint` | what is answered beyond P, from what is remembered |
 
-use crate::tcp::input::{MAX_RESPONSE, Rules};
-use crate::tcp::isn::{self, Drift, Key};
+use crate::tcp::input::{AckPolicy, MAX_RESPONSE};
+use crate::tcp::isn::{self, Key, StreamDelta};
 use crate::tcp::output::Grid;
 use crate::tcp::segment::Segment;
-use crate::tcp::ts_cookie::{Promise, State};
+use crate::tcp::ts_cookie::{TsCookie, TsState};
 
 mod classify;
 mod hint;
 mod settle;
 
-pub use classify::{Decision, Place};
-pub use settle::{Part, Walk};
+pub use classify::{Decision, SegmentClass};
+pub use settle::{ParsedMessages, ResponseSpan};
 
 /// Octets of the timestamps option: so much less payload goes into a segment.
 const OPTION: u16 = 12;
@@ -47,37 +47,37 @@ const _: () = assert!(MAX_PROMISED + MAX_RESPONSE + 1 < 1 << 17, "one of the two
 
 /// A segment of a connection with timestamps, read under one key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Echo {
-    drift: Drift,
+pub struct Tcb {
+    drift: StreamDelta,
     /// What the client has been promised, or more that it is known to have.
-    promise: Promise,
+    promise: TsCookie,
     /// P - SEG.SEQ.
     gap: i32,
     /// B - SEG.ACK.
-    standing: Standing,
+    standing: AckStatus,
     /// `gap` and `standing` as the client echoes them, where more is known: it has received all of `promise`, and does
     /// not know yet that we know.
-    echoed: Option<(i32, Standing)>,
+    echoed: Option<(i32, AckStatus)>,
     /// Nothing of ours is under way to the client, as far as it is known.
     at_rest: bool,
 }
 
 /// What the client has of what it was promised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Standing {
+enum AckStatus {
     /// All but so many octets.
-    Lacks(u32),
+    Unacked(u32),
     /// All, and so many octets (at least one; FIN counts one) that were sent later.
-    Exceeds(u32),
+    Beyond(u32),
 }
 
-impl Standing {
+impl AckStatus {
     /// Our sequence number at B.
     #[inline]
     fn boundary(self, segment: &Segment) -> u32 {
         match self {
-            Self::Lacks(octets) => segment.ack.wrapping_add(octets),
-            Self::Exceeds(octets) => segment.ack.wrapping_sub(octets),
+            Self::Unacked(octets) => segment.ack.wrapping_add(octets),
+            Self::Beyond(octets) => segment.ack.wrapping_sub(octets),
         }
     }
 }
@@ -85,20 +85,20 @@ impl Standing {
 /// Reads `segment` under `key`; none without timestamps.
 #[inline]
 #[must_use]
-pub fn read(key: &Key, segment: &Segment) -> Option<Echo> {
+pub fn read(key: &Key, segment: &Segment) -> Option<Tcb> {
     let timestamps = segment.options.timestamps?;
     let drift = isn::drift(key, segment);
-    Some(Echo::new(drift, Promise::open(timestamps.echo, drift.seal()), segment))
+    Some(Tcb::new(drift, TsCookie::open(timestamps.echo, drift.seal()), segment))
 }
 
-impl Echo {
+impl Tcb {
     #[inline]
-    fn new(drift: Drift, promise: Promise, segment: &Segment) -> Self {
+    fn new(drift: StreamDelta, promise: TsCookie, segment: &Segment) -> Self {
         let missing = promise.missing(segment.ack);
         let standing = if missing <= MAX_PROMISED {
-            Standing::Lacks(missing)
+            AckStatus::Unacked(missing)
         } else {
-            Standing::Exceeds((1 << 17) - missing)
+            AckStatus::Beyond((1 << 17) - missing)
         };
         Self { drift, promise, gap: promise.gap(segment.seq), standing, echoed: None, at_rest: false }
     }
@@ -126,7 +126,7 @@ impl Echo {
     #[inline]
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.gap == 0 && self.standing == Standing::Lacks(0)
+        self.gap == 0 && self.standing == AckStatus::Unacked(0)
     }
 
     /// SEG.SEQ of the client's first octet that is not accounted for.
@@ -141,7 +141,7 @@ impl Echo {
     #[inline]
     #[must_use]
     pub fn advanced_to(&self, position: u32, boundary: u32, segment: &Segment) -> Self {
-        self.advanced(Promise::new(position, boundary, State::Withheld), segment)
+        self.advanced(TsCookie::new(position, boundary, TsState::AckPending), segment)
     }
 
     /// The same, of a client to which nothing of ours is under way.
@@ -155,18 +155,18 @@ impl Echo {
     #[inline]
     #[must_use]
     pub fn advanced_into(&self, position: u32, boundary: u32, segment: &Segment) -> Self {
-        self.advanced(Promise::new(position, boundary, State::MidMessage), segment)
+        self.advanced(TsCookie::new(position, boundary, TsState::MidMessage), segment)
     }
 
     #[inline]
-    fn advanced(&self, promise: Promise, segment: &Segment) -> Self {
+    fn advanced(&self, promise: TsCookie, segment: &Segment) -> Self {
         let echoed = Some(self.echoed());
         Self { echoed, ..Self::new(self.drift, promise, segment) }
     }
 
     /// P - SEG.SEQ and B - SEG.ACK as the client echoes them.
     #[inline]
-    fn echoed(&self) -> (i32, Standing) {
+    fn echoed(&self) -> (i32, AckStatus) {
         self.echoed.unwrap_or((self.gap, self.standing))
     }
 
@@ -178,7 +178,7 @@ impl Echo {
         let (gap, _) = self.echoed();
         let advance = position.wrapping_sub(self.position(segment)).cast_signed();
         let beyond = position.wrapping_sub(segment.seq).cast_signed().wrapping_sub(gap);
-        !self.closing() && advance > 0 && (1..=i32::from(Rules::Reliable.window())).contains(&beyond)
+        !self.closing() && advance > 0 && (1..=i32::from(AckPolicy::Reliable.window())).contains(&beyond)
     }
 
     /// Our sequence number at B.
@@ -193,7 +193,7 @@ impl Echo {
     #[inline]
     #[must_use]
     pub fn is_behind(&self) -> bool {
-        self.gap < 0 || matches!(self.standing, Standing::Exceeds(_))
+        self.gap < 0 || matches!(self.standing, AckStatus::Beyond(_))
     }
 
     /// Octets that we sent up to B less those that the client sent up to P.
@@ -201,8 +201,8 @@ impl Echo {
     #[must_use]
     pub fn drift(&self) -> i32 {
         let standing = match self.standing {
-            Standing::Lacks(octets) => octets.cast_signed(),
-            Standing::Exceeds(octets) => -octets.cast_signed(),
+            AckStatus::Unacked(octets) => octets.cast_signed(),
+            AckStatus::Beyond(octets) => -octets.cast_signed(),
         };
         self.drift.octets + standing - self.gap
     }
@@ -226,8 +226,8 @@ impl Echo {
     #[must_use]
     pub fn missing(&self) -> u32 {
         match self.standing {
-            Standing::Lacks(octets) => octets,
-            Standing::Exceeds(_) => 0,
+            AckStatus::Unacked(octets) => octets,
+            AckStatus::Beyond(_) => 0,
         }
     }
 
@@ -236,8 +236,8 @@ impl Echo {
     #[must_use]
     pub fn ahead(&self) -> u32 {
         match self.standing {
-            Standing::Lacks(_) => 0,
-            Standing::Exceeds(octets) => octets,
+            AckStatus::Unacked(_) => 0,
+            AckStatus::Beyond(octets) => octets,
         }
     }
 
@@ -245,27 +245,27 @@ impl Echo {
     #[inline]
     #[must_use]
     pub fn is_mid_message(&self) -> bool {
-        self.promise.state == State::MidMessage
+        self.promise.state == TsState::MidMessage
     }
 
     /// Our FIN is received: behind B; or behind the beginning of a message, from somebody who did not know it
-    /// ([`Echo::forgotten`]). No answer's first segment has a single octet.
+    /// ([`Tcb::forgotten`]). No answer's first segment has a single octet.
     #[inline]
     fn closed(&self) -> bool {
-        matches!(self.promise.state, State::Closing | State::MidMessage)
-            && self.standing == Standing::Exceeds(1)
+        matches!(self.promise.state, TsState::Closing | TsState::MidMessage)
+            && self.standing == AckStatus::Beyond(1)
     }
 
     /// Nothing is to be answered any more.
     #[inline]
     #[must_use]
     pub fn closing(&self) -> bool {
-        self.promise.state == State::Closing
+        self.promise.state == TsState::Closing
     }
 
     /// All that was promised is received.
     #[inline]
     fn received(&self) -> bool {
-        self.standing == Standing::Lacks(0) || self.echoed.is_some() || self.closed()
+        self.standing == AckStatus::Unacked(0) || self.echoed.is_some() || self.closed()
     }
 }

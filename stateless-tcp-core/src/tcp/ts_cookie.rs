@@ -23,11 +23,11 @@ const STATE_MASK: u32 = 3;
 /// How far a promise goes. For one P it only ever rises.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u32)]
-pub enum State {
+pub enum TsState {
     /// P is not acknowledged before the client has everything.
-    Withheld = 0,
+    AckPending = 0,
     /// P is acknowledged.
-    Confirmed = 1,
+    Acked = 1,
     /// P is acknowledged and lies inside a message.
     MidMessage = 2,
     /// Our FIN follows B.
@@ -36,38 +36,38 @@ pub enum State {
 
 /// A promise, read relative to nothing: P and B are the low bits of sequence numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Promise {
+pub struct TsCookie {
     /// P: low bits of the client's sequence number after the last octet that is accounted for.
     position: u32,
     /// B: low bits of our sequence number after the answers.
     boundary: u32,
     /// How far it goes.
-    pub state: State,
+    pub state: TsState,
 }
 
 /// What the promises of one connection are sealed by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Seal(pub u32);
+pub struct Mask(pub u32);
 
-impl Promise {
+impl TsCookie {
     /// Promises that all up to `position` is answered by what ends at `boundary`.
     #[inline]
     #[must_use]
-    pub fn new(position: u32, boundary: u32, state: State) -> Self {
+    pub fn new(position: u32, boundary: u32, state: TsState) -> Self {
         Self { position: position & POSITION_MASK, boundary: boundary & BOUNDARY_MASK, state }
     }
 
     /// The same promise, gone at least as far as `state`.
     #[inline]
     #[must_use]
-    pub fn raised_to(self, state: State) -> Self {
+    pub fn raised_to(self, state: TsState) -> Self {
         Self { state: self.state.max(state), ..self }
     }
 
     /// The TSval that says it.
     #[inline]
     #[must_use]
-    pub fn seal(self, seal: Seal) -> u32 {
+    pub fn seal(self, seal: Mask) -> u32 {
         let position = self.position.wrapping_add(seal.0 >> BOUNDARY_BITS) & POSITION_MASK;
         let boundary = self.boundary.wrapping_add(seal.0) & BOUNDARY_MASK;
         position << POSITION_SHIFT | boundary << BOUNDARY_SHIFT | self.state as u32
@@ -76,15 +76,15 @@ impl Promise {
     /// What an echoed TSval says. Every number says something: whether it is a promise of ours, only its content tells.
     #[inline]
     #[must_use]
-    pub fn open(value: u32, seal: Seal) -> Self {
+    pub fn open(value: u32, seal: Mask) -> Self {
         Self {
             position: (value >> POSITION_SHIFT).wrapping_sub(seal.0 >> BOUNDARY_BITS) & POSITION_MASK,
             boundary: (value >> BOUNDARY_SHIFT).wrapping_sub(seal.0) & BOUNDARY_MASK,
             state: match value & STATE_MASK {
-                0 => State::Withheld,
-                1 => State::Confirmed,
-                2 => State::MidMessage,
-                _ => State::Closing,
+                0 => TsState::AckPending,
+                1 => TsState::Acked,
+                2 => TsState::MidMessage,
+                _ => TsState::Closing,
             },
         }
     }
@@ -110,12 +110,12 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn state() -> impl Strategy<Value = State> {
+    fn state() -> impl Strategy<Value = TsState> {
         prop_oneof![
-            Just(State::Withheld),
-            Just(State::Confirmed),
-            Just(State::MidMessage),
-            Just(State::Closing)
+            Just(TsState::AckPending),
+            Just(TsState::Acked),
+            Just(TsState::MidMessage),
+            Just(TsState::Closing)
         ]
     }
 
@@ -124,13 +124,13 @@ mod tests {
         fn an_echo_says_what_was_promised(
             position: u32, boundary: u32, state in state(), seal: u32,
         ) {
-            let promise = Promise::new(position, boundary, state);
-            prop_assert_eq!(Promise::open(promise.seal(Seal(seal)), Seal(seal)), promise);
+            let promise = TsCookie::new(position, boundary, state);
+            prop_assert_eq!(TsCookie::open(promise.seal(Mask(seal)), Mask(seal)), promise);
         }
 
         #[test]
         fn distances_are_signed(position: u32, before in -4095i32..4096, missing in 0u32..131_072) {
-            let promise = Promise::new(position, missing.wrapping_add(77), State::Confirmed);
+            let promise = TsCookie::new(position, missing.wrapping_add(77), TsState::Acked);
             prop_assert_eq!(promise.gap(position.wrapping_add_signed(-before)), before);
             prop_assert_eq!(promise.missing(77), missing);
         }
@@ -140,13 +140,13 @@ mod tests {
         fn time_never_goes_backwards(
             position: u32, step in 0u32..4095, boundary: u32, more in 0u32..65_000, seal: u32,
         ) {
-            let states = [State::Withheld, State::Confirmed, State::MidMessage, State::Closing];
+            let states = [TsState::AckPending, TsState::Acked, TsState::MidMessage, TsState::Closing];
             let mut last = None::<u32>;
             let later = (position.wrapping_add(step), boundary.wrapping_add(more));
             let steps = [(position, boundary), later];
             for (position, boundary) in steps.into_iter().take(if step == 0 { 1 } else { 2 }) {
                 for state in states {
-                    let value = Promise::new(position, boundary, state).seal(Seal(seal));
+                    let value = TsCookie::new(position, boundary, state).seal(Mask(seal));
                     if let Some(last) = last {
                         prop_assert!(value.wrapping_sub(last) < 1 << 31);
                     }

@@ -2,7 +2,7 @@
 //! follow. What is out of the ordinary is none of its business; the `wire` module of user space reads everything.
 
 use crate::steering::{Layout, Protocol};
-use crate::tcp::output::Outgoing;
+use crate::tcp::output::TxSegment;
 use crate::tcp::segment::{Flags, FourTuple, Options, Segment, Timestamps};
 use crate::wire::bytes::{Frame, FrameMut};
 use crate::wire::headers::{self, fold, long, short, sum};
@@ -12,7 +12,7 @@ const MOST_OPTIONS: usize = 10;
 
 /// A segment without payload, and with right checksums.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bare {
+pub struct ControlSegment {
     /// Its header fields.
     pub segment: Segment,
     /// The checksum field holds the sum of the pseudo-header alone (see `wire::Received`).
@@ -54,7 +54,7 @@ pub fn read<F: Frame + ?Sized, R: FrameMut + ?Sized>(
     frame: &F,
     layout: &Layout,
     room: &mut R,
-) -> Option<Bare> {
+) -> Option<ControlSegment> {
     let (client, server, length) = headers::read(frame, layout)?;
     let header: [u8; TCP] = frame.read(layout.transport)?;
     let words = header[field::TCP_DATA_OFFSET] >> 4;
@@ -89,7 +89,7 @@ pub fn read<F: Frame + ?Sized, R: FrameMut + ?Sized>(
         options: Options::read(room, length - TCP, MOST_OPTIONS)?,
         length: 0,
     };
-    Some(Bare { segment, partial_checksum })
+    Some(ControlSegment { segment, partial_checksum })
 }
 
 /// The TCP header of an answer, in words of 32 bits, checksum included.
@@ -105,7 +105,7 @@ impl Header {
     #[must_use]
     #[expect(clippy::inline_always, reason = "see read")]
     #[expect(clippy::cast_possible_truncation, reason = "headers alone")]
-    pub fn new(tuple: &FourTuple, outgoing: &Outgoing) -> Self {
+    pub fn new(tuple: &FourTuple, outgoing: &TxSegment) -> Self {
         let mss = outgoing.mss.map(|mss| MSS | u32::from(mss));
         let (options, length) = match (mss, outgoing.timestamps) {
             (None, None) => ([0; 4], TCP),

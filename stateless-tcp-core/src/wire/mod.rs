@@ -13,7 +13,7 @@ pub mod ipv6;
 pub mod tcp;
 
 use crate::steering::{Layout, Version};
-use crate::tcp::input::Outgoing;
+use crate::tcp::input::TxSegment;
 use crate::tcp::segment::{FourTuple, Segment};
 use core::ops::Range;
 
@@ -141,7 +141,7 @@ impl Reply {
     ///
     /// `frame` has room for [`MAX_HEADERS`] and the payload.
     #[inline]
-    pub fn emit(&self, frame: &mut [u8], outgoing: &Outgoing, payload: &[u8]) -> usize {
+    pub fn emit(&self, frame: &mut [u8], outgoing: &TxSegment, payload: &[u8]) -> usize {
         let link = self.link.as_slice();
         let segment = tcp::header(outgoing) + payload.len();
         let (network, header) = Network::back(&self.tuple);

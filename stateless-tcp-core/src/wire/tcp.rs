@@ -3,7 +3,7 @@
 use super::checksum::{self, Sum};
 use super::ipv4::array;
 use super::{Malformed, Network, Received};
-use crate::tcp::input::Outgoing;
+use crate::tcp::input::TxSegment;
 use crate::tcp::segment::{Address, Flags, FourTuple, Options, Segment};
 use core::ops::Range;
 
@@ -87,7 +87,7 @@ pub(super) fn parse(frame: &[u8], network: Network, transport: Range<usize>) -> 
 
 /// Octets of the header of `outgoing`, options included.
 #[inline]
-pub(super) fn header(outgoing: &Outgoing) -> usize {
+pub(super) fn header(outgoing: &TxSegment) -> usize {
     let mss = outgoing.mss.map_or(0, |_| MSS_OPTION);
     let timestamps = outgoing.timestamps.map_or(0, |_| TIMESTAMPS_OPTION);
     let fast_open = outgoing.fast_open.map_or(0, |_| FAST_OPEN_OPTION);
@@ -99,7 +99,7 @@ pub(super) fn header(outgoing: &Outgoing) -> usize {
 pub(super) fn emit(
     octets: &mut [u8],
     tuple: &FourTuple,
-    outgoing: &Outgoing,
+    outgoing: &TxSegment,
     payload: &[u8],
     pseudo_header: Sum,
 ) {

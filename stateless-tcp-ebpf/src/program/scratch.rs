@@ -8,9 +8,9 @@ use stateless_tcp_core::wire::control_segment;
 use stateless_tcp_ebpf::packet::Packet;
 
 /// Room for options, where they can be read at any offset, and for one number behind them.
-pub(super) struct Room(pub(super) *mut [u8; Room::OCTETS]);
+pub(super) struct OptionScratch(pub(super) *mut [u8; OptionScratch::OCTETS]);
 
-impl Room {
+impl OptionScratch {
     /// No option begins beyond offset 63.
     const MASK: usize = 63;
     /// Where [`Frame::forget`] puts a number: behind the longest field at the last offset.
@@ -19,7 +19,7 @@ impl Room {
     const _ENOUGH: () = assert!(control_segment::ROOM <= Self::MASK);
 }
 
-impl Frame for Room {
+impl Frame for OptionScratch {
     #[inline(always)]
     fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
         // SAFETY: the range lies within the map's value, which is this CPU's own; an array of octets has no alignment.
@@ -37,7 +37,7 @@ impl Frame for Room {
     }
 }
 
-impl FrameMut for Room {
+impl FrameMut for OptionScratch {
     #[inline(always)]
     fn write<const N: usize>(&mut self, offset: usize, octets: [u8; N]) -> Option<()> {
         // SAFETY: as in `read`.
@@ -60,7 +60,7 @@ impl Frame for Datagram<'_> {
 
     #[inline(always)]
     fn forget(&self, offset: usize) -> usize {
-        // SAFETY: the place lies within the map's value, which is this CPU's own. Volatile, as in `Room`.
+        // SAFETY: the place lies within the map's value, which is this CPU's own. Volatile, as in `OptionScratch`.
         unsafe {
             ptr::write_volatile(self.place, offset as u16);
             usize::from(ptr::read_volatile(self.place))

@@ -15,14 +15,14 @@ use frames::{CHUNK, Pool, Segment, frame, query};
 use stateless_tcp::dataplane::engine::{Content, Policy};
 use stateless_tcp::dataplane::responder::Responder;
 use stateless_tcp::observe::counters::{Counter, Counters};
-use stateless_tcp::observe::tap::{Filter, Listener, Outlet, Tap};
+use stateless_tcp::observe::tap::{Filter, Listener, Tap, TapRegistry};
 use stateless_tcp::services::dns::{Cookies, Dns, DnsOptions};
 use stateless_tcp::services::http::Http;
 use stateless_tcp::services::{Context, MAX_RESPONSE, Service};
-use stateless_tcp::serving::{Edition, Offer};
+use stateless_tcp::serving::{ContentGeneration, ServingState};
 use stateless_tcp_core::steering;
-use stateless_tcp_core::tcp::input::{self, Outgoing, Rules};
-use stateless_tcp_core::tcp::isn::{self, Generations, Key, Keys, MssClass, Terms};
+use stateless_tcp_core::tcp::input::{self, AckPolicy, TxSegment};
+use stateless_tcp_core::tcp::isn::{self, CookieFields, Generations, Key, Keys, MssClass};
 use stateless_tcp_core::tcp::segment::Flags;
 use stateless_tcp_core::wire::{self, Reply};
 
@@ -70,7 +70,7 @@ fn steps() -> Vec<Case> {
             black_box(wire::parse(octets, &layout)).expect("a segment");
         }));
         cases.push(case(decide, move || {
-            black_box(input::decide(Rules::Reliable, &KEYS, &SERVED, black_box(&received.segment)));
+            black_box(input::decide(AckPolicy::Reliable, &KEYS, &SERVED, black_box(&received.segment)));
         }));
     }
     for (name, length) in [("emit/0", 0), ("emit/231", 231), ("emit/1220", 1220)] {
@@ -79,7 +79,7 @@ fn steps() -> Vec<Case> {
         let layout = steering::steer(&octets[..], &content(server)).expect("served");
         let tuple = wire::parse(&octets, &layout).expect("a segment").segment.tuple;
         let reply = Reply::to(&octets, &layout, tuple);
-        let outgoing = Outgoing {
+        let outgoing = TxSegment {
             seq: 1,
             ack: 2,
             flags: Flags::ACK,
@@ -213,9 +213,9 @@ fn heard(
     version: usize,
     outcome: Counter,
     segment: Segment<'_>,
-    listen: impl FnOnce(&Outlet) -> Listener,
+    listen: impl FnOnce(&TapRegistry) -> Listener,
 ) -> Case {
-    let outlet = Outlet::default();
+    let outlet = TapRegistry::default();
     let mut listener = listen(&outlet);
     let mut respond = responding(name, version, outcome, segment, outlet.take().unwrap_or_default());
     case(name, move || {
@@ -242,14 +242,14 @@ fn responding(
 ) -> impl FnMut() -> u64 + use<> {
     let (server, client) = hosts(version);
     let policy =
-        Policy { rules: Rules::Reliable, keys: KEYS, segment_size: 1220, hints: 64, fast_open: false };
-    let offer = Offer::first(content(server), policy);
-    let Edition { generation, content } = &offer.current;
+        Policy { rules: AckPolicy::Reliable, keys: KEYS, segment_size: 1220, hints: 64, fast_open: false };
+    let offer = ServingState::first(content(server), policy);
+    let ContentGeneration { generation, content } = &offer.current;
     if outcome == Counter::Answered {
         let octets = frame(client, server, segment);
         let layout = steering::steer(&octets[..], &**content).expect("served");
         let tuple = wire::parse(&octets, &layout).expect("a segment").segment.tuple;
-        let terms = Terms { class: MssClass::Standard, generation: *generation };
+        let terms = CookieFields { class: MssClass::Standard, generation: *generation };
         segment.ack = isn::iss(&KEYS.current, &tuple, ISN, terms).wrapping_add(1);
     }
     let octets = frame(client, server, segment);

@@ -13,14 +13,14 @@ const UNPOLLED: Duration = Duration::from_micros(200);
 
 /// For how long interrupts are put off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Timing {
+pub struct NapiTiming {
     /// How often a queue may be found empty before it interrupts again.
     empty: u32,
     /// Between two looks at it.
     pause: Duration,
 }
 
-impl Timing {
+impl NapiTiming {
     /// What serves workers that poll for as long as `busy`, and frames that may wait for others for as long as `coalesce`;
     /// `None`: interrupts come as they come.
     #[must_use]
@@ -59,7 +59,7 @@ impl Deferral {
     ///
     /// # Errors
     /// The kernel's reason.
-    pub fn of(interface: &Interface, timing: Timing) -> Result<Self, XdpError> {
+    pub fn of(interface: &Interface, timing: NapiTiming) -> Result<Self, XdpError> {
         let open = |(name, value)| {
             let path = Path::new("/sys/class/net").join(&interface.name).join(name);
             let file = match File::options().write(true).open(&path) {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 /// Waits on one socket and on other files: asleep, or, for as long as it was told to since the last frame, by having the
 /// kernel look for frames (busy polling).
-pub struct Waiter {
+pub struct Poller {
     /// The socket's first.
     files: Vec<PollFd<'static>>,
     /// For so long it does not sleep.
@@ -20,7 +20,7 @@ pub struct Waiter {
     idle_since: Option<Instant>,
 }
 
-impl Waiter {
+impl Poller {
     /// Waits on `socket` and `others`, and polls busily for `busy` after each frame.
     #[must_use]
     pub fn new(socket: &Socket, others: &[RawFd], busy: Duration) -> Self {

@@ -10,10 +10,10 @@ use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, XskMap};
 use aya::programs::{ProgramError, Xdp};
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
 use aya_log::EbpfLogger;
-use stateless_tcp_core::fast_path::{Event, Terms};
-use stateless_tcp_core::steering::Reason;
+use stateless_tcp_core::fast_path::{FastPathEvent, HandshakeConfig};
+use stateless_tcp_core::steering::SteeringReason;
 use stateless_tcp_core::tcp::segment::Address;
-use stateless_tcp_ebpf::abi::{self, MAX_TERMS, PackedTerms, Settings};
+use stateless_tcp_ebpf::abi::{self, MAX_TERMS, PackedHandshakeConfig, Settings};
 use std::collections;
 use std::error::Error;
 use std::io;
@@ -25,8 +25,8 @@ struct Aligned<T: ?Sized>(T);
 
 static OBJECT: &Aligned<[u8]> = &Aligned(*include_bytes!("../../../stateless-tcp-ebpf/stateless-tcp.bpf.o"));
 
-/// Frames by [`Reason`].
-pub type Counts = [u64; Reason::ALL.len()];
+/// Frames by [`SteeringReason`].
+pub type Counts = [u64; SteeringReason::ALL.len()];
 
 /// The program, loaded for one interface. Dropping it detaches it.
 pub struct Program {
@@ -41,7 +41,7 @@ pub struct Program {
 
 /// What the program answers by itself.
 struct Handshake {
-    terms: Array<MapData, [u8; PackedTerms::LENGTH]>,
+    terms: Array<MapData, [u8; PackedHandshakeConfig::LENGTH]>,
     in_force: Array<MapData, u32>,
     events: PerCpuArray<MapData, u64>,
     /// The place of the terms that were in force last, counted from 1.
@@ -157,10 +157,12 @@ impl Program {
     ///
     /// # Errors
     /// If a map refuses.
-    pub fn answer_by(&mut self, terms: &Terms) -> Result<(), XdpError> {
+    pub fn answer_by(&mut self, terms: &HandshakeConfig) -> Result<(), XdpError> {
         let Handshake { terms: places, in_force, place, .. } = &mut self.handshake;
         let next = *place % MAX_TERMS + 1;
-        places.set(next - 1, PackedTerms::from(terms).octets(), 0).map_err(map_error(abi::TERMS))?;
+        places
+            .set(next - 1, PackedHandshakeConfig::from(terms).octets(), 0)
+            .map_err(map_error(abi::TERMS))?;
         in_force.set(0, next, 0).map_err(map_error(abi::IN_FORCE))?;
         *place = next;
         Ok(())
@@ -178,8 +180,8 @@ impl Program {
     ///
     /// # Errors
     /// If the map cannot be read.
-    pub fn events(&self) -> Result<Vec<(Event, u64)>, XdpError> {
-        Event::ALL.into_iter().map(|event| Ok((event, self.event(event as u32)?))).collect()
+    pub fn events(&self) -> Result<Vec<(FastPathEvent, u64)>, XdpError> {
+        FastPathEvent::ALL.into_iter().map(|event| Ok((event, self.event(event as u32)?))).collect()
     }
 
     /// How many of these frames had a partial checksum.
@@ -277,7 +279,7 @@ impl Program {
     /// # Errors
     /// If the map cannot be read.
     pub fn counts(&self) -> Result<Counts, XdpError> {
-        let mut sum = [0; Reason::ALL.len()];
+        let mut sum = [0; SteeringReason::ALL.len()];
         for counts in self.counts.get(&0, 0).map_err(map_error(abi::COUNTS))?.iter() {
             for (total, count) in sum.iter_mut().zip(counts) {
                 *total += count;

@@ -70,7 +70,7 @@ impl CopyMode {
 
 /// Where the frames of a queue are. The sum never changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Account {
+pub struct FrameCounts {
     /// Free, in our hands.
     pub free: usize,
     /// In the fill ring, in the kernel's hands for reception, or in the RX ring.
@@ -79,7 +79,7 @@ pub struct Account {
     pub sending: usize,
 }
 
-impl Account {
+impl FrameCounts {
     /// Whether no frame is lost and none is there twice.
     #[must_use]
     pub const fn is_whole(&self) -> bool {
@@ -87,7 +87,7 @@ impl Account {
     }
 }
 
-impl fmt::Display for Account {
+impl fmt::Display for FrameCounts {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { free, receiving, sending } = self;
         write!(formatter, "free={free} receiving={receiving} sending={sending} total={FRAMES}")
@@ -280,8 +280,8 @@ impl Socket {
 
     /// Where the frames are, between two turns of the loop.
     #[must_use]
-    pub fn account(&self) -> Account {
-        Account {
+    pub fn account(&self) -> FrameCounts {
+        FrameCounts {
             free: self.free.len() + self.staged.len(),
             receiving: self.receiving,
             sending: self.sending,

@@ -10,7 +10,7 @@ const LONGEST: usize = 2_048;
 
 /// What becomes of a frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fate {
+pub enum XdpVerdict {
     /// The program sends this by itself.
     Answered(Vec<u8>),
     /// It goes to the socket of its queue.
@@ -26,7 +26,7 @@ impl Program {
     ///
     /// # Errors
     /// It is not attached, or the kernel does not run it there: the interface is down, or has no such queue.
-    pub fn attempt(&mut self, queue: u32, frame: &[u8]) -> Result<Fate, XdpError> {
+    pub fn attempt(&mut self, queue: u32, frame: &[u8]) -> Result<XdpVerdict, XdpError> {
         let interface = self.interface().clone();
         let Interface { name, index } = &interface;
         let refused = |reason: String| XdpError::Trial { interface: name.clone(), queue, reason };
@@ -51,10 +51,10 @@ impl Program {
         let result = program.test_run(options).map_err(|error| refused(chain(&error)))?;
         out.truncate(usize::try_from(result.data_size_out).unwrap_or_default());
         Ok(match result.return_value {
-            XDP_DROP => Fate::Dropped,
-            XDP_TX => Fate::Answered(out),
-            XDP_REDIRECT => Fate::Redirected,
-            _ => Fate::Left,
+            XDP_DROP => XdpVerdict::Dropped,
+            XDP_TX => XdpVerdict::Answered(out),
+            XDP_REDIRECT => XdpVerdict::Redirected,
+            _ => XdpVerdict::Left,
         })
     }
 }

@@ -13,8 +13,8 @@ use anyhow::{Context as _, Result, bail, ensure};
 use pcap_file::pcap::{PcapHeader, PcapPacket, PcapReader, PcapWriter};
 use pcap_file::pcapng::{Block, PcapNgReader};
 use pcap_file::{DataLink, TsResolution};
-use stateless_tcp_core::admission::Kind;
-use stateless_tcp_core::steering::{self, Served, Treatment};
+use stateless_tcp_core::admission::PacketKind;
+use stateless_tcp_core::steering::{self, ClientPolicy, Steering};
 use stateless_tcp_core::tcp::segment::Address;
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -207,7 +207,7 @@ fn destinations(packets: &[Packet], ports: Vec<u16>, datagrams: Option<u16>) -> 
         datagrams: Option<u16>,
         last: RefCell<Option<Address>>,
     }
-    impl Served for Observer {
+    impl Steering for Observer {
         fn address(&self, address: &Address) -> bool {
             *self.last.borrow_mut() = Some(*address);
             true
@@ -218,13 +218,13 @@ fn destinations(packets: &[Packet], ports: Vec<u16>, datagrams: Option<u16>) -> 
         fn datagrams(&self) -> Option<u16> {
             self.datagrams
         }
-        fn treatment(&self, _: &Address) -> Treatment {
-            Treatment::Serve
+        fn treatment(&self, _: &Address) -> ClientPolicy {
+            ClientPolicy::Serve
         }
         fn limits_segments(&self) -> bool {
             false
         }
-        fn affords(&self, _: &Address, _: Kind) -> bool {
+        fn affords(&self, _: &Address, _: PacketKind) -> bool {
             true
         }
     }

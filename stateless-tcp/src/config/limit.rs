@@ -3,8 +3,8 @@
 use crate::serving::clients::Clients;
 use clap::ValueEnum;
 use serde::Deserialize;
-use stateless_tcp_core::admission::{Kind, Limit, MAX_RATE};
-use stateless_tcp_core::steering::Treatment;
+use stateless_tcp_core::admission::{Limit, MAX_RATE, PacketKind};
+use stateless_tcp_core::steering::ClientPolicy;
 use stateless_tcp_core::tcp::isn::Key;
 use stateless_tcp_ebpf::abi::MAX_CLIENTS;
 
@@ -20,8 +20,11 @@ pub(super) type Bits4 = Count<0, 32>;
 pub(super) type Bits6 = Count<0, 128>;
 
 /// The options that say something of clients.
-const TREATMENTS: [(Treatment, &str); 3] =
-    [(Treatment::Leave, "--kernel-from"), (Treatment::Deny, "--deny"), (Treatment::Allow, "--allow")];
+const TREATMENTS: [(ClientPolicy, &str); 3] = [
+    (ClientPolicy::PassToKernel, "--kernel-from"),
+    (ClientPolicy::Deny, "--deny"),
+    (ClientPolicy::Allow, "--allow"),
+];
 
 /// Tokens a second for questions over UDP, where nothing else is said.
 const UDP_RATE: u32 = 1000;
@@ -59,8 +62,8 @@ impl RateLimit {
     #[must_use]
     pub fn limit(&self, key: Key) -> Limit {
         let rate = |kind| match kind {
-            Kind::Datagram => Some(self.rate.unwrap_or(UDP_RATE)),
-            Kind::Opening | Kind::Request => self.rate,
+            PacketKind::Datagram => Some(self.rate.unwrap_or(UDP_RATE)),
+            PacketKind::Syn | PacketKind::Data => self.rate,
         };
         Limit::new(key, rate, self.ipv4, self.ipv6)
     }

@@ -27,7 +27,7 @@ use std::time::Duration;
 use crate::services::dns::relay::RelayOptions as DnsRelayOptions;
 use crate::services::http::{FileOptions, RelayOptions as HttpRelayOptions};
 use crate::serving::clients::Clients;
-pub use stateless_tcp_core::tcp::input::Rules;
+pub use stateless_tcp_core::tcp::input::AckPolicy;
 
 pub(crate) use self::check::{check_interface, check_ports, key_file as check_key_file};
 pub use self::count::Count;
@@ -78,7 +78,7 @@ pub struct Config {
     /// The server that HTTP requests are relayed to, and how; `None`: they are answered here.
     pub http_relay: Option<HttpRelayOptions>,
     /// The rule set.
-    pub rules: Rules,
+    pub rules: AckPolicy,
     /// Most octets of payload in a segment; `None`: the rule set's.
     pub segment_size: Option<u16>,
     /// Connections that each worker remembers something of; 0: none.
@@ -221,7 +221,7 @@ impl Options {
             dns_keepalive: self.dns_keepalive.unwrap_or_default().get(),
             dns_cookie_secret_file: self.dns_cookie_secret_file,
             http_root: self.http_root,
-            rules: self.rules.map(Rules::from).unwrap_or_default(),
+            rules: self.rules.map(AckPolicy::from).unwrap_or_default(),
             segment_size: self.segment_size.map(SegmentSize::get),
             hints: self.hints.unwrap_or_default().get(),
             fast_open: self.fast_open,

@@ -4,13 +4,15 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Config, ConfigError, Handshake, LogFormat, RateLimit, Rules, Udp, XdpLog, XdpMode, ZeroCopy};
+use super::{
+    AckPolicy, Config, ConfigError, Handshake, LogFormat, RateLimit, Udp, XdpLog, XdpMode, ZeroCopy,
+};
 use crate::commands::cli::{self, Command};
 use crate::services::dns::ZoneOptions;
 use crate::services::dns::relay::ClientSubnet;
 use crate::services::http::FileOptions;
 use crate::serving::clients::Clients;
-use stateless_tcp_core::steering::Treatment;
+use stateless_tcp_core::steering::ClientPolicy;
 
 mod refused;
 
@@ -47,7 +49,7 @@ fn defaults() -> Config {
         http_root: None,
         http_files: FileOptions::default(),
         http_relay: None,
-        rules: Rules::Reliable,
+        rules: AckPolicy::Reliable,
         segment_size: None,
         hints: 4096,
         fast_open: false,
@@ -76,7 +78,7 @@ fn defaults() -> Config {
     }
 }
 
-fn clients(said: &[(&str, Treatment)]) -> Clients {
+fn clients(said: &[(&str, ClientPolicy)]) -> Clients {
     let mut clients = Clients::default();
     for (prefix, treatment) in said {
         clients.add(&prefix.parse().unwrap(), *treatment);
@@ -89,10 +91,10 @@ fn everything() -> Config {
         interfaces: vec!["eth0".to_owned(), "eth1".to_owned()],
         addresses: Some(vec!["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()]),
         clients: clients(&[
-            ("198.51.100.0/24", Treatment::Leave),
-            ("2001:db8::7", Treatment::Leave),
-            ("0.0.0.0/0", Treatment::Deny),
-            ("203.0.113.0/24", Treatment::Allow),
+            ("198.51.100.0/24", ClientPolicy::PassToKernel),
+            ("2001:db8::7", ClientPolicy::PassToKernel),
+            ("0.0.0.0/0", ClientPolicy::Deny),
+            ("203.0.113.0/24", ClientPolicy::Allow),
         ]),
         rate_limit: RateLimit { rate: Some(50), ipv4: 32, ipv6: 48 },
         udp: Udp::Truncate,
@@ -110,7 +112,7 @@ fn everything() -> Config {
         http_root: Some("www".into()),
         http_files: FileOptions { cache_control: Some("no-cache".to_owned()), dot_files: true },
         http_relay: None,
-        rules: Rules::Classic,
+        rules: AckPolicy::Classic,
         segment_size: Some(512),
         hints: 99,
         fast_open: true,
@@ -294,7 +296,7 @@ fn replay_takes_content_but_no_interface() {
         panic!("another command")
     };
     assert_eq!((input, output), ("a.pcap".into(), "b.pcap".into()));
-    assert_eq!((config.rules, config.interfaces.len()), (Rules::Classic, 0));
+    assert_eq!((config.rules, config.interfaces.len()), (AckPolicy::Classic, 0));
     let error = cli::parse_from(["stateless-tcp", "replay", "a", "b", "-i", "eth0"]).unwrap_err();
     assert!(error.to_string().contains("leave out -i eth0"), "{error}");
 }

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use clap::ValueEnum;
 use serde::Deserialize;
-use stateless_tcp_core::tcp::input::Rules;
+use stateless_tcp_core::tcp::input::AckPolicy;
 use stateless_tcp_ebpf::abi::MAX_QUEUES;
 
 /// How the XDP program is attached.
@@ -92,7 +92,7 @@ pub enum RuleSet {
     Reliable,
 }
 
-impl From<RuleSet> for Rules {
+impl From<RuleSet> for AckPolicy {
     fn from(name: RuleSet) -> Self {
         match name {
             RuleSet::Classic => Self::Classic,

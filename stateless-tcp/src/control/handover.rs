@@ -15,7 +15,7 @@
 
 use super::{DIRECTORY, DONE, FAILED, HANDOVER, running, say};
 use crate::af_xdp::link::Link;
-use crate::serving::Former;
+use crate::serving::RetiredGeneration;
 use crate::serving::fingerprint::Fingerprint;
 use anyhow::{Context as _, Result, bail};
 use rustix::cmsg_space;
@@ -79,7 +79,7 @@ pub struct Handed {
     /// Generations before that one, and for how many seconds clients may still be of them. A predecessor that does not say
     /// is none the worse off than one that was just started.
     #[serde(default)]
-    pub former: Vec<(Former, u64)>,
+    pub former: Vec<(RetiredGeneration, u64)>,
     /// `--rules reliable`.
     pub reliable: bool,
     /// Most octets of payload in a segment.

@@ -11,7 +11,7 @@
 
 use super::{Outcome, say};
 use crate::observe::exporter::Look;
-use crate::observe::tap::{Direction, Filter, Listener, Outlet, Record};
+use crate::observe::tap::{Direction, Filter, Listener, Record, TapRegistry};
 use serde::{Deserialize, Serialize};
 use std::io::{self, BufWriter, Write};
 use std::os::unix::net::UnixStream;
@@ -46,7 +46,7 @@ pub struct Source {
     /// The XDP program answers handshakes there, which pass no worker.
     pub driver: bool,
     /// Where taps are left.
-    pub outlet: Arc<Outlet>,
+    pub outlet: Arc<TapRegistry>,
 }
 
 /// What a caller wants to see.

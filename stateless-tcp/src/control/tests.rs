@@ -2,15 +2,15 @@
 
 use super::*;
 use crate::dataplane::engine::{Content, Policy};
-use crate::serving::{Offer, Switch};
-use stateless_tcp_core::tcp::input::Rules;
+use crate::serving::{ServingState, Switch};
+use stateless_tcp_core::tcp::input::AckPolicy;
 use stateless_tcp_core::tcp::isn::{Key, Keys};
 
 fn services(reloads: mpsc::UnboundedSender<Request>) -> Services {
     let keys = Keys { current: Key([1; 16]), previous: None };
-    let rules = Rules::Reliable;
+    let rules = AckPolicy::Reliable;
     let policy = Policy { rules, keys, segment_size: 1220, hints: 0, fast_open: false };
-    let switch = Arc::new(Switch::new(Offer::first(Content::new([], Vec::new()), policy)));
+    let switch = Arc::new(Switch::new(ServingState::first(Content::new([], Vec::new()), policy)));
     let house = House { doors: Arc::new([]), switch, trials: mpsc::unbounded_channel().0 };
     let handovers = Handovers { programs: Arc::new([]), steps: mpsc::unbounded_channel().0 };
     Services { reloads, looks: mpsc::unbounded_channel().0, sources: Arc::new([]), handovers, house }

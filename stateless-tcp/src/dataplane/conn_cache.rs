@@ -11,11 +11,11 @@
 
 mod entry;
 
-pub use entry::{Fact, Known, Promised};
+pub use entry::{ConnEntry, Promised, SeqPair};
 
 use crate::observe::snapshot::Occupancy;
 use foldhash::fast::RandomState;
-use stateless_tcp_core::tcp::ts_cookie::State;
+use stateless_tcp_core::tcp::ts_cookie::TsState;
 use std::hash::BuildHasher;
 
 /// Most octets of an incomplete message: an HTTP head (RFC 9112 section 3 recommends 8,000 for its first line).
@@ -27,12 +27,12 @@ const PLACES_A_KEPT: usize = 16;
 #[derive(Clone, Copy, Default)]
 struct Place {
     seal: u64,
-    known: Known,
+    known: ConnEntry,
 }
 
 /// What is known of octets that are kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Keep {
+pub struct BufferedRange {
     /// The client's sequence number behind them.
     pub position: u32,
     /// Our sequence number behind the answers to what came before them.
@@ -42,22 +42,22 @@ pub struct Keep {
 }
 
 #[derive(Clone, Default)]
-struct Kept {
+struct ReassemblyBuffer {
     seal: u64,
-    what: Keep,
+    what: BufferedRange,
     octets: Vec<u8>,
 }
 
 /// The memory of one worker.
-pub struct Hints {
+pub struct ConnCache {
     places: Box<[Place]>,
     /// Places in use: none is ever given up.
     used: usize,
-    kept: Box<[Kept]>,
+    kept: Box<[ReassemblyBuffer]>,
     random: RandomState,
 }
 
-impl Hints {
+impl ConnCache {
     /// Room for `places` connections, 64 octets each, and for the incomplete messages of a sixteenth of them; 0 remembers
     /// nothing.
     #[must_use]
@@ -66,7 +66,7 @@ impl Hints {
         Self {
             places: vec![Place::default(); places].into(),
             used: 0,
-            kept: vec![Kept::default(); kept].into(),
+            kept: vec![ReassemblyBuffer::default(); kept].into(),
             random: RandomState::default(),
         }
     }
@@ -74,16 +74,16 @@ impl Hints {
     /// What is known of the connection with `secret`.
     #[inline]
     #[must_use]
-    pub fn known(&self, secret: u64) -> Option<&Known> {
+    pub fn known(&self, secret: u64) -> Option<&ConnEntry> {
         let place = &self.places[index(secret, self.places.len())?];
         (place.seal == self.seal(secret, place.known)).then_some(&place.known)
     }
 
     /// Remembers `fact`, and how it was promised, if it was.
     #[inline]
-    pub fn learn(&mut self, secret: u64, fact: Fact, promised: Option<State>) {
+    pub fn learn(&mut self, secret: u64, fact: SeqPair, promised: Option<TsState>) {
         let known = self.known(secret).copied().filter(|known| known.is_near(fact));
-        let mut known = known.unwrap_or_else(|| Known::new(fact));
+        let mut known = known.unwrap_or_else(|| ConnEntry::new(fact));
         if let Some(state) = promised {
             known.promise(Promised { fact, state });
         }
@@ -94,7 +94,7 @@ impl Hints {
     /// Remembers that the client is known to have received all of `fact`, and was told so in a promise; if anything is
     /// known about it.
     #[inline]
-    pub fn prove(&mut self, secret: u64, fact: Fact) {
+    pub fn prove(&mut self, secret: u64, fact: SeqPair) {
         let Some(&known) = self.known(secret) else { return };
         if known.is_near(fact) && known.proven().is_none_or(|proven| fact.is_after(proven)) {
             self.put(secret, known.proving(fact));
@@ -102,9 +102,9 @@ impl Hints {
     }
 
     /// Remembers that `fact` was promised, which lies inside a message; if anything is known about the connection.
-    pub fn promise_part(&mut self, secret: u64, fact: Fact) {
+    pub fn promise_part(&mut self, secret: u64, fact: SeqPair) {
         let Some(mut known) = self.known(secret).copied().filter(|known| known.is_near(fact)) else { return };
-        known.promise(Promised { fact, state: State::MidMessage });
+        known.promise(Promised { fact, state: TsState::MidMessage });
         self.put(secret, known);
     }
 
@@ -115,7 +115,7 @@ impl Hints {
     }
 
     #[inline]
-    fn put(&mut self, secret: u64, known: Known) {
+    fn put(&mut self, secret: u64, known: ConnEntry) {
         if let Some(index) = index(secret, self.places.len()) {
             let seal = self.seal(secret, known);
             let place = &mut self.places[index];
@@ -131,7 +131,7 @@ impl Hints {
 
     /// Keeps `octets` of the client's stream, which end at `position` and begin with a message, where what came before
     /// them is answered by what ends at `boundary`. False if there is no room.
-    pub fn keep(&mut self, secret: u64, octets: &[u8], kept: Keep) -> bool {
+    pub fn keep(&mut self, secret: u64, octets: &[u8], kept: BufferedRange) -> bool {
         let Some(index) = index(secret, self.kept.len()) else { return false };
         if octets.len() > MAX_KEPT {
             return false;
@@ -139,7 +139,8 @@ impl Hints {
         let seal = self.seal(secret, (octets, kept));
         let place = &mut self.kept[index];
         #[expect(clippy::cast_possible_truncation, reason = "at most MAX_KEPT")]
-        let from = |what: Keep, length: usize| (what.position.wrapping_sub(length as u32), what.boundary);
+        let from =
+            |what: BufferedRange, length: usize| (what.position.wrapping_sub(length as u32), what.boundary);
         if from(place.what, place.octets.len()) == from(kept, octets.len())
             && place.octets.starts_with(octets)
         {
@@ -160,8 +161,8 @@ impl Hints {
 
     /// The octets that are kept from `start` on.
     #[must_use]
-    pub fn kept_from(&self, secret: u64, start: Fact) -> Option<&[u8]> {
-        let Kept { what: Keep { position, boundary, .. }, ref octets, .. } =
+    pub fn kept_from(&self, secret: u64, start: SeqPair) -> Option<&[u8]> {
+        let ReassemblyBuffer { what: BufferedRange { position, boundary, .. }, ref octets, .. } =
             self.kept[index(secret, self.kept.len())?];
         let length = u32::try_from(octets.len()).ok()?;
         let fits = position.wrapping_sub(length) == start.position && boundary == start.boundary;
@@ -177,8 +178,8 @@ impl Hints {
 
     /// The octets that are kept before `position`, and what is known of them.
     #[must_use]
-    pub fn kept(&self, secret: u64, position: u32) -> Option<(&[u8], Keep)> {
-        let Kept { seal, what: kept, ref octets } = self.kept[index(secret, self.kept.len())?];
+    pub fn kept(&self, secret: u64, position: u32) -> Option<(&[u8], BufferedRange)> {
+        let ReassemblyBuffer { seal, what: kept, ref octets } = self.kept[index(secret, self.kept.len())?];
         let whole = kept.position == position && seal == self.seal(secret, (octets.as_slice(), kept));
         (!octets.is_empty() && whole).then_some((octets.as_slice(), kept))
     }
@@ -217,17 +218,17 @@ fn index(secret: u64, length: usize) -> Option<usize> {
 mod tests {
     use super::*;
 
-    fn fact(position: u32, boundary: u32) -> Fact {
-        Fact { position, boundary }
+    fn fact(position: u32, boundary: u32) -> SeqPair {
+        SeqPair { position, boundary }
     }
 
-    fn part(position: u32) -> Keep {
-        Keep { position, boundary: 5, part: true }
+    fn part(position: u32) -> BufferedRange {
+        BufferedRange { position, boundary: 5, part: true }
     }
 
     #[test]
     fn facts_are_found_by_position_and_by_what_is_received() {
-        let mut hints = Hints::new(64);
+        let mut hints = ConnCache::new(64);
         for count in 0..40 {
             hints.learn(7, fact(1_000 + 100 * count, 5_000 + 400 * count), None);
         }
@@ -239,15 +240,15 @@ mod tests {
         assert!(known.received(20_599).is_some_and(|fact| (3_000..4_900).contains(&fact.position)));
         // All together they span a window.
         assert!(known.received(20_600 - 4 * 2_700).is_some());
-        hints.learn(7, fact(2_800, 99), Some(State::Withheld));
+        hints.learn(7, fact(2_800, 99), Some(TsState::AckPending));
         let known = *hints.known(7).expect("learned");
         assert_eq!(known.received(20_600), Some(fact(4_900, 20_600)), "an old one changes nothing");
-        assert_eq!(known.promised(), Some(Promised { fact: fact(2_800, 99), state: State::Withheld }));
+        assert_eq!(known.promised(), Some(Promised { fact: fact(2_800, 99), state: TsState::AckPending }));
         hints.prove(7, fact(4_900, 20_600));
         let known = *hints.known(7).expect("learned");
         let last = fact(4_900, 20_600);
         assert_eq!(known.proven(), Some(last));
-        assert_eq!(known.promised(), Some(Promised { fact: last, state: State::Confirmed }));
+        assert_eq!(known.promised(), Some(Promised { fact: last, state: TsState::Acked }));
         hints.prove(9, fact(4_900, 20_600));
         assert!(hints.known(9).is_none(), "nobody asks");
         hints.learn(7, fact(1 << 31, 5), None);
@@ -256,7 +257,7 @@ mod tests {
 
     #[test]
     fn no_place_means_no_memory() {
-        let mut hints = Hints::new(0);
+        let mut hints = ConnCache::new(0);
         hints.learn(7, fact(1, 2), None);
         assert!(hints.known(7).is_none());
         assert!(!hints.keep(7, b"GET", part(1)));
@@ -265,7 +266,7 @@ mod tests {
 
     #[test]
     fn beginnings_are_kept_until_another_takes_the_place() {
-        let mut hints = Hints::new(16);
+        let mut hints = ConnCache::new(16);
         assert!(hints.keep(7, b"GET", part(100)));
         assert_eq!(hints.kept(7, 100), Some((&b"GET"[..], part(100))));
         assert_eq!(hints.kept(7, 101), None);
@@ -282,7 +283,7 @@ mod tests {
 
     #[test]
     fn whatever_is_changed_is_forgotten() {
-        let mut hints = Hints::new(16);
+        let mut hints = ConnCache::new(16);
         let mut seed = 1u32;
         for secret in 0..16 {
             hints.learn(secret, fact(1_000, 2_000), None);

@@ -8,19 +8,19 @@ mod overheard;
 mod turn;
 mod walk;
 
-use crate::dataplane::conn_cache::{Hints, MAX_KEPT};
+use crate::dataplane::conn_cache::{ConnCache, MAX_KEPT};
 use crate::observe::counters::{Counter, Counters};
 use crate::observe::snapshot::Occupancy;
 use crate::observe::transaction::Role;
-use crate::services::{Errands, Purpose, Service, Ticket};
-use crate::serving::Offer;
+use crate::services::{FetchId, FetchPolicy, Service, Upstream};
+use crate::serving::ServingState;
 use crate::serving::clients::Clients;
 use crate::serving::fingerprint::Fingerprint;
 use foldhash::fast::RandomState;
-use limit::{Limit, Stuck};
-use stateless_tcp_core::admission::Kind;
-use stateless_tcp_core::steering::{Served, Treatment};
-use stateless_tcp_core::tcp::input::{self, Outgoing, Reason, Reply, Rules, Verdict};
+use limit::{RateGate, RetryDetector};
+use stateless_tcp_core::admission::PacketKind;
+use stateless_tcp_core::steering::{ClientPolicy, Steering};
+use stateless_tcp_core::tcp::input::{self, AckPolicy, Reason, Reply, TxSegment, Verdict};
 use stateless_tcp_core::tcp::isn::Keys;
 use stateless_tcp_core::tcp::segment::{Address, Flags, Segment};
 use stateless_tcp_ebpf::abi::Settings;
@@ -109,7 +109,7 @@ impl Content {
         self.fingerprint
     }
 
-    fn errands(&self) -> impl Iterator<Item = &dyn Errands> {
+    fn errands(&self) -> impl Iterator<Item = &dyn Upstream> {
         self.services.iter().filter_map(|(_, service)| service.errands())
     }
 
@@ -119,7 +119,7 @@ impl Content {
     }
 }
 
-impl Served for Content {
+impl Steering for Content {
     #[inline]
     fn address(&self, address: &Address) -> bool {
         self.addresses.contains(address)
@@ -136,7 +136,7 @@ impl Served for Content {
     }
 
     #[inline]
-    fn treatment(&self, client: &Address) -> Treatment {
+    fn treatment(&self, client: &Address) -> ClientPolicy {
         self.clients.treatment(client)
     }
 
@@ -146,7 +146,7 @@ impl Served for Content {
     }
 
     #[inline]
-    fn affords(&self, _: &Address, _: Kind) -> bool {
+    fn affords(&self, _: &Address, _: PacketKind) -> bool {
         true
     }
 }
@@ -155,13 +155,13 @@ impl Served for Content {
 #[derive(Clone, Debug)]
 pub struct Policy {
     /// Rule set.
-    pub rules: Rules,
+    pub rules: AckPolicy,
     /// Cookie keys.
     pub keys: Keys,
     /// Largest payload sent, in octets. The same on all servers that share a key: a client acknowledges where segments
     /// end.
     pub segment_size: u16,
-    /// Connections that each worker remembers something of ([`Hints`]).
+    /// Connections that each worker remembers something of ([`ConnCache`]).
     pub hints: usize,
     /// Answer requests that come with the SYN (RFC 7413).
     pub fast_open: bool,
@@ -169,7 +169,7 @@ pub struct Policy {
 
 /// A segment to be considered.
 #[derive(Clone, Copy)]
-pub struct Arrival<'a> {
+pub struct RxSegment<'a> {
     /// Wall-clock time.
     pub now: SystemTime,
     /// Its header.
@@ -190,12 +190,12 @@ pub enum Source {
     /// The client sent it.
     Client,
     /// It is kept, and the client sent an ACK that proves what goes before it.
-    Kept,
+    Reassembled,
     /// It waited for an answer.
-    Waited,
+    Resumed,
 }
 
-impl<'a> Arrival<'a> {
+impl<'a> RxSegment<'a> {
     /// A segment that the client sent, to somebody who has room.
     #[must_use]
     pub fn new(now: SystemTime, segment: &'a Segment, payload: &'a [u8], counters: &'a Counters) -> Self {
@@ -203,16 +203,16 @@ impl<'a> Arrival<'a> {
     }
 
     #[inline]
-    fn purpose(&self) -> Purpose {
-        if self.crowded { Purpose::AtOnce } else { Purpose::Answer }
+    fn purpose(&self) -> FetchPolicy {
+        if self.crowded { FetchPolicy::AtOnce } else { FetchPolicy::Answer }
     }
 }
 
 /// A request that waits: what is left of its segment, to be considered again as if the client had sent it again.
 #[derive(Debug)]
-pub struct Waiting {
+pub struct DeferredSegment {
     /// What it waits for.
-    pub ticket: Ticket,
+    pub ticket: FetchId,
     /// Its header.
     pub segment: Segment,
     /// Its payload.
@@ -220,37 +220,37 @@ pub struct Waiting {
 }
 
 /// Answers segments, one at a time.
-pub struct Exchange {
+pub struct TcpEngine {
     worker: usize,
-    offer: Arc<Offer>,
+    offer: Arc<ServingState>,
     /// The response being sent. Never grows: [`Service::answer`] is given less room than it has.
     answers: Answers,
     /// A message put together from several segments.
     joined: Vec<u8>,
-    hints: Hints,
-    doubtful: Limit,
-    stuck: Stuck,
-    waiting: Option<Waiting>,
+    hints: ConnCache,
+    doubtful: RateGate,
+    stuck: RetryDetector,
+    waiting: Option<DeferredSegment>,
 }
 
-/// The segments that answer one segment, in order. Their payload is [`Exchange::payload`].
+/// The segments that answer one segment, in order. Their payload is [`TcpEngine::payload`].
 #[derive(Clone, Debug)]
-pub enum Answer {
+pub enum Transmit {
     /// None.
     Silence,
     /// One: without payload, unless it is SYN,ACK.
-    One(Outgoing),
+    One(TxSegment),
     /// SYN,ACK, and behind it the response to what came with the SYN.
-    Opening(Outgoing, Reply),
+    Opening(TxSegment, Reply),
     /// A response.
     Response(Reply),
 }
 
-impl Iterator for Answer {
-    type Item = Outgoing;
+impl Iterator for Transmit {
+    type Item = TxSegment;
 
     #[inline]
-    fn next(&mut self) -> Option<Outgoing> {
+    fn next(&mut self) -> Option<TxSegment> {
         match self {
             Self::Silence => None,
             Self::One(outgoing) => {
@@ -268,11 +268,11 @@ impl Iterator for Answer {
     }
 }
 
-impl Exchange {
+impl TcpEngine {
     /// Answers from `offer` for one worker.
     #[must_use]
-    pub fn new(worker: usize, offer: Arc<Offer>) -> Self {
-        let hints = Hints::new(offer.policy.hints);
+    pub fn new(worker: usize, offer: Arc<ServingState>) -> Self {
+        let hints = ConnCache::new(offer.policy.hints);
         let joined = Vec::with_capacity(MAX_KEPT + usize::from(u16::MAX));
         Self {
             worker,
@@ -280,14 +280,14 @@ impl Exchange {
             answers: Answers::new(),
             joined,
             hints,
-            doubtful: Limit::default(),
-            stuck: Stuck::default(),
+            doubtful: RateGate::default(),
+            stuck: RetryDetector::default(),
             waiting: None,
         }
     }
 
     /// Answers from `offer` from now on.
-    pub fn switch(&mut self, offer: Arc<Offer>) {
+    pub fn switch(&mut self, offer: Arc<ServingState>) {
         self.offer = offer;
     }
 
@@ -298,7 +298,7 @@ impl Exchange {
     }
 
     /// What is remembered of connections.
-    pub fn hints(&mut self) -> &mut Hints {
+    pub fn hints(&mut self) -> &mut ConnCache {
         &mut self.hints
     }
 
@@ -310,9 +310,9 @@ impl Exchange {
     }
 
     /// The errands of all services on offer, each once, though it may run for several generations.
-    pub fn errands(&self) -> impl Iterator<Item = &dyn Errands> {
+    pub fn errands(&self) -> impl Iterator<Item = &dyn Upstream> {
         let all = || self.offer.editions().flat_map(|edition| edition.content.errands());
-        let first = move |&(index, errands): &(usize, &dyn Errands)| {
+        let first = move |&(index, errands): &(usize, &dyn Upstream)| {
             !all().take(index).any(|other| std::ptr::addr_eq(other, errands))
         };
         all().enumerate().filter(first).map(|(_, errands)| errands)
@@ -331,14 +331,14 @@ impl Exchange {
 
     /// What waits after the last arrival.
     #[inline]
-    pub fn take_waiting(&mut self) -> Option<Waiting> {
+    pub fn take_waiting(&mut self) -> Option<DeferredSegment> {
         self.waiting.take()
     }
 
     /// What is to be sent in answer to a segment; counts why.
     #[inline]
-    pub fn consider(&mut self, arrival: Arrival<'_>) -> Answer {
-        let Arrival { segment, counters, .. } = arrival;
+    pub fn consider(&mut self, arrival: RxSegment<'_>) -> Transmit {
+        let RxSegment { segment, counters, .. } = arrival;
         let Policy { rules, ref keys, .. } = self.offer.policy;
         let decided = match input::decide(rules, keys, self.offer.generations(), segment) {
             Verdict::Send(outgoing) if outgoing.flags.contains(Flags::SYN) => {
@@ -346,7 +346,7 @@ impl Exchange {
             }
             Verdict::Send(outgoing) => {
                 counters.add(Counter::FinAcknowledged, 1);
-                return Answer::One(outgoing);
+                return Transmit::One(outgoing);
             }
             Verdict::Converse => return self.converse(arrival),
             Verdict::Answer(request) => self.first(arrival, arrival.payload, request),
@@ -355,18 +355,18 @@ impl Exchange {
         let decided = decided.or_else(|reason| self.later(arrival, reason));
         decided.unwrap_or_else(|reason| {
             counters.add(reason.into(), 1);
-            if reason != Reason::Stuck {
-                return Answer::Silence;
+            if reason != Reason::RetryLimit {
+                return Transmit::Silence;
             }
             counters.add(Counter::ResetSent, 1);
-            Answer::One(input::reset(segment))
+            Transmit::One(input::reset(segment))
         })
     }
 
     /// The payload of a segment of the last answer.
     #[inline]
     #[must_use]
-    pub fn payload(&self, outgoing: &Outgoing) -> &[u8] {
+    pub fn payload(&self, outgoing: &TxSegment) -> &[u8] {
         &self.answers.octets[outgoing.payload()]
     }
 }

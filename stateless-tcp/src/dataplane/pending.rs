@@ -1,8 +1,8 @@
 //! Requests that wait for an answer that is being fetched, until it is there.
 
-use crate::dataplane::engine::Waiting;
+use crate::dataplane::engine::DeferredSegment;
 use crate::observe::snapshot::Occupancy;
-use crate::services::{Origin, Ticket};
+use crate::services::{FetchId, Origin};
 use foldhash::fast::RandomState;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -10,25 +10,25 @@ use std::time::SystemTime;
 
 /// A table of fixed size. With each request goes what its reply takes besides.
 #[derive(Debug)]
-pub struct Parking<T> {
+pub struct PendingRequests<T> {
     capacity: usize,
-    requests: HashMap<Origin, Parked<T>, RandomState>,
+    requests: HashMap<Origin, PendingRequest<T>, RandomState>,
     /// In the order in which they came. May name requests that wait for another ticket by now.
-    by_ticket: HashMap<Ticket, Vec<Origin>, RandomState>,
+    by_ticket: HashMap<FetchId, Vec<Origin>, RandomState>,
 }
 
 /// A request that waits.
 #[derive(Debug)]
-pub struct Parked<T> {
+pub struct PendingRequest<T> {
     /// What is left of it.
-    pub waiting: Waiting,
+    pub waiting: DeferredSegment,
     /// When it came first.
     pub since: SystemTime,
     /// What its reply takes besides.
     pub with: T,
 }
 
-impl<T> Parking<T> {
+impl<T> PendingRequests<T> {
     /// Room for `capacity` requests.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
@@ -50,26 +50,26 @@ impl<T> Parking<T> {
 
     /// Takes in a request that came at `since`, in the place of an earlier one that begins at the same octet: a resend, or
     /// it and what came behind it.
-    pub fn park(&mut self, waiting: Waiting, since: SystemTime, with: T) {
+    pub fn park(&mut self, waiting: DeferredSegment, since: SystemTime, with: T) {
         let origin = Origin { tuple: waiting.segment.tuple, seq: waiting.segment.seq };
         let ticket = waiting.ticket;
         let full = self.is_full();
         match self.requests.entry(origin) {
             Entry::Occupied(mut place) => {
                 let since = place.get().since;
-                let before = place.insert(Parked { waiting, since, with });
+                let before = place.insert(PendingRequest { waiting, since, with });
                 if before.waiting.ticket == ticket {
                     return;
                 }
             }
             Entry::Vacant(_) if full => return,
-            Entry::Vacant(place) => _ = place.insert(Parked { waiting, since, with }),
+            Entry::Vacant(place) => _ = place.insert(PendingRequest { waiting, since, with }),
         }
         self.by_ticket.entry(ticket).or_default().push(origin);
     }
 
     /// Takes out what waits for `ticket`.
-    pub fn call(&mut self, ticket: Ticket) -> Vec<Parked<T>> {
+    pub fn call(&mut self, ticket: FetchId) -> Vec<PendingRequest<T>> {
         let origins = self.by_ticket.remove(&ticket).unwrap_or_default();
         let take = |origin| match self.requests.entry(origin) {
             Entry::Occupied(place) if place.get().waiting.ticket == ticket => Some(place.remove()),
@@ -82,11 +82,11 @@ impl<T> Parking<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::services::Tickets;
+    use crate::services::FetchIds;
     use stateless_tcp_core::tcp::segment::{Address, Flags, FourTuple, Options, Segment};
     use std::time::{Duration, UNIX_EPOCH};
 
-    fn waiting(ticket: Ticket, client_port: u16, seq: u32, payload: &[u8]) -> Waiting {
+    fn waiting(ticket: FetchId, client_port: u16, seq: u32, payload: &[u8]) -> DeferredSegment {
         let [server, client] = [1, 2].map(|last| Address::from_ipv4([192, 0, 2, last]));
         let segment = Segment {
             tuple: FourTuple { server, client, server_port: 53, client_port },
@@ -97,18 +97,18 @@ mod tests {
             length: 0,
             options: Options::default(),
         };
-        Waiting { ticket, segment, payload: payload.to_vec() }
+        DeferredSegment { ticket, segment, payload: payload.to_vec() }
     }
 
-    fn called(parking: &mut Parking<u8>, ticket: Ticket) -> Vec<(Vec<u8>, u8)> {
+    fn called(parking: &mut PendingRequests<u8>, ticket: FetchId) -> Vec<(Vec<u8>, u8)> {
         parking.call(ticket).into_iter().map(|parked| (parked.waiting.payload, parked.with)).collect()
     }
 
     #[test]
     fn each_is_called_once_in_order() {
-        let mut tickets = Tickets::new();
+        let mut tickets = FetchIds::new();
         let [one, other] = [tickets.draw(), tickets.draw()];
-        let mut parking = Parking::new(8);
+        let mut parking = PendingRequests::new(8);
         parking.park(waiting(one, 1, 100, b"a"), UNIX_EPOCH, 1);
         parking.park(waiting(other, 1, 200, b"b"), UNIX_EPOCH, 2);
         parking.park(waiting(one, 2, 100, b"c"), UNIX_EPOCH, 3);
@@ -120,9 +120,9 @@ mod tests {
 
     #[test]
     fn a_resend_takes_the_place_of_the_first() {
-        let mut tickets = Tickets::new();
+        let mut tickets = FetchIds::new();
         let [one, other] = [tickets.draw(), tickets.draw()];
-        let mut parking = Parking::new(1);
+        let mut parking = PendingRequests::new(1);
         parking.park(waiting(one, 1, 100, b"a"), UNIX_EPOCH, 1);
         assert!(parking.is_full());
         let later = UNIX_EPOCH + Duration::from_secs(1);
@@ -130,7 +130,9 @@ mod tests {
         parking.park(waiting(one, 1, 300, b"no room"), UNIX_EPOCH, 9);
         parking.park(waiting(other, 1, 100, b"abc"), later, 3);
         assert_eq!(called(&mut parking, one), [], "it waits for another by now");
-        let [Parked { waiting: Waiting { payload, .. }, since, with: 3 }] = &parking.call(other)[..] else {
+        let [PendingRequest { waiting: DeferredSegment { payload, .. }, since, with: 3 }] =
+            &parking.call(other)[..]
+        else {
             panic!("it waits")
         };
         assert_eq!((&payload[..], *since), (&b"abc"[..], UNIX_EPOCH), "it has waited since it came first");

@@ -7,15 +7,15 @@
 //! The frame that carried the request carries the reply; only a response of several segments takes further frames. A request
 //! whose answer is still to be fetched is parked, and considered again in [`Responder::turn`].
 
-use crate::dataplane::engine::{Answer, Arrival, Content, Exchange, Policy, Source};
-use crate::dataplane::pending::{Parked, Parking};
+use crate::dataplane::engine::{Content, Policy, RxSegment, Source, TcpEngine, Transmit};
+use crate::dataplane::pending::{PendingRequest, PendingRequests};
 use crate::observe::counters::{Counter, Counters};
 use crate::observe::snapshot::Occupancy;
 use crate::observe::tap::{Direction, Tap, Taps};
 use crate::observe::transaction::Transaction;
-use crate::services::Ticket;
-use crate::serving::Offer;
-use stateless_tcp_core::fast_path::Event;
+use crate::services::FetchId;
+use crate::serving::ServingState;
+use stateless_tcp_core::fast_path::FastPathEvent;
 use stateless_tcp_core::steering::{self, Layout, Protocol};
 use stateless_tcp_core::udp::{self, Refusal};
 use stateless_tcp_core::wire::{self, Reply};
@@ -51,9 +51,9 @@ const WAITING: usize = 1 << 16;
 /// Answers frames, one at a time. Each worker has its own.
 pub struct Responder {
     worker: usize,
-    exchange: Exchange,
-    parking: Parking<Reply>,
-    ready: Vec<Ticket>,
+    exchange: TcpEngine,
+    parking: PendingRequests<Reply>,
+    ready: Vec<FetchId>,
     taps: Taps,
 }
 
@@ -68,18 +68,24 @@ impl Responder {
     /// A responder for `content`.
     #[must_use]
     pub fn new(content: Content, policy: Policy) -> Self {
-        Self::of(0, Arc::new(Offer::first(content, policy)))
+        Self::of(0, Arc::new(ServingState::first(content, policy)))
     }
 
     /// A responder for what is on offer, of the worker with this number.
     #[must_use]
-    pub fn of(worker: usize, offer: Arc<Offer>) -> Self {
-        let exchange = Exchange::new(worker, offer);
-        Self { worker, exchange, parking: Parking::new(WAITING), ready: Vec::new(), taps: Taps::default() }
+    pub fn of(worker: usize, offer: Arc<ServingState>) -> Self {
+        let exchange = TcpEngine::new(worker, offer);
+        Self {
+            worker,
+            exchange,
+            parking: PendingRequests::new(WAITING),
+            ready: Vec::new(),
+            taps: Taps::default(),
+        }
     }
 
     /// Answers from `offer` from now on.
-    pub fn switch(&mut self, offer: Arc<Offer>) {
+    pub fn switch(&mut self, offer: Arc<ServingState>) {
         self.exchange.switch(offer);
     }
 
@@ -115,9 +121,9 @@ impl Responder {
         }
         let mut ready = std::mem::take(&mut self.ready);
         for ticket in ready.drain(..) {
-            for Parked { waiting, since, with: reply } in self.parking.call(ticket) {
-                let arrival = Arrival::new(now, &waiting.segment, &waiting.payload, counters);
-                let answer = self.exchange.consider(Arrival { source: Source::Waited, ..arrival });
+            for PendingRequest { waiting, since, with: reply } in self.parking.call(ticket) {
+                let arrival = RxSegment::new(now, &waiting.segment, &waiting.payload, counters);
+                let answer = self.exchange.consider(RxSegment { source: Source::Resumed, ..arrival });
                 self.send(now, frames, None, answer, Asker { reply, since }, counters);
             }
         }
@@ -162,8 +168,8 @@ impl Responder {
         }
         let reply = Reply::to(octets, &layout, received.segment.tuple);
         let payload = &octets[received.payload()];
-        let arrival = Arrival::new(now, &received.segment, payload, counters);
-        let arrival = Arrival { crowded: self.parking.is_full(), ..arrival };
+        let arrival = RxSegment::new(now, &received.segment, payload, counters);
+        let arrival = RxSegment { crowded: self.parking.is_full(), ..arrival };
         let answer = self.exchange.consider(arrival);
         let asker = Asker { reply, since: now };
         if let Some(unused) = self.send(now, frames, Some(frame), answer, asker, counters) {
@@ -179,7 +185,7 @@ impl Responder {
         now: SystemTime,
         frames: &mut F,
         mut first: Option<F::Frame>,
-        mut answer: Answer,
+        mut answer: Transmit,
         asker: Asker,
         counters: &Counters,
     ) -> Option<F::Frame> {
@@ -245,7 +251,7 @@ fn truncate<F: Frames>(
             frames.send(frame, question.frame_length(layout));
         }
         Err(refusal) => {
-            counters.add(Event::from(refusal).into(), 1);
+            counters.add(FastPathEvent::from(refusal).into(), 1);
             frames.release(frame);
         }
     }

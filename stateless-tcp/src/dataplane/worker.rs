@@ -1,13 +1,13 @@
 //! The loop that moves frames between the rings of one queue and the responder.
 
 use crate::af_xdp::inject_queue::Inlet;
-use crate::af_xdp::poller::Waiter;
-use crate::af_xdp::socket::{Account, BATCH, Socket};
+use crate::af_xdp::poller::Poller;
+use crate::af_xdp::socket::{BATCH, FrameCounts, Socket};
 use crate::dataplane::responder::{Frames as _, Responder};
 use crate::observe::counters::{Counter, Counters};
 use crate::observe::histogram::Histogram;
 use crate::observe::snapshot::Occupancy;
-use crate::observe::tap::Outlet;
+use crate::observe::tap::TapRegistry;
 use crate::serving::{Follower, Switch};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::eventfd::EventFd;
@@ -33,9 +33,9 @@ const REPORT: Duration = Duration::from_millis(100);
 
 /// How a worker is. What it counts can be read at any time; this it has to say.
 #[derive(Clone, Debug)]
-pub struct Vitals {
+pub struct WorkerStatus {
     /// Where its frames are.
-    pub account: Account,
+    pub account: FrameCounts,
     /// Frames that the kernel has sent.
     pub completed: u64,
     /// What the kernel has counted at its socket, if it tells.
@@ -60,9 +60,9 @@ pub struct Shared {
     /// From receiving a batch to handing over its answers, for each frame.
     pub duration: Histogram,
     /// How it was when it last reported.
-    pub vitals: Mutex<Option<Vitals>>,
+    pub vitals: Mutex<Option<WorkerStatus>>,
     /// Where those are left who want a copy of its frames.
-    pub outlet: Arc<Outlet>,
+    pub outlet: Arc<TapRegistry>,
     /// Where frames are left that are to be answered as if they had come through the ring.
     pub inlet: Inlet,
     /// For tests: panic upon so many frames.
@@ -113,7 +113,7 @@ pub fn spawn(
     ended: UnboundedSender<io::Result<()>>,
 ) -> io::Result<()> {
     // Whoever asks before it has said anything is told where the frames are, too.
-    let vitals = Vitals { account: socket.account(), completed: 0, statistics: None, tables: None };
+    let vitals = WorkerStatus { account: socket.account(), completed: 0, statistics: None, tables: None };
     *shared.vitals.lock().unwrap_or_else(PoisonError::into_inner) = Some(vitals);
     let work = move || {
         pin(worker % std::thread::available_parallelism().map_or(1, usize::from));
@@ -191,10 +191,10 @@ fn run(worker: usize, mut socket: Socket, switch: Arc<Switch>, shared: &Shared) 
 }
 
 /// Waits for frames, for what the responder waits for, and to be told to end.
-fn waiter_of(socket: &Socket, responder: &Responder, shared: &Shared) -> Waiter {
+fn waiter_of(socket: &Socket, responder: &Responder, shared: &Shared) -> Poller {
     let mut files = responder.descriptors();
     files.push(shared.stop.bell.as_raw_fd());
-    Waiter::new(socket, &files, shared.busy_poll)
+    Poller::new(socket, &files, shared.busy_poll)
 }
 
 /// Answers a frame that did not come through the ring, in one of the pool's.
@@ -229,7 +229,8 @@ fn report(socket: &Socket, responder: &Responder, shared: &Shared) {
         let [sent, no_room] =
             [Counter::Sent, Counter::TxRingFull].map(|counter| shared.counters.get(counter));
         let completed = sent.saturating_sub(no_room + account.sending as u64);
-        *vitals = Some(Vitals { account, completed, statistics, tables: Some(responder.occupancies()) });
+        *vitals =
+            Some(WorkerStatus { account, completed, statistics, tables: Some(responder.occupancies()) });
     }
 }
 

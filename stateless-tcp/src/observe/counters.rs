@@ -1,6 +1,6 @@
 //! One counter for each thing that can become of a steered frame.
 
-use stateless_tcp_core::fast_path::Event;
+use stateless_tcp_core::fast_path::FastPathEvent;
 use stateless_tcp_core::tcp::input::Reason;
 use stateless_tcp_core::wire::Malformed;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -71,9 +71,9 @@ counters! {
     /// Segments that acknowledge what the client has the answers to, or a probe, or its FIN; without payload.
     Confirmed = "confirmed" (Rule),
     /// Requests answered ahead of what the client says it has, from what is remembered of its connection.
-    Hinted = "hinted" (Rule),
+    AnsweredAhead = "hinted" (Rule),
     /// Beginnings of messages kept until the rest comes.
-    Kept = "kept" (Rule),
+    Buffered = "kept" (Rule),
     /// Requests that wait for an answer that is being fetched; what becomes of each is counted when it is there.
     Pending = "pending" (Rule),
     /// RST sent.
@@ -115,15 +115,15 @@ counters! {
     /// Acknowledges more than there is.
     BeyondResponse = "beyond_response" (Reason),
     /// Resumes within octets that change.
-    Volatile = "volatile" (Reason),
+    NonRepeatable = "volatile" (Reason),
     /// The client's window is too small for the response.
     WindowTooSmall = "window_too_small" (Reason),
     /// The beginning of the message was kept and is lost: crowded out, or kept by another server.
-    Forgotten = "forgotten" (Reason),
+    ReassemblyLost = "forgotten" (Reason),
     /// Sent again and again, and cannot be answered: the client is told so.
-    Stuck = "stuck" (Reason),
+    RetryLimit = "stuck" (Reason),
     /// Behind what the client has the answers to; it keeps this and sends it again.
-    Ahead = "ahead" (Reason),
+    OutOfOrder = "ahead" (Reason),
     /// Acknowledges, or was promised, what does not fit the messages at hand.
     Misaligned = "misaligned" (Reason),
     /// Segments not sent because no frame was free; the client asks again.
@@ -157,32 +157,32 @@ impl From<Reason> for Counter {
             Reason::BadCookie => Self::BadCookie,
             Reason::GenerationGone => Self::GenerationGone,
             Reason::BeyondResponse => Self::BeyondResponse,
-            Reason::Volatile => Self::Volatile,
+            Reason::NonRepeatable => Self::NonRepeatable,
             Reason::WindowTooSmall => Self::WindowTooSmall,
-            Reason::Forgotten => Self::Forgotten,
-            Reason::Stuck => Self::Stuck,
-            Reason::Ahead => Self::Ahead,
+            Reason::ReassemblyLost => Self::ReassemblyLost,
+            Reason::RetryLimit => Self::RetryLimit,
+            Reason::OutOfOrder => Self::OutOfOrder,
             Reason::Misaligned => Self::Misaligned,
         }
     }
 }
 
-impl From<Event> for Counter {
-    fn from(event: Event) -> Self {
+impl From<FastPathEvent> for Counter {
+    fn from(event: FastPathEvent) -> Self {
         match event {
-            Event::SynAck => Self::SynAck,
-            Event::FinAcknowledged => Self::FinAcknowledged,
-            Event::Confirmed => Self::Confirmed,
-            Event::Martian => Self::Martian,
-            Event::Reset => Self::Reset,
-            Event::SynAckReceived => Self::SynAckReceived,
-            Event::UnusualFlags => Self::UnusualFlags,
-            Event::MssTooSmall => Self::MssTooSmall,
-            Event::BareAck => Self::BareAck,
-            Event::BadCookie => Self::BadCookie,
-            Event::WindowTooSmall => Self::WindowTooSmall,
-            Event::Truncated => Self::UdpTruncated,
-            Event::NoQuestion => Self::UdpNoQuestion,
+            FastPathEvent::SynAck => Self::SynAck,
+            FastPathEvent::FinAcknowledged => Self::FinAcknowledged,
+            FastPathEvent::Confirmed => Self::Confirmed,
+            FastPathEvent::Martian => Self::Martian,
+            FastPathEvent::Reset => Self::Reset,
+            FastPathEvent::SynAckReceived => Self::SynAckReceived,
+            FastPathEvent::UnusualFlags => Self::UnusualFlags,
+            FastPathEvent::MssTooSmall => Self::MssTooSmall,
+            FastPathEvent::BareAck => Self::BareAck,
+            FastPathEvent::BadCookie => Self::BadCookie,
+            FastPathEvent::WindowTooSmall => Self::WindowTooSmall,
+            FastPathEvent::Truncated => Self::UdpTruncated,
+            FastPathEvent::NoQuestion => Self::UdpNoQuestion,
         }
     }
 }

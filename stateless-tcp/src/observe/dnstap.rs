@@ -9,7 +9,7 @@ mod schema;
 use self::frame_streams::{Control, append};
 use self::schema::Dnstap;
 use super::snapshot;
-use super::tap::{Listener, Outlet};
+use super::tap::{Listener, TapRegistry};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::ffi::OsString;
@@ -60,7 +60,7 @@ impl Output {
     ///
     /// # Errors
     /// If there can be no thread.
-    pub fn start(path: PathBuf, outlets: Vec<Arc<Outlet>>) -> io::Result<Self> {
+    pub fn start(path: PathBuf, outlets: Vec<Arc<TapRegistry>>) -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let (end, ended) = mpsc::channel();
         let identity = nix::unistd::gethostname().ok().map(OsString::into_encoded_bytes);
@@ -96,7 +96,7 @@ impl Output {
 
 struct Writer {
     path: PathBuf,
-    outlets: Vec<Arc<Outlet>>,
+    outlets: Vec<Arc<TapRegistry>>,
     shared: Arc<Shared>,
     event: Dnstap,
 }

@@ -4,8 +4,8 @@ use super::tap::Direction;
 use crate::services::dns::PREFIX;
 use domain::base::Message;
 use domain::base::iana::Opcode;
-use stateless_tcp_core::admission::Kind;
-use stateless_tcp_core::steering::{self, Served, Treatment};
+use stateless_tcp_core::admission::PacketKind;
+use stateless_tcp_core::steering::{self, ClientPolicy, Steering};
 use stateless_tcp_core::tcp::segment::{Address, Segment};
 use stateless_tcp_core::wire;
 use std::fmt::Write as _;
@@ -17,7 +17,7 @@ const LINE: usize = 60;
 /// Everything is served: what was copied was.
 struct Everything;
 
-impl Served for Everything {
+impl Steering for Everything {
     fn address(&self, _address: &Address) -> bool {
         true
     }
@@ -30,15 +30,15 @@ impl Served for Everything {
         None
     }
 
-    fn treatment(&self, _client: &Address) -> Treatment {
-        Treatment::Serve
+    fn treatment(&self, _client: &Address) -> ClientPolicy {
+        ClientPolicy::Serve
     }
 
     fn limits_segments(&self) -> bool {
         false
     }
 
-    fn affords(&self, _client: &Address, _kind: Kind) -> bool {
+    fn affords(&self, _client: &Address, _kind: PacketKind) -> bool {
         true
     }
 }

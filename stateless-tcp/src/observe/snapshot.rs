@@ -4,7 +4,7 @@
 
 use super::histogram::Distribution;
 use serde::{Deserialize, Serialize};
-use stateless_tcp_core::steering::Reason;
+use stateless_tcp_core::steering::SteeringReason;
 use std::borrow::Cow;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -181,7 +181,7 @@ impl Occupancy {
 
 /// What [`Interface::steered`] calls a reason.
 #[must_use]
-pub fn name_of(reason: Reason) -> &'static str {
+pub fn name_of(reason: SteeringReason) -> &'static str {
     reason.name().trim_start_matches("xdp_")
 }
 

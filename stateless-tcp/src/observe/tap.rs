@@ -1,6 +1,6 @@
 //! A copy of what passes a worker, for whoever wants to look at it: frames, or questions with their answers.
 //!
-//! Who listens hands each worker a [`Tap`], one end of a ring of octets, through the worker's [`Outlet`]. While nobody
+//! Who listens hands each worker a [`Tap`], one end of a ring of octets, through the worker's [`TapRegistry`]. While nobody
 //! does, that costs the worker one look at a flag for each turn. A worker never waits for who listens: what finds no room in
 //! the ring, or is more than was asked for, is left out and counted.
 
@@ -184,7 +184,7 @@ impl Taps {
 }
 
 /// Where taps are left for one worker. Once it has taken them, it copies.
-pub type Outlet = Mailbox<Tap>;
+pub type TapRegistry = Mailbox<Tap>;
 
 /// The other ends of the rings of several workers. Dropped, nothing is copied for it any more.
 #[derive(Debug)]
@@ -195,7 +195,7 @@ pub struct Listener {
 
 impl Listener {
     /// Listens at `outlets` to the frames that pass `filter`.
-    pub fn to_frames<'a>(outlets: impl Iterator<Item = &'a Outlet>, filter: Filter) -> Self {
+    pub fn to_frames<'a>(outlets: impl Iterator<Item = &'a TapRegistry>, filter: Filter) -> Self {
         let hasher = RandomState::default();
         let tap = |ring| {
             let hasher = hasher.clone();
@@ -205,16 +205,16 @@ impl Listener {
     }
 
     /// Listens at `outlets` to questions and answers; `lost` counts those that are left out.
-    pub fn to_transactions<'a>(outlets: impl Iterator<Item = &'a Outlet>, lost: Arc<AtomicU64>) -> Self {
+    pub fn to_transactions<'a>(outlets: impl Iterator<Item = &'a TapRegistry>, lost: Arc<AtomicU64>) -> Self {
         Self::attach(outlets, lost, Tap::Transactions)
     }
 
     fn attach<'a>(
-        outlets: impl Iterator<Item = &'a Outlet>,
+        outlets: impl Iterator<Item = &'a TapRegistry>,
         lost: Arc<AtomicU64>,
         tap: impl Fn(Writer) -> Tap,
     ) -> Self {
-        let attach = |outlet: &Outlet| {
+        let attach = |outlet: &TapRegistry| {
             let (ring, other_end) = ring::pair(&lost);
             outlet.leave(|taps| {
                 // Who listens may be gone before a worker that stands still has looked.

@@ -9,7 +9,7 @@ use crate::af_xdp::socket::CopyMode;
 use crate::control::handover::{Handed, HandedInterface, Step};
 use crate::dataplane::engine::Policy;
 use anyhow::{Result, bail};
-use stateless_tcp_core::tcp::input::Rules;
+use stateless_tcp_core::tcp::input::AckPolicy;
 use stateless_tcp_core::tcp::isn::Key;
 use std::io;
 use std::net::TcpListener;
@@ -89,7 +89,7 @@ fn hand(served: &[Served], metrics: Option<&TcpListener>, reloader: &Reloader, a
         loaded: seconds(since.generation),
         fingerprint: offer.current.content.fingerprint(),
         former,
-        reliable: *rules == Rules::Reliable,
+        reliable: *rules == AckPolicy::Reliable,
         segment_size: *segment_size,
     };
     let _ = answer.send(Ok((handed, files)));

@@ -15,9 +15,11 @@ use crate::config::{Config, Source};
 use crate::control::{Outcome, Request};
 use crate::dataplane::engine::{Content, Policy};
 use crate::serving::build::{self, Stores};
-use crate::serving::{Former, Full, History, MAX_GENERATIONS, Offer, PATIENCE_OF_CLIENTS, Switch};
+use crate::serving::{
+    Full, History, MAX_GENERATIONS, PATIENCE_OF_CLIENTS, RetiredGeneration, ServingState, Switch,
+};
 use anyhow::{Error, Result, bail};
-use stateless_tcp_core::fast_path::Terms;
+use stateless_tcp_core::fast_path::HandshakeConfig;
 use stateless_tcp_core::tcp::isn::Keys;
 use stateless_tcp_core::tcp::segment::Address;
 use stateless_tcp_ebpf::abi::MAX_ADDRESSES;
@@ -92,7 +94,7 @@ impl Reloader {
         config: Config,
         interfaces: Vec<Interface>,
         switch: Arc<Switch>,
-        former: Vec<(Former, Duration)>,
+        former: Vec<(RetiredGeneration, Duration)>,
         stores: Arc<Stores>,
         since: Since,
         manager: Arc<Manager>,
@@ -118,7 +120,7 @@ impl Reloader {
     }
 
     /// What is in force.
-    pub(super) fn offer(&self) -> Arc<Offer> {
+    pub(super) fn offer(&self) -> Arc<ServingState> {
         self.switch.offer()
     }
 
@@ -128,7 +130,7 @@ impl Reloader {
     }
 
     /// Generations that connections may be of besides the one in force, and for how long.
-    pub(super) fn former(&self) -> impl Iterator<Item = (Former, Duration)> {
+    pub(super) fn former(&self) -> impl Iterator<Item = (RetiredGeneration, Duration)> {
         self.history.former(self.epoch.elapsed())
     }
 
@@ -348,7 +350,7 @@ fn steer(programs: &mut [Served], content: &Content) -> Result<(), XdpError> {
 }
 
 /// Has the programs answer by `terms`. Those that cannot be told leave everything to the workers, or what they do not know.
-fn go_on(programs: &mut [Served], terms: &Terms) {
+fn go_on(programs: &mut [Served], terms: &HandshakeConfig) {
     for Served { program, .. } in programs {
         if let Err(error) = program.answer_by(terms) {
             tracing::warn!(interface = program.interface().name, "the workers answer alone: {error}");
@@ -371,7 +373,7 @@ fn describe(full: Full) -> String {
     }
 }
 
-fn linger(offer: Arc<Offer>) {
+fn linger(offer: Arc<ServingState>) {
     tokio::spawn(async move {
         tokio::time::sleep(LINGER).await;
         drop(offer);

@@ -19,7 +19,7 @@ use crate::observe::histogram::Histogram;
 use crate::serving::Switch;
 use crate::serving::build::{self, Stores};
 use anyhow::{Context as _, Error, Result, anyhow, bail};
-use stateless_tcp_core::steering::Reason;
+use stateless_tcp_core::steering::SteeringReason;
 use std::io;
 use std::iter;
 use std::sync::atomic::AtomicU64;
@@ -232,7 +232,7 @@ fn start(
 /// where the frames are.
 fn log_counters(served: &[Served], workers: &[Worker], stores: &Stores) {
     let programs = || served.iter().map(|served| &served.program);
-    for reason in Reason::ALL {
+    for reason in SteeringReason::ALL {
         let counts = programs().filter_map(|program| program.counts().ok());
         log_counter(reason.name(), counts.map(|counts| counts[reason as usize]).sum());
     }

@@ -11,7 +11,7 @@ use super::reload::{Since, loss};
 use super::{Front, load, queues};
 use crate::af_xdp::XdpError;
 use crate::af_xdp::interface::{AttachMode, Interface};
-use crate::af_xdp::irq_deferral::{Deferral, Timing};
+use crate::af_xdp::irq_deferral::{Deferral, NapiTiming};
 use crate::af_xdp::link::Link;
 use crate::af_xdp::program::Program;
 use crate::af_xdp::socket::{CopyMode, Socket};
@@ -21,9 +21,9 @@ use crate::config::{Config, Handshake, XdpMode, ZeroCopy};
 use crate::control::handover::{HandedInterface, Predecessor, Released};
 use crate::dataplane::engine::Policy;
 use crate::observe::counters::Counters;
-use crate::serving::{Former, Offer, PATIENCE_OF_CLIENTS};
+use crate::serving::{PATIENCE_OF_CLIENTS, RetiredGeneration, ServingState};
 use anyhow::{Context as _, Result, ensure};
-use stateless_tcp_core::tcp::input::Rules;
+use stateless_tcp_core::tcp::input::AckPolicy;
 use stateless_tcp_core::tcp::isn::{Key, Keys};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -85,7 +85,7 @@ pub(super) fn check(config: &Config, policy: &Policy, predecessor: &Predecessor)
              when it is gone: leave it out, or stop that process, and start this one then",
         );
     }
-    let same = handed.reliable == (policy.rules == Rules::Reliable);
+    let same = handed.reliable == (policy.rules == AckPolicy::Reliable);
     ensure!(same, "--take-over: connections cannot go on by other --rules: {remedy}");
     let same = handed.segment_size == policy.segment_size;
     ensure!(same, "--take-over: connections cannot go on by another --segment-size: {remedy}");
@@ -104,7 +104,7 @@ pub(super) fn since(config: &Config, predecessor: Option<&Predecessor>) -> Since
 
 /// `offer` with the number that its content has. It is the predecessor's where the content is, and the next one otherwise:
 /// what another content began nobody else can end.
-pub(super) fn number(offer: Offer, predecessor: Option<&Predecessor>) -> Result<Offer> {
+pub(super) fn number(offer: ServingState, predecessor: Option<&Predecessor>) -> Result<ServingState> {
     let content = &offer.current.content;
     let Some(Predecessor { pid, handed, .. }) = predecessor else {
         if content.is_pure() {
@@ -124,14 +124,14 @@ pub(super) fn number(offer: Offer, predecessor: Option<&Predecessor>) -> Result<
         (offer.numbered(handed.generation), "what is relayed is known to the process that asked for it")
     };
     tracing::warn!("connections that began with process {pid} end: {reason}");
-    let former: Vec<Former> = former(predecessor).into_iter().map(|(former, _)| former).collect();
+    let former: Vec<RetiredGeneration> = former(predecessor).into_iter().map(|(former, _)| former).collect();
     Ok(offer.apart_from(&former))
 }
 
 /// The generations that connections of a predecessor may be of, and for how long.
-pub(super) fn former(predecessor: Option<&Predecessor>) -> Vec<(Former, Duration)> {
+pub(super) fn former(predecessor: Option<&Predecessor>) -> Vec<(RetiredGeneration, Duration)> {
     let Some(Predecessor { handed, .. }) = predecessor else { return Vec::new() };
-    let latest = Former { generation: handed.generation, fingerprint: handed.fingerprint };
+    let latest = RetiredGeneration { generation: handed.generation, fingerprint: handed.fingerprint };
     let before = handed.former.iter().map(|&(former, seconds)| (former, Duration::from_secs(seconds)));
     before.chain([(latest, PATIENCE_OF_CLIENTS)]).collect()
 }
@@ -152,7 +152,7 @@ pub(super) struct Heir {
 pub(super) fn prepare(
     config: &Config,
     interfaces: &[Interface],
-    offer: &Offer,
+    offer: &ServingState,
     predecessor: &mut Predecessor,
 ) -> Result<Vec<Heir>> {
     let links = predecessor.links.drain(..);
@@ -204,7 +204,7 @@ impl Heir {
     fn prepare(
         config: &Config,
         interface: &Interface,
-        offer: &Offer,
+        offer: &ServingState,
         handed: &HandedInterface,
         link: Link,
     ) -> Result<Self> {
@@ -215,7 +215,7 @@ impl Heir {
         program.hold(true)?;
         let pool = |queue| Ok((queue, Pool::new(interface, queue)?));
         let pools = queues(config, interface)?.into_iter().map(pool).collect::<Result<_, XdpError>>()?;
-        let timing = Timing::of(config.busy_poll, config.coalesce);
+        let timing = NapiTiming::of(config.busy_poll, config.coalesce);
         let deferral = timing.map(|timing| Deferral::of(interface, timing)).transpose()?;
         let (interface, link) = (interface.clone(), Some(link));
         Ok(Self { interface, program, link, attach, copy, handshake, pools, deferral })

@@ -3,17 +3,17 @@
 use super::reload::Reloader;
 use crate::af_xdp::interface::AttachMode;
 use crate::af_xdp::program::Program;
-use crate::af_xdp::socket::{Account, CopyMode};
-use crate::af_xdp::test_run::Fate;
+use crate::af_xdp::socket::{CopyMode, FrameCounts};
+use crate::af_xdp::test_run::XdpVerdict;
 use crate::commands::check::conduct::{Door, House, Trial};
 use crate::control::stream::Source;
-use crate::dataplane::worker::{Shared, Vitals};
+use crate::dataplane::worker::{Shared, WorkerStatus};
 use crate::observe::counters::{Counter, Counters, Kind};
 use crate::observe::dnstap::Output;
 use crate::observe::snapshot::{Counts, Interface, Name, Queue, Snapshot, name_of, seconds};
 use crate::serving::Switch;
 use crate::serving::build::Stores;
-use stateless_tcp_core::steering::Reason;
+use stateless_tcp_core::steering::SteeringReason;
 use std::sync::{Arc, PoisonError};
 use std::time::SystemTime;
 use tokio::sync::mpsc::UnboundedSender;
@@ -94,7 +94,7 @@ pub(super) fn house(
 /// Tries a frame of a check, and says what becomes of it.
 pub(super) fn attempt(served: &mut [Served], trial: Trial) {
     let Trial { program, queue, frame, reply } = trial;
-    let fate: Option<Result<Fate, _>> =
+    let fate: Option<Result<XdpVerdict, _>> =
         served.get_mut(program).map(|served| served.program.attempt(queue, &frame));
     if let Some(fate) = fate {
         // Whoever no longer waits has no use for it.
@@ -107,7 +107,7 @@ impl Served {
         let Self { program, attach, copy, handshake } = self;
         // Maps of our own can be read; where they cannot, nothing is known of them.
         let counts = program.counts().unwrap_or_default();
-        let steered = |&reason: &Reason| (Name::Borrowed(name_of(reason)), counts[reason as usize]);
+        let steered = |&reason: &SteeringReason| (Name::Borrowed(name_of(reason)), counts[reason as usize]);
         let events = program.events().unwrap_or_default().into_iter();
         let (answered, refused): (Vec<_>, Vec<_>) = events.partition(|(event, _)| event.is_answer());
         let named = |(event, count)| (Name::Borrowed(Counter::from(event).name()), count);
@@ -119,7 +119,7 @@ impl Served {
                 CopyMode::Copy => "copy",
             }),
             handshake: Name::Borrowed(if *handshake { "driver" } else { "ring" }),
-            steered: Reason::ALL.iter().map(steered).collect(),
+            steered: SteeringReason::ALL.iter().map(steered).collect(),
             answered: answered.into_iter().map(named).collect(),
             refused: refused.into_iter().map(named).collect(),
             partial_checksums: program.partial_checksums().unwrap_or_default(),
@@ -132,7 +132,7 @@ impl Worker {
         let Self { interface, queue, shared } = self;
         let vitals = shared.vitals.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let (frames, socket, tables) = match vitals {
-            Some(Vitals { account, statistics, tables, .. }) => (
+            Some(WorkerStatus { account, statistics, tables, .. }) => (
                 places(account),
                 statistics.map(events).unwrap_or_default(),
                 tables.map(Vec::from).unwrap_or_default(),
@@ -158,8 +158,8 @@ fn counts(counters: &Counters, kind: Kind) -> Counts {
     all.map(|&counter| (Name::Borrowed(counter.name()), counters.get(counter))).collect()
 }
 
-fn places(account: Account) -> Counts {
-    let Account { free, receiving, sending } = account;
+fn places(account: FrameCounts) -> Counts {
+    let FrameCounts { free, receiving, sending } = account;
     [("free", free), ("receiving", receiving), ("sending", sending)]
         .map(|(place, count)| (Name::Borrowed(place), count as u64))
         .into()

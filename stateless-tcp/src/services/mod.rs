@@ -2,7 +2,7 @@
 //!
 //! A [`Service`] knows nothing of TCP: it sees the client's stream from a message boundary on, and is asked first where
 //! the message ends, then for its answer. It reads no clock. One whose content is prepared beforehand does no I/O, so
-//! that a request costs no allocation; one that asks others ([`Errands`]) says that its answer is [`Absent::Pending`].
+//! that a request costs no allocation; one that asks others ([`Upstream`]) says that its answer is [`Unavailable::Pending`].
 
 pub mod dns;
 pub mod http;
@@ -52,7 +52,12 @@ pub trait Service: Send + Sync {
     /// `context.room`, so that appending never allocates.
     /// # Errors
     /// Why there is no answer now; nothing is appended then. Never from a service without [`Service::errands`].
-    fn answer(&self, message: &[u8], context: &Context, response: &mut Vec<u8>) -> Result<Answered, Absent>;
+    fn answer(
+        &self,
+        message: &[u8],
+        context: &Context,
+        response: &mut Vec<u8>,
+    ) -> Result<Answered, Unavailable>;
 
     /// Fetches what the answer to `message` takes, if it is not at hand: it stands behind one that is pending.
     fn prepare(&self, message: &[u8], context: &Context) {
@@ -71,7 +76,7 @@ pub trait Service: Send + Sync {
     }
 
     /// What is to be done for answers that are pending.
-    fn errands(&self) -> Option<&dyn Errands> {
+    fn errands(&self) -> Option<&dyn Upstream> {
         None
     }
 }
@@ -87,14 +92,14 @@ pub enum Framing {
 
 /// What a service does between one frame and the next, so that answers that are pending can be given. Each worker does its
 /// own part: what concerns one never waits for another.
-pub trait Errands: Send + Sync {
+pub trait Upstream: Send + Sync {
     /// The files on which an idle worker is to wait besides its socket: readable when there is something to be done. Always
     /// the same (a changing set of sockets is one epoll instance).
     fn descriptors(&self, worker: usize) -> Vec<RawFd>;
 
     /// Sends what is to be sent, takes in what has come, gives up what takes too long; never waits. The tickets of
     /// answers that can now be given, or refused, are appended to `ready`.
-    fn turn(&self, worker: usize, now: SystemTime, ready: &mut Vec<Ticket>);
+    fn turn(&self, worker: usize, now: SystemTime, ready: &mut Vec<FetchId>);
 
     /// How long the worker may wait if nothing comes. None: as long as it likes.
     fn due(&self, worker: usize, now: SystemTime) -> Option<Duration>;
@@ -102,22 +107,22 @@ pub trait Errands: Send + Sync {
 
 /// Why there is no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Absent {
+pub enum Unavailable {
     /// It is being fetched: the request is to be put again when this is ready.
-    Pending(Ticket),
+    Pending(FetchId),
     /// It is not at hand, and [`Context::purpose`] does not let it be fetched.
     Gone,
 }
 
 /// What several requests may wait for. No two errands of a process have the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Ticket(u64);
+pub struct FetchId(u64);
 
 /// Hands out tickets.
 #[derive(Debug)]
-pub struct Tickets(u64);
+pub struct FetchIds(u64);
 
-impl Tickets {
+impl FetchIds {
     /// Of each so many.
     const EACH: u64 = 1 << 40;
 
@@ -130,15 +135,15 @@ impl Tickets {
     }
 
     /// The next.
-    pub fn draw(&mut self) -> Ticket {
+    pub fn draw(&mut self) -> FetchId {
         self.0 += 1;
-        Ticket(self.0)
+        FetchId(self.0)
     }
 }
 
 /// What an answer is asked for, and so what may be done to get it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
+pub enum FetchPolicy {
     /// To be given, at once or later: what is not at hand may be fetched.
     Answer,
     /// To be given at once: there is no room for requests that wait. What is not at hand is refused (DNS: SERVFAIL,
@@ -167,7 +172,7 @@ pub struct Context {
     /// Where the message comes from.
     pub origin: Origin,
     /// What the answer is for.
-    pub purpose: Purpose,
+    pub purpose: FetchPolicy,
     /// Wall-clock time, for HTTP's Date and DNS cookies.
     pub now: SystemTime,
     /// The connection stays open after this answer, unless it is [`Answered::last`].
@@ -194,7 +199,7 @@ impl Default for Context {
                 },
                 seq: 0,
             },
-            purpose: Purpose::Answer,
+            purpose: FetchPolicy::Answer,
             now: SystemTime::UNIX_EPOCH,
             persistent: false,
             whole: 0,

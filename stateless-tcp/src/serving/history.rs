@@ -2,7 +2,7 @@
 //!
 //! Times are durations since some beginning, of a clock that never goes back.
 
-use super::{Former, Offer};
+use super::{RetiredGeneration, ServingState};
 use crate::dataplane::engine::{Content, Policy};
 use stateless_tcp_core::tcp::isn::GENERATION_MASK;
 use std::collections::VecDeque;
@@ -35,7 +35,7 @@ pub struct History {
     /// Numbers of those that are served, and until when. The oldest is the first.
     kept: VecDeque<(u8, Duration)>,
     /// Those, and others that are not served any more: until when nothing else has their numbers.
-    recent: Vec<(Former, Duration)>,
+    recent: Vec<(RetiredGeneration, Duration)>,
 }
 
 impl History {
@@ -48,14 +48,19 @@ impl History {
     /// The same, where `offer` follows generations that another process served, which are not to be taken for others until
     /// then.
     #[must_use]
-    pub fn after(self, former: impl IntoIterator<Item = (Former, Duration)>, offer: &Offer) -> Self {
+    pub fn after(
+        self,
+        former: impl IntoIterator<Item = (RetiredGeneration, Duration)>,
+        offer: &ServingState,
+    ) -> Self {
         let others = former.into_iter().filter(|(former, _)| former.generation != offer.current.generation);
         Self { recent: others.collect(), ..self }
     }
 
     /// What clients may still be of, and for how long from `now` on.
-    pub fn former(&self, now: Duration) -> impl Iterator<Item = (Former, Duration)> {
-        let rest = move |&(former, until): &(Former, Duration)| (former, until.saturating_sub(now));
+    pub fn former(&self, now: Duration) -> impl Iterator<Item = (RetiredGeneration, Duration)> {
+        let rest =
+            move |&(former, until): &(RetiredGeneration, Duration)| (former, until.saturating_sub(now));
         self.recent.iter().map(rest).filter(|(_, rest)| !rest.is_zero())
     }
 
@@ -82,9 +87,15 @@ impl History {
     }
 
     /// What `offer` becomes when `content` takes the place of its own; not to be asked while it is [`History::full`].
-    pub fn succeed(&mut self, offer: &Offer, content: Content, policy: Policy, now: Duration) -> Offer {
+    pub fn succeed(
+        &mut self,
+        offer: &ServingState,
+        content: Content,
+        policy: Policy,
+        now: Duration,
+    ) -> ServingState {
         self.recent.retain(|(_, until)| *until > now);
-        let recent: Vec<Former> = self.recent.iter().map(|&(former, _)| former).collect();
+        let recent: Vec<RetiredGeneration> = self.recent.iter().map(|&(former, _)| former).collect();
         let next = offer.succeeded_by(content, policy, &recent);
         let (before, after) = (offer.current.former(), next.current.generation);
         // Of content that stayed the same nothing has to be kept.
@@ -98,7 +109,7 @@ impl History {
     }
 
     /// What `offer` becomes without the generations whose time is over, if there are any; and their numbers.
-    pub fn expire(&mut self, offer: &Offer, now: Duration) -> Option<(Offer, Vec<u8>)> {
+    pub fn expire(&mut self, offer: &ServingState, now: Duration) -> Option<(ServingState, Vec<u8>)> {
         let over = self.kept.iter().take_while(|&&(_, until)| until <= now).count();
         let gone: Vec<u8> = self.kept.drain(..over).map(|(number, _)| number).collect();
         (over > 0).then(|| (offer.keeping(|number| !gone.contains(&number)), gone))
@@ -113,13 +124,13 @@ mod tests {
     const KEEP: Duration = Duration::from_mins(1);
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn numbers(offer: &Offer) -> Vec<u8> {
+    fn numbers(offer: &ServingState) -> Vec<u8> {
         offer.editions().map(|edition| edition.generation).collect()
     }
 
     #[test]
     fn seven_former_generations_are_kept_each_for_its_time() {
-        let (mut history, mut offer) = (History::new(KEEP), Offer::first(known(0), policy()));
+        let (mut history, mut offer) = (History::new(KEEP), ServingState::first(known(0), policy()));
         for number in 1..8 {
             assert_eq!(history.full(number * SECOND), None);
             offer = history.succeed(&offer, known(number.into()), policy(), number * SECOND);
@@ -137,7 +148,7 @@ mod tests {
 
     #[test]
     fn what_comes_back_takes_its_own_place() {
-        let (mut history, first) = (History::new(KEEP), Offer::first(known(1), policy()));
+        let (mut history, first) = (History::new(KEEP), ServingState::first(known(1), policy()));
         let second = history.succeed(&first, known(2), policy(), SECOND);
         let back = history.succeed(&second, known(1), policy(), 2 * SECOND);
         assert_eq!(numbers(&back), [numbers(&first)[0], numbers(&second)[0]]);
@@ -151,7 +162,7 @@ mod tests {
 
     #[test]
     fn no_number_is_given_twice_while_clients_remember_it() {
-        let (mut history, mut offer) = (History::new(SECOND), Offer::first(known(0), policy()));
+        let (mut history, mut offer) = (History::new(SECOND), ServingState::first(known(0), policy()));
         let mut now = Duration::ZERO;
         for number in 1..64 {
             now += 2 * SECOND;
@@ -171,14 +182,16 @@ mod tests {
 
     #[test]
     fn a_successor_spares_its_predecessors_numbers() {
-        let offer = Offer::first(known(1), policy());
+        let offer = ServingState::first(known(1), policy());
         let mut history = History::new(KEEP);
         history.succeed(&offer, known(2), policy(), SECOND);
         let former: Vec<_> =
             history.former(6 * SECOND).map(|(former, rest)| (former, rest + 5 * SECOND)).collect();
         assert_eq!(former, [(offer.current.former(), PATIENCE_OF_CLIENTS)]);
-        let other =
-            Former { generation: Offer::first(known(3), policy()).current.generation, fingerprint: None };
+        let other = RetiredGeneration {
+            generation: ServingState::first(known(3), policy()).current.generation,
+            fingerprint: None,
+        };
         let mut history = History::new(KEEP).after([(other, 9 * SECOND)], &offer);
         let next = history.succeed(&offer, known(3), policy(), SECOND);
         assert_ne!(numbers(&next)[0] & GENERATION_MASK, other.generation & GENERATION_MASK);

@@ -1,6 +1,6 @@
 //! What workers answer from, and how another takes its place while they run.
 //!
-//! An [`Offer`] never changes. To change what is served, a new one is put into the [`Switch`]; each worker looks at a
+//! An [`ServingState`] never changes. To change what is served, a new one is put into the [`Switch`]; each worker looks at a
 //! counter there once a batch, and only when that has grown takes a lock and the new offer. Nothing else of a reload
 //! reaches a worker.
 
@@ -13,14 +13,14 @@ use crate::dataplane::engine::{Content, Policy};
 use crate::serving::fingerprint::Fingerprint;
 pub use history::{Full, History, MAX_GENERATIONS, PATIENCE_OF_CLIENTS};
 use serde::{Deserialize, Serialize};
-use stateless_tcp_core::fast_path::Terms;
+use stateless_tcp_core::fast_path::HandshakeConfig;
 use stateless_tcp_core::tcp::isn::{GENERATION_MASK, Generations};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The content of one generation.
 #[derive(Clone)]
-pub struct Edition {
+pub struct ContentGeneration {
     /// Its number, which goes into the cookie of every connection that begins with it.
     pub generation: u8,
     /// What is served.
@@ -29,36 +29,36 @@ pub struct Edition {
 
 /// A generation that was served, and that clients may still be of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Former {
+pub struct RetiredGeneration {
     /// Its number.
     pub generation: u8,
     /// Of its content.
     pub fingerprint: Option<Fingerprint>,
 }
 
-impl Edition {
+impl ContentGeneration {
     /// What is remembered of it when it is served no more.
     #[must_use]
-    pub fn former(&self) -> Former {
-        Former { generation: self.generation, fingerprint: self.content.fingerprint() }
+    pub fn former(&self) -> RetiredGeneration {
+        RetiredGeneration { generation: self.generation, fingerprint: self.content.fingerprint() }
     }
 }
 
 /// Everything that an answer is made from but the segment: content and keys.
 #[derive(Clone)]
-pub struct Offer {
+pub struct ServingState {
     /// How segments are answered.
     pub policy: Policy,
     /// What new connections get.
-    pub current: Edition,
+    pub current: ContentGeneration,
     /// What connections get that began with it. The latest is the first.
-    former: Vec<Edition>,
+    former: Vec<ContentGeneration>,
     /// The numbers of all of these.
     generations: Generations,
 }
 
-impl Offer {
-    fn new(policy: Policy, current: Edition, former: Vec<Edition>) -> Self {
+impl ServingState {
+    fn new(policy: Policy, current: ContentGeneration, former: Vec<ContentGeneration>) -> Self {
         let only = Generations::only(current.generation);
         let generations = former.iter().fold(only, |set, edition| set.and(edition.generation));
         Self { policy, current, former, generations }
@@ -68,7 +68,7 @@ impl Offer {
     #[must_use]
     pub fn first(content: Content, policy: Policy) -> Self {
         let generation = content.fingerprint().map_or(0, Fingerprint::octet);
-        Self::new(policy, Edition { generation, content: Arc::new(content) }, Vec::new())
+        Self::new(policy, ContentGeneration { generation, content: Arc::new(content) }, Vec::new())
     }
 
     /// This offer under another number.
@@ -77,14 +77,14 @@ impl Offer {
     /// restart, would go on with other octets where the client has a part: its connections have to be those of another generation.
     #[must_use]
     pub fn numbered(self, generation: u8) -> Self {
-        Self::new(self.policy, Edition { generation, ..self.current }, self.former)
+        Self::new(self.policy, ContentGeneration { generation, ..self.current }, self.former)
     }
 
     /// This offer under the number that one of the `others` had which is the same; else under the next one that no
     /// connection of theirs seems to be of.
     #[must_use]
-    pub fn apart_from(self, others: &[Former]) -> Self {
-        let Former { generation, fingerprint } = self.current.former();
+    pub fn apart_from(self, others: &[RetiredGeneration]) -> Self {
+        let RetiredGeneration { generation, fingerprint } = self.current.former();
         let generation = number(generation, fingerprint, others);
         self.numbered(generation)
     }
@@ -97,19 +97,20 @@ impl Offer {
     ///
     /// There must be such a number ([`History::full`]).
     #[must_use]
-    pub fn succeeded_by(&self, content: Content, policy: Policy, recent: &[Former]) -> Self {
+    pub fn succeeded_by(&self, content: Content, policy: Policy, recent: &[RetiredGeneration]) -> Self {
         let (before, after) = (self.current.content.fingerprint(), content.fingerprint());
         let content = Arc::new(content);
         let generation = self.current.generation;
         if before.is_some() && before == after {
-            return Self::new(policy, Edition { generation, content }, self.former.clone());
+            return Self::new(policy, ContentGeneration { generation, content }, self.former.clone());
         }
-        let known: Vec<Former> = self.editions().map(Edition::former).chain(recent.iter().copied()).collect();
+        let known: Vec<RetiredGeneration> =
+            self.editions().map(ContentGeneration::former).chain(recent.iter().copied()).collect();
         let own = after.map_or(generation.wrapping_add(1), Fingerprint::octet);
         let generation = number(own, after, &known);
         let kept = self.former.iter().filter(|edition| edition.generation != generation);
         let former = std::iter::once(&self.current).chain(kept).cloned().collect();
-        Self::new(policy, Edition { generation, content }, former)
+        Self::new(policy, ContentGeneration { generation, content }, former)
     }
 
     /// This offer with only those of the former generations that are to be kept.
@@ -120,7 +121,7 @@ impl Offer {
     }
 
     /// What is served, the current content first.
-    pub fn editions(&self) -> impl Iterator<Item = &Edition> {
+    pub fn editions(&self) -> impl Iterator<Item = &ContentGeneration> {
         std::iter::once(&self.current).chain(&self.former)
     }
 
@@ -133,9 +134,9 @@ impl Offer {
 
     /// What is answered by, as far as that takes no content.
     #[must_use]
-    pub fn terms(&self) -> Terms {
+    pub fn terms(&self) -> HandshakeConfig {
         let Policy { rules, keys, fast_open, .. } = self.policy;
-        Terms { rules, keys, generations: self.generations, fast_open }
+        HandshakeConfig { rules, keys, generations: self.generations, fast_open }
     }
 
     /// The content of a served generation.
@@ -148,7 +149,7 @@ impl Offer {
 
 /// The number of content that would have `own`, among the `others`: of one that is the same, or the first from `own` on
 /// that looks like none of theirs; `own` itself, if all are taken.
-fn number(own: u8, fingerprint: Option<Fingerprint>, others: &[Former]) -> u8 {
+fn number(own: u8, fingerprint: Option<Fingerprint>, others: &[RetiredGeneration]) -> u8 {
     let same = others.iter().find(|other| fingerprint.is_some() && other.fingerprint == fingerprint);
     if let Some(same) = same {
         return same.generation;
@@ -166,19 +167,19 @@ const fn look_alike(one: u8, other: u8) -> bool {
 pub struct Switch {
     /// Grows with each offer.
     version: AtomicU64,
-    offer: Mutex<Arc<Offer>>,
+    offer: Mutex<Arc<ServingState>>,
 }
 
 impl Switch {
     /// A switch that stands at `offer`.
     #[must_use]
-    pub fn new(offer: Offer) -> Self {
+    pub fn new(offer: ServingState) -> Self {
         Self { version: AtomicU64::new(0), offer: Mutex::new(Arc::new(offer)) }
     }
 
     /// The offer in force.
     #[must_use]
-    pub fn offer(&self) -> Arc<Offer> {
+    pub fn offer(&self) -> Arc<ServingState> {
         Arc::clone(&self.offer.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -186,7 +187,7 @@ impl Switch {
     ///
     /// Whoever lets go of an offer last frees its content, which takes time: the caller is to keep what it gets until
     /// the workers have moved on, so that none of them has that work.
-    pub fn put(&self, offer: Offer) -> Arc<Offer> {
+    pub fn put(&self, offer: ServingState) -> Arc<ServingState> {
         let before = {
             let mut place = self.offer.lock().unwrap_or_else(PoisonError::into_inner);
             std::mem::replace(&mut *place, Arc::new(offer))
@@ -205,7 +206,7 @@ pub struct Follower {
 impl Follower {
     /// Follows `switch`, from the offer in force on, which comes with it.
     #[must_use]
-    pub fn new(switch: Arc<Switch>) -> (Self, Arc<Offer>) {
+    pub fn new(switch: Arc<Switch>) -> (Self, Arc<ServingState>) {
         // Looked at first: an offer that comes between the two is taken twice, not missed.
         let seen = switch.version.load(Ordering::Acquire);
         let offer = switch.offer();
@@ -214,7 +215,7 @@ impl Follower {
 
     /// The offer in force, if it is another than last time. Costs one load if not.
     #[inline]
-    pub fn news(&mut self) -> Option<Arc<Offer>> {
+    pub fn news(&mut self) -> Option<Arc<ServingState>> {
         let version = self.switch.version.load(Ordering::Acquire);
         (version != self.seen).then(|| {
             self.seen = version;
@@ -227,8 +228,8 @@ impl Follower {
 mod tests {
     use super::*;
     use crate::services::dns::{Dns, DnsOptions};
-    use crate::services::{Absent, Answered, Context, Framing, Service};
-    use stateless_tcp_core::tcp::input::Rules;
+    use crate::services::{Answered, Context, Framing, Service, Unavailable};
+    use stateless_tcp_core::tcp::input::AckPolicy;
     use stateless_tcp_core::tcp::isn::{Key, Keys};
 
     /// A service that has this fingerprint, if any.
@@ -243,8 +244,8 @@ mod tests {
             false
         }
 
-        fn answer(&self, _: &[u8], _: &Context, _: &mut Vec<u8>) -> Result<Answered, Absent> {
-            Err(Absent::Gone)
+        fn answer(&self, _: &[u8], _: &Context, _: &mut Vec<u8>) -> Result<Answered, Unavailable> {
+            Err(Unavailable::Gone)
         }
 
         fn fingerprint(&self) -> Option<Fingerprint> {
@@ -262,16 +263,16 @@ mod tests {
 
     pub(super) fn policy() -> Policy {
         let keys = Keys { current: Key([1; 16]), previous: None };
-        Policy { rules: Rules::Reliable, keys, segment_size: 1220, hints: 64, fast_open: false }
+        Policy { rules: AckPolicy::Reliable, keys, segment_size: 1220, hints: 64, fast_open: false }
     }
 
-    fn ports(offer: &Offer, generation: u8) -> Option<Vec<u16>> {
+    fn ports(offer: &ServingState, generation: u8) -> Option<Vec<u16>> {
         offer.content(generation).map(|content| content.ports().collect())
     }
 
     #[test]
     fn each_generation_has_its_own_content() {
-        let first = Offer::first(content(1), policy());
+        let first = ServingState::first(content(1), policy());
         assert_eq!((ports(&first, 0), ports(&first, 1)), (Some(vec![1]), None));
         let second = first.succeeded_by(content(2), policy(), &[]);
         assert_eq!((ports(&second, 0), ports(&second, 1)), (Some(vec![1]), Some(vec![2])));
@@ -285,23 +286,24 @@ mod tests {
 
     #[test]
     fn a_number_can_be_given() {
-        let offer = Offer::first(content(1), policy()).numbered(200);
+        let offer = ServingState::first(content(1), policy()).numbered(200);
         assert_eq!((ports(&offer, 0), ports(&offer, 200)), (None, Some(vec![1])));
         assert_eq!(offer.succeeded_by(content(2), policy(), &[]).generations().current(), 201);
-        let former = |generation| Former { generation, fingerprint: None };
-        let apart = |other| Offer::first(content(1), policy()).numbered(200).apart_from(&[former(other)]);
+        let former = |generation| RetiredGeneration { generation, fingerprint: None };
+        let apart =
+            |other| ServingState::first(content(1), policy()).numbered(200).apart_from(&[former(other)]);
         assert_eq!([200, 8, 9].map(|other| apart(other).current.generation), [201, 201, 200]);
     }
 
     /// Servers that were reloaded, restarted and added, each in its own time.
     #[test]
     fn the_same_content_has_the_same_number_everywhere() {
-        let first = Offer::first(known(1), policy());
-        let number = |offer: &Offer| *offer.generations();
+        let first = ServingState::first(known(1), policy());
+        let number = |offer: &ServingState| *offer.generations();
         let same = first.succeeded_by(known(1), policy(), &[]);
         assert_eq!(number(&same), number(&first), "there is nothing that would have to be kept");
         let second = same.succeeded_by(known(2), policy(), &[]);
-        assert_eq!(number(&second).current(), number(&Offer::first(known(2), policy())).current());
+        assert_eq!(number(&second).current(), number(&ServingState::first(known(2), policy())).current());
         assert!(number(&second).hold(number(&first).current()));
         let third = second.succeeded_by(known(2), policy(), &[]);
         assert_eq!(number(&third), number(&second), "what was there before is kept on");
@@ -313,7 +315,7 @@ mod tests {
 
     #[test]
     fn no_number_has_two_contents_within_a_while() {
-        let (mut offer, mut recent) = (Offer::first(known(0), policy()), Vec::new());
+        let (mut offer, mut recent) = (ServingState::first(known(0), policy()), Vec::new());
         for number in 1..60 {
             let before = offer.current.former();
             offer = offer.succeeded_by(known(number), policy(), &recent);
@@ -334,7 +336,7 @@ mod tests {
 
     #[test]
     fn numbers_begin_again_after_the_last() {
-        let mut offer = Offer::first(content(1), policy());
+        let mut offer = ServingState::first(content(1), policy());
         for _ in 0..256 {
             offer = offer.keeping(|_| false).succeeded_by(content(1), policy(), &[]);
         }
@@ -343,7 +345,7 @@ mod tests {
 
     #[test]
     fn a_follower_hears_of_each_offer_once() {
-        let switch = Arc::new(Switch::new(Offer::first(content(1), policy())));
+        let switch = Arc::new(Switch::new(ServingState::first(content(1), policy())));
         let (mut follower, offer) = Follower::new(Arc::clone(&switch));
         assert_eq!(offer.current.generation, 0);
         assert!(follower.news().is_none(), "nothing new");

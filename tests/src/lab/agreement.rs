@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
-use stateless_tcp_core::admission::Kind;
-use stateless_tcp_core::steering::{Served, Treatment, steer};
+use stateless_tcp_core::admission::PacketKind;
+use stateless_tcp_core::steering::{ClientPolicy, Steering, steer};
 use stateless_tcp_core::tcp::segment::{Address, FastOpen, Options, Timestamps};
 use stateless_tcp_core::wire;
 
@@ -17,7 +17,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Table;
 
-impl Served for Table {
+impl Steering for Table {
     fn address(&self, address: &Address) -> bool {
         SERVERS.contains(&IpAddr::from(*address))
     }
@@ -30,15 +30,15 @@ impl Served for Table {
         None
     }
 
-    fn treatment(&self, _: &Address) -> Treatment {
-        Treatment::Serve
+    fn treatment(&self, _: &Address) -> ClientPolicy {
+        ClientPolicy::Serve
     }
 
     fn limits_segments(&self) -> bool {
         false
     }
 
-    fn affords(&self, _: &Address, _: Kind) -> bool {
+    fn affords(&self, _: &Address, _: PacketKind) -> bool {
         true
     }
 }

@@ -1,7 +1,7 @@
 //! What must hold of an exchange, whatever was received.
 
 use stateless_tcp::observe::counters::Counter;
-use stateless_tcp_core::tcp::input::Rules;
+use stateless_tcp_core::tcp::input::AckPolicy;
 
 use super::{DNS_PORT, Exchange, HTTP_PORT, Lab, PLENTY, agreement, content, pool::LARGEST_PAYLOAD};
 use crate::{
@@ -56,8 +56,8 @@ pub(super) fn assert_exchange(lab: &mut Lab, frame: &[u8], exchange: &Exchange, 
         Counter::SynAck => assert_syn_ack(lab, &received, exchange),
         Counter::FinAcknowledged => assert_fin_acknowledged(&received, exchange),
         Counter::Answered | Counter::Resumed => assert_answered(lab, &received, exchange),
-        Counter::Kept => assert_part_acknowledged(&received, exchange),
-        Counter::Forgotten => assert_asked_to_come_anew(&received, exchange),
+        Counter::Buffered => assert_part_acknowledged(&received, exchange),
+        Counter::ReassemblyLost => assert_asked_to_come_anew(&received, exchange),
         silent => panic!("{silent:?}, yet {:?} went out", exchange.sent),
     }
 }
@@ -86,10 +86,13 @@ fn assert_goes_back(lab: &Lab, received: &Packet, packet: &Packet) {
         (received.destination_port, received.source_port)
     );
     let window = match lab.rules {
-        Rules::Classic => 65_535,
-        Rules::Reliable => 4_095,
+        AckPolicy::Classic => 65_535,
+        AckPolicy::Reliable => 4_095,
     };
-    assert!(packet.window == window || lab.rules == Rules::Reliable && packet.window < window, "{packet}");
+    assert!(
+        packet.window == window || lab.rules == AckPolicy::Reliable && packet.window < window,
+        "{packet}"
+    );
     assert!(packet.payload.len() <= LARGEST_PAYLOAD.min(lab.segment_size.into()), "{packet}");
     assert!(packet.flags & flags::ACK != 0 && packet.flags & flags::RST == 0, "{packet}");
     if packet.flags & flags::SYN == 0 {
@@ -163,7 +166,7 @@ fn assert_answered(lab: &mut Lab, received: &Packet, exchange: &Exchange) {
     let edge = had + u32::from(received.window);
     // What begins in a window that takes a segment, and what changes, may go on in later ones; so may what was asked behind it.
     let size = u32::from(lab.segment_size).min(u32::try_from(class).expect("small"));
-    let several = lab.rules == Rules::Reliable && edge >= size.max(LARGEST_REFUSAL) + MOST_VOLATILE;
+    let several = lab.rules == AckPolicy::Reliable && edge >= size.max(LARGEST_REFUSAL) + MOST_VOLATILE;
     let end = if edge > length { length + 1 } else { edge - edge % size };
     let room = match (several, end > length) {
         (false, _) => edge.saturating_sub(1),
@@ -216,14 +219,14 @@ fn assert_acknowledgment(
         assert_eq!(exchange.sent[0].ack, received.seq.wrapping_add(received.sequence_length()));
     }
     match lab.rules {
-        Rules::Classic => {
+        AckPolicy::Classic => {
             assert!(acknowledged && exchange.sent[0].payload.is_empty());
             assert!(exchange.sent[0].is(flags::ACK), "the acknowledgment comes first");
         }
-        Rules::Reliable if acknowledged => {
+        AckPolicy::Reliable if acknowledged => {
             assert!(exchange.sent.len() == 1 && missing == 0 && complete, "a lost one never comes again");
         }
-        Rules::Reliable => {
+        AckPolicy::Reliable => {
             let several = exchange.sent.len() as u64 + missing > 1;
             assert!(
                 several || cut_short || answers_a_part(received, exchange),

@@ -21,7 +21,7 @@ use stateless_tcp::services::{
     dns::{Cookies, Dns, DnsOptions},
     http::Http,
 };
-use stateless_tcp_core::tcp::input::Rules;
+use stateless_tcp_core::tcp::input::AckPolicy;
 use stateless_tcp_core::tcp::isn::{Key, Keys};
 
 use crate::{packet::Packet, topology::SERVERS};
@@ -55,16 +55,16 @@ const OUTCOMES: [Counter; 29] = [
     Counter::BadCookie,
     Counter::GenerationGone,
     Counter::BeyondResponse,
-    Counter::Volatile,
+    Counter::NonRepeatable,
     Counter::WindowTooSmall,
     Counter::Confirmed,
-    Counter::Hinted,
-    Counter::Kept,
+    Counter::AnsweredAhead,
+    Counter::Buffered,
     Counter::Pending,
-    Counter::Ahead,
+    Counter::OutOfOrder,
     Counter::Misaligned,
-    Counter::Forgotten,
-    Counter::Stuck,
+    Counter::ReassemblyLost,
+    Counter::RetryLimit,
 ];
 
 /// The built-in zone, compiled once.
@@ -87,7 +87,7 @@ pub struct Lab {
     responder: Responder,
     counters: Counters,
     /// Rule set.
-    pub rules: Rules,
+    pub rules: AckPolicy,
     /// Largest payload as configured.
     pub segment_size: u16,
     /// What the clock says.
@@ -119,16 +119,16 @@ impl Exchange {
 
 impl Lab {
     /// A responder with a fixed key.
-    pub fn new(rules: Rules, segment_size: u16) -> Self {
+    pub fn new(rules: AckPolicy, segment_size: u16) -> Self {
         Self::with(rules, segment_size, false)
     }
 
     /// The same, that answers requests on the SYN.
-    pub fn with_fast_open(rules: Rules, segment_size: u16) -> Self {
+    pub fn with_fast_open(rules: AckPolicy, segment_size: u16) -> Self {
         Self::with(rules, segment_size, true)
     }
 
-    fn with(rules: Rules, segment_size: u16, fast_open: bool) -> Self {
+    fn with(rules: AckPolicy, segment_size: u16, fast_open: bool) -> Self {
         let services = vec![(DNS_PORT, dns()), (HTTP_PORT, http())];
         let keys = Keys { current: Key(*b"sixteen octets !"), previous: None };
         Self {

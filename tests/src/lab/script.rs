@@ -2,7 +2,7 @@
 
 use arbitrary::{Arbitrary, Unstructured};
 use stateless_tcp::observe::counters::Counter;
-use stateless_tcp_core::tcp::input::Rules;
+use stateless_tcp_core::tcp::input::AckPolicy;
 
 use super::{DNS_PORT, Exchange, HTTP_PORT, Lab, PLENTY, agreement::repair};
 use crate::{
@@ -111,7 +111,7 @@ impl Script {
 
     /// Plays it; every exchange is looked at.
     pub fn play(&self) {
-        let rules = if self.classic { Rules::Classic } else { Rules::Reliable };
+        let rules = if self.classic { AckPolicy::Classic } else { AckPolicy::Reliable };
         let size = SEGMENT_SIZES[usize::from(self.segment_size) % SEGMENT_SIZES.len()];
         let mut lab = if self.fast_open { Lab::with_fast_open(rules, size) } else { Lab::new(rules, size) };
         for conversation in self.conversations.iter().take(8) {
@@ -136,7 +136,7 @@ impl Conversation {
         };
         let answered = lab.exchange(&self.send(&request), self.free.map_or(PLENTY, usize::from));
         if opened.outcome == Counter::SynAck && !request.payload.is_empty() {
-            let expected = [Counter::Answered, Counter::WindowTooSmall, Counter::Kept];
+            let expected = [Counter::Answered, Counter::WindowTooSmall, Counter::Buffered];
             assert!(expected.contains(&answered.outcome), "{:?} for {request}", answered.outcome);
         }
         self.resume(lab, &request, &answered);

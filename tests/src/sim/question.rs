@@ -3,7 +3,7 @@
 
 use std::{sync::LazyLock, time::UNIX_EPOCH};
 
-use stateless_tcp::services::{Absent, Answered, Context, Framing, Service};
+use stateless_tcp::services::{Answered, Context, Framing, Service, Unavailable};
 use stateless_tcp::serving::fingerprint::Fingerprint;
 
 use crate::seed::Random;
@@ -187,7 +187,12 @@ impl Service for Toy {
         (self.style == Style::Dns && [c, d] == MAGIC).then_some([a, b])
     }
 
-    fn answer(&self, message: &[u8], context: &Context, response: &mut Vec<u8>) -> Result<Answered, Absent> {
+    fn answer(
+        &self,
+        message: &[u8],
+        context: &Context,
+        response: &mut Vec<u8>,
+    ) -> Result<Answered, Unavailable> {
         let Some(question) = Question::read(self.style, message) else { return Ok(Answered::default()) };
         if question.length() > context.room {
             response.extend((context.room > 0).then_some(REFUSED));

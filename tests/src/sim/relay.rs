@@ -7,8 +7,8 @@ use std::{
 };
 
 use stateless_tcp::services::{
-    Absent, Answered, Context, Errands, Framing, MAX_RESPONSE, Origin, Purpose, Sent, Service, Ticket,
-    Tickets,
+    Answered, Context, FetchId, FetchIds, FetchPolicy, Framing, MAX_RESPONSE, Origin, Sent, Service,
+    Unavailable, Upstream,
 };
 
 use super::{
@@ -40,14 +40,14 @@ pub struct Relay {
 
 struct Desk {
     random: Random,
-    tickets: Tickets,
+    tickets: FetchIds,
     sent: Sent,
     asked: HashMap<Vec<u8>, Asked>,
     variant: u8,
 }
 
 struct Asked {
-    ticket: Ticket,
+    ticket: FetchId,
     due: SystemTime,
     /// Which answer came.
     came: Option<u8>,
@@ -58,7 +58,7 @@ impl Relay {
     pub fn new(style: Style, manner: Manner, random: Random) -> Self {
         let desk = Desk {
             random,
-            tickets: Tickets::new(),
+            tickets: FetchIds::new(),
             sent: Sent::new(CAPACITY),
             asked: HashMap::new(),
             variant: 0,
@@ -103,7 +103,12 @@ impl Service for Relay {
         self.toy.prefix(stream)
     }
 
-    fn answer(&self, message: &[u8], context: &Context, response: &mut Vec<u8>) -> Result<Answered, Absent> {
+    fn answer(
+        &self,
+        message: &[u8],
+        context: &Context,
+        response: &mut Vec<u8>,
+    ) -> Result<Answered, Unavailable> {
         let Some(question) = Question::read(self.toy.style, message) else { return Ok(Answered::default()) };
         let length = question.length();
         let refusal = Answered { volatile: 0, last: true };
@@ -124,12 +129,12 @@ impl Service for Relay {
             return Ok(Answered { volatile, last });
         }
         match context.purpose {
-            Purpose::Answer => {}
-            Purpose::AtOnce => unreachable!("no run has so many requests"),
-            Purpose::AtHand | Purpose::Again => return Err(Absent::Gone),
+            FetchPolicy::Answer => {}
+            FetchPolicy::AtOnce => unreachable!("no run has so many requests"),
+            FetchPolicy::AtHand | FetchPolicy::Again => return Err(Unavailable::Gone),
         }
         let asked = desk.ask(message, context.now, self.manner.delay);
-        let Some(variant) = asked.came else { return Err(Absent::Pending(asked.ticket)) };
+        let Some(variant) = asked.came else { return Err(Unavailable::Pending(asked.ticket)) };
         let answer = question.octets(variant);
         if volatile > 0 {
             desk.sent.remember(&context.origin, message, answer);
@@ -147,17 +152,17 @@ impl Service for Relay {
         }
     }
 
-    fn errands(&self) -> Option<&dyn Errands> {
+    fn errands(&self) -> Option<&dyn Upstream> {
         Some(self)
     }
 }
 
-impl Errands for Relay {
+impl Upstream for Relay {
     fn descriptors(&self, _: usize) -> Vec<i32> {
         Vec::new()
     }
 
-    fn turn(&self, _: usize, now: SystemTime, ready: &mut Vec<Ticket>) {
+    fn turn(&self, _: usize, now: SystemTime, ready: &mut Vec<FetchId>) {
         let Desk { asked, variant, .. } = &mut *self.desk();
         // What came is there for whoever waits for it now, and then asked for anew.
         asked.retain(|_, asked| asked.came.is_none());

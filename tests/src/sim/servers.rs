@@ -7,15 +7,15 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use stateless_tcp::dataplane::engine::{Arrival, Content, Exchange, Policy, Source, Waiting};
-use stateless_tcp::dataplane::pending::{Parked, Parking};
+use stateless_tcp::dataplane::engine::{Content, DeferredSegment, Policy, RxSegment, Source, TcpEngine};
+use stateless_tcp::dataplane::pending::{PendingRequest, PendingRequests};
 use stateless_tcp::observe::counters::{Counter, Counters};
-use stateless_tcp::services::{Errands, Service};
-use stateless_tcp::serving::{History, Offer};
-use stateless_tcp_core::tcp::input::{Outgoing, Rules};
+use stateless_tcp::services::{Service, Upstream};
+use stateless_tcp::serving::{History, ServingState};
+use stateless_tcp_core::tcp::input::{AckPolicy, TxSegment};
 use stateless_tcp_core::tcp::isn::{Key, Keys, MssClass};
 use stateless_tcp_core::tcp::segment::{Address, Flags, FourTuple, Options, Segment, Timestamps};
-use stateless_tcp_core::tcp::ts_cookie::{Promise, Seal, State};
+use stateless_tcp_core::tcp::ts_cookie::{Mask, TsCookie, TsState};
 
 use super::{
     client::Profile,
@@ -37,12 +37,12 @@ const CLIENT: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
 
 /// Servers that are interchangeable.
 pub struct Servers {
-    exchanges: Vec<Exchange>,
+    exchanges: Vec<TcpEngine>,
     counters: Counters,
     /// Requests that wait for the relay.
-    parking: Parking<()>,
+    parking: PendingRequests<()>,
     relay: Option<Arc<Relay>>,
-    offer: Arc<Offer>,
+    offer: Arc<ServingState>,
     segment_size: u16,
     server_port: u16,
     history: History,
@@ -65,12 +65,12 @@ impl Servers {
         let relay = scenario.relay.map(|manner| Arc::new(Relay::new(plan.style, manner, random)));
         let generation = 0;
         let keys = Keys { current: Key(*b"sixteen octets !"), previous: None };
-        let policy = Policy { rules: Rules::Reliable, keys, segment_size, hints, fast_open: false };
-        let offer = Arc::new(Offer::first(content(generation, relay.as_ref()), policy));
+        let policy = Policy { rules: AckPolicy::Reliable, keys, segment_size, hints, fast_open: false };
+        let offer = Arc::new(ServingState::first(content(generation, relay.as_ref()), policy));
         Self {
-            exchanges: (0..servers).map(|_| Exchange::new(0, Arc::clone(&offer))).collect(),
+            exchanges: (0..servers).map(|_| TcpEngine::new(0, Arc::clone(&offer))).collect(),
             counters: Counters::default(),
-            parking: Parking::new(usize::MAX),
+            parking: PendingRequests::new(usize::MAX),
             relay,
             offer,
             history: History::new(Duration::from_micros(KEEP)),
@@ -129,7 +129,7 @@ impl Servers {
         generation != self.generation && self.replaced.get(&generation).is_some_and(over)
     }
 
-    fn switch(&mut self, offer: Offer) {
+    fn switch(&mut self, offer: ServingState) {
         self.offer = Arc::new(offer);
         for exchange in &mut self.exchanges {
             exchange.switch(Arc::clone(&self.offer));
@@ -183,8 +183,10 @@ impl Servers {
             relay.turn(0, clock(now), &mut ready);
         }
         for ticket in ready {
-            for Parked { waiting: Waiting { segment, payload, .. }, .. } in self.parking.call(ticket) {
-                self.consider(now, 0, &segment, &payload, Source::Waited, mss, sent)?;
+            for PendingRequest { waiting: DeferredSegment { segment, payload, .. }, .. } in
+                self.parking.call(ticket)
+            {
+                self.consider(now, 0, &segment, &payload, Source::Resumed, mss, sent)?;
             }
         }
         Ok(())
@@ -202,8 +204,8 @@ impl Servers {
         sent: &mut Vec<Packet>,
     ) -> Result<(), String> {
         let exchange = &mut self.exchanges[which];
-        let arrival = Arrival::new(clock(now), segment, payload, &self.counters);
-        let answer = exchange.consider(Arrival { source, ..arrival });
+        let arrival = RxSegment::new(clock(now), segment, payload, &self.counters);
+        let answer = exchange.consider(RxSegment { source, ..arrival });
         if let Some(waiting) = exchange.take_waiting() {
             self.parking.park(waiting, clock(now), ());
         }
@@ -286,7 +288,7 @@ fn is_cut_where_it_changes(reply: &[Packet]) -> bool {
 /// What holds of every segment sent, whatever it answers.
 fn check(
     segment: &Segment,
-    outgoing: &Outgoing,
+    outgoing: &TxSegment,
     octets: &[u8],
     segment_size: u16,
     mss: u16,
@@ -311,8 +313,8 @@ fn check(
     if !syn && data && end > segment.window.into() {
         return Err(format!("{end} octets into a window of {}", segment.window));
     }
-    let says = outgoing.timestamps.map(|timestamps| Promise::open(timestamps.value, Seal(0)).state);
-    if outgoing.flags == Flags::ACK && !data && says == Some(State::Withheld) {
+    let says = outgoing.timestamps.map(|timestamps| TsCookie::open(timestamps.value, Mask(0)).state);
+    if outgoing.flags == Flags::ACK && !data && says == Some(TsState::AckPending) {
         return Err("ACK alone, and a promise that says that it withholds one".into());
     }
     let acknowledged = position(outgoing.ack, segment.seq);

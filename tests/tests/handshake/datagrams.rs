@@ -4,10 +4,10 @@ use std::net::IpAddr;
 
 use stateless_tcp::dataplane::responder::Responder;
 use stateless_tcp::observe::counters::{Counter, Counters};
-use stateless_tcp_core::admission::{Kind, Limit};
-use stateless_tcp_core::fast_path::Event;
-use stateless_tcp_core::steering::{Served, Treatment, steer};
-use stateless_tcp_core::tcp::input::Rules;
+use stateless_tcp_core::admission::{Limit, PacketKind};
+use stateless_tcp_core::fast_path::FastPathEvent;
+use stateless_tcp_core::steering::{ClientPolicy, Steering, steer};
+use stateless_tcp_core::tcp::input::AckPolicy;
 use stateless_tcp_core::tcp::segment::Address;
 use stateless_tcp_core::udp;
 use stateless_tcp_ebpf::abi::Settings;
@@ -21,7 +21,7 @@ use super::{Fate, Kernel, LEAST, content, policy};
 /// What the lab serves, and questions over UDP.
 struct WithDatagrams;
 
-impl Served for WithDatagrams {
+impl Steering for WithDatagrams {
     fn address(&self, address: &Address) -> bool {
         Table.address(address)
     }
@@ -34,7 +34,7 @@ impl Served for WithDatagrams {
         Some(DNS_PORT)
     }
 
-    fn treatment(&self, client: &Address) -> Treatment {
+    fn treatment(&self, client: &Address) -> ClientPolicy {
         Table.treatment(client)
     }
 
@@ -42,7 +42,7 @@ impl Served for WithDatagrams {
         Table.limits_segments()
     }
 
-    fn affords(&self, client: &Address, kind: Kind) -> bool {
+    fn affords(&self, client: &Address, kind: PacketKind) -> bool {
         Table.affords(client, kind)
     }
 }
@@ -54,7 +54,7 @@ fn core(frame: &[u8]) -> Fate {
             let mut answer = frame.to_vec();
             answer.truncate(question.frame_length(&layout));
             question.write(&mut answer[..], &layout).expect("room for it");
-            Fate::Decided(Event::Truncated, Some(answer))
+            Fate::Decided(FastPathEvent::Truncated, Some(answer))
         }
         Err(refusal) => Fate::Decided(refusal.into(), None),
     }
@@ -65,7 +65,7 @@ fn questions_over_udp_get_the_same_from_all() {
     let settings = Settings::new(Limit::NONE, Some(DNS_PORT));
     let mut kernel = Kernel::load();
     kernel.set(&settings);
-    let mut responder = Responder::new(content(1).set(settings), policy(Rules::Reliable, false, None));
+    let mut responder = Responder::new(content(1).set(settings), policy(AckPolicy::Reliable, false, None));
     let mut random = Random::new("datagrams");
     let counters = Counters::default();
     for _ in 0..size(20_000, 200_000) {
@@ -77,7 +77,7 @@ fn questions_over_udp_get_the_same_from_all() {
         if steer(&frame[..], &WithDatagrams).is_err() {
             continue;
         }
-        let before = Event::ALL.map(|event| counters.get(Counter::from(event)));
+        let before = FastPathEvent::ALL.map(|event| counters.get(Counter::from(event)));
         let fate = kernel.judge(&frame);
         assert_eq!(core(&frame), fate, "core and kernel, of {frame:02x?}");
         let mut pool = Pool::new(PLENTY);

@@ -19,14 +19,14 @@ use rustix::net::{AddressFamily, SocketType, socket};
 use stateless_tcp::dataplane::engine::{Content, Policy};
 use stateless_tcp::dataplane::responder::Responder;
 use stateless_tcp::observe::counters::{Counter, Counters};
-use stateless_tcp::serving::Offer;
-use stateless_tcp_core::fast_path::{self, Event, Terms};
+use stateless_tcp::serving::ServingState;
+use stateless_tcp_core::fast_path::{self, FastPathEvent, HandshakeConfig};
 use stateless_tcp_core::steering::steer;
-use stateless_tcp_core::tcp::input::Rules;
+use stateless_tcp_core::tcp::input::AckPolicy;
 use stateless_tcp_core::tcp::isn::{Key, Keys};
 use stateless_tcp_core::tcp::segment::Address;
 use stateless_tcp_core::wire::control_segment::{self, Header};
-use stateless_tcp_ebpf::abi::{self, PackedTerms, Settings};
+use stateless_tcp_ebpf::abi::{self, PackedHandshakeConfig, Settings};
 use stateless_tcp_tests::{
     lab::{DNS_PORT, HTTP_PORT, PLENTY, agreement::Table, dns, http, pool::Pool},
     packet::Packet,
@@ -46,13 +46,13 @@ enum Fate {
     /// User space has to decide.
     Ring,
     /// Answered by this frame, or nothing.
-    Decided(Event, Option<Vec<u8>>),
+    Decided(FastPathEvent, Option<Vec<u8>>),
 }
 
 /// The program as the kernel has it, attached to nothing.
 struct Kernel {
     ebpf: Ebpf,
-    terms: Array<MapData, [u8; PackedTerms::LENGTH]>,
+    terms: Array<MapData, [u8; PackedHandshakeConfig::LENGTH]>,
     events: PerCpuArray<MapData, u64>,
     before: Vec<u64>,
     /// The last frame that it decided had a partial checksum.
@@ -98,8 +98,8 @@ impl Kernel {
         }
     }
 
-    fn answer_by(&mut self, terms: &Terms) {
-        self.terms.set(0, PackedTerms::from(terms).octets(), 0).expect("put the terms");
+    fn answer_by(&mut self, terms: &HandshakeConfig) {
+        self.terms.set(0, PackedHandshakeConfig::from(terms).octets(), 0).expect("put the terms");
     }
 
     fn set(&mut self, settings: &Settings) {
@@ -123,7 +123,7 @@ impl Kernel {
         let after: Vec<u64> = (0..abi::MAX_EVENTS).map(|place| self.count(place)).collect();
         let place = abi::PARTIAL_CHECKSUMS as usize;
         self.partial = after[place] > self.before[place];
-        let grown: Vec<_> = Event::ALL
+        let grown: Vec<_> = FastPathEvent::ALL
             .into_iter()
             .filter(|&event| after[event as usize] > self.before[event as usize])
             .collect();
@@ -145,7 +145,7 @@ impl Kernel {
 }
 
 /// The same through the library.
-fn core(terms: &Terms, frame: &[u8]) -> Fate {
+fn core(terms: &HandshakeConfig, frame: &[u8]) -> Fate {
     let decide = || {
         let layout = steer(frame, &Table).ok()?;
         let received = control_segment::read(frame, &layout, &mut [0; control_segment::ROOM][..])?;
@@ -166,12 +166,12 @@ fn core(terms: &Terms, frame: &[u8]) -> Fate {
 struct Trio {
     kernel: Kernel,
     responder: Responder,
-    terms: Terms,
+    terms: HandshakeConfig,
     now: SystemTime,
     seen: BTreeMap<&'static str, u64>,
 }
 
-fn policy(rules: Rules, fast_open: bool, previous: Option<Key>) -> Policy {
+fn policy(rules: AckPolicy, fast_open: bool, previous: Option<Key>) -> Policy {
     let keys = Keys { current: Key(*b"sixteen octets !"), previous };
     Policy { rules, keys, segment_size: 1220, hints: 256, fast_open }
 }
@@ -184,7 +184,7 @@ fn content(number: u16) -> Content {
 
 impl Trio {
     fn new() -> Self {
-        let offer = Offer::first(content(1), policy(Rules::Reliable, false, None));
+        let offer = ServingState::first(content(1), policy(AckPolicy::Reliable, false, None));
         let terms = offer.terms();
         let mut kernel = Kernel::load();
         kernel.answer_by(&terms);
@@ -192,7 +192,7 @@ impl Trio {
         Self { kernel, responder: Responder::of(0, offer.into()), terms, now, seen: BTreeMap::new() }
     }
 
-    fn switch(&mut self, offer: Offer) {
+    fn switch(&mut self, offer: ServingState) {
         self.terms = offer.terms();
         self.kernel.answer_by(&self.terms);
         self.responder.switch(offer.into());
@@ -232,10 +232,10 @@ fn the_kernel_answers_as_user_space_does() {
     let conversations = size(20_000, 200_000);
     let mut random = Random::new("handshake");
     let mut trio = Trio::new();
-    let mut offer = Offer::first(content(1), policy(Rules::Reliable, false, None));
+    let mut offer = ServingState::first(content(1), policy(AckPolicy::Reliable, false, None));
     for number in 0..conversations {
         if number % 50 == 0 {
-            let rules = if random.one_in(5) { Rules::Classic } else { Rules::Reliable };
+            let rules = if random.one_in(5) { AckPolicy::Classic } else { AckPolicy::Reliable };
             let former = random.one_in(2).then_some(Key(*b"the key before i"));
             offer = offer.succeeded_by(
                 content(1 + random.short() % 9),
@@ -252,7 +252,7 @@ fn the_kernel_answers_as_user_space_does() {
         let (fate, sent) = trio.exchange("SYN", &syn.octets());
         client.hear(&sent);
         let offered = sent.iter().any(|frame| Packet::parse(frame).is_some());
-        assert!(!offered || matches!(fate, Fate::Decided(Event::SynAck, _)), "{fate:?}: {syn}");
+        assert!(!offered || matches!(fate, Fate::Decided(FastPathEvent::SynAck, _)), "{fate:?}: {syn}");
         for _ in 0..random.below(12) {
             let packet = client.speak(&mut random);
             let mut frame = packet.octets();
@@ -281,8 +281,8 @@ fn the_kernel_answers_as_user_space_does() {
         trio.exchange("odd", &odd.octets());
     }
     println!("{:?}", trio.seen);
-    let of_datagrams = [Event::Truncated, Event::NoQuestion];
-    let events = Event::ALL.into_iter().filter(|event| !of_datagrams.contains(event));
+    let of_datagrams = [FastPathEvent::Truncated, FastPathEvent::NoQuestion];
+    let events = FastPathEvent::ALL.into_iter().filter(|event| !of_datagrams.contains(event));
     for counter in events.map(Counter::from).chain([Counter::PartialChecksum]) {
         let seen = trio.seen.get(counter.name()).copied().unwrap_or(0);
         assert!(seen >= LEAST, "{counter:?} occurred {seen} times, at least {LEAST} are wanted");

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use stateless_tcp_core::steering::Reason;
+use stateless_tcp_core::steering::SteeringReason;
 use stateless_tcp_tests::{
     packet::{Packet, flags},
     seed::Random,
@@ -57,128 +57,140 @@ fn fragment_header(offset: u16, more: bool) -> (u8, Vec<u8>) {
 }
 
 /// Frames with names, and what is to become of each.
-pub(super) fn named() -> Vec<(&'static str, Vec<u8>, Reason)> {
+pub(super) fn named() -> Vec<(&'static str, Vec<u8>, SteeringReason)> {
     let (ip, tcp4, tcp6) = (14, v4().tcp_offset(), v6().tcp_offset());
     let with_fragment = |offset, more| {
         let extensions = vec![fragment_header(offset, more)];
         Packet { extensions, ..v6() }
     };
     vec![
-        ("IPv4 SYN", v4().octets(), Reason::Served),
-        ("IPv6 SYN", v6().octets(), Reason::Served),
-        ("IPv4 with options", Packet { ip_options: vec![1; 40], ..v4() }.octets(), Reason::Served),
-        ("one 802.1Q tag", tagged(v4(), &[(0x8100, 7)]), Reason::Served),
-        ("one 802.1ad tag", tagged(v6(), &[(0x88a8, 7)]), Reason::Served),
-        ("two tags", tagged(v6(), &[(0x88a8, 7), (0x8100, 8)]), Reason::Served),
-        ("three tags", tagged(v4(), &[(0x8100, 7); 3]), Reason::NotIp),
-        ("tag cut off", cut(&Packet { tags: vec![(0x8100, 7)], ..v4() }, 16), Reason::Truncated),
-        ("Ethernet header only", cut(&v4(), 14), Reason::Truncated),
-        ("half an IPv4 header", cut(&v4(), 30), Reason::Truncated),
-        ("half an IPv6 header", cut(&v6(), 40), Reason::Truncated),
-        ("IPv4 header only", cut(&v4(), tcp4), Reason::Truncated),
-        ("IPv4 up to the source port", cut(&v4(), tcp4 + 2), Reason::Truncated),
-        ("IPv4 up to half the port", cut(&v4(), tcp4 + 3), Reason::Truncated),
-        ("IPv4 up to the port", cut(&v4(), tcp4 + 4), Reason::Served),
-        ("IPv6 up to the port", cut(&v6(), tcp6 + 4), Reason::Served),
-        ("IPv6 up to half the port", cut(&v6(), tcp6 + 3), Reason::Truncated),
-        ("link-layer broadcast", Packet { to: [0xff; 6], ..v4() }.octets(), Reason::LinkGroup),
-        ("link-layer multicast", Packet { to: [0x33, 0x33, 0, 0, 0, 1], ..v6() }.octets(), Reason::LinkGroup),
-        ("ARP", with(&v4(), 13, 0x06), Reason::NotIp),
-        ("an 802.3 length", with(&v4(), 12, 0x00), Reason::NotIp),
-        ("version 6 in an IPv4 frame", with(&v4(), ip, 0x65), Reason::Malformed),
-        ("version 4 in an IPv6 frame", with(&v6(), ip, 0x40), Reason::Malformed),
-        ("header of 16 octets", with(&v4(), ip, 0x44), Reason::Malformed),
-        ("header of no octets", with(&v4(), ip, 0x40), Reason::Malformed),
-        ("header of 60 octets beyond the frame", with(&v4(), ip, 0x4f), Reason::Truncated),
-        ("IPv4 UDP to the port of questions", with(&v4(), ip + 9, UDP), Reason::Served),
-        ("its first fragment", with_all(&v4(), &[(ip + 6, 0x20), (ip + 9, UDP)]), Reason::NotTcp),
-        ("another fragment of it", with_all(&v4(), &[(ip + 7, 1), (ip + 9, UDP)]), Reason::NotTcp),
-        ("UDP to another address", with_all(&v4(), &[(ip + 9, UDP), (ip + 19, 77)]), Reason::NotTcp),
-        ("IPv4 ICMP", with(&v4(), ip + 9, 1), Reason::NotTcp),
-        ("IPv6 UDP to another port", with(&v6(), ip + 6, UDP), Reason::NotTcp),
-        ("IPv6 no next header", with(&v6(), ip + 6, 59), Reason::NotTcp),
+        ("IPv4 SYN", v4().octets(), SteeringReason::Served),
+        ("IPv6 SYN", v6().octets(), SteeringReason::Served),
+        ("IPv4 with options", Packet { ip_options: vec![1; 40], ..v4() }.octets(), SteeringReason::Served),
+        ("one 802.1Q tag", tagged(v4(), &[(0x8100, 7)]), SteeringReason::Served),
+        ("one 802.1ad tag", tagged(v6(), &[(0x88a8, 7)]), SteeringReason::Served),
+        ("two tags", tagged(v6(), &[(0x88a8, 7), (0x8100, 8)]), SteeringReason::Served),
+        ("three tags", tagged(v4(), &[(0x8100, 7); 3]), SteeringReason::NotIp),
+        ("tag cut off", cut(&Packet { tags: vec![(0x8100, 7)], ..v4() }, 16), SteeringReason::Truncated),
+        ("Ethernet header only", cut(&v4(), 14), SteeringReason::Truncated),
+        ("half an IPv4 header", cut(&v4(), 30), SteeringReason::Truncated),
+        ("half an IPv6 header", cut(&v6(), 40), SteeringReason::Truncated),
+        ("IPv4 header only", cut(&v4(), tcp4), SteeringReason::Truncated),
+        ("IPv4 up to the source port", cut(&v4(), tcp4 + 2), SteeringReason::Truncated),
+        ("IPv4 up to half the port", cut(&v4(), tcp4 + 3), SteeringReason::Truncated),
+        ("IPv4 up to the port", cut(&v4(), tcp4 + 4), SteeringReason::Served),
+        ("IPv6 up to the port", cut(&v6(), tcp6 + 4), SteeringReason::Served),
+        ("IPv6 up to half the port", cut(&v6(), tcp6 + 3), SteeringReason::Truncated),
+        ("link-layer broadcast", Packet { to: [0xff; 6], ..v4() }.octets(), SteeringReason::LinkGroup),
+        (
+            "link-layer multicast",
+            Packet { to: [0x33, 0x33, 0, 0, 0, 1], ..v6() }.octets(),
+            SteeringReason::LinkGroup,
+        ),
+        ("ARP", with(&v4(), 13, 0x06), SteeringReason::NotIp),
+        ("an 802.3 length", with(&v4(), 12, 0x00), SteeringReason::NotIp),
+        ("version 6 in an IPv4 frame", with(&v4(), ip, 0x65), SteeringReason::Malformed),
+        ("version 4 in an IPv6 frame", with(&v6(), ip, 0x40), SteeringReason::Malformed),
+        ("header of 16 octets", with(&v4(), ip, 0x44), SteeringReason::Malformed),
+        ("header of no octets", with(&v4(), ip, 0x40), SteeringReason::Malformed),
+        ("header of 60 octets beyond the frame", with(&v4(), ip, 0x4f), SteeringReason::Truncated),
+        ("IPv4 UDP to the port of questions", with(&v4(), ip + 9, UDP), SteeringReason::Served),
+        ("its first fragment", with_all(&v4(), &[(ip + 6, 0x20), (ip + 9, UDP)]), SteeringReason::NotTcp),
+        ("another fragment of it", with_all(&v4(), &[(ip + 7, 1), (ip + 9, UDP)]), SteeringReason::NotTcp),
+        ("UDP to another address", with_all(&v4(), &[(ip + 9, UDP), (ip + 19, 77)]), SteeringReason::NotTcp),
+        ("IPv4 ICMP", with(&v4(), ip + 9, 1), SteeringReason::NotTcp),
+        ("IPv6 UDP to another port", with(&v6(), ip + 6, UDP), SteeringReason::NotTcp),
+        ("IPv6 no next header", with(&v6(), ip + 6, 59), SteeringReason::NotTcp),
         (
             "hop-by-hop options",
             Packet { extensions: vec![(0, vec![0; 7])], ..v6() }.octets(),
-            Reason::ExtensionHeader,
+            SteeringReason::ExtensionHeader,
         ),
         (
             "destination options",
             Packet { extensions: vec![(60, vec![0; 7])], ..v6() }.octets(),
-            Reason::ExtensionHeader,
+            SteeringReason::ExtensionHeader,
         ),
-        ("authentication header", with(&v6(), ip + 6, 51), Reason::ExtensionHeader),
-        ("IPv4 first fragment", Packet { fragment: 0x2000, ..v4() }.octets(), Reason::FirstFragment),
-        ("IPv4 later fragment", Packet { fragment: 0x2001, ..v4() }.octets(), Reason::Fragment),
-        ("IPv4 last fragment", Packet { fragment: 0x0001, ..v4() }.octets(), Reason::Fragment),
+        ("authentication header", with(&v6(), ip + 6, 51), SteeringReason::ExtensionHeader),
+        ("IPv4 first fragment", Packet { fragment: 0x2000, ..v4() }.octets(), SteeringReason::FirstFragment),
+        ("IPv4 later fragment", Packet { fragment: 0x2001, ..v4() }.octets(), SteeringReason::Fragment),
+        ("IPv4 last fragment", Packet { fragment: 0x0001, ..v4() }.octets(), SteeringReason::Fragment),
         (
             "IPv4 first fragment, other port",
             Packet { fragment: 0x2000, destination_port: 22, ..v4() }.octets(),
-            Reason::Fragment,
+            SteeringReason::Fragment,
         ),
-        ("IPv6 first fragment", with_fragment(0, true).octets(), Reason::FirstFragment),
-        ("IPv6 atomic fragment", with_fragment(0, false).octets(), Reason::FirstFragment),
-        ("IPv6 later fragment", with_fragment(1, true).octets(), Reason::Fragment),
+        ("IPv6 first fragment", with_fragment(0, true).octets(), SteeringReason::FirstFragment),
+        ("IPv6 atomic fragment", with_fragment(0, false).octets(), SteeringReason::FirstFragment),
+        ("IPv6 later fragment", with_fragment(1, true).octets(), SteeringReason::Fragment),
         (
             "IPv6 first fragment, other port",
             Packet { destination_port: 22, ..with_fragment(0, true) }.octets(),
-            Reason::Fragment,
+            SteeringReason::Fragment,
         ),
         (
             "other IPv4 address",
             Packet { destination: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 3)), ..v4() }.octets(),
-            Reason::OtherAddress,
+            SteeringReason::OtherAddress,
         ),
         (
             "other IPv6 address",
             Packet { destination: IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 3)), ..v6() }
                 .octets(),
-            Reason::OtherAddress,
+            SteeringReason::OtherAddress,
         ),
-        ("other port", Packet { destination_port: 54, ..v4() }.octets(), Reason::OtherPort),
+        ("other port", Packet { destination_port: 54, ..v4() }.octets(), SteeringReason::OtherPort),
         (
             "served port as the source",
             Packet { source_port: 53, destination_port: 40_000, ..v4() }.octets(),
-            Reason::OtherPort,
+            SteeringReason::OtherPort,
         ),
         (
             "served port with its octets swapped",
             Packet { destination_port: 53 << 8, ..v4() }.octets(),
-            Reason::OtherPort,
+            SteeringReason::OtherPort,
         ),
     ]
 }
 
-pub(super) fn named_left() -> Vec<(&'static str, Vec<u8>, Reason)> {
+pub(super) fn named_left() -> Vec<(&'static str, Vec<u8>, SteeringReason)> {
     vec![
-        ("first client that is left", from(Ipv4Addr::new(192, 0, 2, 128), v4()), Reason::Left),
-        ("client that is denied within it", from(Ipv4Addr::new(192, 0, 2, 224), v4()), Reason::Denied),
-        ("client that is allowed within that", from(Ipv4Addr::new(192, 0, 2, 240), v4()), Reason::Served),
+        ("first client that is left", from(Ipv4Addr::new(192, 0, 2, 128), v4()), SteeringReason::Left),
+        (
+            "client that is denied within it",
+            from(Ipv4Addr::new(192, 0, 2, 224), v4()),
+            SteeringReason::Denied,
+        ),
+        (
+            "client that is allowed within that",
+            from(Ipv4Addr::new(192, 0, 2, 240), v4()),
+            SteeringReason::Served,
+        ),
         (
             "IPv6 client that is denied",
             from(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0xc0), v6()),
-            Reason::Denied,
+            SteeringReason::Denied,
         ),
-        ("last client before it", from(Ipv4Addr::new(192, 0, 2, 127), v4()), Reason::Served),
+        ("last client before it", from(Ipv4Addr::new(192, 0, 2, 127), v4()), SteeringReason::Served),
         (
             "IPv6 client that is left",
             from(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0xbf), v6()),
-            Reason::Left,
+            SteeringReason::Left,
         ),
         (
             "same bits as an IPv4 client",
             from(Ipv6Addr::new(0, 0, 0, 0, 0, 0, 0xc000, 0x0280), v6()),
-            Reason::Served,
+            SteeringReason::Served,
         ),
         (
             "other port of a client that is left",
             from(Ipv4Addr::new(192, 0, 2, 9), Packet { destination_port: 54, ..v4() }),
-            Reason::OtherPort,
+            SteeringReason::OtherPort,
         ),
         (
             "first fragment of a client that is left",
             from(Ipv4Addr::new(192, 0, 2, 9), Packet { fragment: 0x2000, ..v4() }),
-            Reason::Fragment,
+            SteeringReason::Fragment,
         ),
     ]
 }

@@ -20,8 +20,8 @@ use aya::{
 };
 use rustix::net::{AddressFamily, SocketType, socket};
 use stateless_tcp::serving::clients::Clients;
-use stateless_tcp_core::admission::{Kind, Limit};
-use stateless_tcp_core::steering::{Action, Reason, Served, Treatment, steer};
+use stateless_tcp_core::admission::{Limit, PacketKind};
+use stateless_tcp_core::steering::{Action, ClientPolicy, Steering, SteeringReason, steer};
 use stateless_tcp_core::tcp::segment::Address;
 use stateless_tcp_ebpf::abi::{self, Settings};
 use stateless_tcp_tests::{
@@ -36,14 +36,14 @@ const PORTS: [u16; 2] = [53, 80];
 /// UDP port where questions are answered.
 const DATAGRAMS: u16 = 53;
 /// What is said of clients: networks, some of them within others, and hosts.
-const CLIENTS: [(&str, Treatment); 7] = [
-    ("192.0.2.128/25", Treatment::Leave),
-    ("192.0.2.192/26", Treatment::Leave),
-    ("192.0.2.224/27", Treatment::Deny),
-    ("192.0.2.240/28", Treatment::Allow),
-    ("2001:db8::80/121", Treatment::Leave),
-    ("2001:db8::c0/122", Treatment::Deny),
-    ("192.0.2.9", Treatment::Leave),
+const CLIENTS: [(&str, ClientPolicy); 7] = [
+    ("192.0.2.128/25", ClientPolicy::PassToKernel),
+    ("192.0.2.192/26", ClientPolicy::PassToKernel),
+    ("192.0.2.224/27", ClientPolicy::Deny),
+    ("192.0.2.240/28", ClientPolicy::Allow),
+    ("2001:db8::80/121", ClientPolicy::PassToKernel),
+    ("2001:db8::c0/122", ClientPolicy::Deny),
+    ("192.0.2.9", ClientPolicy::PassToKernel),
 ];
 /// How often each verdict and each reason must occur among the generated frames.
 const LEAST: usize = 500;
@@ -51,7 +51,7 @@ const LEAST: usize = 500;
 /// The program as the kernel has it, attached to nothing.
 struct Kernel {
     ebpf: Ebpf,
-    counts: PerCpuArray<MapData, [u64; Reason::ALL.len()]>,
+    counts: PerCpuArray<MapData, [u64; SteeringReason::ALL.len()]>,
     before: Vec<u64>,
     /// In the slot of queue 0, the only queue of a test run.
     _socket: Option<OwnedFd>,
@@ -70,11 +70,11 @@ impl Queue {
     const ALL: [Self; 3] = [Self::Bound, Self::Unbound, Self::Held];
 
     /// What becomes of frames that are served.
-    fn served(self) -> Reason {
+    fn served(self) -> SteeringReason {
         match self {
-            Self::Bound => Reason::Served,
-            Self::Unbound => Reason::NoSocket,
-            Self::Held => Reason::Held,
+            Self::Bound => SteeringReason::Served,
+            Self::Unbound => SteeringReason::NoSocket,
+            Self::Held => SteeringReason::Held,
         }
     }
 }
@@ -118,11 +118,11 @@ impl Kernel {
         });
         let counts = PerCpuArray::try_from(ebpf.take_map(abi::COUNTS).expect("its counters"))
             .expect("a per-CPU array");
-        Self { ebpf, counts, before: vec![0; Reason::ALL.len()], _socket: socket }
+        Self { ebpf, counts, before: vec![0; SteeringReason::ALL.len()], _socket: socket }
     }
 
     /// The program's verdict, and which of its counters went up: exactly one, by one.
-    fn judge(&mut self, frame: &[u8]) -> (Action, Reason) {
+    fn judge(&mut self, frame: &[u8]) -> (Action, SteeringReason) {
         let program: &Xdp =
             self.ebpf.program(abi::PROGRAM).expect("the program").try_into().expect("an XDP program");
         let options = TestRunOptions { data_in: Some(frame), ..TestRunOptions::default() };
@@ -132,15 +132,15 @@ impl Kernel {
             4 => Action::Redirect,
             other => panic!("XDP action {other} for {frame:02x?}"),
         };
-        let mut after = vec![0; Reason::ALL.len()];
+        let mut after = vec![0; SteeringReason::ALL.len()];
         for cpu in self.counts.get(&0, 0).expect("read the counters").iter() {
             after.iter_mut().zip(cpu).for_each(|(sum, count)| *sum += count);
         }
         let grown: Vec<_> = (0..after.len()).filter(|&index| after[index] != self.before[index]).collect();
         let [index] = grown[..] else { panic!("not one counter went up, but {grown:?}, for {frame:02x?}") };
-        assert_eq!(after[index], self.before[index] + 1, "{:?} for {frame:02x?}", Reason::ALL[index]);
+        assert_eq!(after[index], self.before[index] + 1, "{:?} for {frame:02x?}", SteeringReason::ALL[index]);
         self.before = after;
-        (action, Reason::ALL[index])
+        (action, SteeringReason::ALL[index])
     }
 }
 
@@ -158,7 +158,7 @@ struct Table {
     port_tested: Cell<bool>,
 }
 
-impl Served for Table {
+impl Steering for Table {
     fn address(&self, address: &Address) -> bool {
         let address = IpAddr::from(*address);
         address == IpAddr::V4(SERVER_V4) || address == IpAddr::V6(SERVER_V6)
@@ -173,7 +173,7 @@ impl Served for Table {
         Some(DATAGRAMS)
     }
 
-    fn treatment(&self, client: &Address) -> Treatment {
+    fn treatment(&self, client: &Address) -> ClientPolicy {
         self.clients.treatment(client)
     }
 
@@ -181,13 +181,13 @@ impl Served for Table {
         false
     }
 
-    fn affords(&self, _: &Address, _: Kind) -> bool {
+    fn affords(&self, _: &Address, _: PacketKind) -> bool {
         true
     }
 }
 
 /// The library's reason, and whether it came as far as the port.
-fn library(frame: &[u8], queue: Queue) -> (Reason, bool) {
+fn library(frame: &[u8], queue: Queue) -> (SteeringReason, bool) {
     let table = Table { clients: clients(), port_tested: Cell::new(false) };
     let reason = match steer(frame, &table) {
         Ok(_) => queue.served(),
@@ -201,7 +201,7 @@ fn named_frames_come_to_the_verdict_that_is_written_here() {
     let mut kernels = Queue::ALL.map(|queue| (queue, Kernel::load(queue)));
     for (name, frame, reason) in named().into_iter().chain(named_left()) {
         for (queue, kernel) in &mut kernels {
-            let expected = if reason == Reason::Served { queue.served() } else { reason };
+            let expected = if reason == SteeringReason::Served { queue.served() } else { reason };
             assert_eq!(library(&frame, *queue).0, expected, "{name}, library, {queue:?}");
             assert_eq!(kernel.judge(&frame), (expected.action(), expected), "{name}, kernel, {queue:?}");
         }
@@ -229,7 +229,7 @@ fn generated_frames_come_to_the_same_verdict_on_both_sides() {
     println!("{count} frames, {at_port} at the port test, {actions:?}, {reasons:?}");
     assert!(at_port * 2 >= count, "only {at_port} of {count} frames reached the port test");
     // Whose network has no token left is seen to in tests/limits.rs: time comes into it.
-    for reason in Reason::ALL.into_iter().filter(|&reason| reason != Reason::Limited) {
+    for reason in SteeringReason::ALL.into_iter().filter(|&reason| reason != SteeringReason::Limited) {
         let seen = reasons.get(reason.name()).copied().unwrap_or(0);
         assert!(seen >= LEAST, "{} occurred {seen} times, at least {LEAST} are wanted", reason.name());
     }

@@ -1,8 +1,8 @@
 //! Cookies, and how an answer goes out with its SYN,ACK.
 
 use super::*;
-use crate::tcp::input::{self, Response, Rules, Verdict};
-use crate::tcp::isn::{Generations, Terms, iss_with_timestamps};
+use crate::tcp::input::{self, AckPolicy, Response, Verdict};
+use crate::tcp::isn::{CookieFields, Generations, iss_with_timestamps};
 use crate::tcp::segment::{FourTuple, Options};
 use proptest::prelude::*;
 use rstest::rstest;
@@ -59,8 +59,8 @@ fn a_cookie_ends_with_its_key() {
     assert_eq!(granted, Grant { accepted: false, cookie: Some(cookie(&TWO, CLIENT)) });
 }
 
-fn syn_ack(segment: &Segment) -> Outgoing {
-    match input::decide(Rules::Reliable, &ROTATED, &SERVED, segment) {
+fn syn_ack(segment: &Segment) -> TxSegment {
+    match input::decide(AckPolicy::Reliable, &ROTATED, &SERVED, segment) {
         Verdict::Send(outgoing) => outgoing,
         other => panic!("{other:?}"),
     }
@@ -71,7 +71,7 @@ fn syn_ack(segment: &Segment) -> Outgoing {
 fn the_first_segment_proves_the_connection() {
     let segment = syn(None, false);
     let first = first(&segment, &syn_ack(&segment));
-    let verdict = input::decide(Rules::Reliable, &ROTATED, &SERVED, &first);
+    let verdict = input::decide(AckPolicy::Reliable, &ROTATED, &SERVED, &first);
     assert!(
         matches!(verdict, Verdict::Answer(input::Request { received: 0, generation: 9, .. })),
         "{verdict:?}"
@@ -79,27 +79,27 @@ fn the_first_segment_proves_the_connection() {
 
     let segment = syn(None, true);
     let syn_ack = syn_ack(&segment);
-    let terms = Terms { class: MssClass::Standard, generation: 9 };
+    let terms = CookieFields { class: MssClass::Standard, generation: 9 };
     assert_eq!(syn_ack.seq, iss_with_timestamps(&TWO, &segment.tuple, segment.seq, terms).0);
     let first = super::first(&segment, &syn_ack);
-    assert_eq!(input::decide(Rules::Reliable, &ROTATED, &SERVED, &first), Verdict::Converse);
+    assert_eq!(input::decide(AckPolicy::Reliable, &ROTATED, &SERVED, &first), Verdict::Converse);
     assert!(crate::tcp::tcb::read(&TWO, &first).is_some_and(|echo| echo.is_idle()));
 }
 
 /// A reply of the whole response to a connection without timestamps: closing.
 fn closing_reply(first: &Segment, length: u32) -> Reply {
-    let Verdict::Answer(request) = input::decide(Rules::Reliable, &ROTATED, &SERVED, first) else {
+    let Verdict::Answer(request) = input::decide(AckPolicy::Reliable, &ROTATED, &SERVED, first) else {
         panic!("{first:?}")
     };
     let response = Response { length, volatile: 0, complete: true };
-    request.reply(Rules::Reliable, first, response, 1220).expect("a reply")
+    request.reply(AckPolicy::Reliable, first, response, 1220).expect("a reply")
 }
 
 /// A reply on a connection with timestamps, to so many of the octets of `first`.
 fn open_reply(first: &Segment, end: u16, new: u32) -> Reply {
     let echo = crate::tcp::tcb::read(&TWO, first).expect("timestamps");
-    let walk = crate::tcp::tcb::Walk { new, end, ..crate::tcp::tcb::Walk::default() };
-    let part = crate::tcp::tcb::Part { end: new, message: end, volatile: 0 };
+    let walk = crate::tcp::tcb::ParsedMessages { new, end, ..crate::tcp::tcb::ParsedMessages::default() };
+    let part = crate::tcp::tcb::ResponseSpan { end: new, message: end, volatile: 0 };
     echo.settle(first, &walk, &[part], 1220).expect("a reply")
 }
 
@@ -110,7 +110,7 @@ fn open_reply(first: &Segment, end: u16, new: u32) -> Reply {
 #[case::two_segments(1209, false)]
 fn one_segment_rides_on_the_syn_ack(#[case] length: u32, #[case] rides: bool) {
     let segment = syn(None, true);
-    let syn_ack = Outgoing { fast_open: Some([5; 8]), ..syn_ack(&segment) };
+    let syn_ack = TxSegment { fast_open: Some([5; 8]), ..syn_ack(&segment) };
     let first = first(&segment, &syn_ack);
     let reply = open_reply(&first, 34, length);
     let (sent, behind) = open(&first, syn_ack, reply.clone());

@@ -10,7 +10,7 @@ use rstest::rstest;
 const KEYS: Keys = Keys { current: Key([7; 16]), previous: None };
 const ISN: u32 = u32::MAX - 10;
 const SERVED: Generations = Generations::only(7);
-const TERMS: Terms = Terms { class: MssClass::Standard, generation: 7 };
+const TERMS: CookieFields = CookieFields { class: MssClass::Standard, generation: 7 };
 
 fn tuple() -> FourTuple {
     FourTuple {
@@ -46,7 +46,7 @@ const PSH_ACK: Flags = Flags(0x18);
 /// (flags, relative seq, relative ack, payload) of what is sent, or the reason for silence.
 type Sent = Result<Vec<(Flags, u32, u32, Range<usize>)>, Reason>;
 
-fn relative(out: Outgoing) -> (Flags, u32, u32, Range<usize>) {
+fn relative(out: TxSegment) -> (Flags, u32, u32, Range<usize>) {
     (out.flags, out.seq.wrapping_sub(server_isn()), out.ack.wrapping_sub(ISN), out.payload())
 }
 
@@ -55,7 +55,7 @@ fn response(length: u32) -> Response {
     Response { length, volatile: 0, complete: true }
 }
 
-fn respond(rules: Rules, segment: &Segment, length: u32, segment_size: u16) -> Sent {
+fn respond(rules: AckPolicy, segment: &Segment, length: u32, segment_size: u16) -> Sent {
     match decide(rules, &KEYS, &SERVED, segment) {
         Verdict::Send(outgoing) => Ok(vec![relative(outgoing)]),
         Verdict::Converse => Err(Reason::UnusualFlags),
@@ -87,7 +87,7 @@ fn respond(rules: Rules, segment: &Segment, length: u32, segment_size: u16) -> S
 #[case::beyond_the_largest(segment(PSH_ACK, 1, 65_540, 34), Err(Reason::BadCookie))]
 #[case::beyond_the_response(segment(PSH_ACK, 1, 234, 34), Err(Reason::BeyondResponse))]
 fn both_rule_sets(
-    #[values(Rules::Classic, Rules::Reliable)] rules: Rules,
+    #[values(AckPolicy::Classic, AckPolicy::Reliable)] rules: AckPolicy,
     #[case] seg: Segment,
     #[case] sent: Sent,
 ) {
@@ -108,7 +108,7 @@ fn classic(#[case] ack: u32, #[case] length: u32, #[case] sent: Vec<(Flags, u32,
     let mut sent = sent;
     // Where there is nothing before the first data segment but its own ACK, offsets are those of the next octet.
     sent[0].3 = (ack - 1).min(length) as usize..(ack - 1).min(length) as usize;
-    assert_eq!(respond(Rules::Classic, &segment(PSH_ACK, 1, ack, 34), length, 512), Ok(sent));
+    assert_eq!(respond(AckPolicy::Classic, &segment(PSH_ACK, 1, ack, 34), length, 512), Ok(sent));
 }
 
 #[rstest]
@@ -128,7 +128,7 @@ fn reliable(
     #[case] length: u32,
     #[case] sent: Vec<(Flags, u32, u32, Range<usize>)>,
 ) {
-    assert_eq!(respond(Rules::Reliable, &segment(flags, 1, ack, 34), length, 1220), Ok(sent));
+    assert_eq!(respond(AckPolicy::Reliable, &segment(flags, 1, ack, 34), length, 1220), Ok(sent));
 }
 
 /// What the window has no room for is asked for by the resent request; nothing is acknowledged before.
@@ -148,9 +148,9 @@ fn a_response_larger_than_the_window(
     #[case] sent: Vec<(Flags, u32, u32, Range<usize>)>,
 ) {
     let segment = Segment { window, ..segment(PSH_ACK, 1, ack, 34) };
-    assert_eq!(respond(Rules::Reliable, &segment, length, 1220), Ok(sent));
+    assert_eq!(respond(AckPolicy::Reliable, &segment, length, 1220), Ok(sent));
     let at_once = ack - 1 + u32::from(window) > length;
-    assert!(at_once || respond(Rules::Classic, &segment, length, 1220) == Err(Reason::WindowTooSmall));
+    assert!(at_once || respond(AckPolicy::Classic, &segment, length, 1220) == Err(Reason::WindowTooSmall));
 }
 
 /// How much is begun: what fits four windows, if one of them holds a segment and what changes. It never becomes less.
@@ -170,7 +170,7 @@ fn a_response_finds_room_by_windows() {
         (1220, 96, 1315, 5264),
         (64_660, 65_535, MAX_RESPONSE, MAX_RESPONSE),
     ] {
-        let found = (room(Rules::Classic, received, window), room(Rules::Reliable, received, window));
+        let found = (room(AckPolicy::Classic, received, window), room(AckPolicy::Reliable, received, window));
         assert_eq!(found, (classic, reliable), "{received} received, window {window}");
     }
 }
@@ -188,17 +188,17 @@ fn a_part_is_not_acknowledged(
     #[case] sent: (Flags, u32, u32, Range<usize>),
 ) {
     let data = segment(PSH_ACK, 1, ack, 34);
-    let Verdict::Answer(request) = decide(Rules::Reliable, &KEYS, &SERVED, &data) else {
+    let Verdict::Answer(request) = decide(AckPolicy::Reliable, &KEYS, &SERVED, &data) else {
         panic!("it is proven")
     };
     let part = Response { complete: false, ..response(length) };
-    let reply = request.reply(Rules::Reliable, &data, part, 1220).expect("fits the window");
+    let reply = request.reply(AckPolicy::Reliable, &data, part, 1220).expect("fits the window");
     assert_eq!(reply.map(relative).collect::<Vec<_>>(), [sent]);
 }
 
 #[test]
 fn syn_ack_carries_mss_and_the_window_of_its_rules() {
-    for (rules, window) in [(Rules::Classic, 65_535), (Rules::Reliable, 4_095)] {
+    for (rules, window) in [(AckPolicy::Classic, 65_535), (AckPolicy::Reliable, 4_095)] {
         let Verdict::Send(outgoing) = decide(rules, &KEYS, &SERVED, &segment(Flags::SYN, 0, 0, 0)) else {
             panic!("a SYN is answered");
         };
@@ -210,38 +210,38 @@ fn syn_ack_carries_mss_and_the_window_of_its_rules() {
 fn a_small_mss_bounds_every_segment() {
     let mut syn = segment(Flags::SYN, 0, 0, 0);
     syn.options.mss = Some(600);
-    let Verdict::Send(syn_ack) = decide(Rules::Reliable, &KEYS, &SERVED, &syn) else {
+    let Verdict::Send(syn_ack) = decide(AckPolicy::Reliable, &KEYS, &SERVED, &syn) else {
         panic!("a SYN is answered")
     };
     let mut data = segment(PSH_ACK, 1, 0, 34);
     data.ack = syn_ack.seq.wrapping_add(1);
-    let Verdict::Answer(request) = decide(Rules::Reliable, &KEYS, &SERVED, &data) else {
+    let Verdict::Answer(request) = decide(AckPolicy::Reliable, &KEYS, &SERVED, &data) else {
         panic!("it is proven")
     };
-    let reply = request.reply(Rules::Reliable, &data, response(1300), 1220).expect("fits the window");
+    let reply = request.reply(AckPolicy::Reliable, &data, response(1300), 1220).expect("fits the window");
     assert_eq!(reply.map(|outgoing| outgoing.length).collect::<Vec<_>>(), [536, 536, 228]);
 
     syn.options.mss = Some(535);
-    assert_eq!(decide(Rules::Reliable, &KEYS, &SERVED, &syn), Verdict::Ignore(Reason::MssTooSmall));
+    assert_eq!(decide(AckPolicy::Reliable, &KEYS, &SERVED, &syn), Verdict::Ignore(Reason::MssTooSmall));
 }
 
 #[test]
 fn windows_and_volatile_octets() {
     let mut small = segment(PSH_ACK, 1, 1, 34);
     small.window = 231;
-    assert_eq!(respond(Rules::Reliable, &small, 231, 1220), Err(Reason::WindowTooSmall));
+    assert_eq!(respond(AckPolicy::Reliable, &small, 231, 1220), Err(Reason::WindowTooSmall));
     small.window = 0;
-    assert_eq!(respond(Rules::Reliable, &small, 0, 1220), Err(Reason::WindowTooSmall), "no room for FIN");
+    assert_eq!(respond(AckPolicy::Reliable, &small, 0, 1220), Err(Reason::WindowTooSmall), "no room for FIN");
     small.window = 1;
-    assert_eq!(respond(Rules::Reliable, &small, 0, 1220), Ok(vec![(FIN_ACK, 1, 35, 0..0)]));
+    assert_eq!(respond(AckPolicy::Reliable, &small, 0, 1220), Ok(vec![(FIN_ACK, 1, 35, 0..0)]));
     small.window = 232;
-    assert!(respond(Rules::Reliable, &small, 231, 1220).is_ok());
+    assert!(respond(AckPolicy::Reliable, &small, 231, 1220).is_ok());
 
     // Our segments end after 20 octets, 40, 60, ...; the first 50 change.
     for (received, expected) in [
         (0, None),
-        (20, Some(Reason::Volatile)),
-        (40, Some(Reason::Volatile)),
+        (20, Some(Reason::NonRepeatable)),
+        (40, Some(Reason::NonRepeatable)),
         (59, Some(Reason::Misaligned)),
         (60, None),
         (1990, Some(Reason::Misaligned)),
@@ -250,11 +250,13 @@ fn windows_and_volatile_octets() {
     ] {
         let ack = 1 + received;
         let resent = segment(PSH_ACK, 1, ack, 34);
-        let Verdict::Answer(request) = decide(Rules::Reliable, &KEYS, &SERVED, &resent) else {
+        let Verdict::Answer(request) = decide(AckPolicy::Reliable, &KEYS, &SERVED, &resent) else {
             panic!("proven")
         };
         assert_eq!(
-            request.reply(Rules::Reliable, &resent, Response { volatile: 50, ..response(2000) }, 20).err(),
+            request
+                .reply(AckPolicy::Reliable, &resent, Response { volatile: 50, ..response(2000) }, 20)
+                .err(),
             expected,
             "ack {ack}"
         );
@@ -274,13 +276,13 @@ fn a_connection_stays_with_its_generation(#[case] served: Generations, #[case] a
     let data = segment(PSH_ACK, 1, 1, 34);
     let request = Request { received: 0, class: MssClass::Standard, generation: 7 };
     let expected = if answered { Verdict::Answer(request) } else { Verdict::Ignore(Reason::GenerationGone) };
-    assert_eq!(decide(Rules::Reliable, &KEYS, &served, &data), expected);
-    let Verdict::Send(syn_ack) = decide(Rules::Reliable, &KEYS, &served, &segment(Flags::SYN, 0, 0, 0))
+    assert_eq!(decide(AckPolicy::Reliable, &KEYS, &served, &data), expected);
+    let Verdict::Send(syn_ack) = decide(AckPolicy::Reliable, &KEYS, &served, &segment(Flags::SYN, 0, 0, 0))
     else {
         panic!("a SYN is answered")
     };
     let generation = served.current();
-    assert_eq!(syn_ack.seq, iss(&KEYS.current, &tuple(), ISN, Terms { generation, ..TERMS }));
+    assert_eq!(syn_ack.seq, iss(&KEYS.current, &tuple(), ISN, CookieFields { generation, ..TERMS }));
 }
 
 #[test]
@@ -293,7 +295,7 @@ fn impossible_senders_are_ignored() {
     let mut port_zero = syn;
     port_zero.tuple.client_port = 0;
     for segment in [own, multicast, port_zero] {
-        assert_eq!(decide(Rules::Reliable, &KEYS, &SERVED, &segment), Verdict::Ignore(Reason::Martian));
+        assert_eq!(decide(AckPolicy::Reliable, &KEYS, &SERVED, &segment), Verdict::Ignore(Reason::Martian));
     }
 }
 
@@ -310,7 +312,7 @@ proptest! {
         // Where a segment of ours ended, most of the time.
         let on_a_boundary = received >= length || received % u32::from(size) == 0;
         let received = if anywhere || on_a_boundary { received } else { received - received % u32::from(size) };
-        let rules = if classic { Rules::Classic } else { Rules::Reliable };
+        let rules = if classic { AckPolicy::Classic } else { AckPolicy::Reliable };
         let mut seg = segment(PSH_ACK, 1, 1 + received, payload);
         seg.window = window;
         let Verdict::Answer(request) = decide(rules, &KEYS, &SERVED, &seg) else { panic!("proven") };
@@ -346,7 +348,7 @@ proptest! {
             }
             let acknowledges = out.ack == seg.next();
             prop_assert!(acknowledges || out.ack == seg.seq);
-            if rules == Rules::Reliable && acknowledges {
+            if rules == AckPolicy::Reliable && acknowledges {
                 prop_assert_eq!((segments.len(), next), (1, length));
             }
         }

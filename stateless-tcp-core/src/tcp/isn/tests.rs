@@ -17,9 +17,9 @@ fn segment(seq: u32, ack: u32) -> Segment {
     Segment { tuple, seq, ack, flags: Flags::ACK, window: 65_535, options: Options::default(), length: 34 }
 }
 
-fn terms() -> impl Strategy<Value = Terms> {
+fn terms() -> impl Strategy<Value = CookieFields> {
     let class = prop_oneof![Just(MssClass::Standard), Just(MssClass::Minimal)];
-    (class, any::<u8>()).prop_map(|(class, generation)| Terms { class, generation })
+    (class, any::<u8>()).prop_map(|(class, generation)| CookieFields { class, generation })
 }
 
 proptest! {
@@ -81,7 +81,7 @@ fn two_keys_may_fit_one_segment() {
     let current = Key([36, 127, 114, 33, 37, 220, 153, 228, 188, 95, 155, 239, 253, 228, 98, 74]);
     let previous = Key([34, 224, 197, 254, 99, 144, 89, 48, 215, 122, 145, 61, 5, 126, 192, 107]);
     let isn = 3_690_424_055_u32;
-    let terms = Terms { class: MssClass::Standard, generation: 0 };
+    let terms = CookieFields { class: MssClass::Standard, generation: 0 };
     let mut segment = segment(isn.wrapping_add(1), 0);
     let keys = Keys { current, previous: Some(previous) };
     for (sent, read) in [(6_451, 6_451), (6_452, 0), (6_500, 48)] {
@@ -115,7 +115,7 @@ fn accidents_of_key_rotation_do_not_hide_a_served_generation() {
     for isn in 0..20_000 {
         let keys = Keys { current: Key([1; 16]), previous: Some(Key([2; 16])) };
         let mut segment = segment(isn + 1, 0);
-        let terms = Terms { class: MssClass::Standard, generation: 4 };
+        let terms = CookieFields { class: MssClass::Standard, generation: 4 };
         let received = 3_000;
         segment.ack = iss(&Key([2; 16]), &segment.tuple, isn, terms).wrapping_add(1 + received);
         accidents += u32::from(prove_by(&keys.current, &segment, 0, MOST).is_some());

@@ -1,12 +1,12 @@
 //! Answers ahead of what the client echoes, from what is remembered of its connection.
 
-use super::{Echo, MAX_HINTED, Standing, Walk};
+use super::{AckStatus, MAX_HINTED, ParsedMessages, Tcb};
 use crate::tcp::input::Reason;
 use crate::tcp::output::{Fin, Reply, Rest};
 use crate::tcp::segment::{Flags, Segment};
-use crate::tcp::ts_cookie::{Promise, State};
+use crate::tcp::ts_cookie::{TsCookie, TsState};
 
-impl Echo {
+impl Tcb {
     /// The segments that answer a payload beyond P, in which `walk` found `new` octets of answers and nothing else of
     /// note, at `boundary` of our stream.
     ///
@@ -21,23 +21,23 @@ impl Echo {
         &self,
         segment: &Segment,
         boundary: u32,
-        walk: &Walk,
-        promised: Option<(u32, u32, State)>,
+        walk: &ParsedMessages,
+        promised: Option<(u32, u32, TsState)>,
         size: u16,
     ) -> Result<Reply, Reason> {
         let end = boundary.wrapping_add(walk.new);
         let plain = !walk.last && walk.new > 0 && !segment.flags.contains(Flags::FIN);
         let (gap, standing) = self.echoed();
         let near = end.wrapping_sub(standing.boundary(segment)) <= MAX_HINTED;
-        if matches!(standing, Standing::Lacks(1..)) || self.closing() || !plain || !near {
-            return Err(Reason::Ahead);
+        if matches!(standing, AckStatus::Unacked(1..)) || self.closing() || !plain || !near {
+            return Err(Reason::OutOfOrder);
         }
         if end.wrapping_sub(segment.ack) > u32::from(segment.window) {
             return Err(Reason::WindowTooSmall);
         }
         let later = promised.filter(|&(position, ..)| self.precedes(position, segment));
         let promise = later
-            .map_or(self.confirmed(), |(position, boundary, state)| Promise::new(position, boundary, state));
+            .map_or(self.confirmed(), |(position, boundary, state)| TsCookie::new(position, boundary, state));
         let acknowledgment = self.acknowledge(segment, segment.seq.wrapping_add_signed(gap));
         let size = u32::from(self.segment_size(size));
         Ok(Reply {

@@ -1,15 +1,15 @@
 //! What the messages around P come to: the answers' place in our stream, and what of them is sent.
 
-use super::{Echo, MAX_HINTED, MAX_PROMISED, Standing};
+use super::{AckStatus, MAX_HINTED, MAX_PROMISED, Tcb};
 use crate::tcp::input::Reason;
 use crate::tcp::output::{Fin, Reply, Rest};
 use crate::tcp::segment::{Flags, Segment};
-use crate::tcp::ts_cookie::{Promise, State};
+use crate::tcp::ts_cookie::{TsCookie, TsState};
 
 /// What was found in a payload: the messages before P and after it, and their answers' lengths.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "four things that have nothing to do with each other")]
-pub struct Walk {
+pub struct ParsedMessages {
     /// Octets of the answers to the messages before P.
     pub old: u32,
     /// Octets of the answers to the messages after P.
@@ -30,7 +30,7 @@ pub struct Walk {
 
 /// One answer among those of a walk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Part {
+pub struct ResponseSpan {
     /// Offset in the answers behind it.
     pub end: u32,
     /// Offset in the payload behind its message.
@@ -40,7 +40,7 @@ pub struct Part {
 }
 
 /// What is known of a position in the answers.
-struct Spot {
+struct ResumePoint {
     /// A segment of ours may have ended here.
     known: bool,
     /// It lies within octets that change.
@@ -53,7 +53,7 @@ struct Spot {
     stop: u32,
 }
 
-impl Echo {
+impl Tcb {
     /// The segments that answer a payload in which `walk` found the answers `parts`: what the client lacks of them, old
     /// and new. The promise that they carry covers what was walked, so that whatever of them is lost, the resend can be
     /// read.
@@ -64,8 +64,8 @@ impl Echo {
     pub fn settle(
         &self,
         segment: &Segment,
-        walk: &Walk,
-        parts: &[Part],
+        walk: &ParsedMessages,
+        parts: &[ResponseSpan],
         segment_size: u16,
     ) -> Result<Reply, Reason> {
         let size = u32::from(self.segment_size(segment_size));
@@ -74,18 +74,18 @@ impl Echo {
         if walk.incomplete
             && walk.end == 0
             && self.gap == 0
-            && matches!(self.standing, Standing::Exceeds(2..))
+            && matches!(self.standing, AckStatus::Beyond(2..))
         {
             // It has an answer to what begins here, and nobody knows the rest of that message any more.
             return Err(Reason::Misaligned);
         }
-        let next = self.next(walk).ok_or(Reason::Ahead)?;
-        let spot = Spot::find(parts, next, length);
+        let next = self.next(walk).ok_or(Reason::OutOfOrder)?;
+        let spot = ResumePoint::find(parts, next, length);
         if !spot.known && grid.beyond(segment.ack) != 0 {
             return Err(Reason::Misaligned);
         }
         if spot.changes {
-            return Err(Reason::Volatile);
+            return Err(Reason::NonRepeatable);
         }
         let End { closing, position: end_position } = self.reach(segment, walk);
         let total = length + u32::from(closing);
@@ -108,8 +108,8 @@ impl Echo {
                 _ => window.saturating_sub(grid.beyond(base.wrapping_add(window))),
             }
         };
-        let mid_message = self.promise.state == State::MidMessage;
-        // Nor a single octet where FIN may have been sent instead: [`Echo::end`].
+        let mid_message = self.promise.state == TsState::MidMessage;
+        // Nor a single octet where FIN may have been sent instead: [`Tcb::end`].
         if !nothing_missing && (edge <= next || mid_message && edge == 1 && total > 1) {
             return Err(Reason::WindowTooSmall);
         }
@@ -124,13 +124,13 @@ impl Echo {
             let part = confirmed && (walk.prefix || walk.kept) && !closing;
             let end = if part { segment.next() } else { end_position };
             let state = match (closing, confirmed) {
-                (true, _) => State::Closing,
-                (false, true) if part => State::MidMessage,
-                (false, true) => State::Confirmed,
-                (false, false) => State::Withheld,
+                (true, _) => TsState::Closing,
+                (false, true) if part => TsState::MidMessage,
+                (false, true) => TsState::Acked,
+                (false, false) => TsState::AckPending,
             };
             let state = if end == position { state.max(self.promise.state) } else { state };
-            (end, Promise::new(end, base.wrapping_add(length), state))
+            (end, TsCookie::new(end, base.wrapping_add(length), state))
         };
         let answered = |gap: i32| segment.seq.wrapping_add_signed(gap.min(i32::from(spot.answered)));
         let reply = Reply {
@@ -157,11 +157,11 @@ impl Echo {
 
     /// Offset of SEG.ACK in the answers, old and new; none if the client lacks answers to what went before them.
     #[inline]
-    fn next(&self, walk: &Walk) -> Option<u32> {
+    fn next(&self, walk: &ParsedMessages) -> Option<u32> {
         match self.standing {
-            Standing::Lacks(octets) => walk.old.checked_sub(octets),
+            AckStatus::Unacked(octets) => walk.old.checked_sub(octets),
             // A stale echo: what was sent for this payload arrived, or FIN behind it, or answers sent on hints.
-            Standing::Exceeds(octets) => {
+            AckStatus::Beyond(octets) => {
                 (octets <= MAX_HINTED.max(walk.new + 1)).then_some(walk.old + octets)
             }
         }
@@ -169,7 +169,7 @@ impl Echo {
 
     /// How far the client's octets are accounted for after `walk`.
     #[inline]
-    fn reach(&self, segment: &Segment, walk: &Walk) -> End {
+    fn reach(&self, segment: &Segment, walk: &ParsedMessages) -> End {
         if self.closing() {
             return End { closing: true, position: self.position(segment) };
         }
@@ -177,7 +177,8 @@ impl Echo {
         // What is cut off at the head, with nothing before it to wait for, hardly ever comes in another cut. If it did
         // nevertheless, a late FIN must not take its beginning off the client's send buffer: it acknowledges nothing. An
         // octet that the client has beyond B is that FIN.
-        let waited_for = self.gap == 0 && matches!(self.standing, Standing::Lacks(0) | Standing::Exceeds(1));
+        let waited_for =
+            self.gap == 0 && matches!(self.standing, AckStatus::Unacked(0) | AckStatus::Beyond(1));
         let cut_off = walk.incomplete && walk.end == 0 && waited_for;
         let closing = walk.last || cut_off || fin && (walk.end == segment.length || walk.incomplete);
         // What is not answered is no part of the promise, though nobody will answer it any more.
@@ -193,9 +194,9 @@ struct End {
     position: u32,
 }
 
-impl Spot {
+impl ResumePoint {
     #[inline]
-    fn find(parts: &[Part], next: u32, length: u32) -> Self {
+    fn find(parts: &[ResponseSpan], next: u32, length: u32) -> Self {
         let known = next == 0 || next >= length;
         let mut spot = Self { known, changes: false, volatile: 0, answered: 0, stop: u32::MAX };
         let mut start = 0;
@@ -223,7 +224,7 @@ mod tests {
     use super::super::read;
     use super::*;
     use crate::tcp::input::MAX_RESPONSE;
-    use crate::tcp::isn::{Key, MssClass, Terms, iss_with_timestamps};
+    use crate::tcp::isn::{CookieFields, Key, MssClass, iss_with_timestamps};
     use crate::tcp::segment::{Address, FourTuple, Options, Timestamps};
 
     /// Only a client that lacks all of what it echoes would show it, as one may that found no memory for the first segment.
@@ -237,15 +238,15 @@ mod tests {
             server_port: 53,
             client_port: 40_000,
         };
-        let terms = Terms { class: MssClass::Standard, generation: 7 };
+        let terms = CookieFields { class: MssClass::Standard, generation: 7 };
         let (iss, seal) = iss_with_timestamps(&key, &tuple, 1_000, terms);
         let (seq, base) = (1_001, iss.wrapping_add(1));
-        let before = Promise::new(seq, base, State::Confirmed);
+        let before = TsCookie::new(seq, base, TsState::Acked);
         let end = seq + u32::from(REQUEST);
         // What is lacking then is one segment.
-        let after = Promise::new(end, base.wrapping_add(MAX_RESPONSE), State::Confirmed);
-        let walk = Walk { new: MAX_RESPONSE, end: REQUEST, ..Walk::default() };
-        let parts = [Part { end: MAX_RESPONSE, message: REQUEST, volatile: 0 }];
+        let after = TsCookie::new(end, base.wrapping_add(MAX_RESPONSE), TsState::Acked);
+        let walk = ParsedMessages { new: MAX_RESPONSE, end: REQUEST, ..ParsedMessages::default() };
+        let parts = [ResponseSpan { end: MAX_RESPONSE, message: REQUEST, volatile: 0 }];
         let mut received = 0;
         for (promise, acknowledged, most) in [(before, seq, MAX_PROMISED), (after, end, MAX_RESPONSE)] {
             let timestamps = Timestamps { value: 5, echo: before.seal(seal) };

@@ -3,7 +3,7 @@
 use super::question::Question;
 use crate::observe::packet::Packet;
 use crate::observe::tap::Direction;
-use stateless_tcp_core::tcp::output::Outgoing;
+use stateless_tcp_core::tcp::output::TxSegment;
 use stateless_tcp_core::tcp::segment::{Flags, FourTuple};
 use stateless_tcp_core::wire::{MAX_HEADERS, Reply};
 
@@ -89,7 +89,7 @@ impl Client {
         let mss = (flags == Flags::SYN).then_some(MSS);
         let length = u16::try_from(payload.len()).unwrap_or_default();
         let (timestamps, fast_open, window) = (None, None, WINDOW);
-        let outgoing = Outgoing { seq, ack, flags, window, mss, timestamps, fast_open, offset: 0, length };
+        let outgoing = TxSegment { seq, ack, flags, window, mss, timestamps, fast_open, offset: 0, length };
         let mut frame = vec![0; MAX_HEADERS + payload.len()];
         let length = self.way.emit(&mut frame, &outgoing, payload);
         frame.truncate(length);

@@ -3,7 +3,7 @@
 use super::Wish;
 use super::client::Client;
 use super::question::Question;
-use crate::af_xdp::test_run::Fate;
+use crate::af_xdp::test_run::XdpVerdict;
 use crate::dataplane::worker::Shared;
 use crate::observe::tap::{Direction, Filter, Listener, Record};
 use crate::serving::Switch;
@@ -52,7 +52,7 @@ pub struct Trial {
     /// The frame.
     pub frame: Vec<u8>,
     /// Where to say it.
-    pub reply: mpsc::Sender<Result<Fate, String>>,
+    pub reply: mpsc::Sender<Result<XdpVerdict, String>>,
 }
 
 /// All that a check goes by.
@@ -157,7 +157,7 @@ impl House {
     }
 
     /// What becomes of a frame that comes to `door`.
-    fn attempt(&self, door: &Door, frame: Vec<u8>, deadline: Instant) -> Result<Fate, String> {
+    fn attempt(&self, door: &Door, frame: Vec<u8>, deadline: Instant) -> Result<XdpVerdict, String> {
         let (reply, answer) = mpsc::channel();
         let still = || "the process stands still".to_owned();
         let trial = Trial { program: door.program, queue: door.queue, frame, reply };
@@ -200,15 +200,15 @@ impl<'a> Talk<'a> {
         let mut next = Some(frame);
         while let Some(frame) = next.take() {
             match house.attempt(door, frame.clone(), deadline)? {
-                Fate::Answered(answer) => next = self.client.take(&answer),
-                Fate::Redirected if door.shared.inlet.post(frame) => {}
-                Fate::Redirected => return Err(format!("{door}: its worker stands still")),
-                Fate::Dropped => {
+                XdpVerdict::Answered(answer) => next = self.client.take(&answer),
+                XdpVerdict::Redirected if door.shared.inlet.post(frame) => {}
+                XdpVerdict::Redirected => return Err(format!("{door}: its worker stands still")),
+                XdpVerdict::Dropped => {
                     return Err(format!(
                         "{door}: the XDP program drops it: see --deny and --rate-limit, and --client here"
                     ));
                 }
-                Fate::Left => {
+                XdpVerdict::Left => {
                     return Err(format!(
                         "{door}: the XDP program leaves it to the kernel: not a served address, or --kernel-from"
                     ));

@@ -5,20 +5,20 @@ use super::conduct::{Door, House, Trial, conduct};
 use super::question::Question;
 use super::*;
 use crate::af_xdp::inject_queue::Inlet;
-use crate::af_xdp::socket::Account;
-use crate::af_xdp::test_run::Fate;
+use crate::af_xdp::socket::FrameCounts;
+use crate::af_xdp::test_run::XdpVerdict;
 use crate::dataplane::engine::{Content, Policy};
 use crate::dataplane::responder::{Frames, Responder};
-use crate::dataplane::worker::{Shared, Stop, Vitals};
+use crate::dataplane::worker::{Shared, Stop, WorkerStatus};
 use crate::observe::counters::Counters;
 use crate::observe::histogram::Histogram;
 use crate::observe::snapshot::Occupancy;
 use crate::services::dns::{Dns, DnsOptions};
 use crate::services::http::Http;
-use crate::serving::{Offer, Switch};
+use crate::serving::{ServingState, Switch};
 use domain::base::Rtype;
 use rstest::rstest;
-use stateless_tcp_core::tcp::input::Rules;
+use stateless_tcp_core::tcp::input::AckPolicy;
 use stateless_tcp_core::tcp::isn::{Key, Keys};
 use stateless_tcp_core::tcp::segment::{Address, FourTuple};
 use std::net::IpAddr;
@@ -49,12 +49,12 @@ impl Frames for Memory {
     fn release(&mut self, _: Vec<u8>) {}
 }
 
-fn offer(server: Address, rules: Rules) -> Offer {
+fn offer(server: Address, rules: AckPolicy) -> ServingState {
     let dns = Arc::new(Dns::builtin(DnsOptions::default()));
     let content = Content::new([server], vec![(53, dns), (80, Arc::new(Http::builtin()))]);
     let keys = Keys { current: Key([7; 16]), previous: None };
     let segment_size = rules.segment_size();
-    Offer::first(content, Policy { rules, keys, segment_size, hints: 0, fast_open: false })
+    ServingState::first(content, Policy { rules, keys, segment_size, hints: 0, fast_open: false })
 }
 
 #[test]
@@ -63,7 +63,7 @@ fn what_is_said_to_others_is_not_heard() {
         ["192.0.2.1", "192.0.0.8", "192.0.2.2"].map(|text| Address::from(text.parse::<IpAddr>().unwrap()));
     let tuple = FourTuple { server, client, server_port: 53, client_port: 40_000 };
     let question = Question::dns("example.com", Rtype::SOA, true).unwrap();
-    let mut responder = Responder::of(0, Arc::new(offer(server, Rules::Reliable)));
+    let mut responder = Responder::of(0, Arc::new(offer(server, AckPolicy::Reliable)));
     let mac = [2, 0, 0, 0, 0, 1];
     let mut neighbour = Client::new(FourTuple { client: other, ..tuple }, mac, 7, question.clone());
     let mut ours = Client::new(tuple, mac, 7, question);
@@ -104,7 +104,7 @@ fn a_responder_answers_it(
     #[case] server: IpAddr,
     #[case] question: Question,
     #[case] expected: Result<&str, &str>,
-    #[values(Rules::Reliable, Rules::Classic)] rules: Rules,
+    #[values(AckPolicy::Reliable, AckPolicy::Classic)] rules: AckPolicy,
 ) {
     let client: IpAddr = if server.is_ipv4() { "192.0.0.8" } else { "100::1" }.parse().unwrap();
     let server_port = if matches!(question, Question::Dns { .. }) { 53 } else { 80 };
@@ -159,7 +159,7 @@ impl Worker {
 }
 
 fn shared() -> Arc<Shared> {
-    let account = Account { free: 0, receiving: 0, sending: 0 };
+    let account = FrameCounts { free: 0, receiving: 0, sending: 0 };
     let tables = Some(["hints", "waiting"].map(|name| Occupancy::entries(name, 0, 0)));
     Arc::new(Shared {
         stop: Stop::new().unwrap(),
@@ -168,7 +168,7 @@ fn shared() -> Arc<Shared> {
         busy_poll: Duration::ZERO,
         escape: None,
         duration: Histogram::default(),
-        vitals: Mutex::new(Some(Vitals { account, completed: 7, statistics: None, tables })),
+        vitals: Mutex::new(Some(WorkerStatus { account, completed: 7, statistics: None, tables })),
         outlet: Arc::default(),
         inlet: Inlet::default(),
         panic_after: None,
@@ -179,22 +179,30 @@ fn shared() -> Arc<Shared> {
 #[rstest]
 #[case::well(
     Worker::Well,
-    Ok(Fate::Redirected),
+    Ok(XdpVerdict::Redirected),
     Ok("example.com. SOA at 192.0.2.1 port 53: NOERROR, 2 queue(s)")
 )]
-#[case::still(Worker::Still, Ok(Fate::Redirected), Err("eth0/1: its worker stands still"))]
-#[case::mute(Worker::Mute, Ok(Fate::Redirected), Err("eth0/1: no answer to SYN in time"))]
-#[case::stuck(Worker::Stuck, Ok(Fate::Redirected), Err("eth0/1: it answers, but the card sends nothing"))]
+#[case::still(Worker::Still, Ok(XdpVerdict::Redirected), Err("eth0/1: its worker stands still"))]
+#[case::mute(Worker::Mute, Ok(XdpVerdict::Redirected), Err("eth0/1: no answer to SYN in time"))]
+#[case::stuck(
+    Worker::Stuck,
+    Ok(XdpVerdict::Redirected),
+    Err("eth0/1: it answers, but the card sends nothing")
+)]
 #[case::detached(Worker::Well, Err("not attached"), Err("not attached"))]
-#[case::denied(Worker::Well, Ok(Fate::Dropped), Err("eth0/0: the XDP program drops it"))]
-#[case::not_served(Worker::Well, Ok(Fate::Left), Err("eth0/0: the XDP program leaves it to the kernel"))]
+#[case::denied(Worker::Well, Ok(XdpVerdict::Dropped), Err("eth0/0: the XDP program drops it"))]
+#[case::not_served(
+    Worker::Well,
+    Ok(XdpVerdict::Left),
+    Err("eth0/0: the XDP program leaves it to the kernel")
+)]
 fn what_is_wrong_with_a_queue_is_named(
     #[case] second: Worker,
-    #[case] fate: Result<Fate, &'static str>,
+    #[case] fate: Result<XdpVerdict, &'static str>,
     #[case] expected: Result<&str, &str>,
 ) {
     let server: IpAddr = "192.0.2.1".parse().unwrap();
-    let switch = Arc::new(Switch::new(offer(server.into(), Rules::Reliable)));
+    let switch = Arc::new(Switch::new(offer(server.into(), AckPolicy::Reliable)));
     let door = |queue| Door {
         interface: "eth0".to_owned(),
         address: [2, 0, 0, 0, 0, 1],

@@ -4,7 +4,7 @@ use crate::observe::histogram::{BOUNDS, Distribution};
 use crate::observe::packet::Packet;
 use crate::observe::snapshot::{Counts, Interface, Name, Queue, Snapshot, name_of};
 use crate::observe::tap::Direction;
-use stateless_tcp_core::steering::{Action, Reason};
+use stateless_tcp_core::steering::{Action, SteeringReason};
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -138,7 +138,7 @@ impl State {
 /// What goes to nobody, such as what denied clients send.
 fn dropped(interface: &Interface) -> impl Iterator<Item = &(Name, u64)> {
     let drops = |name: &str| {
-        Reason::ALL.iter().any(|&reason| reason.action() == Action::Drop && name_of(reason) == name)
+        SteeringReason::ALL.iter().any(|&reason| reason.action() == Action::Drop && name_of(reason) == name)
     };
     interface.steered.iter().filter(move |(name, _)| drops(name))
 }

@@ -1,10 +1,10 @@
 //! What is known of one connection.
 
-use stateless_tcp_core::tcp::ts_cookie::State;
+use stateless_tcp_core::tcp::ts_cookie::TsState;
 
 /// What came before `position` of the client's stream is answered by what ends at `boundary` of ours.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Fact {
+pub struct SeqPair {
     /// A sequence number of the client's.
     pub position: u32,
     /// A sequence number of ours.
@@ -15,19 +15,19 @@ pub struct Fact {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Promised {
     /// What was promised.
-    pub fact: Fact,
+    pub fact: SeqPair,
     /// How far it went.
-    pub state: State,
+    pub state: TsState,
 }
 
 /// What is known of one connection.
 #[derive(Clone, Copy, Debug, Default, Hash)]
-pub struct Known {
+pub struct ConnEntry {
     /// The last fact that the client is known to have received all of.
-    proven: Option<Fact>,
+    proven: Option<SeqPair>,
     promised: Option<Promised>,
     /// Facts, ascending.
-    facts: [Fact; FACTS],
+    facts: [SeqPair; FACTS],
 }
 
 const FACTS: usize = 4;
@@ -35,7 +35,7 @@ const FACTS: usize = 4;
 /// Octets of requests between two facts that are kept: all together span most of a window of 4,095.
 const SPACING: u32 = 1_365;
 
-impl Fact {
+impl SeqPair {
     /// Whether this says more than `other`, of the same connection.
     #[inline]
     #[must_use]
@@ -44,24 +44,24 @@ impl Fact {
     }
 }
 
-impl Known {
+impl ConnEntry {
     /// Nothing but `fact`.
     #[inline]
-    pub(super) fn new(fact: Fact) -> Self {
+    pub(super) fn new(fact: SeqPair) -> Self {
         Self { proven: None, promised: None, facts: [fact; FACTS] }
     }
 
     /// And that the client is known to have received all of `fact`.
     #[inline]
-    pub(super) fn proving(self, fact: Fact) -> Self {
+    pub(super) fn proving(self, fact: SeqPair) -> Self {
         let mut known = Self { proven: Some(fact), ..self };
-        known.promise(Promised { fact, state: State::Confirmed });
+        known.promise(Promised { fact, state: TsState::Acked });
         known
     }
 
     /// And `fact`, if it is new.
     #[inline]
-    pub(super) fn add(&mut self, fact: Fact) {
+    pub(super) fn add(&mut self, fact: SeqPair) {
         let [.., before, last] = self.facts;
         if fact.is_after(last) {
             if last.position.wrapping_sub(before.position) >= SPACING {
@@ -79,7 +79,7 @@ impl Known {
 
     /// Whether `fact` can be of the same connection: a client may use a port again.
     #[inline]
-    pub(super) fn is_near(&self, fact: Fact) -> bool {
+    pub(super) fn is_near(&self, fact: SeqPair) -> bool {
         let [.., last] = self.facts;
         fact.position.wrapping_sub(last.position).wrapping_add(1 << 16) <= 1 << 17
     }
@@ -98,14 +98,14 @@ impl Known {
     /// Where the answers end to what came before `position`.
     #[inline]
     #[must_use]
-    pub fn at(&self, position: u32) -> Option<Fact> {
+    pub fn at(&self, position: u32) -> Option<SeqPair> {
         self.facts.iter().rev().find(|fact| fact.position == position).copied()
     }
 
     /// The last fact.
     #[inline]
     #[must_use]
-    pub fn newest(&self) -> Fact {
+    pub fn newest(&self) -> SeqPair {
         let [.., newest] = self.facts;
         newest
     }
@@ -113,8 +113,8 @@ impl Known {
     /// The last fact of which a client has received all that acknowledges `ack`.
     #[inline]
     #[must_use]
-    pub fn received(&self, ack: u32) -> Option<Fact> {
-        let received = |fact: &&Fact| ack.wrapping_sub(fact.boundary).cast_signed() >= 0;
+    pub fn received(&self, ack: u32) -> Option<SeqPair> {
+        let received = |fact: &&SeqPair| ack.wrapping_sub(fact.boundary).cast_signed() >= 0;
         let last = self.facts.iter().rev().find(received).copied();
         match (last, self.proven.filter(|fact| received(&fact))) {
             (Some(fact), proven) => Some(fact.or_later(proven)),
@@ -125,7 +125,7 @@ impl Known {
     /// The last fact that the client is known to have received all of.
     #[inline]
     #[must_use]
-    pub fn proven(&self) -> Option<Fact> {
+    pub fn proven(&self) -> Option<SeqPair> {
         self.proven
     }
 
@@ -137,7 +137,7 @@ impl Known {
     }
 }
 
-impl Fact {
+impl SeqPair {
     #[inline]
     fn or_later(self, other: Option<Self>) -> Self {
         other.filter(|other| other.is_after(self)).unwrap_or(self)

@@ -6,11 +6,11 @@
 
 use super::limit::PATIENCE;
 use super::walk::{Answers, prepare};
-use super::{Answer, Arrival, Exchange, Policy, Source, WHOLE, Waiting};
-use crate::dataplane::conn_cache::Keep;
+use super::{DeferredSegment, Policy, RxSegment, Source, TcpEngine, Transmit, WHOLE};
+use crate::dataplane::conn_cache::BufferedRange;
 use crate::observe::counters::{Counter, Counters};
-use crate::services::{Absent, Context, Framing, MAX_RESPONSE, Origin, Purpose, Service};
-use stateless_tcp_core::tcp::input::{self, Reason, Request, Response, Rules, Verdict};
+use crate::services::{Context, FetchPolicy, Framing, MAX_RESPONSE, Origin, Service, Unavailable};
+use stateless_tcp_core::tcp::input::{self, AckPolicy, Reason, Request, Response, Verdict};
 use stateless_tcp_core::tcp::isn;
 use stateless_tcp_core::tcp::segment::{Flags, Segment};
 use std::time::SystemTime;
@@ -18,26 +18,26 @@ use std::time::SystemTime;
 /// Octets of a length that is written by itself.
 const PREFIX: u32 = 2;
 
-impl Exchange {
+impl TcpEngine {
     /// Answers `stream`, all of the connection up to the end of `segment`.
     #[inline]
     pub(super) fn first(
         &mut self,
-        arrival: Arrival<'_>,
+        arrival: RxSegment<'_>,
         stream: &[u8],
         request: Request,
-    ) -> Result<Answer, Reason> {
-        let Arrival { segment, payload, source, counters, .. } = arrival;
+    ) -> Result<Transmit, Reason> {
+        let RxSegment { segment, payload, source, counters, .. } = arrival;
         let Found { response, messages, cut } = match self.find(arrival, stream, request, arrival.purpose()) {
             Ok(found) => found,
-            Err(Absent::Gone) => return Err(Reason::Volatile),
-            Err(Absent::Pending(ticket)) => {
+            Err(Unavailable::Gone) => return Err(Reason::NonRepeatable),
+            Err(Unavailable::Pending(ticket)) => {
                 counters.add(Counter::Pending, 1);
-                self.waiting = Some(Waiting { ticket, segment: *segment, payload: payload.to_vec() });
+                self.waiting = Some(DeferredSegment { ticket, segment: *segment, payload: payload.to_vec() });
                 let rules = self.offer.policy.rules;
-                let acknowledges = rules == Rules::Classic && source == Source::Client;
-                let acknowledgment = || Answer::One(request.acknowledge_part(rules, segment));
-                return Ok(if acknowledges { acknowledgment() } else { Answer::Silence });
+                let acknowledges = rules == AckPolicy::Classic && source == Source::Client;
+                let acknowledgment = || Transmit::One(request.acknowledge_part(rules, segment));
+                return Ok(if acknowledges { acknowledgment() } else { Transmit::Silence });
             }
         };
         counters.add(Counter::Messages, messages);
@@ -47,18 +47,18 @@ impl Exchange {
         if let Some(service) = edition.and_then(|content| content.service(segment.tuple.server_port)) {
             // With octets of an answer it is most likely a later segment that passes for the first one by chance.
             let part = cut && response.length == 0 && request.received == 0;
-            if part && rules == Rules::Reliable && !segment.flags.contains(Flags::FIN) {
+            if part && rules == AckPolicy::Reliable && !segment.flags.contains(Flags::FIN) {
                 let secret = isn::drift(&offer.policy.keys.current, segment).secret;
                 let end = segment.next();
-                let kept = Keep { position: end, boundary: segment.ack, part: true };
+                let kept = BufferedRange { position: end, boundary: segment.ack, part: true };
                 // A client sends the rest only when this is acknowledged, or without waiting for it.
                 let keep = service.frame(stream) == Framing::Incomplete
                     && (hints.before(secret, end) == Some(stream)
                         || hints.keep(secret, stream, kept)
                         || service.is_prefix(stream));
                 if keep {
-                    counters.add(Counter::Kept, 1);
-                    return Ok(Answer::One(request.acknowledge_part(rules, segment)));
+                    counters.add(Counter::Buffered, 1);
+                    return Ok(Transmit::One(request.acknowledge_part(rules, segment)));
                 }
             }
         }
@@ -66,24 +66,24 @@ impl Exchange {
             counters.add(Counter::Incomplete, 1);
         }
         let mut reply = request.reply(rules, segment, response, size)?;
-        if rules == Rules::Classic && source == Source::Waited {
+        if rules == AckPolicy::Classic && source == Source::Resumed {
             // It was acknowledged when it came.
             reply.next();
         }
         counters.add(if request.received == 0 { Counter::Answered } else { Counter::Resumed }, 1);
-        Ok(Answer::Response(reply))
+        Ok(Transmit::Response(reply))
     }
 
     /// Answers `stream`, and says what it found there.
     #[inline]
     pub(super) fn find(
         &mut self,
-        arrival: Arrival<'_>,
+        arrival: RxSegment<'_>,
         stream: &[u8],
         request: Request,
-        purpose: Purpose,
-    ) -> Result<Found, Absent> {
-        let Arrival { now, segment, .. } = arrival;
+        purpose: FetchPolicy,
+    ) -> Result<Found, Unavailable> {
+        let RxSegment { now, segment, .. } = arrival;
         let Self { worker, offer, answers, .. } = self;
         answers.clear();
         let edition = offer.content(request.generation);
@@ -111,8 +111,8 @@ impl Exchange {
 
     /// Answers a segment that is not the first of its connection, for which `reason` speaks, if it goes on inside the first
     /// message.
-    pub(super) fn later(&mut self, arrival: Arrival<'_>, reason: Reason) -> Result<Answer, Reason> {
-        let Arrival { now, segment, payload, counters, .. } = arrival;
+    pub(super) fn later(&mut self, arrival: RxSegment<'_>, reason: Reason) -> Result<Transmit, Reason> {
+        let RxSegment { now, segment, payload, counters, .. } = arrival;
         // One in some thousand looks like a first segment that acknowledges too much, one in 130 like one of old content.
         let may_be_later = matches!(
             reason,
@@ -120,19 +120,21 @@ impl Exchange {
                 | Reason::GenerationGone
                 | Reason::BeyondResponse
                 | Reason::Misaligned
-                | Reason::Volatile
+                | Reason::NonRepeatable
         );
-        if !may_be_later || payload.is_empty() || self.offer.policy.rules != Rules::Reliable {
+        if !may_be_later || payload.is_empty() || self.offer.policy.rules != AckPolicy::Reliable {
             return Err(reason);
         }
         let mut joined = std::mem::take(&mut self.joined);
         let decided = match self.recall(segment, payload, &mut joined) {
             Some((request, true)) => match self.first(arrival, &joined, request) {
-                Err(Reason::Volatile) if self.comes_in_vain(now, segment) => Err(Reason::Stuck),
+                Err(Reason::NonRepeatable) if self.comes_in_vain(now, segment) => Err(Reason::RetryLimit),
                 decided => decided,
             },
             Some((request, false)) => self.forgotten(segment, request, counters),
-            None if reason != Reason::Misaligned && self.comes_in_vain(now, segment) => Err(Reason::Stuck),
+            None if reason != Reason::Misaligned && self.comes_in_vain(now, segment) => {
+                Err(Reason::RetryLimit)
+            }
             None => Err(reason),
         };
         self.joined = joined;
@@ -140,12 +142,17 @@ impl Exchange {
     }
 
     /// Ends a connection whose message is not known any more, and of whose answer the client has nothing.
-    fn forgotten(&self, segment: &Segment, request: Request, counters: &Counters) -> Result<Answer, Reason> {
+    fn forgotten(
+        &self,
+        segment: &Segment,
+        request: Request,
+        counters: &Counters,
+    ) -> Result<Transmit, Reason> {
         let Policy { rules, segment_size, .. } = self.offer.policy;
         let nothing = Response { length: 0, volatile: 0, complete: false };
         let reply = request.reply(rules, segment, nothing, segment_size)?;
-        counters.add(Counter::Forgotten, 1);
-        Ok(Answer::Response(reply))
+        counters.add(Counter::ReassemblyLost, 1);
+        Ok(Transmit::Response(reply))
     }
 
     /// Puts `payload`, behind what went before it on its connection, into `joined`. False if that is not known, none if
@@ -208,7 +215,7 @@ fn answer(
     at_once: usize,
     received: usize,
     answers: &mut Answers,
-) -> Result<Found, Absent> {
+) -> Result<Found, Unavailable> {
     let Answers { octets: response, overheard, .. } = answers;
     let mut at = 0;
     let mut volatile = 0;
@@ -227,12 +234,12 @@ fn answer(
         let room = if messages == 0 { context.room } else { MAX_RESPONSE };
         // What follows another response may be cut anywhere.
         let whole = if messages == 0 { context.whole } else { 0 };
-        let purpose = if before < received { Purpose::Again } else { context.purpose };
+        let purpose = if before < received { FetchPolicy::Again } else { context.purpose };
         let origin = Origin { seq: context.origin.seq.wrapping_add(at as u32), ..context.origin };
         let answered = service
             .answer(&rest[..length], &Context { origin, purpose, whole, room, ..*context }, response)
             .inspect_err(|absent| {
-                if matches!(absent, Absent::Pending(_)) {
+                if matches!(absent, Unavailable::Pending(_)) {
                     prepare(service, &Context { origin, ..*context }, rest, length);
                 }
             })?;

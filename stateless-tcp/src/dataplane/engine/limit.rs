@@ -7,17 +7,17 @@ const PAUSE: Duration = Duration::from_secs(10);
 
 /// Allows one in ten seconds.
 #[derive(Debug)]
-pub(super) struct Limit {
+pub(super) struct RateGate {
     last: SystemTime,
 }
 
-impl Default for Limit {
+impl Default for RateGate {
     fn default() -> Self {
         Self { last: SystemTime::UNIX_EPOCH }
     }
 }
 
-impl Limit {
+impl RateGate {
     /// Whether one is allowed now. A clock that was set back forgets the last one.
     pub(super) fn allows(&mut self, now: SystemTime) -> bool {
         let allowed = now.duration_since(self.last).is_ok_and(|since| since >= PAUSE) || now < self.last;
@@ -40,18 +40,18 @@ pub(super) const ONCE_MORE: u8 = 2;
 
 /// Recognises segments that come again and again and cannot be answered.
 #[derive(Debug)]
-pub(super) struct Stuck {
+pub(super) struct RetryDetector {
     /// What came to each place last, how often, and since when.
     places: [(u64, u8, SystemTime); 64],
 }
 
-impl Default for Stuck {
+impl Default for RetryDetector {
     fn default() -> Self {
         Self { places: [(0, 0, SystemTime::UNIX_EPOCH); 64] }
     }
 }
 
-impl Stuck {
+impl RetryDetector {
     /// Whether `segment`, an identification of what was sent in vain, has come `patience` times.
     pub(super) fn is(&mut self, segment: u64, patience: u8, now: SystemTime) -> bool {
         let [octet, ..] = segment.to_le_bytes();
@@ -70,7 +70,7 @@ mod tests {
 
     #[test]
     fn the_fourth_time_is_too_often() {
-        let mut stuck = Stuck::default();
+        let mut stuck = RetryDetector::default();
         let mut now = SystemTime::UNIX_EPOCH;
         let mut comes = |segment| {
             now += Duration::from_millis(400);
@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn copies_are_not_often() {
-        let mut stuck = Stuck::default();
+        let mut stuck = RetryDetector::default();
         let now = SystemTime::UNIX_EPOCH;
         assert_eq!([7; 6].map(|segment| stuck.is(segment, PATIENCE, now)), [false; 6]);
         assert!(stuck.is(7, PATIENCE, now + AT_LEAST));
@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn one_in_ten_seconds_whatever_the_clock_does() {
-        let mut limit = Limit::default();
+        let mut limit = RateGate::default();
         let at = |seconds: f64| SystemTime::UNIX_EPOCH + Duration::from_secs_f64(seconds);
         let times = [100.0, 105.0, 109.9, 110.0, 50.0, 50.5, 60.0];
         assert_eq!(times.map(|time| limit.allows(at(time))), [true, false, false, true, true, false, true]);

@@ -1,9 +1,9 @@
 //! The walk: which messages a payload holds around P, and their answers.
 
 use super::overheard::Overheard;
-use crate::services::{Absent, Context, Framing, MAX_RESPONSE, Origin, Purpose, Service, Ticket};
+use crate::services::{Context, FetchId, FetchPolicy, Framing, MAX_RESPONSE, Origin, Service, Unavailable};
 use stateless_tcp_core::tcp::isn::MAX_DRIFT;
-use stateless_tcp_core::tcp::tcb::{self, Part, Walk};
+use stateless_tcp_core::tcp::tcb::{self, ParsedMessages, ResponseSpan};
 
 /// [`tcb::MAX_PACKED`], as a length.
 const MAX_PACKED: usize = tcb::MAX_PACKED as usize;
@@ -19,7 +19,7 @@ pub(super) const CAPACITY: usize = 4 * MAX_RESPONSE;
 
 /// What a walk is held to.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Bounds {
+pub(super) struct ParseLimits {
     /// Octets of the stream that were not in this payload, but kept.
     pub(super) lead: usize,
     /// P, as an offset in the stream.
@@ -44,11 +44,11 @@ pub(super) struct Answers {
     /// Their octets.
     pub(super) octets: Vec<u8>,
     /// Where each begins.
-    pub(super) parts: Vec<Part>,
+    pub(super) parts: Vec<ResponseSpan>,
     /// Octets of the stream whose messages were walked.
     pub(super) reached: usize,
     /// What the message behind them waits for.
-    pub(super) pending: Option<Ticket>,
+    pub(super) pending: Option<FetchId>,
     /// The client lacks a part of an answer of which nobody knows the octets any more.
     pub(super) gone: bool,
     /// What was asked, if somebody listens.
@@ -87,11 +87,11 @@ impl Answers {
         service: &dyn Service,
         context: &Context,
         stream: &[u8],
-        bounds: &Bounds,
-    ) -> Option<Walk> {
+        bounds: &ParseLimits,
+    ) -> Option<ParsedMessages> {
         self.clear();
-        let Bounds { lead, position, closing, missing, ahead, size, window, .. } = *bounds;
-        let mut walk = Walk::default();
+        let ParseLimits { lead, position, closing, missing, ahead, size, window, .. } = *bounds;
+        let mut walk = ParsedMessages::default();
         let mut at = 0;
         // Where the new answers begin, once P is reached.
         let mut new = None;
@@ -115,40 +115,42 @@ impl Answers {
                 if missing == 0 && !closing && at + length <= position {
                     // It has all of this answer.
                     at += length;
-                    self.parts.push(Part { end: 0, message, volatile: 0 });
+                    self.parts.push(ResponseSpan { end: 0, message, volatile: 0 });
                     continue;
                 }
                 self.forget_received();
             }
             let before = self.octets.len();
             let again = new.is_none_or(|new| before - new < ahead);
-            let purpose = if again { Purpose::Again } else { context.purpose };
+            let purpose = if again { FetchPolicy::Again } else { context.purpose };
             let origin = Origin { seq: context.origin.seq.wrapping_add(at as u32), ..context.origin };
             let context = Context { origin, purpose, ..*context };
             let answered = match service.answer(&rest[..length], &context, &mut self.octets) {
                 Ok(answered) => answered,
-                Err(Absent::Pending(ticket)) => {
+                Err(Unavailable::Pending(ticket)) => {
                     self.pending = Some(ticket);
                     prepare(service, &context, rest, length);
                     break;
                 }
-                Err(Absent::Gone) if at + length <= position => {
+                Err(Unavailable::Gone) if at + length <= position => {
                     // The client may have all of it and of those before.
                     gone = true;
                     self.octets.clear();
-                    self.parts.iter_mut().for_each(|part| *part = Part { end: 0, volatile: 0, ..*part });
-                    self.parts.push(Part { end: 0, message, volatile: 0 });
+                    self.parts
+                        .iter_mut()
+                        .for_each(|part| *part = ResponseSpan { end: 0, volatile: 0, ..*part });
+                    self.parts.push(ResponseSpan { end: 0, message, volatile: 0 });
                     at += length;
                     continue;
                 }
-                Err(Absent::Gone) => {
+                Err(Unavailable::Gone) => {
                     gone = true;
                     break;
                 }
             };
             if new.is_some_and(|new| {
                 let all = missing + self.octets.len() - new;
-                // More could not be told from what it has beyond its promise: [`Echo`](tcb::Echo). Nor is anything
+                // More could not be told from what it has beyond its promise: [`Tcb`](tcb::Echo). Nor is anything
                 // promised of which this reply would carry nothing: only a timer would ask for it.
                 missing > 0
                     && (all > MAX_PROMISED || missing >= window || answered.volatile > 0 && all > size)
@@ -171,7 +173,7 @@ impl Answers {
                 self.overheard.take(service, &rest[..length], before..self.octets.len());
             }
             let end = self.octets.len() as u32;
-            self.parts.push(Part { end, message, volatile: answered.volatile as u32 });
+            self.parts.push(ResponseSpan { end, message, volatile: answered.volatile as u32 });
             // Its end depends on where the segment ended, and nothing comes after it.
             let ends_all = answered.last && closing;
             if at > position && new.is_none() {
@@ -200,7 +202,7 @@ impl Answers {
 
     /// Whether the connection has drifted so far that it ends with what was answered up to `at`.
     #[inline]
-    fn exhausted(&self, bounds: &Bounds, new: usize, at: usize) -> bool {
+    fn exhausted(&self, bounds: &ParseLimits, new: usize, at: usize) -> bool {
         let sent = (self.octets.len() - new).cast_signed();
         let received = (at - bounds.position).cast_signed();
         let drift = i64::from(bounds.drift) + (sent - received) as i64;
@@ -218,8 +220,8 @@ impl Answers {
         for part in &mut self.parts {
             *part = match (part.end as usize).checked_sub(excess) {
                 #[expect(clippy::cast_possible_truncation, reason = "less than it was")]
-                Some(end) => Part { end: end as u32, ..*part },
-                None => Part { end: 0, volatile: 0, ..*part },
+                Some(end) => ResponseSpan { end: end as u32, ..*part },
+                None => ResponseSpan { end: 0, volatile: 0, ..*part },
             };
         }
     }

@@ -16,7 +16,7 @@ fn tuple(client: [u8; 4], client_port: u16) -> FourTuple {
 }
 
 fn listen(filter: Filter) -> (Taps, Listener) {
-    let outlet = Outlet::default();
+    let outlet = TapRegistry::default();
     assert!(outlet.take().is_none());
     let listener = Listener::to_frames([&outlet].into_iter(), filter);
     assert!(!outlet.is_empty());
@@ -54,7 +54,7 @@ fn frames_are_heard_in_order_and_whole() {
 
 #[test]
 fn who_has_gone_is_not_waited_for() {
-    let outlet = Outlet::default();
+    let outlet = TapRegistry::default();
     let attach = || Listener::to_frames([&outlet].into_iter(), ALL);
     drop(attach());
     drop(attach());

@@ -37,7 +37,7 @@ pub use load::{
 };
 pub use zonefile::{ZoneError, count_records, zonefile_text};
 
-use super::{Absent, Answered, Context, Framing, Service};
+use super::{Answered, Context, Framing, Service, Unavailable};
 use crate::observe::transaction::Role;
 use crate::serving::fingerprint::Fingerprint;
 use answer::{Lookup, Outcome};
@@ -248,7 +248,12 @@ impl Service for Dns {
         Some(Fingerprint::of(&(self.fingerprint, minimal_any, keepalive, cookies.is_some())))
     }
 
-    fn answer(&self, message: &[u8], context: &Context, response: &mut Vec<u8>) -> Result<Answered, Absent> {
+    fn answer(
+        &self,
+        message: &[u8],
+        context: &Context,
+        response: &mut Vec<u8>,
+    ) -> Result<Answered, Unavailable> {
         let Some(query) = message.get(PREFIX..).filter(|query| query::is_query(query)) else {
             return Ok(Answered::default());
         };

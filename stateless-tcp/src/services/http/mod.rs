@@ -32,7 +32,7 @@ use self::prepared::{Answer, Connection, Form, Prepared};
 use self::request::{MAX_LINE, Refusal, Request, Target};
 use crate::serving::fingerprint::Fingerprint;
 
-use super::{Absent, Answered, Context, Framing, MAX_RESPONSE, Service};
+use super::{Answered, Context, Framing, MAX_RESPONSE, Service, Unavailable};
 
 pub use self::load::{FileOptions, HttpRootError};
 pub use self::relay::{Relay, RelayOptions};
@@ -157,7 +157,12 @@ impl Service for Http {
         })))
     }
 
-    fn answer(&self, message: &[u8], context: &Context, response: &mut Vec<u8>) -> Result<Answered, Absent> {
+    fn answer(
+        &self,
+        message: &[u8],
+        context: &Context,
+        response: &mut Vec<u8>,
+    ) -> Result<Answered, Unavailable> {
         let room = context.room.min(MAX_RESPONSE);
         let head_only = request::is_head(message);
         let parsed = request::parse(message);

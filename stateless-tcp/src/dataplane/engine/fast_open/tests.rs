@@ -6,9 +6,9 @@ use crate::observe::counters::Counters;
 use crate::services::Service;
 use crate::services::dns::{Cookies, Dns, DnsOptions};
 use crate::services::http::Http;
-use crate::serving::Offer;
+use crate::serving::ServingState;
 use proptest::prelude::*;
-use stateless_tcp_core::tcp::input::Rules;
+use stateless_tcp_core::tcp::input::AckPolicy;
 use stateless_tcp_core::tcp::isn::{Key, Keys};
 use stateless_tcp_core::tcp::segment::{Address, FastOpen, Flags, FourTuple, Options, Segment, Timestamps};
 use std::sync::{Arc, LazyLock};
@@ -18,14 +18,14 @@ const KEYS: Keys = Keys { current: Key([7; 16]), previous: None };
 const SERVER: Address = Address::from_ipv4([192, 0, 2, 1]);
 const CLIENT: Address = Address::from_ipv4([192, 0, 2, 2]);
 
-fn exchange(rules: Rules, segment_size: u16, fast_open: bool) -> Exchange {
+fn exchange(rules: AckPolicy, segment_size: u16, fast_open: bool) -> TcpEngine {
     static SERVICES: LazyLock<[(u16, Arc<dyn Service>); 2]> = LazyLock::new(|| {
         let cookies = Some(Cookies::new(Key([8; 16]), SystemTime::UNIX_EPOCH));
         let dns = Dns::builtin(DnsOptions { cookies, keepalive: 1_200, ..DnsOptions::default() });
         [(53, Arc::new(dns)), (80, Arc::new(Http::builtin()))]
     });
     let policy = Policy { rules, keys: KEYS, segment_size, hints: 0, fast_open };
-    Exchange::new(0, Arc::new(Offer::first(Content::new([SERVER], SERVICES.to_vec()), policy)))
+    TcpEngine::new(0, Arc::new(ServingState::first(Content::new([SERVER], SERVICES.to_vec()), policy)))
 }
 
 fn query(name: &str, qtype: u8, cookie: bool) -> Vec<u8> {
@@ -65,13 +65,13 @@ fn message() -> impl Strategy<Value = (u16, Vec<u8>)> {
 
 /// (a segment, its payload), in order.
 fn sent(
-    exchange: &mut Exchange,
+    exchange: &mut TcpEngine,
     segment: &Segment,
     payload: &[u8],
     counters: &Counters,
-) -> Vec<(Outgoing, Vec<u8>)> {
+) -> Vec<(TxSegment, Vec<u8>)> {
     let now = SystemTime::UNIX_EPOCH + Duration::from_hours(500_000);
-    let answer = exchange.consider(Arrival::new(now, segment, payload, counters));
+    let answer = exchange.consider(RxSegment::new(now, segment, payload, counters));
     answer.map(|outgoing| (outgoing, exchange.payload(&outgoing).to_vec())).collect()
 }
 
@@ -88,7 +88,7 @@ proptest! {
         isn: u32,
     ) {
         payload.truncate((payload.len() - cut.min(payload.len())).max(1));
-        let rules = if classic { Rules::Classic } else { Rules::Reliable };
+        let rules = if classic { AckPolicy::Classic } else { AckPolicy::Reliable };
         let mut with = exchange(rules, segment_size, true);
         let mut without = exchange(rules, segment_size, false);
         let counters = Counters::default();
@@ -129,8 +129,8 @@ proptest! {
             prop_assert_eq!(octets, same);
             prop_assert!(!octets.is_empty());
             prop_assert_eq!(only.ack, isn.wrapping_add(1 + u32::from(segment.length)));
-            let Outgoing { ack, timestamps, offset, length, .. } = *only;
-            prop_assert_eq!(*opened, Outgoing { ack, timestamps, offset, length, ..syn_ack });
+            let TxSegment { ack, timestamps, offset, length, .. } = *only;
+            prop_assert_eq!(*opened, TxSegment { ack, timestamps, offset, length, ..syn_ack });
             prop_assert_eq!(early.len(), 1);
         } else if early.len() > 1 {
             prop_assert_eq!(&early[1..], &behind[..]);
@@ -143,7 +143,7 @@ proptest! {
 /// The request's answer with the right cookie, and only with it.
 #[test]
 fn a_question_is_answered_at_once() {
-    let mut exchange = exchange(Rules::Reliable, 1220, true);
+    let mut exchange = exchange(AckPolicy::Reliable, 1220, true);
     let payload = query("example.com", 1, false);
     let mut segment = Segment {
         tuple: FourTuple { server: SERVER, client: CLIENT, server_port: 53, client_port: 40_000 },

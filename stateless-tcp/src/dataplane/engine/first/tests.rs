@@ -3,9 +3,9 @@
 use super::*;
 use crate::dataplane::engine::{Content, Policy};
 use crate::services::{Answered, dns, http};
-use crate::serving::Offer;
+use crate::serving::ServingState;
 use rstest::rstest;
-use stateless_tcp_core::tcp::input::Outgoing;
+use stateless_tcp_core::tcp::input::TxSegment;
 use stateless_tcp_core::tcp::isn::{Key, Keys};
 use stateless_tcp_core::tcp::segment::{Address, FourTuple, Options};
 use std::sync::Arc;
@@ -23,7 +23,7 @@ impl Service for Telling {
         true
     }
 
-    fn answer(&self, _: &[u8], context: &Context, response: &mut Vec<u8>) -> Result<Answered, Absent> {
+    fn answer(&self, _: &[u8], context: &Context, response: &mut Vec<u8>) -> Result<Answered, Unavailable> {
         response.extend_from_slice(&context.whole.to_be_bytes());
         Ok(Answered { volatile: context.whole.min(3), last: false })
     }
@@ -45,7 +45,7 @@ const ISN: u32 = u32::MAX - 2;
 
 /// A server, and a client of it without timestamps.
 struct Pair {
-    exchange: Exchange,
+    exchange: TcpEngine,
     counters: Counters,
     tuple: FourTuple,
     iss: u32,
@@ -63,13 +63,13 @@ impl Pair {
             (HTTP, Arc::new(http::Http::builtin())),
         ];
         let policy = Policy {
-            rules: Rules::Reliable,
+            rules: AckPolicy::Reliable,
             keys: Keys { current: Key([7; 16]), previous: None },
             segment_size: 1220,
             hints,
             fast_open: false,
         };
-        let offer = Arc::new(Offer::first(Content::new([server], services), policy));
+        let offer = Arc::new(ServingState::first(Content::new([server], services), policy));
         let tuple = FourTuple {
             server,
             client: Address::from_ipv4([192, 0, 2, 2]),
@@ -77,14 +77,14 @@ impl Pair {
             client_port: 40_000,
         };
         let mut pair = Self {
-            exchange: Exchange::new(0, offer),
+            exchange: TcpEngine::new(0, offer),
             counters: Counters::default(),
             tuple,
             iss: 0,
             clock: UNIX_EPOCH + Duration::from_secs(1 << 30),
         };
         let syn = pair.segment(Flags::SYN, 0, 0, &[]);
-        let opened = Arrival::new(pair.clock, &syn, &[], &pair.counters);
+        let opened = RxSegment::new(pair.clock, &syn, &[], &pair.counters);
         let answer = pair.exchange.consider(opened).next().expect("SYN,ACK");
         pair.iss = answer.seq;
         pair
@@ -105,9 +105,9 @@ impl Pair {
     /// Sends `payload` from `seq` on, having received up to `ack`.
     fn send(&mut self, seq: u32, ack: u32, payload: &[u8]) -> Vec<Sent> {
         let segment = self.segment(Flags::ACK, seq, ack, payload);
-        let answer = self.exchange.consider(Arrival::new(self.clock, &segment, payload, &self.counters));
+        let answer = self.exchange.consider(RxSegment::new(self.clock, &segment, payload, &self.counters));
         let (iss, end) = (self.iss, Flags::FIN | Flags::RST);
-        let relative = |sent: Outgoing| {
+        let relative = |sent: TxSegment| {
             let ack = if sent.flags.contains(Flags::ACK) { sent.ack.wrapping_sub(ISN) } else { 0 };
             (sent.seq.wrapping_sub(iss), ack, Flags(sent.flags.0 & end.0), usize::from(sent.length))
         };
@@ -197,7 +197,7 @@ fn parts_that_cannot_be_kept_end_the_connection() {
     // The client's FIN: there is no rest.
     let mut pair = Pair::new(HTTP, 64);
     let last = pair.segment(Flags::FIN | Flags::ACK, 1, 1, &request[..1220]);
-    let arrival = Arrival::new(pair.clock, &last, &request[..1220], &pair.counters);
+    let arrival = RxSegment::new(pair.clock, &last, &request[..1220], &pair.counters);
     let sent: Vec<_> = pair.exchange.consider(arrival).collect();
     assert!(sent.len() == 1 && sent[0].flags.contains(Flags::FIN), "{sent:?}");
     // An answer has begun: to something else.
@@ -223,5 +223,5 @@ fn lost_parts_end_the_connection() {
     }
     assert_eq!(pair.send(1221, 1, &request[1220..2440]), [(1, 0, Flags::RST, 0)]);
     assert_eq!(pair.send(1221, 1, &request[1220..2440]), [], "once in a while");
-    assert_eq!(pair.counters.get(Counter::Stuck), 1);
+    assert_eq!(pair.counters.get(Counter::RetryLimit), 1);
 }

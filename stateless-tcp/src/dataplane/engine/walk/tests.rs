@@ -18,7 +18,7 @@ impl Service for Thousand {
         true
     }
 
-    fn answer(&self, _: &[u8], _: &Context, response: &mut Vec<u8>) -> Result<Answered, Absent> {
+    fn answer(&self, _: &[u8], _: &Context, response: &mut Vec<u8>) -> Result<Answered, Unavailable> {
         response.extend_from_slice(&[0; 1_000]);
         Ok(Answered { volatile: self.volatile, last: false })
     }
@@ -38,8 +38,16 @@ fn what_this_reply_carries_nothing_of_is_not_promised(
     #[case] window: usize,
     #[case] answered: u32,
 ) {
-    let bounds =
-        Bounds { lead: 0, position: 1, closing: false, missing, ahead: 0, drift: 0, size: 1_220, window };
+    let bounds = ParseLimits {
+        lead: 0,
+        position: 1,
+        closing: false,
+        missing,
+        ahead: 0,
+        drift: 0,
+        size: 1_220,
+        window,
+    };
     let walk = Answers::new().walk(&Thousand { volatile }, &Context::default(), b"???", &bounds).unwrap();
     assert_eq!((walk.old, walk.new), (if missing > 0 { 1_000 } else { 0 }, 1_000 * answered));
     assert_eq!(usize::from(walk.end) + walk.rest, 3);

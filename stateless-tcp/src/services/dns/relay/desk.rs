@@ -14,7 +14,7 @@ use super::unpredictable::Unpredictable;
 use crate::observe::snapshot::Occupancy;
 use crate::services::dns::query::{Envelope, Question, Rcode};
 use crate::services::retransmit_store::Sent;
-use crate::services::{Context, Ticket, Tickets};
+use crate::services::{Context, FetchId, FetchIds};
 use nix::errno::Errno;
 use std::io;
 use std::os::fd::RawFd;
@@ -46,7 +46,7 @@ pub(super) struct Desk {
     channels: Channels,
     stream: Stream,
     back_ends: Arc<BackEnds>,
-    tickets: Tickets,
+    tickets: FetchIds,
     random: Unpredictable,
     clock: Clock,
     patience: Duration,
@@ -62,7 +62,7 @@ pub(super) struct Desk {
 
 /// What there is about the query at hand.
 pub(super) enum Found {
-    InFlight(Ticket),
+    InFlight(FetchId),
     /// It was asked, and this is the answer, or none came.
     Ended(Option<Arc<Stored>>),
 }
@@ -72,7 +72,7 @@ pub(super) struct Surroundings<'a> {
     pub(super) cache: &'a Cache,
     /// Seconds since 1970.
     pub(super) seconds: u64,
-    pub(super) ready: &'a mut Vec<Ticket>,
+    pub(super) ready: &'a mut Vec<FetchId>,
 }
 
 impl Desk {
@@ -93,7 +93,7 @@ impl Desk {
             channels: Channels::open(&back_ends, stream.descriptor())?,
             stream,
             back_ends,
-            tickets: Tickets::new(),
+            tickets: FetchIds::new(),
             random: Unpredictable::new()?,
             clock: Clock::default(),
             patience: options.patience,
@@ -145,7 +145,7 @@ impl Desk {
     }
 
     /// Asks the query at hand. None where no more can be in flight.
-    pub(super) fn fetch(&mut self, context: &Context) -> Option<Ticket> {
+    pub(super) fn fetch(&mut self, context: &Context) -> Option<FetchId> {
         let now = self.clock.tell(context.now);
         let ticket = self.tickets.draw();
         let Some(place) = self.flights.begin(&self.ask, Some(ticket), context.origin.tuple, now) else {

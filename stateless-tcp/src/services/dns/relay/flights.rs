@@ -4,7 +4,7 @@ use super::ask::Ask;
 use super::backends::Several;
 use super::stored::Stored;
 use crate::observe::snapshot::Occupancy;
-use crate::services::Ticket;
+use crate::services::FetchId;
 use foldhash::quality::RandomState;
 use stateless_tcp_core::tcp::segment::FourTuple;
 use std::collections::HashMap;
@@ -21,7 +21,7 @@ pub(super) struct Flight {
     pub(super) serial: u64,
     pub(super) state: State,
     /// Who waits; none where only the back end's health is of interest.
-    pub(super) ticket: Option<Ticket>,
+    pub(super) ticket: Option<FetchId>,
     /// Of the first client that asked.
     pub(super) tuple: FourTuple,
     pub(super) began: Duration,
@@ -102,7 +102,7 @@ impl Flights {
     pub(super) fn begin(
         &mut self,
         ask: &Ask,
-        ticket: Option<Ticket>,
+        ticket: Option<FetchId>,
         tuple: FourTuple,
         now: Duration,
     ) -> Option<usize> {
@@ -166,7 +166,7 @@ impl Flights {
         place: usize,
         outcome: Option<Arc<Stored>>,
         mut closed: impl FnMut(u16),
-    ) -> Option<Ticket> {
+    ) -> Option<FetchId> {
         let flight = &mut self.places[place];
         for query in flight.tries.drain(..) {
             self.by_id.remove(&query);

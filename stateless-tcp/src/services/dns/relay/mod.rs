@@ -44,7 +44,7 @@ use super::query::{self, Envelope, Rcode};
 use super::{Dns, DnsOptions, PREFIX};
 use crate::observe::snapshot::{self, Name};
 use crate::observe::transaction::Role;
-use crate::services::{Absent, Answered, Context, Errands, Framing, Purpose, Service, Ticket};
+use crate::services::{Answered, Context, FetchId, FetchPolicy, Framing, Service, Unavailable, Upstream};
 use std::io;
 use std::os::fd::RawFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -136,7 +136,7 @@ impl Desks {
     }
 
     /// Looks for the answer to the query at hand, from the nearest place to the farthest.
-    fn find(&self, desk: &mut Desk, context: &Context) -> Result<Given, Absent> {
+    fn find(&self, desk: &mut Desk, context: &Context) -> Result<Given, Unavailable> {
         let found = desk.find();
         if let Some(Found::Ended(Some(stored))) = found {
             return Ok(Some((stored, Age::Fresh(0))));
@@ -152,17 +152,17 @@ impl Desks {
         let stale = cached.and_then(|stored| stored.stale(now).map(|age| (stored, age)));
         let stale = stale.filter(|_| !self.back_ends.any_alive());
         match (context.purpose, found) {
-            (Purpose::AtHand | Purpose::Again, _) => Err(Absent::Gone),
+            (FetchPolicy::AtHand | FetchPolicy::Again, _) => Err(Unavailable::Gone),
             _ if stale.is_some() => {
                 desk.counts.add(Count::CacheStale);
                 desk.probe(context);
                 Ok(stale)
             }
-            (Purpose::AtOnce, _) | (_, Some(Found::Ended(_))) => Ok(None),
-            (Purpose::Answer, Some(Found::InFlight(ticket))) => Err(Absent::Pending(ticket)),
-            (Purpose::Answer, None) => {
+            (FetchPolicy::AtOnce, _) | (_, Some(Found::Ended(_))) => Ok(None),
+            (FetchPolicy::Answer, Some(Found::InFlight(ticket))) => Err(Unavailable::Pending(ticket)),
+            (FetchPolicy::Answer, None) => {
                 desk.counts.add(Count::CacheMisses);
-                desk.fetch(context).map_or(Ok(None), |ticket| Err(Absent::Pending(ticket)))
+                desk.fetch(context).map_or(Ok(None), |ticket| Err(Unavailable::Pending(ticket)))
             }
         }
     }
@@ -243,7 +243,12 @@ impl Service for Relay {
         self.front.prefix(stream)
     }
 
-    fn answer(&self, message: &[u8], context: &Context, response: &mut Vec<u8>) -> Result<Answered, Absent> {
+    fn answer(
+        &self,
+        message: &[u8],
+        context: &Context,
+        response: &mut Vec<u8>,
+    ) -> Result<Answered, Unavailable> {
         let Some(query) = message.get(PREFIX..).filter(|query| query::is_query(query)) else {
             return Ok(Answered::default());
         };
@@ -255,14 +260,14 @@ impl Service for Relay {
         }
         if let Some(sent) = desk.sent.find(&context.origin, message) {
             if sent.len() > context.room {
-                return Err(Absent::Gone);
+                return Err(Unavailable::Gone);
             }
             response.extend_from_slice(sent);
             return Ok(Answered::default());
         }
-        if context.purpose == Purpose::Again {
+        if context.purpose == FetchPolicy::Again {
             // Even from the cache it would be another: its times to live are.
-            return Err(Absent::Gone);
+            return Err(Unavailable::Gone);
         }
         let given = self.desks.find(desk, context)?;
         let start = response.len();
@@ -295,7 +300,7 @@ impl Service for Relay {
         let Some(query) = message.get(PREFIX..).filter(|query| query::is_query(query)) else { return };
         let (envelope, question) = query::parse(query);
         let mut desk = self.desks.desk(context.worker);
-        let context = Context { purpose: Purpose::Answer, ..*context };
+        let context = Context { purpose: FetchPolicy::Answer, ..*context };
         if desk.read(&envelope, &question, &context).is_ok()
             && desk.sent.find(&context.origin, message).is_none()
         {
@@ -308,17 +313,17 @@ impl Service for Relay {
         Some(Role::Forwarder)
     }
 
-    fn errands(&self) -> Option<&dyn Errands> {
+    fn errands(&self) -> Option<&dyn Upstream> {
         Some(&*self.desks)
     }
 }
 
-impl Errands for Desks {
+impl Upstream for Desks {
     fn descriptors(&self, worker: usize) -> Vec<RawFd> {
         vec![self.desk(worker).descriptor()]
     }
 
-    fn turn(&self, worker: usize, now: SystemTime, ready: &mut Vec<Ticket>) {
+    fn turn(&self, worker: usize, now: SystemTime, ready: &mut Vec<FetchId>) {
         let mut around = Surroundings { cache: &self.cache, seconds: seconds(now), ready };
         self.desk(worker).turn(now, &mut around);
     }

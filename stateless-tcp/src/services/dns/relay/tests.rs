@@ -95,7 +95,7 @@ impl Bench {
         self.now += Duration::from_secs(seconds);
     }
 
-    fn context(&self, purpose: Purpose) -> Context {
+    fn context(&self, purpose: FetchPolicy) -> Context {
         let [client, server] = [7, 1].map(|last| Address::from_ipv4([192, 0, 2, last]));
         let tuple = FourTuple { client, server, client_port: self.port, server_port: 53 };
         let origin = Origin { tuple, seq: 1 };
@@ -103,20 +103,20 @@ impl Bench {
     }
 
     /// What the relay says at once, on a new connection.
-    fn put(&mut self, query: &[u8], purpose: Purpose) -> Result<Vec<u8>, Absent> {
+    fn put(&mut self, query: &[u8], purpose: FetchPolicy) -> Result<Vec<u8>, Unavailable> {
         self.port += 1;
         self.again(query, purpose)
     }
 
     /// What it says at once, on the connection before.
-    fn again(&mut self, query: &[u8], purpose: Purpose) -> Result<Vec<u8>, Absent> {
+    fn again(&mut self, query: &[u8], purpose: FetchPolicy) -> Result<Vec<u8>, Unavailable> {
         let mut response = Vec::with_capacity(crate::services::MAX_RESPONSE);
         let answered = self.relay.answer(query, &self.context(purpose), &mut response)?;
         assert!(answered.volatile == 0 || answered.volatile == response.len());
         Ok(response)
     }
 
-    fn turn(&self) -> Vec<Ticket> {
+    fn turn(&self) -> Vec<FetchId> {
         let mut ready = Vec::new();
         self.relay.errands().unwrap().turn(0, self.now, &mut ready);
         ready
@@ -133,19 +133,19 @@ impl Bench {
     /// Asks; the back end answers by `answer` if it is asked.
     fn ask(&mut self, query: &[u8], answer: impl FnOnce(&[u8]) -> Vec<u8>) -> Vec<u8> {
         self.turn();
-        match self.put(query, Purpose::Answer) {
+        match self.put(query, FetchPolicy::Answer) {
             Ok(response) => response,
-            Err(Absent::Gone) => panic!("an answer is never gone"),
-            Err(Absent::Pending(ticket)) => {
+            Err(Unavailable::Gone) => panic!("an answer is never gone"),
+            Err(Unavailable::Pending(ticket)) => {
                 let (asked, from) = self.heard().expect("a query");
                 self.back_end.send_to(&answer(&asked), from).unwrap();
                 self.wait_for(ticket);
-                self.again(query, Purpose::Answer).expect("called, the answer is there")
+                self.again(query, FetchPolicy::Answer).expect("called, the answer is there")
             }
         }
     }
 
-    fn wait_for(&self, ticket: Ticket) {
+    fn wait_for(&self, ticket: FetchId) {
         for _ in 0..2_000 {
             if self.turn().contains(&ticket) {
                 return;
@@ -263,24 +263,30 @@ fn what_is_asked_otherwise_is_kept_apart() {
 fn a_question_in_flight_is_not_asked_again() {
     let mut bench = Bench::new(|options| options.cache = 0);
     let ask = query(1, 0, "example.com", None);
-    let Err(Absent::Pending(ticket)) = bench.put(&ask, Purpose::Answer) else { panic!("it must be asked") };
-    assert_eq!(bench.again(&ask, Purpose::Answer), Err(Absent::Pending(ticket)), "the client's resend");
+    let Err(Unavailable::Pending(ticket)) = bench.put(&ask, FetchPolicy::Answer) else {
+        panic!("it must be asked")
+    };
+    assert_eq!(
+        bench.again(&ask, FetchPolicy::Answer),
+        Err(Unavailable::Pending(ticket)),
+        "the client's resend"
+    );
     let other = query(2, 0, "eXample.com", None);
-    assert_eq!(bench.put(&other, Purpose::Answer), Err(Absent::Pending(ticket)), "another client");
-    assert_eq!(bench.put(&other, Purpose::AtHand), Err(Absent::Gone));
-    assert_eq!(bench.put(&other, Purpose::Again), Err(Absent::Gone));
-    let refused = bench.put(&other, Purpose::AtOnce).unwrap();
+    assert_eq!(bench.put(&other, FetchPolicy::Answer), Err(Unavailable::Pending(ticket)), "another client");
+    assert_eq!(bench.put(&other, FetchPolicy::AtHand), Err(Unavailable::Gone));
+    assert_eq!(bench.put(&other, FetchPolicy::Again), Err(Unavailable::Gone));
+    let refused = bench.put(&other, FetchPolicy::AtOnce).unwrap();
     assert_eq!(refused[5] & 0xf, 2, "no room to wait: SERVFAIL");
     let (asked, from) = bench.heard().expect("a query");
     assert_eq!(bench.heard(), None);
     bench.back_end.send_to(&a_record(&asked), from).unwrap();
     bench.wait_for(ticket);
     for (asked, id) in [(&ask, 1), (&other, 2)] {
-        let response = bench.put(asked, Purpose::Answer).unwrap();
+        let response = bench.put(asked, FetchPolicy::Answer).unwrap();
         assert_eq!((response[3], response[5] & 0xf, ttl(&response, 4)), (id, 0, 60));
     }
     bench.turn();
-    assert!(bench.put(&ask, Purpose::Answer).is_err(), "there is no cache: it is asked again");
+    assert!(bench.put(&ask, FetchPolicy::Answer).is_err(), "there is no cache: it is asked again");
 }
 
 #[test]
@@ -289,23 +295,24 @@ fn a_copy_of_a_request_gets_the_same_octets() {
     let ask = query(1, 0, "example.com", None);
     let first = bench.ask(&ask, a_record);
     bench.turn();
-    assert_eq!(bench.again(&ask, Purpose::Answer), Ok(first.clone()));
-    assert_eq!(bench.again(&ask, Purpose::Again), Ok(first));
+    assert_eq!(bench.again(&ask, FetchPolicy::Answer), Ok(first.clone()));
+    assert_eq!(bench.again(&ask, FetchPolicy::Again), Ok(first));
 }
 
 #[test]
 fn the_table_has_its_size() {
     let mut bench = Bench::new(|options| options.in_flight = 3);
     let ask = |number: u16| query(number, 0, &format!("n{number}.example"), None);
-    let pending = |outcome: Result<Vec<u8>, Absent>| match outcome {
-        Err(Absent::Pending(ticket)) => Some(ticket),
+    let pending = |outcome: Result<Vec<u8>, Unavailable>| match outcome {
+        Err(Unavailable::Pending(ticket)) => Some(ticket),
         Ok(response) => {
             assert_eq!(response[5] & 0xf, 2, "SERVFAIL");
             None
         }
-        Err(Absent::Gone) => panic!("an answer is never gone"),
+        Err(Unavailable::Gone) => panic!("an answer is never gone"),
     };
-    let tickets: Vec<_> = (0..10).map(|number| pending(bench.put(&ask(number), Purpose::Answer))).collect();
+    let tickets: Vec<_> =
+        (0..10).map(|number| pending(bench.put(&ask(number), FetchPolicy::Answer))).collect();
     assert_eq!(tickets.iter().flatten().count(), 3);
     assert_eq!(bench.count("dns_relay_table_full"), 7);
     // Nobody answers: tries follow each other until the time is over, and all that wait are called.
@@ -317,9 +324,9 @@ fn the_table_has_its_size() {
     called.sort_by_key(|ticket| format!("{ticket:?}"));
     assert_eq!(called.into_iter().map(Some).collect::<Vec<_>>(), tickets[..3]);
     assert_eq!(bench.count("dns_relay_queries"), 3 * 4);
-    assert_eq!(pending(bench.put(&ask(0), Purpose::Answer)), None, "what was called for is there");
+    assert_eq!(pending(bench.put(&ask(0), FetchPolicy::Answer)), None, "what was called for is there");
     bench.turn();
-    assert!(pending(bench.put(&ask(0), Purpose::Answer)).is_some(), "there is room again");
+    assert!(pending(bench.put(&ask(0), FetchPolicy::Answer)).is_some(), "there is room again");
 }
 
 #[test]
@@ -329,14 +336,16 @@ fn while_nobody_answers_the_old_answer_is_given() {
     bench.ask(&ask, a_record);
     bench.pass(61);
     bench.turn();
-    let Err(Absent::Pending(ticket)) = bench.put(&ask, Purpose::Answer) else { panic!("its time is over") };
+    let Err(Unavailable::Pending(ticket)) = bench.put(&ask, FetchPolicy::Answer) else {
+        panic!("its time is over")
+    };
     let mut called = Vec::new();
     while called.is_empty() {
         bench.pass(1);
         called = bench.turn();
     }
     assert_eq!(called, [ticket]);
-    let stale = bench.put(&ask, Purpose::Answer).unwrap();
+    let stale = bench.put(&ask, FetchPolicy::Answer).unwrap();
     assert_eq!((stale[5] & 0xf, ttl(&stale, 4)), (0, 30));
     bench.turn();
     let stale = bench.ask(&ask, never);
@@ -355,7 +364,9 @@ fn while_nobody_answers_the_old_answer_is_given() {
 fn what_does_not_fit_a_datagram_comes_whole() {
     let mut bench = Bench::new(|_| {});
     let ask = query(1, 0, "example.com", None);
-    let Err(Absent::Pending(ticket)) = bench.put(&ask, Purpose::Answer) else { panic!("it must be asked") };
+    let Err(Unavailable::Pending(ticket)) = bench.put(&ask, FetchPolicy::Answer) else {
+        panic!("it must be asked")
+    };
     let (asked, from) = bench.heard().expect("a query");
     bench.back_end.send_to(&reply(&asked, 0x0200, [&[], &[], &[]]), from).unwrap();
     let listener = bench.over_tcp.try_clone().unwrap();
@@ -372,12 +383,15 @@ fn what_does_not_fit_a_datagram_comes_whole() {
     });
     bench.wait_for(ticket);
     server.join().unwrap();
-    let response = bench.put(&ask, Purpose::Answer).unwrap();
+    let response = bench.put(&ask, FetchPolicy::Answer).unwrap();
     assert_eq!(response[8..10], 200_u16.to_be_bytes());
     // Of several segments: the same to the octet as long as the client may ask for the rest, whatever its TTL.
     bench.pass(59);
     bench.turn();
-    assert!(bench.again(&ask, Purpose::Again) == Ok(response.clone()));
-    assert!(bench.put(&ask, Purpose::Answer).is_ok_and(|other| other != response), "TTLs have counted down");
-    assert_eq!(bench.put(&ask, Purpose::Again), Err(Absent::Gone), "another connection");
+    assert!(bench.again(&ask, FetchPolicy::Again) == Ok(response.clone()));
+    assert!(
+        bench.put(&ask, FetchPolicy::Answer).is_ok_and(|other| other != response),
+        "TTLs have counted down"
+    );
+    assert_eq!(bench.put(&ask, FetchPolicy::Again), Err(Unavailable::Gone), "another connection");
 }

@@ -2,7 +2,7 @@
 
 use super::reply::Reply;
 use crate::observe::snapshot::Occupancy;
-use crate::services::{Context, Origin, Sent, Ticket, Tickets};
+use crate::services::{Context, FetchId, FetchIds, Origin, Sent};
 use foldhash::fast::RandomState;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use std::collections::HashMap;
@@ -28,13 +28,13 @@ pub(super) struct Key {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Place {
     /// It is at the back end.
-    InFlight(Ticket),
+    InFlight(FetchId),
     /// The response is here since then.
     Here(Reply, SystemTime),
 }
 
 pub(super) struct Desk {
-    tickets: Tickets,
+    tickets: FetchIds,
     hasher: RandomState,
     places: HashMap<Key, Place, RandomState>,
     capacity: usize,
@@ -46,7 +46,7 @@ impl Desk {
     /// A desk with so many places, and so many octets for answers that were sent.
     pub(super) fn new(capacity: usize, store: usize) -> io::Result<Self> {
         Ok(Self {
-            tickets: Tickets::new(),
+            tickets: FetchIds::new(),
             hasher: RandomState::default(),
             places: HashMap::default(),
             capacity,
@@ -76,7 +76,7 @@ impl Desk {
     }
 
     /// Gives the request a place, if there is one.
-    pub(super) fn begin(&mut self, key: Key, now: SystemTime) -> Option<(Ticket, Arc<Mailbox>)> {
+    pub(super) fn begin(&mut self, key: Key, now: SystemTime) -> Option<(FetchId, Arc<Mailbox>)> {
         if self.places.len() >= self.capacity {
             let fresh = |since| now.duration_since(since).is_ok_and(|age| age < LINGER);
             self.places.retain(|_, place| match place {
@@ -92,7 +92,7 @@ impl Desk {
     }
 
     /// Takes in what has come.
-    pub(super) fn collect(&mut self, now: SystemTime, ready: &mut Vec<Ticket>) {
+    pub(super) fn collect(&mut self, now: SystemTime, ready: &mut Vec<FetchId>) {
         for (key, reply) in self.mailbox.empty() {
             if let Some(place) = self.places.get_mut(&key)
                 && let Place::InFlight(ticket) = *place

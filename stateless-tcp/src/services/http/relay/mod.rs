@@ -23,7 +23,7 @@ use super::faults::{Fault, Faults};
 use super::prepared::{self, Connection, Form};
 use super::request::{self, Refusal};
 use crate::observe::snapshot::{self, Name};
-use crate::services::{Absent, Answered, Context, Errands, Framing, Purpose, Service, Ticket};
+use crate::services::{Answered, Context, FetchId, FetchPolicy, Framing, Service, Unavailable, Upstream};
 use ask::Ask;
 use backend::BackEnd;
 use counts::Count;
@@ -109,7 +109,7 @@ impl Relay {
         message: &[u8],
         context: &Context,
         desk: &mut Desk,
-    ) -> Result<Ticket, Refusal> {
+    ) -> Result<FetchId, Refusal> {
         let tuple = &context.origin.tuple;
         let server = SocketAddr::new(tuple.server.into(), tuple.server_port);
         let request = forward::rewrite(message, ask.head, tuple.client.into(), server)?;
@@ -128,7 +128,7 @@ impl Relay {
         context: &Context,
         response: &mut Vec<u8>,
         start: usize,
-    ) -> Result<Answered, Absent> {
+    ) -> Result<Answered, Unavailable> {
         let Context { origin, now, whole, .. } = context;
         let answer = &response[start..];
         if answer.len() > *whole {
@@ -142,7 +142,7 @@ impl Relay {
         let answer = &response[start..];
         if answer.len() > *whole {
             response.truncate(start);
-            return Err(Absent::Gone);
+            return Err(Unavailable::Gone);
         }
         desk.sent.remember(origin, message, answer);
         Ok(Answered { volatile: answer.len(), last: answer.is_empty() || reply::closes(answer) })
@@ -173,7 +173,12 @@ impl Service for Relay {
         request::begins(stream)
     }
 
-    fn answer(&self, message: &[u8], context: &Context, response: &mut Vec<u8>) -> Result<Answered, Absent> {
+    fn answer(
+        &self,
+        message: &[u8],
+        context: &Context,
+        response: &mut Vec<u8>,
+    ) -> Result<Answered, Unavailable> {
         let ask = match self.read(message) {
             Ok(ask) => ask,
             Err(refusal) => return Ok(self.refuse(refusal.fault(), message, context, response)),
@@ -182,13 +187,13 @@ impl Service for Relay {
         let start = response.len();
         if let Some(answer) = desk.sent.find(&context.origin, message) {
             if answer.len() > context.room {
-                return Err(Absent::Gone);
+                return Err(Unavailable::Gone);
             }
             response.extend_from_slice(answer);
             return self.give(desk, message, context, response, start);
         }
-        if context.purpose == Purpose::Again {
-            return Err(Absent::Gone);
+        if context.purpose == FetchPolicy::Again {
+            return Err(Unavailable::Gone);
         }
         let key = desk.key(message, context);
         let ticket = match desk.find(&key) {
@@ -203,13 +208,13 @@ impl Service for Relay {
                 desk.clear(&key);
                 return self.give(desk, message, context, response, start);
             }
-            _ if context.purpose == Purpose::AtHand => return Err(Absent::Gone),
+            _ if context.purpose == FetchPolicy::AtHand => return Err(Unavailable::Gone),
             Some(Place::InFlight(ticket)) => Ok(*ticket),
-            None if context.purpose == Purpose::AtOnce => Err(Fault::Busy.into()),
+            None if context.purpose == FetchPolicy::AtOnce => Err(Fault::Busy.into()),
             None => self.begin(&ask, message, context, desk),
         };
         match ticket {
-            Ok(ticket) => Err(Absent::Pending(ticket)),
+            Ok(ticket) => Err(Unavailable::Pending(ticket)),
             Err(Refusal::Fault(Fault::Busy)) => {
                 self.back_end.counts().add(Count::TableFull);
                 self.refuse(Fault::Busy, message, context, response);
@@ -234,17 +239,17 @@ impl Service for Relay {
         }
     }
 
-    fn errands(&self) -> Option<&dyn Errands> {
+    fn errands(&self) -> Option<&dyn Upstream> {
         Some(self)
     }
 }
 
-impl Errands for Relay {
+impl Upstream for Relay {
     fn descriptors(&self, worker: usize) -> Vec<RawFd> {
         vec![self.desk(worker).event().as_raw_fd()]
     }
 
-    fn turn(&self, worker: usize, now: SystemTime, ready: &mut Vec<Ticket>) {
+    fn turn(&self, worker: usize, now: SystemTime, ready: &mut Vec<FetchId>) {
         self.desk(worker).collect(now, ready);
     }
 

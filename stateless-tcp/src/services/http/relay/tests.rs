@@ -49,7 +49,7 @@ impl Bench {
         Self { relay, runtime, asked }
     }
 
-    fn answer(&self, context: &Context) -> Result<(Vec<u8>, Answered), Absent> {
+    fn answer(&self, context: &Context) -> Result<(Vec<u8>, Answered), Unavailable> {
         let mut response = b"before".to_vec();
         let answered = self.relay.answer(GET, context, &mut response);
         assert!(response.starts_with(b"before"));
@@ -58,15 +58,15 @@ impl Bench {
         answered.map(|answered| (answer, answered))
     }
 
-    fn pending(&self, context: &Context) -> Ticket {
+    fn pending(&self, context: &Context) -> FetchId {
         match self.answer(context) {
-            Err(Absent::Pending(ticket)) => ticket,
+            Err(Unavailable::Pending(ticket)) => ticket,
             other => panic!("not pending: {other:?}"),
         }
     }
 
     /// Does the errands until so many tickets were called.
-    fn turn(&self, count: usize) -> Vec<Ticket> {
+    fn turn(&self, count: usize) -> Vec<FetchId> {
         let mut ready = Vec::new();
         while ready.len() < count {
             self.runtime.block_on(async { tokio::time::sleep(Duration::from_millis(1)).await });
@@ -81,7 +81,7 @@ fn context(seq: u32) -> Context {
     Context { origin, persistent: true, whole: WHOLE, ..Context::default() }
 }
 
-fn with(purpose: Purpose, context: &Context) -> Context {
+fn with(purpose: FetchPolicy, context: &Context) -> Context {
     Context { purpose, ..*context }
 }
 
@@ -91,7 +91,7 @@ fn a_request_is_in_flight_once_and_its_answer_stays_the_same() {
         let bench = Bench::new(body, 8, 1 << 20);
         let ticket = bench.pending(&context(1));
         assert_eq!(bench.pending(&context(1)), ticket, "sent again");
-        assert_eq!(bench.pending(&with(Purpose::AtOnce, &context(1))), ticket);
+        assert_eq!(bench.pending(&with(FetchPolicy::AtOnce, &context(1))), ticket);
         let other = bench.pending(&context(2));
         assert_ne!(other, ticket);
         let mut ready = bench.turn(2);
@@ -100,7 +100,7 @@ fn a_request_is_in_flight_once_and_its_answer_stays_the_same() {
         let (answer, answered) = bench.answer(&context(1)).unwrap();
         let volatile = if answer.len() <= WHOLE { answer.len() } else { 0 };
         assert_eq!(answered, Answered { volatile, last: false });
-        for purpose in [Purpose::Answer, Purpose::AtOnce, Purpose::AtHand, Purpose::Again] {
+        for purpose in [FetchPolicy::Answer, FetchPolicy::AtOnce, FetchPolicy::AtHand, FetchPolicy::Again] {
             assert_eq!(
                 bench.answer(&with(purpose, &context(1))),
                 Ok((answer.clone(), answered)),
@@ -115,9 +115,9 @@ fn a_request_is_in_flight_once_and_its_answer_stays_the_same() {
 #[test]
 fn only_who_waits_for_an_answer_has_it_fetched() {
     let bench = Bench::new(1, 8, 1 << 20);
-    assert_eq!(bench.answer(&with(Purpose::AtHand, &context(1))), Err(Absent::Gone));
-    assert_eq!(bench.answer(&with(Purpose::Again, &context(1))), Err(Absent::Gone));
-    let (busy, answered) = bench.answer(&with(Purpose::AtOnce, &context(1))).unwrap();
+    assert_eq!(bench.answer(&with(FetchPolicy::AtHand, &context(1))), Err(Unavailable::Gone));
+    assert_eq!(bench.answer(&with(FetchPolicy::Again, &context(1))), Err(Unavailable::Gone));
+    let (busy, answered) = bench.answer(&with(FetchPolicy::AtOnce, &context(1))).unwrap();
     assert!(busy.starts_with(b"HTTP/1.1 503 "));
     assert_eq!(answered, Answered { volatile: busy.len(), last: true });
     assert_eq!(bench.answer(&context(1)).unwrap().0, busy, "it may be on its way");
@@ -170,7 +170,7 @@ fn what_cannot_be_kept_is_not_given_in_parts() {
                 assert!(answer.starts_with(b"HTTP/1.1 503 ") && whole > 0);
                 assert_eq!(answered, Answered { volatile: answer.len(), last: true });
             }
-            Err(absent) => assert_eq!((absent, whole), (Absent::Gone, 0)),
+            Err(absent) => assert_eq!((absent, whole), (Unavailable::Gone, 0)),
         }
     }
 }
@@ -189,7 +189,7 @@ fn an_answer_fits_its_room() {
     }
     assert_eq!(
         bench.answer(&Context { room: 5_000, ..context(3) }),
-        Err(Absent::Gone),
+        Err(Unavailable::Gone),
         "a part is lacking for ever"
     );
 }

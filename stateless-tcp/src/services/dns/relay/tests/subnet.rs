@@ -36,7 +36,7 @@ fn ours_wins_over_what_a_client_says(
 fn a_back_end_is_told_what_it_is_to_be_told() {
     let mut bench = Bench::new(|options| (options.proxy, options.client_subnet) = (true, ClientSubnet::Ours));
     let ask = query(1, 0, "Example.com", None);
-    assert!(bench.put(&ask, Purpose::Answer).is_err());
+    assert!(bench.put(&ask, FetchPolicy::Answer).is_err());
     let (asked, _) = bench.heard().expect("a query");
     let port = bench.port.to_be_bytes();
     let header =

@@ -30,7 +30,7 @@ fn fate(stream: &[u8]) -> Option<Result<(), u16>> {
     let Framing::Message(length) = relay.frame(stream) else { return None };
     let (message, mut response) = (&stream[..length], Vec::new());
     match relay.answer(message, &context(1), &mut response) {
-        Err(Absent::Pending(_)) => {
+        Err(Unavailable::Pending(_)) => {
             let ask = ask::read(message, true).unwrap();
             assert_eq!(ask.len, length);
             let request = rewrite(message, ask.head, "192.0.2.2".parse().unwrap(), back_end).unwrap();
