@@ -156,7 +156,10 @@ impl<'e, 'a, A: Application, C: ConnCache> DataHandler<'e, 'a, A, C> {
         let buffered = messages.incomplete && self.can_buffer(messages);
         let messages = ParsedMessages { buffered, ..*messages };
         let mut handled = match self.reply(&messages) {
-            Err(Outcome::OutOfOrder) if self.tcb.rcv_nxt(self.rx.segment) == self.rx.segment.seq => {
+            // A client that lacks nothing has more than anybody remembers: it cannot be answered, and nothing would change that.
+            Err(Outcome::OutOfOrder)
+                if self.tcb.unacked() > 0 && self.tcb.rcv_nxt(self.rx.segment) == self.rx.segment.seq =>
+            {
                 // It is answered when the client has the answers before it.
                 let nothing = ParsedMessages { rest: self.rx.payload.len(), ..ParsedMessages::default() };
                 if !self.buffer(&nothing, Stream::Payload, snd_nxt) {
@@ -177,8 +180,8 @@ impl<'e, 'a, A: Application, C: ConnCache> DataHandler<'e, 'a, A, C> {
 
     /// Answers a payload that goes on inside a message.
     fn go_on(&mut self) -> Result<Handled<A::FetchId>, Stop> {
-        if let Some(ack) = self.tcb.acknowledge_after_fin(self.rx.segment) {
-            return Ok(self.handled(Outcome::Confirmed, Transmit::One(ack)));
+        if let Some(end) = self.tcb.on_segment_after_fin(self.rx.segment) {
+            return Ok(self.handled(Outcome::Confirmed, Transmit::One(end?)));
         }
         let Some(lead) = self.assemble() else { return self.reassembly_lost() };
         let messages = self.parse(Stream::Assembly, lead, 0).ok_or(Outcome::Misaligned)?;

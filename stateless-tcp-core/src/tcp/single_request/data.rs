@@ -131,7 +131,9 @@ fn on_later_segment<A: Application, C: ConnCache>(
     }
     match assemble(engine, rx) {
         Some((request, true)) => match answer(engine, rx, true, request) {
-            Err(Outcome::NonRepeatable) if is_retry_loop(engine, rx) => Err(Outcome::RetryLimit),
+            Err(Outcome::NonRepeatable | Outcome::BeyondResponse) if is_retry_loop(engine, rx) => {
+                Err(Outcome::RetryLimit)
+            }
             decided => decided,
         },
         Some((request, false)) => reassembly_lost(engine, rx.segment, request),

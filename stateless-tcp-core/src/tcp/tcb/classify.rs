@@ -42,8 +42,8 @@ impl Tcb {
     pub fn classify(&self, segment: &Segment) -> SegmentClass {
         let length = i32::from(segment.length);
         let fin = segment.flags.contains(Flags::FIN);
-        if let Some(ack) = self.acknowledge_after_fin(segment) {
-            return SegmentClass::Decided(Ok(ack.into()));
+        if let Some(end) = self.on_segment_after_fin(segment) {
+            return SegmentClass::Decided(end.map(Control::from));
         }
         if self.is_beyond_rcv_nxt() {
             return SegmentClass::Beyond;
@@ -76,8 +76,8 @@ impl Tcb {
     /// The reason why nothing is sent.
     #[inline]
     pub fn on_control_segment(&self, segment: &Segment) -> Result<TxSegment, Outcome> {
-        if let Some(ack) = self.acknowledge_after_fin(segment) {
-            return Ok(ack);
+        if let Some(end) = self.on_segment_after_fin(segment) {
+            return end;
         }
         if segment.flags.contains(Flags::FIN) { self.on_fin(segment) } else { self.on_ack(segment) }
     }
@@ -85,12 +85,25 @@ impl Tcb {
     /// Acknowledges what takes sequence numbers after our FIN: nothing is answered any more. RST would take from the client
     /// bytes that it has received and not read yet. RCV.NXT in the cookie stays where it is: it would run around its 13 bits
     /// while our own numbers stand still.
+    ///
+    /// Where RCV.NXT lies inside a message, the byte beyond SND.NXT that stands for FIN may be one of an answer: a middlebox
+    /// merged this message with others, and a segment of their answers ended there. So FIN goes out once more, behind the
+    /// bytes received. A client that has our FIN ignores the second.
     #[inline]
     #[must_use]
-    pub fn acknowledge_after_fin(&self, segment: &Segment) -> Option<TxSegment> {
+    pub fn on_segment_after_fin(&self, segment: &Segment) -> Option<Result<TxSegment, Outcome>> {
         let takes = segment.length > 0 || segment.flags.contains(Flags::FIN);
-        (self.is_closed() && takes)
-            .then(|| self.bare(segment, segment.next(), self.cookie.raised_to(TsState::Closing)))
+        // That FIN, behind the byte of an answer.
+        let second = self.is_closing() && self.ack_status == AckStatus::Beyond(2);
+        if !takes || !self.is_closed() && !second {
+            return None;
+        }
+        let ack = self.bare(segment, segment.next(), self.cookie.raised_to(TsState::Closing));
+        Some(match self.cookie.state {
+            TsState::MidMessage if segment.window == 0 => Err(Outcome::WindowTooSmall),
+            TsState::MidMessage => Ok(TxSegment { flags: Flags::FIN | Flags::ACK, ..ack }),
+            _ => Ok(ack),
+        })
     }
 
     /// ACK alone. Never answered by what takes a sequence number: two sides that find each other's unacceptable would

@@ -56,6 +56,8 @@ struct ResumePoint {
 /// End of the client's bytes that are accounted for.
 struct End {
     closing: bool,
+    /// The client may have our FIN, or may not: it gets one behind the bytes that it has.
+    again: bool,
     rcv_nxt: u32,
 }
 
@@ -92,7 +94,7 @@ impl Tcb {
         if resume.changes {
             return Err(Outcome::NonRepeatable);
         }
-        let End { closing, rcv_nxt: end_rcv_nxt } = self.end(segment, messages);
+        let End { closing, again, rcv_nxt: end_rcv_nxt } = self.end(segment, messages);
         let total = length + u32::from(closing);
         let base = segment.ack.wrapping_sub(next);
         let nothing_unacked = next >= total;
@@ -155,8 +157,11 @@ impl Tcb {
             rest: if nothing_unacked { Rest::Acknowledgment { then_data: false } } else { Rest::Data },
             held: None,
         };
-        if !nothing_unacked && reply.cut() < resume.volatile {
+        if !nothing_unacked && reply.cut() < resume.volatile || again && segment.window == 0 {
             return Err(Outcome::WindowTooSmall);
+        }
+        if again {
+            return Ok(Reply { base: segment.ack, length: 0, edge: 1, next: 0, rest: Rest::Data, ..reply });
         }
         Ok(reply)
     }
@@ -177,12 +182,12 @@ impl Tcb {
     #[inline]
     fn end(&self, segment: &Segment, messages: &ParsedMessages) -> End {
         if self.is_closing() {
-            return End { closing: true, rcv_nxt: self.rcv_nxt(segment) };
+            return End { closing: true, again: false, rcv_nxt: self.rcv_nxt(segment) };
         }
         let fin = segment.flags.contains(Flags::FIN);
         // A message that is cut off at the head, with nothing before it to wait for, hardly ever comes in another cut. If it
         // did nevertheless, a late FIN must not take its beginning off the client's send buffer: it acknowledges nothing. One
-        // byte beyond SND.NXT is that FIN.
+        // byte beyond SND.NXT is that FIN, or one of an answer: see [`Tcb::on_segment_after_fin`].
         let waited_for =
             self.accounted == 0 && matches!(self.ack_status, AckStatus::Unacked(0) | AckStatus::Beyond(1));
         let cut_off = messages.incomplete && messages.end == 0 && waited_for;
@@ -191,7 +196,7 @@ impl Tcb {
         // A message that is not answered is not covered by the cookie, though nobody will answer it any more.
         let all = fin && messages.end == segment.length;
         let rcv_nxt = if all { segment.next() } else { segment.seq.wrapping_add(u32::from(messages.end)) };
-        End { closing, rcv_nxt }
+        End { closing, again: cut_off && self.ack_status == AckStatus::Beyond(1), rcv_nxt }
     }
 }
 
@@ -226,22 +231,30 @@ mod tests {
     use crate::tcp::application::MAX_RESPONSE;
     use crate::tcp::isn::{CookieFields, Key, MssClass, iss_with_timestamps};
     use crate::tcp::segment::{Address, FourTuple, Options, Timestamps};
+    use crate::tcp::ts_cookie::Mask;
+    use std::vec::Vec;
+
+    const KEY: Key = Key([7; 16]);
+    const TUPLE: FourTuple = FourTuple {
+        server: Address::from_ipv4([192, 0, 2, 1]),
+        client: Address::from_ipv4([192, 0, 2, 2]),
+        server_port: 53,
+        client_port: 40_000,
+    };
+
+    /// The first sequence numbers behind SYN, the client's and ours, and the mask of a connection.
+    fn opened() -> (u32, u32, Mask) {
+        let fields = CookieFields { class: MssClass::Standard, generation: 7 };
+        let (iss, mask) = iss_with_timestamps(&KEY, &TUPLE, 1_000, fields);
+        (1_001, iss.wrapping_add(1), mask)
+    }
 
     /// Only a client that lacks everything that it echoes would show it, as one may that found no memory for the first
     /// segment.
     #[test]
     fn a_long_answer_is_covered_when_the_client_lacks_less() {
         const REQUEST: u16 = 31;
-        let key = Key([7; 16]);
-        let tuple = FourTuple {
-            server: Address::from_ipv4([192, 0, 2, 1]),
-            client: Address::from_ipv4([192, 0, 2, 2]),
-            server_port: 53,
-            client_port: 40_000,
-        };
-        let terms = CookieFields { class: MssClass::Standard, generation: 7 };
-        let (iss, mask) = iss_with_timestamps(&key, &tuple, 1_000, terms);
-        let (seq, base) = (1_001, iss.wrapping_add(1));
+        let (seq, base, mask) = opened();
         let before = TsCookie::new(seq, base, TsState::Acked);
         let end = seq + u32::from(REQUEST);
         // One segment is lacking then.
@@ -252,7 +265,7 @@ mod tests {
         for (cookie, acknowledged, most) in [(before, seq, MAX_UNACKED), (after, end, MAX_RESPONSE)] {
             let timestamps = Timestamps { value: 5, echo: before.encode(mask) };
             let segment = Segment {
-                tuple,
+                tuple: TUPLE,
                 seq,
                 ack: base.wrapping_add(received),
                 flags: Flags::ACK,
@@ -260,12 +273,65 @@ mod tests {
                 options: Options { timestamps: Some(timestamps), ..Options::default() },
                 length: REQUEST,
             };
-            let tcb = Tcb::read(&key, &segment).expect("timestamps");
+            let tcb = Tcb::read(&KEY, &segment).expect("timestamps");
             let reply = tcb.build_reply(&segment, &messages, &spans, 1220).expect("there is room");
             assert_eq!(reply.timestamps, Some(Timestamps { value: cookie.encode(mask), echo: 5 }));
             assert_eq!(reply.acknowledged(), acknowledged);
             assert!((most - 1024..=most).contains(&reply.edge), "sent up to {}", reply.edge);
             received = reply.edge;
+        }
+    }
+
+    /// Behind the place where a message begins that is cut off, our FIN and a byte of an answer look the same.
+    #[test]
+    fn a_byte_beyond_a_message_that_is_cut_off_gets_fin_once_more() {
+        const PART: u16 = 20;
+        let (seq, base, mask) = opened();
+        let part = |state, beyond, window| {
+            let echo = TsCookie::new(seq, base, state).encode(mask);
+            let segment = Segment {
+                tuple: TUPLE,
+                seq,
+                ack: base.wrapping_add(beyond),
+                flags: Flags::ACK,
+                window,
+                options: Options { timestamps: Some(Timestamps { value: 5, echo }), ..Options::default() },
+                length: PART,
+            };
+            (segment, Tcb::read(&KEY, &segment).expect("timestamps"))
+        };
+        let value = TsCookie::new(seq, base, TsState::Closing).encode(mask);
+        let closing = Some(Timestamps { value, echo: 5 });
+        let fin = Flags::FIN | Flags::ACK;
+
+        // RCV.NXT lies before the message: bytes that the client may send in another cut are not acknowledged.
+        let messages = ParsedMessages { incomplete: true, rest: PART.into(), ..ParsedMessages::default() };
+        for state in [TsState::AckPending, TsState::Acked] {
+            let (segment, tcb) = part(state, 1, 1);
+            let sent: Vec<_> = tcb.build_reply(&segment, &messages, &[], 1220).expect("FIN").collect();
+            let [once] = sent[..] else { panic!("{sent:?}") };
+            assert_eq!((once.seq, once.ack, once.flags), (segment.ack, seq, fin));
+            assert_eq!((once.length, once.timestamps), (0, closing));
+            let (segment, tcb) = part(state, 1, 0);
+            assert_eq!(tcb.build_reply(&segment, &messages, &[], 1220).err(), Some(Outcome::WindowTooSmall));
+        }
+
+        // RCV.NXT lies inside the message, and the connection closes.
+        for (state, beyond, flags) in [
+            (TsState::MidMessage, 1, fin),
+            (TsState::Closing, 1, Flags::ACK),
+            (TsState::Closing, 2, Flags::ACK),
+        ] {
+            let (segment, tcb) = part(state, beyond, 1);
+            let end = tcb.on_segment_after_fin(&segment).expect("the end").expect("a window");
+            assert_eq!((end.seq, end.ack, end.flags), (segment.ack, segment.next(), flags));
+            assert_eq!(end.timestamps, closing);
+        }
+        let (segment, tcb) = part(TsState::MidMessage, 1, 0);
+        assert_eq!(tcb.on_segment_after_fin(&segment), Some(Err(Outcome::WindowTooSmall)));
+        for (state, beyond) in [(TsState::MidMessage, 2), (TsState::Closing, 3), (TsState::Acked, 1)] {
+            let (segment, tcb) = part(state, beyond, 1);
+            assert_eq!(tcb.on_segment_after_fin(&segment), None, "{state:?} {beyond}");
         }
     }
 }

@@ -227,3 +227,18 @@ fn lost_parts_end_the_connection() {
     assert_eq!(pair.send(1221, 1, &request[1220..2440]), [], "once in a while");
     assert_eq!(pair.counters.get(Outcome::RetryLimit), 1);
 }
+
+/// A middlebox merged parts of a message: the client has bytes of an answer that none of them gets by itself.
+#[test]
+fn merged_parts_that_come_again_by_themselves_end_the_connection() {
+    let padding = "b".repeat(3_000);
+    let request = format!("GET /20k.html HTTP/1.1\r\nHost: a\r\nA: {padding}\r\n\r\n").into_bytes();
+    let mut pair = Pair::new(HTTP, 64);
+    assert_eq!(pair.send(1, 1, &request[..1220]), [(1, 1221, Flags(0), 0)]);
+    assert_eq!(pair.send(1221, 1, &request[1220..]).len(), 17, "the second part and the third");
+    for _ in 0..3 {
+        assert_eq!(pair.send(1221, 1221, &request[1220..2440]), [], "the second by itself");
+        pair.clock += Duration::from_secs(1);
+    }
+    assert_eq!(pair.send(1221, 1221, &request[1220..2440]), [(1221, 0, Flags::RST, 0)]);
+}
