@@ -30,7 +30,7 @@ done
 cp /etc/zones/example.org.zone .
 echo served > /srv/www/index.html
 printf '#!/bin/sh\nexec "$@"\n' > /run/bin/sudo
-printf '#!/bin/sh\ntest "$*" = "build --release"\nexec ln -s /run/bin/stateless-tcp target/release/stateless-tcp\n' > /run/bin/cargo
+printf '#!/bin/sh\ncase "$*" in\n"xtask setup --for build") ;;\n"build --release") exec ln -s /run/bin/stateless-tcp target/release/stateless-tcp ;;\n*) exit 1 ;;\nesac\n' > /run/bin/cargo
 chmod +x /run/bin/sudo /run/bin/cargo
 "#;
 
