@@ -12,13 +12,14 @@ use aya_ebpf::macros::{map, xdp};
 use aya_ebpf::maps::{Array, PerCpuArray, ProgramArray};
 use aya_ebpf::programs::XdpContext;
 use aya_log_ebpf::debug;
-use stateless_tcp_core::fast_path::{self, Decided, FastPathEvent, HandshakeConfig};
+use stateless_tcp_core::outcome::{Outcome, XdpAction};
 use stateless_tcp_core::steering::{Layout, Protocol, SteeringReason};
 use stateless_tcp_core::tcp::segment::FastOpen;
+use stateless_tcp_core::tcp::{TcpConfig, handle_in_driver};
 use stateless_tcp_core::udp::{self, Question};
 use stateless_tcp_core::wire::control_segment::{self, ControlSegment, Header};
 use stateless_tcp_ebpf::abi::{
-    FAST_PATH_PROGRAMS, FastPathProgram, MAX_EVENTS, MAX_TERMS, PARTIAL_CHECKSUMS, PackedHandshakeConfig,
+    FAST_PATH_PROGRAMS, FastPathProgram, MAX_EVENTS, MAX_TERMS, PackedHandshakeConfig,
 };
 use stateless_tcp_ebpf::packet::Packet;
 
@@ -39,14 +40,14 @@ static WORK: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
 /// The results that one program or step hands to the next. They are in a map, so that the verifier forgets their values:
 /// it checks each step once, and not once for each path through the steps before it.
 struct Scratch {
-    terms: MaybeUninit<HandshakeConfig>,
+    config: MaybeUninit<TcpConfig>,
     layout: MaybeUninit<Layout>,
     received: MaybeUninit<ControlSegment>,
     header: MaybeUninit<Header>,
     room: [u8; OptionScratch::OCTETS],
     question: MaybeUninit<Question>,
     forgotten: u16,
-    event: MaybeUninit<Option<FastPathEvent>>,
+    outcome: MaybeUninit<Option<Outcome>>,
 }
 
 /// XDP action where the next program is not loaded: the process has ended meanwhile, and its socket with it. The client
@@ -112,8 +113,8 @@ fn parse_segment(context: XdpContext) -> u32 {
 #[xdp]
 fn decide_segment(context: XdpContext) -> u32 {
     if let Some(work) = Scratch::get() {
-        let event = decide(work);
-        work.event.write(event);
+        let outcome = decide(work);
+        work.outcome.write(outcome);
         continue_with(&context, FastPathProgram::WriteSegment);
     }
     UNLOADED
@@ -121,16 +122,16 @@ fn decide_segment(context: XdpContext) -> u32 {
 
 /// None if the segment is for user space.
 #[inline(always)]
-fn decide(work: &mut Scratch) -> Option<FastPathEvent> {
+fn decide(work: &mut Scratch) -> Option<Outcome> {
     let config = TERMS.get(IN_FORCE.get(0)?.wrapping_sub(1))?;
     // SAFETY: `parse_segment` has put it there.
     let ControlSegment { segment, .. } = unsafe { work.received.assume_init_ref() };
-    let config = work.terms.write(config.unpack());
-    let Decided { outgoing, event } = fast_path::decide(config, segment)?;
-    if let Some(outgoing) = &outgoing {
-        work.header.write(Header::new(&segment.tuple, outgoing));
+    let config = work.config.write(config.unpack());
+    let (outcome, answer) = handle_in_driver(config, segment)?;
+    if let Some(answer) = &answer {
+        work.header.write(Header::new(&segment.tuple, answer));
     }
-    Some(event)
+    Some(outcome)
 }
 
 /// Writes the answer over the segment, if it gets one.
@@ -144,22 +145,22 @@ fn write_segment(context: XdpContext) -> u32 {
 fn answer_segment(context: &XdpContext) -> Option<u32> {
     let work = Scratch::get()?;
     // SAFETY: the entry program, `parse_segment` and `decide_segment` have put them there; the header if there is an answer.
-    let (layout, received, event, header) = unsafe {
+    let (layout, received, outcome, header) = unsafe {
         (
             work.layout.assume_init_ref(),
             work.received.assume_init_ref(),
-            work.event.assume_init()?,
+            work.outcome.assume_init()?,
             &*work.header.as_ptr(),
         )
     };
-    if event.is_answer() {
+    if outcome.xdp_action() == XdpAction::Transmit {
         // First as long as the answer, so that all of it can be written.
         if !resize(context, header.frame_length(layout)) {
             return None;
         }
         header.write(&mut Packet(context), layout, &received.segment.tuple)?;
     }
-    Some(conclude(context, event, received.partial_checksum))
+    Some(conclude(context, outcome, received.partial_checksum))
 }
 
 /// Parses a query over UDP.
@@ -169,14 +170,14 @@ fn parse_query(context: XdpContext) -> u32 {
         // SAFETY: the entry program has put it there.
         let layout = unsafe { work.layout.assume_init_ref() };
         let datagram = Datagram { packet: Packet(&context), place: &raw mut work.forgotten };
-        let event = match udp::read(&datagram, layout) {
+        let outcome = match udp::read(&datagram, layout) {
             Ok(question) => {
                 work.question.write(question);
-                FastPathEvent::Truncated
+                Outcome::UdpTruncated
             }
-            Err(refusal) => refusal.into(),
+            Err(outcome) => outcome,
         };
-        work.event.write(Some(event));
+        work.outcome.write(Some(outcome));
         continue_with(&context, FastPathProgram::WriteResponse);
     }
     UNLOADED
@@ -194,34 +195,29 @@ fn answer_query(context: &XdpContext) -> Option<u32> {
     let work = Scratch::get()?;
     let mut datagram = Datagram { packet: Packet(context), place: &raw mut work.forgotten };
     // SAFETY: the entry program and `parse_query` have put them there; the question if there is a response.
-    let (layout, event, question) =
-        unsafe { (work.layout.assume_init_ref(), work.event.assume_init()?, &*work.question.as_ptr()) };
-    if !event.is_answer() {
-        return Some(conclude(context, event, false));
+    let (layout, outcome, question) =
+        unsafe { (work.layout.assume_init_ref(), work.outcome.assume_init()?, &*work.question.as_ptr()) };
+    if outcome.xdp_action() != XdpAction::Transmit {
+        return Some(conclude(context, outcome, false));
     }
     if !resize(context, question.frame_length(layout)) {
         return None;
     }
     question.write(&mut datagram, layout)?;
-    Some(conclude(context, event, question.partial_checksum))
+    Some(conclude(context, outcome, question.partial_checksum))
 }
 
 /// Counts and logs a frame that the fast path answered or dropped; returns the XDP action.
 #[inline(always)]
-fn conclude(context: &XdpContext, event: FastPathEvent, partial_checksum: bool) -> u32 {
+fn conclude(context: &XdpContext, outcome: Outcome, partial_checksum: bool) -> u32 {
     count(SteeringReason::Served);
-    record(event as u32);
+    record(outcome);
     if partial_checksum {
-        record(PARTIAL_CHECKSUMS);
+        record(Outcome::PartialChecksum);
     }
     let queue = context.rx_queue_index();
-    if event.is_answer() {
-        debug!(context, "queue {}: answered", queue);
-        XDP_TX
-    } else {
-        debug!(context, "queue {}: settled", queue);
-        XDP_DROP
-    }
+    debug!(context, "queue {}: {}", queue, outcome.name());
+    if outcome.xdp_action() == XdpAction::Transmit { XDP_TX } else { XDP_DROP }
 }
 
 /// Cuts the packet, or makes it longer. False, and it is as it was, if that cannot be.
@@ -234,8 +230,8 @@ fn resize(context: &XdpContext, length: usize) -> bool {
 }
 
 #[inline(always)]
-fn record(event: u32) {
-    if let Some(count) = EVENTS.get_ptr_mut(event) {
+fn record(outcome: Outcome) {
+    if let Some(count) = EVENTS.get_ptr_mut(outcome as u32) {
         // SAFETY: the map hands out a pointer to this CPU's own value, which no one else writes.
         unsafe { *count += 1 };
     }

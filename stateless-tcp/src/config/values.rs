@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use clap::ValueEnum;
 use serde::Deserialize;
-use stateless_tcp_core::tcp::input::AckPolicy;
+use stateless_tcp_core::tcp::AckPolicy;
 use stateless_tcp_ebpf::abi::MAX_QUEUES;
 
 /// How the XDP program is attached.
