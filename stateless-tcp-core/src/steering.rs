@@ -230,16 +230,17 @@ fn serve<F: Frame + ?Sized, S: Steering>(
     destination: &Address,
     layout: Layout,
 ) -> Result<Layout, SteeringReason> {
-    let port = frame.read(layout.transport + offset::tcp::DESTINATION).map(u16::from_be_bytes);
+    // Read where it is compared: in BPF a check that is far from its use does not hold for every verifier.
+    let port = || frame.read(layout.transport + offset::tcp::DESTINATION).map(u16::from_be_bytes);
     if layout.protocol == Protocol::Udp {
-        let ours =
-            served.datagrams().is_some_and(|served| port == Some(served)) && served.address(destination);
+        let Some(udp_port) = served.datagrams() else { return Err(SteeringReason::NotTcp) };
+        let ours = port().is_some_and(|port| port == udp_port) && served.address(destination);
         return if ours { admit(frame, served, layout) } else { Err(SteeringReason::NotTcp) };
     }
     if !served.address(destination) {
         return Err(SteeringReason::OtherAddress);
     }
-    if !served.port(port.ok_or(SteeringReason::Truncated)?) {
+    if !served.port(port().ok_or(SteeringReason::Truncated)?) {
         return Err(SteeringReason::OtherPort);
     }
     admit(frame, served, layout)

@@ -12,10 +12,11 @@ use std::{
 
 use aya::{
     Ebpf, EbpfLoader, TestRun, TestRunOptions,
-    maps::{Array, HashMap, MapData, PerCpuArray, XskMap},
+    maps::{Array, HashMap, MapData, PerCpuArray, ProgramArray, XskMap},
     programs::Xdp,
 };
 use rustix::net::{AddressFamily, SocketType, socket};
+use stateless_tcp::af_xdp::load::load_fast_path;
 use stateless_tcp::dataplane::engine::{Content, Policy};
 use stateless_tcp::dataplane::responder::Responder;
 use stateless_tcp::observe::counters::Counters;
@@ -33,6 +34,7 @@ use stateless_tcp_tests::{
     packet::Packet,
     seed::{Random, size},
     topology::SERVERS,
+    verifier::assert_within_budget,
 };
 
 use client::{Client, disturb};
@@ -60,6 +62,7 @@ struct Kernel {
     partial: bool,
     /// In the slot of queue 0, the only queue of a test run.
     _socket: OwnedFd,
+    _fast_path: ProgramArray<MapData>,
 }
 
 impl Kernel {
@@ -72,6 +75,7 @@ impl Kernel {
         let program: &mut Xdp =
             ebpf.program_mut(abi::PROGRAM).expect("the program").try_into().expect("an XDP program");
         program.load().expect("the verifier accepts it");
+        let fast_path = load_fast_path(&mut ebpf).expect("the verifier accepts the fast path");
         let mut take = |name| ebpf.take_map(name).expect("its map");
         let mut addresses: HashMap<_, [u8; 16], u8> =
             HashMap::try_from(take(abi::ADDRESSES)).expect("a hash map");
@@ -96,6 +100,7 @@ impl Kernel {
             before: vec![0; abi::MAX_EVENTS as usize],
             partial: false,
             _socket: socket,
+            _fast_path: fast_path,
         }
     }
 
@@ -229,6 +234,11 @@ impl Trio {
         *self.seen.entry(outcome).or_default() += 1;
         (fate, pool.sent)
     }
+}
+
+#[test]
+fn each_program_is_within_the_verifier_budget() {
+    assert_within_budget(true);
 }
 
 #[test]
