@@ -99,7 +99,7 @@ impl Content {
     /// Whether every process that serves this gives the same answers: none is fetched from elsewhere.
     #[must_use]
     pub fn is_pure(&self) -> bool {
-        self.errands().next().is_none()
+        self.upstreams().next().is_none()
     }
 
     /// Of the services and their ports, where that can be told of all: connections that begin with one content can go on with
@@ -109,8 +109,8 @@ impl Content {
         self.fingerprint
     }
 
-    fn errands(&self) -> impl Iterator<Item = &dyn Upstream> {
-        self.services.iter().filter_map(|(_, service)| service.errands())
+    fn upstreams(&self) -> impl Iterator<Item = &dyn Upstream> {
+        self.services.iter().filter_map(|(_, service)| service.upstream())
     }
 
     #[inline]
@@ -204,7 +204,7 @@ impl<'a> RxSegment<'a> {
 
     #[inline]
     fn purpose(&self) -> FetchPolicy {
-        if self.crowded { FetchPolicy::AtOnce } else { FetchPolicy::Answer }
+        if self.crowded { FetchPolicy::AnswerNow } else { FetchPolicy::MayFetch }
     }
 }
 
@@ -310,12 +310,12 @@ impl TcpEngine {
     }
 
     /// The errands of all services on offer, each once, though it may run for several generations.
-    pub fn errands(&self) -> impl Iterator<Item = &dyn Upstream> {
-        let all = || self.offer.editions().flat_map(|edition| edition.content.errands());
-        let first = move |&(index, errands): &(usize, &dyn Upstream)| {
-            !all().take(index).any(|other| std::ptr::addr_eq(other, errands))
+    pub fn upstreams(&self) -> impl Iterator<Item = &dyn Upstream> {
+        let all = || self.offer.editions().flat_map(|edition| edition.content.upstreams());
+        let first = move |&(index, upstream): &(usize, &dyn Upstream)| {
+            !all().take(index).any(|other| std::ptr::addr_eq(other, upstream))
         };
-        all().enumerate().filter(first).map(|(_, errands)| errands)
+        all().enumerate().filter(first).map(|(_, upstream)| upstream)
     }
 
     /// Has it heard, or not, what is answered.

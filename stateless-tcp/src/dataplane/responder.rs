@@ -104,20 +104,20 @@ impl Responder {
     /// The files on which an idle worker is to wait.
     #[must_use]
     pub fn descriptors(&self) -> Vec<RawFd> {
-        self.exchange.errands().flat_map(|errands| errands.descriptors(self.worker)).collect()
+        self.exchange.upstreams().flat_map(|upstream| upstream.fds(self.worker)).collect()
     }
 
     /// How long an idle worker may wait.
     #[must_use]
     pub fn due(&self, now: SystemTime) -> Option<Duration> {
-        self.exchange.errands().filter_map(|errands| errands.due(self.worker, now)).min()
+        self.exchange.upstreams().filter_map(|upstream| upstream.poll_timeout(self.worker, now)).min()
     }
 
     /// Does the errands of the services, and answers what waited for them.
     #[inline]
     pub fn turn<F: Frames>(&mut self, now: SystemTime, frames: &mut F, counters: &Counters) {
-        for errands in self.exchange.errands() {
-            errands.turn(self.worker, now, &mut self.ready);
+        for upstream in self.exchange.upstreams() {
+            upstream.poll(self.worker, now, &mut self.ready);
         }
         let mut ready = std::mem::take(&mut self.ready);
         for ticket in ready.drain(..) {

@@ -8,7 +8,7 @@ pub mod dns;
 pub mod http;
 mod retransmit_store;
 
-pub use retransmit_store::{NoRoom, Sent};
+pub use retransmit_store::{RetransmitStore, StoreFull};
 
 use crate::observe::transaction::Role;
 use crate::serving::fingerprint::Fingerprint;
@@ -30,7 +30,7 @@ pub trait Service: Send + Sync {
 
     /// Whether a message can begin as `stream` (never empty) does. Where the client's octets do not tell where a message
     /// begins, this keeps the inside of one from being taken for another.
-    fn begins(&self, stream: &[u8]) -> bool;
+    fn starts_message(&self, stream: &[u8]) -> bool;
 
     /// Whether `tail`, which [`Service::frame`] found to be incomplete, is no more than what [`Service::prefix`] restores.
     fn is_prefix(&self, tail: &[u8]) -> bool {
@@ -51,7 +51,7 @@ pub trait Service: Send + Sync {
     /// be another when the request comes again. Where not even that fits, nothing is appended. The capacity of `response` always covers
     /// `context.room`, so that appending never allocates.
     /// # Errors
-    /// Why there is no answer now; nothing is appended then. Never from a service without [`Service::errands`].
+    /// Why there is no answer now; nothing is appended then. Never from a service without [`Service::upstream`].
     fn answer(
         &self,
         message: &[u8],
@@ -76,7 +76,7 @@ pub trait Service: Send + Sync {
     }
 
     /// What is to be done for answers that are pending.
-    fn errands(&self) -> Option<&dyn Upstream> {
+    fn upstream(&self) -> Option<&dyn Upstream> {
         None
     }
 }
@@ -95,14 +95,14 @@ pub enum Framing {
 pub trait Upstream: Send + Sync {
     /// The files on which an idle worker is to wait besides its socket: readable when there is something to be done. Always
     /// the same (a changing set of sockets is one epoll instance).
-    fn descriptors(&self, worker: usize) -> Vec<RawFd>;
+    fn fds(&self, worker: usize) -> Vec<RawFd>;
 
     /// Sends what is to be sent, takes in what has come, gives up what takes too long; never waits. The tickets of
     /// answers that can now be given, or refused, are appended to `ready`.
-    fn turn(&self, worker: usize, now: SystemTime, ready: &mut Vec<FetchId>);
+    fn poll(&self, worker: usize, now: SystemTime, ready: &mut Vec<FetchId>);
 
     /// How long the worker may wait if nothing comes. None: as long as it likes.
-    fn due(&self, worker: usize, now: SystemTime) -> Option<Duration>;
+    fn poll_timeout(&self, worker: usize, now: SystemTime) -> Option<Duration>;
 }
 
 /// Why there is no answer.
@@ -110,8 +110,8 @@ pub trait Upstream: Send + Sync {
 pub enum Unavailable {
     /// It is being fetched: the request is to be put again when this is ready.
     Pending(FetchId),
-    /// It is not at hand, and [`Context::purpose`] does not let it be fetched.
-    Gone,
+    /// It is not at hand, and [`Context::policy`] does not let it be fetched.
+    NotCached,
 }
 
 /// What several requests may wait for. No two errands of a process have the same.
@@ -145,14 +145,14 @@ impl FetchIds {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FetchPolicy {
     /// To be given, at once or later: what is not at hand may be fetched.
-    Answer,
+    MayFetch,
     /// To be given at once: there is no room for requests that wait. What is not at hand is refused (DNS: SERVFAIL,
     /// HTTP: 503).
-    AtOnce,
+    AnswerNow,
     /// To be given only if it is at hand: the request may be an old one, sent again by anybody (Fast Open).
-    AtHand,
+    CachedOnly,
     /// To be given again: the client may have a part of it, so that nothing but the same octets will do.
-    Again,
+    Repeat,
 }
 
 /// Which message this is: every copy of it has the same, and no other message of the last minute.
@@ -172,7 +172,7 @@ pub struct Context {
     /// Where the message comes from.
     pub origin: Origin,
     /// What the answer is for.
-    pub purpose: FetchPolicy,
+    pub policy: FetchPolicy,
     /// Wall-clock time, for HTTP's Date and DNS cookies.
     pub now: SystemTime,
     /// The connection stays open after this answer, unless it is [`Answered::last`].
@@ -199,7 +199,7 @@ impl Default for Context {
                 },
                 seq: 0,
             },
-            purpose: FetchPolicy::Answer,
+            policy: FetchPolicy::MayFetch,
             now: SystemTime::UNIX_EPOCH,
             persistent: false,
             whole: 0,

@@ -103,7 +103,7 @@ pub(super) fn conversation(worker: usize, arrival: RxSegment<'_>, single: u16) -
     Context {
         worker,
         origin: Origin { tuple: segment.tuple, seq: segment.seq },
-        purpose: arrival.purpose(),
+        policy: arrival.purpose(),
         now,
         persistent: true,
         whole: single.min(WHOLE).into(),

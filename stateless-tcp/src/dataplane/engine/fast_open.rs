@@ -53,7 +53,7 @@ impl TcpEngine {
                 let service = offer.current.content.service(first.tuple.server_port)?;
                 let single = echo.segment_size(policy.segment_size);
                 let context =
-                    Context { purpose: FetchPolicy::AtHand, ..conversation(self.worker, arrival, single) };
+                    Context { policy: FetchPolicy::CachedOnly, ..conversation(self.worker, arrival, single) };
                 let mut walker =
                     MessageParser { service, context, segment: first, single, answers: &mut self.answers };
                 let walk = walker.walk(payload, 0, 0, &echo)?;
@@ -62,7 +62,7 @@ impl TcpEngine {
                     .then(|| echo.settle(first, &walk, &self.answers.parts, policy.segment_size).ok())?
             }
             Verdict::Answer(request) => {
-                let response = self.find(arrival, payload, request, FetchPolicy::AtHand).ok()?.response;
+                let response = self.find(arrival, payload, request, FetchPolicy::CachedOnly).ok()?.response;
                 let Policy { rules, segment_size, .. } = self.offer.policy;
                 let whole = response.complete && response.length > 0;
                 whole.then(|| request.reply(rules, first, response, segment_size).ok())?

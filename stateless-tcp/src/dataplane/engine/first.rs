@@ -30,7 +30,7 @@ impl TcpEngine {
         let RxSegment { segment, payload, source, counters, .. } = arrival;
         let Found { response, messages, cut } = match self.find(arrival, stream, request, arrival.purpose()) {
             Ok(found) => found,
-            Err(Unavailable::Gone) => return Err(Reason::NonRepeatable),
+            Err(Unavailable::NotCached) => return Err(Reason::NonRepeatable),
             Err(Unavailable::Pending(ticket)) => {
                 counters.add(Counter::Pending, 1);
                 self.waiting = Some(DeferredSegment { ticket, segment: *segment, payload: payload.to_vec() });
@@ -81,7 +81,7 @@ impl TcpEngine {
         arrival: RxSegment<'_>,
         stream: &[u8],
         request: Request,
-        purpose: FetchPolicy,
+        policy: FetchPolicy,
     ) -> Result<Found, Unavailable> {
         let RxSegment { now, segment, .. } = arrival;
         let Self { worker, offer, answers, .. } = self;
@@ -99,7 +99,7 @@ impl TcpEngine {
         let context = Context {
             worker: *worker,
             origin: Origin { tuple: segment.tuple, seq },
-            purpose,
+            policy,
             now,
             persistent: false,
             whole: request.segment_size(offer.policy.segment_size).min(WHOLE).into(),
@@ -234,10 +234,10 @@ fn answer(
         let room = if messages == 0 { context.room } else { MAX_RESPONSE };
         // What follows another response may be cut anywhere.
         let whole = if messages == 0 { context.whole } else { 0 };
-        let purpose = if before < received { FetchPolicy::Again } else { context.purpose };
+        let policy = if before < received { FetchPolicy::Repeat } else { context.policy };
         let origin = Origin { seq: context.origin.seq.wrapping_add(at as u32), ..context.origin };
         let answered = service
-            .answer(&rest[..length], &Context { origin, purpose, whole, room, ..*context }, response)
+            .answer(&rest[..length], &Context { origin, policy, whole, room, ..*context }, response)
             .inspect_err(|absent| {
                 if matches!(absent, Unavailable::Pending(_)) {
                     prepare(service, &Context { origin, ..*context }, rest, length);

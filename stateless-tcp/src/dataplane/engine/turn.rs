@@ -56,7 +56,7 @@ impl SegmentHandler<'_> {
     /// What the payload holds around P. If it begins inside a message, its beginning may be known.
     #[inline]
     pub(super) fn walk(&mut self, position: usize) -> Option<ParsedMessages> {
-        let begins = position == 0 || self.walker.service.begins(self.arrival.payload);
+        let begins = position == 0 || self.walker.service.starts_message(self.arrival.payload);
         if begins {
             return self.walker.walk(self.arrival.payload, 0, position, &self.echo);
         }

@@ -122,9 +122,9 @@ impl Answers {
             }
             let before = self.octets.len();
             let again = new.is_none_or(|new| before - new < ahead);
-            let purpose = if again { FetchPolicy::Again } else { context.purpose };
+            let policy = if again { FetchPolicy::Repeat } else { context.policy };
             let origin = Origin { seq: context.origin.seq.wrapping_add(at as u32), ..context.origin };
-            let context = Context { origin, purpose, ..*context };
+            let context = Context { origin, policy, ..*context };
             let answered = match service.answer(&rest[..length], &context, &mut self.octets) {
                 Ok(answered) => answered,
                 Err(Unavailable::Pending(ticket)) => {
@@ -132,7 +132,7 @@ impl Answers {
                     prepare(service, &context, rest, length);
                     break;
                 }
-                Err(Unavailable::Gone) if at + length <= position => {
+                Err(Unavailable::NotCached) if at + length <= position => {
                     // The client may have all of it and of those before.
                     gone = true;
                     self.octets.clear();
@@ -143,7 +143,7 @@ impl Answers {
                     at += length;
                     continue;
                 }
-                Err(Unavailable::Gone) => {
+                Err(Unavailable::NotCached) => {
                     gone = true;
                     break;
                 }

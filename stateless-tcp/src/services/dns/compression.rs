@@ -1,6 +1,6 @@
 //! Where names stand in a message under construction, for others to point at (RFC 1035 section 4.1.4).
 
-use super::catalog::View;
+use super::catalog::ZoneView;
 use super::zone::NameId;
 
 /// What a compression pointer can reach.
@@ -12,8 +12,8 @@ const NO_ZONE: u32 = u32::MAX;
 const MIXED: u32 = u32::MAX - 1;
 
 /// Names written, and where.
-pub(super) struct Places {
-    /// By [`View::number`].
+pub(super) struct CompressionTable {
+    /// By [`ZoneView::number`].
     names: [u32; PLACES],
     at: [u16; PLACES],
     count: usize,
@@ -28,19 +28,19 @@ const COMPARISONS: u16 = 2_000;
 
 /// A state to return to.
 #[derive(Clone, Copy)]
-pub(super) struct Mark {
+pub(super) struct CompressionMark {
     count: usize,
     zone: u32,
 }
 
-impl Places {
+impl CompressionTable {
     pub(super) const fn new() -> Self {
         // All zero: cleared by a few wide stores.
         Self { names: [0; PLACES], at: [0; PLACES], count: 0, zone: NO_ZONE, comparisons: COMPARISONS }
     }
 
     /// Remembers that `name` can be read at `at`, written in full, and so its ancestors behind it.
-    pub(super) fn note(&mut self, view: View<'_>, name: NameId, at: usize) {
+    pub(super) fn note(&mut self, view: ZoneView<'_>, name: NameId, at: usize) {
         let names = &view.zone.names;
         let (mut name, mut at) = (name, at);
         while name != NameId::ROOT {
@@ -51,7 +51,7 @@ impl Places {
     }
 
     /// Remembers that `name` can be read at `at`.
-    pub(super) fn place(&mut self, view: View<'_>, name: NameId, at: usize) {
+    pub(super) fn place(&mut self, view: ZoneView<'_>, name: NameId, at: usize) {
         if self.count < PLACES
             && let Ok(place) = u16::try_from(at)
             && at < REACH
@@ -68,7 +68,13 @@ impl Places {
     }
 
     /// Where `name` has been written in `message`, of which what stands before `end` is whole.
-    pub(super) fn find(&mut self, message: &[u8], view: View<'_>, name: NameId, end: usize) -> Option<u16> {
+    pub(super) fn find(
+        &mut self,
+        message: &[u8],
+        view: ZoneView<'_>,
+        name: NameId,
+        end: usize,
+    ) -> Option<u16> {
         let number = view.number(name);
         if let Some(index) = self.names[..self.count].iter().position(|&placed| placed == number) {
             return Some(self.at[index]);
@@ -87,18 +93,18 @@ impl Places {
     }
 
     /// What is remembered now.
-    pub(super) const fn mark(&self) -> Mark {
-        Mark { count: self.count, zone: self.zone }
+    pub(super) const fn mark(&self) -> CompressionMark {
+        CompressionMark { count: self.count, zone: self.zone }
     }
 
     /// Forgets what has been written since.
-    pub(super) const fn return_to(&mut self, mark: Mark) {
+    pub(super) const fn return_to(&mut self, mark: CompressionMark) {
         (self.count, self.zone) = (mark.count, mark.zone);
     }
 }
 
 /// Whether `name` is what can be read at `at`.
-fn reads(message: &[u8], at: usize, view: View<'_>, name: NameId) -> bool {
+fn reads(message: &[u8], at: usize, view: ZoneView<'_>, name: NameId) -> bool {
     let names = &view.zone.names;
     let (mut at, mut name) = (at, name);
     loop {

@@ -44,18 +44,18 @@ pub struct Cookies {
 }
 
 /// What an answer's COOKIE option says.
-pub(super) struct Renewed {
+pub(super) struct CookieReply {
     pub(super) data: [u8; DATA],
     /// What came.
-    pub(super) sent: Sent,
+    pub(super) sent: CookieStatus,
 }
 
 /// The server cookie that came with a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Sent {
-    None,
-    Bad,
-    Good,
+pub(super) enum CookieStatus {
+    ClientOnly,
+    Invalid,
+    Valid,
 }
 
 impl Cookies {
@@ -78,7 +78,7 @@ impl Cookies {
     /// With a time: the cookie that came if it is good and no older than half an hour, else one of that time. Without,
     /// the answer must be the same whenever it is asked for: the cookie that came if we made it since the content was
     /// loaded, else one of when it was.
-    pub(super) fn renew(&self, presented: &[u8], address: Address, now: Option<SystemTime>) -> Renewed {
+    pub(super) fn answer(&self, presented: &[u8], address: Address, now: Option<SystemTime>) -> CookieReply {
         let mut data = [0; DATA];
         let length = presented.len().min(DATA);
         data[..length].copy_from_slice(&presented[..length]);
@@ -95,9 +95,9 @@ impl Cookies {
             None => (made_by_us, made_by_us && age(self.loaded) <= 0),
         };
         let sent = match presented.len() {
-            CLIENT => Sent::None,
-            _ if good => Sent::Good,
-            _ => Sent::Bad,
+            CLIENT => CookieStatus::ClientOnly,
+            _ if good => CookieStatus::Valid,
+            _ => CookieStatus::Invalid,
         };
         if !keep {
             data[CLIENT..].fill(0);
@@ -106,7 +106,7 @@ impl Cookies {
             let hash = self.hash(&data, address);
             data[CLIENT + HASH..].copy_from_slice(&hash);
         }
-        Renewed { data, sent }
+        CookieReply { data, sent }
     }
 
     /// RFC 9018 section 4.4, over the reserved octets as they are.
@@ -114,7 +114,7 @@ impl Cookies {
         let mut hasher = SipHasher24::new_with_key(&self.secret.0);
         hasher.write(&data[..CLIENT + HASH]);
         match address.ipv4() {
-            Some(octets) => hasher.write(&octets),
+            Some(bytes) => hasher.write(&bytes),
             None => hasher.write(&address.0),
         }
         hasher.finish().to_le_bytes()
@@ -145,12 +145,12 @@ mod tests {
     const OTHER: &str = "203.0.113.203";
     const SIX: &str = "2001:db8:220:1:59de:d0f4:8769:82b8";
 
-    fn octets(digits: &str) -> Vec<u8> {
+    fn bytes(digits: &str) -> Vec<u8> {
         (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(&digits[at..][..2], 16).unwrap()).collect()
     }
 
     fn key(digits: &str) -> Key {
-        Key(octets(digits).try_into().unwrap())
+        Key(bytes(digits).try_into().unwrap())
     }
 
     fn address(text: &str) -> Address {
@@ -199,58 +199,68 @@ mod tests {
         #[case] answered: &str,
     ) {
         let cookies = Cookies::new(key(secret), UNIX_EPOCH);
-        let renewed = cookies.renew(&octets(sent), address(client), Some(at(now)));
-        assert_eq!(renewed.data, octets(answered)[..]);
+        let renewed = cookies.answer(&bytes(sent), address(client), Some(at(now)));
+        assert_eq!(renewed.data, bytes(answered)[..]);
     }
 
     /// Those that the clients of RFC 9018 appendix A send: good at the time that they say, by the right secret.
     #[rstest]
-    #[case::a2(SECRET, ONE, "2464c4abcf10c957010000005cf79f111f8130c3eee29480", Sent::Good)]
-    #[case::a3_reserved_octets(SECRET, OTHER, "fc93fc62807ddb8601abcdef5cf78f71a314227b6679ebf5", Sent::Good)]
+    #[case::a2(SECRET, ONE, "2464c4abcf10c957010000005cf79f111f8130c3eee29480", CookieStatus::Valid)]
+    #[case::a3_reserved_octets(
+        SECRET,
+        OTHER,
+        "fc93fc62807ddb8601abcdef5cf78f71a314227b6679ebf5",
+        CookieStatus::Valid
+    )]
     #[case::a4_before(
         "dd3bdf9344b678b185a6f5cb60fca715",
         SIX,
         "22681ab97d52c298010000005cf7c57926556bd0934c72f8",
-        Sent::Good
+        CookieStatus::Valid
     )]
     #[case::a4_after(
         "445536bcd2513298075a5d379663c962",
         SIX,
         "22681ab97d52c298010000005cf7c57926556bd0934c72f8",
-        Sent::Bad
+        CookieStatus::Invalid
     )]
-    #[case::another_client(SECRET, OTHER, "2464c4abcf10c957010000005cf79f111f8130c3eee29480", Sent::Bad)]
+    #[case::another_client(
+        SECRET,
+        OTHER,
+        "2464c4abcf10c957010000005cf79f111f8130c3eee29480",
+        CookieStatus::Invalid
+    )]
     fn cookies_of_rfc_9018_are_known(
         #[case] secret: &str,
         #[case] client: &str,
         #[case] sent: &str,
-        #[case] found: Sent,
+        #[case] found: CookieStatus,
     ) {
-        let sent = octets(sent);
+        let sent = bytes(sent);
         let now = u32::from_be_bytes(sent[12..16].try_into().unwrap());
         let cookies = Cookies::new(key(secret), UNIX_EPOCH);
-        let renewed = cookies.renew(&sent, address(client), Some(at(now.into())));
+        let renewed = cookies.answer(&sent, address(client), Some(at(now.into())));
         assert_eq!(renewed.sent, found);
-        assert_eq!(renewed.data == sent[..], found == Sent::Good);
+        assert_eq!(renewed.data == sent[..], found == CookieStatus::Valid);
     }
 
     #[rstest]
-    #[case::new(0, Sent::Good, true)]
-    #[case::just_young(1_799, Sent::Good, true)]
-    #[case::half_an_hour(1_800, Sent::Good, false)]
-    #[case::an_hour(3_600, Sent::Good, false)]
-    #[case::over_an_hour(3_601, Sent::Bad, false)]
-    #[case::another_clock(-300, Sent::Good, true)]
-    #[case::the_future(-301, Sent::Bad, false)]
-    fn time_passes(#[case] age: i64, #[case] found: Sent, #[case] kept: bool) {
+    #[case::new(0, CookieStatus::Valid, true)]
+    #[case::just_young(1_799, CookieStatus::Valid, true)]
+    #[case::half_an_hour(1_800, CookieStatus::Valid, false)]
+    #[case::an_hour(3_600, CookieStatus::Valid, false)]
+    #[case::over_an_hour(3_601, CookieStatus::Invalid, false)]
+    #[case::another_clock(-300, CookieStatus::Valid, true)]
+    #[case::the_future(-301, CookieStatus::Invalid, false)]
+    fn time_passes(#[case] age: i64, #[case] found: CookieStatus, #[case] kept: bool) {
         // So that a cookie's time lies on either side of 2^32 (RFC 9018 section 4.3: serial number arithmetic).
         for begin in [1_700_000_000, 1 << 32] {
             let cookies = Cookies::new(key(SECRET), UNIX_EPOCH);
-            let made = cookies.renew(&[7; 8], address(SIX), Some(at(begin))).data;
+            let made = cookies.answer(&[7; 8], address(SIX), Some(at(begin))).data;
             let now = at(begin.checked_add_signed(age).unwrap());
-            let renewed = cookies.renew(&made, address(SIX), Some(now));
+            let renewed = cookies.answer(&made, address(SIX), Some(now));
             assert_eq!((renewed.sent, renewed.data == made), (found, kept), "{begin}");
-            assert_eq!(cookies.renew(&renewed.data, address(SIX), Some(now)).data, renewed.data);
+            assert_eq!(cookies.answer(&renewed.data, address(SIX), Some(now)).data, renewed.data);
         }
     }
 
@@ -258,13 +268,13 @@ mod tests {
     #[test]
     fn another_version_is_not_known() {
         let cookies = Cookies::new(key(SECRET), UNIX_EPOCH);
-        let mut data = cookies.renew(&[7; 8], address(ONE), Some(at(9))).data;
+        let mut data = cookies.answer(&[7; 8], address(ONE), Some(at(9))).data;
         for version in [0, 1, 2, 255] {
             data[CLIENT] = version;
             let hash = cookies.hash(&data, address(ONE));
             data[CLIENT + HASH..].copy_from_slice(&hash);
-            let found = if version == VERSION { Sent::Good } else { Sent::Bad };
-            assert_eq!(cookies.renew(&data, address(ONE), Some(at(9))).sent, found, "version {version}");
+            let found = if version == VERSION { CookieStatus::Valid } else { CookieStatus::Invalid };
+            assert_eq!(cookies.answer(&data, address(ONE), Some(at(9))).sent, found, "version {version}");
         }
     }
 
@@ -277,18 +287,18 @@ mod tests {
         let loaded: u64 = 1_700_000_000;
         let cookies = Cookies::new(key(SECRET), at(loaded));
         let made = loaded.checked_add_signed(after).unwrap();
-        let made = cookies.renew(&[7; 8], address(ONE), Some(at(made))).data;
-        let renewed = cookies.renew(&made, address(ONE), None);
-        assert_eq!((renewed.sent, renewed.data == made), (Sent::Good, kept));
-        let of_loading = cookies.renew(&[7; 8], address(ONE), Some(at(loaded))).data;
-        let first = cookies.renew(&[7; 8], address(ONE), None);
-        assert_eq!((first.sent, first.data), (Sent::None, of_loading));
+        let made = cookies.answer(&[7; 8], address(ONE), Some(at(made))).data;
+        let renewed = cookies.answer(&made, address(ONE), None);
+        assert_eq!((renewed.sent, renewed.data == made), (CookieStatus::Valid, kept));
+        let of_loading = cookies.answer(&[7; 8], address(ONE), Some(at(loaded))).data;
+        let first = cookies.answer(&[7; 8], address(ONE), None);
+        assert_eq!((first.sent, first.data), (CookieStatus::ClientOnly, of_loading));
         assert!(kept || renewed.data == of_loading);
     }
 
     #[test]
     fn a_derived_secret_is_neither_the_key_nor_that_of_another() {
-        let secrets = [[1; 16], [2; 16]].map(|octets| Cookies::derived(&Key(octets), UNIX_EPOCH).secret.0);
+        let secrets = [[1; 16], [2; 16]].map(|bytes| Cookies::derived(&Key(bytes), UNIX_EPOCH).secret.0);
         assert!(![[1; 16], [2; 16], secrets[1]].contains(&secrets[0]));
         assert_eq!(Cookies::derived(&Key([1; 16]), UNIX_EPOCH).secret.0, secrets[0], "servers agree on it");
     }
@@ -301,21 +311,21 @@ mod tests {
         ) {
             let cookies = Cookies::new(Key(secret), UNIX_EPOCH);
             let (host, now) = (Address(host), Some(at(now.into())));
-            let made = cookies.renew(&client, host, now);
-            prop_assert_eq!((made.sent, &made.data[..CLIENT]), (Sent::None, &client[..]));
-            let again = cookies.renew(&made.data, host, now);
-            prop_assert_eq!((again.sent, again.data), (Sent::Good, made.data));
+            let made = cookies.answer(&client, host, now);
+            prop_assert_eq!((made.sent, &made.data[..CLIENT]), (CookieStatus::ClientOnly, &client[..]));
+            let again = cookies.answer(&made.data, host, now);
+            prop_assert_eq!((again.sent, again.data), (CookieStatus::Valid, made.data));
 
             let mut changed = made.data;
             changed[bit / 8] ^= 1 << (bit % 8);
-            let mended = cookies.renew(&changed, host, now);
-            prop_assert_eq!((mended.sent, &mended.data[..CLIENT]), (Sent::Bad, &changed[..CLIENT]));
+            let mended = cookies.answer(&changed, host, now);
+            prop_assert_eq!((mended.sent, &mended.data[..CLIENT]), (CookieStatus::Invalid, &changed[..CLIENT]));
             prop_assert_eq!(bit < CLIENT * 8, mended.data != made.data);
 
             let mut longer = [0; 40];
             longer[..DATA].copy_from_slice(&made.data);
-            let found = if other == DATA { Sent::Good } else { Sent::Bad };
-            let renewed = cookies.renew(&longer[..other], host, now);
+            let found = if other == DATA { CookieStatus::Valid } else { CookieStatus::Invalid };
+            let renewed = cookies.answer(&longer[..other], host, now);
             prop_assert_eq!((renewed.sent, renewed.data), (found, made.data));
         }
     }

@@ -24,7 +24,7 @@ const MAX: usize = FIXED + OPTION_HEAD + 2 + OPTION_HEAD + cookie::DATA;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Edns<'a> {
     /// DO: signatures and proofs are wanted (RFC 3225).
-    pub(super) signed: bool,
+    pub(super) dnssec_ok: bool,
     /// How long the connection stays open is asked for (RFC 7828).
     pub(super) keepalive: bool,
     /// The data of the COOKIE option, of a length that it may have.
@@ -35,13 +35,13 @@ pub(super) struct Edns<'a> {
 
 impl<'a> Edns<'a> {
     /// An OPT record whose options are not looked at.
-    pub(super) fn without_options(signed: bool) -> Self {
-        Self { signed, keepalive: false, cookie: None, options: &[] }
+    pub(super) fn without_options(dnssec_ok: bool) -> Self {
+        Self { dnssec_ok, keepalive: false, cookie: None, options: &[] }
     }
 
     /// An OPT record with its data; none where an option is malformed. Unknown ones are skipped.
-    pub(super) fn read(signed: bool, mut data: &'a [u8]) -> Option<Self> {
-        let mut edns = Self { options: data, ..Self::without_options(signed) };
+    pub(super) fn read(dnssec_ok: bool, mut data: &'a [u8]) -> Option<Self> {
+        let mut edns = Self { options: data, ..Self::without_options(dnssec_ok) };
         while !data.is_empty() {
             let (code, option, rest) = split_option(data)?;
             match code {
@@ -80,25 +80,37 @@ pub(super) fn options(options: &[u8]) -> impl Iterator<Item = (u16, &[u8])> + Cl
     let mut rest = options;
     std::iter::from_fn(move || {
         let (code, data, behind) = split_option(rest)?;
-        let octets = &rest[..OPTION_HEAD + data.len()];
+        let bytes = &rest[..OPTION_HEAD + data.len()];
         rest = behind;
-        Some((code, octets))
+        Some((code, bytes))
     })
 }
 
 /// An OPT record under construction.
 pub(super) struct Opt {
-    octets: [u8; MAX],
+    bytes: [u8; MAX],
     length: usize,
 }
 
 impl Opt {
     /// One without options: root, type 41, size, version 0, DO as it came (RFC 6891 section 6.1.3).
-    pub(super) fn new(signed: bool) -> Self {
+    pub(super) fn new(dnssec_ok: bool) -> Self {
         let [high, low] = UDP_SIZE.to_be_bytes();
-        let mut octets = [0; MAX];
-        octets[..FIXED].copy_from_slice(&[0, 0, 41, high, low, 0, 0, if signed { 0x80 } else { 0 }, 0, 0, 0]);
-        Self { octets, length: FIXED }
+        let mut bytes = [0; MAX];
+        bytes[..FIXED].copy_from_slice(&[
+            0,
+            0,
+            41,
+            high,
+            low,
+            0,
+            0,
+            if dnssec_ok { 0x80 } else { 0 },
+            0,
+            0,
+            0,
+        ]);
+        Self { bytes, length: FIXED }
     }
 
     /// Octets so far.
@@ -108,7 +120,7 @@ impl Opt {
 
     /// Adds an option. Each kind at most once, for there is no room for more.
     pub(super) fn option<const N: usize>(&mut self, code: u16, data: &[u8; N]) {
-        let option = &mut self.octets[self.length..][..OPTION_HEAD + N];
+        let option = &mut self.bytes[self.length..][..OPTION_HEAD + N];
         #[expect(clippy::cast_possible_truncation, reason = "less than MAX")]
         let length = N as u16;
         option[..2].copy_from_slice(&code.to_be_bytes());
@@ -121,9 +133,9 @@ impl Opt {
     pub(super) fn finish(&mut self, rcode: u16, further: usize) -> &[u8] {
         #[expect(clippy::cast_possible_truncation, reason = "12 bits, and an OPT record of a message")]
         let (extended, options) = ((rcode >> 4) as u8, (self.length - FIXED + further) as u16);
-        self.octets[EXTENDED] = extended;
-        self.octets[DATA_LENGTH..][..2].copy_from_slice(&options.to_be_bytes());
-        &self.octets[..self.length]
+        self.bytes[EXTENDED] = extended;
+        self.bytes[DATA_LENGTH..][..2].copy_from_slice(&options.to_be_bytes());
+        &self.bytes[..self.length]
     }
 }
 
@@ -144,7 +156,8 @@ mod tests {
             let data = option(COOKIE, &cookie);
             let edns = Edns::read(true, &data);
             let good = length == 8 || (16..=40).contains(&length);
-            let expected = Edns { signed: true, keepalive: false, cookie: Some(&cookie[..]), options: &data };
+            let expected =
+                Edns { dnssec_ok: true, keepalive: false, cookie: Some(&cookie[..]), options: &data };
             assert_eq!(edns, good.then_some(expected), "{length} octets");
         }
     }
@@ -169,7 +182,7 @@ mod tests {
         ]
         .concat();
         let edns = Edns::read(false, &data).unwrap();
-        let expected = Edns { signed: false, keepalive: true, cookie: Some(b"the-1st."), options: &data };
+        let expected = Edns { dnssec_ok: false, keepalive: true, cookie: Some(b"the-1st."), options: &data };
         assert_eq!(edns, expected);
         let ends: Vec<usize> =
             (0..=data.len()).filter(|&end| Edns::read(false, &data[..end]).is_some()).collect();

@@ -17,13 +17,13 @@
 //! - NSEC3 may iterate, up to 150 times, but should not (RFC 9276): each iteration is one more hash for every name that
 //!   does not exist, and only that; all other hashes are prepared.
 
-mod answer;
 mod catalog;
 mod compression;
 mod cookie;
 mod edns;
 mod load;
-mod message;
+mod lookup;
+mod message_builder;
 mod name;
 mod query;
 mod rdata;
@@ -33,19 +33,20 @@ mod zonefile;
 
 pub use cookie::Cookies;
 pub use load::{
-    Failure, Instead, Library, Report, Summary, ZoneName, ZoneOptions, ZoneSource, Zones, check as check_zone,
+    Fallback, Library, LoadedZones, ZoneFailure, ZoneName, ZoneOptions, ZoneReport, ZoneSource, ZoneSummary,
+    check as check_zone,
 };
 pub use zonefile::{ZoneError, count_records, zonefile_text};
 
 use super::{Answered, Context, Framing, Service, Unavailable};
 use crate::observe::transaction::Role;
 use crate::serving::fingerprint::Fingerprint;
-use answer::{Lookup, Outcome};
-use catalog::{Catalog, Served};
-use cookie::Sent;
+use catalog::{Catalog, CatalogZone};
+use cookie::CookieStatus;
 use edns::{Edns, Opt};
-use message::{Full, HEADER, Message};
-use query::{Envelope, Question, Rcode, flag};
+use lookup::{Lookup, ResponseStatus};
+use message_builder::{HEADER, MessageBuilder, MessageFull};
+use query::{DnsQuestion, ParsedQuery, Rcode, flag};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -83,7 +84,7 @@ impl Dns {
     /// Never: that the built-in zone compiles is tested.
     #[must_use]
     pub fn builtin(options: DnsOptions) -> Self {
-        Self::of_text(BUILTIN, options).expect("the built-in zone compiles")
+        Self::from_text(BUILTIN, options).expect("the built-in zone compiles")
     }
 
     /// Serves the zone that `text` describes, as a zone file does.
@@ -91,15 +92,15 @@ impl Dns {
     /// # Errors
     ///
     /// The first thing wrong with it, by line and column.
-    pub fn of_text(text: &str, options: DnsOptions) -> Result<Self, ZoneError> {
+    pub fn from_text(text: &str, options: DnsOptions) -> Result<Self, ZoneError> {
         let (apex, zone, fingerprint) = load::text(Path::new("built-in zone"), text)?;
-        let catalog = Catalog::new([(apex, Served::Zone(Arc::new(zone)))]).unwrap_or_default();
+        let catalog = Catalog::new([(apex, CatalogZone::Zone(Arc::new(zone)))]).unwrap_or_default();
         Ok(Self { catalog, options, fingerprint })
     }
 
     /// Serves the zones that a [`Library`] has loaded.
     #[must_use]
-    pub fn new(zones: Zones, options: DnsOptions) -> Self {
+    pub fn new(zones: LoadedZones, options: DnsOptions) -> Self {
         Self { catalog: zones.catalog, options, fingerprint: zones.fingerprint }
     }
 
@@ -125,8 +126,8 @@ impl Dns {
     /// Appends the response to `question`, or what refuses it, as [`Service::answer`] does.
     fn respond(
         &self,
-        envelope: &Envelope<'_>,
-        question: Result<&Question, Rcode>,
+        envelope: &ParsedQuery<'_>,
+        question: Result<&DnsQuestion, Rcode>,
         context: &Context,
         response: &mut Vec<u8>,
     ) -> Answered {
@@ -135,7 +136,7 @@ impl Dns {
         let room = room.min(usize::from(u16::MAX));
         response.extend_from_slice(&[0; PREFIX]);
         let mut last = false;
-        let written = self.write(envelope, question, context, room, response).or_else(|Full| {
+        let written = self.write(envelope, question, context, room, response).or_else(|MessageFull| {
             last = true;
             response.truncate(start + PREFIX);
             let closing = Context { persistent: false, ..*context };
@@ -154,42 +155,44 @@ impl Dns {
     /// Writes the answer to `question`, or what refuses it, and says whether it depends on the time.
     fn write(
         &self,
-        envelope: &Envelope<'_>,
-        question: Result<&Question, Rcode>,
+        envelope: &ParsedQuery<'_>,
+        question: Result<&DnsQuestion, Rcode>,
         context: &Context,
         room: usize,
         response: &mut Vec<u8>,
-    ) -> Result<bool, Full> {
-        let mut message = Message::new(&self.catalog, response, room);
-        message.head(envelope.question)?;
+    ) -> Result<bool, MessageFull> {
+        let mut message = MessageBuilder::new(&self.catalog, response, room);
+        message.write_head(envelope.question)?;
         let mut outcome = match question {
             Ok(question) => {
-                let signed = envelope.edns.is_some_and(|edns| edns.signed);
+                let dnssec_ok = envelope.edns.is_some_and(|edns| edns.dnssec_ok);
                 let minimal_any = self.options.minimal_any;
-                Lookup { catalog: &self.catalog, signed, minimal_any }.answer(question, &mut message)?
+                Lookup { catalog: &self.catalog, dnssec_ok, minimal_any }.answer(question, &mut message)?
             }
-            Err(rcode) => Outcome { rcode, authoritative: false },
+            Err(rcode) => ResponseStatus { rcode, authoritative: false },
         };
         let mut volatile = false;
         if let Some(edns) = &envelope.edns {
-            let mut opt = Opt::new(edns.signed);
+            let mut opt = Opt::new(edns.dnssec_ok);
             if edns.keepalive || edns.cookie.is_some() {
-                let length = PREFIX + message.octets().len();
+                let length = PREFIX + message.bytes().len();
                 let cookie = self.options(edns, context, length, &mut opt);
                 volatile = cookie.volatile;
                 // The only query that a cookie decides (RFC 7873 section 5.4): there is no question.
-                if cookie.sent == Sent::Bad && outcome.rcode == Rcode::NoError && envelope.question.is_empty()
+                if cookie.sent == CookieStatus::Invalid
+                    && outcome.rcode == Rcode::NoError
+                    && envelope.question.is_empty()
                 {
                     outcome.rcode = Rcode::BadCookie;
                 }
             }
-            message.opt(opt.finish(outcome.rcode as u16, 0))?;
+            message.write_opt(opt.finish(outcome.rcode as u16, 0))?;
         }
         if let (Rcode::NotAuth, Some(tsig)) = (outcome.rcode, &envelope.tsig) {
             tsig.answer(envelope.id, &mut message)?;
         }
         let counts = message.counts();
-        let header = &mut message.octets()[..HEADER];
+        let header = &mut message.bytes()[..HEADER];
         header[..2].copy_from_slice(&envelope.id);
         header[2..4].copy_from_slice(&flags(envelope, outcome).to_be_bytes());
         header[5] = u8::from(!envelope.question.is_empty());
@@ -200,25 +203,25 @@ impl Dns {
     }
 
     /// Answers the options that the query has, behind `length` octets of a response.
-    fn options(&self, edns: &Edns<'_>, context: &Context, length: usize, opt: &mut Opt) -> Exchanged {
+    fn options(&self, edns: &Edns<'_>, context: &Context, length: usize, opt: &mut Opt) -> CookieOutcome {
         if edns.keepalive && self.options.keepalive > 0 {
             // 0 asks the client to close (RFC 7828 section 3.3.2).
             let timeout = if context.persistent { self.options.keepalive } else { 0 };
             opt.option(edns::KEEPALIVE, &timeout.to_be_bytes());
         }
         let (Some(cookies), Some(presented)) = (self.options.cookies, edns.cookie) else {
-            return Exchanged { sent: Sent::None, volatile: false };
+            return CookieOutcome { sent: CookieStatus::ClientOnly, volatile: false };
         };
         let volatile = length + opt.len() + edns::OPTION_HEAD + cookie::DATA <= context.whole;
-        let renewed = cookies.renew(presented, context.origin.tuple.client, volatile.then_some(context.now));
+        let renewed = cookies.answer(presented, context.origin.tuple.client, volatile.then_some(context.now));
         opt.option(edns::COOKIE, &renewed.data);
-        Exchanged { sent: renewed.sent, volatile }
+        CookieOutcome { sent: renewed.sent, volatile }
     }
 }
 
 /// What became of a query's COOKIE option.
-struct Exchanged {
-    sent: Sent,
+struct CookieOutcome {
+    sent: CookieStatus,
     /// The answer's depends on the time.
     volatile: bool,
 }
@@ -230,7 +233,7 @@ impl Service for Dns {
         if stream.len() < whole { Framing::Incomplete } else { Framing::Message(whole) }
     }
 
-    fn begins(&self, stream: &[u8]) -> bool {
+    fn starts_message(&self, stream: &[u8]) -> bool {
         stream.get(PREFIX..).is_some_and(query::is_plain)
     }
 
@@ -261,7 +264,7 @@ impl Service for Dns {
         let question = match (question.as_ref(), &envelope.tsig) {
             // We share a key with nobody.
             (Ok(_), Some(_)) => Err(Rcode::NotAuth),
-            (question, _) => question.map_err(|&rcode| rcode).and_then(Question::of_zones),
+            (question, _) => question.map_err(|&rcode| rcode).and_then(DnsQuestion::check_authoritative),
         };
         Ok(self.respond(&envelope, question, context, response))
     }
@@ -272,7 +275,7 @@ impl Service for Dns {
 }
 
 /// The header's second 16 bits: opcode, RD and CD are the query's, RA and AD clear.
-fn flags(envelope: &Envelope<'_>, outcome: Outcome) -> u16 {
+fn flags(envelope: &ParsedQuery<'_>, outcome: ResponseStatus) -> u16 {
     let kept = envelope.flags & (flag::OPCODE | flag::RD | flag::CD);
     let authoritative = if outcome.authoritative { flag::AA } else { 0 };
     flag::QR | kept | authoritative | (outcome.rcode as u16 & 0xf)

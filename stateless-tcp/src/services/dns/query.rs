@@ -1,8 +1,8 @@
 //! Reading a query: header, question, OPT. Whatever else it holds is skipped, but must be well formed.
 
 use super::edns::Edns;
-use super::message::{FIXED, Full, HEADER, Message};
-use super::name::{MAX_NAME, Name};
+use super::message_builder::{FIXED, HEADER, MessageBuilder, MessageFull};
+use super::name::{DomainName, MAX_NAME};
 use super::zone::rtype;
 
 /// Where the header counts questions, and the records of each section (RFC 1035 section 4.1.1).
@@ -46,7 +46,7 @@ pub(super) mod flag {
 
 /// What every response repeats of its query, whatever becomes of it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Envelope<'a> {
+pub(super) struct ParsedQuery<'a> {
     pub(super) id: [u8; 2],
     pub(super) flags: u16,
     /// The question, octet for octet; empty where there is none, or it cannot be read.
@@ -76,17 +76,19 @@ const BADKEY: u16 = 17;
 impl<'a> Tsig<'a> {
     /// Reads the record whose owner stands at `owner`. None where it is malformed.
     fn read(message: &'a [u8], owner: usize, class: u16, data: &'a [u8]) -> Option<Self> {
-        let algorithm = Name::read(data)?.1;
+        let algorithm = DomainName::read(data)?.1;
         let terms = data.get(..algorithm + TIME_FUDGE)?;
         (class == ANY_CLASS && expand(message, owner).is_some()).then_some(Self { message, owner, terms })
     }
 
     /// Answers to a key that is not known (RFC 8945 section 5.2.1): without a signature, the error BADKEY.
-    pub(super) fn answer(&self, id: [u8; 2], message: &mut Message<'_>) -> Result<(), Full> {
+    pub(super) fn answer(&self, id: [u8; 2], message: &mut MessageBuilder<'_>) -> Result<(), MessageFull> {
         let Some((name, length)) = expand(self.message, self.owner) else { return Ok(()) };
         let (no_signature, no_other_data) = ([0; 2], [0; 2]);
-        message
-            .tsig(&name[..length], &[self.terms, &no_signature, &id, &BADKEY.to_be_bytes(), &no_other_data])
+        message.write_tsig(
+            &name[..length],
+            &[self.terms, &no_signature, &id, &BADKEY.to_be_bytes(), &no_other_data],
+        )
     }
 }
 
@@ -112,26 +114,26 @@ fn expand(message: &[u8], mut at: usize) -> Option<([u8; MAX_NAME], usize)> {
 }
 
 /// What is asked.
-pub(super) struct Question {
-    pub(super) name: Name,
+pub(super) struct DnsQuestion {
+    pub(super) name: DomainName,
     pub(super) rtype: u16,
     class: u16,
 }
 
-impl Question {
+impl DnsQuestion {
     /// This question, if the zones of class IN may be asked it, or the code that answers it without a look at them.
-    pub(super) fn of_zones(&self) -> Result<&Self, Rcode> {
+    pub(super) fn check_authoritative(&self) -> Result<&Self, Rcode> {
         if self.class != IN {
             return Err(Rcode::Refused);
         }
         match self.rtype {
             rtype::MAILA | rtype::MAILB => Err(Rcode::NotImp),
-            _ => self.of_anyone(),
+            _ => self.check_relayable(),
         }
     }
 
     /// This question, if any server may be asked it over a connection like ours: it is no transfer.
-    pub(super) fn of_anyone(&self) -> Result<&Self, Rcode> {
+    pub(super) fn check_relayable(&self) -> Result<&Self, Rcode> {
         match self.rtype {
             rtype::OPT => Err(Rcode::FormErr),
             rtype::AXFR | rtype::IXFR => Err(Rcode::Refused),
@@ -172,8 +174,8 @@ pub(super) fn length(stream: &[u8]) -> Option<usize> {
 }
 
 /// Reads a message for which [`is_query`] holds: what is asked, or the code that answers it whatever is served.
-pub(super) fn parse(message: &[u8]) -> (Envelope<'_>, Result<Question, Rcode>) {
-    let mut envelope = Envelope {
+pub(super) fn parse(message: &[u8]) -> (ParsedQuery<'_>, Result<DnsQuestion, Rcode>) {
+    let mut envelope = ParsedQuery {
         id: [message[0], message[1]],
         flags: word(message, 2),
         question: &[],
@@ -181,12 +183,16 @@ pub(super) fn parse(message: &[u8]) -> (Envelope<'_>, Result<Question, Rcode>) {
         tsig: None,
         others: false,
     };
-    let mut question = Question { name: Name::root(), rtype: 0, class: 0 };
+    let mut question = DnsQuestion { name: DomainName::root(), rtype: 0, class: 0 };
     let result = examine(message, &mut envelope, &mut question);
     (envelope, result.map(|()| question))
 }
 
-fn examine<'a>(message: &'a [u8], envelope: &mut Envelope<'a>, question: &mut Question) -> Result<(), Rcode> {
+fn examine<'a>(
+    message: &'a [u8],
+    envelope: &mut ParsedQuery<'a>,
+    question: &mut DnsQuestion,
+) -> Result<(), Rcode> {
     if envelope.flags & flag::OPCODE != 0 {
         return Err(Rcode::NotImp);
     }
@@ -208,7 +214,7 @@ fn examine<'a>(message: &'a [u8], envelope: &mut Envelope<'a>, question: &mut Qu
 }
 
 /// Reads what follows the question, from `at` to the message's end.
-fn records<'a>(message: &'a [u8], mut at: usize, envelope: &mut Envelope<'a>) -> Result<(), Rcode> {
+fn records<'a>(message: &'a [u8], mut at: usize, envelope: &mut ParsedQuery<'a>) -> Result<(), Rcode> {
     let count = |at| u32::from(word(message, at));
     let (answers, authorities, additionals) = (count(ANSWERS), count(AUTHORITIES), count(ADDITIONALS));
     let mut version = 0;
@@ -229,11 +235,11 @@ fn records<'a>(message: &'a [u8], mut at: usize, envelope: &mut Envelope<'a>) ->
                 return Err(Rcode::FormErr);
             }
             version = fixed[5];
-            let signed = fixed[6] & 0x80 != 0;
+            let dnssec_ok = fixed[6] & 0x80 != 0;
             // Is an option malformed, the answer has an OPT all the same (RFC 6891 section 7).
-            envelope.edns = Some(Edns::without_options(signed));
+            envelope.edns = Some(Edns::without_options(dnssec_ok));
             if version == 0 {
-                envelope.edns = Some(Edns::read(signed, data).ok_or(Rcode::FormErr)?);
+                envelope.edns = Some(Edns::read(dnssec_ok, data).ok_or(Rcode::FormErr)?);
             }
         } else {
             envelope.others = true;
@@ -266,6 +272,6 @@ pub(super) fn skip_name(message: &[u8], mut at: usize) -> Option<usize> {
     }
 }
 
-pub(super) fn word(octets: &[u8], at: usize) -> u16 {
-    u16::from_be_bytes([octets[at], octets[at + 1]])
+pub(super) fn word(bytes: &[u8], at: usize) -> u16 {
+    u16::from_be_bytes([bytes[at], bytes[at + 1]])
 }

@@ -73,7 +73,7 @@ fn builtin() -> Dns {
 
 /// A service of one zone given as text.
 fn zone(text: &str) -> Dns {
-    Dns::of_text(text, DnsOptions::default()).unwrap()
+    Dns::from_text(text, DnsOptions::default()).unwrap()
 }
 
 /// An alias leads to another zone, where a name has the same label twice: its rest is no name that has been written.

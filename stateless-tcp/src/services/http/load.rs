@@ -1,7 +1,7 @@
 //! Reads a directory tree into pages, once, before the first request. Knows nothing of requests.
 
-mod found;
-mod report;
+mod skipped;
+mod source_file;
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -14,12 +14,12 @@ use std::time::{Duration, SystemTime};
 
 use thiserror::Error;
 
-use self::found::Found;
-use self::report::Report;
-use super::coding::Coding;
-use super::file::{Content, File};
-use super::prepared::Prepared;
-use super::{Moved, Page};
+use self::skipped::SkippedFiles;
+use self::source_file::SourceFile;
+use super::coding::ContentCoding;
+use super::file::{FileContent, ServedFile};
+use super::static_response::StaticResponse;
+use super::{Page, Redirect};
 
 /// Most octets of memory that the pages of one root may take: 512 MiB.
 pub(super) const MAX_MEMORY: usize = 512 << 20;
@@ -83,7 +83,7 @@ pub(super) fn pages(
     options: &FileOptions,
     now: SystemTime,
     limit: usize,
-) -> Result<(Pages, Report), HttpRootError> {
+) -> Result<(Pages, SkippedFiles), HttpRootError> {
     let failed = |source| HttpRootError::Root { path: root.to_owned(), source };
     let canonical = root.canonicalize().map_err(failed)?;
     // Read it here as well: below, an unreadable directory is only left out.
@@ -91,27 +91,27 @@ pub(super) fn pages(
     let mut loader = Loader {
         root: canonical.clone(),
         dot_files: options.dot_files,
-        memory: Memory { root, limit, used: 0 },
-        report: Report::default(),
-        found: Vec::new(),
+        memory: MemoryBudget { root, limit, used: 0 },
+        skipped: SkippedFiles::default(),
+        source_file: Vec::new(),
         above: Vec::new(),
     };
     loader.directory(&canonical, b"/")?;
-    let Loader { found, memory, mut report, .. } = loader;
-    let pages = prepare(&found, options, now, memory, &mut report)?;
-    Ok((pages, report))
+    let Loader { source_file, memory, mut skipped, .. } = loader;
+    let pages = prepare(&source_file, options, now, memory, &mut skipped)?;
+    Ok((pages, skipped))
 }
 
 /// What the pages take of the memory set aside for them.
-struct Memory<'a> {
+struct MemoryBudget<'a> {
     root: &'a Path,
     limit: usize,
     used: usize,
 }
 
-impl Memory<'_> {
-    fn take(&mut self, octets: usize) -> Result<(), HttpRootError> {
-        self.used += octets;
+impl MemoryBudget<'_> {
+    fn take(&mut self, bytes: usize) -> Result<(), HttpRootError> {
+        self.used += bytes;
         if self.used > self.limit {
             return Err(HttpRootError::TooMuch { path: self.root.to_owned(), limit: self.limit });
         }
@@ -123,9 +123,9 @@ struct Loader<'a> {
     /// Canonical.
     root: PathBuf,
     dot_files: bool,
-    memory: Memory<'a>,
-    report: Report,
-    found: Vec<Found>,
+    memory: MemoryBudget<'a>,
+    skipped: SkippedFiles,
+    source_file: Vec<SourceFile>,
     /// The canonical directories being read, outermost first.
     above: Vec<PathBuf>,
 }
@@ -134,18 +134,18 @@ impl Loader<'_> {
     /// Reads the directory at the canonical path `directory`, served at `url`, which ends in "/".
     fn directory(&mut self, directory: &Path, url: &[u8]) -> Result<(), HttpRootError> {
         if self.above.len() == MAX_DEPTH {
-            self.report.skip(directory, &"more than 64 directories inside each other");
+            self.skipped.skip(directory, &"more than 64 directories inside each other");
             return Ok(());
         }
         if self.above.iter().any(|above| above == directory) {
-            self.report.skip(directory, &"a symbolic link leads back into a directory above it");
+            self.skipped.skip(directory, &"a symbolic link leads back into a directory above it");
             return Ok(());
         }
         let entries = fs::read_dir(directory).and_then(Iterator::collect::<io::Result<Vec<_>>>);
         let mut paths: Vec<PathBuf> = match entries {
             Ok(entries) => entries.iter().map(fs::DirEntry::path).collect(),
             Err(error) => {
-                self.report.skip(directory, &error);
+                self.skipped.skip(directory, &error);
                 return Ok(());
             }
         };
@@ -163,33 +163,33 @@ impl Loader<'_> {
         let Some(name) = path.file_name() else { return Ok(()) };
         let hidden = name.as_bytes().starts_with(b".") && !(url == b"/" && name == WELL_KNOWN);
         if hidden && !self.dot_files {
-            self.report.hide(path);
+            self.skipped.hide(path);
             return Ok(());
         }
         // One way for links and all else: what counts is where the path really leads.
         let target = match path.canonicalize() {
             Ok(target) => target,
             Err(error) => {
-                self.report.skip(path, &error);
+                self.skipped.skip(path, &error);
                 return Ok(());
             }
         };
         if !target.starts_with(&self.root) {
-            self.report.skip(path, &"a symbolic link leads out of the root");
+            self.skipped.skip(path, &"a symbolic link leads out of the root");
             return Ok(());
         }
         let url = [url, name.as_bytes()].concat();
         match fs::metadata(&target) {
             Ok(metadata) if metadata.is_dir() => self.directory(&target, &[&url[..], b"/"].concat())?,
-            Ok(metadata) if metadata.is_file() => match Found::read(&target, path, url) {
-                Ok(found) => {
-                    self.memory.take(found.body.len())?;
-                    self.found.push(found);
+            Ok(metadata) if metadata.is_file() => match SourceFile::read(&target, path, url) {
+                Ok(source_file) => {
+                    self.memory.take(source_file.body.len())?;
+                    self.source_file.push(source_file);
                 }
-                Err(error) => self.report.skip(path, &error),
+                Err(error) => self.skipped.skip(path, &error),
             },
-            Ok(_) => self.report.skip(path, &"neither a file nor a directory"),
-            Err(error) => self.report.skip(path, &error),
+            Ok(_) => self.skipped.skip(path, &"neither a file nor a directory"),
+            Err(error) => self.skipped.skip(path, &error),
         }
         Ok(())
     }
@@ -197,38 +197,40 @@ impl Loader<'_> {
 
 /// Makes pages of all that was found.
 fn prepare(
-    found: &[Found],
+    source_file: &[SourceFile],
     options: &FileOptions,
     now: SystemTime,
-    mut memory: Memory<'_>,
-    report: &mut Report,
+    mut memory: MemoryBudget<'_>,
+    skipped: &mut SkippedFiles,
 ) -> Result<Pages, HttpRootError> {
-    let constant = constant_time(found);
-    let content = |found: &Found| {
-        let modified = found.modified.filter(|time| Some(*time) != constant);
+    let constant = constant_time(source_file);
+    let content = |source_file: &SourceFile| {
+        let modified = source_file.modified.filter(|time| Some(*time) != constant);
         let modified = modified.and_then(|time| last_modified(time, now));
-        Content { body: Arc::clone(&found.body), len: found.len, modified }
+        FileContent { body: Arc::clone(&source_file.body), len: source_file.len, modified }
     };
-    let by_url: HashMap<&[u8], &Found> = found.iter().map(|found| (&*found.url, found)).collect();
+    let by_url: HashMap<&[u8], &SourceFile> =
+        source_file.iter().map(|source_file| (&*source_file.url, source_file)).collect();
     let mut pages = Pages::default();
-    let mut add = |url: &[u8], page, octets| {
+    let mut add = |url: &[u8], page, bytes| {
         pages.insert(url.into(), page);
-        memory.take(size_of::<(Box<[u8]>, Page)>() + url.len() + octets)
+        memory.take(size_of::<(Box<[u8]>, Page)>() + url.len() + bytes)
     };
-    for one in found {
-        let beside = |coding: Coding| by_url.get(&[&one.url, coding.suffix().as_bytes()].concat()[..]);
-        let coded = Coding::ALL.into_iter().filter_map(|coding| Some((coding, content(beside(coding)?))));
-        let file = File::new(name(&one.url), content(one), coded.collect(), options);
+    for one in source_file {
+        let beside = |coding: ContentCoding| by_url.get(&[&one.url, coding.suffix().as_bytes()].concat()[..]);
+        let coded =
+            ContentCoding::ALL.into_iter().filter_map(|coding| Some((coding, content(beside(coding)?))));
+        let file = ServedFile::new(name(&one.url), content(one), coded.collect(), options);
         if let Some(wanted) = file.too_large() {
-            report.too_large(&one.path, wanted, file.is_served());
+            skipped.too_large(&one.path, wanted, file.is_served());
         }
         let (size, page) = (file.size(), Page::File(Arc::new(file)));
         if let Some(directory) = one.url.strip_suffix(INDEX.as_bytes()).filter(|url| url.ends_with(b"/")) {
             add(directory, page.clone(), 0)?;
             if let Some(bare @ [_, ..]) = directory.strip_suffix(b"/") {
                 let moved = moved_to(directory, options);
-                let size = size_of::<Moved>() + moved.answer.len();
-                add(bare, Page::Moved(Arc::new(moved)), size)?;
+                let size = size_of::<Redirect>() + moved.parts.len();
+                add(bare, Page::Redirect(Arc::new(moved)), size)?;
             }
         }
         add(&one.url, page, size)?;
@@ -238,8 +240,8 @@ fn prepare(
 
 /// The time that every file of several has, to the second: whoever packed or unpacked them set it, and may set the same
 /// again for other content.
-fn constant_time(found: &[Found]) -> Option<SystemTime> {
-    let [first, others @ ..] = found else { return None };
+fn constant_time(source_file: &[SourceFile]) -> Option<SystemTime> {
+    let [first, others @ ..] = source_file else { return None };
     let time = first.modified?;
     let whole = time.duration_since(SystemTime::UNIX_EPOCH).is_ok_and(|time| time.subsec_nanos() == 0);
     let shared = !others.is_empty() && others.iter().all(|other| other.modified == Some(time));
@@ -256,28 +258,28 @@ fn last_modified(time: SystemTime, now: SystemTime) -> Option<SystemTime> {
 
 /// The name of the file at `url`.
 fn name(url: &[u8]) -> &Path {
-    let name = url.rsplit(|octet| *octet == b'/').next().unwrap_or_default();
+    let name = url.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
     Path::new(OsStr::from_bytes(name))
 }
 
 /// Sends who asked for a directory without its final slash to `url`, with the query that came.
-fn moved_to(url: &[u8], options: &FileOptions) -> Moved {
+fn moved_to(url: &[u8], options: &FileOptions) -> Redirect {
     let location: String = url.iter().copied().map(encode).collect();
     let fields = format!("Location: {location}");
     let text = format!("This page is at {location}\n");
     let place_end = fields.len();
     let control = options.cache_control_field();
-    Moved {
-        answer: Prepared::text("301 Moved Permanently", &format!("{fields}\r\n{control}"), &text),
+    Redirect {
+        parts: StaticResponse::text("301 Moved Permanently", &format!("{fields}\r\n{control}"), &text),
         place_end,
     }
 }
 
 /// An octet of a path as it stands in a URI (RFC 3986 3.3, `pchar`).
-fn encode(octet: u8) -> String {
-    if octet.is_ascii_alphanumeric() || b"/-._~!$&'()*+,;=:@".contains(&octet) {
-        char::from(octet).to_string()
+fn encode(byte: u8) -> String {
+    if byte.is_ascii_alphanumeric() || b"/-._~!$&'()*+,;=:@".contains(&byte) {
+        char::from(byte).to_string()
     } else {
-        format!("%{octet:02X}")
+        format!("%{byte:02X}")
     }
 }

@@ -14,7 +14,7 @@ impl Service for Thousand {
         Framing::Message(1)
     }
 
-    fn begins(&self, _: &[u8]) -> bool {
+    fn starts_message(&self, _: &[u8]) -> bool {
         true
     }
 

@@ -1,7 +1,7 @@
 //! What came of loading zones, for the log, the metrics and whoever asked for it.
 
-use super::super::name::Name;
-use super::{Content, Held, ZoneError, ZoneName};
+use super::super::name::DomainName;
+use super::{ZoneContent, ZoneEntry, ZoneError, ZoneName};
 use crate::observe::snapshot;
 use std::fmt;
 use std::path::Path;
@@ -12,13 +12,13 @@ const MAX_WARNINGS: usize = 20;
 
 /// What came of loading zones.
 #[derive(Clone, Debug, Default)]
-pub struct Report {
+pub struct ZoneReport {
     /// Zones that are served as their files have them.
     pub served: usize,
     /// Of these, how many were read anew.
     pub read: usize,
     /// Zones that could not be loaded, in the order in which they are configured.
-    pub failures: Vec<Failure>,
+    pub failures: Vec<ZoneFailure>,
     /// What is ignored in zones, or cannot be answered, by file, line and column; of those read anew.
     pub warnings: Vec<String>,
     /// Names in all zones, and the bytes of memory that the zones take.
@@ -29,39 +29,39 @@ pub struct Report {
 
 /// A zone that could not be loaded.
 #[derive(Clone, Debug)]
-pub struct Failure {
+pub struct ZoneFailure {
     /// Why.
     pub error: Arc<ZoneError>,
     /// What is served in its place.
-    pub instead: Instead,
+    pub fallback: Fallback,
 }
 
 /// What is served in place of a zone that cannot be loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Instead {
+pub enum Fallback {
     /// Its last good content.
-    Older,
+    Previous,
     /// SERVFAIL.
     ServFail,
     /// Nothing: nobody has said its name.
-    Nothing,
+    NotServed,
     /// Another file, which says that it is the same zone.
-    Another,
+    Duplicate,
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for ZoneFailure {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let instead = match self.instead {
-            Instead::Older => "the content loaded before is served on",
-            Instead::ServFail => "questions for this zone get SERVFAIL",
-            Instead::Nothing => "its name is not known, so nothing is served for it; give it as NAME=FILE",
-            Instead::Another => "that one is served; give each zone once",
+        let fallback = match self.fallback {
+            Fallback::Previous => "the content loaded before is served on",
+            Fallback::ServFail => "questions for this zone get SERVFAIL",
+            Fallback::NotServed => "its name is not known, so nothing is served for it; give it as NAME=FILE",
+            Fallback::Duplicate => "that one is served; give each zone once",
         };
-        write!(formatter, "{} ({instead})", self.error)
+        write!(formatter, "{} ({fallback})", self.error)
     }
 }
 
-impl Report {
+impl ZoneReport {
     /// How many zones are configured.
     #[must_use]
     pub fn count(&self) -> usize {
@@ -78,19 +78,19 @@ impl Report {
 
     /// What is to be said of zones that could not be loaded, a line each.
     pub fn failures(&self) -> impl Iterator<Item = String> {
-        self.failures.iter().map(Failure::to_string)
+        self.failures.iter().map(ZoneFailure::to_string)
     }
 
     /// The numbers alone; none where no zones are configured.
     #[must_use]
     pub fn numbers(&self) -> Option<snapshot::Zones> {
         let failed =
-            |instead| self.failures.iter().filter(|failure| failure.instead == instead).count() as u64;
+            |fallback| self.failures.iter().filter(|failure| failure.fallback == fallback).count() as u64;
         (self.count() > 0).then(|| snapshot::Zones {
             current: self.served as u64,
-            older: failed(Instead::Older),
-            broken: failed(Instead::ServFail),
-            unknown: failed(Instead::Nothing) + failed(Instead::Another),
+            older: failed(Fallback::Previous),
+            broken: failed(Fallback::ServFail),
+            unknown: failed(Fallback::NotServed) + failed(Fallback::Duplicate),
             names: self.names as u64,
             memory: self.memory as u64,
         })
@@ -99,17 +99,17 @@ impl Report {
     /// Takes note of a zone, and returns what is served of it. The zone of `file` can be served from an `other` one.
     pub(super) fn note<'a>(
         &mut self,
-        held: &'a Held,
+        held: &'a ZoneEntry,
         is_known: bool,
         file: &Path,
         other: Option<&Path>,
-    ) -> Option<&'a Content> {
+    ) -> Option<&'a ZoneContent> {
         let content = match (&held.attempt.content, other) {
             (Ok(_), Some(other)) => {
-                let apex = held.attempt.apex.clone().unwrap_or_else(Name::root);
+                let apex = held.attempt.apex.clone().unwrap_or_else(DomainName::root);
                 let what = format!("zone {apex} is that of {} already", other.display());
                 let error = Arc::new(ZoneError::File { file: file.to_owned(), what });
-                self.failures.push(Failure { error, instead: Instead::Another });
+                self.failures.push(ZoneFailure { error, fallback: Fallback::Duplicate });
                 None
             }
             (Ok(content), None) => {
@@ -120,17 +120,17 @@ impl Report {
                 Some(content)
             }
             (Err(error), other) => {
-                let instead = match (other, &held.fallback, &held.attempt.apex) {
-                    (Some(_), _, _) => Instead::Another,
-                    (None, Some(_), _) => Instead::Older,
-                    (None, None, Some(_)) => Instead::ServFail,
-                    (None, None, None) => Instead::Nothing,
+                let fallback = match (other, &held.fallback, &held.attempt.apex) {
+                    (Some(_), _, _) => Fallback::Duplicate,
+                    (None, Some(_), _) => Fallback::Previous,
+                    (None, None, Some(_)) => Fallback::ServFail,
+                    (None, None, None) => Fallback::NotServed,
                 };
-                self.failures.push(Failure { error: Arc::clone(error), instead });
+                self.failures.push(ZoneFailure { error: Arc::clone(error), fallback });
                 held.fallback.as_ref().filter(|_| other.is_none())
             }
         };
-        if let Some(Content { zone, .. }) = content {
+        if let Some(ZoneContent { zone, .. }) = content {
             self.names += zone.names.len();
             self.memory += zone.memory();
         }
@@ -140,7 +140,7 @@ impl Report {
 
 /// What serving a zone comes to.
 #[derive(Clone, Debug)]
-pub struct Summary {
+pub struct ZoneSummary {
     zone: ZoneName,
     names: usize,
     records: usize,
@@ -150,8 +150,8 @@ pub struct Summary {
     pub warnings: Vec<String>,
 }
 
-impl Summary {
-    pub(super) fn new(apex: &Name, content: &Content) -> Self {
+impl ZoneSummary {
+    pub(super) fn new(apex: &DomainName, content: &ZoneContent) -> Self {
         let zone = &content.zone;
         Self {
             zone: ZoneName::new(apex),
@@ -164,7 +164,7 @@ impl Summary {
     }
 }
 
-impl fmt::Display for Summary {
+impl fmt::Display for ZoneSummary {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { zone, names, records, denial, memory, warnings: _ } = self;
         write!(

@@ -1,6 +1,6 @@
 //! Which zones are to be served: how they are named, on the command line and in the configuration file.
 
-use super::super::name::Name;
+use super::super::name::DomainName;
 use super::super::zonefile;
 use super::ZoneError;
 use serde::{Deserialize, Deserializer, de::Error as _};
@@ -97,19 +97,19 @@ impl<'de> Deserialize<'de> for ZoneSource {
             untagged,
             expecting = "expected a file, \"NAME=FILE\", or a table with `file` and perhaps `name`"
         )]
-        enum Said {
+        enum ZoneValue {
             Text(String),
-            Table(Table),
+            Table(ZoneTable),
         }
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
-        struct Table {
+        struct ZoneTable {
             name: Option<String>,
             file: PathBuf,
         }
-        match Said::deserialize(deserializer)? {
-            Said::Text(text) => text.parse().map_err(D::Error::custom),
-            Said::Table(Table { name, file }) => {
+        match ZoneValue::deserialize(deserializer)? {
+            ZoneValue::Text(text) => text.parse().map_err(D::Error::custom),
+            ZoneValue::Table(ZoneTable { name, file }) => {
                 let name = name.map(|name| name.parse()).transpose().map_err(D::Error::custom)?;
                 Ok(Self { name, file })
             }
@@ -122,12 +122,12 @@ impl<'de> Deserialize<'de> for ZoneSource {
 pub struct ZoneName(Box<[u8]>);
 
 impl ZoneName {
-    pub(super) fn new(name: &Name) -> Self {
+    pub(super) fn new(name: &DomainName) -> Self {
         Self(name.wire().into())
     }
 
-    pub(super) fn name(&self) -> Name {
-        Name::read(&self.0).map_or_else(Name::root, |(name, _)| name)
+    pub(super) fn name(&self) -> DomainName {
+        DomainName::read(&self.0).map_or_else(DomainName::root, |(name, _)| name)
     }
 }
 
@@ -139,7 +139,7 @@ impl FromStr for ZoneName {
         let mut wire = Vec::new();
         let read = zonefile::name(text.as_bytes(), Some(&[0]), &mut wire);
         read.map_err(|what| format!("\"{text}\" is no domain name: {what}"))?;
-        Name::read(&wire)
+        DomainName::read(&wire)
             .map(|(name, _)| Self::new(&name))
             .ok_or_else(|| format!("\"{text}\" is no domain name"))
     }

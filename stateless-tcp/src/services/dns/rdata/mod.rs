@@ -22,29 +22,29 @@ mod string;
 mod svcb;
 mod table;
 
-pub(super) use cursor::Malformed;
+pub(super) use cursor::MalformedRdata;
 pub(super) use encoded::opaque;
 pub(super) use present::escape_name;
 
-use super::zonefile::{Fault, Words};
+use super::zonefile::{ParseError, Words};
 use cursor::Cursor;
-use field::{Case, Field};
+use field::{Field, NameCase};
 use std::fmt;
 
 /// A record type.
-pub(super) struct Type {
+pub(super) struct RecordType {
     number: u16,
     mnemonic: &'static str,
-    fields: Fields,
+    fields: RdataForm,
     /// What holds of several fields together.
     rule: Option<Rule>,
 }
 
 /// Checks data whose fields have their forms.
-type Rule = fn(&[u8]) -> Result<(), Malformed>;
+type Rule = fn(&[u8]) -> Result<(), MalformedRdata>;
 
 /// What data of a type consists of.
-enum Fields {
+enum RdataForm {
     /// These, one behind the other.
     Known(&'static [&'static dyn Field]),
     /// Bytes that have no form but that of RFC 3597 section 5.
@@ -54,7 +54,7 @@ enum Fields {
 }
 
 /// The type of this number; of one that is not known, a type of opaque data.
-pub(super) fn of(number: u16) -> &'static Type {
+pub(super) fn record_type(number: u16) -> &'static RecordType {
     table::find(number)
 }
 
@@ -73,18 +73,18 @@ fn generic_name(word: &[u8]) -> Option<u16> {
 
 /// The type's mnemonic, or `TYPE123` where it has none.
 pub(super) fn mnemonic(number: u16) -> impl fmt::Display {
-    fmt::from_fn(move |f| match of(number).mnemonic {
+    fmt::from_fn(move |f| match record_type(number).mnemonic {
         "" => write!(f, "TYPE{number}"),
         mnemonic => f.write_str(mnemonic),
     })
 }
 
-impl Type {
+impl RecordType {
     /// How many bytes of the data precede the names that may be compressed, and how many such names there are; (0, 0)
     /// where none may: only those of the types of RFC 1035 may (RFC 3597 section 4).
     pub(super) fn compressible(&self) -> (usize, usize) {
-        let Fields::Known(fields) = self.fields else { return (0, 0) };
-        let is_compressible = |field: &&&dyn Field| field.case() == Case::Compressed;
+        let RdataForm::Known(fields) = self.fields else { return (0, 0) };
+        let is_compressible = |field: &&&dyn Field| field.case() == NameCase::Compressed;
         let names = fields.iter().filter(is_compressible).count();
         let before = fields.iter().take_while(|field| !is_compressible(field)).map(|field| field.width());
         if names == 0 { (0, 0) } else { (before.sum(), names) }
@@ -92,12 +92,12 @@ impl Type {
 
     /// Whether it is no type of data, and so never one of a zone: OPT, TSIG, ANY, 0 and the like.
     pub(super) fn is_meta(&self) -> bool {
-        matches!(self.fields, Fields::Meta)
+        matches!(self.fields, RdataForm::Meta)
     }
 
     /// Checks that `rdata` is the uncompressed wire form of data of this type, complete and with nothing behind it.
-    pub(super) fn check(&self, rdata: &[u8]) -> Result<(), Malformed> {
-        let Fields::Known(fields) = self.fields else { return Ok(()) };
+    pub(super) fn check(&self, rdata: &[u8]) -> Result<(), MalformedRdata> {
+        let RdataForm::Known(fields) = self.fields else { return Ok(()) };
         let mut cursor = Cursor::new(rdata);
         for field in fields {
             field.check(&mut cursor)?;
@@ -108,8 +108,8 @@ impl Type {
 
     /// Lower-cases the names in checked data whose case does not count (RFC 4034 section 6.2, RFC 6840 section 5.1).
     pub(super) fn fold_names(&self, rdata: &mut [u8]) {
-        let Fields::Known(fields) = self.fields else { return };
-        if fields.iter().all(|field| field.case() == Case::Kept) {
+        let RdataForm::Known(fields) = self.fields else { return };
+        if fields.iter().all(|field| field.case() == NameCase::Kept) {
             return;
         }
         let mut start = 0;
@@ -134,8 +134,8 @@ impl Type {
         present::opaque(rdata, out);
     }
 
-    fn present_fields(&self, rdata: &[u8], out: &mut String) -> Result<(), Malformed> {
-        let Fields::Known(fields) = self.fields else { return Ok(()) };
+    fn present_fields(&self, rdata: &[u8], out: &mut String) -> Result<(), MalformedRdata> {
+        let RdataForm::Known(fields) = self.fields else { return Ok(()) };
         let mut cursor = Cursor::new(rdata);
         for (index, field) in fields.iter().enumerate() {
             if index > 0 {
@@ -151,8 +151,8 @@ impl Type {
     }
 
     /// Reads the data's presentation form, which `words` begin with, and appends its wire form.
-    pub(super) fn parse(&self, words: &mut Words<'_, '_>, out: &mut Vec<u8>) -> Result<(), Fault> {
-        let Fields::Known(fields) = self.fields else {
+    pub(super) fn parse(&self, words: &mut Words<'_, '_>, out: &mut Vec<u8>) -> Result<(), ParseError> {
+        let RdataForm::Known(fields) = self.fields else {
             return Err(words.unknown_form());
         };
         let start = out.len();

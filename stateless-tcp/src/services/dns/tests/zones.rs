@@ -230,6 +230,6 @@ fn a_name_has_at_most_256_types() {
     };
     zone_with(&lines(256));
     let text = format!("$ORIGIN example.\n$TTL 60\n@ SOA ns h 1 2 3 4 5\n{}", lines(257));
-    let error = Dns::of_text(&text, DnsOptions::default()).unwrap_err().to_string();
+    let error = Dns::from_text(&text, DnsOptions::default()).unwrap_err().to_string();
     assert!(error.ends_with("more than 256 types of records at one name"), "{error}");
 }

@@ -1,12 +1,12 @@
 //! From records to a [`Zone`].
 
-use super::super::name::Name;
+use super::super::name::DomainName;
 use super::super::rdata;
-use super::super::zonefile::{Place, Record, Refusal};
-use super::check::{self, Owner};
-use super::names::{NameId, Names, TooMany, flag};
-use super::problem::Problem;
-use super::{Set, SetId, Zone, denial::Denial, prove, rtype};
+use super::super::zonefile::{Position, RecordRejected, ZoneRecord};
+use super::check::{self, OwnerRrsets};
+use super::name_tree::{NameId, NameTree, TooManyNames, flag};
+use super::problem::ZoneProblem;
+use super::{Rrset, RrsetId, Zone, compile_denial, denial::Denial, rtype};
 use crate::serving::fingerprint::{Fingerprint, Fingerprinter};
 use std::collections::HashSet;
 
@@ -26,18 +26,18 @@ const TOO_LONG: &str = "record data of more than 65,535 bytes";
 
 /// A record as it was read.
 #[derive(Clone, Copy)]
-struct Raw {
+struct RawRecord {
     owner: NameId,
     rtype: u16,
     /// The type of the set that it belongs to: of RRSIG, the one that it covers.
     set: u16,
     ttl: u32,
-    /// Where its data stands in [`Builder::data`], behind its length.
+    /// Where its data stands in [`ZoneBuilder::data`], behind its length.
     data: u32,
-    place: Place,
+    place: Position,
 }
 
-impl Raw {
+impl RawRecord {
     fn is_signature(&self) -> bool {
         self.rtype == rtype::RRSIG
     }
@@ -49,9 +49,9 @@ impl Raw {
 }
 
 /// Takes a zone's records in the order of its file.
-pub(in super::super) struct Builder {
-    names: Names,
-    records: Vec<Raw>,
+pub(in super::super) struct ZoneBuilder {
+    names: NameTree,
+    records: Vec<RawRecord>,
     data: Vec<u8>,
     content: Fingerprinter,
     /// The last owner, which the next record mostly has as well.
@@ -59,26 +59,26 @@ pub(in super::super) struct Builder {
 }
 
 /// A zone, and what was noticed while it was built.
-pub(in super::super) struct Built {
+pub(in super::super) struct BuiltZone {
     pub(in super::super) zone: Zone,
     pub(in super::super) fingerprint: Fingerprint,
     /// What is left out of the zone, or cannot be served, each with its place.
-    pub(in super::super) warnings: Vec<Problem>,
+    pub(in super::super) warnings: Vec<ZoneProblem>,
 }
 
 /// What is being put together.
-struct Assembly<'a> {
-    names: Names,
+struct ZoneAssembly<'a> {
+    names: NameTree,
     raw: &'a [u8],
-    sets: Vec<Set>,
+    sets: Vec<Rrset>,
     data: Vec<u8>,
-    warnings: Vec<Problem>,
+    warnings: Vec<ZoneProblem>,
 }
 
-impl Builder {
+impl ZoneBuilder {
     pub(in super::super) fn new() -> Self {
         Self {
-            names: Names::new(),
+            names: NameTree::new(),
             records: Vec::new(),
             data: Vec::new(),
             content: Fingerprinter::default(),
@@ -87,16 +87,16 @@ impl Builder {
     }
 
     /// Takes a record whose data has the form of its type.
-    pub(in super::super) fn add(&mut self, record: &Record<'_>) -> Result<(), Refusal> {
-        let &Record { owner, rtype, ttl, rdata, place } = record;
-        let too_large = || Refusal(TOO_LARGE.to_owned());
+    pub(in super::super) fn add(&mut self, record: &ZoneRecord<'_>) -> Result<(), RecordRejected> {
+        let &ZoneRecord { owner, rtype, ttl, rdata, place } = record;
+        let too_large = || RecordRejected(TOO_LARGE.to_owned());
         if self.last.0 != owner {
-            self.last.1 = self.names.intern(owner).map_err(|TooMany| too_large())?;
+            self.last.1 = self.names.intern(owner).map_err(|TooManyNames| too_large())?;
             self.last.0.clear();
             self.last.0.extend_from_slice(owner);
         }
         let data = u32::try_from(self.data.len()).map_err(|_| too_large())?;
-        let length = u16::try_from(rdata.len()).map_err(|_| Refusal(TOO_LONG.to_owned()))?;
+        let length = u16::try_from(rdata.len()).map_err(|_| RecordRejected(TOO_LONG.to_owned()))?;
         self.data.extend_from_slice(&length.to_ne_bytes());
         self.data.extend_from_slice(rdata);
         let set = match rtype {
@@ -104,17 +104,17 @@ impl Builder {
             other => other,
         };
         self.content.add(&(owner, rtype, ttl, rdata));
-        self.records.push(Raw { owner: self.last.1, rtype, set, ttl, data, place });
+        self.records.push(RawRecord { owner: self.last.1, rtype, set, ttl, data, place });
         Ok(())
     }
 
     /// Builds the zone whose apex is `apex`, or the owner of the SOA where none is given.
-    pub(in super::super) fn finish(mut self, apex: Option<&Name>) -> Result<Built, Problem> {
+    pub(in super::super) fn finish(mut self, apex: Option<&DomainName>) -> Result<BuiltZone, ZoneProblem> {
         let apex = self.find_apex(apex)?;
         self.content.add(&self.names.name(apex).wire());
         // Mostly in order already.
-        self.records.sort_by_key(Raw::key);
-        let mut assembly = Assembly {
+        self.records.sort_by_key(RawRecord::key);
+        let mut assembly = ZoneAssembly {
             names: self.names,
             raw: &self.data,
             sets: Vec::with_capacity(self.records.len()),
@@ -124,7 +124,7 @@ impl Builder {
         let mut outside = None;
         for records in self.records.chunk_by(|one, other| one.owner == other.owner) {
             if assembly.names.is_within(records[0].owner, apex) {
-                assembly.owner(records, apex)?;
+                assembly.add_owner(records, apex)?;
             } else {
                 let (count, _) = outside.get_or_insert((0_usize, records[0]));
                 *count += records.len();
@@ -136,48 +136,48 @@ impl Builder {
                 if count > 1 { format!(", and {} more such records", count - 1) } else { String::new() };
             let what =
                 format!("{owner} lies outside the zone {}: ignored{others}", assembly.names.name(apex));
-            assembly.warnings.push(Problem::at(first.place, what));
+            assembly.warnings.push(ZoneProblem::at(first.place, what));
         }
         assembly.finish(apex, &self.records, self.content.finish())
     }
 
-    fn find_apex(&mut self, given: Option<&Name>) -> Result<NameId, Problem> {
+    fn find_apex(&mut self, given: Option<&DomainName>) -> Result<NameId, ZoneProblem> {
         let soas = self.records.iter().filter(|record| record.rtype == rtype::SOA);
         let Some(name) = given else {
             let first = soas.clone().next().map(|record| record.owner);
-            return first.ok_or_else(|| Problem::of_zone("no SOA record: a zone begins with one"));
+            return first.ok_or_else(|| ZoneProblem::whole_zone("no SOA record: a zone begins with one"));
         };
         let apex = self.names.find(name, name.depth());
         apex.filter(|&apex| soas.clone().any(|soa| soa.owner == apex)).ok_or_else(|| {
             let other = soas.clone().next().map(|soa| {
                 let found = self.names.name(soa.owner);
-                Problem::at(soa.place, format!("this SOA record is of {found}, but the zone is {name}"))
+                ZoneProblem::at(soa.place, format!("this SOA record is of {found}, but the zone is {name}"))
             });
             other.unwrap_or_else(|| {
-                Problem::of_zone(format!("no SOA record of {name}: a zone begins with one"))
+                ZoneProblem::whole_zone(format!("no SOA record of {name}: a zone begins with one"))
             })
         })
     }
 }
 
-impl Assembly<'_> {
+impl ZoneAssembly<'_> {
     /// Adds all records of one owner in the zone.
-    fn owner(&mut self, records: &[Raw], apex: NameId) -> Result<(), Problem> {
+    fn add_owner(&mut self, records: &[RawRecord], apex: NameId) -> Result<(), ZoneProblem> {
         let owner = records[0].owner;
         let first = self.sets.len();
         // In the file's order, which ANY and its minimal form show; a set stands where its first record does.
-        let mut sets: Vec<&[Raw]> = records.chunk_by(|one, other| one.set == other.set).collect();
+        let mut sets: Vec<&[RawRecord]> = records.chunk_by(|one, other| one.set == other.set).collect();
         if sets.len() > 1 {
             sets.sort_by_key(|records| records[0].data);
         }
         for records in &sets {
-            self.set(records)?;
+            self.add_rrset(records)?;
         }
-        let sets_of = &self.sets[first..];
-        let types = || sets_of.iter().filter(|set| set.count > 0).map(|set| set.rtype);
+        let rrsets_of = &self.sets[first..];
+        let types = || rrsets_of.iter().filter(|set| set.count > 0).map(|set| set.rtype);
         let has = |rtype| types().any(|other| other == rtype);
         // The owner of NSEC3 is no name of the zone (RFC 5155 section 7.2.8).
-        if sets_of.iter().any(|set| set.rtype != rtype::NSEC3) {
+        if rrsets_of.iter().any(|set| set.rtype != rtype::NSEC3) {
             self.names.mark(owner, flag::NODE);
         }
         if has(rtype::CNAME) {
@@ -189,27 +189,27 @@ impl Assembly<'_> {
         if owner != apex && has(rtype::NS) {
             self.names.mark(owner, flag::CUT);
         }
-        check::owner(&Owner {
+        check::owner(&OwnerRrsets {
             is_apex: owner == apex,
             name: || self.names.name(owner),
-            sets: sets_of,
+            sets: rrsets_of,
             place: |rtype| {
-                let of_type = |records: &&&[Raw]| records[0].set == rtype;
+                let of_type = |records: &&&[RawRecord]| records[0].set == rtype;
                 sets.iter().find(of_type).map_or(records[0].place, |records| records[0].place)
             },
         })?;
         let count =
-            u16::try_from(sets_of.len()).ok().filter(|&count| count <= MAX_TYPES).ok_or_else(|| {
+            u16::try_from(rrsets_of.len()).ok().filter(|&count| count <= MAX_TYPES).ok_or_else(|| {
                 let what = format!("more than {MAX_TYPES} types of records at one name");
-                Problem::at(records[0].place, what)
+                ZoneProblem::at(records[0].place, what)
             })?;
         let first = u32::try_from(first).map_err(|_| too_large(records[0].place))?;
-        self.names.give_sets(owner, first, count);
+        self.names.set_rrsets(owner, first, count);
         Ok(())
     }
 
     /// Adds one set with its signatures.
-    fn set(&mut self, records: &[Raw]) -> Result<(), Problem> {
+    fn add_rrset(&mut self, records: &[RawRecord]) -> Result<(), ZoneProblem> {
         let (place, rtype) = (records[0].place, records[0].set);
         let data = u32::try_from(self.data.len()).map_err(|_| too_large(place))?;
         let (records, signatures) = records.split_at(records.partition_point(|raw| !raw.is_signature()));
@@ -224,23 +224,23 @@ impl Assembly<'_> {
                 "the {count} {} records at this name take more than 65,535 bytes, which no answer holds: SERVFAIL to who asks",
                 rdata::mnemonic(rtype)
             );
-            self.warnings.push(Problem::at(place, what));
+            self.warnings.push(ZoneProblem::at(place, what));
         }
         if count == 0 {
             let what = format!(
                 "an RRSIG record of {} records, of which there are none at this name: served to who asks for RRSIG",
                 rdata::mnemonic(rtype)
             );
-            self.warnings.push(Problem::at(place, what));
+            self.warnings.push(ZoneProblem::at(place, what));
         }
         let signed = u32::try_from(self.data.len()).map_err(|_| too_large(place))?;
         let signatures_count = self.distinct(signatures)?;
         // Records of one set share a TTL (RFC 2181 section 5.2): the least, where the file disagrees with itself.
-        let ttl = |records: &[Raw]| records.iter().map(|record| record.ttl).min();
-        self.sets.push(Set {
+        let ttl = |records: &[RawRecord]| records.iter().map(|record| record.ttl).min();
+        self.sets.push(Rrset {
             rtype,
             signatures: u16::try_from(signatures_count)
-                .map_err(|_| Problem::at(place, "more than 65,535 signatures of one set"))?,
+                .map_err(|_| ZoneProblem::at(place, "more than 65,535 signatures of one set"))?,
             count: u32::try_from(count).map_err(|_| too_large(place))?,
             signed,
             ttl: ttl(records).or(ttl(signatures)).unwrap_or(0),
@@ -251,7 +251,7 @@ impl Assembly<'_> {
 
     /// Writes the records that differ, and says how many: one occurs once in a set (RFC 2181 section 5), and the case of the
     /// names in its data does not tell it from another.
-    fn distinct(&mut self, records: &[Raw]) -> Result<usize, Problem> {
+    fn distinct(&mut self, records: &[RawRecord]) -> Result<usize, ZoneProblem> {
         let raw = self.raw;
         let mut known = HashSet::new();
         let mut count = 0;
@@ -262,15 +262,15 @@ impl Assembly<'_> {
                 !known.insert(folded(raw, record))
             };
             if !is_known {
-                self.record(record)?;
+                self.add_record(record)?;
                 count += 1;
             }
         }
         Ok(count)
     }
 
-    fn record(&mut self, record: &Raw) -> Result<(), Problem> {
-        let raw = rdata_of(self.raw, record);
+    fn add_record(&mut self, record: &RawRecord) -> Result<(), ZoneProblem> {
+        let raw = stored_rdata(self.raw, record);
         let start = self.data.len();
         self.data.extend_from_slice(&[0; super::LENGTH]);
         let (before, names) = super::compressible(record.rtype);
@@ -280,23 +280,28 @@ impl Assembly<'_> {
             rest = &raw[before..];
             for _ in 0..names {
                 let (name, after) = split_name(rest);
-                let id = self.names.intern(name).map_err(|TooMany| too_large(record.place))?;
+                let id = self.names.intern(name).map_err(|TooManyNames| too_large(record.place))?;
                 self.data.extend_from_slice(&id.0.to_ne_bytes());
                 rest = after;
             }
         }
         if record.rtype == rtype::DNAME {
             // Not to be compressed here, but in the CNAMEs that it stands for.
-            self.names.intern(raw).map_err(|TooMany| too_large(record.place))?;
+            self.names.intern(raw).map_err(|TooManyNames| too_large(record.place))?;
         }
         self.data.extend_from_slice(rest);
         let length = u16::try_from(self.data.len() - start - super::LENGTH);
-        let length = length.map_err(|_| Problem::at(record.place, TOO_LONG))?;
+        let length = length.map_err(|_| ZoneProblem::at(record.place, TOO_LONG))?;
         self.data[start..][..super::LENGTH].copy_from_slice(&length.to_ne_bytes());
         Ok(())
     }
 
-    fn finish(mut self, apex: NameId, records: &[Raw], fingerprint: Fingerprint) -> Result<Built, Problem> {
+    fn finish(
+        mut self,
+        apex: NameId,
+        records: &[RawRecord],
+        fingerprint: Fingerprint,
+    ) -> Result<BuiltZone, ZoneProblem> {
         let mut wildcards = Vec::new();
         let depth = self.names.depth(apex);
         let mut deepest = depth;
@@ -330,7 +335,7 @@ impl Assembly<'_> {
             sets: self.sets,
             data: self.data,
             wildcards,
-            soa: SetId(0),
+            soa: RrsetId(0),
             negative_ttl: 0,
             denial: Denial::None,
             proofs: Vec::new(),
@@ -339,47 +344,48 @@ impl Assembly<'_> {
             let at = records.partition_point(|record| (record.owner, record.set) < (owner, rtype));
             records[at.min(records.len() - 1)].place
         };
-        let soa = zone.find_set(apex, rtype::SOA).ok_or_else(|| Problem::of_zone("no SOA record"))?;
-        if zone.find_set(apex, rtype::NS).is_none() {
+        let soa =
+            zone.find_rrset(apex, rtype::SOA).ok_or_else(|| ZoneProblem::whole_zone("no SOA record"))?;
+        if zone.find_rrset(apex, rtype::NS).is_none() {
             let what = "no NS record at the apex: resolvers and other servers may refuse the zone";
-            self.warnings.push(Problem::at(place(apex, rtype::SOA), what));
+            self.warnings.push(ZoneProblem::at(place(apex, rtype::SOA), what));
         }
         zone.soa = soa;
         zone.negative_ttl = negative_ttl(&zone);
         let mut warnings = self.warnings;
         check::below_dnames(&zone, |owner| place(owner, 0))?;
-        zone.denial = prove::chain(&zone, place, &mut warnings)?;
-        zone.proofs = prove::proofs(&zone);
-        Ok(Built { zone, fingerprint, warnings })
+        zone.denial = compile_denial::chain(&zone, place, &mut warnings)?;
+        zone.proofs = compile_denial::proofs(&zone);
+        Ok(BuiltZone { zone, fingerprint, warnings })
     }
 }
 
 /// RFC 2308 section 3: the lesser of the SOA's own TTL and its last field.
 fn negative_ttl(zone: &Zone) -> u32 {
-    let soa = zone.set(zone.soa);
+    let soa = zone.rrset(zone.soa);
     let minimum = zone.records(soa).next().and_then(|data| match data {
-        super::Data::Names(_, _, numbers) => numbers.last_chunk().copied(),
-        super::Data::Plain(_) => None,
+        super::RecordData::Names(_, _, numbers) => numbers.last_chunk().copied(),
+        super::RecordData::Plain(_) => None,
     });
     minimum.map_or(0, u32::from_be_bytes).min(soa.ttl)
 }
 
-fn rdata_of<'a>(data: &'a [u8], record: &Raw) -> &'a [u8] {
+fn stored_rdata<'a>(data: &'a [u8], record: &RawRecord) -> &'a [u8] {
     let at = record.data as usize;
     let length = u16::from_ne_bytes([data[at], data[at + 1]]);
     &data[at + super::LENGTH..][..length.into()]
 }
 
 /// Its data with the names lowercased whose case does not count.
-fn folded(data: &[u8], record: &Raw) -> Vec<u8> {
-    let mut folded = rdata_of(data, record).to_vec();
-    rdata::of(record.rtype).fold_names(&mut folded);
+fn folded(data: &[u8], record: &RawRecord) -> Vec<u8> {
+    let mut folded = stored_rdata(data, record).to_vec();
+    rdata::record_type(record.rtype).fold_names(&mut folded);
     folded
 }
 
-fn are_same(data: &[u8], one: &Raw, other: &Raw) -> bool {
+fn are_same(data: &[u8], one: &RawRecord, other: &RawRecord) -> bool {
     // Few look alike at all.
-    rdata_of(data, one).eq_ignore_ascii_case(rdata_of(data, other))
+    stored_rdata(data, one).eq_ignore_ascii_case(stored_rdata(data, other))
         && folded(data, one) == folded(data, other)
 }
 
@@ -392,6 +398,6 @@ fn split_name(data: &[u8]) -> (&[u8], &[u8]) {
     data.split_at(at + 1)
 }
 
-fn too_large(place: Place) -> Problem {
-    Problem::at(place, TOO_LARGE)
+fn too_large(place: Position) -> ZoneProblem {
+    ZoneProblem::at(place, TOO_LARGE)
 }

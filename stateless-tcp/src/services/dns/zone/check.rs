@@ -1,24 +1,24 @@
 //! What must not stand beside or below what.
 
-use super::super::name::Name;
-use super::super::zonefile::Place;
-use super::problem::Problem;
-use super::{NameId, Set, Zone, flag, rtype};
+use super::super::name::DomainName;
+use super::super::zonefile::Position;
+use super::problem::ZoneProblem;
+use super::{NameId, Rrset, Zone, flag, rtype};
 
 /// One owner's sets, and how to speak of them.
-pub(super) struct Owner<'a, N, P> {
+pub(super) struct OwnerRrsets<'a, N, P> {
     pub(super) is_apex: bool,
     pub(super) name: N,
-    pub(super) sets: &'a [Set],
+    pub(super) sets: &'a [Rrset],
     /// Where the records of a type stand.
     pub(super) place: P,
 }
 
 /// Refuses what no answer can be made of (RFC 1034 section 3.6.2, RFC 4035 section 2.4, RFC 6672 section 2.4).
-pub(super) fn owner<N, P>(owner: &Owner<'_, N, P>) -> Result<(), Problem>
+pub(super) fn owner<N, P>(owner: &OwnerRrsets<'_, N, P>) -> Result<(), ZoneProblem>
 where
-    N: Fn() -> Name,
-    P: Fn(u16) -> Place,
+    N: Fn() -> DomainName,
+    P: Fn(u16) -> Position,
 {
     let sets = || owner.sets.iter().filter(|set| set.count > 0);
     for set in sets() {
@@ -33,22 +33,22 @@ where
             _ => continue,
         };
         let what = format!("{}: {problem}", (owner.name)());
-        return Err(Problem::at((owner.place)(set.rtype), what));
+        return Err(ZoneProblem::at((owner.place)(set.rtype), what));
     }
     Ok(())
 }
 
 /// Refuses owners below a DNAME, which hides them (RFC 6672 section 2.4).
-pub(super) fn below_dnames(zone: &Zone, place: impl Fn(NameId) -> Place) -> Result<(), Problem> {
+pub(super) fn below_dnames(zone: &Zone, place: impl Fn(NameId) -> Position) -> Result<(), ZoneProblem> {
     let has_dname = zone.names.ids().any(|id| zone.names.has(id, flag::DNAME));
     for id in zone.names.ids().filter(|&id| has_dname && zone.is_node(id)) {
         let mut above = id;
         while above != zone.apex {
             above = zone.names.parent(above);
-            if zone.names.has(above, flag::DNAME) && zone.sets_of(id).next().is_some() {
+            if zone.names.has(above, flag::DNAME) && zone.rrsets_of(id).next().is_some() {
                 let (name, above) = (zone.names.name(id), zone.names.name(above));
                 let what = format!("{name} lies below the DNAME at {above}, which hides it");
-                return Err(Problem::at(place(id), what));
+                return Err(ZoneProblem::at(place(id), what));
             }
         }
     }

@@ -1,8 +1,8 @@
 //! Directives: the entries that begin with `$`.
 
 use super::files::directory;
-use super::reader::{Current, Reader, State, TOO_LONG, checked_ttl};
-use super::scanner::{Fault, Scanner, Word};
+use super::reader::{CurrentFile, EntryDefaults, TOO_LONG, ZoneReader, checked_ttl};
+use super::scanner::{ParseError, Scanner, Word};
 use super::text::seconds;
 use super::{ZoneError, generate};
 use std::ffi::OsStr;
@@ -25,14 +25,14 @@ enum Kind {
     Generate(generate::Template),
 }
 
-impl Reader<'_> {
+impl ZoneReader<'_> {
     /// Reads the directive that begins with `first`.
     pub(super) fn directive(
         &mut self,
         first: &Word<'_>,
         scanner: &mut Scanner<'_>,
-        current: Current<'_>,
-    ) -> Result<Option<Directive>, Fault> {
+        current: CurrentFile<'_>,
+    ) -> Result<Option<Directive>, ParseError> {
         let mut words = self.words(scanner, current);
         let mut name = Vec::new();
         let kind = if first.is("$ORIGIN") {
@@ -75,15 +75,15 @@ impl Reader<'_> {
     }
 
     /// Reads the text that a directive brings.
-    pub(super) fn follow(&mut self, directive: Directive, current: Current<'_>) -> Result<(), ZoneError> {
+    pub(super) fn follow(&mut self, directive: Directive, current: CurrentFile<'_>) -> Result<(), ZoneError> {
         let Directive { line, column, kind } = directive;
         match kind {
             Kind::Generate(template) => {
-                self.generate(&template, line, current).map_err(|fault| self.error(fault, current))
+                self.generate(&template, line, current).map_err(|error| self.error(error, current))
             }
             Kind::Include(path, origin) => {
-                let fault = |what| Fault { line, column, what };
-                self.include(&path, origin, fault, current)
+                let error = |what| ParseError { line, column, what };
+                self.include(&path, origin, error, current)
             }
         }
     }
@@ -92,11 +92,11 @@ impl Reader<'_> {
         &mut self,
         path: &std::path::Path,
         origin: Option<Vec<u8>>,
-        fault: impl Fn(String) -> Fault,
-        current: Current<'_>,
+        error: impl Fn(String) -> ParseError,
+        current: CurrentFile<'_>,
     ) -> Result<(), ZoneError> {
         let refuse =
-            |reader: &Self, what: &str| Err(reader.error(fault(format!("$INCLUDE: {what}")), current));
+            |reader: &Self, what: &str| Err(reader.error(error(format!("$INCLUDE: {what}")), current));
         if current.within.is_empty() {
             return refuse(self, "this text is no file, and includes none");
         }
@@ -120,8 +120,8 @@ impl Reader<'_> {
         if let Some(origin) = origin {
             state.origin = origin;
         }
-        self.text(&text, Current { within: &within })?;
-        let State { origin, owner, ttl: _ } = before;
+        self.text(&text, CurrentFile { within: &within })?;
+        let EntryDefaults { origin, owner, ttl: _ } = before;
         let state = self.state();
         (state.origin, state.owner) = (origin, owner);
         Ok(())

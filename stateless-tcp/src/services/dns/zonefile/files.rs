@@ -1,6 +1,6 @@
 //! The files that a zone is read from, and which files it may include.
 
-use super::{Place, ZoneError};
+use super::{Position, ZoneError};
 use crate::files::{open_regular, read_all};
 use std::fs::{self, File, Metadata};
 use std::io;
@@ -12,14 +12,14 @@ pub(super) const MAX_FILE: u64 = u32::MAX as u64;
 
 /// Which files `$INCLUDE` may read beside those of the zone file's own directory and below.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(in super::super) struct Policy {
+pub(in super::super) struct IncludePolicy {
     /// Other directories, with all below them.
     directories: Vec<PathBuf>,
     /// Files that are never read, by device and inode: what they hold shall show nowhere.
     forbidden: Vec<(u64, u64)>,
 }
 
-impl Policy {
+impl IncludePolicy {
     /// Allows what is below `directory` as well, where that exists.
     pub(in super::super) fn allow(&mut self, directory: &Path) {
         self.directories.extend(directory.canonicalize());
@@ -31,7 +31,7 @@ impl Policy {
     }
 }
 
-impl Policy {
+impl IncludePolicy {
     /// Fails for a file that is never read.
     fn check(&self, metadata: &Metadata) -> io::Result<()> {
         if self.forbidden.contains(&(metadata.dev(), metadata.ino())) {
@@ -44,7 +44,7 @@ impl Policy {
 
 /// What a file was when it was read: another of these is another content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in super::super) struct Identity {
+pub(in super::super) struct FileIdentity {
     device: u64,
     inode: u64,
     size: u64,
@@ -53,7 +53,7 @@ pub(in super::super) struct Identity {
     changed: (i64, i64),
 }
 
-impl Identity {
+impl FileIdentity {
     fn new(metadata: &Metadata) -> Self {
         Self {
             device: metadata.dev(),
@@ -67,20 +67,20 @@ impl Identity {
 
 /// The files that a zone was read from, in the order in which they were opened; each once for each time it was.
 #[derive(Clone, Debug, Default)]
-pub(in super::super) struct Files {
-    list: Vec<(PathBuf, Option<Identity>)>,
+pub(in super::super) struct ZoneFiles {
+    list: Vec<(PathBuf, Option<FileIdentity>)>,
 }
 
-impl Files {
+impl ZoneFiles {
     /// Paths, and what the files there were; `None` of one that could not be opened.
     #[cfg(test)]
-    pub(in super::super) fn iter(&self) -> impl Iterator<Item = (&Path, Option<Identity>)> {
+    pub(in super::super) fn iter(&self) -> impl Iterator<Item = (&Path, Option<FileIdentity>)> {
         self.list.iter().map(|(path, identity)| (&**path, *identity))
     }
 
     /// Whether any file is not what it was when it was read.
     pub(in super::super) fn have_changed(&self) -> bool {
-        let now = |path: &Path| fs::metadata(path).ok().map(|metadata| Identity::new(&metadata));
+        let now = |path: &Path| fs::metadata(path).ok().map(|metadata| FileIdentity::new(&metadata));
         self.list.iter().any(|(path, then)| now(path) != *then)
     }
 
@@ -90,7 +90,7 @@ impl Files {
     }
 
     /// The error of the entry that stands at `place`.
-    pub(in super::super) fn error(&self, place: Place, what: impl Into<String>) -> ZoneError {
+    pub(in super::super) fn error(&self, place: Position, what: impl Into<String>) -> ZoneError {
         ZoneError::Entry {
             file: self.path(place.file).to_path_buf(),
             line: place.line as usize,
@@ -107,19 +107,24 @@ impl Files {
     }
 
     /// Reads the file that was added with this index.
-    pub(super) fn read(&mut self, index: u16, policy: &Policy) -> io::Result<Vec<u8>> {
+    pub(super) fn read(&mut self, index: u16, policy: &IncludePolicy) -> io::Result<Vec<u8>> {
         let file = open_regular(self.path(index), MAX_FILE)?;
         policy.check(&file.metadata()?)?;
         self.read_open(index, &file)
     }
 
     fn read_open(&mut self, index: u16, file: &File) -> io::Result<Vec<u8>> {
-        self.list[usize::from(index)].1 = Some(Identity::new(&file.metadata()?));
+        self.list[usize::from(index)].1 = Some(FileIdentity::new(&file.metadata()?));
         read_all(file, MAX_FILE)
     }
 
     /// Reads the file that was added with this index for the zone file, the first one, to include it.
-    pub(super) fn include(&mut self, index: u16, policy: &Policy, within: &[u16]) -> io::Result<Vec<u8>> {
+    pub(super) fn include(
+        &mut self,
+        index: u16,
+        policy: &IncludePolicy,
+        within: &[u16],
+    ) -> io::Result<Vec<u8>> {
         let refuse = |what: &str| Err(io::Error::new(io::ErrorKind::PermissionDenied, what));
         let path = self.path(index);
         // Links resolved, so that what is opened is what is judged; and where it leads is judged before it is opened.

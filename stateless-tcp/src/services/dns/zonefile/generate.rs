@@ -1,7 +1,7 @@
 //! `$GENERATE`, as BIND 9 documents it: one entry for each number of a range.
 
-use super::reader::{Current, Reader};
-use super::scanner::{Fault, Scanner, Word};
+use super::reader::{CurrentFile, ZoneReader};
+use super::scanner::{ParseError, Scanner, Word};
 use super::text::decimal;
 use super::words::Words;
 use std::io::Write as _;
@@ -17,19 +17,19 @@ pub(super) struct Template {
     last: i64,
     step: i64,
     /// Text, and what number follows it.
-    parts: Vec<(Vec<u8>, Option<Number>)>,
+    parts: Vec<(Vec<u8>, Option<NumberFormat>)>,
 }
 
 /// How a number is written.
 #[derive(Clone, Copy)]
-struct Number {
+struct NumberFormat {
     offset: i64,
     width: usize,
     base: u8,
 }
 
 impl Template {
-    pub(super) fn parse(words: &mut Words<'_, '_>) -> Result<Self, Fault> {
+    pub(super) fn parse(words: &mut Words<'_, '_>) -> Result<Self, ParseError> {
         const RANGE: &str = "a range, as in 1-10 or 0-254/2, of numbers up to 2147483647";
         let word = words.plain(RANGE)?;
         let (first, last, step) = range(word.raw).ok_or_else(|| words.unexpected(&word, RANGE))?;
@@ -50,7 +50,7 @@ impl Template {
     }
 
     /// Adds a word that may hold numbers.
-    fn add(&mut self, word: &Word<'_>, words: &Words<'_, '_>, text: &mut Vec<u8>) -> Result<(), Fault> {
+    fn add(&mut self, word: &Word<'_>, words: &Words<'_, '_>, text: &mut Vec<u8>) -> Result<(), ParseError> {
         let mut rest = word.raw;
         while let Some((&byte, behind)) = rest.split_first() {
             rest = behind;
@@ -66,7 +66,7 @@ impl Template {
                 }
                 (b'$', [b'{', behind @ ..]) => {
                     let end = behind.iter().position(|&byte| byte == b'}');
-                    let number = end.and_then(|end| Number::parse(&behind[..end]));
+                    let number = end.and_then(|end| NumberFormat::parse(&behind[..end]));
                     let (Some(end), Some(number)) = (end, number) else {
                         let expected = "${OFFSET,WIDTH,BASE}, the base one of d, o, x, X, n and N";
                         return Err(words.unexpected(word, expected));
@@ -75,7 +75,7 @@ impl Template {
                     rest = &behind[end + 1..];
                 }
                 (b'$', _) => {
-                    let number = Number { offset: 0, width: 0, base: b'd' };
+                    let number = NumberFormat { offset: 0, width: 0, base: b'd' };
                     self.parts.push((std::mem::take(text), Some(number)));
                 }
                 _ => text.push(byte),
@@ -107,7 +107,7 @@ fn range(text: &[u8]) -> Option<(i64, i64, i64)> {
     (first <= last && step > 0).then_some((first, last, step))
 }
 
-impl Number {
+impl NumberFormat {
     /// Reads what stands between the braces.
     fn parse(text: &[u8]) -> Option<Self> {
         let mut parts = text.split(|&byte| byte == b',');
@@ -167,19 +167,19 @@ fn nibbles(mut bits: u32, width: usize, upper: bool, out: &mut Vec<u8>) {
     }
 }
 
-impl Reader<'_> {
+impl ZoneReader<'_> {
     /// Reads the entries that a template makes; they stand at its line.
     pub(super) fn generate(
         &mut self,
         template: &Template,
         line: u32,
-        current: Current<'_>,
-    ) -> Result<(), Fault> {
+        current: CurrentFile<'_>,
+    ) -> Result<(), ParseError> {
         let count = (template.last - template.first) / template.step + 1;
         self.generated += count.unsigned_abs();
         if self.generated > MAX_RECORDS {
             let what = format!("$GENERATE: more than {MAX_RECORDS} records in all");
-            return Err(Fault { line, column: 1, what });
+            return Err(ParseError { line, column: 1, what });
         }
         // A line behind it that begins with a blank goes on with the owner before it, as with BIND.
         let owner = self.state().owner.clone();
@@ -188,11 +188,11 @@ impl Reader<'_> {
         while iterator <= template.last {
             entry.clear();
             template.write(iterator, &mut entry);
-            self.spend(entry.len()).map_err(|what| Fault { line, column: 1, what })?;
+            self.spend(entry.len()).map_err(|what| ParseError { line, column: 1, what })?;
             let mut scanner = Scanner::at_place(&entry, line);
-            self.entry(&mut scanner, current).map_err(|Fault { what, .. }| {
+            self.entry(&mut scanner, current).map_err(|ParseError { what, .. }| {
                 let what = format!("$GENERATE, at {iterator}: {what}");
-                Fault { line, column: 1, what }
+                ParseError { line, column: 1, what }
             })?;
             iterator += template.step;
         }

@@ -21,20 +21,20 @@ mod text;
 mod words;
 
 pub use error::ZoneError;
-pub(super) use files::{Files, Policy};
-pub(super) use scanner::{Fault, Word};
+pub(super) use files::{IncludePolicy, ZoneFiles};
+pub(super) use scanner::{ParseError, Word};
 pub(super) use text::{decimal, name, seconds};
 pub(super) use words::Words;
 
 use super::rdata;
-use reader::Reader;
+use reader::ZoneReader;
 use std::fmt::Write as _;
 use std::path::Path;
 
 /// Where a record stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place {
-    /// Index in [`Files`].
+pub(super) struct Position {
+    /// Index in [`ZoneFiles`].
     pub(super) file: u16,
     /// From 1.
     pub(super) line: u32,
@@ -44,47 +44,47 @@ pub(super) struct Place {
 
 /// One record, names uncompressed and in the file's case.
 #[derive(Debug)]
-pub(super) struct Record<'a> {
+pub(super) struct ZoneRecord<'a> {
     /// Wire form.
     pub(super) owner: &'a [u8],
     pub(super) rtype: u16,
     pub(super) ttl: u32,
     /// Wire form, which [`Type::check`](super::rdata::Type::check) accepts.
     pub(super) rdata: &'a [u8],
-    pub(super) place: Place,
+    pub(super) place: Position,
 }
 
-impl Record<'_> {
+impl ZoneRecord<'_> {
     /// Appends the record as a line of a zone file.
     fn present(&self, out: &mut String) {
         rdata::escape_name(self.owner, out);
         // A String takes all that is written to it.
         let _ = write!(out, " {} IN {} ", self.ttl, rdata::mnemonic(self.rtype));
-        rdata::of(self.rtype).present(self.rdata, out);
+        rdata::record_type(self.rtype).present(self.rdata, out);
         out.push('\n');
     }
 }
 
 /// Why a sink does not take a record.
 #[derive(Debug)]
-pub(super) struct Refusal(pub(super) String);
+pub(super) struct RecordRejected(pub(super) String);
 
 /// What takes records.
-pub(super) type Sink<'s> = &'s mut dyn FnMut(Record<'_>) -> Result<(), Refusal>;
+pub(super) type RecordSink<'s> = &'s mut dyn FnMut(ZoneRecord<'_>) -> Result<(), RecordRejected>;
 
 /// A zone file to read.
-pub(super) struct Source<'a> {
+pub(super) struct ZoneInput<'a> {
     pub(super) path: &'a Path,
     /// What relative names are relative to before any `$ORIGIN`: the zone's configured name, in wire form.
     pub(super) origin: Option<&'a [u8]>,
-    pub(super) policy: &'a Policy,
+    pub(super) policy: &'a IncludePolicy,
 }
 
 /// What has been read, however it went.
 #[derive(Debug)]
-pub(super) struct Reading {
+pub(super) struct ReadOutcome {
     /// All files that were read or tried.
-    pub(super) files: Files,
+    pub(super) files: ZoneFiles,
     /// The owner of the first SOA, else the configured origin, in wire form: `$ORIGIN` may be anything.
     pub(super) name: Option<Vec<u8>>,
     /// The first thing that is wrong.
@@ -92,13 +92,18 @@ pub(super) struct Reading {
 }
 
 /// Reads the records of a zone file and of those that it includes.
-pub(super) fn read(source: &Source<'_>, sink: Sink<'_>) -> Reading {
-    Reader::new(source.policy, source.origin, sink).read(source.path)
+pub(super) fn read(source: &ZoneInput<'_>, sink: RecordSink<'_>) -> ReadOutcome {
+    ZoneReader::new(source.policy, source.origin, sink).read(source.path)
 }
 
 /// Reads the records of a text, which can include nothing; `name` stands for its path in errors.
-pub(super) fn read_text(name: &Path, text: &[u8], origin: Option<&[u8]>, sink: Sink<'_>) -> Reading {
-    Reader::new(&Policy::default(), origin, sink).read_text(name, text)
+pub(super) fn read_text(
+    name: &Path,
+    text: &[u8],
+    origin: Option<&[u8]>,
+    sink: RecordSink<'_>,
+) -> ReadOutcome {
+    ZoneReader::new(&IncludePolicy::default(), origin, sink).read_text(name, text)
 }
 
 /// Reads a zone file given as text, and writes its records again: one a line, names absolute, TTL, class and type stated.

@@ -1,11 +1,11 @@
 //! Entries of a zone file, one after another.
 
 use super::directive::Directive;
-use super::files::Policy;
-use super::scanner::{Fault, Scanner, Word};
+use super::files::IncludePolicy;
+use super::scanner::{ParseError, Scanner, Word};
 use super::text::seconds;
 use super::words::Words;
-use super::{Files, Place, Reading, Record, Refusal, Sink, ZoneError};
+use super::{Position, ReadOutcome, RecordRejected, RecordSink, ZoneError, ZoneFiles, ZoneRecord};
 use crate::services::dns::rdata;
 use std::path::Path;
 
@@ -19,10 +19,10 @@ const MINIMUM: usize = 4;
 const MAX_TEXT: u64 = 4 << 30;
 
 /// Reads files, and hands their records on.
-pub(super) struct Reader<'r> {
-    pub(super) policy: &'r Policy,
-    sink: Sink<'r>,
-    pub(super) files: Files,
+pub(super) struct ZoneReader<'r> {
+    pub(super) policy: &'r IncludePolicy,
+    sink: RecordSink<'r>,
+    pub(super) files: ZoneFiles,
     /// The owner of the first SOA.
     apex: Option<Vec<u8>>,
     /// The configured origin, or the first `$ORIGIN`.
@@ -31,14 +31,14 @@ pub(super) struct Reader<'r> {
     pub(super) generated: u64,
     /// How many bytes of text may still be read.
     left: u64,
-    state: State,
+    state: EntryDefaults,
     rdata: Vec<u8>,
     scratch: Vec<u8>,
 }
 
 /// What entries leave to those behind them.
 #[derive(Clone, Default)]
-pub(super) struct State {
+pub(super) struct EntryDefaults {
     /// What relative names are relative to. Names are in wire form; empty: there is none yet.
     pub(super) origin: Vec<u8>,
     /// The last owner.
@@ -57,12 +57,12 @@ pub(super) struct DefaultTtl {
 
 /// A text that is being read.
 #[derive(Clone, Copy)]
-pub(super) struct Current<'c> {
+pub(super) struct CurrentFile<'c> {
     /// The files that include each other up to this one, which is the last, by index.
     pub(super) within: &'c [u16],
 }
 
-impl Current<'_> {
+impl CurrentFile<'_> {
     pub(super) fn file(&self) -> u16 {
         self.within.last().copied().unwrap_or(0)
     }
@@ -73,13 +73,13 @@ impl Current<'_> {
     }
 }
 
-impl<'r> Reader<'r> {
-    pub(super) fn new(policy: &'r Policy, origin: Option<&[u8]>, sink: Sink<'r>) -> Self {
-        let state = State { origin: origin.unwrap_or_default().to_vec(), ..State::default() };
+impl<'r> ZoneReader<'r> {
+    pub(super) fn new(policy: &'r IncludePolicy, origin: Option<&[u8]>, sink: RecordSink<'r>) -> Self {
+        let state = EntryDefaults { origin: origin.unwrap_or_default().to_vec(), ..EntryDefaults::default() };
         Self {
             policy,
             sink,
-            files: Files::default(),
+            files: ZoneFiles::default(),
             apex: None,
             name: origin.map(<[u8]>::to_vec),
             generated: 0,
@@ -90,34 +90,34 @@ impl<'r> Reader<'r> {
         }
     }
 
-    pub(super) fn read(mut self, path: &Path) -> Reading {
+    pub(super) fn read(mut self, path: &Path) -> ReadOutcome {
         let index = self.files.add(path).unwrap_or(0);
         let result = match self.files.read(index, self.policy) {
-            Ok(text) => self.text(&text, Current { within: &[index] }),
+            Ok(text) => self.text(&text, CurrentFile { within: &[index] }),
             Err(cause) => Err(ZoneError::Unreadable { file: path.to_path_buf(), cause }),
         };
         self.finish(result)
     }
 
-    pub(super) fn read_text(mut self, name: &Path, text: &[u8]) -> Reading {
+    pub(super) fn read_text(mut self, name: &Path, text: &[u8]) -> ReadOutcome {
         self.files.add(name);
-        let result = self.text(text, Current { within: &[] });
+        let result = self.text(text, CurrentFile { within: &[] });
         self.finish(result)
     }
 
-    fn finish(self, result: Result<(), ZoneError>) -> Reading {
-        Reading { files: self.files, name: self.apex.or(self.name), result }
+    fn finish(self, result: Result<(), ZoneError>) -> ReadOutcome {
+        ReadOutcome { files: self.files, name: self.apex.or(self.name), result }
     }
 
     /// Reads a whole text.
-    pub(super) fn text(&mut self, text: &[u8], current: Current<'_>) -> Result<(), ZoneError> {
+    pub(super) fn text(&mut self, text: &[u8], current: CurrentFile<'_>) -> Result<(), ZoneError> {
         let mut scanner = Scanner::new(text);
         if let Err(what) = self.spend(text.len()) {
-            return Err(self.error(Fault { line: 1, column: 1, what }, current));
+            return Err(self.error(ParseError { line: 1, column: 1, what }, current));
         }
         if text.starts_with(b"\xef\xbb\xbf") {
             let what = "a byte order mark: save the file as UTF-8 without one".to_owned();
-            return Err(self.error(Fault { line: 1, column: 1, what }, current));
+            return Err(self.error(ParseError { line: 1, column: 1, what }, current));
         }
         while !scanner.is_at_end() {
             match self.entry(&mut scanner, current) {
@@ -126,7 +126,7 @@ impl<'r> Reader<'r> {
                     scanner.end_entry();
                     self.follow(directive, current)?;
                 }
-                Err(fault) => return Err(self.error(fault, current)),
+                Err(error) => return Err(self.error(error, current)),
             }
         }
         Ok(())
@@ -139,12 +139,12 @@ impl<'r> Reader<'r> {
         Ok(())
     }
 
-    pub(super) fn error(&self, fault: Fault, current: Current<'_>) -> ZoneError {
+    pub(super) fn error(&self, error: ParseError, current: CurrentFile<'_>) -> ZoneError {
         ZoneError::Entry {
             file: self.files.path(current.file()).to_path_buf(),
-            line: fault.line as usize,
-            column: fault.column as usize,
-            what: fault.what,
+            line: error.line as usize,
+            column: error.column as usize,
+            what: error.what,
         }
     }
 
@@ -152,8 +152,8 @@ impl<'r> Reader<'r> {
     pub(super) fn entry(
         &mut self,
         scanner: &mut Scanner<'_>,
-        current: Current<'_>,
-    ) -> Result<Option<Directive>, Fault> {
+        current: CurrentFile<'_>,
+    ) -> Result<Option<Directive>, ParseError> {
         let is_blank = scanner.is_at_blank();
         let Some(first) = scanner.word()? else { return Ok(None) };
         if !is_blank && !first.quoted && first.raw.starts_with(b"$") {
@@ -166,18 +166,18 @@ impl<'r> Reader<'r> {
         let mut word = first;
         if is_blank {
             if state.owner.is_empty() {
-                return Err(first.fault("a line begins with a blank, but there is no owner name before it"));
+                return Err(first.error("a line begins with a blank, but there is no owner name before it"));
             }
         } else {
             if first.quoted {
                 return Err(words.unexpected(&first, "an owner name"));
             }
             state.owner.clear();
-            words.name_of(&first, "an owner name", &mut state.owner)?;
+            words.parse_name(&first, "an owner name", &mut state.owner)?;
             word = words.plain(TYPE)?;
         }
         let (stated, rtype, word) = ttl_and_type(word, &mut words)?;
-        let kind = rdata::of(rtype);
+        let kind = rdata::record_type(rtype);
         if kind.is_meta() {
             return Err(
                 words.unexpected(&word, "a type of records: this one is of messages or questions only")
@@ -194,34 +194,34 @@ impl<'r> Reader<'r> {
             words.end()?;
         }
         if rdata.len() > usize::from(u16::MAX) {
-            return Err(first.fault("record data of more than 65535 bytes"));
+            return Err(first.error("record data of more than 65535 bytes"));
         }
         let ttl = state
             .ttl
-            .of_record(stated, rtype, rdata)
-            .ok_or_else(|| first.fault("no TTL: state one, or begin the file with $TTL"))?;
+            .for_record(stated, rtype, rdata)
+            .ok_or_else(|| first.error("no TTL: state one, or begin the file with $TTL"))?;
         if rtype == SOA && self.apex.is_none() {
             self.apex = Some(state.owner.clone());
         }
-        let place = Place {
+        let place = Position {
             file: current.file(),
             line: first.line,
             column: first.column.try_into().unwrap_or(u16::MAX),
         };
-        let record = Record { owner: &state.owner, rtype, ttl, rdata, place };
-        (self.sink)(record).map_err(|Refusal(what)| first.fault(what))?;
+        let record = ZoneRecord { owner: &state.owner, rtype, ttl, rdata, place };
+        (self.sink)(record).map_err(|RecordRejected(what)| first.error(what))?;
         Ok(None)
     }
 
     /// What relative names are relative to.
-    pub(super) fn state(&mut self) -> &mut State {
+    pub(super) fn state(&mut self) -> &mut EntryDefaults {
         &mut self.state
     }
 
     pub(super) fn words<'s, 'a>(
         &'s mut self,
         scanner: &'s mut Scanner<'a>,
-        current: Current<'_>,
+        current: CurrentFile<'_>,
     ) -> Words<'s, 'a> {
         let origin = (!self.state.origin.is_empty()).then_some(&*self.state.origin);
         Words::new(scanner, origin, current.may_quote(), &mut self.scratch)
@@ -234,7 +234,7 @@ const TYPE: &str = "a record type";
 fn ttl_and_type<'a>(
     mut word: Word<'a>,
     words: &mut Words<'_, 'a>,
-) -> Result<(Option<u32>, u16, Word<'a>), Fault> {
+) -> Result<(Option<u32>, u16, Word<'a>), ParseError> {
     let (mut ttl, mut class) = (None, false);
     loop {
         if !word.quoted {
@@ -299,7 +299,7 @@ fn class_number(word: &[u8]) -> Option<u16> {
 
 impl DefaultTtl {
     /// The TTL of a record that states this one, or none (RFC 2308 section 4).
-    fn of_record(&mut self, stated: Option<u32>, rtype: u16, rdata: &[u8]) -> Option<u32> {
+    fn for_record(&mut self, stated: Option<u32>, rtype: u16, rdata: &[u8]) -> Option<u32> {
         if stated.is_some() {
             self.stated = stated;
         } else if self.directive.is_none() && self.stated.is_none() && rtype == SOA {

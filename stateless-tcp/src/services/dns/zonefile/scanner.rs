@@ -5,7 +5,7 @@ use memchr::memchr;
 
 /// What is wrong at one place of a text.
 #[derive(Debug)]
-pub(in super::super) struct Fault {
+pub(in super::super) struct ParseError {
     /// From 1.
     pub(in super::super) line: u32,
     /// From 1, in bytes.
@@ -28,8 +28,8 @@ pub(in super::super) struct Word<'a> {
 
 impl Word<'_> {
     /// The fault of this word.
-    pub(in super::super) fn fault(&self, what: impl Into<String>) -> Fault {
-        Fault { line: self.line, column: self.column, what: what.into() }
+    pub(in super::super) fn error(&self, what: impl Into<String>) -> ParseError {
+        ParseError { line: self.line, column: self.column, what: what.into() }
     }
 
     /// Whether the word is this one, whatever its case; a quoted word is a string and never a keyword.
@@ -75,13 +75,13 @@ impl<'a> Scanner<'a> {
     }
 
     /// Whether another word follows.
-    pub(super) fn has_more(&mut self) -> Result<bool, Fault> {
+    pub(super) fn has_more(&mut self) -> Result<bool, ParseError> {
         self.skip()?;
         Ok(!matches!(self.text.get(self.at), None | Some(b'\n')))
     }
 
     /// Whether the next word is this one and unquoted; the word is not taken.
-    pub(super) fn is_next(&mut self, keyword: &[u8]) -> Result<bool, Fault> {
+    pub(super) fn is_next(&mut self, keyword: &[u8]) -> Result<bool, ParseError> {
         self.skip()?;
         let rest = &self.text[self.at.min(self.text.len())..];
         let behind = rest.get(keyword.len()).copied();
@@ -108,7 +108,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Goes to the next word, or to the line end that ends the entry.
-    fn skip(&mut self) -> Result<(), Fault> {
+    fn skip(&mut self) -> Result<(), ParseError> {
         loop {
             match self.text.get(self.at) {
                 Some(b' ' | b'\t' | b'\r') => self.at += 1,
@@ -126,14 +126,14 @@ impl<'a> Scanner<'a> {
                     let (line, column) = self.place();
                     let Some(open) = self.open.checked_sub(1) else {
                         let what = "a closing parenthesis that nothing has opened".to_owned();
-                        return Err(Fault { line, column, what });
+                        return Err(ParseError { line, column, what });
                     };
                     self.open = open;
                     self.at += 1;
                 }
                 None if self.open > 0 => {
                     let (line, column) = self.opened;
-                    return Err(Fault {
+                    return Err(ParseError {
                         line,
                         column,
                         what: "a parenthesis that is never closed".to_owned(),
@@ -145,7 +145,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// The entry's next word; `None` at its end.
-    pub(super) fn word(&mut self) -> Result<Option<Word<'a>>, Fault> {
+    pub(super) fn word(&mut self) -> Result<Option<Word<'a>>, ParseError> {
         self.skip()?;
         let start = self.at;
         let (line, column) = self.place();
@@ -174,7 +174,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// A line end may stand in a string if it is escaped, or within parentheses.
-    fn quoted(&mut self, line: u32, column: u32) -> Result<Word<'a>, Fault> {
+    fn quoted(&mut self, line: u32, column: u32) -> Result<Word<'a>, ParseError> {
         let start = self.at + 1;
         let (mut at, mut escaped) = (start, false);
         loop {
@@ -192,7 +192,7 @@ impl<'a> Scanner<'a> {
                 }
                 None | Some(b'\n') => {
                     let what = "a quoted string that does not end on its line".to_owned();
-                    return Err(Fault { line, column, what });
+                    return Err(ParseError { line, column, what });
                 }
                 Some(_) => at += 1,
             }
@@ -239,7 +239,9 @@ mod tests {
                         shown.push_str(&word);
                     }
                     Ok(None) => break,
-                    Err(Fault { line, column, what }) => return format!("{shown}{line}:{column}: {what}"),
+                    Err(ParseError { line, column, what }) => {
+                        return format!("{shown}{line}:{column}: {what}");
+                    }
                 }
             }
             shown.push('|');

@@ -8,9 +8,9 @@ use std::fmt;
 const MAX_LABEL: usize = 63;
 
 /// A word as faults repeat it: in quotes, on one line, cut where it is long.
-pub(super) struct Shown<'w, 'a>(pub(super) &'w Word<'a>);
+pub(super) struct QuotedWord<'w, 'a>(pub(super) &'w Word<'a>);
 
-impl fmt::Display for Shown<'_, '_> {
+impl fmt::Display for QuotedWord<'_, '_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const MOST: usize = 64;
         let raw = self.0.raw;

@@ -1,7 +1,7 @@
 //! The words of one entry, taken as what is expected next: numbers, names, strings.
 
-use super::super::rdata::Malformed;
-use super::scanner::{Fault, Scanner, Word};
+use super::super::rdata::MalformedRdata;
+use super::scanner::{ParseError, Scanner, Word};
 use super::text;
 use std::fmt::Display;
 
@@ -32,12 +32,12 @@ impl<'s, 'a> Words<'s, 'a> {
     }
 
     /// The next word, if there is one.
-    pub(in super::super) fn next(&mut self) -> Result<Option<Word<'a>>, Fault> {
+    pub(in super::super) fn next(&mut self) -> Result<Option<Word<'a>>, ParseError> {
         self.scanner.word()
     }
 
     /// The next word, quoted or not.
-    pub(in super::super) fn any(&mut self, expected: impl Display) -> Result<Word<'a>, Fault> {
+    pub(in super::super) fn any(&mut self, expected: impl Display) -> Result<Word<'a>, ParseError> {
         match self.scanner.word()? {
             Some(word) => Ok(word),
             None => Err(self.missing(expected)),
@@ -45,7 +45,7 @@ impl<'s, 'a> Words<'s, 'a> {
     }
 
     /// The next word, which is no string in quotes.
-    pub(in super::super) fn plain(&mut self, expected: impl Display) -> Result<Word<'a>, Fault> {
+    pub(in super::super) fn plain(&mut self, expected: impl Display) -> Result<Word<'a>, ParseError> {
         match self.scanner.word()? {
             Some(word) if !word.quoted => Ok(word),
             Some(word) => Err(self.unexpected(&word, expected)),
@@ -54,7 +54,7 @@ impl<'s, 'a> Words<'s, 'a> {
     }
 
     /// Whether another word follows.
-    pub(in super::super) fn has_more(&mut self) -> Result<bool, Fault> {
+    pub(in super::super) fn has_more(&mut self) -> Result<bool, ParseError> {
         self.scanner.has_more()
     }
 
@@ -63,12 +63,12 @@ impl<'s, 'a> Words<'s, 'a> {
         self.scanner.is_at_quote()
     }
 
-    pub(in super::super) fn is_next(&mut self, keyword: &[u8]) -> Result<bool, Fault> {
+    pub(in super::super) fn is_next(&mut self, keyword: &[u8]) -> Result<bool, ParseError> {
         self.scanner.is_next(keyword)
     }
 
     /// Fails if anything is left.
-    pub(super) fn end(&mut self) -> Result<(), Fault> {
+    pub(super) fn end(&mut self) -> Result<(), ParseError> {
         match self.scanner.word()? {
             None => Ok(()),
             Some(word) => Err(self.unexpected(&word, "the end of the entry")),
@@ -76,40 +76,40 @@ impl<'s, 'a> Words<'s, 'a> {
     }
 
     /// The fault of a word that is not what is expected.
-    pub(in super::super) fn unexpected(&self, word: &Word<'_>, expected: impl Display) -> Fault {
-        word.fault(format!("{}expected {expected}{}", self.prefix(), self.found(word)))
+    pub(in super::super) fn unexpected(&self, word: &Word<'_>, expected: impl Display) -> ParseError {
+        word.error(format!("{}expected {expected}{}", self.prefix(), self.found(word)))
     }
 
     /// The fault of a word that is what is expected, but not so.
-    pub(in super::super) fn refuse(&self, word: &Word<'_>, what: impl Display) -> Fault {
-        word.fault(format!("{}{what}{}", self.prefix(), self.at(word)))
+    pub(in super::super) fn refuse(&self, word: &Word<'_>, what: impl Display) -> ParseError {
+        word.error(format!("{}{what}{}", self.prefix(), self.at(word)))
     }
 
     /// The same, without the word.
-    pub(in super::super) fn refuse_bare(&self, word: &Word<'_>, what: impl Display) -> Fault {
-        word.fault(format!("{}{what}", self.prefix()))
+    pub(in super::super) fn refuse_bare(&self, word: &Word<'_>, what: impl Display) -> ParseError {
+        word.error(format!("{}{what}", self.prefix()))
     }
 
     /// The fault of data whose fields do not go together: where the entry ends.
-    pub(in super::super) fn malformed(&self, malformed: &Malformed) -> Fault {
+    pub(in super::super) fn malformed(&self, malformed: &MalformedRdata) -> ParseError {
         let (line, column) = self.start;
-        Fault { line, column, what: format!("{}{malformed}", self.prefix()) }
+        ParseError { line, column, what: format!("{}{malformed}", self.prefix()) }
     }
 
     /// The fault of data that can only be given in the form of RFC 3597.
-    pub(in super::super) fn unknown_form(&mut self) -> Fault {
+    pub(in super::super) fn unknown_form(&mut self) -> ParseError {
         let expected = "\\# LENGTH HEXADECIMAL: its data has no other form";
         match self.scanner.word() {
             Ok(Some(word)) => self.unexpected(&word, expected),
             Ok(None) => self.missing(expected),
-            Err(fault) => fault,
+            Err(error) => error,
         }
     }
 
-    fn missing(&self, expected: impl Display) -> Fault {
+    fn missing(&self, expected: impl Display) -> ParseError {
         let (line, column) = self.scanner.place();
         let what = format!("{}expected {expected}, found the end of the entry", self.prefix());
-        Fault { line, column, what }
+        ParseError { line, column, what }
     }
 
     fn prefix(&self) -> String {
@@ -117,16 +117,16 @@ impl<'s, 'a> Words<'s, 'a> {
     }
 
     fn found(&self, word: &Word<'_>) -> String {
-        if self.may_quote { format!(", found {}", text::Shown(word)) } else { String::new() }
+        if self.may_quote { format!(", found {}", text::QuotedWord(word)) } else { String::new() }
     }
 
     /// The word behind a message, where it may be repeated.
     pub(super) fn at(&self, word: &Word<'_>) -> String {
-        if self.may_quote { format!(": {}", text::Shown(word)) } else { String::new() }
+        if self.may_quote { format!(": {}", text::QuotedWord(word)) } else { String::new() }
     }
 
     /// A decimal number of at most `max`.
-    pub(in super::super) fn number(&mut self, what: impl Display, max: u64) -> Result<u64, Fault> {
+    pub(in super::super) fn number(&mut self, what: impl Display, max: u64) -> Result<u64, ParseError> {
         let expected = format_args!("{what}, 0 to {max}");
         let word = self.plain(expected)?;
         let number = text::decimal(word.raw).filter(|&number| number <= max);
@@ -134,30 +134,34 @@ impl<'s, 'a> Words<'s, 'a> {
     }
 
     /// A decimal number of one byte.
-    pub(in super::super) fn byte(&mut self, expected: &'static str) -> Result<u8, Fault> {
+    pub(in super::super) fn byte(&mut self, expected: &'static str) -> Result<u8, ParseError> {
         #[expect(clippy::cast_possible_truncation, reason = "at most 255")]
         self.number(expected, u8::MAX.into()).map(|number| number as u8)
     }
 
     /// Appends the wire form of the next word as a name.
-    pub(in super::super) fn name(&mut self, expected: &'static str, out: &mut Vec<u8>) -> Result<(), Fault> {
+    pub(in super::super) fn name(
+        &mut self,
+        expected: &'static str,
+        out: &mut Vec<u8>,
+    ) -> Result<(), ParseError> {
         let word = self.plain(expected)?;
-        self.name_of(&word, expected, out)
+        self.parse_name(&word, expected, out)
     }
 
     /// Appends the wire form of `word` as a name.
-    pub(super) fn name_of(
+    pub(super) fn parse_name(
         &self,
         word: &Word<'_>,
         expected: &'static str,
         out: &mut Vec<u8>,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), ParseError> {
         text::name(word.raw, self.origin, out)
             .map_err(|wrong| self.refuse(word, format_args!("{expected}: {wrong}")))
     }
 
     /// Appends what `word` says, its escapes decoded.
-    pub(in super::super) fn decode(&self, word: &Word<'_>, out: &mut Vec<u8>) -> Result<(), Fault> {
+    pub(in super::super) fn decode(&self, word: &Word<'_>, out: &mut Vec<u8>) -> Result<(), ParseError> {
         if !word.escaped {
             out.extend_from_slice(word.raw);
             return Ok(());
@@ -166,7 +170,7 @@ impl<'s, 'a> Words<'s, 'a> {
     }
 
     /// All words that are left, put together in [`Words::scratch`], and the first of them.
-    pub(in super::super) fn gather(&mut self, expected: impl Display) -> Result<Word<'a>, Fault> {
+    pub(in super::super) fn gather(&mut self, expected: impl Display) -> Result<Word<'a>, ParseError> {
         let first = self.plain(&expected)?;
         self.scratch.clear();
         self.scratch.extend_from_slice(first.raw);

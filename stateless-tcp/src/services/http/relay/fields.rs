@@ -9,7 +9,7 @@ pub(super) const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarde
 /// Whether every server reads a field of this name alike. RFC 9110 5.6.2 allows other characters too, but CGI and its heirs
 /// take "_" for "-": `X_Forwarded_For` would be what we say, and `Transfer_Encoding` what nobody checked.
 pub(super) fn is_plain(name: &str) -> bool {
-    name.bytes().all(|octet| octet.is_ascii_alphanumeric() || octet == b'-')
+    name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
 /// Whether a field may go on. To a list that we append to, only what is one: in an open quote ours would be the client's.
@@ -17,7 +17,7 @@ pub(super) fn is_valid(name: &HeaderName, value: &[u8]) -> bool {
     if *name == header::FORWARDED {
         is_forwarded(value)
     } else if *name == FORWARDED_FOR {
-        value.split(|octet| *octet == b',').all(|node| is_node(node.trim_ascii()))
+        value.split(|byte| *byte == b',').all(|node| is_node(node.trim_ascii()))
     } else {
         true
     }
@@ -47,8 +47,8 @@ fn is_forwarded(value: &[u8]) -> bool {
 
 /// Octets of the token at the front (RFC 9110 5.6.2).
 fn token(text: &[u8]) -> usize {
-    let is_part = |octet: &u8| octet.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(octet);
-    text.iter().take_while(|octet| is_part(octet)).count()
+    let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+    text.iter().take_while(|byte| is_part(byte)).count()
 }
 
 /// Octets of the quoted string at the front (RFC 9110 5.6.4); 0 if it does not end.
@@ -70,7 +70,7 @@ fn is_node(node: &[u8]) -> bool {
     let Ok(node) = str::from_utf8(node) else { return false };
     let bare = node.strip_prefix('[').and_then(|node| node.strip_suffix(']')).unwrap_or(node);
     let is_name =
-        |name: &str| name.bytes().all(|octet| octet.is_ascii_alphanumeric() || b"._-".contains(&octet));
+        |name: &str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
     node.is_empty()
         || node.eq_ignore_ascii_case("unknown")
         || node.strip_prefix('_').is_some_and(is_name)

@@ -25,15 +25,15 @@ fn at(seconds: i64) -> SystemTime {
 
 /// An answer, taken apart.
 #[derive(Debug, PartialEq, Eq)]
-struct Reply {
-    octets: Vec<u8>,
+struct TestResponse {
+    bytes: Vec<u8>,
     status: u16,
     fields: Vec<(String, String)>,
     body: Vec<u8>,
     answered: Answered,
 }
 
-impl Reply {
+impl TestResponse {
     fn field(&self, name: &str) -> Option<&str> {
         let mut values = self.fields.iter().filter(|(field, _)| field == name);
         let value = values.next().map(|(_, value)| value.as_str());
@@ -46,42 +46,42 @@ impl Reply {
     }
 }
 
-fn answer(http: &Http, message: &[u8], room: usize, now: SystemTime) -> Option<Reply> {
-    let mut octets = Vec::with_capacity(room.min(MAX_RESPONSE) + 4);
-    octets.extend_from_slice(b"....");
-    let answered = http.answer(message, &Context { now, room, ..Context::default() }, &mut octets).unwrap();
-    assert_eq!(octets[..4], *b"....", "what stood there before");
-    octets.drain(..4);
-    assert!(octets.len() <= room, "{} octets into {room}", octets.len());
+fn answer(http: &Http, message: &[u8], room: usize, now: SystemTime) -> Option<TestResponse> {
+    let mut bytes = Vec::with_capacity(room.min(MAX_RESPONSE) + 4);
+    bytes.extend_from_slice(b"....");
+    let answered = http.answer(message, &Context { now, room, ..Context::default() }, &mut bytes).unwrap();
+    assert_eq!(bytes[..4], *b"....", "what stood there before");
+    bytes.drain(..4);
+    assert!(bytes.len() <= room, "{} octets into {room}", bytes.len());
     assert!(answered.last);
-    if octets.is_empty() {
+    if bytes.is_empty() {
         return None;
     }
     let mut fields = [httparse::EMPTY_HEADER; 16];
     let mut head = httparse::Response::new(&mut fields);
-    let httparse::Status::Complete(len) = head.parse(&octets).unwrap() else {
-        panic!("an incomplete head: {octets:?}")
+    let httparse::Status::Complete(len) = head.parse(&bytes).unwrap() else {
+        panic!("an incomplete head: {bytes:?}")
     };
     let status = head.code.unwrap();
     assert_eq!(head.version, Some(1));
     assert_eq!(head.headers[0].name, "Date", "the first field");
-    let date_end = head.headers[0].value.as_ptr_range().end as usize - octets.as_ptr() as usize;
+    let date_end = head.headers[0].value.as_ptr_range().end as usize - bytes.as_ptr() as usize;
     assert_eq!(answered.volatile, date_end, "volatile octets end with the date");
     let fields = head
         .headers
         .iter()
         .map(|field| (field.name.to_owned(), String::from_utf8(field.value.to_vec()).unwrap()))
         .collect();
-    let reply = Reply { status, fields, body: octets[len..].to_vec(), answered, octets };
+    let reply = TestResponse { status, fields, body: bytes[len..].to_vec(), answered, bytes };
     assert_eq!(reply.field("Connection"), Some("close"));
     Some(reply)
 }
 
-fn get(http: &Http, message: &str) -> Reply {
+fn get(http: &Http, message: &str) -> TestResponse {
     answer(http, message.as_bytes(), MAX_RESPONSE, at(0)).unwrap()
 }
 
-fn get_path(http: &Http, path: &str) -> Reply {
+fn get_path(http: &Http, path: &str) -> TestResponse {
     get(http, &format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n"))
 }
 
@@ -211,7 +211,7 @@ fn head_is_get_without_its_body(#[case] path: &str, #[case] status: u16) {
     let head = get(&http, &format!("HEAD {path} HTTP/1.1\r\nHost: a\r\n\r\n"));
     assert_eq!((head.status, &head.fields), (status, &whole.fields).to_owned());
     assert_eq!(head.body, b"");
-    assert_eq!(head.octets, whole.octets[..whole.octets.len() - whole.body.len()]);
+    assert_eq!(head.bytes, whole.bytes[..whole.bytes.len() - whole.body.len()]);
 }
 
 #[rstest]
@@ -243,7 +243,7 @@ fn large_page_has_20000_octets_no_two_lines_alike() {
 fn answer_fits_the_window(#[case] less: usize, #[case] status: u16, #[case] says: &str) {
     let http = Http::builtin();
     let message = b"GET /20k.html HTTP/1.0\r\n\r\n";
-    let whole = answer(&http, message, MAX_RESPONSE, at(0)).unwrap().octets.len();
+    let whole = answer(&http, message, MAX_RESPONSE, at(0)).unwrap().bytes.len();
     let reply = answer(&http, message, whole - less, at(0)).unwrap();
     assert_eq!(reply.status, status);
     assert!(reply.text().contains(says), "{}", reply.text());
@@ -256,7 +256,7 @@ fn answer_fits_the_window(#[case] less: usize, #[case] status: u16, #[case] says
 fn where_not_even_the_error_fits_nothing_is_sent() {
     let http = Http::builtin();
     let message = b"GET /20k.html HTTP/1.0\r\n\r\n";
-    let error = answer(&http, message, 500, at(0)).unwrap().octets.len();
+    let error = answer(&http, message, 500, at(0)).unwrap().bytes.len();
     assert_eq!(answer(&http, message, error, at(0)).unwrap().status, 503);
     assert_eq!(answer(&http, message, error - 1, at(0)), None);
     assert_eq!(answer(&http, message, 0, at(0)), None);
@@ -273,8 +273,8 @@ fn only_volatile_octets_differ(#[case] path: &str, #[case] room: usize) {
     let other = answer(&http, message.as_bytes(), room, at(40_000_000)).unwrap();
     let volatile = one.answered.volatile;
     assert_eq!(one.answered, other.answered);
-    assert_ne!(one.octets[..volatile], other.octets[..volatile]);
-    assert_eq!(one.octets[volatile..], other.octets[volatile..]);
+    assert_ne!(one.bytes[..volatile], other.bytes[..volatile]);
+    assert_eq!(one.bytes[volatile..], other.bytes[volatile..]);
 }
 
 #[rstest]
@@ -314,10 +314,10 @@ fn messages() -> impl Strategy<Value = Vec<u8>> {
         },
     );
     let damaged =
-        (request.clone(), any::<prop::sample::Index>(), any::<u8>()).prop_map(|(mut octets, at, octet)| {
-            let at = at.index(octets.len());
-            octets[at] = octet;
-            octets
+        (request.clone(), any::<prop::sample::Index>(), any::<u8>()).prop_map(|(mut bytes, at, byte)| {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+            bytes
         });
     prop_oneof![request, damaged, prop::collection::vec(any::<u8>(), 1..9_000)]
 }

@@ -1,7 +1,7 @@
 //! The sockets by which one worker asks: several for each back end, at ports that nobody can foretell, and that change.
 
-use super::backends::BackEnds;
-use super::unpredictable::Unpredictable;
+use super::rng::Rng;
+use super::upstreams::DnsUpstreams;
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::socket::sockopt::{RcvBuf, RcvBufForce, SndBuf, SndBufForce};
@@ -29,125 +29,125 @@ const MAILBOX: u64 = u64::MAX;
 
 /// One connected socket.
 #[derive(Debug)]
-struct Channel {
-    back_end: usize,
+struct UpstreamSocket {
+    upstream: usize,
     socket: UdpSocket,
     since: Duration,
     queries: u32,
     /// Queries that may still be answered.
     open: u32,
     /// Datagrams that wait to be sent, one behind the other, and where each ends.
-    octets: Vec<u8>,
+    bytes: Vec<u8>,
     ends: Vec<usize>,
 }
 
 /// All of a worker's sockets, [`EACH`] for each back end, by number.
 #[derive(Debug)]
-pub(super) struct Channels {
+pub(super) struct UpstreamSockets {
     epoll: Epoll,
-    all: Vec<Channel>,
+    all: Vec<UpstreamSocket>,
     /// By back end: the one in use in this turn, so that queries go out together.
-    present: Vec<Option<u16>>,
+    current: Vec<Option<u16>>,
 }
 
 /// Datagrams received by one call.
 #[derive(Debug, Default)]
-pub(super) struct Buffers {
-    octets: Vec<u8>,
+pub(super) struct ReceiveBuffers {
+    bytes: Vec<u8>,
     each: usize,
     lengths: Vec<usize>,
 }
 
-impl Channels {
+impl UpstreamSockets {
     /// Opens the sockets. The worker's `mailbox` is waited for besides them.
-    pub(super) fn open(back_ends: &BackEnds, mailbox: impl AsFd) -> io::Result<Self> {
+    pub(super) fn open(upstreams: &DnsUpstreams, mailbox: impl AsFd) -> io::Result<Self> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         epoll.add(mailbox, EpollEvent::new(EpollFlags::EPOLLIN, MAILBOX))?;
         let mut all = Vec::new();
-        for back_end in 0..back_ends.len() {
+        for upstream in 0..upstreams.len() {
             for _ in 0..EACH {
-                let socket = connect(back_ends.get(back_end).address)?;
+                let socket = connect(upstreams.get(upstream).address)?;
                 epoll.add(&socket, event(all.len()))?;
-                all.push(Channel::new(back_end, socket));
+                all.push(UpstreamSocket::new(upstream, socket));
             }
         }
-        Ok(Self { epoll, all, present: vec![None; back_ends.len()] })
+        Ok(Self { epoll, all, current: vec![None; upstreams.len()] })
     }
 
     /// Readable when any of them is.
-    pub(super) fn descriptor(&self) -> RawFd {
+    pub(super) fn fd(&self) -> RawFd {
         self.epoll.0.as_raw_fd()
     }
 
-    pub(super) fn back_end(&self, channel: u16) -> usize {
-        self.all[usize::from(channel)].back_end
+    pub(super) fn upstream(&self, socket: u16) -> usize {
+        self.all[usize::from(socket)].upstream
     }
 
-    /// The channel by which queries go to `back_end` in this turn.
-    pub(super) fn choose(&mut self, back_end: usize, now: Duration, random: &mut Unpredictable) -> u16 {
-        if let Some(present) = self.present[back_end] {
-            return present;
+    /// The channel by which queries go to `upstream` in this turn.
+    pub(super) fn choose(&mut self, upstream: usize, now: Duration, rng: &mut Rng) -> u16 {
+        if let Some(current) = self.current[upstream] {
+            return current;
         }
-        let first = random.below(u32::try_from(EACH).unwrap_or(1)) as usize;
-        let numbers = (0..EACH).map(|offset| back_end * EACH + (first + offset) % EACH);
+        let first = rng.below(u32::try_from(EACH).unwrap_or(1)) as usize;
+        let numbers = (0..EACH).map(|offset| upstream * EACH + (first + offset) % EACH);
         // One whose time is over is left alone until all its queries are answered, and is replaced then.
-        let chosen = numbers.clone().find(|&number| self.renew(number, now));
-        let chosen = chosen.unwrap_or(back_end * EACH + first);
+        let chosen = numbers.clone().find(|&number| self.renew_if_expired(number, now));
+        let chosen = chosen.unwrap_or(upstream * EACH + first);
         #[expect(clippy::cast_possible_truncation, reason = "at most 64 back ends")]
         let chosen = chosen as u16;
-        self.present[back_end] = Some(chosen);
+        self.current[upstream] = Some(chosen);
         chosen
     }
 
     /// Whether a channel can be used, with another socket if its time is over.
-    fn renew(&mut self, number: usize, now: Duration) -> bool {
-        let channel = &mut self.all[number];
-        if now.saturating_sub(channel.since) < LIFE && channel.queries < QUERIES {
+    fn renew_if_expired(&mut self, number: usize, now: Duration) -> bool {
+        let socket = &mut self.all[number];
+        if now.saturating_sub(socket.since) < LIFE && socket.queries < QUERIES {
             return true;
         }
-        if channel.open > 0 {
+        if socket.open > 0 {
             return false;
         }
-        let renewed = channel.socket.peer_addr().and_then(connect).and_then(|socket| {
-            self.epoll.add(&socket, event(number))?;
-            Ok(socket)
+        let renewed = socket.socket.peer_addr().and_then(connect).and_then(|renewed| {
+            self.epoll.add(&renewed, event(number))?;
+            Ok(renewed)
         });
         match renewed {
             // The one before is closed, and so no longer waited for.
-            Ok(socket) => channel.socket = socket,
+            Ok(renewed) => socket.socket = renewed,
             Err(error) => tracing::warn!("a socket for a back end is used longer than it should be: {error}"),
         }
-        (channel.since, channel.queries) = (now, 0);
+        (socket.since, socket.queries) = (now, 0);
         true
     }
 
     /// Puts a datagram, which `write` appends, into the queue of a channel.
-    pub(super) fn post(&mut self, channel: u16, write: impl FnOnce(&mut Vec<u8>)) {
-        let channel = &mut self.all[usize::from(channel)];
-        write(&mut channel.octets);
-        channel.ends.push(channel.octets.len());
-        channel.queries += 1;
-        channel.open += 1;
+    pub(super) fn queue(&mut self, socket: u16, write: impl FnOnce(&mut Vec<u8>)) {
+        let socket = &mut self.all[usize::from(socket)];
+        write(&mut socket.bytes);
+        socket.ends.push(socket.bytes.len());
+        socket.queries += 1;
+        socket.open += 1;
     }
 
     /// A query of this channel is no longer waited for.
-    pub(super) fn close(&mut self, channel: u16) {
-        self.all[usize::from(channel)].open -= 1;
+    pub(super) fn end_query(&mut self, socket: u16) {
+        self.all[usize::from(socket)].open -= 1;
     }
 
     /// Whether there is something to be sent.
-    pub(super) fn any_posted(&self) -> bool {
-        self.present.iter().any(Option::is_some)
+    pub(super) fn any_queued(&self) -> bool {
+        self.current.iter().any(Option::is_some)
     }
 
     /// Sends what was posted; `refused` hears of back ends whose host says that nobody listens. What the kernel does not
     /// take is lost, as on any path.
     pub(super) fn flush(&mut self, mut refused: impl FnMut(usize)) {
-        for present in &mut self.present {
-            let Some(number) = present.take() else { continue };
-            let channel = &mut self.all[usize::from(number)];
-            if channel.send() == Err(Errno::ECONNREFUSED) {
-                refused(channel.back_end);
+        for current in &mut self.current {
+            let Some(number) = current.take() else { continue };
+            let socket = &mut self.all[usize::from(number)];
+            if socket.send() == Err(Errno::ECONNREFUSED) {
+                refused(socket.upstream);
             }
         }
     }
@@ -166,21 +166,21 @@ impl Channels {
     ///
     /// # Errors
     /// ECONNREFUSED where the back end's host says that nobody listens.
-    pub(super) fn receive(&self, channel: u16, buffers: &mut Buffers) -> Result<(), Errno> {
-        buffers.fill(self.all[usize::from(channel)].socket.as_raw_fd())
+    pub(super) fn receive(&self, socket: u16, buffers: &mut ReceiveBuffers) -> Result<(), Errno> {
+        buffers.fill(self.all[usize::from(socket)].socket.as_raw_fd())
     }
 }
 
-impl Channel {
-    fn new(back_end: usize, socket: UdpSocket) -> Self {
-        let (octets, ends) = (Vec::new(), Vec::new());
-        Self { back_end, socket, since: Duration::ZERO, queries: 0, open: 0, octets, ends }
+impl UpstreamSocket {
+    fn new(upstream: usize, socket: UdpSocket) -> Self {
+        let (bytes, ends) = (Vec::new(), Vec::new());
+        Self { upstream, socket, since: Duration::ZERO, queries: 0, open: 0, bytes, ends }
     }
 
     fn send(&mut self) -> Result<(), Errno> {
         let mut start = 0;
         let slice = |&end: &usize| {
-            let slice = [IoSlice::new(&self.octets[start..end])];
+            let slice = [IoSlice::new(&self.bytes[start..end])];
             start = end;
             slice
         };
@@ -192,24 +192,24 @@ impl Channel {
             sendmmsg(socket, &mut headers, batch, to, [], MsgFlags::MSG_DONTWAIT).map(drop)
         });
         drop(datagrams);
-        self.octets.clear();
+        self.bytes.clear();
         self.ends.clear();
         result
     }
 }
 
-impl Buffers {
+impl ReceiveBuffers {
     /// Room for the longest answers that any of them may send in a datagram.
-    pub(super) fn new(back_ends: &BackEnds) -> Self {
-        let longest = (0..back_ends.len()).map(|number| back_ends.get(number).payload).max();
+    pub(super) fn new(upstreams: &DnsUpstreams) -> Self {
+        let longest = (0..upstreams.len()).map(|number| upstreams.get(number).payload).max();
         let each = usize::from(longest.unwrap_or_default());
-        Self { octets: vec![0; BATCH * each], each, lengths: Vec::new() }
+        Self { bytes: vec![0; BATCH * each], each, lengths: Vec::new() }
     }
 
     fn fill(&mut self, socket: RawFd) -> Result<(), Errno> {
         self.lengths.clear();
         let mut slices: Vec<_> =
-            self.octets.chunks_exact_mut(self.each).map(|buffer| [IoSliceMut::new(buffer)]).collect();
+            self.bytes.chunks_exact_mut(self.each).map(|buffer| [IoSliceMut::new(buffer)]).collect();
         let mut headers = MultiHeaders::<()>::preallocate(slices.len(), None);
         let received = recvmmsg(socket, &mut headers, &mut slices, MsgFlags::MSG_DONTWAIT, None)?;
         self.lengths.extend(received.map(|message| message.bytes));
@@ -218,7 +218,7 @@ impl Buffers {
 
     /// The datagrams.
     pub(super) fn iter(&self) -> impl Iterator<Item = &[u8]> {
-        self.octets.chunks_exact(self.each).zip(&self.lengths).map(|(octets, &length)| &octets[..length])
+        self.bytes.chunks_exact(self.each).zip(&self.lengths).map(|(bytes, &length)| &bytes[..length])
     }
 }
 
@@ -236,6 +236,6 @@ fn connect(address: SocketAddr) -> io::Result<UdpSocket> {
     Ok(socket)
 }
 
-fn event(channel: usize) -> EpollEvent {
-    EpollEvent::new(EpollFlags::EPOLLIN, channel as u64)
+fn event(socket: usize) -> EpollEvent {
+    EpollEvent::new(EpollFlags::EPOLLIN, socket as u64)
 }

@@ -1,8 +1,8 @@
 //! The request as the upstream server gets it. Knows nothing of connections.
 
 use super::fields::{FORWARDED_FOR, is_plain, is_valid};
-use crate::services::http::faults::Fault;
-use crate::services::http::request::{self, Refusal};
+use crate::services::http::error_pages::HttpError;
+use crate::services::http::request::{self, RequestError};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -36,15 +36,15 @@ pub(super) fn rewrite(
     head: usize,
     client: IpAddr,
     server: SocketAddr,
-) -> Result<Request<Full<Bytes>>, Refusal> {
+) -> Result<Request<Full<Bytes>>, RequestError> {
     let mut rewritten = request::read(&message[..head], |_, head| {
         let mut fields = HeaderMap::with_capacity(head.headers.len() + 2);
         for field in head.headers.iter().filter(|field| is_plain(field.name)) {
-            let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| Fault::Malformed)?;
+            let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| HttpError::Malformed)?;
             if !is_valid(&name, field.value) {
                 continue;
             }
-            let value = HeaderValue::from_bytes(field.value).map_err(|_| Fault::Malformed)?;
+            let value = HeaderValue::from_bytes(field.value).map_err(|_| HttpError::Malformed)?;
             fields.append(name, value);
         }
         let target = head.path.unwrap_or_default().as_bytes();
@@ -56,9 +56,9 @@ pub(super) fn rewrite(
         append(&mut fields, FORWARDED_FOR, &client.to_string());
         append(&mut fields, header::FORWARDED, &forwarded(client));
         let method = head.method.unwrap_or_default().as_bytes();
-        let method = Method::from_bytes(method).map_err(|_| Fault::UnknownMethod)?;
+        let method = Method::from_bytes(method).map_err(|_| HttpError::UnknownMethod)?;
         let mut request = Request::new(Full::default());
-        *request.uri_mut() = uri(&method, path).ok_or(Fault::Target)?;
+        *request.uri_mut() = uri(&method, path).ok_or(HttpError::BadTarget)?;
         *request.method_mut() = method;
         *request.headers_mut() = fields;
         Ok(request)
@@ -72,7 +72,7 @@ pub(super) fn strip_hop_by_hop(fields: &mut HeaderMap) {
     let named: Vec<HeaderName> = fields
         .get_all(header::CONNECTION)
         .iter()
-        .flat_map(|value| value.as_bytes().split(|octet| *octet == b','))
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
         .filter_map(|option| HeaderName::from_bytes(option.trim_ascii()).ok())
         .filter(|name| !END_TO_END.contains(name))
         .collect();

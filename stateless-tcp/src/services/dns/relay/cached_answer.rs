@@ -1,10 +1,10 @@
 //! An answer of a back end: read once, so that it can be given again without looking into it.
 
-use super::ask::is_hop_by_hop;
+use super::upstream_query::is_hop_by_hop;
 use crate::services::dns::edns;
-use crate::services::dns::message::{DATA_LENGTH, FIXED, HEADER, TTL};
+use crate::services::dns::message_builder::{DATA_LENGTH, FIXED, HEADER, TTL};
 use crate::services::dns::query::{
-    ADDITIONALS, ANSWERS, AUTHORITIES, Envelope, QUESTIONS, Rcode, flag, skip_name, word,
+    ADDITIONALS, ANSWERS, AUTHORITIES, ParsedQuery, QUESTIONS, Rcode, flag, skip_name, word,
 };
 use crate::services::dns::zone::rtype;
 
@@ -23,7 +23,7 @@ const RCODE: u8 = 0x0f;
 
 /// An answer, without ID and without OPT record.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Stored {
+pub(super) struct CachedAnswer {
     message: Box<[u8]>,
     /// Where in it TTLs stand.
     ttls: Box<[u16]>,
@@ -39,7 +39,7 @@ pub(super) struct Stored {
 
 /// Why a datagram is no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unfit {
+pub(super) enum AnswerError {
     /// It answers another question, or none.
     Mismatched,
     /// It cannot be read.
@@ -50,28 +50,28 @@ pub(super) enum Unfit {
 
 /// How old an answer is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Age {
+pub(super) enum AnswerAge {
     /// So many seconds, within its time.
     Fresh(u32),
     /// Beyond its time.
     Stale,
 }
 
-impl Stored {
+impl CachedAnswer {
     /// Reads an answer to `question` that came at `now`, in seconds since 1970.
-    pub(super) fn read(message: &[u8], question: &[u8], now: u64) -> Result<Self, Unfit> {
+    pub(super) fn read(message: &[u8], question: &[u8], now: u64) -> Result<Self, AnswerError> {
         if message.len() < HEADER || word(message, 2) & (flag::QR | flag::OPCODE) != flag::QR {
-            return Err(Unfit::Mismatched);
+            return Err(AnswerError::Mismatched);
         }
         if word(message, QUESTIONS) != 1 || !message[HEADER..].starts_with(question) {
-            return Err(Unfit::Mismatched);
+            return Err(AnswerError::Mismatched);
         }
         if word(message, 2) & flag::TC != 0 {
-            return Err(Unfit::Truncated);
+            return Err(AnswerError::Truncated);
         }
-        let records = Records::read(message, HEADER + question.len()).ok_or(Unfit::Malformed)?;
+        let records = AnswerRecords::read(message, HEADER + question.len()).ok_or(AnswerError::Malformed)?;
         let rcode = records.extended << 4 | u16::from(message[3] & RCODE);
-        let mut stored = Self {
+        let mut cached = Self {
             lifetime: records.lifetime(message, rcode),
             ttls: records.ttls.into(),
             options: records.options.into(),
@@ -79,12 +79,12 @@ impl Stored {
             rcode,
             since: now,
         };
-        stored.message[ADDITIONALS..][..2].copy_from_slice(&records.additionals.to_be_bytes());
-        Ok(stored)
+        cached.message[ADDITIONALS..][..2].copy_from_slice(&records.additionals.to_be_bytes());
+        Ok(cached)
     }
 
     /// Octets that it takes.
-    pub(super) fn octets(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         self.message.len() + 2 * self.ttls.len() + self.options.len()
     }
 
@@ -99,16 +99,16 @@ impl Stored {
     }
 
     /// Its age, if its time is not over.
-    pub(super) fn fresh(&self, now: u64) -> Option<Age> {
+    pub(super) fn fresh(&self, now: u64) -> Option<AnswerAge> {
         let age = u32::try_from(now.saturating_sub(self.since)).ok()?;
-        (age < self.lifetime).then_some(Age::Fresh(age))
+        (age < self.lifetime).then_some(AnswerAge::Fresh(age))
     }
 
     /// Its age, if it may still be given for want of another.
-    pub(super) fn stale(&self, now: u64) -> Option<Age> {
+    pub(super) fn stale(&self, now: u64) -> Option<AnswerAge> {
         let beyond = now.saturating_sub(self.since).saturating_sub(self.lifetime.into());
         let failed = self.rcode == Rcode::ServFail as u16;
-        (beyond < STALE.into() && self.may_be_kept() && !failed).then_some(Age::Stale)
+        (beyond < STALE.into() && self.may_be_kept() && !failed).then_some(AnswerAge::Stale)
     }
 
     /// EDNS options that may be passed on: code, and all octets.
@@ -117,7 +117,7 @@ impl Stored {
     }
 
     /// Appends the message, as an answer to the query of `envelope`, with so many additional records more than it has.
-    pub(super) fn write(&self, age: Age, envelope: &Envelope<'_>, more: u16, out: &mut Vec<u8>) {
+    pub(super) fn write(&self, age: AnswerAge, envelope: &ParsedQuery<'_>, more: u16, out: &mut Vec<u8>) {
         let start = out.len();
         out.extend_from_slice(&self.message);
         let message = &mut out[start..];
@@ -130,16 +130,16 @@ impl Stored {
             // Only an OPT record can say that code.
             message[3] = message[3] & !RCODE | Rcode::ServFail as u8;
         }
-        if age == Age::Fresh(0) {
+        if age == AnswerAge::Fresh(0) {
             return;
         }
         for &at in &self.ttls {
             let place = &mut message[usize::from(at)..][..4];
             let ttl = match age {
-                Age::Fresh(age) => {
+                AnswerAge::Fresh(age) => {
                     u32::from_be_bytes([place[0], place[1], place[2], place[3]]).saturating_sub(age)
                 }
-                Age::Stale => STALE_TTL,
+                AnswerAge::Stale => STALE_TTL,
             };
             place.copy_from_slice(&ttl.to_be_bytes());
         }
@@ -147,7 +147,7 @@ impl Stored {
 }
 
 /// What the records behind the question say.
-struct Records {
+struct AnswerRecords {
     /// Where the OPT record begins, or the message ends.
     end: usize,
     additionals: u16,
@@ -160,7 +160,7 @@ struct Records {
     referral: bool,
 }
 
-impl Records {
+impl AnswerRecords {
     /// Reads from `at` on. None where that cannot be done.
     fn read(message: &[u8], mut at: usize) -> Option<Self> {
         let [answers, authorities, additionals] =
@@ -234,8 +234,8 @@ impl Records {
 }
 
 /// A TTL; one with the first bit set is 0 (RFC 2181 section 8).
-fn seconds(octets: &[u8]) -> Option<u32> {
-    let ttl = u32::from_be_bytes(*octets.first_chunk()?);
+fn seconds(bytes: &[u8]) -> Option<u32> {
+    let ttl = u32::from_be_bytes(*bytes.first_chunk()?);
     Some(if ttl >> 31 == 1 { 0 } else { ttl })
 }
 

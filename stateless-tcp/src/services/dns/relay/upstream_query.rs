@@ -1,8 +1,8 @@
 //! A query as it goes to back ends, whoever asked it: what questions in flight and answers kept are known by.
 
 use crate::services::dns::edns::{self, Edns, FIXED, OPTION_HEAD, SIZE};
-use crate::services::dns::message::HEADER;
-use crate::services::dns::query::{ADDITIONALS, Envelope, QUESTIONS, Question, TYPE_CLASS, flag};
+use crate::services::dns::message_builder::HEADER;
+use crate::services::dns::query::{ADDITIONALS, DnsQuestion, ParsedQuery, QUESTIONS, TYPE_CLASS, flag};
 use stateless_tcp_core::tcp::segment::{Address, FourTuple};
 use std::ops::Range;
 
@@ -19,23 +19,23 @@ const SUBNET_V6: u8 = 56;
 
 /// The query is too long to go on.
 #[derive(Debug)]
-pub(super) struct TooLong;
+pub(super) struct QueryTooLong;
 
 /// What upstream servers are told of the client's network (RFC 7871).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ClientSubnet {
     /// What the client says of it itself, if anything.
     #[default]
-    AsItCame,
+    PassThrough,
     /// What its address says. A client may only ask for none to be told (source prefix length 0).
-    Ours,
+    FromAddress,
     /// What the client says of it itself, else what its address says.
-    OursIfNone,
+    FromClientOrAddress,
 }
 
 /// What a back end is told of a client besides its question.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Disclosure {
+pub(super) struct ClientInfo {
     /// Its network.
     pub(super) subnet: ClientSubnet,
     /// Its address, and the one that it asked.
@@ -44,9 +44,9 @@ pub(super) struct Disclosure {
 
 /// A query but for what differs from one try to the next: its ID and the payload size, which are 0.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Ask {
+pub(super) struct UpstreamQuery {
     /// What the PROXY protocol tells of the client, then the query.
-    octets: Vec<u8>,
+    bytes: Vec<u8>,
     query: usize,
     question: usize,
 }
@@ -56,67 +56,67 @@ pub(super) fn is_hop_by_hop(code: u16) -> bool {
     matches!(code, edns::COOKIE | edns::KEEPALIVE | PADDING)
 }
 
-impl Ask {
+impl UpstreamQuery {
     /// Makes this the query that `envelope` and `question` were read from, as it goes on.
     pub(super) fn compose(
         &mut self,
-        envelope: &Envelope<'_>,
-        question: &Question,
+        envelope: &ParsedQuery<'_>,
+        question: &DnsQuestion,
         tuple: &FourTuple,
-        disclosure: Disclosure,
-    ) -> Result<(), TooLong> {
-        let Self { octets, .. } = self;
-        octets.clear();
-        if disclosure.addresses {
-            octets.extend_from_slice(&tuple.client.0);
-            octets.extend_from_slice(&tuple.server.0);
+        client_info: ClientInfo,
+    ) -> Result<(), QueryTooLong> {
+        let Self { bytes, .. } = self;
+        bytes.clear();
+        if client_info.addresses {
+            bytes.extend_from_slice(&tuple.client.0);
+            bytes.extend_from_slice(&tuple.server.0);
         }
-        self.query = octets.len();
-        let signed = envelope.edns.is_some_and(|edns| edns.signed);
+        self.query = bytes.len();
+        let dnssec_ok = envelope.edns.is_some_and(|edns| edns.dnssec_ok);
         let flags = envelope.flags & (flag::RD | flag::AD | flag::CD);
-        octets.extend_from_slice(&[0; HEADER]);
-        let header = &mut octets[self.query..];
+        bytes.extend_from_slice(&[0; HEADER]);
+        let header = &mut bytes[self.query..];
         header[2..4].copy_from_slice(&flags.to_be_bytes());
         header[QUESTIONS + 1] = 1;
         header[ADDITIONALS + 1] = 1;
-        octets.extend_from_slice(question.name.wire());
-        octets.extend_from_slice(&envelope.question[envelope.question.len() - TYPE_CLASS..]);
-        self.question = octets.len() - self.query;
-        octets.extend_from_slice(&[0, 0, 41, 0, 0, 0, 0, if signed { 0x80 } else { 0 }, 0, 0, 0]);
-        let options = octets.len();
-        let told = envelope.edns.is_some_and(|edns| pass_on(&edns, disclosure.subnet, octets));
-        if disclosure.subnet != ClientSubnet::AsItCame && !told {
-            push_subnet(tuple.client, octets);
+        bytes.extend_from_slice(question.name.wire());
+        bytes.extend_from_slice(&envelope.question[envelope.question.len() - TYPE_CLASS..]);
+        self.question = bytes.len() - self.query;
+        bytes.extend_from_slice(&[0, 0, 41, 0, 0, 0, 0, if dnssec_ok { 0x80 } else { 0 }, 0, 0, 0]);
+        let options = bytes.len();
+        let told = envelope.edns.is_some_and(|edns| pass_on(&edns, client_info.subnet, bytes));
+        if client_info.subnet != ClientSubnet::PassThrough && !told {
+            push_subnet(tuple.client, bytes);
         }
-        if octets.len() - self.query > MOST {
-            return Err(TooLong);
+        if bytes.len() - self.query > MOST {
+            return Err(QueryTooLong);
         }
         #[expect(clippy::cast_possible_truncation, reason = "at most MOST")]
-        let length = (octets.len() - options) as u16;
-        octets[options - 2..options].copy_from_slice(&length.to_be_bytes());
+        let length = (bytes.len() - options) as u16;
+        bytes[options - 2..options].copy_from_slice(&length.to_be_bytes());
         Ok(())
     }
 
     /// What tells this query from others.
     pub(super) fn key(&self) -> &[u8] {
-        &self.octets
+        &self.bytes
     }
 
     /// The question, in lowercase, type and class.
     pub(super) fn question(&self) -> &[u8] {
-        &self.octets[self.query..][..self.question][HEADER..]
+        &self.bytes[self.query..][..self.question][HEADER..]
     }
 
     /// Takes the place of `other`, in the room that is there.
     pub(super) fn copy_from(&mut self, other: &Self) {
-        self.octets.clone_from(&other.octets);
+        self.bytes.clone_from(&other.bytes);
         (self.query, self.question) = (other.query, other.question);
     }
 
     /// Appends the message, with this ID and payload size.
     pub(super) fn write(&self, id: u16, payload: u16, out: &mut Vec<u8>) {
         let start = out.len();
-        out.extend_from_slice(&self.octets[self.query..]);
+        out.extend_from_slice(&self.bytes[self.query..]);
         out[start..][..2].copy_from_slice(&id.to_be_bytes());
         let size: Range<usize> = self.question + SIZE..self.question + SIZE + 2;
         debug_assert!(self.question + FIXED <= out.len() - start, "there is an OPT");
@@ -129,36 +129,36 @@ impl ClientSubnet {
     fn passes(self, option: &[u8]) -> bool {
         // RFC 7871 section 7.1.2: no bits of an address are given, and none may be.
         let asks_for_none = option.get(OPTION_HEAD + 2) == Some(&0);
-        self != Self::Ours || asks_for_none
+        self != Self::FromAddress || asks_for_none
     }
 
     /// Whether what the client says of its network goes on.
-    pub(super) fn is_client_s(self, edns: &Edns<'_>) -> bool {
+    pub(super) fn forwards_client_subnet(self, edns: &Edns<'_>) -> bool {
         edns::options(edns.options).any(|(code, option)| code == CLIENT_SUBNET && self.passes(option))
     }
 }
 
 /// Appends the client's options that go on, and says whether the client's network is among them.
-fn pass_on(edns: &Edns<'_>, subnet: ClientSubnet, octets: &mut Vec<u8>) -> bool {
+fn pass_on(edns: &Edns<'_>, subnet: ClientSubnet, bytes: &mut Vec<u8>) -> bool {
     let passes = |code, option: &[u8]| match code {
         CLIENT_SUBNET => subnet.passes(option),
         _ => !is_hop_by_hop(code),
     };
     for (_, option) in edns::options(edns.options).filter(|&(code, option)| passes(code, option)) {
-        octets.extend_from_slice(option);
+        bytes.extend_from_slice(option);
     }
-    subnet.is_client_s(edns)
+    subnet.forwards_client_subnet(edns)
 }
 
 /// RFC 7871 section 6: family, bits given, bits that the answer is for (0), and as many octets as the bits take.
-fn push_subnet(client: Address, octets: &mut Vec<u8>) {
+fn push_subnet(client: Address, bytes: &mut Vec<u8>) {
     let v4 = client.ipv4();
     let (family, bits, address) =
-        v4.as_ref().map_or((2, SUBNET_V6, &client.0[..]), |octets| (1, SUBNET_V4, &octets[..]));
+        v4.as_ref().map_or((2, SUBNET_V6, &client.0[..]), |bytes| (1, SUBNET_V4, &bytes[..]));
     let address = &address[..usize::from(bits / 8)];
     #[expect(clippy::cast_possible_truncation, reason = "at most 7 octets of address")]
     let length = 4 + address.len() as u8;
-    octets.extend_from_slice(&CLIENT_SUBNET.to_be_bytes());
-    octets.extend_from_slice(&[0, length, 0, family, bits, 0]);
-    octets.extend_from_slice(address);
+    bytes.extend_from_slice(&CLIENT_SUBNET.to_be_bytes());
+    bytes.extend_from_slice(&[0, length, 0, family, bits, 0]);
+    bytes.extend_from_slice(address);
 }

@@ -23,7 +23,7 @@ const LAST_SECOND: Duration = Duration::from_secs(253_402_300_799);
 
 /// A response: status line, headers and body, without its date and without what it says of the connection.
 #[derive(Debug, Hash)]
-pub(super) struct Prepared {
+pub(super) struct StaticResponse {
     head: Box<[u8]>,
     /// Where the date's value ends.
     date_end: usize,
@@ -37,7 +37,7 @@ const LINE_END: &[u8] = b"\r\n";
 
 /// What becomes of a connection behind an answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Connection {
+pub(super) enum Persistence {
     /// It ends.
     #[default]
     Close,
@@ -47,7 +47,7 @@ pub(super) enum Connection {
     KeepAlive,
 }
 
-impl Connection {
+impl Persistence {
     /// The last field of an answer, if any, and the end of the header section.
     pub(super) const fn end(self) -> &'static [u8] {
         match self {
@@ -60,13 +60,13 @@ impl Connection {
 
 /// How an answer differs from what is prepared.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Form {
+pub(super) struct ResponseForm {
     /// Without the body (RFC 9110 9.3.2).
     pub(super) head_only: bool,
-    pub(super) connection: Connection,
+    pub(super) persistence: Persistence,
 }
 
-impl Prepared {
+impl StaticResponse {
     /// A response of `status` ("404 Not Found") with the header lines `fields` (each ended by CRLF) and `body`.
     ///
     /// Date comes first; Content-Length is the caller's, as a 304 has none (RFC 9110 8.6).
@@ -100,14 +100,14 @@ impl Prepared {
     }
 
     /// The response as it is prepared.
-    pub(super) fn answer(&self) -> Answer<'_> {
-        Answer { head: [&self.head, b"", b""], date_end: self.date_end, body: &self.body }
+    pub(super) fn parts(&self) -> ResponseParts<'_> {
+        ResponseParts { head: [&self.head, b"", b""], date_end: self.date_end, body: &self.body }
     }
 
     /// The response with `text` put into its head behind the first `place` octets of the fields.
-    pub(super) fn with_text<'a>(&'a self, place: usize, text: &'a [u8]) -> Answer<'a> {
+    pub(super) fn with_text<'a>(&'a self, place: usize, text: &'a [u8]) -> ResponseParts<'a> {
         let (before, after) = self.head.split_at(self.fields_start() + place);
-        Answer { head: [before, text, after], date_end: self.date_end, body: &self.body }
+        ResponseParts { head: [before, text, after], date_end: self.date_end, body: &self.body }
     }
 
     /// The first `count` octets of the fields.
@@ -124,14 +124,14 @@ impl Prepared {
     }
 
     /// Appends the response in `form`, as sent at `now`; returns the octets up to the date's end.
-    pub(super) fn write(&self, form: Form, now: SystemTime, response: &mut Vec<u8>) -> usize {
-        self.answer().write(form, now, response)
+    pub(super) fn write(&self, form: ResponseForm, now: SystemTime, response: &mut Vec<u8>) -> usize {
+        self.parts().write(form, now, response)
     }
 }
 
 /// A response that is put together of parts.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Answer<'a> {
+pub(super) struct ResponseParts<'a> {
     /// Status line and fields; the date is in the first part.
     head: [&'a [u8]; 3],
     /// Where the date's value ends.
@@ -139,25 +139,27 @@ pub(super) struct Answer<'a> {
     body: &'a [u8],
 }
 
-impl<'a> Answer<'a> {
+impl<'a> ResponseParts<'a> {
     /// The part of a file (RFC 9110 15.3.7) that `fields` describe, whose length and place are in `text`.
-    pub(super) fn part(fields: &'a [u8], text: &'a [u8], body: &'a [u8]) -> Self {
+    pub(super) fn partial(fields: &'a [u8], text: &'a [u8], body: &'a [u8]) -> Self {
         const START: &[u8] = b"HTTP/1.1 206 Partial Content\r\nDate: -----------------------------\r\n";
         Self { head: [START, fields, text], date_end: START.len() - LINE_END.len(), body }
     }
 
     /// Octets of the whole response in `form`, the body included even where it is not sent.
-    pub(super) fn len(&self, form: Form) -> usize {
-        self.head.iter().map(|part| part.len()).sum::<usize>() + form.connection.end().len() + self.body.len()
+    pub(super) fn len(&self, form: ResponseForm) -> usize {
+        self.head.iter().map(|partial| partial.len()).sum::<usize>()
+            + form.persistence.end().len()
+            + self.body.len()
     }
 
     /// Appends the response in `form`, as sent at `now`; returns the octets up to the date's end.
-    pub(super) fn write(&self, form: Form, now: SystemTime, response: &mut Vec<u8>) -> usize {
+    pub(super) fn write(&self, form: ResponseForm, now: SystemTime, response: &mut Vec<u8>) -> usize {
         let start = response.len();
-        for part in self.head {
-            response.extend_from_slice(part);
+        for partial in self.head {
+            response.extend_from_slice(partial);
         }
-        response.extend_from_slice(form.connection.end());
+        response.extend_from_slice(form.persistence.end());
         if !form.head_only {
             response.extend_from_slice(self.body);
         }

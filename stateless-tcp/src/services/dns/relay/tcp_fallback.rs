@@ -1,8 +1,8 @@
 //! Answers that do not fit a datagram, asked for over TCP: on the control plane, where there is time to wait.
 
-use super::ask::Ask;
-use super::backends::BackEnd;
-use super::proxy;
+use super::proxy_protocol;
+use super::upstream_query::UpstreamQuery;
+use super::upstreams::DnsUpstream;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use stateless_tcp_core::tcp::segment::FourTuple;
 use std::io;
@@ -20,85 +20,85 @@ const CONNECTIONS: usize = 64;
 
 /// One worker's way to ask over TCP.
 #[derive(Debug)]
-pub(super) struct Stream {
+pub(super) struct TcpFallback {
     runtime: Handle,
-    mailbox: Arc<Mailbox>,
+    mailbox: Arc<TcpMailbox>,
     connections: Arc<Semaphore>,
-    patience: Duration,
+    timeout: Duration,
 }
 
 /// Where answers are put, and the file that says so.
 #[derive(Debug)]
-struct Mailbox {
-    letters: Mutex<Vec<Letter>>,
+struct TcpMailbox {
+    letters: Mutex<Vec<TcpAnswer>>,
     event: EventFd,
 }
 
 /// What became of a query.
 #[derive(Debug)]
-pub(super) struct Letter {
+pub(super) struct TcpAnswer {
     /// Which flight asked: its place, and its serial number.
-    pub(super) flight: (usize, u64),
+    pub(super) entry: (usize, u64),
     /// The message, whose ID is the one that was sent.
     pub(super) outcome: io::Result<Vec<u8>>,
 }
 
-impl Stream {
-    pub(super) fn new(runtime: Handle, patience: Duration) -> io::Result<Self> {
+impl TcpFallback {
+    pub(super) fn new(runtime: Handle, timeout: Duration) -> io::Result<Self> {
         let event = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
-        let mailbox = Arc::new(Mailbox { letters: Mutex::default(), event });
-        Ok(Self { runtime, mailbox, connections: Arc::new(Semaphore::new(CONNECTIONS)), patience })
+        let mailbox = Arc::new(TcpMailbox { letters: Mutex::default(), event });
+        Ok(Self { runtime, mailbox, connections: Arc::new(Semaphore::new(CONNECTIONS)), timeout })
     }
 
     /// Readable when there are letters.
-    pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
         self.mailbox.event.as_fd()
     }
 
-    /// Asks `back_end`, for `flight`; a letter will say what came of it.
-    pub(super) fn ask(
+    /// Asks `upstream`, for `entry`; a letter will say what came of it.
+    pub(super) fn query(
         &self,
-        flight: (usize, u64),
-        back_end: &BackEnd,
-        ask: &Ask,
+        entry: (usize, u64),
+        upstream: &DnsUpstream,
+        query: &UpstreamQuery,
         id: u16,
         client: Option<&FourTuple>,
     ) {
         let mut request = Vec::new();
         if let Some(tuple) = client {
-            proxy::push(tuple, &mut request);
+            proxy_protocol::push(tuple, &mut request);
         }
         let length = request.len();
         request.extend_from_slice(&[0; 2]);
-        ask.write(id, back_end.payload, &mut request);
+        query.write(id, upstream.payload, &mut request);
         #[expect(clippy::cast_possible_truncation, reason = "no more than fits a datagram")]
-        let octets = (request.len() - length - 2) as u16;
-        request[length..][..2].copy_from_slice(&octets.to_be_bytes());
+        let bytes = (request.len() - length - 2) as u16;
+        request[length..][..2].copy_from_slice(&bytes.to_be_bytes());
 
         let (mailbox, connections) = (Arc::clone(&self.mailbox), Arc::clone(&self.connections));
-        let (address, patience) = (back_end.address, self.patience);
+        let (address, timeout) = (upstream.address, self.timeout);
         self.runtime.spawn(async move {
             let exchange = async {
                 let _permit = connections.acquire().await.map_err(io::Error::other)?;
                 exchange(address, &request, id).await
             };
-            let outcome = tokio::time::timeout(patience, exchange);
+            let outcome = tokio::time::timeout(timeout, exchange);
             let outcome = outcome.await.unwrap_or_else(|late| Err(late.into()));
-            mailbox.put(Letter { flight, outcome });
+            mailbox.put(TcpAnswer { entry, outcome });
         });
     }
 
     /// Takes the letters out.
-    pub(super) fn letters(&self) -> Vec<Letter> {
+    pub(super) fn letters(&self) -> Vec<TcpAnswer> {
         // Emptied first: a letter that comes now is announced again.
         let _ = self.mailbox.event.read();
         std::mem::take(&mut *self.mailbox.letters.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-impl Mailbox {
-    fn put(&self, letter: Letter) {
-        self.letters.lock().unwrap_or_else(PoisonError::into_inner).push(letter);
+impl TcpMailbox {
+    fn put(&self, tcp_answer: TcpAnswer) {
+        self.letters.lock().unwrap_or_else(PoisonError::into_inner).push(tcp_answer);
         // Fails only where it says already that there are more letters than anybody can count.
         let _ = self.event.write(1);
     }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 /// What is counted; each has a name, in the log and in the documentation.
 #[derive(Clone, Copy, Debug)]
 #[repr(usize)]
-pub(super) enum Count {
+pub(super) enum HttpRelayCounter {
     /// Requests that went to the back end.
     Requests,
     /// Connections opened for them.
@@ -41,11 +41,11 @@ const NAMES: [&str; 9] = [
 
 /// The counters of a relay: of all its workers and of the control plane.
 #[derive(Debug, Default)]
-pub(super) struct Counts([AtomicU64; NAMES.len()]);
+pub(super) struct HttpRelayCounters([AtomicU64; NAMES.len()]);
 
-impl Counts {
+impl HttpRelayCounters {
     /// Adds one.
-    pub(super) fn add(&self, count: Count) {
+    pub(super) fn add(&self, count: HttpRelayCounter) {
         self.0[count as usize].fetch_add(1, Relaxed);
     }
 

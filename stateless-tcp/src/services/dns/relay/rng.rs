@@ -6,12 +6,12 @@ use std::io;
 
 /// A source of such numbers.
 #[derive(Clone, Debug)]
-pub(super) struct Unpredictable {
+pub(super) struct Rng {
     key: [u8; 16],
     drawn: u64,
 }
 
-impl Unpredictable {
+impl Rng {
     /// One that no other foretells.
     pub(super) fn new() -> io::Result<Self> {
         let mut key = [0; 16];
@@ -39,13 +39,13 @@ mod tests {
 
     #[test]
     fn every_number_below_the_bound_comes_and_no_other() {
-        let mut random = Unpredictable::new().unwrap();
+        let mut rng = Rng::new().unwrap();
         let mut seen = [0_u32; 5];
         for _ in 0..1_000 {
-            seen[random.below(5) as usize] += 1;
+            seen[rng.below(5) as usize] += 1;
         }
         assert!(seen.iter().all(|&times| times > 100), "{seen:?}");
-        assert_ne!(random.draw(), random.draw());
-        assert_ne!(random.draw(), Unpredictable::new().unwrap().draw());
+        assert_ne!(rng.draw(), rng.draw());
+        assert_ne!(rng.draw(), Rng::new().unwrap().draw());
     }
 }

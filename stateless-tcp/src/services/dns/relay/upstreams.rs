@@ -1,6 +1,6 @@
 //! Who is asked, and whether they answer: shared by all workers.
 
-use super::unpredictable::Unpredictable;
+use super::rng::Rng;
 use crate::observe::histogram::Histogram;
 use crate::observe::snapshot;
 use std::net::SocketAddr;
@@ -12,7 +12,7 @@ const DEAD: u32 = 2;
 
 /// A server that is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BackEnd {
+pub struct DnsUpstream {
     /// Where it listens, on UDP and TCP.
     pub address: SocketAddr,
     /// Its share of the questions, relative to the others'; not 0.
@@ -21,18 +21,18 @@ pub struct BackEnd {
     pub payload: u16,
 }
 
-impl BackEnd {
+impl DnsUpstream {
     /// Most back ends.
     pub const MOST: usize = 64;
 }
 
 /// All of them, by number.
 #[derive(Debug)]
-pub(super) struct BackEnds(Vec<(BackEnd, Health)>);
+pub(super) struct DnsUpstreams(Vec<(DnsUpstream, UpstreamHealth)>);
 
 /// How one does.
 #[derive(Debug, Default)]
-struct Health {
+struct UpstreamHealth {
     /// Queries in a row without an answer.
     silent: AtomicU32,
     /// From a query to its answer.
@@ -41,9 +41,9 @@ struct Health {
 
 /// Some back ends: a bit for each.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Several(u64);
+pub(super) struct UpstreamSet(u64);
 
-impl Several {
+impl UpstreamSet {
     pub(super) fn add(&mut self, number: usize) {
         self.0 |= 1 << number;
     }
@@ -53,17 +53,17 @@ impl Several {
     }
 }
 
-impl BackEnds {
-    pub(super) fn new(back_ends: Vec<BackEnd>) -> Self {
-        debug_assert!((1..=BackEnd::MOST).contains(&back_ends.len()));
-        Self(back_ends.into_iter().map(|back_end| (back_end, Health::default())).collect())
+impl DnsUpstreams {
+    pub(super) fn new(upstreams: Vec<DnsUpstream>) -> Self {
+        debug_assert!((1..=DnsUpstream::MOST).contains(&upstreams.len()));
+        Self(upstreams.into_iter().map(|upstream| (upstream, UpstreamHealth::default())).collect())
     }
 
     pub(super) fn len(&self) -> usize {
         self.0.len()
     }
 
-    pub(super) fn get(&self, number: usize) -> &BackEnd {
+    pub(super) fn get(&self, number: usize) -> &DnsUpstream {
         &self.0[number].0
     }
 
@@ -76,31 +76,31 @@ impl BackEnds {
     }
 
     /// One that is taken for dead.
-    pub(super) fn dead(&self, random: &mut Unpredictable) -> Option<usize> {
-        self.pick(random, |number| !self.is_alive(number))
+    pub(super) fn dead(&self, rng: &mut Rng) -> Option<usize> {
+        self.pick(rng, |number| !self.is_alive(number))
     }
 
     /// Whom to ask next: by weight, among those alive that have not been `tried`, else among all of these, else among all.
-    pub(super) fn choose(&self, random: &mut Unpredictable, tried: Several) -> usize {
+    pub(super) fn choose(&self, rng: &mut Rng, tried: UpstreamSet) -> usize {
         let untried = |number| !tried.contains(number);
-        self.pick(random, |number| untried(number) && self.is_alive(number))
-            .or_else(|| self.pick(random, untried))
-            .or_else(|| self.pick(random, |_| true))
+        self.pick(rng, |number| untried(number) && self.is_alive(number))
+            .or_else(|| self.pick(rng, untried))
+            .or_else(|| self.pick(rng, |_| true))
             .unwrap_or_default()
     }
 
     /// Whether somebody alive has not been `tried`.
-    pub(super) fn has_another(&self, tried: Several) -> bool {
+    pub(super) fn has_another(&self, tried: UpstreamSet) -> bool {
         (0..self.len()).any(|number| !tried.contains(number) && self.is_alive(number))
     }
 
-    fn pick(&self, random: &mut Unpredictable, eligible: impl Fn(usize) -> bool) -> Option<usize> {
+    fn pick(&self, rng: &mut Rng, eligible: impl Fn(usize) -> bool) -> Option<usize> {
         let weight = |number: usize| if eligible(number) { self.get(number).weight } else { 0 };
-        let total = (0..self.len()).map(weight).sum();
-        if total == 0 {
+        let total_weight = (0..self.len()).map(weight).sum();
+        if total_weight == 0 {
             return None;
         }
-        let mut left = random.below(total);
+        let mut left = rng.below(total_weight);
         (0..self.len()).find(|&number| {
             let found = left < weight(number);
             left = left.saturating_sub(weight(number));
@@ -111,7 +111,7 @@ impl BackEnds {
     /// How they all do.
     pub(super) fn report(&self) -> Vec<snapshot::BackEnd> {
         let report = |number: usize| {
-            let (BackEnd { address, .. }, Health { duration, .. }) = &self.0[number];
+            let (DnsUpstream { address, .. }, UpstreamHealth { duration, .. }) = &self.0[number];
             snapshot::BackEnd {
                 address: address.to_string(),
                 up: self.is_alive(number),
@@ -123,20 +123,20 @@ impl BackEnds {
 
     /// Takes note of an answer that took so long.
     pub(super) fn answered(&self, number: usize, after: Duration) {
-        let (back_end, Health { silent, duration }) = &self.0[number];
+        let (upstream, UpstreamHealth { silent, duration }) = &self.0[number];
         duration.record(after, 1);
         // Mostly 0 already: nothing that other workers would have to fetch anew.
         if silent.load(Relaxed) > 0 && silent.swap(0, Relaxed) >= DEAD {
-            tracing::info!("back end {} answers again", back_end.address);
+            tracing::info!("back end {} answers again", upstream.address);
         }
     }
 
     /// Takes note of an answer that did not come.
     pub(super) fn failed(&self, number: usize) {
-        let (back_end, Health { silent, .. }) = &self.0[number];
+        let (upstream, UpstreamHealth { silent, .. }) = &self.0[number];
         let before = silent.fetch_update(Relaxed, Relaxed, |before| Some(before.saturating_add(1)));
         if before == Ok(DEAD - 1) {
-            tracing::warn!("back end {} does not answer", back_end.address);
+            tracing::warn!("back end {} does not answer", upstream.address);
         }
     }
 }
@@ -145,21 +145,23 @@ impl BackEnds {
 mod tests {
     use super::*;
 
-    fn back_ends(weights: &[u32]) -> BackEnds {
+    fn upstreams(weights: &[u32]) -> DnsUpstreams {
         let address = "192.0.2.1:53".parse().unwrap();
-        BackEnds::new(weights.iter().map(|&weight| BackEnd { address, weight, payload: 1232 }).collect())
+        DnsUpstreams::new(
+            weights.iter().map(|&weight| DnsUpstream { address, weight, payload: 1232 }).collect(),
+        )
     }
 
-    fn shares(back_ends: &BackEnds, tried: Several) -> Vec<usize> {
-        let mut random = Unpredictable::new().unwrap();
-        let mut shares = vec![0; back_ends.len()];
-        (0..1_000).for_each(|_| shares[back_ends.choose(&mut random, tried)] += 1);
+    fn shares(upstreams: &DnsUpstreams, tried: UpstreamSet) -> Vec<usize> {
+        let mut rng = Rng::new().unwrap();
+        let mut shares = vec![0; upstreams.len()];
+        (0..1_000).for_each(|_| shares[upstreams.choose(&mut rng, tried)] += 1);
         shares
     }
 
     #[test]
     fn each_gets_its_share() {
-        let shares = shares(&back_ends(&[1, 3, 6]), Several::default());
+        let shares = shares(&upstreams(&[1, 3, 6]), UpstreamSet::default());
         for (share, expected) in shares.into_iter().zip([100, 300, 600]) {
             assert!(share.abs_diff(expected) < 80, "{share} of 1000, {expected} expected");
         }
@@ -167,23 +169,23 @@ mod tests {
 
     #[test]
     fn the_dead_are_not_asked_until_all_are() {
-        let back_ends = back_ends(&[1, 1]);
-        back_ends.failed(0);
-        assert!(back_ends.is_alive(0), "one may get lost");
-        back_ends.failed(0);
-        assert_eq!(shares(&back_ends, Several::default())[0], 0);
-        assert!(back_ends.any_alive());
-        let mut tried = Several::default();
+        let upstreams = upstreams(&[1, 1]);
+        upstreams.failed(0);
+        assert!(upstreams.is_alive(0), "one may get lost");
+        upstreams.failed(0);
+        assert_eq!(shares(&upstreams, UpstreamSet::default())[0], 0);
+        assert!(upstreams.any_alive());
+        let mut tried = UpstreamSet::default();
         tried.add(1);
-        assert!(!back_ends.has_another(tried));
-        assert_eq!(shares(&back_ends, tried)[1], 0, "rather a dead one than the same again");
+        assert!(!upstreams.has_another(tried));
+        assert_eq!(shares(&upstreams, tried)[1], 0, "rather a dead one than the same again");
         tried.add(0);
-        assert_eq!(shares(&back_ends, tried).iter().filter(|&&share| share > 300).count(), 2);
-        assert_eq!(back_ends.dead(&mut Unpredictable::new().unwrap()), Some(0));
-        back_ends.failed(1);
-        back_ends.failed(1);
-        assert!(!back_ends.any_alive());
-        back_ends.answered(0, Duration::ZERO);
-        assert_eq!(shares(&back_ends, Several::default())[1], 0);
+        assert_eq!(shares(&upstreams, tried).iter().filter(|&&share| share > 300).count(), 2);
+        assert_eq!(upstreams.dead(&mut Rng::new().unwrap()), Some(0));
+        upstreams.failed(1);
+        upstreams.failed(1);
+        assert!(!upstreams.any_alive());
+        upstreams.answered(0, Duration::ZERO);
+        assert_eq!(shares(&upstreams, UpstreamSet::default())[1], 0);
     }
 }

@@ -11,7 +11,7 @@ use crate::services::MAX_RESPONSE;
 
 /// What there is to know of a file.
 #[derive(Debug)]
-pub(super) struct Found {
+pub(super) struct SourceFile {
     /// The path that it is served at, decoded.
     pub(super) url: Vec<u8>,
     /// Where it stands in the tree.
@@ -24,7 +24,7 @@ pub(super) struct Found {
     pub(super) modified: Option<SystemTime>,
 }
 
-impl Found {
+impl SourceFile {
     /// Reads the file that stands at `path`, and whose canonical path is `target`, to be served at `url`.
     pub(super) fn read(target: &Path, path: &Path, url: Vec<u8>) -> io::Result<Self> {
         // Should a FIFO have taken the file's place meanwhile, opening it must not wait for a writer.
@@ -45,7 +45,7 @@ impl Found {
 
 /// The octets of `file`, or one more than `most` of them.
 fn read_at_most(file: &File, most: usize) -> io::Result<Vec<u8>> {
-    let mut octets = Vec::new();
-    file.take(most as u64 + 1).read_to_end(&mut octets)?;
-    Ok(octets)
+    let mut bytes = Vec::new();
+    file.take(most as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }

@@ -1,8 +1,8 @@
 //! A response as the client gets it. Knows nothing of connections.
 
-use super::forward::strip_hop_by_hop;
+use super::rewrite::strip_hop_by_hop;
 use crate::services::MAX_RESPONSE;
-use crate::services::http::prepared::{CLOSE, Connection, http_date};
+use crate::services::http::static_response::{CLOSE, Persistence, http_date};
 use hyper::StatusCode;
 use hyper::ext::ReasonPhrase;
 use hyper::header;
@@ -13,11 +13,11 @@ use std::time::SystemTime;
 const LENGTH: usize = b"Content-Length: 65537\r\n".len();
 
 /// Octets of the longest end of a head.
-const LONGEST_END: usize = Connection::KeepAlive.end().len();
+const LONGEST_END: usize = Persistence::KeepAlive.end().len();
 
 /// The head of a response whose body is still to come.
 #[derive(Debug)]
-pub(super) struct Begun {
+pub(super) struct ResponseHead {
     head: Vec<u8>,
     /// It says how long its body is, and has none.
     bodiless: bool,
@@ -25,13 +25,13 @@ pub(super) struct Begun {
 
 /// A whole response, but for what it says of the client's connection.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Reply {
+pub(super) struct RelayedResponse {
     /// Without the blank line.
     head: Vec<u8>,
     body: Vec<u8>,
 }
 
-impl Begun {
+impl ResponseHead {
     /// What the back end said, which came at `now`; `head_only` if it answers HEAD.
     pub(super) fn new(mut parts: Parts, head_only: bool, now: SystemTime) -> Self {
         strip_hop_by_hop(&mut parts.headers);
@@ -60,15 +60,15 @@ impl Begun {
     }
 
     /// The whole response.
-    pub(super) fn end(mut self, body: Vec<u8>) -> Reply {
+    pub(super) fn end(mut self, body: Vec<u8>) -> RelayedResponse {
         if !self.bodiless {
             put(&mut self.head, header::CONTENT_LENGTH.as_str(), body.len().to_string().as_bytes());
         }
-        Reply { head: self.head, body }
+        RelayedResponse { head: self.head, body }
     }
 }
 
-impl Reply {
+impl RelayedResponse {
     /// A response that says in words what is wrong.
     pub(super) fn refusal(status: StatusCode, text: &str, head_only: bool, now: SystemTime) -> Self {
         let mut head = status_line(status, status.canonical_reason().unwrap_or_default().as_bytes());
@@ -85,16 +85,16 @@ impl Reply {
     }
 
     /// Appends the response, behind which this becomes of the connection.
-    pub(super) fn write(&self, connection: Connection, response: &mut Vec<u8>) {
+    pub(super) fn write(&self, persistence: Persistence, response: &mut Vec<u8>) {
         response.extend_from_slice(&self.head);
-        response.extend_from_slice(connection.end());
+        response.extend_from_slice(persistence.end());
         response.extend_from_slice(&self.body);
     }
 }
 
 /// Whether the head of `response` says that the connection closes.
 pub(super) fn closes(response: &[u8]) -> bool {
-    let end = response.windows(4).position(|octets| octets == b"\r\n\r\n").map_or(0, |end| end + 4);
+    let end = response.windows(4).position(|bytes| bytes == b"\r\n\r\n").map_or(0, |end| end + 4);
     response[..end].ends_with(CLOSE)
 }
 
@@ -105,9 +105,9 @@ fn status_line(status: StatusCode, reason: &[u8]) -> Vec<u8> {
 /// Appends a field, its name written as in the RFCs: hyper knows names in lower case only.
 fn put(head: &mut Vec<u8>, name: &str, value: &[u8]) {
     let mut begins = true;
-    for octet in name.bytes() {
-        head.push(if begins { octet.to_ascii_uppercase() } else { octet });
-        begins = octet == b'-';
+    for byte in name.bytes() {
+        head.push(if begins { byte.to_ascii_uppercase() } else { byte });
+        begins = byte == b'-';
     }
     head.extend_from_slice(b": ");
     head.extend_from_slice(value);

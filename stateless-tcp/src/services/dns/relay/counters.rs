@@ -5,7 +5,7 @@ macro_rules! counts {
         /// What is counted; each has a name, in the log and in the documentation.
         #[derive(Clone, Copy, Debug)]
         #[repr(usize)]
-        pub(super) enum Count { $($(#[$doc])* $variant,)* }
+        pub(super) enum DnsRelayCounter { $($(#[$doc])* $variant,)* }
 
         /// The names, in order.
         const NAMES: &[&str] = &[$($name,)*];
@@ -47,17 +47,17 @@ counts! {
 
 /// The counters of one worker.
 #[derive(Debug)]
-pub(super) struct Counts([u64; NAMES.len()]);
+pub(super) struct DnsRelayCounters([u64; NAMES.len()]);
 
-impl Default for Counts {
+impl Default for DnsRelayCounters {
     fn default() -> Self {
         Self([0; NAMES.len()])
     }
 }
 
-impl Counts {
+impl DnsRelayCounters {
     /// Adds one.
-    pub(super) fn add(&mut self, count: Count) {
+    pub(super) fn add(&mut self, count: DnsRelayCounter) {
         self.0[count as usize] += 1;
     }
 

@@ -1,9 +1,9 @@
 //! Writing a response: records, name compression, the room that is left. Never allocates.
 
-use super::catalog::{Catalog, Rrset, View};
-use super::compression::{Places, REACH};
-use super::name::Name;
-use super::zone::{Data, NameId, Records, SetId, rtype};
+use super::catalog::{Catalog, RrsetRef, ZoneView};
+use super::compression::{CompressionTable, REACH};
+use super::name::DomainName;
+use super::zone::{NameId, RecordData, RecordIter, RrsetId, rtype};
 use std::ops::{ControlFlow, Range};
 
 /// Octets of the header.
@@ -18,10 +18,10 @@ const IN: [u8; 2] = [0, 1];
 /// Class ANY, which TSIG has (RFC 8945 section 4.2).
 const ANY: [u8; 2] = [0, 255];
 /// Sets whose presence is remembered. Beyond that nothing optional is added any more.
-const SETS: usize = 96;
+const MAX_RRSETS: usize = 96;
 
 /// Sets that prove something. One answer needs four, and two for each wildcard that its CNAMEs lead through.
-const PROOFS: usize = 48;
+const MAX_PROOFS: usize = 48;
 
 /// No addresses are added beyond so many bytes: they are there to save a question, not to cost the answer. The rest is for
 /// OPT and TSIG records.
@@ -29,7 +29,7 @@ const OPTIONAL: usize = 64_000;
 
 /// The response does not fit.
 #[derive(Debug)]
-pub(super) struct Full;
+pub(super) struct MessageFull;
 
 /// The sections of a response, as they follow each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,34 +41,34 @@ pub(super) enum Section {
 
 /// What stands before a record: its owner's name.
 #[derive(Clone, Copy)]
-pub(super) enum Owner<'a> {
+pub(super) enum RecordOwner<'a> {
     /// The set's own.
     Own,
     /// A name already written, at this place if a pointer can reach it.
-    Written(&'a Name, usize),
+    Written(&'a DomainName, usize),
 }
 
 /// A response under construction at the end of a buffer.
-pub(super) struct Message<'a> {
+pub(super) struct MessageBuilder<'a> {
     catalog: &'a Catalog,
     out: &'a mut Vec<u8>,
     start: usize,
     end: usize,
-    places: Places,
+    compression: CompressionTable,
     /// Sets that have been written, by zone and number; bit n of `own`: the nth under its own name, not under one that a
     /// wildcard stands for.
-    set_zones: [u32; SETS],
-    sets: [u32; SETS],
+    rrset_zones: [u32; MAX_RRSETS],
+    rrset_ids: [u32; MAX_RRSETS],
     own: u128,
-    present: usize,
+    rrset_count: usize,
     /// Owners of proofs, by zone and number.
-    proof_zones: [u32; PROOFS],
-    proofs: [u32; PROOFS],
-    proven: usize,
+    proof_zones: [u32; MAX_PROOFS],
+    proofs: [u32; MAX_PROOFS],
+    proof_count: usize,
     counts: [u16; 3],
 }
 
-impl<'a> Message<'a> {
+impl<'a> MessageBuilder<'a> {
     /// Begins a message of at most `room` octets at the end of `out`.
     pub(super) fn new(catalog: &'a Catalog, out: &'a mut Vec<u8>, room: usize) -> Self {
         let start = out.len();
@@ -78,20 +78,20 @@ impl<'a> Message<'a> {
             out,
             start,
             end: start + room,
-            places: Places::new(),
-            set_zones: [0; SETS],
-            sets: [0; SETS],
+            compression: CompressionTable::new(),
+            rrset_zones: [0; MAX_RRSETS],
+            rrset_ids: [0; MAX_RRSETS],
             own: 0,
-            present: 0,
-            proof_zones: [0; PROOFS],
-            proofs: [0; PROOFS],
-            proven: 0,
+            rrset_count: 0,
+            proof_zones: [0; MAX_PROOFS],
+            proofs: [0; MAX_PROOFS],
+            proof_count: 0,
             counts: [0; 3],
         }
     }
 
     /// Writes the header, to be filled in at the end, and the question.
-    pub(super) fn head(&mut self, question: &[u8]) -> Result<(), Full> {
+    pub(super) fn write_head(&mut self, question: &[u8]) -> Result<(), MessageFull> {
         self.push(&[0; HEADER])?;
         self.push(question)
     }
@@ -102,7 +102,7 @@ impl<'a> Message<'a> {
     }
 
     /// The message so far.
-    pub(super) fn octets(&mut self) -> &mut [u8] {
+    pub(super) fn bytes(&mut self) -> &mut [u8] {
         &mut self.out[self.start..]
     }
 
@@ -111,30 +111,30 @@ impl<'a> Message<'a> {
         self.out.len() - self.start
     }
 
-    fn push(&mut self, octets: &[u8]) -> Result<(), Full> {
-        if self.end - self.out.len() < octets.len() {
-            return Err(Full);
+    fn push(&mut self, bytes: &[u8]) -> Result<(), MessageFull> {
+        if self.end - self.out.len() < bytes.len() {
+            return Err(MessageFull);
         }
-        self.out.extend_from_slice(octets);
+        self.out.extend_from_slice(bytes);
         Ok(())
     }
 
     /// Remembers that `name` can be read at `at`, written in full, and so its ancestors behind it.
-    pub(super) fn note(&mut self, view: View<'_>, name: NameId, at: usize) {
-        self.places.note(view, name, at);
+    pub(super) fn note_name(&mut self, view: ZoneView<'_>, name: NameId, at: usize) {
+        self.compression.note(view, name, at);
     }
 
     /// Writes a name, compressed, and returns where it can be read: here, or where the pointer that stands for it leads.
-    fn name(&mut self, view: View<'a>, name: NameId) -> Result<usize, Full> {
+    fn name(&mut self, view: ZoneView<'a>, name: NameId) -> Result<usize, MessageFull> {
         let names = &view.zone.names;
         let start = self.len();
         let mut rest = name;
         while rest != NameId::ROOT {
-            if let Some(at) = self.places.find(&self.out[self.start..], view, rest, start) {
+            if let Some(at) = self.compression.find(&self.out[self.start..], view, rest, start) {
                 self.push(&(0xc000 | at).to_be_bytes())?;
                 return Ok(if rest == name { usize::from(at) } else { start });
             }
-            self.places.place(view, rest, self.len());
+            self.compression.place(view, rest, self.len());
             self.push(names.label(rest))?;
             rest = names.parent(rest);
         }
@@ -142,74 +142,78 @@ impl<'a> Message<'a> {
         Ok(start)
     }
 
-    fn owner(&mut self, set: &Rrset<'a>, owner: Owner<'_>) -> Result<(), Full> {
+    fn owner(&mut self, rrset: &RrsetRef<'a>, owner: RecordOwner<'_>) -> Result<(), MessageFull> {
         match owner {
-            Owner::Own => self.name(set.view, set.owner).map(drop),
-            Owner::Written(_, at) if at < REACH => {
+            RecordOwner::Own => self.name(rrset.view, rrset.owner).map(drop),
+            RecordOwner::Written(_, at) if at < REACH => {
                 #[expect(clippy::cast_possible_truncation, reason = "below REACH")]
                 let pointer = 0xc000 | at as u16;
                 self.push(&pointer.to_be_bytes())
             }
-            Owner::Written(name, _) => self.push(name.wire()),
+            RecordOwner::Written(name, _) => self.push(name.wire()),
         }
     }
 
-    /// Whether the set has been written under its own name.
-    pub(super) fn has(&self, set: &Rrset<'_>) -> bool {
-        let written = self.sets[..self.present].iter().zip(&self.set_zones);
-        let mut written = written.enumerate().filter(|(_, at)| *at == (&set.set.0, &set.view.index()));
+    /// Whether the RRset has been written under its own name.
+    pub(super) fn contains(&self, rrset: &RrsetRef<'_>) -> bool {
+        let written = self.rrset_ids[..self.rrset_count].iter().zip(&self.rrset_zones);
+        let mut written = written.enumerate().filter(|(_, at)| *at == (&rrset.id.0, &rrset.view.index()));
         written.any(|(index, _)| self.own >> index & 1 != 0)
     }
 
-    /// Writes the set, and with `signed` its signatures; a `ttl` replaces its own. Returns where the last name in the
+    /// Writes the set, and with `dnssec_ok` its signatures; a `ttl` replaces its own. Returns where the last name in the
     /// last record's data can be read.
-    pub(super) fn set(
+    pub(super) fn write_rrset(
         &mut self,
         section: Section,
-        set: &Rrset<'a>,
-        owner: Owner<'_>,
-        signed: bool,
+        rrset: &RrsetRef<'a>,
+        owner: RecordOwner<'_>,
+        dnssec_ok: bool,
         ttl: Option<u32>,
-    ) -> Result<usize, Full> {
-        if self.present < SETS {
-            self.set_zones[self.present] = set.view.index();
-            self.sets[self.present] = set.set.0;
-            let is_wildcard = set.view.zone.names.label(set.owner) == b"\x01*";
-            self.own |= u128::from(matches!(owner, Owner::Own) || !is_wildcard) << self.present;
-            self.present += 1;
+    ) -> Result<usize, MessageFull> {
+        if self.rrset_count < MAX_RRSETS {
+            self.rrset_zones[self.rrset_count] = rrset.view.index();
+            self.rrset_ids[self.rrset_count] = rrset.id.0;
+            let is_wildcard = rrset.view.zone.names.label(rrset.owner) == b"\x01*";
+            self.own |= u128::from(matches!(owner, RecordOwner::Own) || !is_wildcard) << self.rrset_count;
+            self.rrset_count += 1;
         }
-        let zone = set.view.zone;
-        let content = zone.set(set.set);
+        let zone = rrset.view.zone;
+        let content = zone.rrset(rrset.id);
         let head = head(content.rtype, ttl.unwrap_or(content.ttl));
         let mut target = 0;
         for data in zone.records(content) {
-            target = self.record(section, set, owner, &head, data)?;
+            target = self.record(section, rrset, owner, &head, data)?;
         }
-        if signed {
-            self.write_signatures(section, set, owner, head, zone.signatures(content))?;
+        if dnssec_ok {
+            self.write_signatures(section, rrset, owner, head, zone.signatures(content))?;
         }
         Ok(target)
     }
 
     /// Writes the signatures of the set only.
-    pub(super) fn signatures(&mut self, set: &Rrset<'a>, owner: Owner<'_>) -> Result<(), Full> {
-        let zone = set.view.zone;
-        let content = zone.set(set.set);
+    pub(super) fn write_rrset_signatures(
+        &mut self,
+        rrset: &RrsetRef<'a>,
+        owner: RecordOwner<'_>,
+    ) -> Result<(), MessageFull> {
+        let zone = rrset.view.zone;
+        let content = zone.rrset(rrset.id);
         let signatures = zone.signatures(content);
-        self.write_signatures(Section::Answer, set, owner, head(content.rtype, content.ttl), signatures)
+        self.write_signatures(Section::Answer, rrset, owner, head(content.rtype, content.ttl), signatures)
     }
 
     fn write_signatures(
         &mut self,
         section: Section,
-        set: &Rrset<'a>,
-        owner: Owner<'_>,
+        rrset: &RrsetRef<'a>,
+        owner: RecordOwner<'_>,
         mut head: [u8; FIXED],
-        signatures: Records<'a>,
-    ) -> Result<(), Full> {
+        signatures: RecordIter<'a>,
+    ) -> Result<(), MessageFull> {
         head[..2].copy_from_slice(&rtype::RRSIG.to_be_bytes());
         for data in signatures {
-            self.record(section, set, owner, &head, data)?;
+            self.record(section, rrset, owner, &head, data)?;
         }
         Ok(())
     }
@@ -217,21 +221,21 @@ impl<'a> Message<'a> {
     fn record(
         &mut self,
         section: Section,
-        set: &Rrset<'a>,
-        owner: Owner<'_>,
+        rrset: &RrsetRef<'a>,
+        owner: RecordOwner<'_>,
         head: &[u8; FIXED],
-        data: Data<'a>,
-    ) -> Result<usize, Full> {
-        self.owner(set, owner)?;
+        data: RecordData<'a>,
+    ) -> Result<usize, MessageFull> {
+        self.owner(rrset, owner)?;
         let fixed = self.out.len();
         self.push(head)?;
         let mut target = 0;
         match data {
-            Data::Plain(data) => self.push(data)?,
-            Data::Names(before, targets, after) => {
+            RecordData::Plain(data) => self.push(data)?,
+            RecordData::Names(before, targets, after) => {
                 self.push(before)?;
                 for name in targets.iter() {
-                    target = self.name(set.view, name)?;
+                    target = self.name(rrset.view, name)?;
                 }
                 self.push(after)?;
             }
@@ -253,15 +257,15 @@ impl<'a> Message<'a> {
     /// by the DNAME's target. Returns where the new name can be read.
     pub(super) fn synthesized_cname(
         &mut self,
-        dname: &Rrset<'a>,
-        owner: Owner<'_>,
+        dname: &RrsetRef<'a>,
+        owner: RecordOwner<'_>,
         kept: &[u8],
-        target: &Name,
-    ) -> Result<usize, Full> {
+        target: &DomainName,
+    ) -> Result<usize, MessageFull> {
         let zone = dname.view.zone;
         self.owner(dname, owner)?;
         let fixed = self.out.len();
-        self.push(&head(rtype::CNAME, zone.set(dname.set).ttl))?;
+        self.push(&head(rtype::CNAME, zone.rrset(dname.id).ttl))?;
         let at = self.len();
         self.push(kept)?;
         let end = match zone.names.find(target, target.depth()) {
@@ -273,37 +277,46 @@ impl<'a> Message<'a> {
     }
 
     /// Remembers the owner of a proof for the end of the authority section: the answer section may yet go on.
-    pub(super) fn prove(&mut self, view: View<'a>, owner: NameId) {
-        let mut known = self.proofs[..self.proven].iter().zip(&self.proof_zones);
-        if self.proven < PROOFS && !known.any(|known| known == (&owner.0, &view.index())) {
-            self.proof_zones[self.proven] = view.index();
-            self.proofs[self.proven] = owner.0;
-            self.proven += 1;
+    pub(super) fn add_proof(&mut self, view: ZoneView<'a>, owner: NameId) {
+        let mut known = self.proofs[..self.proof_count].iter().zip(&self.proof_zones);
+        if self.proof_count < MAX_PROOFS && !known.any(|known| known == (&owner.0, &view.index())) {
+            self.proof_zones[self.proof_count] = view.index();
+            self.proofs[self.proof_count] = owner.0;
+            self.proof_count += 1;
         }
     }
 
-    /// Writes the sets of NSEC or NSEC3 whose owners [`Message::prove`] remembers.
-    pub(super) fn proofs(&mut self) -> Result<(), Full> {
-        for index in 0..self.proven {
+    /// Writes the sets of NSEC or NSEC3 whose owners [`MessageBuilder::add_proof`] remembers.
+    pub(super) fn write_proofs(&mut self) -> Result<(), MessageFull> {
+        for index in 0..self.proof_count {
             let owner = NameId(self.proofs[index]);
             if let Some(view) = self.catalog.by_index(self.proof_zones[index])
-                && let Some(set) = view.zone.proof_set(owner)
+                && let Some(id) = view.zone.proof_rrset(owner)
             {
-                self.set(Section::Authority, &Rrset { view, owner, set }, Owner::Own, true, None)?;
+                self.write_rrset(
+                    Section::Authority,
+                    &RrsetRef { view, owner, id },
+                    RecordOwner::Own,
+                    true,
+                    None,
+                )?;
             }
         }
         Ok(())
     }
 
     /// Writes the addresses that belong to the sets written so far.
-    pub(super) fn additional(&mut self, signed: bool) -> Result<(), Full> {
+    pub(super) fn write_additional(&mut self, dnssec_ok: bool) -> Result<(), MessageFull> {
         let catalog = self.catalog;
-        for index in 0..self.present {
-            let set = SetId(self.sets[index]);
-            let Some(view) = catalog.by_index(self.set_zones[index]) else { continue };
-            let more = catalog.additional(view, set, |addresses| {
-                for set in addresses.into_iter().flatten() {
-                    if self.present < SETS && !self.has(&set) && !self.optional(&set, signed)? {
+        for index in 0..self.rrset_count {
+            let id = RrsetId(self.rrset_ids[index]);
+            let Some(view) = catalog.by_index(self.rrset_zones[index]) else { continue };
+            let more = catalog.additional(view, id, |addresses| {
+                for rrset in addresses.into_iter().flatten() {
+                    if self.rrset_count < MAX_RRSETS
+                        && !self.contains(&rrset)
+                        && !self.write_if_room(&rrset, dnssec_ok)?
+                    {
                         return Ok(ControlFlow::Break(()));
                     }
                 }
@@ -318,29 +331,29 @@ impl<'a> Message<'a> {
 
     /// Writes addresses, unless the message gets longer than [`OPTIONAL`] by them: then they are left out, and `false` is said.
     /// That depends on nothing but what the message is, so that it is the same when it is asked for again.
-    fn optional(&mut self, set: &Rrset<'a>, signed: bool) -> Result<bool, Full> {
-        let (length, counts, present, own) = (self.out.len(), self.counts, self.present, self.own);
-        let places = self.places.mark();
-        let written = self.set(Section::Additional, set, Owner::Own, signed, None);
+    fn write_if_room(&mut self, rrset: &RrsetRef<'a>, dnssec_ok: bool) -> Result<bool, MessageFull> {
+        let (length, counts, rrset_count, own) = (self.out.len(), self.counts, self.rrset_count, self.own);
+        let compression = self.compression.mark();
+        let written = self.write_rrset(Section::Additional, rrset, RecordOwner::Own, dnssec_ok, None);
         let is_too_long = self.len() > OPTIONAL || written.is_err() && self.end - self.start >= OPTIONAL;
         if !is_too_long {
             return written.map(|_| true);
         }
         self.out.truncate(length);
-        (self.counts, self.present, self.own) = (counts, present, own);
-        self.places.return_to(places);
+        (self.counts, self.rrset_count, self.own) = (counts, rrset_count, own);
+        self.compression.return_to(compression);
         Ok(false)
     }
 
     /// Writes an OPT record (RFC 6891 section 6.1).
-    pub(super) fn opt(&mut self, octets: &[u8]) -> Result<(), Full> {
-        self.push(octets)?;
+    pub(super) fn write_opt(&mut self, bytes: &[u8]) -> Result<(), MessageFull> {
+        self.push(bytes)?;
         self.counts[Section::Additional as usize] += 1;
         Ok(())
     }
 
     /// Writes a TSIG record, which must be the last: its owner in wire form, and its data in parts.
-    pub(super) fn tsig(&mut self, owner: &[u8], data: &[&[u8]]) -> Result<(), Full> {
+    pub(super) fn write_tsig(&mut self, owner: &[u8], data: &[&[u8]]) -> Result<(), MessageFull> {
         self.push(owner)?;
         let fixed = self.out.len();
         let mut head = head(rtype::TSIG, 0);

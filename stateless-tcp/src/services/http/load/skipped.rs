@@ -10,13 +10,13 @@ const NAMED: usize = 20;
 
 /// What is not served, and why.
 #[derive(Debug, Default)]
-pub(in crate::services::http) struct Report {
+pub(in crate::services::http) struct SkippedFiles {
     named: Vec<String>,
     unnamed: usize,
     hidden: Option<(PathBuf, usize)>,
 }
 
-impl Report {
+impl SkippedFiles {
     /// Says it in the log.
     pub(in crate::services::http) fn log(&self) {
         for line in self.lines() {
@@ -47,13 +47,13 @@ impl Report {
         self.name(|| format!("not served: {}: {reason}", path.display()));
     }
 
-    /// The response with the file at `path` would have `octets`.
-    pub(super) fn too_large(&mut self, path: &Path, octets: u64, coded: bool) {
+    /// The response with the file at `path` would have `bytes`.
+    pub(super) fn too_large(&mut self, path: &Path, bytes: u64, coded: bool) {
         let but = if coded { " but compressed, to clients that take it so" } else { "" };
         let path = path.display();
         self.name(|| {
             format!(
-                "not served{but}: {path}: the response would have {octets} bytes, and at most {MAX_RESPONSE} can be sent"
+                "not served{but}: {path}: the response would have {bytes} bytes, and at most {MAX_RESPONSE} can be sent"
             )
         });
     }

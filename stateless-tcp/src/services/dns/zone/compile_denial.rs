@@ -1,11 +1,11 @@
 //! Compiling a signed zone's denial: the chains, and for each node what proves its lack of types and of children.
 
-use super::super::name::Name;
-use super::super::zonefile::Place;
-use super::denial::{Denial, Hash, MAX_ITERATIONS, Nsec, Nsec3, Proof, Prover};
-use super::names::NameId;
-use super::problem::Problem;
-use super::{Data, Zone, rtype};
+use super::super::name::DomainName;
+use super::super::zonefile::Position;
+use super::denial::{Denial, DenialProof, MAX_ITERATIONS, Nsec, Nsec3, Nsec3Hash, ProofOwner};
+use super::name_tree::NameId;
+use super::problem::ZoneProblem;
+use super::{RecordData, Zone, rtype};
 use domain::utils::base32;
 
 /// Algorithm, flags, iterations and the length of the salt (RFC 5155 sections 3.2 and 4.2), which stands behind them.
@@ -17,36 +17,43 @@ const SHA_1: u8 = 1;
 /// says where an owner's records of a type stand.
 pub(super) fn chain(
     zone: &Zone,
-    place: impl Fn(NameId, u16) -> Place,
-    warnings: &mut Vec<Problem>,
-) -> Result<Denial, Problem> {
+    place: impl Fn(NameId, u16) -> Position,
+    warnings: &mut Vec<ZoneProblem>,
+) -> Result<Denial, ZoneProblem> {
     let hashed: Vec<NameId> =
-        zone.names.ids().filter(|&id| zone.find_set(id, rtype::NSEC3).is_some()).collect();
-    let parameters = zone.find_set(zone.apex, rtype::NSEC3PARAM);
+        zone.names.ids().filter(|&id| zone.find_rrset(id, rtype::NSEC3).is_some()).collect();
+    let parameters = zone.find_rrset(zone.apex, rtype::NSEC3PARAM);
     if let Some(set) = parameters {
         let at = place(zone.apex, rtype::NSEC3PARAM);
-        for data in zone.records(zone.set(set)) {
+        for data in zone.records(zone.rrset(set)) {
             if let Some(nsec3) = nsec3(zone, plain(data), &hashed, at)? {
                 return Ok(Denial::Nsec3(nsec3));
             }
         }
-        warnings.push(Problem::at(
+        warnings.push(ZoneProblem::at(
             at,
             "no NSEC3 record has the parameters of NSEC3PARAM: nothing is denied by NSEC3",
         ));
     } else if let Some(&first) = hashed.first() {
         let what = "NSEC3, but the apex has no NSEC3PARAM to say how names are hashed: not served";
-        warnings.push(Problem::at(place(first, rtype::NSEC3), what));
+        warnings.push(ZoneProblem::at(place(first, rtype::NSEC3), what));
     }
-    let owners = zone.names.ids().filter(|&id| zone.is_node(id) && zone.find_set(id, rtype::NSEC).is_some());
+    let owners =
+        zone.names.ids().filter(|&id| zone.is_node(id) && zone.find_rrset(id, rtype::NSEC).is_some());
     let nsec = Nsec::new(&zone.names.name(zone.apex), owners.map(|id| (zone.names.name(id), id)));
-    let nsec = nsec.ok_or_else(|| Problem::of_zone("the names of its NSEC records take more than 4 GiB"))?;
+    let nsec =
+        nsec.ok_or_else(|| ZoneProblem::whole_zone("the names of its NSEC records take more than 4 GiB"))?;
     Ok(if nsec.is_empty() { Denial::None } else { Denial::Nsec(nsec) })
 }
 
 /// The chain of the NSEC3 records with these parameters; none where there are none, or where `parameters` is not one that a
 /// server chooses from (RFC 5155 section 4.1.2).
-fn nsec3(zone: &Zone, parameters: &[u8], hashed: &[NameId], at: Place) -> Result<Option<Nsec3>, Problem> {
+fn nsec3(
+    zone: &Zone,
+    parameters: &[u8],
+    hashed: &[NameId],
+    at: Position,
+) -> Result<Option<Nsec3>, ZoneProblem> {
     let &[algorithm, flags, high, low, salt_length, ref salt @ ..] = parameters else { return Ok(None) };
     if algorithm != SHA_1 || flags != 0 {
         return Ok(None);
@@ -55,17 +62,17 @@ fn nsec3(zone: &Zone, parameters: &[u8], hashed: &[NameId], at: Place) -> Result
     if iterations > MAX_ITERATIONS {
         let what =
             format!("{iterations} NSEC3 iterations: at most {MAX_ITERATIONS} are served; RFC 9276 wants 0");
-        return Err(Problem::at(at, what));
+        return Err(ZoneProblem::at(at, what));
     }
     let same = |data: &[u8]| {
         data.first() == Some(&SHA_1)
             && data.get(2..PARAMETERS) == Some(&[high, low, salt_length])
             && data[PARAMETERS..].starts_with(salt)
     };
-    let mut chain: Vec<(Hash, NameId)> = Vec::with_capacity(hashed.len());
+    let mut chain: Vec<(Nsec3Hash, NameId)> = Vec::with_capacity(hashed.len());
     for &id in hashed {
-        let set = zone.find_set(id, rtype::NSEC3);
-        let mut records = set.map(|set| zone.records(zone.set(set))).into_iter().flatten();
+        let set = zone.find_rrset(id, rtype::NSEC3);
+        let mut records = set.map(|set| zone.records(zone.rrset(set))).into_iter().flatten();
         if zone.names.parent(id) == zone.apex
             && records.any(|data| same(plain(data)))
             && let Some(hash) = decode(zone.names.label(id))
@@ -77,24 +84,24 @@ fn nsec3(zone: &Zone, parameters: &[u8], hashed: &[NameId], at: Place) -> Result
     Ok((!chain.is_empty()).then(|| Nsec3 { iterations, salt: salt.into(), chain }))
 }
 
-fn plain(data: Data<'_>) -> &[u8] {
+fn plain(data: RecordData<'_>) -> &[u8] {
     match data {
-        Data::Plain(data) | Data::Names(data, ..) => data,
+        RecordData::Plain(data) | RecordData::Names(data, ..) => data,
     }
 }
 
 /// The hash that a label, behind its length, spells (RFC 5155 section 3.3).
-fn decode(label: &[u8]) -> Option<Hash> {
+fn decode(label: &[u8]) -> Option<Nsec3Hash> {
     let text = std::str::from_utf8(label.get(1..)?).ok()?;
     base32::decode_hex::<Vec<u8>>(text).ok()?.try_into().ok()
 }
 
-/// Every name's [`Proof`]; none at all where nothing is to be proved.
-pub(super) fn proofs(zone: &Zone) -> Vec<Proof> {
+/// Every name's [`DenialProof`]; none at all where nothing is to be proved.
+pub(super) fn proofs(zone: &Zone) -> Vec<DenialProof> {
     if matches!(zone.denial, Denial::None) {
         return Vec::new();
     }
-    let mut proofs = vec![Proof::default(); zone.names.len()];
+    let mut proofs = vec![DenialProof::default(); zone.names.len()];
     let mut nodes: Vec<NameId> = zone.names.ids().filter(|&id| zone.is_node(id)).collect();
     // Ancestors first, so that what a node inherits is there.
     nodes.sort_by_key(|&id| zone.names.depth(id));
@@ -107,15 +114,15 @@ pub(super) fn proofs(zone: &Zone) -> Vec<Proof> {
         let name = zone.names.name(id);
         let wildcard = || if cut.is_some() { None } else { wildcard_of(&name) };
         proofs[id.get()] = match &zone.denial {
-            Denial::None => Proof::default(),
-            denial @ Denial::Nsec(_) => Proof {
+            Denial::None => DenialProof::default(),
+            denial @ Denial::Nsec(_) => DenialProof {
                 // The node itself, or its predecessor.
                 node: [denial.cover(&name, name.depth()), None],
                 wildcard: wildcard().and_then(|wildcard| denial.cover(&wildcard, wildcard.depth())),
                 hashed: false,
             },
             Denial::Nsec3(nsec3) => match nsec3.matching(&nsec3.hash(name.wire())) {
-                Some(owner) => Proof {
+                Some(owner) => DenialProof {
                     node: [Some(owner), None],
                     wildcard: wildcard().and_then(|wildcard| nsec3.cover(&nsec3.hash(wildcard.wire()))),
                     hashed: true,
@@ -129,21 +136,28 @@ pub(super) fn proofs(zone: &Zone) -> Vec<Proof> {
 
 /// The proof of a node that opt-out left without an NSEC3: its closest provable encloser's, with what covers the next
 /// closer name (RFC 5155 section 7.2.1). Ancestors have been prepared.
-fn opted_out(zone: &Zone, nsec3: &Nsec3, proofs: &[Proof], id: NameId, name: &Name) -> Proof {
+fn opted_out(
+    zone: &Zone,
+    nsec3: &Nsec3,
+    proofs: &[DenialProof],
+    id: NameId,
+    name: &DomainName,
+) -> DenialProof {
     let mut next_closer = id;
     while next_closer != zone.apex {
         let encloser = zone.names.parent(next_closer);
         let proof = &proofs[encloser.get()];
         if proof.hashed {
-            let cover: Option<Prover> = nsec3.cover(&nsec3.hash(name.suffix(zone.names.depth(next_closer))));
-            return Proof { node: [proof.node[0], cover], wildcard: proof.wildcard, hashed: false };
+            let cover: Option<ProofOwner> =
+                nsec3.cover(&nsec3.hash(name.suffix(zone.names.depth(next_closer))));
+            return DenialProof { node: [proof.node[0], cover], wildcard: proof.wildcard, hashed: false };
         }
         next_closer = encloser;
     }
-    Proof::default()
+    DenialProof::default()
 }
 
 /// The wildcard below the name, if there can be one.
-fn wildcard_of(name: &Name) -> Option<Name> {
-    Name::read(&[b"\x01*", name.wire()].concat()).map(|(wildcard, _)| wildcard)
+fn wildcard_of(name: &DomainName) -> Option<DomainName> {
+    DomainName::read(&[b"\x01*", name.wire()].concat()).map(|(wildcard, _)| wildcard)
 }

@@ -4,7 +4,7 @@
 //! zone of a million names fits the memory that their text takes, and a name's ancestors, which compression and proofs ask
 //! for, are one step each.
 
-use super::super::name::{MAX_NAME, Name};
+use super::super::name::{DomainName, MAX_NAME};
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use std::hash::BuildHasher;
@@ -18,7 +18,7 @@ pub(in super::super) fn hash(wire: &[u8]) -> u64 {
     HASHER.hash_one(wire)
 }
 
-/// A name of one zone's [`Names`].
+/// A name of one zone's [`NameTree`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in super::super) struct NameId(pub(in super::super) u32);
 
@@ -46,7 +46,7 @@ pub(super) mod flag {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Entry {
+struct NameEntry {
     parent: NameId,
     /// Where its first label stands.
     label: u32,
@@ -59,12 +59,12 @@ struct Entry {
 
 /// A zone has more names, or more text in them, than 32 bits count.
 #[derive(Debug)]
-pub(super) struct TooMany;
+pub(super) struct TooManyNames;
 
 /// The names of one zone.
 #[derive(Debug)]
-pub(in super::super) struct Names {
-    entries: Vec<Entry>,
+pub(in super::super) struct NameTree {
+    entries: Vec<NameEntry>,
     /// Labels, each behind its length, in the case of their first occurrence.
     labels: Vec<u8>,
     index: HashTable<NameId>,
@@ -72,9 +72,9 @@ pub(in super::super) struct Names {
     hashes: Vec<u32>,
 }
 
-impl Names {
+impl NameTree {
     pub(super) fn new() -> Self {
-        let root = Entry { parent: NameId::ROOT, label: 0, first_set: 0, sets: 0, flags: 0, depth: 0 };
+        let root = NameEntry { parent: NameId::ROOT, label: 0, first_set: 0, sets: 0, flags: 0, depth: 0 };
         let mut names =
             Self { entries: vec![root], labels: vec![0], index: HashTable::new(), hashes: Vec::new() };
         let hash = fold(hash(&[0]));
@@ -84,7 +84,7 @@ impl Names {
     }
 
     /// The id of the name in wire form, in whatever case; it and its ancestors are added where they are new.
-    pub(super) fn intern(&mut self, wire: &[u8]) -> Result<NameId, TooMany> {
+    pub(super) fn intern(&mut self, wire: &[u8]) -> Result<NameId, TooManyNames> {
         let mut lowercase = [0; MAX_NAME];
         let lowercase = &mut lowercase[..wire.len()];
         lowercase.copy_from_slice(wire);
@@ -111,12 +111,12 @@ impl Names {
         Ok(parent)
     }
 
-    fn add(&mut self, parent: NameId, label: &[u8], hash: u32) -> Result<NameId, TooMany> {
-        let id = NameId(u32::try_from(self.entries.len()).map_err(|_| TooMany)?);
-        let at = u32::try_from(self.labels.len()).map_err(|_| TooMany)?;
+    fn add(&mut self, parent: NameId, label: &[u8], hash: u32) -> Result<NameId, TooManyNames> {
+        let id = NameId(u32::try_from(self.entries.len()).map_err(|_| TooManyNames)?);
+        let at = u32::try_from(self.labels.len()).map_err(|_| TooManyNames)?;
         self.labels.extend_from_slice(label);
         let depth = self.entries[parent.get()].depth + 1;
-        self.entries.push(Entry { parent, label: at, first_set: 0, sets: 0, flags: 0, depth });
+        self.entries.push(NameEntry { parent, label: at, first_set: 0, sets: 0, flags: 0, depth });
         self.hashes.push(hash);
         let hashes = &self.hashes;
         self.index.insert_unique(spread(hash), id, |id| spread(hashes[id.get()]));
@@ -141,13 +141,18 @@ impl Names {
     }
 
     /// The id of `name`'s suffix of so many labels, if it occurs.
-    pub(in super::super) fn find(&self, name: &Name, depth: usize) -> Option<NameId> {
+    pub(in super::super) fn find(&self, name: &DomainName, depth: usize) -> Option<NameId> {
         let wire = name.suffix(depth);
         self.find_wire(fold(hash(wire)), wire)
     }
 
     /// The same of a name that lies at or below `apex`: what is above that need not be compared.
-    pub(in super::super) fn find_below(&self, name: &Name, depth: usize, apex: NameId) -> Option<NameId> {
+    pub(in super::super) fn find_below(
+        &self,
+        name: &DomainName,
+        depth: usize,
+        apex: NameId,
+    ) -> Option<NameId> {
         let wire = name.suffix(depth);
         let is = |&id: &NameId| {
             let (mut id, mut rest) = (id, wire);
@@ -198,7 +203,7 @@ impl Names {
         (entry.first_set, entry.sets)
     }
 
-    pub(super) fn give_sets(&mut self, id: NameId, first: u32, count: u16) {
+    pub(super) fn set_rrsets(&mut self, id: NameId, first: u32, count: u16) {
         let entry = &mut self.entries[id.get()];
         (entry.first_set, entry.sets) = (first, count);
     }
@@ -214,7 +219,7 @@ impl Names {
     }
 
     /// The name, lowercased.
-    pub(in super::super) fn name(&self, id: NameId) -> Name {
+    pub(in super::super) fn name(&self, id: NameId) -> DomainName {
         let (mut wire, mut length, mut id) = ([0; MAX_NAME], 0, id);
         while id != NameId::ROOT {
             let label = self.label(id);
@@ -222,7 +227,7 @@ impl Names {
             length += label.len();
             id = self.parent(id);
         }
-        Name::read(&wire[..=length]).map_or_else(Name::root, |(name, _)| name)
+        DomainName::read(&wire[..=length]).map_or_else(DomainName::root, |(name, _)| name)
     }
 
     /// All ids.
@@ -248,7 +253,9 @@ impl Names {
 
     /// Bytes of memory that the names take.
     pub(super) fn memory(&self) -> usize {
-        self.entries.capacity() * size_of::<Entry>() + self.labels.capacity() + self.index.allocation_size()
+        self.entries.capacity() * size_of::<NameEntry>()
+            + self.labels.capacity()
+            + self.index.allocation_size()
     }
 }
 
@@ -281,13 +288,13 @@ mod tests {
         [labels.collect::<Vec<_>>().concat(), vec![0]].concat()
     }
 
-    fn name(text: &str) -> Name {
-        Name::read(&wire(text)).unwrap().0
+    fn name(text: &str) -> DomainName {
+        DomainName::read(&wire(text)).unwrap().0
     }
 
     #[test]
     fn a_name_and_its_ancestors_are_found_in_any_case() {
-        let mut names = Names::new();
+        let mut names = NameTree::new();
         let www = names.intern(&wire("WWW.Example.com")).unwrap();
         let mail = names.intern(&wire("mail.example.COM")).unwrap();
         assert_eq!(names.intern(&wire("www.example.com")).unwrap(), www);
@@ -305,7 +312,7 @@ mod tests {
 
     #[test]
     fn names_at_the_limits_are_interned() {
-        let mut names = Names::new();
+        let mut names = NameTree::new();
         let deep = [&[1, b'x'].repeat(127)[..], &[0]].concat();
         let id = names.intern(&deep).unwrap();
         assert_eq!(names.depth(id), 127);
@@ -315,7 +322,7 @@ mod tests {
 
     #[test]
     fn thousands_of_names_keep_apart() {
-        let mut names = Names::new();
+        let mut names = NameTree::new();
         let ids: Vec<NameId> =
             (0..20_000).map(|number| names.intern(&wire(&format!("h{number}.example"))).unwrap()).collect();
         names.finish();

@@ -1,0 +1,396 @@
+//! Where one worker keeps what it has asked and not yet been told.
+
+use super::DnsRelayOptions;
+use super::cache::AnswerCache;
+use super::cached_answer::{AnswerError, CachedAnswer};
+use super::counters::{DnsRelayCounter, DnsRelayCounters};
+use super::in_flight::{InFlightTable, QueryState};
+use super::proxy_protocol;
+use super::rng::Rng;
+use super::tcp_fallback::{TcpAnswer, TcpFallback};
+use super::upstream_query::{ClientInfo, QueryTooLong, UpstreamQuery};
+use super::upstream_sockets::{ReceiveBuffers, UpstreamSockets};
+use super::upstreams::DnsUpstreams;
+use crate::observe::snapshot::Occupancy;
+use crate::services::dns::query::{DnsQuestion, ParsedQuery, Rcode};
+use crate::services::retransmit_store::RetransmitStore;
+use crate::services::{Context, FetchId, FetchIds};
+use nix::errno::Errno;
+use std::io;
+use std::os::fd::RawFd;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use tokio::runtime::Handle;
+
+/// How often flights are looked through for those that take too long.
+const SWEEP: Duration = Duration::from_millis(10);
+
+/// How often a back end that is taken for dead is asked.
+const PROBE: Duration = Duration::from_millis(500);
+
+/// How often sockets are looked at while nothing is waited for: what comes then is late, and only to be thrown away.
+const IDLE: Duration = Duration::from_millis(1);
+
+/// IDs tried until one is free. That so many are taken is all but impossible.
+const DRAWS: u32 = 64;
+
+/// One worker's questions in flight, and its means to ask.
+pub(super) struct DnsForwarder {
+    /// The query at hand.
+    pub(super) query: UpstreamQuery,
+    /// Answers that clients may have a part of.
+    pub(super) retransmit_store: RetransmitStore,
+    pub(super) counts: DnsRelayCounters,
+    client_info: ClientInfo,
+    in_flight: InFlightTable,
+    sockets: UpstreamSockets,
+    tcp_fallback: TcpFallback,
+    upstreams: Arc<DnsUpstreams>,
+    fetch_ids: FetchIds,
+    rng: Rng,
+    clock: MonotonicClock,
+    timeout: Duration,
+    total_timeout: Duration,
+    next_sweep: Duration,
+    next_probe: Duration,
+    next_idle: Duration,
+    /// Flights that have ended, whose places are free at the next turn.
+    ended: Vec<usize>,
+    readable: Vec<u16>,
+    buffers: ReceiveBuffers,
+}
+
+/// What there is about the query at hand.
+pub(super) enum InFlightLookup {
+    InFlight(FetchId),
+    /// It was asked, and this is the answer, or none came.
+    Ended(Option<Arc<CachedAnswer>>),
+}
+
+/// What a turn works on besides the desk.
+pub(super) struct PollContext<'a> {
+    pub(super) cache: &'a AnswerCache,
+    /// Seconds since 1970.
+    pub(super) seconds: u64,
+    pub(super) ready: &'a mut Vec<FetchId>,
+}
+
+impl DnsForwarder {
+    /// A desk with its sockets.
+    pub(super) fn open(
+        options: &DnsRelayOptions,
+        upstreams: Arc<DnsUpstreams>,
+        runtime: Handle,
+    ) -> io::Result<Self> {
+        let tcp_fallback = TcpFallback::new(runtime, options.timeout)?;
+        let buffers = ReceiveBuffers::new(&upstreams);
+        Ok(Self {
+            query: UpstreamQuery::default(),
+            retransmit_store: RetransmitStore::new(options.retransmit_store),
+            counts: DnsRelayCounters::default(),
+            client_info: ClientInfo { subnet: options.client_subnet, addresses: options.proxy_protocol },
+            in_flight: InFlightTable::new(options.in_flight),
+            sockets: UpstreamSockets::open(&upstreams, tcp_fallback.fd())?,
+            tcp_fallback,
+            upstreams,
+            fetch_ids: FetchIds::new(),
+            rng: Rng::new()?,
+            clock: MonotonicClock::default(),
+            timeout: options.timeout,
+            total_timeout: options.total_timeout,
+            next_sweep: Duration::ZERO,
+            next_probe: Duration::ZERO,
+            next_idle: Duration::ZERO,
+            ended: Vec::new(),
+            readable: Vec::new(),
+            buffers,
+        })
+    }
+
+    /// Readable when there is something to be done.
+    pub(super) fn fd(&self) -> RawFd {
+        self.sockets.fd()
+    }
+
+    /// How full its tables are.
+    pub(super) fn occupancies(&self) -> Vec<Occupancy> {
+        vec![self.in_flight.occupancy(), self.retransmit_store.occupancy("dns_sent")]
+    }
+
+    /// Takes a query to hand, unless there is a code that answers it at once.
+    pub(super) fn read(
+        &mut self,
+        envelope: &ParsedQuery<'_>,
+        question: &Result<DnsQuestion, Rcode>,
+        context: &Context,
+    ) -> Result<(), Rcode> {
+        let question = question.as_ref().map_err(|&rcode| rcode)?.check_relayable()?;
+        // A signature (TSIG, SIG(0)) would not fit what goes on.
+        if envelope.others {
+            return Err(Rcode::Refused);
+        }
+        let composed = self.query.compose(envelope, question, &context.origin.tuple, self.client_info);
+        composed.map_err(|QueryTooLong| Rcode::Refused)
+    }
+
+    /// What there is about the query at hand.
+    pub(super) fn find(&mut self) -> Option<InFlightLookup> {
+        let slot = self.in_flight.find(&self.query)?;
+        let entry = self.in_flight.get(slot);
+        match (&entry.state, entry.fetch_id) {
+            (QueryState::Ended(outcome), _) => Some(InFlightLookup::Ended(outcome.clone())),
+            (_, Some(fetch_id)) => Some(InFlightLookup::InFlight(fetch_id)),
+            (_, None) => None,
+        }
+    }
+
+    /// Asks the query at hand. None where no more can be in flight.
+    pub(super) fn fetch(&mut self, context: &Context) -> Option<FetchId> {
+        let now = self.clock.tell(context.now);
+        let fetch_id = self.fetch_ids.draw();
+        let Some(slot) = self.in_flight.begin(&self.query, Some(fetch_id), context.origin.tuple, now) else {
+            self.counts.add(DnsRelayCounter::TableFull);
+            return None;
+        };
+        self.try_next(slot, now);
+        self.probe(context);
+        Some(fetch_id)
+    }
+
+    /// Asks the query at hand of a back end that is taken for dead, if it is time to, to see whether it answers.
+    pub(super) fn probe(&mut self, context: &Context) {
+        let now = self.clock.tell(context.now);
+        if now < self.next_probe {
+            return;
+        }
+        let Some(dead) = self.upstreams.dead(&mut self.rng) else { return };
+        self.next_probe = now + PROBE;
+        if let Some(slot) = self.in_flight.begin(&self.query, None, context.origin.tuple, now) {
+            self.send(slot, dead, now);
+        }
+    }
+
+    /// Sends, takes in, gives up; never waits.
+    pub(super) fn poll(&mut self, now: SystemTime, cx: &mut PollContext<'_>) {
+        let now = self.clock.tell(now);
+        for slot in self.ended.drain(..) {
+            self.in_flight.release(slot);
+        }
+        self.flush(now);
+        if self.in_flight.any_active() || now >= self.next_idle {
+            self.next_idle = now + IDLE;
+            self.receive_all(now, cx);
+        }
+        if now >= self.next_sweep && self.in_flight.any_active() {
+            self.next_sweep = now + SWEEP;
+            self.expire(now, cx);
+        }
+        self.flush(now);
+    }
+
+    /// Takes in what has come.
+    fn receive_all(&mut self, now: Duration, cx: &mut PollContext<'_>) {
+        let mut ready = std::mem::take(&mut self.readable);
+        let mail = self.sockets.poll(&mut ready);
+        for socket in ready.drain(..) {
+            self.receive(socket, now, cx);
+        }
+        self.readable = ready;
+        if mail {
+            for tcp_answer in self.tcp_fallback.letters() {
+                self.on_tcp_answer(tcp_answer, now, cx);
+            }
+        }
+    }
+
+    /// How long the worker may wait.
+    pub(super) fn poll_timeout(&mut self, now: SystemTime) -> Option<Duration> {
+        let now = self.clock.tell(now);
+        if self.sockets.any_queued() {
+            return Some(Duration::ZERO);
+        }
+        self.in_flight.any_active().then(|| self.next_sweep.saturating_sub(now))
+    }
+
+    fn flush(&mut self, now: Duration) {
+        if !self.sockets.any_queued() {
+            return;
+        }
+        let mut on_refused = Vec::new();
+        self.sockets.flush(|upstream| on_refused.push(upstream));
+        for upstream in on_refused {
+            self.on_refused(upstream, now);
+        }
+    }
+
+    fn receive(&mut self, socket: u16, now: Duration, cx: &mut PollContext<'_>) {
+        let mut buffers = std::mem::take(&mut self.buffers);
+        match self.sockets.receive(socket, &mut buffers) {
+            Ok(()) => buffers.iter().for_each(|datagram| self.on_datagram(socket, datagram, now, cx)),
+            Err(Errno::ECONNREFUSED) => self.on_refused(self.sockets.upstream(socket), now),
+            Err(_) => {}
+        }
+        self.buffers = buffers;
+    }
+
+    /// Takes in a datagram that came from a back end, or in its name.
+    fn on_datagram(&mut self, socket: u16, datagram: &[u8], now: Duration, cx: &mut PollContext<'_>) {
+        let Some(&id) = datagram.first_chunk() else { return self.counts.add(DnsRelayCounter::Malformed) };
+        let id = u16::from_be_bytes(id);
+        let Some(slot) = self.in_flight.find_by_id(socket, id) else {
+            return self.counts.add(DnsRelayCounter::Late);
+        };
+        let entry = self.in_flight.get(slot);
+        let read = CachedAnswer::read(datagram, entry.query.question(), cx.seconds);
+        let is_probe = entry.fetch_id.is_none();
+        let is_over_tcp = matches!(entry.state, QueryState::OverTcp);
+        let after = now.saturating_sub(entry.asked);
+        match read {
+            Err(AnswerError::Mismatched) => return self.counts.add(DnsRelayCounter::Forged),
+            Err(AnswerError::Malformed) => return self.counts.add(DnsRelayCounter::Malformed),
+            Err(AnswerError::Truncated) | Ok(_) => {}
+        }
+        let upstream = self.sockets.upstream(socket);
+        self.upstreams.answered(upstream, after);
+        self.counts.add(DnsRelayCounter::Answers);
+        match read {
+            Ok(cached) => self.end(slot, Some(Arc::new(cached)), cx),
+            Err(_) if is_probe => self.end(slot, None, cx),
+            Err(_) if is_over_tcp => {}
+            Err(_) => self.ask_over_tcp(slot, upstream, now),
+        }
+    }
+
+    fn ask_over_tcp(&mut self, slot: usize, upstream: usize, now: Duration) {
+        self.counts.add(DnsRelayCounter::OverTcp);
+        let [high, low, ..] = self.rng.draw().to_be_bytes();
+        let entry = self.in_flight.get(slot);
+        entry.state = QueryState::OverTcp;
+        entry.deadline = (now + self.timeout).min(entry.began + self.total_timeout);
+        let client = self.client_info.addresses.then_some(&entry.tuple);
+        let id = u16::from_be_bytes([high, low]);
+        self.tcp_fallback.query((slot, entry.serial), self.upstreams.get(upstream), &entry.query, id, client);
+    }
+
+    fn on_tcp_answer(&mut self, tcp_answer: TcpAnswer, now: Duration, cx: &mut PollContext<'_>) {
+        let (slot, serial) = tcp_answer.entry;
+        let entry = self.in_flight.get(slot);
+        if entry.serial != serial || matches!(entry.state, QueryState::Ended(_) | QueryState::Free) {
+            return self.counts.add(DnsRelayCounter::Late);
+        }
+        let read = tcp_answer
+            .outcome
+            .ok()
+            .map(|message| CachedAnswer::read(&message, entry.query.question(), cx.seconds));
+        if let Some(Ok(cached)) = read {
+            self.counts.add(DnsRelayCounter::Answers);
+            return self.end(slot, Some(Arc::new(cached)), cx);
+        }
+        self.counts.add(DnsRelayCounter::TcpFailed);
+        if matches!(entry.state, QueryState::OverTcp) {
+            self.retry_or_fail(slot, now, cx);
+        }
+    }
+
+    /// Nobody listens at a back end: what waits for it is asked elsewhere at once, if there is anybody else alive.
+    fn on_refused(&mut self, upstream: usize, now: Duration) {
+        self.counts.add(DnsRelayCounter::Unreachable);
+        self.upstreams.failed(upstream);
+        let mut from = 0;
+        while let Some(slot) = self.in_flight.next_waiting_for(from, upstream) {
+            from = slot + 1;
+            let entry = self.in_flight.get(slot);
+            if entry.fetch_id.is_some() && self.upstreams.has_another(entry.tried) {
+                self.try_next(slot, now);
+            }
+        }
+    }
+
+    fn expire(&mut self, now: Duration, cx: &mut PollContext<'_>) {
+        let mut from = 0;
+        while let Some(slot) = self.in_flight.next_overdue(from, now) {
+            from = slot + 1;
+            let entry = self.in_flight.get(slot);
+            if matches!(entry.state, QueryState::Waiting) {
+                self.counts.add(DnsRelayCounter::TimedOut);
+                self.upstreams.failed(entry.upstream);
+            }
+            self.retry_or_fail(slot, now, cx);
+        }
+    }
+
+    /// The present try of a flight has come to nothing.
+    fn retry_or_fail(&mut self, slot: usize, now: Duration, cx: &mut PollContext<'_>) {
+        let entry = self.in_flight.get(slot);
+        let in_time = now < entry.began + self.total_timeout;
+        // While nobody answers, what is kept is given rather than nothing, and rather soon than late (RFC 8767 section 5).
+        let kept = || !self.upstreams.any_alive() && cx.cache.get(entry.query.key()).is_some();
+        if entry.fetch_id.is_none() {
+            self.end(slot, None, cx);
+        } else if in_time && !kept() {
+            self.try_next(slot, now);
+        } else {
+            self.counts.add(DnsRelayCounter::Failed);
+            self.end(slot, None, cx);
+        }
+    }
+
+    /// Asks the next back end.
+    fn try_next(&mut self, slot: usize, now: Duration) {
+        let tried = self.in_flight.get(slot).tried;
+        let upstream = self.upstreams.choose(&mut self.rng, tried);
+        self.send(slot, upstream, now);
+    }
+
+    fn send(&mut self, slot: usize, upstream: usize, now: Duration) {
+        let entry = self.in_flight.get(slot);
+        entry.state = QueryState::Waiting;
+        entry.upstream = upstream;
+        entry.asked = now;
+        entry.tried.add(upstream);
+        entry.deadline = (now + self.timeout).min(entry.began + self.total_timeout);
+        let socket = self.sockets.choose(upstream, now, &mut self.rng);
+        // Where no ID is free, the try is one that was lost.
+        let mut ids = (0..DRAWS)
+            .map(|_| self.rng.draw().to_be_bytes())
+            .map(|[high, low, ..]| u16::from_be_bytes([high, low]));
+        let Some(id) = ids.find(|&id| self.in_flight.register_id(slot, socket, id)) else { return };
+        let entry = self.in_flight.get(slot);
+        let payload = self.upstreams.get(upstream).payload;
+        let told = self.client_info.addresses;
+        self.sockets.queue(socket, |out| {
+            if told {
+                proxy_protocol::push(&entry.tuple, out);
+            }
+            entry.query.write(id, payload, out);
+        });
+        self.counts.add(DnsRelayCounter::Queries);
+    }
+
+    /// Ends a flight: whoever waits for it is called.
+    fn end(&mut self, slot: usize, outcome: Option<Arc<CachedAnswer>>, cx: &mut PollContext<'_>) {
+        if let Some(cached) = &outcome {
+            cx.cache.put(self.in_flight.get(slot).query.key(), cached);
+        }
+        let fetch_id = self.in_flight.end(slot, outcome, |socket| self.sockets.end_query(socket));
+        self.ended.push(slot);
+        cx.ready.extend(fetch_id);
+    }
+}
+
+/// Time that only goes forward, told by a clock that may be set: what it loses does not count.
+#[derive(Debug, Default)]
+struct MonotonicClock {
+    last: Option<SystemTime>,
+    passed: Duration,
+}
+
+impl MonotonicClock {
+    /// How long it has been going.
+    fn tell(&mut self, now: SystemTime) -> Duration {
+        let step = self.last.and_then(|last| now.duration_since(last).ok());
+        self.passed += step.unwrap_or_default();
+        self.last = Some(now);
+        self.passed
+    }
+}

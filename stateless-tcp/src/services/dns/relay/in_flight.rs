@@ -1,0 +1,207 @@
+//! The questions in flight at one worker: a table of fixed size, entered by key and by the IDs of its queries.
+
+use super::cached_answer::CachedAnswer;
+use super::upstream_query::UpstreamQuery;
+use super::upstreams::UpstreamSet;
+use crate::observe::snapshot::Occupancy;
+use crate::services::FetchId;
+use foldhash::quality::RandomState;
+use stateless_tcp_core::tcp::segment::FourTuple;
+use std::collections::HashMap;
+use std::hash::BuildHasher as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// One question in flight. Its place is used again, with the room that it has.
+#[derive(Debug)]
+pub(super) struct InFlightQuery {
+    pub(super) query: UpstreamQuery,
+    hash: u64,
+    /// Tells it from others in the same place.
+    pub(super) serial: u64,
+    pub(super) state: QueryState,
+    /// Who waits; none where only the back end's health is of interest.
+    pub(super) fetch_id: Option<FetchId>,
+    /// Of the first client that asked.
+    pub(super) tuple: FourTuple,
+    pub(super) began: Duration,
+    /// When the present try was made.
+    pub(super) asked: Duration,
+    /// When the present try has taken long enough.
+    pub(super) deadline: Duration,
+    /// The queries sent, by channel and ID: each may still be answered.
+    tries: Vec<(u16, u16)>,
+    pub(super) tried: UpstreamSet,
+    /// The back end asked last.
+    pub(super) upstream: usize,
+}
+
+/// Where a flight stands.
+#[derive(Clone, Debug)]
+pub(super) enum QueryState {
+    Free,
+    Waiting,
+    /// The answer did not fit a datagram.
+    OverTcp,
+    /// What became of it; kept for those that wait until the next turn.
+    Ended(Option<Arc<CachedAnswer>>),
+}
+
+/// The table.
+#[derive(Debug)]
+pub(super) struct InFlightTable {
+    slots: Vec<InFlightQuery>,
+    free: Vec<usize>,
+    capacity: usize,
+    begun: u64,
+    hasher: RandomState,
+    by_key: HashMap<u64, usize, RandomState>,
+    by_id: HashMap<(u16, u16), usize, RandomState>,
+    /// In flight, not ended.
+    active: usize,
+}
+
+impl InFlightTable {
+    pub(super) fn new(capacity: usize) -> Self {
+        Self {
+            slots: Vec::new(),
+            free: Vec::new(),
+            capacity,
+            begun: 0,
+            hasher: RandomState::default(),
+            by_key: HashMap::default(),
+            by_id: HashMap::default(),
+            active: 0,
+        }
+    }
+
+    /// How many have not ended.
+    pub(super) fn occupancy(&self) -> Occupancy {
+        Occupancy::entries("dns_in_flight", self.active, self.capacity)
+    }
+
+    /// Whether any has not ended.
+    pub(super) fn any_active(&self) -> bool {
+        self.active > 0
+    }
+
+    pub(super) fn get(&mut self, slot: usize) -> &mut InFlightQuery {
+        &mut self.slots[slot]
+    }
+
+    /// Where the question `query` is in flight.
+    pub(super) fn find(&self, query: &UpstreamQuery) -> Option<usize> {
+        if self.by_key.is_empty() {
+            return None;
+        }
+        let slot = *self.by_key.get(&self.hasher.hash_one(query.key()))?;
+        (self.slots[slot].query.key() == query.key()).then_some(slot)
+    }
+
+    /// Begins a flight, for `fetch_id` or for nobody. None where the table is full.
+    pub(super) fn begin(
+        &mut self,
+        query: &UpstreamQuery,
+        fetch_id: Option<FetchId>,
+        tuple: FourTuple,
+        now: Duration,
+    ) -> Option<usize> {
+        let slot = self.free.pop().or_else(|| self.grow())?;
+        self.begun += 1;
+        let entry = &mut self.slots[slot];
+        entry.query.copy_from(query);
+        entry.hash = self.hasher.hash_one(query.key());
+        entry.serial = self.begun;
+        entry.state = QueryState::Waiting;
+        entry.fetch_id = fetch_id;
+        entry.tuple = tuple;
+        (entry.began, entry.asked, entry.deadline) = (now, now, now);
+        entry.tried = UpstreamSet::default();
+        if fetch_id.is_some() {
+            self.by_key.insert(entry.hash, slot);
+        }
+        self.active += 1;
+        Some(slot)
+    }
+
+    fn grow(&mut self) -> Option<usize> {
+        if self.slots.len() >= self.capacity {
+            return None;
+        }
+        self.slots.push(InFlightQuery {
+            query: UpstreamQuery::default(),
+            hash: 0,
+            serial: 0,
+            state: QueryState::Free,
+            fetch_id: None,
+            tuple: crate::services::Context::default().origin.tuple,
+            began: Duration::ZERO,
+            asked: Duration::ZERO,
+            deadline: Duration::ZERO,
+            tries: Vec::new(),
+            tried: UpstreamSet::default(),
+            upstream: 0,
+        });
+        Some(self.slots.len() - 1)
+    }
+
+    /// Notes that a query with this ID went out by `socket`. False where such a one is out already.
+    pub(super) fn register_id(&mut self, slot: usize, socket: u16, id: u16) -> bool {
+        if self.by_id.contains_key(&(socket, id)) {
+            return false;
+        }
+        self.by_id.insert((socket, id), slot);
+        self.slots[slot].tries.push((socket, id));
+        true
+    }
+
+    /// The flight that waits for an answer with this ID at `socket`.
+    pub(super) fn find_by_id(&self, socket: u16, id: u16) -> Option<usize> {
+        self.by_id.get(&(socket, id)).copied()
+    }
+
+    /// Ends a flight; `closed` hears of each channel that it waited at. Its place is free after [`InFlightTable::release`].
+    pub(super) fn end(
+        &mut self,
+        slot: usize,
+        outcome: Option<Arc<CachedAnswer>>,
+        mut closed: impl FnMut(u16),
+    ) -> Option<FetchId> {
+        let entry = &mut self.slots[slot];
+        for query in entry.tries.drain(..) {
+            self.by_id.remove(&query);
+            closed(query.0);
+        }
+        entry.state = QueryState::Ended(outcome);
+        self.active -= 1;
+        entry.fetch_id
+    }
+
+    /// Frees the place of a flight that has ended.
+    pub(super) fn release(&mut self, slot: usize) {
+        let entry = &mut self.slots[slot];
+        debug_assert!(matches!(entry.state, QueryState::Ended(_)), "it is in flight");
+        entry.state = QueryState::Free;
+        if self.by_key.get(&entry.hash) == Some(&slot) && entry.fetch_id.is_some() {
+            self.by_key.remove(&entry.hash);
+        }
+        self.free.push(slot);
+    }
+
+    /// A flight at or behind `from` whose present try has taken long enough at `now`.
+    pub(super) fn next_overdue(&self, from: usize, now: Duration) -> Option<usize> {
+        let active = |entry: &InFlightQuery| matches!(entry.state, QueryState::Waiting | QueryState::OverTcp);
+        (from..self.slots.len()).find(|&slot| {
+            let entry = &self.slots[slot];
+            entry.deadline <= now && active(entry)
+        })
+    }
+
+    /// A flight at or behind `from` that waits for `upstream` and no other since.
+    pub(super) fn next_waiting_for(&self, from: usize, upstream: usize) -> Option<usize> {
+        (from..self.slots.len()).find(|&slot| {
+            let entry = &self.slots[slot];
+            entry.upstream == upstream && matches!(entry.state, QueryState::Waiting)
+        })
+    }
+}
