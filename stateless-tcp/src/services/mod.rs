@@ -6,9 +6,7 @@
 
 pub mod dns;
 pub mod http;
-mod retransmit_store;
-
-pub use retransmit_store::{RetransmitStore, StoreFull};
+pub mod retransmit_store;
 
 use crate::observe::transaction::Role;
 use crate::serving::fingerprint::Fingerprint;

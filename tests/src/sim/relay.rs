@@ -6,9 +6,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use stateless_tcp::services::retransmit_store::RetransmitStore;
 use stateless_tcp::services::{
-    Answered, Context, FetchId, FetchIds, FetchPolicy, Framing, MAX_RESPONSE, Origin, RetransmitStore,
-    Service, Unavailable, Upstream,
+    Answered, Context, FetchId, FetchIds, FetchPolicy, Framing, MAX_RESPONSE, Origin, Service, Unavailable,
+    Upstream,
 };
 
 use super::{

@@ -4,7 +4,8 @@
 //! together.
 
 use super::name::DomainName;
-use super::zone::{NameId, NodeMatch, RecordData, RrsetId, Zone, hash, rtype};
+use super::rtype;
+use super::zone::{NameId, NodeMatch, RecordData, RrsetId, Zone, hash};
 use hashbrown::HashTable;
 use std::ops::ControlFlow;
 use std::sync::Arc;

@@ -10,7 +10,8 @@ pub use source::{ZoneName, ZoneOptions, ZoneSource};
 
 use super::catalog::{Catalog, CatalogZone};
 use super::name::DomainName;
-use super::zone::{Zone, ZoneBuilder};
+use super::zone::Zone;
+use super::zone::build::ZoneBuilder;
 use super::zonefile::{self, IncludePolicy, ReadOutcome, ZoneError, ZoneFiles, ZoneInput};
 use crate::serving::fingerprint::Fingerprint;
 use std::collections::HashMap;
@@ -213,6 +214,49 @@ fn load_all(
     (loaded.into_iter().map(|(_, held)| held).collect(), read.into_inner())
 }
 
+impl ZoneReport {
+    /// Takes note of a zone, and returns what is served of it. The zone of `file` can be served from an `other` one.
+    fn note<'a>(
+        &mut self,
+        held: &'a ZoneEntry,
+        is_known: bool,
+        file: &Path,
+        other: Option<&Path>,
+    ) -> Option<&'a ZoneContent> {
+        let content = match (&held.attempt.content, other) {
+            (Ok(_), Some(other)) => {
+                let apex = held.attempt.apex.clone().unwrap_or_else(DomainName::root);
+                let what = format!("zone {apex} is that of {} already", other.display());
+                let error = Arc::new(ZoneError::File { file: file.to_owned(), what });
+                self.failures.push(ZoneFailure { error, fallback: Fallback::Duplicate });
+                None
+            }
+            (Ok(content), None) => {
+                self.served += 1;
+                if !is_known {
+                    self.warnings.extend(content.warnings.iter().cloned());
+                }
+                Some(content)
+            }
+            (Err(error), other) => {
+                let fallback = match (other, &held.fallback, &held.attempt.apex) {
+                    (Some(_), _, _) => Fallback::Duplicate,
+                    (None, Some(_), _) => Fallback::Previous,
+                    (None, None, Some(_)) => Fallback::ServFail,
+                    (None, None, None) => Fallback::NotServed,
+                };
+                self.failures.push(ZoneFailure { error: Arc::clone(error), fallback });
+                held.fallback.as_ref().filter(|_| other.is_none())
+            }
+        };
+        if let Some(ZoneContent { zone, .. }) = content {
+            self.names += zone.names.len();
+            self.memory += zone.memory();
+        }
+        content
+    }
+}
+
 impl ZoneEntry {
     fn content(&self) -> Option<&ZoneContent> {
         self.attempt.content.as_ref().ok().or(self.fallback.as_ref())
@@ -251,7 +295,7 @@ pub fn check(source: &ZoneSource, include: &[PathBuf]) -> Result<ZoneSummary, Ar
     }
     let LoadAttempt { apex, content, .. } = attempt(source, &policy);
     let content = content?;
-    Ok(ZoneSummary::new(&apex.unwrap_or_else(DomainName::root), &content))
+    Ok(ZoneSummary::new(&apex.unwrap_or_else(DomainName::root), &content.zone, &content.warnings))
 }
 
 /// A zone given as text, which must be right.

@@ -2,10 +2,12 @@
 //! RFC 4035 section 3.1 and RFC 5155 section 7.2 (signed zones).
 
 use super::catalog::{Authority, Catalog, RrsetRef, ZoneView};
-use super::message_builder::{HEADER, MessageBuilder, MessageFull, RecordOwner, Section};
+use super::message_builder::{MessageBuilder, MessageFull, RecordOwner, Section};
 use super::name::{DomainName, MAX_NAME};
-use super::query::{DnsQuestion, Rcode};
-use super::zone::{self, Denial, NameId, NodeMatch, Rrset, RrsetId, Zone, rtype};
+use super::query::DnsQuestion;
+use super::rtype;
+use super::wire::{HEADER, Rcode};
+use super::zone::{self, Denial, NameId, NodeMatch, Rrset, RrsetId, Zone};
 
 /// Most CNAMEs that one answer follows. A loop ends sooner, where it closes.
 const MAX_CHAIN: usize = 20;

@@ -3,20 +3,11 @@
 use super::catalog::{Catalog, RrsetRef, ZoneView};
 use super::compression::{CompressionTable, REACH};
 use super::name::DomainName;
-use super::zone::{NameId, RecordData, RecordIter, RrsetId, rtype};
-use std::ops::{ControlFlow, Range};
+use super::rtype;
+use super::wire::{CLASS_ANY, CLASS_IN, DATA_LENGTH, FIXED, HEADER, TTL};
+use super::zone::{NameId, RecordData, RecordIter, RrsetId};
+use std::ops::ControlFlow;
 
-/// Octets of the header.
-pub(super) const HEADER: usize = 12;
-/// Octets of type, class, TTL and data length, which stand between a record's owner and its data.
-pub(super) const FIXED: usize = 10;
-/// Where the TTL and the data length lie in them.
-pub(super) const TTL: Range<usize> = 4..8;
-pub(super) const DATA_LENGTH: Range<usize> = 8..10;
-/// Class IN.
-const IN: [u8; 2] = [0, 1];
-/// Class ANY, which TSIG has (RFC 8945 section 4.2).
-const ANY: [u8; 2] = [0, 255];
 /// Sets whose presence is remembered. Beyond that nothing optional is added any more.
 const MAX_RRSETS: usize = 96;
 
@@ -357,7 +348,7 @@ impl<'a> MessageBuilder<'a> {
         self.push(owner)?;
         let fixed = self.out.len();
         let mut head = head(rtype::TSIG, 0);
-        head[2..4].copy_from_slice(&ANY);
+        head[2..4].copy_from_slice(&CLASS_ANY.to_be_bytes());
         self.push(&head)?;
         data.iter().try_for_each(|part| self.push(part))?;
         self.finish(fixed, Section::Additional);
@@ -369,7 +360,7 @@ impl<'a> MessageBuilder<'a> {
 fn head(rtype: u16, ttl: u32) -> [u8; FIXED] {
     let mut head = [0; FIXED];
     head[..2].copy_from_slice(&rtype.to_be_bytes());
-    head[2..4].copy_from_slice(&IN);
+    head[2..4].copy_from_slice(&CLASS_IN.to_be_bytes());
     head[TTL].copy_from_slice(&ttl.to_be_bytes());
     head
 }

@@ -25,9 +25,12 @@ mod load;
 mod lookup;
 mod message_builder;
 mod name;
+mod presentation;
 mod query;
 mod rdata;
 pub mod relay;
+mod rtype;
+pub(crate) mod wire;
 mod zone;
 mod zonefile;
 
@@ -45,13 +48,11 @@ use catalog::{Catalog, CatalogZone};
 use cookie::CookieStatus;
 use edns::{Edns, Opt};
 use lookup::{Lookup, ResponseStatus};
-use message_builder::{HEADER, MessageBuilder, MessageFull};
-use query::{DnsQuestion, ParsedQuery, Rcode, flag};
+use message_builder::{MessageBuilder, MessageFull};
+use query::{DnsQuestion, ParsedQuery};
 use std::path::Path;
 use std::sync::Arc;
-
-/// Octets of the length before a message (RFC 1035 section 4.2.2).
-pub(crate) const PREFIX: usize = 2;
+use wire::{HEADER, PREFIX, Rcode, flag};
 
 /// The zone that is served when none is given.
 const BUILTIN: &str = include_str!("../../../zones/example.com.zone");

@@ -1,48 +1,13 @@
 //! Reading a query: header, question, OPT. Whatever else it holds is skipped, but must be well formed.
 
 use super::edns::Edns;
-use super::message_builder::{FIXED, HEADER, MessageBuilder, MessageFull};
+use super::message_builder::{MessageBuilder, MessageFull};
 use super::name::{DomainName, MAX_NAME};
-use super::zone::rtype;
-
-/// Where the header counts questions, and the records of each section (RFC 1035 section 4.1.1).
-pub(super) const QUESTIONS: usize = 4;
-pub(super) const ANSWERS: usize = 6;
-pub(super) const AUTHORITIES: usize = 8;
-pub(super) const ADDITIONALS: usize = 10;
-/// Class IN.
-const IN: u16 = 1;
-/// Class ANY.
-const ANY_CLASS: u16 = 255;
-/// Octets of type and class, which end the question.
-pub(super) const TYPE_CLASS: usize = 4;
-
-/// Response codes (RFC 1035 section 4.1.1, RFC 6672 section 2.2, RFC 6891 section 9, RFC 7873 section 8, RFC 8945 section 3). The high 8 bits
-/// go into the OPT.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Rcode {
-    NoError = 0,
-    FormErr = 1,
-    ServFail = 2,
-    NxDomain = 3,
-    NotImp = 4,
-    Refused = 5,
-    YxDomain = 6,
-    NotAuth = 9,
-    BadVers = 16,
-    BadCookie = 23,
-}
-
-/// Bits of the header's second 16.
-pub(super) mod flag {
-    pub(in super::super) const QR: u16 = 0x8000;
-    pub(in super::super) const OPCODE: u16 = 0x7800;
-    pub(in super::super) const AA: u16 = 0x0400;
-    pub(in super::super) const TC: u16 = 0x0200;
-    pub(in super::super) const RD: u16 = 0x0100;
-    pub(in super::super) const AD: u16 = 0x0020;
-    pub(in super::super) const CD: u16 = 0x0010;
-}
+use super::rtype;
+use super::wire::{
+    ADDITIONALS, ANSWERS, AUTHORITIES, CLASS_ANY, CLASS_IN, FIXED, HEADER, QUESTIONS, Rcode, TYPE_CLASS,
+    flag, skip_name, word,
+};
 
 /// What every response repeats of its query, whatever becomes of it.
 #[derive(Clone, Copy, Debug)]
@@ -78,7 +43,7 @@ impl<'a> Tsig<'a> {
     fn read(message: &'a [u8], owner: usize, class: u16, data: &'a [u8]) -> Option<Self> {
         let algorithm = DomainName::read(data)?.1;
         let terms = data.get(..algorithm + TIME_FUDGE)?;
-        (class == ANY_CLASS && expand(message, owner).is_some()).then_some(Self { message, owner, terms })
+        (class == CLASS_ANY && expand(message, owner).is_some()).then_some(Self { message, owner, terms })
     }
 
     /// Answers to a key that is not known (RFC 8945 section 5.2.1): without a signature, the error BADKEY.
@@ -123,7 +88,7 @@ pub(super) struct DnsQuestion {
 impl DnsQuestion {
     /// This question, if the zones of class IN may be asked it, or the code that answers it without a look at them.
     pub(super) fn check_authoritative(&self) -> Result<&Self, Rcode> {
-        if self.class != IN {
+        if self.class != CLASS_IN {
             return Err(Rcode::Refused);
         }
         match self.rtype {
@@ -258,20 +223,4 @@ fn records<'a>(message: &'a [u8], mut at: usize, envelope: &mut ParsedQuery<'a>)
         return Err(Rcode::BadVers);
     }
     Ok(())
-}
-
-/// Where the name at `at` ends. A pointer ends it; where it leads does not matter.
-pub(super) fn skip_name(message: &[u8], mut at: usize) -> Option<usize> {
-    loop {
-        match *message.get(at)? {
-            0 => return Some(at + 1),
-            label @ 1..=63 => at += 1 + usize::from(label),
-            0xc0..=0xff => return (at + 1 < message.len()).then_some(at + 2),
-            _ => return None,
-        }
-    }
-}
-
-pub(super) fn word(bytes: &[u8], at: usize) -> u16 {
-    u16::from_be_bytes([bytes[at], bytes[at + 1]])
 }

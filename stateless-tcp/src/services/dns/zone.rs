@@ -3,48 +3,22 @@
 //! A zone knows nothing of other zones, so that one can be replaced while the others stay: [`super::catalog`] puts them
 //! together. It never changes once it is built ([`build`]).
 
-mod build;
+pub(super) mod build;
 mod check;
 mod compile_denial;
 mod denial;
 mod name_tree;
 mod problem;
 
-pub(super) use build::ZoneBuilder;
 pub(super) use denial::{Denial, ProofOwner};
 pub(super) use name_tree::{NameId, NameTree, hash};
 
 use super::name::DomainName;
 use super::rdata;
+use super::rtype;
 use denial::DenialProof;
 use name_tree::flag;
 use std::sync::LazyLock;
-
-/// Record types that the algorithms tell apart.
-pub(super) mod rtype {
-    pub(in super::super) const A: u16 = 1;
-    pub(in super::super) const NS: u16 = 2;
-    pub(in super::super) const CNAME: u16 = 5;
-    pub(in super::super) const SOA: u16 = 6;
-    pub(in super::super) const MX: u16 = 15;
-    pub(in super::super) const AAAA: u16 = 28;
-    pub(in super::super) const SRV: u16 = 33;
-    pub(in super::super) const DNAME: u16 = 39;
-    pub(in super::super) const OPT: u16 = 41;
-    pub(in super::super) const DS: u16 = 43;
-    pub(in super::super) const RRSIG: u16 = 46;
-    pub(in super::super) const NSEC: u16 = 47;
-    pub(in super::super) const NSEC3: u16 = 50;
-    pub(in super::super) const NSEC3PARAM: u16 = 51;
-    pub(in super::super) const SVCB: u16 = 64;
-    pub(in super::super) const HTTPS: u16 = 65;
-    pub(in super::super) const TSIG: u16 = 250;
-    pub(in super::super) const IXFR: u16 = 251;
-    pub(in super::super) const AXFR: u16 = 252;
-    pub(in super::super) const MAILB: u16 = 253;
-    pub(in super::super) const MAILA: u16 = 254;
-    pub(in super::super) const ANY: u16 = 255;
-}
 
 /// A set of records of one owner and type, with its signatures.
 #[derive(Clone, Copy, Debug)]

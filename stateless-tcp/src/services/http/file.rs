@@ -9,7 +9,7 @@ use sha1::{Digest as _, Sha1};
 use super::coding::{self, ContentCoding};
 use super::conditions::{Conditions, Precondition, Validators};
 use super::error_pages::{ErrorPages, HttpError};
-use super::load::FileOptions;
+use super::options::FileOptions;
 use super::range::{self, RequestedRange};
 use super::static_response::{self, ResponseParts, StaticResponse, write_text};
 use crate::services::MAX_RESPONSE;

@@ -18,8 +18,9 @@ use self::skipped::SkippedFiles;
 use self::source_file::SourceFile;
 use super::coding::ContentCoding;
 use super::file::{FileContent, ServedFile};
+use super::options::FileOptions;
+use super::page::{Page, Redirect};
 use super::static_response::StaticResponse;
-use super::{Page, Redirect};
 
 /// Most octets of memory that the pages of one root may take: 512 MiB.
 pub(super) const MAX_MEMORY: usize = 512 << 20;
@@ -34,23 +35,6 @@ const WELL_KNOWN: &str = ".well-known";
 const FIRST_TIME: Duration = Duration::from_hours(24 * (20 * 365 + 5));
 
 type Pages = HashMap<Box<[u8]>, Page, foldhash::fast::RandomState>;
-
-/// How files are served.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct FileOptions {
-    /// What Cache-Control says of every file (RFC 9111 5.2); `None`: there is no such field.
-    pub cache_control: Option<String>,
-    /// Serve files and directories whose name begins with a dot. `.well-known` in the root is served in any case.
-    pub dot_files: bool,
-}
-
-impl FileOptions {
-    /// The line of a header section, if there is one.
-    pub(super) fn cache_control_field(&self) -> String {
-        let line = |text| format!("Cache-Control: {text}\r\n");
-        self.cache_control.as_ref().map(line).unwrap_or_default()
-    }
-}
 
 /// Why a directory cannot be served.
 #[derive(Debug, Error)]

@@ -12,6 +12,8 @@ mod conditions;
 mod error_pages;
 mod file;
 mod load;
+mod options;
+mod page;
 mod path;
 mod range;
 mod relay;
@@ -28,35 +30,21 @@ use std::time::SystemTime;
 
 use self::error_pages::{ErrorPages, HttpError};
 use self::file::{FileContent, ServedFile, TEXT};
+use self::page::Page;
 use self::request::{FileRequest, MAX_LINE, RequestError, RequestTarget};
-use self::static_response::{Persistence, ResponseForm, ResponseParts, StaticResponse};
+use self::static_response::{Persistence, ResponseForm, ResponseParts};
 use crate::serving::fingerprint::Fingerprint;
 
 use super::{Answered, Context, Framing, MAX_RESPONSE, Service, Unavailable};
 
-pub use self::load::{FileOptions, HttpRootError};
+pub use self::load::HttpRootError;
+pub use self::options::FileOptions;
 pub use self::relay::{HttpRelay, HttpRelayOptions};
 
 /// Files served over HTTP.
 pub struct Http {
     pages: HashMap<Box<[u8]>, Page, foldhash::fast::RandomState>,
     error_pages: ErrorPages,
-}
-
-/// What a path leads to.
-#[derive(Clone)]
-enum Page {
-    File(Arc<ServedFile>),
-    /// A directory asked for without its final slash.
-    Redirect(Arc<Redirect>),
-}
-
-/// What sends the client elsewhere.
-#[derive(Debug, Hash)]
-struct Redirect {
-    parts: StaticResponse,
-    /// Where in the fields the new place ends, which a query follows.
-    place_end: usize,
 }
 
 impl Http {

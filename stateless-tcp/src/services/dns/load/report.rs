@@ -1,10 +1,11 @@
 //! What came of loading zones, for the log, the metrics and whoever asked for it.
 
 use super::super::name::DomainName;
-use super::{ZoneContent, ZoneEntry, ZoneError, ZoneName};
+use super::super::zone::Zone;
+use super::super::zonefile::ZoneError;
+use super::source::ZoneName;
 use crate::observe::snapshot;
 use std::fmt;
-use std::path::Path;
 use std::sync::Arc;
 
 /// Most warnings that are written out.
@@ -95,47 +96,6 @@ impl ZoneReport {
             memory: self.memory as u64,
         })
     }
-
-    /// Takes note of a zone, and returns what is served of it. The zone of `file` can be served from an `other` one.
-    pub(super) fn note<'a>(
-        &mut self,
-        held: &'a ZoneEntry,
-        is_known: bool,
-        file: &Path,
-        other: Option<&Path>,
-    ) -> Option<&'a ZoneContent> {
-        let content = match (&held.attempt.content, other) {
-            (Ok(_), Some(other)) => {
-                let apex = held.attempt.apex.clone().unwrap_or_else(DomainName::root);
-                let what = format!("zone {apex} is that of {} already", other.display());
-                let error = Arc::new(ZoneError::File { file: file.to_owned(), what });
-                self.failures.push(ZoneFailure { error, fallback: Fallback::Duplicate });
-                None
-            }
-            (Ok(content), None) => {
-                self.served += 1;
-                if !is_known {
-                    self.warnings.extend(content.warnings.iter().cloned());
-                }
-                Some(content)
-            }
-            (Err(error), other) => {
-                let fallback = match (other, &held.fallback, &held.attempt.apex) {
-                    (Some(_), _, _) => Fallback::Duplicate,
-                    (None, Some(_), _) => Fallback::Previous,
-                    (None, None, Some(_)) => Fallback::ServFail,
-                    (None, None, None) => Fallback::NotServed,
-                };
-                self.failures.push(ZoneFailure { error: Arc::clone(error), fallback });
-                held.fallback.as_ref().filter(|_| other.is_none())
-            }
-        };
-        if let Some(ZoneContent { zone, .. }) = content {
-            self.names += zone.names.len();
-            self.memory += zone.memory();
-        }
-        content
-    }
 }
 
 /// What serving a zone comes to.
@@ -151,15 +111,14 @@ pub struct ZoneSummary {
 }
 
 impl ZoneSummary {
-    pub(super) fn new(apex: &DomainName, content: &ZoneContent) -> Self {
-        let zone = &content.zone;
+    pub(super) fn new(apex: &DomainName, zone: &Zone, warnings: &[String]) -> Self {
         Self {
             zone: ZoneName::new(apex),
             names: zone.owners(),
             records: zone.record_count(),
             denial: zone.denial.kind(),
             memory: zone.memory(),
-            warnings: content.warnings.to_vec(),
+            warnings: warnings.to_vec(),
         }
     }
 }

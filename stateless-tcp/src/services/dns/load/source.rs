@@ -1,8 +1,8 @@
 //! Which zones are to be served: how they are named, on the command line and in the configuration file.
 
 use super::super::name::DomainName;
-use super::super::zonefile;
-use super::ZoneError;
+use super::super::presentation;
+use super::super::zonefile::ZoneError;
 use serde::{Deserialize, Deserializer, de::Error as _};
 use std::ffi::OsStr;
 use std::fmt;
@@ -137,7 +137,7 @@ impl FromStr for ZoneName {
     /// Reads presentation form, with or without the last dot.
     fn from_str(text: &str) -> Result<Self, String> {
         let mut wire = Vec::new();
-        let read = zonefile::name(text.as_bytes(), Some(&[0]), &mut wire);
+        let read = presentation::name(text.as_bytes(), Some(&[0]), &mut wire);
         read.map_err(|what| format!("\"{text}\" is no domain name: {what}"))?;
         DomainName::read(&wire)
             .map(|(name, _)| Self::new(&name))

@@ -3,7 +3,7 @@
 use super::cursor::{Cursor, MalformedRdata};
 use super::field::Field;
 use super::present::put;
-use crate::services::dns::zonefile::{ParseError, Words};
+use crate::services::dns::presentation::{ParseError, Words};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 

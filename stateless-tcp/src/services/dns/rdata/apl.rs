@@ -4,7 +4,7 @@ use super::address::address;
 use super::cursor::{Cursor, MalformedRdata};
 use super::field::Field;
 use super::present::put;
-use crate::services::dns::zonefile::{ParseError, Words, decimal};
+use crate::services::dns::presentation::{ParseError, Words, decimal};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// The prefix is an exception; shares a byte with the length of the address.

@@ -3,7 +3,7 @@
 use super::cursor::{Cursor, MalformedRdata};
 use super::field::Field;
 use super::present::put;
-use crate::services::dns::zonefile::{ParseError, Words};
+use crate::services::dns::presentation::{ParseError, Words};
 
 /// Most bytes of the bits of one window.
 const WINDOW: usize = 32;

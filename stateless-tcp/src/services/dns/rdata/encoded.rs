@@ -2,7 +2,7 @@
 
 use super::cursor::{Cursor, MalformedRdata};
 use super::field::Field;
-use crate::services::dns::zonefile::{ParseError, Word, Words, decimal};
+use crate::services::dns::presentation::{ParseError, Word, Words, decimal};
 use data_encoding::{BASE32HEX_NOPAD, BASE64, DecodePartial, Encoding, HEXLOWER_PERMISSIVE, HEXUPPER};
 use memchr::memchr;
 use std::sync::LazyLock;

@@ -2,7 +2,7 @@
 
 use super::cursor::{Cursor, MalformedRdata};
 use super::present::escape_name;
-use crate::services::dns::zonefile::{ParseError, Words};
+use crate::services::dns::presentation::{ParseError, Words};
 
 /// One field of a type's data, in its three forms: what it is called, to whom it matters, stands in the errors.
 pub(super) trait Field: Sync {

@@ -5,7 +5,7 @@ use super::cursor::{Cursor, MalformedRdata};
 use super::encoded::OptionalBase64;
 use super::field::{Field, NameCase, NameField};
 use super::present::put;
-use crate::services::dns::zonefile::{ParseError, Words};
+use crate::services::dns::presentation::{ParseError, Words};
 
 const GATEWAY: NameField = NameField("a gateway name", NameCase::Kept);
 const KEY: OptionalBase64 = OptionalBase64("a public key", None);

@@ -4,7 +4,7 @@ use super::cursor::{Cursor, MalformedRdata};
 use super::encoded::{base64, hex};
 use super::field::{Field, NameListField};
 use super::present::put;
-use crate::services::dns::zonefile::{ParseError, Words};
+use crate::services::dns::presentation::{ParseError, Words};
 use data_encoding::{BASE64, HEXUPPER};
 
 const SERVERS: NameListField = NameListField("a rendezvous server");

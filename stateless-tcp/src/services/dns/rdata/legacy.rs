@@ -6,7 +6,7 @@ use super::encoded::hex;
 use super::field::Field;
 use super::mnemonic::{PROTOCOLS, SERVICES};
 use super::present::put;
-use crate::services::dns::zonefile::{ParseError, Words, decimal};
+use crate::services::dns::presentation::{ParseError, Words, decimal};
 use data_encoding::HEXUPPER;
 
 /// Most bytes of the bits of 65,536 ports.

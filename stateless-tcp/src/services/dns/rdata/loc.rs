@@ -3,7 +3,7 @@
 use super::cursor::{Cursor, MalformedRdata};
 use super::field::Field;
 use super::present::put;
-use crate::services::dns::zonefile::{ParseError, Word, Words, decimal};
+use crate::services::dns::presentation::{ParseError, Word, Words, decimal};
 
 /// Thousandths of a second of arc: a degree, and what stands for the equator or the prime meridian.
 const DEGREE: u32 = 3_600_000;

@@ -3,7 +3,7 @@
 use super::cursor::{Cursor, MalformedRdata};
 use super::field::Field;
 use super::present::put;
-use crate::services::dns::zonefile::{ParseError, Words, decimal, seconds};
+use crate::services::dns::presentation::{ParseError, Words, decimal, seconds};
 
 /// A decimal number of `N` bytes.
 pub(super) struct Number<const N: usize>(pub(super) &'static str);

@@ -4,7 +4,7 @@ use super::address::address;
 use super::cursor::{Cursor, MalformedRdata};
 use super::encoded::base64;
 use super::present::{put, quote};
-use crate::services::dns::zonefile::decimal;
+use crate::services::dns::presentation::decimal;
 use data_encoding::BASE64;
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};

@@ -3,7 +3,7 @@
 use super::cursor::{Cursor, MalformedRdata};
 use super::field::Field;
 use super::present::quote;
-use crate::services::dns::zonefile::{ParseError, Word, Words};
+use crate::services::dns::presentation::{ParseError, Word, Words};
 
 /// Appends `word` as a string with its length before it.
 pub(super) fn push(words: &Words<'_, '_>, word: &Word<'_>, out: &mut Vec<u8>) -> Result<(), ParseError> {

@@ -3,7 +3,7 @@
 use super::cursor::{Cursor, MalformedRdata};
 use super::field::Field;
 use super::params::{self, ALPN, MANDATORY, NO_DEFAULT_ALPN};
-use crate::services::dns::zonefile::{ParseError, Word, Words};
+use crate::services::dns::presentation::{ParseError, Word, Words};
 
 /// Key and length before a parameter's value.
 const HEAD: usize = 4;

@@ -12,9 +12,10 @@ use super::legacy::{AtmAddress, Nsap, WellKnownServices};
 use super::loc::Location;
 use super::mnemonic::{ALGORITHMS, CERTIFICATES, DIGESTS, KEY_PROTOCOLS, SCHEMES};
 use super::number::{Date, KeyFlags, Named, Number, RecordTypeField, Span};
+use super::record_type::{RdataForm, RecordType, Rule};
+use super::rules;
 use super::string::{LongText, OptionalText, Tag, Text, Texts};
 use super::svcb::{self, Params};
-use super::{RdataForm, RecordType, Rule, rules};
 
 const fn known(number: u16, mnemonic: &'static str, fields: &'static [&'static dyn Field]) -> RecordType {
     RecordType { number, mnemonic, fields: RdataForm::Known(fields), rule: None }

@@ -2,11 +2,12 @@
 
 use super::upstream_query::is_hop_by_hop;
 use crate::services::dns::edns;
-use crate::services::dns::message_builder::{DATA_LENGTH, FIXED, HEADER, TTL};
-use crate::services::dns::query::{
-    ADDITIONALS, ANSWERS, AUTHORITIES, ParsedQuery, QUESTIONS, Rcode, flag, skip_name, word,
+use crate::services::dns::query::ParsedQuery;
+use crate::services::dns::rtype;
+use crate::services::dns::wire::{
+    ADDITIONALS, ANSWERS, AUTHORITIES, DATA_LENGTH, FIXED, HEADER, QUESTIONS, Rcode, TTL, flag, skip_name,
+    word,
 };
-use crate::services::dns::zone::rtype;
 
 /// Seconds that an answer is kept at most, a negative one (RFC 2308 section 5), and a failure (RFC 9520 section 3.2: at
 /// least one, and that is less than two where time is counted in whole seconds).

@@ -1,10 +1,10 @@
 //! Where one worker keeps what it has asked and not yet been told.
 
-use super::DnsRelayOptions;
 use super::cache::AnswerCache;
 use super::cached_answer::{AnswerError, CachedAnswer};
 use super::counters::{DnsRelayCounter, DnsRelayCounters};
 use super::in_flight::{InFlightTable, QueryState};
+use super::options::DnsRelayOptions;
 use super::proxy_protocol;
 use super::rng::Rng;
 use super::tcp_fallback::{TcpAnswer, TcpFallback};
@@ -12,7 +12,8 @@ use super::upstream_query::{ClientInfo, QueryTooLong, UpstreamQuery};
 use super::upstream_sockets::{ReceiveBuffers, UpstreamSockets};
 use super::upstreams::DnsUpstreams;
 use crate::observe::snapshot::Occupancy;
-use crate::services::dns::query::{DnsQuestion, ParsedQuery, Rcode};
+use crate::services::dns::query::{DnsQuestion, ParsedQuery};
+use crate::services::dns::wire::Rcode;
 use crate::services::retransmit_store::RetransmitStore;
 use crate::services::{Context, FetchId, FetchIds};
 use nix::errno::Errno;

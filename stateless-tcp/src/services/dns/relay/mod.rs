@@ -23,6 +23,7 @@ mod cached_answer;
 mod counters;
 mod forwarder;
 mod in_flight;
+mod options;
 mod proxy_protocol;
 mod rng;
 mod tcp_fallback;
@@ -30,6 +31,7 @@ mod upstream_query;
 mod upstream_sockets;
 mod upstreams;
 
+pub use self::options::DnsRelayOptions;
 pub use self::upstream_query::ClientSubnet;
 pub use self::upstreams::DnsUpstream;
 
@@ -40,8 +42,9 @@ use self::forwarder::{DnsForwarder, InFlightLookup, PollContext};
 use self::upstreams::DnsUpstreams;
 use super::edns::Opt;
 use super::message_builder::MessageFull;
-use super::query::{self, ParsedQuery, Rcode};
-use super::{Dns, DnsOptions, PREFIX};
+use super::query::{self, ParsedQuery};
+use super::wire::{PREFIX, Rcode};
+use super::{Dns, DnsOptions};
 use crate::observe::snapshot::{self, Name};
 use crate::observe::transaction::Role;
 use crate::services::{Answered, Context, FetchId, FetchPolicy, Framing, Service, Unavailable, Upstream};
@@ -50,36 +53,6 @@ use std::os::fd::RawFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::runtime::Handle;
-
-/// How questions are relayed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DnsRelayOptions {
-    /// Who is asked; at least one, at most [`DnsUpstream::MOST`].
-    pub upstreams: Vec<DnsUpstream>,
-    /// How long a back end may take until the next is asked, too.
-    pub timeout: Duration,
-    /// How long a client waits at most.
-    pub total_timeout: Duration,
-    /// Most queries in flight at each worker.
-    pub in_flight: usize,
-    /// Octets of answers that are kept for the next who asks; 0: none.
-    pub cache: u64,
-    /// Octets of answers sent that each worker keeps, for clients that have a part of them.
-    pub retransmit_store: usize,
-    /// What servers are told of the client's network (RFC 7871).
-    pub client_subnet: ClientSubnet,
-    /// Tell back ends the client's address and port (PROXY protocol, version 2).
-    pub proxy_protocol: bool,
-}
-
-impl DnsRelayOptions {
-    /// In a few words.
-    #[must_use]
-    pub fn describe(&self) -> String {
-        let names: Vec<String> = self.upstreams.iter().map(|upstream| upstream.address.to_string()).collect();
-        format!("{}, relayed,", names.join(" and "))
-    }
-}
 
 /// What outlives a reload: whom to ask, what is asked, and what was answered.
 pub struct DnsForwarders {

@@ -1,8 +1,8 @@
 //! A query as it goes to back ends, whoever asked it: what questions in flight and answers kept are known by.
 
 use crate::services::dns::edns::{self, Edns, FIXED, OPTION_HEAD, SIZE};
-use crate::services::dns::message_builder::HEADER;
-use crate::services::dns::query::{ADDITIONALS, DnsQuestion, ParsedQuery, QUESTIONS, TYPE_CLASS, flag};
+use crate::services::dns::query::{DnsQuestion, ParsedQuery};
+use crate::services::dns::wire::{ADDITIONALS, HEADER, QUESTIONS, TYPE_CLASS, flag};
 use stateless_tcp_core::tcp::segment::{Address, FourTuple};
 use std::ops::Range;
 

@@ -2,21 +2,21 @@
 
 use super::super::name::DomainName;
 use super::super::rdata;
+use super::super::rtype;
+use super::super::wire::{FIXED, HEADER};
 use super::super::zonefile::{Position, RecordRejected, ZoneRecord};
 use super::check::{self, OwnerRrsets};
 use super::name_tree::{NameId, NameTree, TooManyNames, flag};
 use super::problem::ZoneProblem;
-use super::{Rrset, RrsetId, Zone, compile_denial, denial::Denial, rtype};
+use super::{Rrset, RrsetId, Zone, compile_denial, denial::Denial};
 use crate::serving::fingerprint::{Fingerprint, Fingerprinter};
 use std::collections::HashSet;
 
 /// Sets of more records are looked for duplicates by a table.
 const FEW: usize = 8;
 
-/// Bytes of a message's header, of a pointer, and of what stands between a record's owner and its data.
-const HEADER: usize = 12;
+/// Bytes of a compression pointer.
 const POINTER: usize = 2;
-const FIXED: usize = 10;
 
 /// Most types of records at one name: they are looked through one by one, and no name needs a tenth of them.
 const MAX_TYPES: u16 = 256;

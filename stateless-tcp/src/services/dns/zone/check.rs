@@ -1,9 +1,10 @@
 //! What must not stand beside or below what.
 
 use super::super::name::DomainName;
+use super::super::rtype;
 use super::super::zonefile::Position;
 use super::problem::ZoneProblem;
-use super::{NameId, Rrset, Zone, flag, rtype};
+use super::{NameId, Rrset, Zone, flag};
 
 /// One owner's sets, and how to speak of them.
 pub(super) struct OwnerRrsets<'a, N, P> {

@@ -1,11 +1,12 @@
 //! Compiling a signed zone's denial: the chains, and for each node what proves its lack of types and of children.
 
 use super::super::name::DomainName;
+use super::super::rtype;
 use super::super::zonefile::Position;
 use super::denial::{Denial, DenialProof, MAX_ITERATIONS, Nsec, Nsec3, Nsec3Hash, ProofOwner};
 use super::name_tree::NameId;
 use super::problem::ZoneProblem;
-use super::{RecordData, Zone, rtype};
+use super::{RecordData, Zone};
 use domain::utils::base32;
 
 /// Algorithm, flags, iterations and the length of the salt (RFC 5155 sections 3.2 and 4.2), which stands behind them.

@@ -1,6 +1,6 @@
 //! The files that a zone is read from, and which files it may include.
 
-use super::{Position, ZoneError};
+use super::error::ZoneError;
 use crate::files::{open_regular, read_all};
 use std::fs::{self, File, Metadata};
 use std::io;
@@ -151,6 +151,17 @@ impl ZoneFiles {
         }
         self.read_open(index, &file)
     }
+}
+
+/// The position of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) struct Position {
+    /// Index in [`ZoneFiles`].
+    pub(in super::super) file: u16,
+    /// From 1.
+    pub(in super::super) line: u32,
+    /// From 1, in bytes; the last one stands for all beyond it.
+    pub(in super::super) column: u16,
 }
 
 /// The directory that a file is in.

@@ -1,13 +1,8 @@
 //! `$GENERATE`, as BIND 9 documents it: one entry for each number of a range.
 
-use super::reader::{CurrentFile, ZoneReader};
-use super::scanner::{ParseError, Scanner, Word};
-use super::text::decimal;
-use super::words::Words;
+use crate::services::dns::presentation::{ParseError, Word, Words, decimal};
 use std::io::Write as _;
 
-/// Most records that all `$GENERATE` of a zone may make.
-const MAX_RECORDS: u64 = 1 << 20;
 /// Most characters that a number may be padded to: no name or string has more.
 const MAX_WIDTH: u64 = 255;
 
@@ -84,7 +79,19 @@ impl Template {
         Ok(())
     }
 
-    fn write(&self, iterator: i64, out: &mut Vec<u8>) {
+    /// The number of entries.
+    pub(super) fn count(&self) -> i64 {
+        (self.last - self.first) / self.step + 1
+    }
+
+    /// The numbers of the range.
+    pub(super) fn iterators(&self) -> impl Iterator<Item = i64> + use<> {
+        let (first, step) = (self.first, self.step);
+        (0..self.count()).map(move |index| first + index * step)
+    }
+
+    /// Appends the entry for one number.
+    pub(super) fn write(&self, iterator: i64, out: &mut Vec<u8>) {
         for (text, number) in &self.parts {
             out.extend_from_slice(text);
             if let Some(number) = number {
@@ -164,39 +171,5 @@ fn nibbles(mut bits: u32, width: usize, upper: bool, out: &mut Vec<u8>) {
         if left == 0 && bits == 0 {
             return;
         }
-    }
-}
-
-impl ZoneReader<'_> {
-    /// Reads the entries that a template makes; they stand at its line.
-    pub(super) fn generate(
-        &mut self,
-        template: &Template,
-        line: u32,
-        current: CurrentFile<'_>,
-    ) -> Result<(), ParseError> {
-        let count = (template.last - template.first) / template.step + 1;
-        self.generated += count.unsigned_abs();
-        if self.generated > MAX_RECORDS {
-            let what = format!("$GENERATE: more than {MAX_RECORDS} records in all");
-            return Err(ParseError { line, column: 1, what });
-        }
-        // A line behind it that begins with a blank goes on with the owner before it, as with BIND.
-        let owner = self.state().owner.clone();
-        let mut entry = Vec::new();
-        let mut iterator = template.first;
-        while iterator <= template.last {
-            entry.clear();
-            template.write(iterator, &mut entry);
-            self.spend(entry.len()).map_err(|what| ParseError { line, column: 1, what })?;
-            let mut scanner = Scanner::at_place(&entry, line);
-            self.entry(&mut scanner, current).map_err(|ParseError { what, .. }| {
-                let what = format!("$GENERATE, at {iterator}: {what}");
-                ParseError { line, column: 1, what }
-            })?;
-            iterator += template.step;
-        }
-        self.state().owner = owner;
-        Ok(())
     }
 }

@@ -16,80 +16,15 @@ mod error;
 mod files;
 mod generate;
 mod reader;
-mod scanner;
-mod text;
-mod words;
+mod record;
+mod ttl;
 
 pub use error::ZoneError;
-pub(super) use files::{IncludePolicy, ZoneFiles};
-pub(super) use scanner::{ParseError, Word};
-pub(super) use text::{decimal, name, seconds};
-pub(super) use words::Words;
+pub(super) use files::{IncludePolicy, Position, ZoneFiles};
+pub(super) use record::{ReadOutcome, RecordRejected, RecordSink, ZoneInput, ZoneRecord};
 
-use super::rdata;
 use reader::ZoneReader;
-use std::fmt::Write as _;
 use std::path::Path;
-
-/// Where a record stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Position {
-    /// Index in [`ZoneFiles`].
-    pub(super) file: u16,
-    /// From 1.
-    pub(super) line: u32,
-    /// From 1, in bytes; the last stands for all behind it.
-    pub(super) column: u16,
-}
-
-/// One record, names uncompressed and in the file's case.
-#[derive(Debug)]
-pub(super) struct ZoneRecord<'a> {
-    /// Wire form.
-    pub(super) owner: &'a [u8],
-    pub(super) rtype: u16,
-    pub(super) ttl: u32,
-    /// Wire form, which [`Type::check`](super::rdata::Type::check) accepts.
-    pub(super) rdata: &'a [u8],
-    pub(super) place: Position,
-}
-
-impl ZoneRecord<'_> {
-    /// Appends the record as a line of a zone file.
-    fn present(&self, out: &mut String) {
-        rdata::escape_name(self.owner, out);
-        // A String takes all that is written to it.
-        let _ = write!(out, " {} IN {} ", self.ttl, rdata::mnemonic(self.rtype));
-        rdata::record_type(self.rtype).present(self.rdata, out);
-        out.push('\n');
-    }
-}
-
-/// Why a sink does not take a record.
-#[derive(Debug)]
-pub(super) struct RecordRejected(pub(super) String);
-
-/// What takes records.
-pub(super) type RecordSink<'s> = &'s mut dyn FnMut(ZoneRecord<'_>) -> Result<(), RecordRejected>;
-
-/// A zone file to read.
-pub(super) struct ZoneInput<'a> {
-    pub(super) path: &'a Path,
-    /// What relative names are relative to before any `$ORIGIN`: the zone's configured name, in wire form.
-    pub(super) origin: Option<&'a [u8]>,
-    pub(super) policy: &'a IncludePolicy,
-}
-
-/// What has been read, however it went.
-#[derive(Debug)]
-pub(super) struct ReadOutcome {
-    /// All files that were read or tried.
-    pub(super) files: ZoneFiles,
-    /// The owner of the first SOA, else the configured origin, in wire form: `$ORIGIN` may be anything.
-    pub(super) name: Option<Vec<u8>>,
-    /// The first thing that is wrong.
-    pub(super) result: Result<(), ZoneError>,
-}
 
 /// Reads the records of a zone file and of those that it includes.
 pub(super) fn read(source: &ZoneInput<'_>, sink: RecordSink<'_>) -> ReadOutcome {

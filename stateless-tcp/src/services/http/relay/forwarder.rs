@@ -2,7 +2,8 @@
 
 use super::response::RelayedResponse;
 use crate::observe::snapshot::Occupancy;
-use crate::services::{Context, FetchId, FetchIds, Origin, RetransmitStore};
+use crate::services::retransmit_store::RetransmitStore;
+use crate::services::{Context, FetchId, FetchIds, Origin};
 use foldhash::fast::RandomState;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use std::collections::HashMap;

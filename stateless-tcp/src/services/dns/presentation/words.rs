@@ -1,27 +1,26 @@
 //! The words of one entry, taken as what is expected next: numbers, names, strings.
 
-use super::super::rdata::MalformedRdata;
 use super::scanner::{ParseError, Scanner, Word};
 use super::text;
 use std::fmt::Display;
 
 /// What is left of an entry.
-pub(in super::super) struct Words<'s, 'a> {
+pub(in crate::services::dns) struct Words<'s, 'a> {
     scanner: &'s mut Scanner<'a>,
     /// What relative names are relative to, in wire form.
     origin: Option<&'s [u8]>,
     /// Where the entry begins.
-    pub(super) start: (u32, u32),
+    pub(in crate::services::dns) start: (u32, u32),
     /// What the entry is: faults begin with it.
-    pub(super) subject: &'static str,
+    pub(in crate::services::dns) subject: &'static str,
     /// Faults may repeat what the file says. Never of an included file: that could be any file, one of keys as well.
-    pub(super) may_quote: bool,
+    pub(in crate::services::dns) may_quote: bool,
     /// For encodings that run over several words.
-    pub(in super::super) scratch: &'s mut Vec<u8>,
+    pub(in crate::services::dns) scratch: &'s mut Vec<u8>,
 }
 
 impl<'s, 'a> Words<'s, 'a> {
-    pub(super) fn new(
+    pub(in crate::services::dns) fn new(
         scanner: &'s mut Scanner<'a>,
         origin: Option<&'s [u8]>,
         may_quote: bool,
@@ -32,12 +31,12 @@ impl<'s, 'a> Words<'s, 'a> {
     }
 
     /// The next word, if there is one.
-    pub(in super::super) fn next(&mut self) -> Result<Option<Word<'a>>, ParseError> {
+    pub(in crate::services::dns) fn next(&mut self) -> Result<Option<Word<'a>>, ParseError> {
         self.scanner.word()
     }
 
     /// The next word, quoted or not.
-    pub(in super::super) fn any(&mut self, expected: impl Display) -> Result<Word<'a>, ParseError> {
+    pub(in crate::services::dns) fn any(&mut self, expected: impl Display) -> Result<Word<'a>, ParseError> {
         match self.scanner.word()? {
             Some(word) => Ok(word),
             None => Err(self.missing(expected)),
@@ -45,7 +44,7 @@ impl<'s, 'a> Words<'s, 'a> {
     }
 
     /// The next word, which is no string in quotes.
-    pub(in super::super) fn plain(&mut self, expected: impl Display) -> Result<Word<'a>, ParseError> {
+    pub(in crate::services::dns) fn plain(&mut self, expected: impl Display) -> Result<Word<'a>, ParseError> {
         match self.scanner.word()? {
             Some(word) if !word.quoted => Ok(word),
             Some(word) => Err(self.unexpected(&word, expected)),
@@ -54,21 +53,21 @@ impl<'s, 'a> Words<'s, 'a> {
     }
 
     /// Whether another word follows.
-    pub(in super::super) fn has_more(&mut self) -> Result<bool, ParseError> {
+    pub(in crate::services::dns) fn has_more(&mut self) -> Result<bool, ParseError> {
         self.scanner.has_more()
     }
 
     /// Whether a quoted string follows the last word without a blank.
-    pub(in super::super) fn is_at_quote(&self) -> bool {
+    pub(in crate::services::dns) fn is_at_quote(&self) -> bool {
         self.scanner.is_at_quote()
     }
 
-    pub(in super::super) fn is_next(&mut self, keyword: &[u8]) -> Result<bool, ParseError> {
+    pub(in crate::services::dns) fn is_next(&mut self, keyword: &[u8]) -> Result<bool, ParseError> {
         self.scanner.is_next(keyword)
     }
 
     /// Fails if anything is left.
-    pub(super) fn end(&mut self) -> Result<(), ParseError> {
+    pub(in crate::services::dns) fn end(&mut self) -> Result<(), ParseError> {
         match self.scanner.word()? {
             None => Ok(()),
             Some(word) => Err(self.unexpected(&word, "the end of the entry")),
@@ -76,28 +75,28 @@ impl<'s, 'a> Words<'s, 'a> {
     }
 
     /// The fault of a word that is not what is expected.
-    pub(in super::super) fn unexpected(&self, word: &Word<'_>, expected: impl Display) -> ParseError {
+    pub(in crate::services::dns) fn unexpected(&self, word: &Word<'_>, expected: impl Display) -> ParseError {
         word.error(format!("{}expected {expected}{}", self.prefix(), self.found(word)))
     }
 
     /// The fault of a word that is what is expected, but not so.
-    pub(in super::super) fn refuse(&self, word: &Word<'_>, what: impl Display) -> ParseError {
+    pub(in crate::services::dns) fn refuse(&self, word: &Word<'_>, what: impl Display) -> ParseError {
         word.error(format!("{}{what}{}", self.prefix(), self.at(word)))
     }
 
     /// The same, without the word.
-    pub(in super::super) fn refuse_bare(&self, word: &Word<'_>, what: impl Display) -> ParseError {
+    pub(in crate::services::dns) fn refuse_bare(&self, word: &Word<'_>, what: impl Display) -> ParseError {
         word.error(format!("{}{what}", self.prefix()))
     }
 
     /// The fault of data whose fields do not go together: where the entry ends.
-    pub(in super::super) fn malformed(&self, malformed: &MalformedRdata) -> ParseError {
+    pub(in crate::services::dns) fn malformed(&self, malformed: &impl Display) -> ParseError {
         let (line, column) = self.start;
         ParseError { line, column, what: format!("{}{malformed}", self.prefix()) }
     }
 
     /// The fault of data that can only be given in the form of RFC 3597.
-    pub(in super::super) fn unknown_form(&mut self) -> ParseError {
+    pub(in crate::services::dns) fn unknown_form(&mut self) -> ParseError {
         let expected = "\\# LENGTH HEXADECIMAL: its data has no other form";
         match self.scanner.word() {
             Ok(Some(word)) => self.unexpected(&word, expected),
@@ -121,12 +120,16 @@ impl<'s, 'a> Words<'s, 'a> {
     }
 
     /// The word behind a message, where it may be repeated.
-    pub(super) fn at(&self, word: &Word<'_>) -> String {
+    pub(in crate::services::dns) fn at(&self, word: &Word<'_>) -> String {
         if self.may_quote { format!(": {}", text::QuotedWord(word)) } else { String::new() }
     }
 
     /// A decimal number of at most `max`.
-    pub(in super::super) fn number(&mut self, what: impl Display, max: u64) -> Result<u64, ParseError> {
+    pub(in crate::services::dns) fn number(
+        &mut self,
+        what: impl Display,
+        max: u64,
+    ) -> Result<u64, ParseError> {
         let expected = format_args!("{what}, 0 to {max}");
         let word = self.plain(expected)?;
         let number = text::decimal(word.raw).filter(|&number| number <= max);
@@ -134,13 +137,13 @@ impl<'s, 'a> Words<'s, 'a> {
     }
 
     /// A decimal number of one byte.
-    pub(in super::super) fn byte(&mut self, expected: &'static str) -> Result<u8, ParseError> {
+    pub(in crate::services::dns) fn byte(&mut self, expected: &'static str) -> Result<u8, ParseError> {
         #[expect(clippy::cast_possible_truncation, reason = "at most 255")]
         self.number(expected, u8::MAX.into()).map(|number| number as u8)
     }
 
     /// Appends the wire form of the next word as a name.
-    pub(in super::super) fn name(
+    pub(in crate::services::dns) fn name(
         &mut self,
         expected: &'static str,
         out: &mut Vec<u8>,
@@ -150,7 +153,7 @@ impl<'s, 'a> Words<'s, 'a> {
     }
 
     /// Appends the wire form of `word` as a name.
-    pub(super) fn parse_name(
+    pub(in crate::services::dns) fn parse_name(
         &self,
         word: &Word<'_>,
         expected: &'static str,
@@ -161,7 +164,11 @@ impl<'s, 'a> Words<'s, 'a> {
     }
 
     /// Appends what `word` says, its escapes decoded.
-    pub(in super::super) fn decode(&self, word: &Word<'_>, out: &mut Vec<u8>) -> Result<(), ParseError> {
+    pub(in crate::services::dns) fn decode(
+        &self,
+        word: &Word<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), ParseError> {
         if !word.escaped {
             out.extend_from_slice(word.raw);
             return Ok(());
@@ -170,7 +177,10 @@ impl<'s, 'a> Words<'s, 'a> {
     }
 
     /// All words that are left, put together in [`Words::scratch`], and the first of them.
-    pub(in super::super) fn gather(&mut self, expected: impl Display) -> Result<Word<'a>, ParseError> {
+    pub(in crate::services::dns) fn gather(
+        &mut self,
+        expected: impl Display,
+    ) -> Result<Word<'a>, ParseError> {
         let first = self.plain(&expected)?;
         self.scratch.clear();
         self.scratch.extend_from_slice(first.raw);

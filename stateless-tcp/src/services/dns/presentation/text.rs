@@ -8,7 +8,7 @@ use std::fmt;
 const MAX_LABEL: usize = 63;
 
 /// A word as faults repeat it: in quotes, on one line, cut where it is long.
-pub(super) struct QuotedWord<'w, 'a>(pub(super) &'w Word<'a>);
+pub(in crate::services::dns) struct QuotedWord<'w, 'a>(pub(super) &'w Word<'a>);
 
 impl fmt::Display for QuotedWord<'_, '_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -21,7 +21,7 @@ impl fmt::Display for QuotedWord<'_, '_> {
 }
 
 /// The number that a word of digits is.
-pub(in super::super) fn decimal(raw: &[u8]) -> Option<u64> {
+pub(in crate::services::dns) fn decimal(raw: &[u8]) -> Option<u64> {
     let mut number = 0_u64;
     for &byte in raw {
         let digit = byte.wrapping_sub(b'0');
@@ -35,7 +35,7 @@ pub(in super::super) fn decimal(raw: &[u8]) -> Option<u64> {
 
 /// How many seconds a time is: a number, or numbers with units (w, d, h, m, s) as BIND takes them. `None` where the word
 /// is neither.
-pub(in super::super) fn seconds(raw: &[u8]) -> Option<u64> {
+pub(in crate::services::dns) fn seconds(raw: &[u8]) -> Option<u64> {
     let (mut total, mut number, mut units) = (0_u64, None, false);
     for &byte in raw {
         let unit = match byte.to_ascii_lowercase() {
@@ -74,7 +74,7 @@ fn escape(raw: &[u8]) -> Result<(u8, usize), &'static str> {
 }
 
 /// Appends `raw` with its escapes decoded.
-pub(in super::super) fn decode(raw: &[u8], out: &mut Vec<u8>) -> Result<(), &'static str> {
+pub(in crate::services::dns) fn decode(raw: &[u8], out: &mut Vec<u8>) -> Result<(), &'static str> {
     let mut at = 0;
     while let Some(&byte) = raw.get(at) {
         at += 1;
@@ -90,7 +90,7 @@ pub(in super::super) fn decode(raw: &[u8], out: &mut Vec<u8>) -> Result<(), &'st
 }
 
 /// Appends the wire form of the name `raw`, which is relative to `origin` unless it ends with a dot; `@` is the origin.
-pub(in super::super) fn name(
+pub(in crate::services::dns) fn name(
     raw: &[u8],
     origin: Option<&[u8]>,
     out: &mut Vec<u8>,

@@ -5,41 +5,41 @@ use memchr::memchr;
 
 /// What is wrong at one place of a text.
 #[derive(Debug)]
-pub(in super::super) struct ParseError {
+pub(in crate::services::dns) struct ParseError {
     /// From 1.
-    pub(in super::super) line: u32,
+    pub(in crate::services::dns) line: u32,
     /// From 1, in bytes.
-    pub(in super::super) column: u32,
-    pub(in super::super) what: String,
+    pub(in crate::services::dns) column: u32,
+    pub(in crate::services::dns) what: String,
 }
 
 /// One word of an entry.
 #[derive(Clone, Copy, Debug)]
-pub(in super::super) struct Word<'a> {
+pub(in crate::services::dns) struct Word<'a> {
     /// As it stands in the file, escapes undecoded, without the quotes around it.
-    pub(in super::super) raw: &'a [u8],
+    pub(in crate::services::dns) raw: &'a [u8],
     /// It stood in quotes.
-    pub(in super::super) quoted: bool,
+    pub(in crate::services::dns) quoted: bool,
     /// It holds a backslash.
-    pub(in super::super) escaped: bool,
-    pub(in super::super) line: u32,
-    pub(in super::super) column: u32,
+    pub(in crate::services::dns) escaped: bool,
+    pub(in crate::services::dns) line: u32,
+    pub(in crate::services::dns) column: u32,
 }
 
 impl Word<'_> {
     /// The fault of this word.
-    pub(in super::super) fn error(&self, what: impl Into<String>) -> ParseError {
+    pub(in crate::services::dns) fn error(&self, what: impl Into<String>) -> ParseError {
         ParseError { line: self.line, column: self.column, what: what.into() }
     }
 
     /// Whether the word is this one, whatever its case; a quoted word is a string and never a keyword.
-    pub(in super::super) fn is(&self, keyword: &str) -> bool {
+    pub(in crate::services::dns) fn is(&self, keyword: &str) -> bool {
         !self.quoted && self.raw.eq_ignore_ascii_case(keyword.as_bytes())
     }
 }
 
 /// Walks through a text word by word. An entry is a line, or as many lines as its parentheses hold together.
-pub(in super::super) struct Scanner<'a> {
+pub(in crate::services::dns) struct Scanner<'a> {
     text: &'a [u8],
     at: usize,
     line: u32,
@@ -50,38 +50,38 @@ pub(in super::super) struct Scanner<'a> {
 }
 
 impl<'a> Scanner<'a> {
-    pub(super) fn new(text: &'a [u8]) -> Self {
+    pub(in crate::services::dns) fn new(text: &'a [u8]) -> Self {
         Self { text, at: 0, line: 1, line_start: 0, open: 0, opened: (1, 1) }
     }
 
     /// A scanner of a text that was made out of the line at this place: its faults are that line's.
-    pub(super) fn at_place(text: &'a [u8], line: u32) -> Self {
+    pub(in crate::services::dns) fn at_place(text: &'a [u8], line: u32) -> Self {
         Self { line, ..Self::new(text) }
     }
 
     /// Nothing is left of the text.
-    pub(super) fn is_at_end(&self) -> bool {
+    pub(in crate::services::dns) fn is_at_end(&self) -> bool {
         self.at >= self.text.len()
     }
 
     /// The next byte is a blank: at the start of an entry this says that the entry has no owner of its own.
-    pub(super) fn is_at_blank(&self) -> bool {
+    pub(in crate::services::dns) fn is_at_blank(&self) -> bool {
         matches!(self.text.get(self.at), Some(b' ' | b'\t'))
     }
 
     /// The next byte opens a quoted string, with no blank between it and the word before.
-    pub(super) fn is_at_quote(&self) -> bool {
+    pub(in crate::services::dns) fn is_at_quote(&self) -> bool {
         self.text.get(self.at) == Some(&b'"')
     }
 
     /// Whether another word follows.
-    pub(super) fn has_more(&mut self) -> Result<bool, ParseError> {
+    pub(in crate::services::dns) fn has_more(&mut self) -> Result<bool, ParseError> {
         self.skip()?;
         Ok(!matches!(self.text.get(self.at), None | Some(b'\n')))
     }
 
     /// Whether the next word is this one and unquoted; the word is not taken.
-    pub(super) fn is_next(&mut self, keyword: &[u8]) -> Result<bool, ParseError> {
+    pub(in crate::services::dns) fn is_next(&mut self, keyword: &[u8]) -> Result<bool, ParseError> {
         self.skip()?;
         let rest = &self.text[self.at.min(self.text.len())..];
         let behind = rest.get(keyword.len()).copied();
@@ -89,7 +89,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// The place of the next byte.
-    pub(super) fn place(&self) -> (u32, u32) {
+    pub(in crate::services::dns) fn place(&self) -> (u32, u32) {
         (self.line, self.column(self.at))
     }
 
@@ -99,7 +99,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Ends the entry: goes to the start of the next line. Every word must have been taken.
-    pub(super) fn end_entry(&mut self) {
+    pub(in crate::services::dns) fn end_entry(&mut self) {
         if self.at < self.text.len() {
             self.at += 1;
             self.line += 1;
@@ -145,7 +145,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// The entry's next word; `None` at its end.
-    pub(super) fn word(&mut self) -> Result<Option<Word<'a>>, ParseError> {
+    pub(in crate::services::dns) fn word(&mut self) -> Result<Option<Word<'a>>, ParseError> {
         self.skip()?;
         let start = self.at;
         let (line, column) = self.place();
