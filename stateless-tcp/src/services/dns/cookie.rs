@@ -1,58 +1,59 @@
-//! DNS cookies (RFC 7873), with server cookies that other makers' servers accept (RFC 9018).
+//! DNS cookies (RFC 7873) with interoperable server cookies (RFC 9018).
 //!
 //! ```text
-//! COOKIE option: client cookie (8 octets) | server cookie (16 octets)
+//! COOKIE option: client cookie (8 bytes) | server cookie (16 bytes)
 //! server cookie: version (1) | reserved (3) | timestamp (4) | SipHash-2-4 of all before it and the client's address (8)
 //! ```
 //!
-//! TCP has proven already where the client is, so a cookie decides nothing here: it is made for what the client will ask
-//! over UDP. That leaves one question, the time in it, for an answer that depends on the time is another when it is asked
-//! for again.
+//! TCP has already proven the client's address, so a cookie decides nothing here: the client will use it over UDP. The
+//! timestamp is the only problem, because an answer that depends on the time changes when it is asked for again.
 
-use siphasher::sip::SipHasher24;
-use siphasher::sip128::{Hasher128 as _, SipHasher24 as SipHasher24x128};
+use domain::base::Serial;
+use domain::base::opt::cookie::{ClientCookie, ServerCookie, StandardServerCookie};
+use siphasher::sip128::{Hasher128 as _, SipHasher24};
 use stateless_tcp_core::tcp::isn::Key;
 use stateless_tcp_core::tcp::segment::Address;
 use std::hash::Hasher as _;
+use std::net::IpAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Octets of a client cookie.
+/// Bytes of a client cookie.
 const CLIENT: usize = 8;
-/// Octets of a server cookie of ours, and where its hash begins.
+/// Bytes of a server cookie by RFC 9018.
 const SERVER: usize = 16;
-const HASH: usize = 8;
-/// Octets of the whole option's data.
+/// Bytes of the option's data in an answer.
 pub(super) const DATA: usize = CLIENT + SERVER;
-/// Of a server cookie (RFC 9018 section 4.1).
+/// Version of server cookies (RFC 9018 section 4.1).
 const VERSION: u8 = 1;
 
-/// Seconds after which a cookie is replaced, and those for which it is good, into the past and into the future (RFC
-/// 9018 section 4.3).
+/// Age in seconds from which a valid cookie is replaced, and the limits of a valid cookie's age: into the past and into
+/// the future (RFC 9018 section 4.3).
 const RENEW: i32 = 1_800;
 const PAST: i32 = 3_600;
 const FUTURE: i32 = 300;
 
-/// What the secret is made for, where it is made of another key.
+/// Label for the secret that is derived from another key.
 const LABEL: &[u8] = b"stateless-tcp: DNS cookie secret";
 
-/// Makes server cookies, and knows its own.
+/// Creates and validates server cookies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cookies {
     secret: Key,
-    /// When the content was loaded: seconds since 1970, modulo 2^32.
+    /// Load time of the content: seconds since 1970, modulo 2^32.
     loaded: u32,
 }
 
-/// What an answer's COOKIE option says.
+/// The answer's COOKIE option.
 pub(super) struct CookieReply {
     pub(super) data: [u8; DATA],
-    /// What came.
-    pub(super) sent: CookieStatus,
+    /// The verdict on the query's option.
+    pub(super) status: CookieStatus,
 }
 
-/// The server cookie that came with a query.
+/// The server cookie of a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CookieStatus {
+    /// The query has a client cookie alone.
     ClientOnly,
     Invalid,
     Valid,
@@ -65,68 +66,53 @@ impl Cookies {
         Self { secret, loaded: seconds(loaded) }
     }
 
-    /// As [`Cookies::new`], by a secret made from `key`: who knows one of the two learns nothing about the other's use.
+    /// Like [`Cookies::new`], with a secret derived from `key`: knowing one of the two reveals nothing about the other.
     #[must_use]
     pub fn derived(key: &Key, loaded: SystemTime) -> Self {
-        let mut hasher = SipHasher24x128::new_with_key(&key.0);
+        let mut hasher = SipHasher24::new_with_key(&key.0);
         hasher.write(LABEL);
         Self::new(Key(hasher.finish128().as_bytes()), loaded)
     }
 
     /// The answer to the well-formed option data `presented` of the client at `address`.
     ///
-    /// With a time: the cookie that came if it is good and no older than half an hour, else one of that time. Without,
-    /// the answer must be the same whenever it is asked for: the cookie that came if we made it since the content was
-    /// loaded, else one of when it was.
+    /// With a time, the answer repeats a valid cookie that is younger than half an hour, and otherwise has a cookie of that
+    /// time. Without a time, the answer must not change: it repeats a cookie that this server made since the content was
+    /// loaded, and otherwise has a cookie of the load time.
     pub(super) fn answer(&self, presented: &[u8], address: Address, now: Option<SystemTime>) -> CookieReply {
+        let (address, now) = (IpAddr::from(address), now.map(seconds));
+        let (client, server) = presented.split_first_chunk().unwrap_or((&[0; CLIENT], &[]));
+        let client = ClientCookie::from_octets(*client);
+        let ours = Some(server).filter(|server| server.len() == SERVER);
+        let ours = ours.and_then(|server| ServerCookie::from_octets(server).try_to_standard());
+        let ours = ours.filter(|cookie| {
+            cookie.version() == VERSION && cookie.check_hash(client, address, &self.secret.0)
+        });
+        let age = |cookie: &StandardServerCookie, time: u32| {
+            time.wrapping_sub(cookie.timestamp().into_int()).cast_signed()
+        };
+        let valid = ours.filter(|cookie| now.is_none_or(|now| (-FUTURE..=PAST).contains(&age(cookie, now))));
+        let kept = valid.filter(|cookie| match now {
+            Some(now) => age(cookie, now) < RENEW,
+            None => age(cookie, self.loaded) <= 0,
+        });
+        let status = match (server, valid) {
+            ([], _) => CookieStatus::ClientOnly,
+            (_, Some(_)) => CookieStatus::Valid,
+            (_, None) => CookieStatus::Invalid,
+        };
+        let server = kept.unwrap_or_else(|| {
+            let time = Serial(now.unwrap_or(self.loaded));
+            StandardServerCookie::calculate(client, time, address, &self.secret.0)
+        });
         let mut data = [0; DATA];
-        let length = presented.len().min(DATA);
-        data[..length].copy_from_slice(&presented[..length]);
-        let now = now.map(seconds);
-        let made_by_us = presented.len() == DATA
-            && presented[CLIENT] == VERSION
-            && self.hash(&data, address) == data[CLIENT + HASH..];
-        let age = |time: u32| time.wrapping_sub(timestamp(&data)).cast_signed();
-        let (good, keep) = match now {
-            Some(now) => {
-                let good = made_by_us && (-FUTURE..=PAST).contains(&age(now));
-                (good, good && age(now) < RENEW)
-            }
-            None => (made_by_us, made_by_us && age(self.loaded) <= 0),
-        };
-        let sent = match presented.len() {
-            CLIENT => CookieStatus::ClientOnly,
-            _ if good => CookieStatus::Valid,
-            _ => CookieStatus::Invalid,
-        };
-        if !keep {
-            data[CLIENT..].fill(0);
-            data[CLIENT] = VERSION;
-            data[CLIENT + 4..][..4].copy_from_slice(&now.unwrap_or(self.loaded).to_be_bytes());
-            let hash = self.hash(&data, address);
-            data[CLIENT + HASH..].copy_from_slice(&hash);
-        }
-        CookieReply { data, sent }
-    }
-
-    /// RFC 9018 section 4.4, over the reserved octets as they are.
-    fn hash(&self, data: &[u8; DATA], address: Address) -> [u8; 8] {
-        let mut hasher = SipHasher24::new_with_key(&self.secret.0);
-        hasher.write(&data[..CLIENT + HASH]);
-        match address.ipv4() {
-            Some(bytes) => hasher.write(&bytes),
-            None => hasher.write(&address.0),
-        }
-        hasher.finish().to_le_bytes()
+        data[..CLIENT].copy_from_slice(client.as_ref());
+        data[CLIENT..].copy_from_slice(ServerCookie::from(server).as_ref());
+        CookieReply { data, status }
     }
 }
 
-fn timestamp(data: &[u8; DATA]) -> u32 {
-    let at = CLIENT + 4;
-    u32::from_be_bytes([data[at], data[at + 1], data[at + 2], data[at + 3]])
-}
-
-/// Seconds since 1970, modulo 2^32 (RFC 9018 section 4.3); before, 0.
+/// Seconds since 1970, modulo 2^32 (RFC 9018 section 4.3); 0 for an earlier time.
 #[expect(clippy::cast_possible_truncation, reason = "cookies compare times modulo 2^32")]
 fn seconds(time: SystemTime) -> u32 {
     time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as u32)
@@ -240,7 +226,7 @@ mod tests {
         let now = u32::from_be_bytes(sent[12..16].try_into().unwrap());
         let cookies = Cookies::new(key(secret), UNIX_EPOCH);
         let renewed = cookies.answer(&sent, address(client), Some(at(now.into())));
-        assert_eq!(renewed.sent, found);
+        assert_eq!(renewed.status, found);
         assert_eq!(renewed.data == sent[..], found == CookieStatus::Valid);
     }
 
@@ -259,26 +245,32 @@ mod tests {
             let made = cookies.answer(&[7; 8], address(SIX), Some(at(begin))).data;
             let now = at(begin.checked_add_signed(age).unwrap());
             let renewed = cookies.answer(&made, address(SIX), Some(now));
-            assert_eq!((renewed.sent, renewed.data == made), (found, kept), "{begin}");
+            assert_eq!((renewed.status, renewed.data == made), (found, kept), "{begin}");
             assert_eq!(cookies.answer(&renewed.data, address(SIX), Some(now)).data, renewed.data);
         }
     }
 
-    /// What the hash of another version is taken of, only who makes such cookies knows.
+    /// RFC 9018 defines version 1 alone: a right hash does not make another version valid.
     #[test]
     fn another_version_is_not_known() {
         let cookies = Cookies::new(key(SECRET), UNIX_EPOCH);
         let mut data = cookies.answer(&[7; 8], address(ONE), Some(at(9))).data;
         for version in [0, 1, 2, 255] {
             data[CLIENT] = version;
-            let hash = cookies.hash(&data, address(ONE));
-            data[CLIENT + HASH..].copy_from_slice(&hash);
-            let found = if version == VERSION { CookieStatus::Valid } else { CookieStatus::Invalid };
-            assert_eq!(cookies.answer(&data, address(ONE), Some(at(9))).sent, found, "version {version}");
+            let mut hasher = siphasher::sip::SipHasher24::new_with_key(&cookies.secret.0);
+            hasher.write(&data[..CLIENT + 8]);
+            hasher.write(&address(ONE).ipv4().unwrap());
+            data[CLIENT + 8..].copy_from_slice(&hasher.finish().to_le_bytes());
+            let expected = if version == VERSION { CookieStatus::Valid } else { CookieStatus::Invalid };
+            assert_eq!(
+                cookies.answer(&data, address(ONE), Some(at(9))).status,
+                expected,
+                "version {version}"
+            );
         }
     }
 
-    /// Without a time the answer is a function of what is sent and of when the content was loaded.
+    /// Without a time the answer depends on the query and the load time alone.
     #[rstest]
     #[case::made_before(-1, false)]
     #[case::made_then(0, true)]
@@ -289,10 +281,10 @@ mod tests {
         let made = loaded.checked_add_signed(after).unwrap();
         let made = cookies.answer(&[7; 8], address(ONE), Some(at(made))).data;
         let renewed = cookies.answer(&made, address(ONE), None);
-        assert_eq!((renewed.sent, renewed.data == made), (CookieStatus::Valid, kept));
+        assert_eq!((renewed.status, renewed.data == made), (CookieStatus::Valid, kept));
         let of_loading = cookies.answer(&[7; 8], address(ONE), Some(at(loaded))).data;
         let first = cookies.answer(&[7; 8], address(ONE), None);
-        assert_eq!((first.sent, first.data), (CookieStatus::ClientOnly, of_loading));
+        assert_eq!((first.status, first.data), (CookieStatus::ClientOnly, of_loading));
         assert!(kept || renewed.data == of_loading);
     }
 
@@ -304,7 +296,7 @@ mod tests {
     }
 
     proptest! {
-        /// What we made is good for who got it, and with any bit changed for nobody; the client's half always comes back.
+        /// A cookie is valid for the client that got it, and invalid with any bit changed; the client cookie always comes back.
         #[test]
         fn only_what_was_made_is_good(
             secret: [u8; 16], client: [u8; 8], host: [u8; 16], now: u32, bit in 0..DATA * 8, other in 16_usize..=40,
@@ -312,21 +304,21 @@ mod tests {
             let cookies = Cookies::new(Key(secret), UNIX_EPOCH);
             let (host, now) = (Address(host), Some(at(now.into())));
             let made = cookies.answer(&client, host, now);
-            prop_assert_eq!((made.sent, &made.data[..CLIENT]), (CookieStatus::ClientOnly, &client[..]));
+            prop_assert_eq!((made.status, &made.data[..CLIENT]), (CookieStatus::ClientOnly, &client[..]));
             let again = cookies.answer(&made.data, host, now);
-            prop_assert_eq!((again.sent, again.data), (CookieStatus::Valid, made.data));
+            prop_assert_eq!((again.status, again.data), (CookieStatus::Valid, made.data));
 
             let mut changed = made.data;
             changed[bit / 8] ^= 1 << (bit % 8);
             let mended = cookies.answer(&changed, host, now);
-            prop_assert_eq!((mended.sent, &mended.data[..CLIENT]), (CookieStatus::Invalid, &changed[..CLIENT]));
+            prop_assert_eq!((mended.status, &mended.data[..CLIENT]), (CookieStatus::Invalid, &changed[..CLIENT]));
             prop_assert_eq!(bit < CLIENT * 8, mended.data != made.data);
 
             let mut longer = [0; 40];
             longer[..DATA].copy_from_slice(&made.data);
             let found = if other == DATA { CookieStatus::Valid } else { CookieStatus::Invalid };
             let renewed = cookies.answer(&longer[..other], host, now);
-            prop_assert_eq!((renewed.sent, renewed.data), (found, made.data));
+            prop_assert_eq!((renewed.status, renewed.data), (found, made.data));
         }
     }
 }

@@ -180,7 +180,7 @@ impl Dns {
                 let cookie = self.options(edns, context, length, &mut opt);
                 volatile = cookie.volatile;
                 // The only query that a cookie decides (RFC 7873 section 5.4): there is no question.
-                if cookie.sent == CookieStatus::Invalid
+                if cookie.status == CookieStatus::Invalid
                     && outcome.rcode == Rcode::NoError
                     && envelope.question.is_empty()
                 {
@@ -211,18 +211,18 @@ impl Dns {
             opt.option(edns::KEEPALIVE, &timeout.to_be_bytes());
         }
         let (Some(cookies), Some(presented)) = (self.options.cookies, edns.cookie) else {
-            return CookieOutcome { sent: CookieStatus::ClientOnly, volatile: false };
+            return CookieOutcome { status: CookieStatus::ClientOnly, volatile: false };
         };
         let volatile = length + opt.len() + edns::OPTION_HEAD + cookie::DATA <= context.whole;
         let renewed = cookies.answer(presented, context.origin.tuple.client, volatile.then_some(context.now));
         opt.option(edns::COOKIE, &renewed.data);
-        CookieOutcome { sent: renewed.sent, volatile }
+        CookieOutcome { status: renewed.status, volatile }
     }
 }
 
 /// What became of a query's COOKIE option.
 struct CookieOutcome {
-    sent: CookieStatus,
+    status: CookieStatus,
     /// The answer's depends on the time.
     volatile: bool,
 }
