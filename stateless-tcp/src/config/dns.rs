@@ -94,11 +94,11 @@ impl Options {
                 )));
             }
         }
-        if upstreams.len() > DnsUpstream::MOST {
+        if upstreams.len() > DnsUpstream::MAX {
             return Err(ConfigError::invalid(format!(
                 "{} servers are too many: {} can be asked",
                 upstreams.len(),
-                DnsUpstream::MOST
+                DnsUpstream::MAX
             )));
         }
         let table = &self.dns;

@@ -1,8 +1,9 @@
-//! Answers that were sent, to be sent again.
+//! Sent answers, kept for retransmission.
 //!
-//! An answer that somebody else gave, or that counts a time down, is another when it is asked for again. A client that has a
-//! part of it has to get the same octets nevertheless. So what is sent in several segments is kept for as long as a client
-//! may ask for the rest; what goes out in one segment for a while, so that a copy of its request on the way gets the same.
+//! An upstream's answer, or one with a TTL that counts down, differs when it is asked for again. A client that has a
+//! part of it must get the same bytes nevertheless. So an answer of several segments is kept for as long as a client
+//! may ask for the rest. An answer of one segment is kept for a while, so that a duplicate of its request gets the same
+//! one.
 
 mod answer_ring;
 
@@ -14,37 +15,37 @@ use std::collections::{HashMap, VecDeque};
 use std::hash::BuildHasher;
 use std::time::{Duration, SystemTime};
 
-/// How long a client may resend its request: longer than its timer takes through several losses in a row.
+/// The time in which a client may resend its request: its timer gets through several losses in a row.
 const RETENTION: Duration = Duration::from_mins(1);
 
-/// Octets that an answer takes besides its own.
+/// Bytes of memory per answer besides its own.
 const OVERHEAD: usize = 128;
 
-/// Answers by the requests that they went to. Of bounded size: of the two kinds each has half of it.
+/// Sent answers by request. The size is bounded; each of the two kinds has half of it.
 #[derive(Debug)]
 pub struct RetransmitStore {
     hasher: RandomState,
-    /// Each for [`RETENTION`], and then until its place is needed.
+    /// Each for [`RETENTION`], and then until its space is needed.
     multi_segment: PinnedAnswers,
-    /// Each until its place is needed.
+    /// Each until its space is needed.
     single_segment: AnswerRing,
 }
 
-/// There is no room for an answer as long as those before it may be asked for.
+/// No space for an answer: clients may still ask for the older ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoreFull;
 
 #[derive(Debug)]
 struct PinnedAnswers {
     answers: HashMap<u64, Box<[u8]>, RandomState>,
-    /// In the order in which they came, and when.
+    /// Keys and times, oldest first.
     order: VecDeque<(u64, SystemTime)>,
     bytes: usize,
     capacity: usize,
 }
 
 impl RetransmitStore {
-    /// A store of `capacity` octets.
+    /// A store of `capacity` bytes.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
         let (multi_segment, single_segment) = (capacity / 2, capacity / 2);
@@ -61,21 +62,20 @@ impl RetransmitStore {
         }
     }
 
-    /// How full it is by answers that may not be thrown out: the others' half always is, in the end.
+    /// Usage by answers that must be kept. The other half is always full in the end.
     #[must_use]
     pub fn occupancy(&self, name: &'static str) -> Occupancy {
         Occupancy::octets(name, self.multi_segment.bytes as u64, self.multi_segment.capacity as u64)
     }
 
-    /// What `message` of `origin` was answered.
+    /// The answer that `message` of `origin` got.
     #[must_use]
     pub fn find(&self, origin: &Origin, message: &[u8]) -> Option<&[u8]> {
         let key = self.key(origin, message);
         self.single_segment.find(key).or_else(|| self.multi_segment.answers.get(&key).map(|answer| &**answer))
     }
 
-    /// Keeps what `message` of `origin` is answered in several segments, in the place of answers that nobody can ask for
-    /// any more.
+    /// Keeps the answer of several segments to `message` of `origin`. It replaces expired answers.
     ///
     /// # Errors
     /// [`StoreFull`]: it must not be sent.
@@ -97,7 +97,7 @@ impl RetransmitStore {
         Ok(())
     }
 
-    /// Remembers what `message` of `origin` is answered in one segment, in the place of the oldest.
+    /// Remembers the answer of one segment to `message` of `origin`. It replaces the oldest.
     pub fn remember(&mut self, origin: &Origin, message: &[u8], answer: &[u8]) {
         let key = self.key(origin, message);
         if self.single_segment.find(key).is_none() {
@@ -111,8 +111,7 @@ impl RetransmitStore {
 }
 
 impl PinnedAnswers {
-    /// Throws out the oldest answers, as far as nobody can ask for them any more, until so many octets find room. False if
-    /// they do not.
+    /// Evicts expired answers, oldest first, until this many bytes fit. False if they do not.
     fn make_room(&mut self, bytes: usize, now: SystemTime) -> bool {
         let old = |since: SystemTime| now.duration_since(since).is_ok_and(|age| age >= RETENTION);
         let needed = bytes + OVERHEAD;

@@ -1,7 +1,6 @@
-//! All zones served: which one a name belongs to, and what one zone says of names that occur in another.
+//! All zones served: the zone of a name, and the addresses of names across zones.
 //!
-//! Zones are numbered, and so are the names of all of them: a number tells a name from all others while an answer is put
-//! together.
+//! Zones and their names are numbered: a number identifies a name among all zones while a response is built.
 
 use super::name::DomainName;
 use super::rtype;
@@ -10,23 +9,23 @@ use hashbrown::HashTable;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-/// A zone, or what is left of one.
+/// A zone of the catalog.
 #[derive(Clone, Debug)]
 pub(super) enum CatalogZone {
-    /// Its content.
+    /// Loaded.
     Zone(Arc<Zone>),
-    /// It could not be loaded, and there is nothing older: SERVFAIL.
+    /// Not loaded, and without previous content: SERVFAIL.
     Broken,
 }
 
-/// An apex, and what is served there.
+/// An apex and its zone.
 #[derive(Debug)]
 struct CatalogEntry {
     apex: Box<[u8]>,
     served: CatalogZone,
-    /// Where the numbers of its names begin.
+    /// The number of its first name.
     names: u32,
-    /// Another zone lies below it.
+    /// Another zone lies below this one.
     has_child: bool,
 }
 
@@ -36,7 +35,7 @@ pub(super) struct Catalog {
     zones: Vec<CatalogEntry>,
     /// Indices by apex.
     index: HashTable<u32>,
-    /// Bit d set: some zone's apex has d labels.
+    /// Bit d is set if some zone's apex has d labels.
     depths: u128,
 }
 
@@ -49,7 +48,7 @@ pub(super) struct ZoneView<'a> {
 }
 
 impl ZoneView<'_> {
-    /// The name's number, which no other name of any zone has.
+    /// The name's number, unique among all zones.
     pub(super) fn number(self, name: NameId) -> u32 {
         self.names + name.0
     }
@@ -59,7 +58,7 @@ impl ZoneView<'_> {
     }
 }
 
-/// A set of records, wherever it is.
+/// A reference to an RRset of any zone.
 #[derive(Clone, Copy)]
 pub(super) struct RrsetRef<'a> {
     pub(super) view: ZoneView<'a>,
@@ -67,16 +66,16 @@ pub(super) struct RrsetRef<'a> {
     pub(super) id: RrsetId,
 }
 
-/// What is served for a name.
+/// The authority for a name.
 pub(super) enum Authority<'a> {
     Zone(ZoneView<'a>),
-    /// Its zone, whose apex has so many labels, could not be loaded.
+    /// The zone, whose apex has this many labels, could not be loaded.
     Broken(usize),
     None,
 }
 
 impl Catalog {
-    /// Puts zones together. `None` where their names and records are more than 32 bits can count.
+    /// Combines zones. `None` if they have more names than 32 bits can count.
     pub(super) fn new(zones: impl IntoIterator<Item = (DomainName, CatalogZone)>) -> Option<Self> {
         let mut catalog = Self::default();
         let mut names = 0_u32;
@@ -102,7 +101,7 @@ impl Catalog {
         Some(catalog)
     }
 
-    /// The deepest zone with at most `depth` labels that `name` lies in.
+    /// The deepest zone of `name` whose apex has at most `depth` labels.
     fn position(&self, name: &DomainName, depth: usize) -> Option<u32> {
         let mut depths = self.depths & (u128::MAX >> (127 - depth.min(name.depth())));
         while depths != 0 {
@@ -126,7 +125,7 @@ impl Catalog {
         }
     }
 
-    /// What is served for the name by the deepest zone with at most `depth` labels.
+    /// The deepest authority for the name whose apex has at most `depth` labels.
     pub(super) fn authority(&self, name: &DomainName, depth: usize) -> Authority<'_> {
         let Some(index) = self.position(name, depth) else { return Authority::None };
         self.view(index).map_or_else(
@@ -144,7 +143,7 @@ impl Catalog {
         self.view(index)
     }
 
-    /// The sets of A and AAAA that a name of one zone's data has, in whatever zone they lie.
+    /// The A and AAAA RRsets of a name in a zone's data, from the zone that holds them.
     pub(super) fn addresses<'a>(&'a self, view: ZoneView<'a>, name: NameId) -> [Option<RrsetRef<'a>>; 2] {
         let zone = view.zone;
         if !self.zones[view.index as usize].has_child && zone.is_node(name) {
@@ -156,7 +155,7 @@ impl Catalog {
         self.addresses_of_name(&zone.names.name(name))
     }
 
-    /// The same of any name.
+    /// The A and AAAA RRsets of any name.
     pub(super) fn addresses_of_name(&self, name: &DomainName) -> [Option<RrsetRef<'_>>; 2] {
         let mut depth = name.depth();
         while let Some(index) = self.position(name, depth) {
@@ -172,8 +171,8 @@ impl Catalog {
         [None; 2]
     }
 
-    /// Hands `each` the addresses of every name that they belong to where this set is in an answer, until it fails or has
-    /// enough.
+    /// Calls `each` with the addresses of every name in this RRset that needs them (RFC 1034 section 3.7), until it
+    /// fails or has enough.
     pub(super) fn additional<'a, E>(
         &'a self,
         view: ZoneView<'a>,
@@ -192,7 +191,8 @@ impl Catalog {
                     }
                 }
                 RecordData::Plain(data) => {
-                    // The root stands for the owner, or for nothing (RFC 9460 section 2.5): its addresses are not meant.
+                    // The root stands for the owner or for nothing (RFC 9460 section 2.5), so its addresses are not
+                    // added.
                     if let Some((name, _)) = data.get(skipped..).and_then(DomainName::read)
                         && name.depth() > 0
                         && each(self.addresses_of_name(&name))?.is_break()
@@ -206,7 +206,7 @@ impl Catalog {
     }
 }
 
-/// Bytes before the name in a type's data whose addresses belong into the additional section (RFC 1035 section 3.3, RFC
+/// Offset of the name in a type's data whose addresses belong in the additional section (RFC 1035 section 3.3, RFC
 /// 2782, RFC 9460 section 4.1).
 const fn target_of(rtype: u16) -> Option<usize> {
     match rtype {

@@ -1,6 +1,6 @@
-//! From zone files to zones: each by itself, several at a time, and what has not changed not at all.
+//! Loads zone files into zones, in parallel; unchanged files are not read again.
 //!
-//! A zone that cannot be loaded costs nobody else anything: its last good content is served on, or SERVFAIL.
+//! A zone that cannot be loaded does not affect the others: its last good content stays, or its queries get SERVFAIL.
 
 mod report;
 mod source;
@@ -20,16 +20,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-/// The outcome of reading one zone file: what of it can be served, and the files that say so.
+/// The result of reading one zone file.
 #[derive(Debug)]
 struct LoadAttempt {
-    /// The name, if anything said it.
+    /// The apex, if the file or the configuration states it.
     apex: Option<DomainName>,
     content: Result<ZoneContent, Arc<ZoneError>>,
     files: ZoneFiles,
 }
 
-/// What is served of a zone.
+/// The content of a zone.
 #[derive(Clone, Debug)]
 struct ZoneContent {
     zone: Arc<Zone>,
@@ -37,31 +37,31 @@ struct ZoneContent {
     warnings: Arc<[String]>,
 }
 
-/// What a zone is, and what became of its file.
+/// A configured zone: the last attempt to load it, and its previous content.
 #[derive(Debug)]
 struct ZoneEntry {
     attempt: LoadAttempt,
-    /// Older content, where the file cannot be loaded any more.
+    /// Previous content, if the file can no longer be loaded.
     fallback: Option<ZoneContent>,
 }
 
-/// Zones that have been loaded, by what they are loaded from; for as long as they are wanted.
+/// Loaded zones by their sources, from one reload to the next.
 #[derive(Debug, Default)]
 pub struct Library {
     state: Mutex<LibraryState>,
-    /// What has been loaded, and is not served yet.
+    /// Loaded zones that are not served yet.
     loaded: Mutex<Option<LibraryState>>,
 }
 
 #[derive(Debug, Default)]
 struct LibraryState {
     held: HashMap<ZoneSource, Arc<ZoneEntry>>,
-    /// Which files could be read.
+    /// The files that were allowed.
     policy: IncludePolicy,
     report: ZoneReport,
 }
 
-/// What a [`Library`] has loaded.
+/// The zones of one load.
 #[derive(Debug)]
 pub struct LoadedZones {
     pub(super) catalog: Catalog,
@@ -78,31 +78,30 @@ impl Library {
         self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What came of loading the zones that are served.
+    /// The report on the zones that are served.
     #[must_use]
     pub fn report(&self) -> ZoneReport {
         self.state().report.clone()
     }
 
-    /// What came of loading those that are not served yet.
+    /// The report on the zones that are loaded but not served yet.
     #[must_use]
     pub fn pending_report(&self) -> ZoneReport {
         self.loaded().as_ref().map(|state| state.report.clone()).unwrap_or_default()
     }
 
-    /// What has been loaded is served now.
+    /// Marks the loaded zones as served.
     pub fn commit(&self) {
         if let Some(state) = self.loaded().take() {
             *self.state() = state;
         }
     }
 
-    /// Loads zones, which can include anything but `secrets`. What is served, and was loaded from files that have not changed
-    /// since, is not read again. No zones at all is what is served without any.
+    /// Loads zones, which can include anything but `secrets`. A served zone whose files have not changed is not read
+    /// again. Without configured zones the result is empty.
     ///
-    /// # Errors
-    /// If there are zones, but none could be loaded, now or before: the first one's error. If a directory cannot be read. If
-    /// they take more than this server can number.
+    /// # Errors The first zone's error, if zones are configured but none can be loaded, now or before. An error if a
+    /// directory cannot be read, or if the zones have more names than this server can number.
     pub fn load(&self, options: &ZoneOptions, secrets: &[&Path]) -> Result<LoadedZones, Arc<ZoneError>> {
         let mut policy = IncludePolicy::default();
         options.include.iter().for_each(|directory| policy.allow(directory));
@@ -146,11 +145,12 @@ impl Library {
     }
 }
 
-/// Whose each zone is where several files say that they are it.
+/// The source of each zone, if several files claim the same zone.
 struct Claims(HashMap<ZoneName, usize>);
 
 impl Claims {
-    /// A file that can be loaded goes before one that could be once, and that before one that cannot; else the first.
+    /// A loaded file takes precedence over one with previous content only, and that over a broken one; among equals the
+    /// first wins.
     fn new(sources: &[ZoneSource], held: &[Arc<ZoneEntry>]) -> Self {
         let mut order: Vec<usize> = (0..sources.len()).collect();
         order.sort_by_key(|&index| (held[index].attempt.content.is_err(), held[index].fallback.is_none()));
@@ -163,15 +163,14 @@ impl Claims {
         Self(claims)
     }
 
-    /// The source that the zone of this one is served from, if it is another.
+    /// The source that serves this zone, if it is another one.
     fn other(&self, index: usize, held: &ZoneEntry) -> Option<usize> {
         let apex = held.attempt.apex.as_ref()?;
         self.0.get(&ZoneName::new(apex)).copied().filter(|&other| other != index)
     }
 }
 
-/// Loads what has changed, or all if other files may be included now, on as many threads as there are processors, and counts
-/// that.
+/// Loads the changed zones, or all if the include policy has changed, on one thread per processor; and counts them.
 fn load_all(
     sources: &[ZoneSource],
     policy: &IncludePolicy,
@@ -215,7 +214,7 @@ fn load_all(
 }
 
 impl ZoneReport {
-    /// Takes note of a zone, and returns what is served of it. The zone of `file` can be served from an `other` one.
+    /// Adds a zone to the report, and returns its content. `other` is the file that serves the zone instead of `file`.
     fn note<'a>(
         &mut self,
         held: &'a ZoneEntry,
@@ -226,7 +225,7 @@ impl ZoneReport {
         let content = match (&held.attempt.content, other) {
             (Ok(_), Some(other)) => {
                 let apex = held.attempt.apex.clone().unwrap_or_else(DomainName::root);
-                let what = format!("zone {apex} is that of {} already", other.display());
+                let what = format!("zone {apex} is already served from {}", other.display());
                 let error = Arc::new(ZoneError::File { file: file.to_owned(), what });
                 self.failures.push(ZoneFailure { error, fallback: Fallback::Duplicate });
                 None
@@ -284,7 +283,7 @@ fn attempt(source: &ZoneSource, policy: &IncludePolicy) -> LoadAttempt {
     LoadAttempt { apex, content: content.map_err(Arc::new), files }
 }
 
-/// Loads one zone, to see what would become of it.
+/// Loads one zone to check it.
 ///
 /// # Errors
 /// The first thing wrong with it, by file, line and column.
@@ -298,7 +297,7 @@ pub fn check(source: &ZoneSource, include: &[PathBuf]) -> Result<ZoneSummary, Ar
     Ok(ZoneSummary::new(&apex.unwrap_or_else(DomainName::root), &content.zone, &content.warnings))
 }
 
-/// A zone given as text, which must be right.
+/// Compiles a zone given as text.
 pub(super) fn text(name: &Path, text: &str) -> Result<(DomainName, Zone, Fingerprint), ZoneError> {
     let mut builder = ZoneBuilder::new();
     let reading = zonefile::read_text(name, text.as_bytes(), None, &mut |record| builder.add(&record));

@@ -1,5 +1,5 @@
-//! From a question to the records of its answer: RFC 1034 section 4.3.2, with RFC 4592 (wildcards), RFC 6672 (DNAME),
-//! RFC 4035 section 3.1 and RFC 5155 section 7.2 (signed zones).
+//! The lookup, from a question to the records of its answer: RFC 1034 section 4.3.2, with RFC 4592 (wildcards), RFC
+//! 6672 (DNAME), RFC 4035 section 3.1 and RFC 5155 section 7.2 (signed zones).
 
 use super::catalog::{Authority, Catalog, RrsetRef, ZoneView};
 use super::message_builder::{MessageBuilder, MessageFull, RecordOwner, Section};
@@ -9,30 +9,31 @@ use super::rtype;
 use super::wire::{HEADER, Rcode};
 use super::zone::{self, Denial, NameId, NodeMatch, Rrset, RrsetId, Zone};
 
-/// Most CNAMEs that one answer follows. A loop ends sooner, where it closes.
+/// Limit on the CNAMEs that one answer follows. A loop ends sooner, when it closes.
 const MAX_CHAIN: usize = 20;
 
-/// What the answer's header says.
+/// The header fields that the lookup decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ResponseStatus {
     pub(super) rcode: Rcode,
-    /// The first name of the answer is one that we are authoritative for.
+    /// The first name of the answer lies in a zone of this server.
     pub(super) authoritative: bool,
 }
 
-/// What is asked, and how.
+/// A lookup and its options.
 pub(super) struct Lookup<'a> {
     pub(super) catalog: &'a Catalog,
-    /// Signatures and proofs are wanted.
+    /// The client wants signatures and proofs.
     pub(super) dnssec_ok: bool,
-    /// ANY is answered with one set (RFC 8482).
+    /// Answer ANY with one RRset (RFC 8482).
     pub(super) minimal_any: bool,
 }
 
-/// Where the walk along CNAMEs and DNAMEs goes on.
+/// The next step of the walk along CNAMEs and DNAMEs.
 enum LookupStep {
     Done(Rcode),
-    /// To the name where this alias leads, its suffix of `depth` labels replaced; the new name can be read at `place`.
+    /// On to the alias's target: the suffix of `depth` labels is replaced, and the new name is at `place` of the
+    /// message.
     Follow {
         alias: RrsetId,
         depth: usize,
@@ -40,7 +41,7 @@ enum LookupStep {
     },
 }
 
-/// The name that is looked up at this step, and where the message holds it.
+/// The name of the current step, and its offset in the message.
 struct CurrentName<'a> {
     name: &'a DomainName,
     place: usize,
@@ -53,18 +54,19 @@ impl CurrentName<'_> {
     }
 }
 
-/// A set of a node, for an answer.
+/// An RRset of a node.
 const fn rrset(view: ZoneView<'_>, owner: NameId, id: RrsetId) -> RrsetRef<'_> {
     RrsetRef { view, owner, id }
 }
 
-/// The sets of a node that may be asked for: an NSEC3 record's owner is no name of the zone (RFC 5155 section 7.2.8).
+/// The RRsets of a node that queries can reach: an NSEC3 record's owner is no name of the zone (RFC 5155 section
+/// 7.2.8).
 fn rrsets_of(view: ZoneView<'_>, node: NameId) -> impl Iterator<Item = (RrsetId, &Rrset)> {
     view.zone.rrsets_of(node).filter(|(_, set)| set.rtype != rtype::NSEC3)
 }
 
 impl<'a> Lookup<'a> {
-    /// Writes the answer to `question`, whose name stands right behind the header.
+    /// Writes the answer to `question`, whose name follows the header.
     pub(super) fn answer(
         &self,
         question: &DnsQuestion,
@@ -174,7 +176,8 @@ impl<'a> Lookup<'a> {
         }
     }
 
-    /// Answers from a node: the name's own, or the wildcard that it is made from, `below` its encloser at a depth.
+    /// Answers from a node: the name's own, or the wildcard that expands to it. `below` is the wildcard's encloser and
+    /// its depth.
     fn data(
         &self,
         view: ZoneView<'a>,
@@ -207,7 +210,8 @@ impl<'a> Lookup<'a> {
             }
         }
         let is_empty = message.counts()[0] == before;
-        // NSEC and RRSIG stand beside a CNAME (RFC 4034 section 3): where the zone denies by NSEC, their absence is final.
+        // NSEC and RRSIG are allowed beside a CNAME (RFC 4034 section 3), so their absence is final in a zone with
+        // NSEC.
         let is_final = match current.rtype {
             rtype::NSEC => matches!(zone.denial, Denial::Nsec(_)),
             rtype::RRSIG => true,
@@ -238,7 +242,7 @@ impl<'a> Lookup<'a> {
         Ok(followed.unwrap_or(LookupStep::Done(Rcode::NoError)))
     }
 
-    /// Everything at the node, or what stands for it.
+    /// Writes all RRsets of the node, or one for a minimal ANY.
     fn any(
         &self,
         view: ZoneView<'a>,
@@ -247,7 +251,7 @@ impl<'a> Lookup<'a> {
         message: &mut MessageBuilder<'a>,
     ) -> Result<(), MessageFull> {
         for (id, set) in rrsets_of(view, node) {
-            // A set may have nothing but signatures.
+            // An RRset may have nothing but signatures.
             if !self.dnssec_ok && (set.rtype == rtype::NSEC || !set.has_records()) {
                 continue;
             }
@@ -259,7 +263,7 @@ impl<'a> Lookup<'a> {
         Ok(())
     }
 
-    /// RFC 6672 section 3.2, step 3.C. A DNAME that the answer crosses again stands there already.
+    /// Follows a DNAME (RFC 6672 section 3.2, step 3.C). A DNAME that the answer already has is not repeated.
     fn redirect(
         &self,
         dname: &RrsetRef<'a>,

@@ -1,4 +1,4 @@
-//! Writing a response: records, name compression, the room that is left. Never allocates.
+//! Builds a response: records, name compression, remaining room. Never allocates.
 
 use super::catalog::{Catalog, RrsetRef, ZoneView};
 use super::compression::{CompressionTable, REACH};
@@ -8,14 +8,14 @@ use super::wire::{CLASS_ANY, CLASS_IN, DATA_LENGTH, FIXED, HEADER, TTL};
 use super::zone::{NameId, RecordData, RecordIter, RrsetId};
 use std::ops::ControlFlow;
 
-/// Sets whose presence is remembered. Beyond that nothing optional is added any more.
+/// Limit on remembered RRsets. Beyond it, no optional RRset is added.
 const MAX_RRSETS: usize = 96;
 
-/// Sets that prove something. One answer needs four, and two for each wildcard that its CNAMEs lead through.
+/// Limit on denial proofs. One answer needs four, and two for each wildcard on its chain of CNAMEs.
 const MAX_PROOFS: usize = 48;
 
-/// No addresses are added beyond so many bytes: they are there to save a question, not to cost the answer. The rest is for
-/// OPT and TSIG records.
+/// No addresses are added beyond this length: they are optional and must not make the answer fail. The rest is for OPT
+/// and TSIG records.
 const OPTIONAL: usize = 64_000;
 
 /// The response does not fit.
@@ -30,12 +30,12 @@ pub(super) enum Section {
     Additional,
 }
 
-/// What stands before a record: its owner's name.
+/// The owner name of a record.
 #[derive(Clone, Copy)]
 pub(super) enum RecordOwner<'a> {
-    /// The set's own.
+    /// The RRset's own owner.
     Own,
-    /// A name already written, at this place if a pointer can reach it.
+    /// A name already written, at this offset if a pointer can reach it.
     Written(&'a DomainName, usize),
 }
 
@@ -46,13 +46,13 @@ pub(super) struct MessageBuilder<'a> {
     start: usize,
     end: usize,
     compression: CompressionTable,
-    /// Sets that have been written, by zone and number; bit n of `own`: the nth under its own name, not under one that a
-    /// wildcard stands for.
+    /// Written RRsets by zone and number. Bit n of `own`: the nth was written under its own name, not under a
+    /// wildcard's expansion.
     rrset_zones: [u32; MAX_RRSETS],
     rrset_ids: [u32; MAX_RRSETS],
     own: u128,
     rrset_count: usize,
-    /// Owners of proofs, by zone and number.
+    /// Owners of denial proofs by zone and number.
     proof_zones: [u32; MAX_PROOFS],
     proofs: [u32; MAX_PROOFS],
     proof_count: usize,
@@ -60,10 +60,10 @@ pub(super) struct MessageBuilder<'a> {
 }
 
 impl<'a> MessageBuilder<'a> {
-    /// Begins a message of at most `room` octets at the end of `out`.
+    /// Starts a message of at most `room` bytes at the end of `out`.
     pub(super) fn new(catalog: &'a Catalog, out: &'a mut Vec<u8>, room: usize) -> Self {
         let start = out.len();
-        // All zero: cleared by a few wide stores.
+        // All zero, so a few wide stores initialize it.
         Self {
             catalog,
             out,
@@ -81,13 +81,13 @@ impl<'a> MessageBuilder<'a> {
         }
     }
 
-    /// Writes the header, to be filled in at the end, and the question.
+    /// Writes an empty header, which is filled in at the end, and the question.
     pub(super) fn write_head(&mut self, question: &[u8]) -> Result<(), MessageFull> {
         self.push(&[0; HEADER])?;
         self.push(question)
     }
 
-    /// Records in each section.
+    /// The record counts of the sections.
     pub(super) fn counts(&self) -> [u16; 3] {
         self.counts
     }
@@ -97,7 +97,7 @@ impl<'a> MessageBuilder<'a> {
         &mut self.out[self.start..]
     }
 
-    /// Octets so far.
+    /// The length so far.
     fn len(&self) -> usize {
         self.out.len() - self.start
     }
@@ -110,12 +110,12 @@ impl<'a> MessageBuilder<'a> {
         Ok(())
     }
 
-    /// Remembers that `name` can be read at `at`, written in full, and so its ancestors behind it.
+    /// Records that `name` is written in full at `at`, followed by its ancestors.
     pub(super) fn note_name(&mut self, view: ZoneView<'_>, name: NameId, at: usize) {
         self.compression.note(view, name, at);
     }
 
-    /// Writes a name, compressed, and returns where it can be read: here, or where the pointer that stands for it leads.
+    /// Writes a compressed name, and returns its offset: here, or the target of a pointer.
     fn name(&mut self, view: ZoneView<'a>, name: NameId) -> Result<usize, MessageFull> {
         let names = &view.zone.names;
         let start = self.len();
@@ -182,7 +182,7 @@ impl<'a> MessageBuilder<'a> {
         Ok(target)
     }
 
-    /// Writes the signatures of the set only.
+    /// Writes only the signatures of the RRset.
     pub(super) fn write_rrset_signatures(
         &mut self,
         rrset: &RrsetRef<'a>,
@@ -235,17 +235,17 @@ impl<'a> MessageBuilder<'a> {
         Ok(target)
     }
 
-    /// Fills in the length of the data of the record whose fixed part stands at `fixed`, and counts it.
+    /// Fills in the data length of the record whose fixed part is at `fixed`, and counts the record.
     fn finish(&mut self, fixed: usize, section: Section) {
         let length = self.out.len() - fixed - FIXED;
         #[expect(clippy::cast_possible_truncation, reason = "no longer than uncompressed")]
         self.out[fixed..][DATA_LENGTH].copy_from_slice(&(length as u16).to_be_bytes());
-        // 65,535 octets hold no more records than 16 bits count.
+        // A message of 65,535 bytes has fewer records than 16 bits count.
         self.counts[section as usize] += 1;
     }
 
-    /// Writes the CNAME that a DNAME stands for (RFC 6672 section 3.1): from `owner` to its first `kept` octets followed
-    /// by the DNAME's target. Returns where the new name can be read.
+    /// Writes the CNAME that a DNAME synthesizes (RFC 6672 section 3.1): from `owner` to its first `kept` bytes
+    /// followed by the DNAME's target. Returns the offset of the new name.
     pub(super) fn synthesized_cname(
         &mut self,
         dname: &RrsetRef<'a>,
@@ -267,7 +267,7 @@ impl<'a> MessageBuilder<'a> {
         Ok(if kept.is_empty() { end } else { at })
     }
 
-    /// Remembers the owner of a proof for the end of the authority section: the answer section may yet go on.
+    /// Records the owner of a denial proof. Proofs are written later, because the answer section may still grow.
     pub(super) fn add_proof(&mut self, view: ZoneView<'a>, owner: NameId) {
         let mut known = self.proofs[..self.proof_count].iter().zip(&self.proof_zones);
         if self.proof_count < MAX_PROOFS && !known.any(|known| known == (&owner.0, &view.index())) {
@@ -277,7 +277,7 @@ impl<'a> MessageBuilder<'a> {
         }
     }
 
-    /// Writes the sets of NSEC or NSEC3 whose owners [`MessageBuilder::add_proof`] remembers.
+    /// Writes the NSEC or NSEC3 RRsets whose owners [`MessageBuilder::add_proof`] recorded.
     pub(super) fn write_proofs(&mut self) -> Result<(), MessageFull> {
         for index in 0..self.proof_count {
             let owner = NameId(self.proofs[index]);
@@ -296,7 +296,7 @@ impl<'a> MessageBuilder<'a> {
         Ok(())
     }
 
-    /// Writes the addresses that belong to the sets written so far.
+    /// Writes the addresses that belong to the RRsets written so far.
     pub(super) fn write_additional(&mut self, dnssec_ok: bool) -> Result<(), MessageFull> {
         let catalog = self.catalog;
         for index in 0..self.rrset_count {
@@ -320,8 +320,8 @@ impl<'a> MessageBuilder<'a> {
         Ok(())
     }
 
-    /// Writes addresses, unless the message gets longer than [`OPTIONAL`] by them: then they are left out, and `false` is said.
-    /// That depends on nothing but what the message is, so that it is the same when it is asked for again.
+    /// Writes addresses, unless the message would exceed [`OPTIONAL`]; then it leaves them out and returns false. The
+    /// decision depends on the message alone, so a repeated query gets the same answer.
     fn write_if_room(&mut self, rrset: &RrsetRef<'a>, dnssec_ok: bool) -> Result<bool, MessageFull> {
         let (length, counts, rrset_count, own) = (self.out.len(), self.counts, self.rrset_count, self.own);
         let compression = self.compression.mark();
@@ -343,7 +343,7 @@ impl<'a> MessageBuilder<'a> {
         Ok(())
     }
 
-    /// Writes a TSIG record, which must be the last: its owner in wire form, and its data in parts.
+    /// Writes a TSIG record, which must be the last one, from its owner in wire form and the parts of its data.
     pub(super) fn write_tsig(&mut self, owner: &[u8], data: &[&[u8]]) -> Result<(), MessageFull> {
         self.push(owner)?;
         let fixed = self.out.len();
@@ -356,7 +356,7 @@ impl<'a> MessageBuilder<'a> {
     }
 }
 
-/// Type, class, TTL and room for the length of a record.
+/// The fixed part of a record: type, class, TTL, and space for the data length.
 fn head(rtype: u16, ttl: u32) -> [u8; FIXED] {
     let mut head = [0; FIXED];
     head[..2].copy_from_slice(&rtype.to_be_bytes());

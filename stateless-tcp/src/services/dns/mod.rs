@@ -1,21 +1,22 @@
 //! Authoritative DNS from zones compiled into memory: a message of RFC 1035 in, its answer out.
 //!
-//! A zone file goes down once: `zonefile` reads it into records by what `rdata` knows of their types, `zone` compiles
-//! them, `load` holds zones from one reload to the next, `catalog` puts them together. A question goes up once: `query`
-//! reads it, `answer` walks the zones, `message` writes. It costs a few hash lookups and copies, whether or not it was ever
-//! asked before, and allocates nothing. This module does not know TCP beyond the length that frames a message (RFC 7766
-//! section 8); of addresses and time it knows what a DNS cookie is made of.
+//! A zone file goes down once: `zonefile` reads records by the form of their types in `rdata`, `zone` compiles them,
+//! `load` holds zones from one reload to the next, `catalog` combines them. A query goes up once: `query` parses it,
+//! `lookup` walks the zones, `message_builder` writes the response. A query costs a few hash lookups and copies, even
+//! the first of its kind, and allocates nothing. This module knows nothing of TCP but the length prefix of messages
+//! (RFC 7766 section 8), and uses addresses and time for DNS cookies alone.
 //!
-//! Choices where the texts leave one:
-//! - AXFR and IXFR are REFUSED, as NSD answers who may not transfer (Knot says NOTAUTH).
+//! Choices that the RFCs leave open:
+//! - AXFR and IXFR are REFUSED, as NSD answers clients without permission (Knot says NOTAUTH).
 //! - Every class but IN is REFUSED; ANY too, since no other class is known here.
-//! - OPT as a type to ask for is FORMERR, MAILA and MAILB (obsolete since RFC 1035) NOTIMP.
-//! - [`DnsOptions::minimal_any`] answers ANY with the first set in the zone file's order, signed if asked so.
+//! - A question for type OPT is FORMERR, for MAILA and MAILB (obsolete since RFC 1035) NOTIMP.
+//! - [`DnsOptions::minimal_any`] answers ANY with the first RRset in the zone file's order, signed if the client sets
+//!   DO.
 //! - CNAMEs and DNAMEs are followed into every zone served (RFC 1034 section 4.3.2, step 3a), and additional addresses
 //!   taken from each of them.
-//! - Octets behind the last record of a query make it FORMERR.
-//! - NSEC3 may iterate, up to 150 times, but should not (RFC 9276): each iteration is one more hash for every name that
-//!   does not exist, and only that; all other hashes are prepared.
+//! - Bytes behind the last record of a query make it FORMERR.
+//! - NSEC3 may use up to 150 iterations, but should use none (RFC 9276): each costs one more hash for every name that
+//!   does not exist. All other hashes are computed when the zone is compiled.
 
 mod catalog;
 mod compression;
@@ -54,26 +55,26 @@ use std::path::Path;
 use std::sync::Arc;
 use wire::{HEADER, PREFIX, Rcode, flag};
 
-/// The zone that is served when none is given.
+/// The default zone.
 const BUILTIN: &str = include_str!("../../../zones/example.com.zone");
 
-/// How questions are answered.
+/// Options of the DNS service.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DnsOptions {
-    /// Answer ANY with one set of records (RFC 8482) instead of all.
+    /// Answer ANY with one RRset (RFC 8482) instead of all.
     pub minimal_any: bool,
-    /// How long a connection may stay idle, as told to who asks (RFC 7828), in units of 100 ms; 0: nobody is told.
+    /// The idle timeout that clients learn on request (RFC 7828), in units of 100 ms; 0: the option is ignored.
     pub keepalive: u16,
-    /// What DNS cookies are answered with; `None`: they are not.
+    /// Server cookies; `None`: cookies are ignored.
     pub cookies: Option<Cookies>,
 }
 
-/// The DNS service: zones, compiled.
+/// The authoritative DNS service: compiled zones.
 #[derive(Debug)]
 pub struct Dns {
     catalog: Catalog,
     options: DnsOptions,
-    /// Of the zones.
+    /// Fingerprint of the zones.
     fingerprint: Fingerprint,
 }
 
@@ -82,17 +83,17 @@ impl Dns {
     ///
     /// # Panics
     ///
-    /// Never: that the built-in zone compiles is tested.
+    /// Never: a test compiles the built-in zone.
     #[must_use]
     pub fn builtin(options: DnsOptions) -> Self {
         Self::from_text(BUILTIN, options).expect("the built-in zone compiles")
     }
 
-    /// Serves the zone that `text` describes, as a zone file does.
+    /// Serves the zone of `text`, a zone file.
     ///
     /// # Errors
     ///
-    /// The first thing wrong with it, by line and column.
+    /// The first error, with line and column.
     pub fn from_text(text: &str, options: DnsOptions) -> Result<Self, ZoneError> {
         let (apex, zone, fingerprint) = load::text(Path::new("built-in zone"), text)?;
         let catalog = Catalog::new([(apex, CatalogZone::Zone(Arc::new(zone)))]).unwrap_or_default();
@@ -105,11 +106,11 @@ impl Dns {
         Self { catalog: zones.catalog, options, fingerprint: zones.fingerprint }
     }
 
-    /// Serves the zones of these zone files; all of them can be loaded.
+    /// Serves the zones of these zone files, all of which must load.
     ///
     /// # Errors
     ///
-    /// The first thing wrong with them, by file, line and column.
+    /// The first error, with file, line and column.
     pub fn load(files: &[ZoneSource], options: &DnsOptions) -> Result<Self, Arc<ZoneError>> {
         let zones = ZoneOptions { files: files.to_vec(), ..ZoneOptions::default() };
         let zones = Library::default().load(&zones, &[])?;
@@ -119,12 +120,12 @@ impl Dns {
         }
     }
 
-    /// Serves nothing: a question in vain, as others are there to be asked.
+    /// A service without zones, for the relay: it parses queries and writes refusals.
     fn empty(options: DnsOptions) -> Self {
         Self { catalog: Catalog::default(), options, fingerprint: Fingerprint::default() }
     }
 
-    /// Appends the response to `question`, or what refuses it, as [`Service::answer`] does.
+    /// Appends the response to `question`, or the error for it, as [`Service::answer`] does.
     fn respond(
         &self,
         envelope: &ParsedQuery<'_>,
@@ -153,7 +154,7 @@ impl Dns {
         Answered { volatile: if volatile { whole } else { 0 }, last }
     }
 
-    /// Writes the answer to `question`, or what refuses it, and says whether it depends on the time.
+    /// Writes the response to `question`, or the error for it, and returns true if it depends on the time.
     fn write(
         &self,
         envelope: &ParsedQuery<'_>,
@@ -179,7 +180,7 @@ impl Dns {
                 let length = PREFIX + message.bytes().len();
                 let cookie = self.options(edns, context, length, &mut opt);
                 volatile = cookie.volatile;
-                // The only query that a cookie decides (RFC 7873 section 5.4): there is no question.
+                // A cookie decides only a query without a question (RFC 7873 section 5.4).
                 if cookie.status == CookieStatus::Invalid
                     && outcome.rcode == Rcode::NoError
                     && envelope.question.is_empty()
@@ -203,7 +204,7 @@ impl Dns {
         Ok(volatile)
     }
 
-    /// Answers the options that the query has, behind `length` octets of a response.
+    /// Answers the query's EDNS options; `length` bytes of the response precede them.
     fn options(&self, edns: &Edns<'_>, context: &Context, length: usize, opt: &mut Opt) -> CookieOutcome {
         if edns.keepalive && self.options.keepalive > 0 {
             // 0 asks the client to close (RFC 7828 section 3.3.2).
@@ -220,10 +221,10 @@ impl Dns {
     }
 }
 
-/// What became of a query's COOKIE option.
+/// The answer to a query's COOKIE option.
 struct CookieOutcome {
     status: CookieStatus,
-    /// The answer's depends on the time.
+    /// The cookie in the answer depends on the time.
     volatile: bool,
 }
 
@@ -263,7 +264,7 @@ impl Service for Dns {
         };
         let (envelope, question) = query::parse(query);
         let question = match (question.as_ref(), &envelope.tsig) {
-            // We share a key with nobody.
+            // This server has no TSIG keys.
             (Ok(_), Some(_)) => Err(Rcode::NotAuth),
             (question, _) => question.map_err(|&rcode| rcode).and_then(DnsQuestion::check_authoritative),
         };
@@ -275,7 +276,7 @@ impl Service for Dns {
     }
 }
 
-/// The header's second 16 bits: opcode, RD and CD are the query's, RA and AD clear.
+/// The header's second 16-bit word: opcode, RD and CD from the query; RA and AD clear.
 fn flags(envelope: &ParsedQuery<'_>, outcome: ResponseStatus) -> u16 {
     let kept = envelope.flags & (flag::OPCODE | flag::RD | flag::CD);
     let authoritative = if outcome.authoritative { flag::AA } else { 0 };

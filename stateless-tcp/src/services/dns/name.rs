@@ -1,15 +1,15 @@
-//! Domain names in wire form, as the lookups need them: lowercased, on the stack, any suffix at hand.
+//! Domain names in wire form for lookups: lowercase, on the stack, with access to any suffix.
 
 use std::fmt;
 
-/// Most octets of a name on the wire, the root's zero included (RFC 1035 section 2.3.4).
+/// Longest name in bytes on the wire, including the root's zero (RFC 1035 section 2.3.4).
 pub(super) const MAX_NAME: usize = 255;
-/// Most octets of a label.
+/// Longest label in bytes.
 const MAX_LABEL: u8 = 63;
-/// Most labels of a name: 127 of one octet each, and the root.
+/// Limit on labels: 127 of one byte each, and the root.
 pub(super) const MAX_LABELS: usize = 127;
 
-/// A name in lowercase wire form with the places of its labels. Its *depth* is its number of labels, the root's not
+/// A name in lowercase wire form with the offsets of its labels. Its *depth* is its number of labels, the root's not
 /// counted; a *suffix* is named by its own depth.
 #[derive(Clone)]
 pub(super) struct DomainName {
@@ -20,15 +20,15 @@ pub(super) struct DomainName {
 }
 
 impl DomainName {
-    /// Reads the uncompressed name that `bytes` begins with, and tells how many octets it takes. `None` where it is cut
-    /// off or too long, or holds anything but plain labels: a question has nothing before it that it could point at.
+    /// Parses the uncompressed name at the front of `bytes`, and returns its length. `None` if it is cut off or too
+    /// long, or holds anything but plain labels: a question has nothing before it to point at.
     pub(super) fn read(bytes: &[u8]) -> Option<(Self, usize)> {
         let mut name = Self::root();
         let length = name.fill(bytes)?;
         Some((name, length))
     }
 
-    /// The same in place of what this name was; it is no name any more where there is none to be read.
+    /// Parses into this name; after a failure it is no valid name.
     pub(super) fn fill(&mut self, bytes: &[u8]) -> Option<usize> {
         let bytes = &bytes[..bytes.len().min(MAX_NAME)];
         let mut starts = self.starts.iter_mut();
@@ -41,7 +41,7 @@ impl DomainName {
             if label > MAX_LABEL {
                 return None;
             }
-            #[expect(clippy::cast_possible_truncation, reason = "octets are at most 255")]
+            #[expect(clippy::cast_possible_truncation, reason = "a name has at most 255 bytes")]
             let start = at as u8;
             *starts.next()? = start;
             at += 1 + usize::from(label);
@@ -50,7 +50,7 @@ impl DomainName {
         let length = at + 1;
         let wire = &mut self.bytes[..length];
         wire.copy_from_slice(&bytes[..length]);
-        // Length octets are below 64, hence no letters: the whole may be lowercased at once.
+        // Length bytes are below 64 and so no letters: the whole name can be lowercased at once.
         wire.make_ascii_lowercase();
         self.length = u8::try_from(length).ok()?;
         self.depth = u8::try_from(depth).ok()?;
@@ -67,7 +67,7 @@ impl DomainName {
         &self.bytes[..usize::from(self.length)]
     }
 
-    /// Octets on the wire.
+    /// Bytes on the wire.
     pub(super) fn len(&self) -> usize {
         usize::from(self.length)
     }
@@ -77,12 +77,12 @@ impl DomainName {
         usize::from(self.depth)
     }
 
-    /// The suffix of so many labels.
+    /// The suffix of this many labels.
     pub(super) fn suffix(&self, depth: usize) -> &[u8] {
         &self.wire()[self.suffix_start(depth)..]
     }
 
-    /// Where the suffix of so many labels begins.
+    /// The offset of the suffix of this many labels.
     pub(super) fn suffix_start(&self, depth: usize) -> usize {
         match self.depth() - depth {
             skipped if skipped == self.depth() => self.len() - 1,
@@ -90,8 +90,8 @@ impl DomainName {
         }
     }
 
-    /// The name with its suffix of `depth` labels replaced by `target`, or `None` where that is no name any more
-    /// because it is too long (RFC 6672 section 2.2).
+    /// The name with its suffix of `depth` labels replaced by `target`, or `None` if the result is too long (RFC 6672
+    /// section 2.2).
     pub(super) fn redirect(&self, depth: usize, target: &[u8]) -> Option<Self> {
         let kept = &self.wire()[..self.suffix_start(depth)];
         let mut whole = [0; 2 * MAX_NAME];
@@ -128,15 +128,15 @@ impl fmt::Display for DomainName {
     }
 }
 
-/// A key whose plain octet order is the canonical order of names (RFC 4034 section 6.1): the labels from the right, each
-/// ended by 0, with 0 and 1 inside a label escaped so that they sort after the end.
+/// A sort key: its byte order is the canonical order of names (RFC 4034 section 6.1). It holds the labels from the
+/// right, each ended by 0; bytes 0 and 1 inside a label are escaped so that they sort after the end.
 pub(super) struct CanonicalKey {
     bytes: [u8; 2 * MAX_NAME],
     length: usize,
 }
 
 impl CanonicalKey {
-    /// The key of the name's suffix of so many labels.
+    /// The key of the name's suffix of this many labels.
     pub(super) fn new(name: &DomainName, depth: usize) -> Self {
         let mut key = Self { bytes: [0; 2 * MAX_NAME], length: 0 };
         for &start in name.starts[name.depth() - depth..name.depth()].iter().rev() {
@@ -184,7 +184,7 @@ mod tests {
         DomainName::read(&wire(text)).unwrap().0
     }
 
-    /// A name of so many octets on the wire.
+    /// A name of this many bytes on the wire.
     fn of_length(length: usize) -> Vec<u8> {
         let mut wire = Vec::new();
         let mut left = length - 1;

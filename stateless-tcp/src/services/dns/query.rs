@@ -1,4 +1,4 @@
-//! Reading a query: header, question, OPT. Whatever else it holds is skipped, but must be well formed.
+//! Parsing a query: header, question, OPT. Other records are skipped, but must be well formed.
 
 use super::edns::Edns;
 use super::message_builder::{MessageBuilder, MessageFull};
@@ -9,12 +9,12 @@ use super::wire::{
     flag, skip_name, word,
 };
 
-/// What every response repeats of its query, whatever becomes of it.
+/// A parsed query: the parts that every response repeats, and its EDNS and TSIG records.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ParsedQuery<'a> {
     pub(super) id: [u8; 2],
     pub(super) flags: u16,
-    /// The question, octet for octet; empty where there is none, or it cannot be read.
+    /// The question's bytes; empty if there is none, or if it is malformed.
     pub(super) question: &'a [u8],
     pub(super) edns: Option<Edns<'a>>,
     /// The TSIG record that signs the message.
@@ -23,13 +23,13 @@ pub(super) struct ParsedQuery<'a> {
     pub(super) others: bool,
 }
 
-/// A TSIG record (RFC 8945 section 4.2), as far as one answers that the key is not known.
+/// A TSIG record (RFC 8945 section 4.2), as far as the answer BADKEY needs it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tsig<'a> {
-    /// The message, and where the record's owner stands in it: the key's name, which may be compressed.
+    /// The message, and the offset of the record's owner in it: the key's name, which may be compressed.
     message: &'a [u8],
     owner: usize,
-    /// The algorithm's name, the time, and how far that may be off.
+    /// The algorithm's name, the time and the fudge.
     terms: &'a [u8],
 }
 
@@ -39,14 +39,14 @@ const TIME_FUDGE: usize = 8;
 const BADKEY: u16 = 17;
 
 impl<'a> Tsig<'a> {
-    /// Reads the record whose owner stands at `owner`. None where it is malformed.
+    /// Parses the record whose owner is at `owner`. `None` if it is malformed.
     fn read(message: &'a [u8], owner: usize, class: u16, data: &'a [u8]) -> Option<Self> {
         let algorithm = DomainName::read(data)?.1;
         let terms = data.get(..algorithm + TIME_FUDGE)?;
         (class == CLASS_ANY && expand(message, owner).is_some()).then_some(Self { message, owner, terms })
     }
 
-    /// Answers to a key that is not known (RFC 8945 section 5.2.1): without a signature, the error BADKEY.
+    /// Answers an unknown key (RFC 8945 section 5.2.1): unsigned, with error BADKEY.
     pub(super) fn answer(&self, id: [u8; 2], message: &mut MessageBuilder<'_>) -> Result<(), MessageFull> {
         let Some((name, length)) = expand(self.message, self.owner) else { return Ok(()) };
         let (no_signature, no_other_data) = ([0; 2], [0; 2]);
@@ -57,7 +57,7 @@ impl<'a> Tsig<'a> {
     }
 }
 
-/// The name at `at` without pointers, and its length.
+/// The decompressed name at `at`, and its length.
 fn expand(message: &[u8], mut at: usize) -> Option<([u8; MAX_NAME], usize)> {
     let (mut name, mut length) = ([0; MAX_NAME], 0);
     loop {
@@ -70,7 +70,7 @@ fn expand(message: &[u8], mut at: usize) -> Option<([u8; MAX_NAME], usize)> {
             }
             high @ 0xc0.. => {
                 let target = usize::from(u16::from_be_bytes([high & 0x3f, *message.get(at + 1)?]));
-                // Only backwards, so that it ends.
+                // Only backwards, so the loop ends.
                 at = (target < at).then_some(target)?;
             }
             _ => return None,
@@ -78,7 +78,7 @@ fn expand(message: &[u8], mut at: usize) -> Option<([u8; MAX_NAME], usize)> {
     }
 }
 
-/// What is asked.
+/// The question of a query.
 pub(super) struct DnsQuestion {
     pub(super) name: DomainName,
     pub(super) rtype: u16,
@@ -86,7 +86,7 @@ pub(super) struct DnsQuestion {
 }
 
 impl DnsQuestion {
-    /// This question, if the zones of class IN may be asked it, or the code that answers it without a look at them.
+    /// Accepts a question for the zones of class IN, or returns the code that answers it without a lookup.
     pub(super) fn check_authoritative(&self) -> Result<&Self, Rcode> {
         if self.class != CLASS_IN {
             return Err(Rcode::Refused);
@@ -97,7 +97,7 @@ impl DnsQuestion {
         }
     }
 
-    /// This question, if any server may be asked it over a connection like ours: it is no transfer.
+    /// Accepts a question that a relay may forward: anything but a zone transfer.
     pub(super) fn check_relayable(&self) -> Result<&Self, Rcode> {
         match self.rtype {
             rtype::OPT => Err(Rcode::FormErr),
@@ -107,13 +107,13 @@ impl DnsQuestion {
     }
 }
 
-/// Whether `message` is to be answered at all: it has a header, and is no response (two servers would answer each
-/// other for ever).
+/// Whether `message` deserves an answer: it has a header and is no response (two servers would answer each other for
+/// ever).
 pub(super) fn is_query(message: &[u8]) -> bool {
     message.len() >= HEADER && word(message, 2) & flag::QR == 0
 }
 
-/// Whether `message` begins as the queries of clients do: one question, no answer, and besides it what IXFR, EDNS and
+/// Whether `message` begins as clients' queries do: one question, no answer, and no more records than IXFR, EDNS and
 /// signed queries have. The inside of a message hardly ever does.
 pub(super) fn is_plain(message: &[u8]) -> bool {
     is_query(message)
@@ -123,7 +123,7 @@ pub(super) fn is_plain(message: &[u8]) -> bool {
         && word(message, 10) <= 2
 }
 
-/// Octets of the query that `stream` begins with, by what its records say.
+/// The length of the query that `stream` begins with, computed from its records.
 pub(super) fn length(stream: &[u8]) -> Option<usize> {
     if !is_plain(stream) {
         return None;
@@ -138,7 +138,7 @@ pub(super) fn length(stream: &[u8]) -> Option<usize> {
     (at <= stream.len()).then_some(at)
 }
 
-/// Reads a message for which [`is_query`] holds: what is asked, or the code that answers it whatever is served.
+/// Parses a message for which [`is_query`] holds: the question, or the code that answers it without a lookup.
 pub(super) fn parse(message: &[u8]) -> (ParsedQuery<'_>, Result<DnsQuestion, Rcode>) {
     let mut envelope = ParsedQuery {
         id: [message[0], message[1]],
@@ -164,7 +164,7 @@ fn examine<'a>(
     match word(message, QUESTIONS) {
         0 => {
             records(message, HEADER, envelope)?;
-            // No question is one for a server cookie (RFC 7873 section 5.4).
+            // A query without a question may ask for a server cookie (RFC 7873 section 5.4).
             let asks_for_cookie = envelope.edns.is_some_and(|edns| edns.cookie.is_some());
             return Err(if asks_for_cookie { Rcode::NoError } else { Rcode::FormErr });
         }
@@ -178,7 +178,7 @@ fn examine<'a>(
     records(message, end, envelope)
 }
 
-/// Reads what follows the question, from `at` to the message's end.
+/// Parses the records behind the question, from `at` to the message's end.
 fn records<'a>(message: &'a [u8], mut at: usize, envelope: &mut ParsedQuery<'a>) -> Result<(), Rcode> {
     let count = |at| u32::from(word(message, at));
     let (answers, authorities, additionals) = (count(ANSWERS), count(AUTHORITIES), count(ADDITIONALS));
@@ -193,7 +193,7 @@ fn records<'a>(message: &'a [u8], mut at: usize, envelope: &mut ParsedQuery<'a>)
         at += FIXED + usize::from(word(fixed, 8));
         let data = message.get(at - usize::from(word(fixed, 8))..at).ok_or(Rcode::FormErr)?;
         if word(fixed, 0) == rtype::OPT {
-            // One, in the additional section, of the root (RFC 6891 section 6.1.1).
+            // One OPT record, owned by the root, in the additional section (RFC 6891 section 6.1.1).
             let misplaced = index < answers + authorities;
             if misplaced || !is_root || envelope.edns.is_some() {
                 envelope.edns = None;
@@ -201,7 +201,7 @@ fn records<'a>(message: &'a [u8], mut at: usize, envelope: &mut ParsedQuery<'a>)
             }
             version = fixed[5];
             let dnssec_ok = fixed[6] & 0x80 != 0;
-            // Is an option malformed, the answer has an OPT all the same (RFC 6891 section 7).
+            // The answer to a malformed option has an OPT record nevertheless (RFC 6891 section 7).
             envelope.edns = Some(Edns::without_options(dnssec_ok));
             if version == 0 {
                 envelope.edns = Some(Edns::read(dnssec_ok, data).ok_or(Rcode::FormErr)?);

@@ -1,7 +1,7 @@
-//! One zone, compiled: what an answer may hold, in wire form or one step from it, linked by indices.
+//! One compiled zone: records in wire form or close to it, linked by indices.
 //!
-//! A zone knows nothing of other zones, so that one can be replaced while the others stay: [`super::catalog`] puts them
-//! together. It never changes once it is built ([`build`]).
+//! A zone knows no other zone, so it can be replaced alone; [`super::catalog`] combines zones. A zone never changes
+//! once it is built ([`build`]).
 
 pub(super) mod build;
 mod check;
@@ -20,33 +20,32 @@ use denial::DenialProof;
 use name_tree::flag;
 use std::sync::LazyLock;
 
-/// A set of records of one owner and type, with its signatures.
+/// An RRset, the records of one owner and type, with its signatures.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rrset {
     pub(super) rtype: u16,
-    /// Of signatures. A set may have nothing else: the file has a signature of what it does not have.
+    /// The number of signatures. An RRset may have nothing else: a signature of records that the zone does not have.
     signatures: u16,
-    /// Of records.
+    /// The number of records.
     count: u32,
     pub(super) ttl: u32,
-    /// Where its records and its signatures begin in [`Zone::data`].
+    /// Offsets of its records and its signatures in [`Zone::data`].
     data: u32,
     signed: u32,
 }
 
 impl Rrset {
-    /// It is not of signatures alone.
+    /// The RRset has records, not only signatures.
     pub(super) const fn has_records(&self) -> bool {
         self.count > 0
     }
 }
 
-/// A set's place in its zone.
+/// The index of an RRset in its zone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct RrsetId(pub(super) u32);
 
-/// What a zone keeps of one record: its data, in wire form, or with [`NameId`]s in place of the names that may be
-/// compressed.
+/// The stored data of one record: in wire form, or with [`NameId`]s in place of compressible names.
 #[derive(Clone, Copy)]
 pub(super) enum RecordData<'a> {
     Plain(&'a [u8]),
@@ -54,7 +53,7 @@ pub(super) enum RecordData<'a> {
     Names(&'a [u8], RdataNames, &'a [u8]),
 }
 
-/// One name, or two.
+/// One or two names.
 #[derive(Clone, Copy)]
 pub(super) struct RdataNames {
     first: NameId,
@@ -72,36 +71,36 @@ impl RdataNames {
 pub(super) struct Zone {
     pub(super) names: NameTree,
     pub(super) apex: NameId,
-    /// Labels of the apex, and of its deepest node.
+    /// Label counts of the apex and of the deepest node.
     pub(super) depth: usize,
     deepest: usize,
     sets: Vec<Rrset>,
-    /// The records of all sets: each its length (16 bits) and data as [`RecordData`] has it.
+    /// The records of all RRsets: each a length (16 bits) and its [`RecordData`].
     data: Vec<u8>,
-    /// Nodes with a child `*`, in order, and that.
+    /// Sorted nodes with a child `*`, and that child.
     wildcards: Vec<(NameId, NameId)>,
     pub(super) soa: RrsetId,
     /// TTL of the SOA in a negative answer (RFC 2308 section 3).
     pub(super) negative_ttl: u32,
     pub(super) denial: Denial,
-    /// By name; empty where nothing is to be proved.
+    /// By name; empty for an unsigned zone.
     proofs: Vec<DenialProof>,
 }
 
-/// How a name relates to a zone's nodes.
+/// The result of a search for a name among a zone's nodes.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum NodeMatch {
     /// The node of this name.
     Exact(NameId),
-    /// There is none: this is its closest encloser (RFC 4592 section 3.3.1), at this depth.
+    /// No node of this name: its closest encloser (RFC 4592 section 3.3.1), and that one's depth.
     Below(NameId, usize),
 }
 
 impl Zone {
     /// Looks up a name at or below the apex.
     ///
-    /// Every ancestor of a node down from the apex is a node, so that the closest encloser is found by bisection over
-    /// the depth: a name of 127 labels costs no more than the zone's own depth allows.
+    /// Every ancestor of a node below the apex is a node, so bisection over the depth finds the closest encloser: the
+    /// cost is bounded by the zone's depth, even for a name of 127 labels.
     pub(super) fn find(&self, name: &DomainName) -> NodeMatch {
         let depth = name.depth();
         if depth <= self.deepest
@@ -121,7 +120,7 @@ impl Zone {
         NodeMatch::Below(encloser, low)
     }
 
-    /// The node of the suffix of so many labels of a name at or below the apex.
+    /// The node of the suffix of this many labels of a name at or below the apex.
     pub(super) fn node(&self, name: &DomainName, depth: usize) -> Option<NameId> {
         self.names.find_below(name, depth, self.apex).filter(|&id| self.is_node(id))
     }
@@ -130,7 +129,7 @@ impl Zone {
         self.names.has(id, flag::NODE)
     }
 
-    /// The topmost zone cut at or above the node: what lies below it is the child's (RFC 1034 section 4.2.1).
+    /// The topmost zone cut at or above the node: names below it belong to the child zone (RFC 1034 section 4.2.1).
     pub(super) fn cut(&self, node: NameId) -> Option<NameId> {
         let (mut cut, mut id) = (None, node);
         while id != self.apex {
@@ -159,19 +158,19 @@ impl Zone {
         Some(self.wildcards[at].1)
     }
 
-    /// The sets of an owner with their ids, in the zone file's order.
+    /// The RRsets of an owner with their ids, in the zone file's order.
     pub(super) fn rrsets_of(&self, owner: NameId) -> impl Iterator<Item = (RrsetId, &Rrset)> {
         let (first, count) = self.names.sets(owner);
         let start = first as usize;
         (first..).map(RrsetId).zip(&self.sets[start..start + usize::from(count)])
     }
 
-    /// The owner's set of this type.
+    /// The owner's RRset of this type.
     pub(super) fn find_rrset(&self, owner: NameId, rtype: u16) -> Option<RrsetId> {
         self.rrsets_of(owner).find_map(|(id, set)| (set.rtype == rtype && set.count > 0).then_some(id))
     }
 
-    /// The set that proves something at the owner of a [`DenialProof`]: of the kind that the zone denies by.
+    /// The NSEC or NSEC3 RRset at the owner of a [`DenialProof`].
     pub(super) fn proof_rrset(&self, owner: NameId) -> Option<RrsetId> {
         let rtype = if matches!(self.denial, Denial::Nsec3(_)) { rtype::NSEC3 } else { rtype::NSEC };
         self.find_rrset(owner, rtype)
@@ -185,17 +184,17 @@ impl Zone {
         self.proofs.get(node.get()).copied().unwrap_or_default()
     }
 
-    /// The records of a set.
+    /// The records of an RRset.
     pub(super) fn records(&self, set: &Rrset) -> RecordIter<'_> {
         RecordIter { rest: &self.data[set.data as usize..], left: set.count, names: compressible(set.rtype) }
     }
 
-    /// The signatures of a set.
+    /// The signatures of an RRset.
     pub(super) fn signatures(&self, set: &Rrset) -> RecordIter<'_> {
         RecordIter { rest: &self.data[set.signed as usize..], left: set.signatures.into(), names: (0, 0) }
     }
 
-    /// The name that a CNAME or DNAME leads to, in wire form and any case.
+    /// The target of a CNAME or DNAME.
     pub(super) fn target(&self, set: RrsetId) -> Option<DomainName> {
         match self.records(self.rrset(set)).next()? {
             RecordData::Plain(wire) => DomainName::read(wire).map(|(name, _)| name),
@@ -203,17 +202,17 @@ impl Zone {
         }
     }
 
-    /// Owners, and empty non-terminals.
+    /// The number of nodes: owners and empty non-terminals.
     pub(super) fn owners(&self) -> usize {
         self.names.ids().filter(|&id| self.is_node(id)).count()
     }
 
-    /// Records, signatures among them.
+    /// The number of records, including signatures.
     pub(super) fn record_count(&self) -> usize {
         self.sets.iter().map(|set| set.count as usize + usize::from(set.signatures)).sum()
     }
 
-    /// Bytes of memory that it takes.
+    /// Its memory in bytes.
     pub(super) fn memory(&self) -> usize {
         self.names.memory()
             + self.sets.capacity() * size_of::<Rrset>()
@@ -223,7 +222,7 @@ impl Zone {
     }
 }
 
-/// Records of one set, one by one.
+/// An iterator over the records of one RRset.
 pub(super) struct RecordIter<'a> {
     rest: &'a [u8],
     left: u32,
@@ -253,8 +252,8 @@ impl<'a> Iterator for RecordIter<'a> {
     }
 }
 
-/// Where the names in a type's data lie that may be compressed: bytes before them, and how many there are. Those types are
-/// all among the first 16 (RFC 3597 section 4).
+/// The compressible names in a type's data: bytes before them, and their number. All such types are among the first 16
+/// (RFC 3597 section 4).
 fn compressible(rtype: u16) -> (usize, usize) {
     static FIRST: LazyLock<[(usize, usize); 16]> = LazyLock::new(|| {
         std::array::from_fn(|number| {
@@ -264,7 +263,7 @@ fn compressible(rtype: u16) -> (usize, usize) {
     FIRST.get(usize::from(rtype)).copied().unwrap_or_default()
 }
 
-/// Bytes of the length before a record's data.
+/// Bytes of the length before a record's stored data.
 const LENGTH: usize = 2;
 
 fn name_id(bytes: &[u8]) -> Option<(NameId, &[u8])> {

@@ -1,8 +1,8 @@
-//! In which coding a file is sent (RFC 9110 12.5.3). Knows nothing of files.
+//! Negotiation of the content coding (RFC 9110 12.5.3). Knows nothing of files.
 
 use super::conditions::ListField;
 
-/// A content coding (RFC 9110 8.4.1): of files that are compressed already.
+/// A content coding (RFC 9110 8.4.1) of files that are compressed beforehand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum ContentCoding {
     Brotli,
@@ -13,7 +13,7 @@ pub(super) enum ContentCoding {
 impl ContentCoding {
     pub(super) const ALL: [Self; 3] = [Self::Brotli, Self::Zstandard, Self::Gzip];
 
-    /// As it stands in Content-Encoding.
+    /// Its name in Content-Encoding.
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Brotli => "br",
@@ -22,7 +22,7 @@ impl ContentCoding {
         }
     }
 
-    /// How the name of a file in this coding ends.
+    /// The suffix of a file in this coding.
     pub(super) const fn suffix(self) -> &'static str {
         match self {
             Self::Brotli => ".br",
@@ -42,7 +42,7 @@ impl ContentCoding {
 type QValue = u16;
 const FULL: QValue = 1000;
 
-/// What an Accept-Encoding field says of each coding, if anything.
+/// The weights in an Accept-Encoding field; `None` for a coding that it does not name.
 #[derive(Clone, Copy, Debug, Default)]
 struct QValues {
     codings: [Option<QValue>; ContentCoding::ALL.len()],
@@ -50,8 +50,7 @@ struct QValues {
     others: Option<QValue>,
 }
 
-/// The place in `offered`, where the best comes first, of the coding that the client likes best. None if it likes none, or
-/// what is not coded better.
+/// The index of the client's preferred coding in `offered`, best first. `None` if it accepts none, or prefers identity.
 pub(super) fn choose(
     accepted: &ListField<'_>,
     offered: impl Iterator<Item = ContentCoding>,
@@ -75,7 +74,7 @@ impl QValues {
             let mut parts = element.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
             let token = parts.next().unwrap_or_default();
             let weight = parts.find_map(|part| part.strip_prefix(b"q=").or_else(|| part.strip_prefix(b"Q=")));
-            // Whatever is no weight is none.
+            // A malformed weight counts as 0.
             let weight = Some(weight.map_or(FULL, |weight| read_weight(weight).unwrap_or(0)));
             if let Some(coding) = ContentCoding::ALL.into_iter().find(|coding| coding.is(token)) {
                 weights.codings[coding as usize] = weight;
@@ -89,7 +88,7 @@ impl QValues {
     }
 }
 
-/// RFC 9110 12.4.2: from 0 to 1, with at most three digits behind the point.
+/// Parses a weight (RFC 9110 12.4.2): 0 to 1, with at most three decimals.
 fn read_weight(value: &[u8]) -> Option<QValue> {
     let (whole, fraction) = match value {
         [whole] | [whole, b'.'] => (whole, &[][..]),

@@ -1,11 +1,11 @@
-//! The header fields that choose among a file's answers: preconditions, ranges and codings (RFC 9110 13, 14, 12.5.3).
-//! Knows nothing of files but their validators.
+//! The header fields that select a response: preconditions, ranges and codings (RFC 9110 13, 14, 12.5.3). Knows nothing
+//! of files but their validators.
 
 use std::time::SystemTime;
 
 use httparse::Header;
 
-/// The fields of one request, as they came.
+/// The raw fields of one request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Conditions<'a> {
     if_match: Option<ListField<'a>>,
@@ -18,19 +18,19 @@ pub(super) struct Conditions<'a> {
     pub(super) accept_encoding: Option<ListField<'a>>,
 }
 
-/// What tells one version of a file from another (RFC 9110 8.8).
+/// The validators of a file's version (RFC 9110 8.8).
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Validators<'a> {
-    /// The entity tag, a strong one, with its quotes.
+    /// The strong entity tag with its quotes.
     pub(super) etag: &'a [u8],
-    /// In whole seconds, as it stands in Last-Modified.
+    /// In whole seconds, as in Last-Modified.
     pub(super) modified: Option<SystemTime>,
 }
 
-/// What the preconditions lead to.
+/// The result of the preconditions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Precondition {
-    /// The request is answered as one without them.
+    /// The request is answered as if it had none.
     Proceed,
     /// 304: the client has this version.
     NotModified,
@@ -39,7 +39,7 @@ pub(super) enum Precondition {
 }
 
 impl<'a> Conditions<'a> {
-    /// Those of `head`, the octets of which are `bytes`.
+    /// The conditions of `head`, whose bytes are `bytes`.
     pub(super) fn read(bytes: &'a [u8], head: &httparse::Request<'_, 'a>) -> Self {
         let mut conditions = Self::default();
         for header in &*head.headers {
@@ -49,7 +49,7 @@ impl<'a> Conditions<'a> {
     }
 
     fn add(&mut self, bytes: &'a [u8], header: &Header<'a>) {
-        // Most fields of a request are none of these, which their length tells.
+        // Most fields of a request are irrelevant, and their length tells that.
         let field = match header.name.len() {
             5 | 8 | 13 | 15 | 17 | 19 => header,
             _ => return,
@@ -72,7 +72,7 @@ impl<'a> Conditions<'a> {
         }
     }
 
-    /// What becomes of a GET or HEAD of the file with these validators, in the order of RFC 9110 13.2.2.
+    /// Evaluates the preconditions of a GET or HEAD in the order of RFC 9110 13.2.2.
     pub(super) fn evaluate(&self, validators: &Validators<'_>) -> Precondition {
         let Validators { etag, modified } = *validators;
         let holds = match (&self.if_match, self.if_unmodified_since.and_then(date), modified) {
@@ -85,14 +85,15 @@ impl<'a> Conditions<'a> {
         }
         let has_it = match (&self.if_none_match, self.if_modified_since.and_then(date), modified) {
             (Some(tags), ..) => tags.names(etag, TagComparison::Weak),
-            // The very time: a file that was put back to an older version is another one (nginx: if_modified_since exact).
+            // The times must be equal: a file that was reset to an older version has changed (nginx: if_modified_since
+            // exact).
             (None, Some(since), Some(modified)) => modified == since,
             _ => false,
         };
         if has_it { Precondition::NotModified } else { Precondition::Proceed }
     }
 
-    /// The Range field of a GET, if it counts: not where If-Range says that it is about another version (RFC 9110 13.1.5).
+    /// The Range field of a GET, unless If-Range names another version (RFC 9110 13.1.5).
     pub(super) fn range(&self, validators: &Validators<'_>) -> Option<&'a [u8]> {
         let same = |version: &[u8]| match version {
             [b'"', ..] => version == validators.etag,
@@ -102,17 +103,17 @@ impl<'a> Conditions<'a> {
     }
 }
 
-/// Sets a field that can stand once only; where it stands several times, its value is none that means anything.
+/// Sets a field that may occur once; repeated, its value is invalid.
 fn put<'a>(field: &mut Option<&'a [u8]>, value: &'a [u8]) {
     *field = Some(if field.is_none() { value } else { b"" });
 }
 
-/// None for what is no date: the field counts for nothing then (RFC 9110 13.1.3, 13.1.4).
+/// Parses a date. `None` if it is invalid: the field is ignored then (RFC 9110 13.1.3, 13.1.4).
 fn date(value: &[u8]) -> Option<SystemTime> {
     httpdate::parse_http_date(str::from_utf8(value).ok()?).ok()
 }
 
-/// How entity tags are compared (RFC 9110 8.8.3.2).
+/// The comparison of entity tags (RFC 9110 8.8.3.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum TagComparison {
     Strong,
@@ -124,7 +125,7 @@ enum TagComparison {
 pub(super) struct ListField<'a> {
     name: &'static str,
     first: &'a [u8],
-    /// The head, where there are more lines than the first.
+    /// The head, if the field has more lines than the first.
     head: Option<&'a [u8]>,
 }
 
@@ -136,7 +137,7 @@ impl<'a> ListField<'a> {
         }
     }
 
-    /// Of one line.
+    /// A field of one line.
     pub(super) const fn one(name: &'static str, value: &'a [u8]) -> Self {
         Self { name, first: value, head: None }
     }
@@ -151,7 +152,7 @@ impl<'a> ListField<'a> {
         head.is_none().then_some(first).into_iter().chain(all)
     }
 
-    /// Whether `etag` is one of the entity tags in it, or "*" stands there, which means every one.
+    /// Whether the list contains this entity tag, or "*", which means every one.
     fn names(&self, etag: &[u8], comparison: TagComparison) -> bool {
         self.lines().any(|line| {
             line == b"*"
@@ -161,7 +162,7 @@ impl<'a> ListField<'a> {
     }
 }
 
-/// The entity tags of a line, with their quotes, and whether they are weak; they end where one is malformed.
+/// Iterates over the entity tags of a line, with quotes and weakness, up to the first malformed one.
 struct EntityTags<'a>(&'a [u8]);
 
 impl<'a> Iterator for EntityTags<'a> {

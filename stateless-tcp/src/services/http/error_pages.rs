@@ -1,8 +1,8 @@
-//! What a client is told when its request cannot be served. Knows only the words.
+//! Error responses. This module knows only their texts.
 
 use super::static_response::StaticResponse;
 
-/// The errors that a request can be answered with.
+/// The errors of requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum HttpError {
     /// Not HTTP.
@@ -13,39 +13,39 @@ pub(super) enum HttpError {
     UnsupportedVersion,
     /// HTTP/1.1 without Host, or several, or an invalid one (RFC 9112 3.2).
     BadHost,
-    /// The target is not a path, or is wrongly encoded.
+    /// The target is no path, or its encoding is invalid.
     BadTarget,
     /// No such page.
     NotFound,
-    /// A method of RFC 9110 or RFC 5789 that files do not take.
+    /// A method of RFC 9110 or RFC 5789 that files do not support.
     MethodNotAllowed,
-    /// The client wants another version of the page than there is (RFC 9110 15.5.13).
+    /// The page has another version than the client requires (RFC 9110 15.5.13).
     PreconditionFailed,
-    /// The page has nothing of the range that is asked for.
+    /// The page has nothing in the requested range.
     RangeNotSatisfiable,
     /// A request with a body.
     BodyNotAllowed,
-    /// A Content-Length or Transfer-Encoding that cannot be understood.
+    /// An invalid Content-Length or Transfer-Encoding.
     BadBodyLength,
     /// The request line is too long.
     RequestLineTooLong,
     /// The header section is too long, or has too many fields.
     HeaderTooLarge,
-    /// A method that nobody knows.
+    /// An unknown method.
     UnknownMethod,
-    /// Relayed: a method that may do harm when it runs twice.
+    /// Relay: a method that may do harm when it runs twice.
     UnsafeMethod,
-    /// Relayed: a method that is about the way to the server.
+    /// Relay: a method that concerns the path to the server.
     TunnelMethod,
-    /// Relayed: a body that would take the request beyond what can be put together.
+    /// Relay: a body that makes the request larger than the reassembly limit.
     BodyTooLarge,
-    /// Relayed: a body whose length is not told beforehand.
+    /// Relay: a body without Content-Length.
     LengthRequired,
-    /// Relayed: Expect.
+    /// Relay: the Expect field.
     Expectation,
-    /// Relayed: as many requests are in flight as may be.
+    /// Relay: the limit on requests in flight is reached.
     TooManyInFlight,
-    /// Relayed: there is no room to keep the answer for as long as the client may lack a part of it.
+    /// Relay: the retransmission store has no space for the answer.
     RetransmitStoreFull,
 }
 
@@ -140,7 +140,7 @@ impl HttpError {
     }
 }
 
-/// The prepared answers, by [`HttpError`].
+/// The static responses by [`HttpError`].
 pub(super) struct ErrorPages([StaticResponse; HttpError::ALL.len()]);
 
 impl ErrorPages {

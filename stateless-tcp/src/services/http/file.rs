@@ -1,4 +1,4 @@
-//! A file as it is served: answers made ready beforehand, and the choice among them.
+//! A served file: static responses, and the selection among them.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,31 +14,31 @@ use super::range::{self, RequestedRange};
 use super::static_response::{self, ResponseParts, StaticResponse, write_text};
 use crate::services::MAX_RESPONSE;
 
-/// Octets of a file's hash that its entity tag shows: two different contents have the same by chance only.
+/// Bytes of a file's hash in its entity tag: enough that different contents practically never share one.
 const HASH: usize = 16;
-/// Octets of an entity tag: two hexadecimal digits an octet, in quotes.
+/// Bytes of an entity tag: two hexadecimal digits per byte, in quotes.
 const ETAG_LEN: usize = 2 * HASH + 2;
 
-/// Most octets of what is put together for one request: fields with numbers.
+/// Buffer in bytes for the fields that one request computes.
 pub(super) const TEXT: usize = 128;
 
 /// The content of a file.
 #[derive(Clone, Debug)]
 pub(super) struct FileContent {
-    /// All of it; nothing where it is too large.
+    /// The whole content; empty if it is too large.
     pub(super) body: Arc<[u8]>,
-    /// Octets of all of it.
+    /// The length of the whole content.
     pub(super) len: u64,
-    /// When it was modified: in whole seconds, as it stands in Last-Modified.
+    /// Modification time in whole seconds, as in Last-Modified.
     pub(super) modified: Option<SystemTime>,
 }
 
-/// The answers to requests for a file.
+/// The responses to requests for a file.
 #[derive(Debug, Hash)]
 pub(super) struct ServedFile {
-    /// As it is; or how many octets the response would have, which is too large.
+    /// The file itself, or the length of a response that would be too large.
     plain: Result<Representation, u64>,
-    /// As others have compressed it, the smallest first.
+    /// The compressed variants, the smallest first.
     coded: Box<[(ContentCoding, Representation)]>,
 }
 
@@ -46,7 +46,7 @@ pub(super) struct ServedFile {
 #[derive(Debug, Hash)]
 struct Representation {
     found: StaticResponse,
-    /// Octets of the fields of `found` that a part of it has too.
+    /// Bytes of the fields of `found` that a partial response shares.
     common: usize,
     not_modified: StaticResponse,
     etag: [u8; ETAG_LEN],
@@ -54,7 +54,7 @@ struct Representation {
 }
 
 impl ServedFile {
-    /// A file of this name with its `content`, and as it is `coded` already.
+    /// A file with this name and content, and its compressed variants.
     pub(super) fn new(
         name: &Path,
         content: FileContent,
@@ -76,18 +76,18 @@ impl ServedFile {
         Self { plain: represent(None, content), coded: coded.into() }
     }
 
-    /// Octets of the response that would have all of the file, where it is too large to be sent as it is.
+    /// The length of the full uncompressed response, if it is too large to be sent.
     pub(super) fn too_large(&self) -> Option<u64> {
         self.plain.as_ref().err().copied()
     }
 
-    /// Whether there is anything of it that can be sent.
+    /// Whether any representation can be sent.
     pub(super) fn is_served(&self) -> bool {
         self.plain.is_ok() || !self.coded.is_empty()
     }
 
-    /// The answer to a request with these conditions, parts of which are written to `text`; or how many octets it would
-    /// have, which is too many.
+    /// The response to a request with these conditions; computed fields go to `text`. The error is the length of a
+    /// response that is too large.
     pub(super) fn parts<'a>(
         &'a self,
         conditions: &Conditions<'_>,
@@ -127,7 +127,7 @@ impl ServedFile {
         })
     }
 
-    /// Octets of memory, besides the content's.
+    /// Its memory in bytes, besides the content's.
     pub(super) fn size(&self) -> usize {
         let coded = self.coded.iter().map(|(_, file)| file);
         size_of::<Self>() + self.plain.iter().chain(coded).map(Representation::size).sum::<usize>()
@@ -145,7 +145,7 @@ impl Representation {
         let FileContent { body, len, modified } = content;
         let etag = etag(&body, coding);
         let date = |time| format!("Last-Modified: {}\r\n", static_response::http_date(time));
-        // What a 304 has too (RFC 9110 15.4.5).
+        // The fields that a 304 has too (RFC 9110 15.4.5).
         let always = format!(
             "{}ETag: {}\r\n{}{}",
             modified.map(date).unwrap_or_default(),
@@ -171,8 +171,8 @@ impl Representation {
     }
 }
 
-/// The entity tag of `content`: the same on every server and after every restart, and another for other content, and in
-/// another coding.
+/// The entity tag of `content`: equal on every server and after every restart, and different for other content and
+/// codings.
 fn etag(content: &[u8], coding: Option<ContentCoding>) -> [u8; ETAG_LEN] {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut hash = Sha1::new();
@@ -186,7 +186,7 @@ fn etag(content: &[u8], coding: Option<ContentCoding>) -> [u8; ETAG_LEN] {
     etag
 }
 
-/// The type of a file by its name; text is taken to be UTF-8.
+/// The media type by file name; text is assumed to be UTF-8.
 fn content_type(name: &Path) -> String {
     let guess = mime_guess::from_path(name).first_or_octet_stream();
     if guess.type_() == mime_guess::mime::TEXT && guess.get_param("charset").is_none() {

@@ -1,4 +1,4 @@
-//! Reads a directory tree into pages, once, before the first request. Knows nothing of requests.
+//! Reads a directory tree into pages before the first request. Knows nothing of requests.
 
 mod skipped;
 mod source_file;
@@ -22,29 +22,29 @@ use super::options::FileOptions;
 use super::page::{Page, Redirect};
 use super::static_response::StaticResponse;
 
-/// Most octets of memory that the pages of one root may take: 512 MiB.
+/// Limit on the memory of one root's pages: 512 MiB.
 pub(super) const MAX_MEMORY: usize = 512 << 20;
-/// Most directories inside each other.
+/// Limit on nested directories.
 const MAX_DEPTH: usize = 64;
 const INDEX: &str = "index.html";
-/// The one name in the root that begins with a dot and is for everybody (RFC 8615).
+/// The only public name in the root that begins with a dot (RFC 8615).
 const WELL_KNOWN: &str = ".well-known";
 
-/// From 1970 to 1990. There was no web before: an earlier time of a file is a constant that tools set (0 or 1
-/// second for Nix and container images, 1980 for ZIP, 1985 for npm), and stays the same when the content changes.
+/// From 1970 to 1990. There was no web before: tools set earlier file times to a constant (0 or 1 second for Nix and
+/// container images, 1980 for ZIP, 1985 for npm), which stays the same when the content changes.
 const FIRST_TIME: Duration = Duration::from_hours(24 * (20 * 365 + 5));
 
 type Pages = HashMap<Box<[u8]>, Page, foldhash::fast::RandomState>;
 
-/// Why a directory cannot be served.
+/// An error of the HTTP root.
 #[derive(Debug, Error)]
 pub enum HttpRootError {
     /// The root cannot be found or read.
     #[error("cannot read the HTTP root {path}: {source}; it must be a directory this process may read")]
     Root {
-        /// The root as it was given.
+        /// The configured root.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// The pages take too much memory.
@@ -53,15 +53,15 @@ pub enum HttpRootError {
          all pages are kept in memory, so serve a smaller tree"
     )]
     TooMuch {
-        /// The root as it was given.
+        /// The configured root.
         path: PathBuf,
-        /// Most octets of pages.
+        /// The limit in bytes.
         limit: usize,
     },
 }
 
-/// The pages under `root`, in at most `limit` octets, and what is not among them. A file modified after `now` has no
-/// modification time.
+/// Reads the pages under `root`, in at most `limit` bytes of memory, and lists the skipped files. A file modified after
+/// `now` gets no modification time.
 pub(super) fn pages(
     root: &Path,
     options: &FileOptions,
@@ -70,7 +70,7 @@ pub(super) fn pages(
 ) -> Result<(Pages, SkippedFiles), HttpRootError> {
     let failed = |source| HttpRootError::Root { path: root.to_owned(), source };
     let canonical = root.canonicalize().map_err(failed)?;
-    // Read it here as well: below, an unreadable directory is only left out.
+    // The root is read here as well, because an unreadable directory is only skipped below.
     fs::read_dir(&canonical).map_err(failed)?;
     let mut loader = Loader {
         root: canonical.clone(),
@@ -86,7 +86,7 @@ pub(super) fn pages(
     Ok((pages, skipped))
 }
 
-/// What the pages take of the memory set aside for them.
+/// The memory used by the pages, and its limit.
 struct MemoryBudget<'a> {
     root: &'a Path,
     limit: usize,
@@ -110,7 +110,7 @@ struct Loader<'a> {
     memory: MemoryBudget<'a>,
     skipped: SkippedFiles,
     source_file: Vec<SourceFile>,
-    /// The canonical directories being read, outermost first.
+    /// The canonical paths of the directories being read, outermost first.
     above: Vec<PathBuf>,
 }
 
@@ -133,7 +133,7 @@ impl Loader<'_> {
                 return Ok(());
             }
         };
-        // The same is named each time.
+        // Sorted, so that the report names the same files each time.
         paths.sort_unstable();
         self.above.push(directory.to_owned());
         for path in paths {
@@ -150,7 +150,7 @@ impl Loader<'_> {
             self.skipped.hide(path);
             return Ok(());
         }
-        // One way for links and all else: what counts is where the path really leads.
+        // The canonical path decides, for links and all other files.
         let target = match path.canonicalize() {
             Ok(target) => target,
             Err(error) => {
@@ -179,7 +179,7 @@ impl Loader<'_> {
     }
 }
 
-/// Makes pages of all that was found.
+/// Makes pages of all files.
 fn prepare(
     source_file: &[SourceFile],
     options: &FileOptions,
@@ -222,8 +222,8 @@ fn prepare(
     Ok(pages)
 }
 
-/// The time that every file of several has, to the second: whoever packed or unpacked them set it, and may set the same
-/// again for other content.
+/// The modification time that all of several files share, in whole seconds. A packing tool set it, and may set the same
+/// one for other content.
 fn constant_time(source_file: &[SourceFile]) -> Option<SystemTime> {
     let [first, others @ ..] = source_file else { return None };
     let time = first.modified?;
@@ -232,8 +232,8 @@ fn constant_time(source_file: &[SourceFile]) -> Option<SystemTime> {
     (whole && shared).then_some(time)
 }
 
-/// In whole seconds. None for a time that does not tell versions of a file apart, nor for one in the future, which
-/// RFC 9110 8.8.2.1 forbids to send.
+/// The Last-Modified time in whole seconds. `None` for a constant that tools set, and for a time in the future, which
+/// RFC 9110 8.8.2.1 forbids.
 fn last_modified(time: SystemTime, now: SystemTime) -> Option<SystemTime> {
     let since_epoch = time.duration_since(SystemTime::UNIX_EPOCH).ok().filter(|time| *time >= FIRST_TIME)?;
     let time = SystemTime::UNIX_EPOCH + Duration::from_secs(since_epoch.as_secs());
@@ -246,7 +246,7 @@ fn name(url: &[u8]) -> &Path {
     Path::new(OsStr::from_bytes(name))
 }
 
-/// Sends who asked for a directory without its final slash to `url`, with the query that came.
+/// A redirect from a directory without its final slash to `url`, which keeps the query.
 fn moved_to(url: &[u8], options: &FileOptions) -> Redirect {
     let location: String = url.iter().copied().map(encode).collect();
     let fields = format!("Location: {location}");
@@ -259,7 +259,7 @@ fn moved_to(url: &[u8], options: &FileOptions) -> Redirect {
     }
 }
 
-/// An octet of a path as it stands in a URI (RFC 3986 3.3, `pchar`).
+/// An byte of a path as it stands in a URI (RFC 3986 3.3, `pchar`).
 fn encode(byte: u8) -> String {
     if byte.is_ascii_alphanumeric() || b"/-._~!$&'()*+,;=:@".contains(&byte) {
         char::from(byte).to_string()

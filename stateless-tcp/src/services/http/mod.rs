@@ -1,7 +1,7 @@
 //! The embedded HTTP/1.x service: files.
 //!
-//! All pages are read when they are loaded and kept as whole responses in a map from decoded path to response. A request
-//! is a lookup and a copy: it opens no file, so whatever its path looks like, no path can leave the root.
+//! All pages are loaded once and kept as whole responses in a map from decoded path to response. A request is a lookup
+//! and a copy. It opens no file, so no path can leave the root.
 //!
 //! A connection that can stay open does (RFC 9112 9.3), until the client says `Persistence: close` or sends what cannot be
 //! read: behind that no message is known to begin.
@@ -48,7 +48,7 @@ pub struct Http {
 }
 
 impl Http {
-    /// The built-in pages: `/`, `/robots.txt`, and `/20k.html` of exactly 20,000 octets.
+    /// The built-in pages: `/`, `/robots.txt`, and `/20k.html` of exactly 20,000 bytes.
     #[must_use]
     pub fn builtin() -> Self {
         let mut http = Self::empty();
@@ -69,11 +69,10 @@ impl Http {
 
     /// Reads every file under `root`.
     ///
-    /// Symbolic links are followed where they lead to something under `root`. What cannot be served (links out of the
-    /// root, special files, unreadable ones, files that are too large) is left out and named in the log.
+    /// Symbolic links to targets under `root` are followed. Other links, special files, unreadable files and files that
+    /// are too large are skipped, and the log names them.
     ///
-    /// # Errors
-    /// When `root` is not a directory that can be read, or holds more than fits the memory set aside for pages.
+    /// # Errors When `root` is no readable directory, or its pages exceed the memory limit.
     pub fn load(root: &Path, options: &FileOptions) -> Result<Self, HttpRootError> {
         let mut http = Self::empty();
         let (pages, report) = load::pages(root, options, SystemTime::now(), load::MAX_MEMORY)?;
@@ -82,7 +81,7 @@ impl Http {
         Ok(http)
     }
 
-    /// How many paths are answered with something else than 404.
+    /// The number of paths with a page.
     #[must_use]
     pub fn paths(&self) -> usize {
         self.pages.len()
@@ -92,7 +91,8 @@ impl Http {
         Self { pages: HashMap::default(), error_pages: ErrorPages::new() }
     }
 
-    /// The answer to a request, parts of which are written to `text`; or how many octets it would have, if it is not kept.
+    /// The response to a request; computed fields go to `text`. The error is the length of a response that is too
+    /// large.
     fn choose<'a>(
         &'a self,
         parsed: &'a Result<FileRequest<'_>, RequestError>,
@@ -132,7 +132,7 @@ impl Service for Http {
         match request::parse(stream) {
             Ok(request) => Framing::Message(request.len),
             Err(RequestError::Incomplete) => Framing::Incomplete,
-            // Where such a message would end nobody can tell; the connection ends with its answer.
+            // The end of such a message is unknown, so the connection ends with its answer.
             Err(RequestError::Invalid(_)) => Framing::Message(stream.len()),
         }
     }
@@ -164,7 +164,7 @@ impl Service for Http {
         let form = ResponseForm { head_only, persistence };
         let mut text = [0; TEXT];
         let chosen = self.choose(&parsed, head_only, &mut text);
-        // RFC 9110 9.3.2: HEAD is answered as GET would be, so the body counts although it is not sent.
+        // RFC 9110 9.3.2: HEAD is answered like GET, so the body counts although it is not sent.
         let wanted = chosen.as_ref().map_or_else(|wanted| *wanted, |parts| parts.len(form) as u64);
         let Some(parts) = chosen.ok().filter(|_| wanted <= room as u64) else {
             let volatile = static_response::write_too_large(wanted, room, head_only, context.now, response);
@@ -175,7 +175,7 @@ impl Service for Http {
     }
 }
 
-/// A page of exactly `len` octets in numbered lines, in which a lost, doubled or displaced piece shows.
+/// A page of exactly `len` bytes in numbered lines, which reveal a lost, doubled or displaced piece.
 fn numbered_page(len: usize) -> String {
     const START: &str = "<!doctype html>\n<title>A large page</title>\n<pre>\n";
     const END: &str = "</pre>\n";

@@ -1,16 +1,16 @@
 //! Options of the file service.
 
-/// How files are served.
+/// Options of the file service.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FileOptions {
-    /// What Cache-Control says of every file (RFC 9111 5.2); `None`: there is no such field.
+    /// The Cache-Control value of every file (RFC 9111 5.2); `None`: no such field.
     pub cache_control: Option<String>,
     /// Serve files and directories whose name begins with a dot. `.well-known` in the root is served in any case.
     pub dot_files: bool,
 }
 
 impl FileOptions {
-    /// The line of a header section, if there is one.
+    /// The header line, or an empty string.
     pub(super) fn cache_control_field(&self) -> String {
         let line = |text| format!("Cache-Control: {text}\r\n");
         self.cache_control.as_ref().map(line).unwrap_or_default()

@@ -4,18 +4,18 @@ use super::file::ServedFile;
 use super::static_response::StaticResponse;
 use std::sync::Arc;
 
-/// What a path leads to.
+/// The page of one path.
 #[derive(Clone)]
 pub(super) enum Page {
     File(Arc<ServedFile>),
-    /// A directory asked for without its final slash.
+    /// The redirect of a directory's path without its final slash.
     Redirect(Arc<Redirect>),
 }
 
-/// What sends the client elsewhere.
+/// A redirect to another path.
 #[derive(Debug, Hash)]
 pub(super) struct Redirect {
     pub(super) parts: StaticResponse,
-    /// Where in the fields the new place ends, which a query follows.
+    /// The end of the Location value in the fields, where the query is inserted.
     pub(super) place_end: usize,
 }

@@ -1,18 +1,17 @@
-//! Which page a path names. Knows nothing of pages.
+//! Normalises the path of a request. Knows nothing of pages.
 
 use super::error_pages::HttpError;
 use super::request::MAX_LINE;
 
-/// Whether `path` may name another page than the one at just these octets.
+/// Whether `path` needs neither decoding nor normalisation.
 pub(super) fn is_normal(path: &[u8]) -> bool {
     !path.contains(&b'%') && !path.windows(2).any(|two| matches!(two, b"//" | b"/."))
 }
 
-/// Decodes the percent-encoded `path` into `buffer`, and resolves "//", "/./" and "/../" in it, encoded or not, as nginx
-/// does: what follows names a page below the root.
+/// Decodes the percent-encoded `path` into `buffer`, and resolves "//", "/./" and "/../", encoded or not, as nginx
+/// does. The result never leads above the root.
 ///
-/// # Errors
-/// [`HttpError::BadTarget`] where it is wrongly encoded, has NUL in it, or leads above the root.
+/// # Errors [`HttpError::BadTarget`] if its encoding is invalid, it contains NUL, or it leads above the root.
 pub(super) fn normalise<'a>(path: &[u8], buffer: &'a mut [u8; MAX_LINE]) -> Result<&'a [u8], HttpError> {
     let mut len = 0;
     let mut rest = path;
@@ -20,7 +19,7 @@ pub(super) fn normalise<'a>(path: &[u8], buffer: &'a mut [u8; MAX_LINE]) -> Resu
         rest = after;
         if byte == b'/' {
             len = end_segment(&buffer[..len])?;
-            // Of several in a row one is left.
+            // Of several slashes in a row one is kept.
             if buffer[..len].ends_with(b"/") {
                 continue;
             }
@@ -32,7 +31,7 @@ pub(super) fn normalise<'a>(path: &[u8], buffer: &'a mut [u8; MAX_LINE]) -> Resu
     Ok(&buffer[..len])
 }
 
-/// The first octet of `path`, decoded, and what follows it.
+/// The first byte of `path`, decoded, and what follows it.
 fn next(path: &[u8]) -> Result<Option<(u8, &[u8])>, HttpError> {
     match path {
         [] => Ok(None),
@@ -45,13 +44,14 @@ fn next(path: &[u8]) -> Result<Option<(u8, &[u8])>, HttpError> {
     }
 }
 
-/// How much is left of a path whose last segment ends: without it if it is ".", without it and the one before if "..".
+/// The length of a path after its last segment ends: without that segment if it is ".", without the one before too if
+/// it is "..".
 fn end_segment(path: &[u8]) -> Result<usize, HttpError> {
     if path.ends_with(b"/.") {
         return Ok(path.len() - 1);
     }
     let Some(above) = path.strip_suffix(b"/..") else { return Ok(path.len()) };
-    // RFC 3986 5.2.4 would stay at the root; whoever asks for this means nothing good.
+    // RFC 3986 5.2.4 would stay at the root, but such a request is malicious.
     above.iter().rposition(|byte| *byte == b'/').map(|slash| slash + 1).ok_or(HttpError::BadTarget)
 }
 
@@ -110,7 +110,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever comes out is a path below the root, and stays the same.
+        /// The result is a path below the root, and normalising it again changes nothing.
         #[test]
         fn nothing_leads_above_the_root(path in "/([./a]|%2e|%2F|%25|%61){0,20}") {
             let (mut once, mut twice) = ([0; MAX_LINE], [0; MAX_LINE]);

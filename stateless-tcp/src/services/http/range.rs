@@ -1,17 +1,17 @@
-//! Which part of a file is asked for (RFC 9110 14).
+//! Range requests (RFC 9110 14).
 
-/// What a Range field asks for.
+/// The part of a file that a Range field requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum RequestedRange {
-    /// All of the file: there is no range, or several, or the unit is not known.
+    /// The whole file: no range, several ranges, or an unknown unit.
     All,
-    /// The octets from the first position to the last, both of them included.
+    /// The bytes from the first position to the last one, inclusive.
     Part(usize, usize),
-    /// Nothing that the file has: 416.
+    /// Nothing in the file: 416.
     Nothing,
 }
 
-/// What `value` asks for of a file of `len` octets. As nginx does, what is no range asks for nothing.
+/// The part of a file of `len` bytes that `value` requests. As in nginx, a malformed range is not satisfiable.
 pub(super) fn requested(value: &[u8], len: usize) -> RequestedRange {
     const UNIT: &[u8] = b"bytes=";
     let Some((unit, ranges)) = value.split_at_checked(UNIT.len()) else { return RequestedRange::All };
@@ -23,7 +23,7 @@ pub(super) fn requested(value: &[u8], len: usize) -> RequestedRange {
         match (part(range.trim_ascii(), len), requested) {
             (Some(RequestedRange::Nothing), _) => {}
             (Some(one), RequestedRange::Nothing) => requested = one,
-            // Several may be answered as none (RFC 9110 14.2).
+            // Several ranges may be ignored (RFC 9110 14.2).
             (Some(_), _) => requested = RequestedRange::All,
             (None, _) => return RequestedRange::Nothing,
         }
@@ -31,7 +31,7 @@ pub(super) fn requested(value: &[u8], len: usize) -> RequestedRange {
     requested
 }
 
-/// What one range asks for: `first-`, `first-last` or `-length`. None where it is no range.
+/// Parses one range: `first-`, `first-last` or `-length`. `None` if it is malformed.
 fn part(range: &[u8], len: usize) -> Option<RequestedRange> {
     let dash = range.iter().position(|byte| *byte == b'-')?;
     let (first, last) = (range[..dash].trim_ascii(), range[dash + 1..].trim_ascii());
@@ -42,13 +42,13 @@ fn part(range: &[u8], len: usize) -> Option<RequestedRange> {
     };
     Some(match end.checked_sub(1) {
         Some(last) if first <= last => RequestedRange::Part(first, last),
-        // All of an empty file.
+        // The whole of an empty file.
         None if first == 0 && len == 0 => RequestedRange::All,
         _ => RequestedRange::Nothing,
     })
 }
 
-/// A position; one too large to be counted is large all the same.
+/// Parses a position; an overflow counts as the largest number.
 fn number(digits: &[u8]) -> Option<usize> {
     let valid = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
     valid.then(|| str::from_utf8(digits).ok()?.parse().ok()).map(|number| number.unwrap_or(usize::MAX))

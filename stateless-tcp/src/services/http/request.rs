@@ -1,4 +1,4 @@
-//! What a request asks for: its head parsed and checked once. Knows nothing of answers.
+//! Parses and checks the head of a request. Knows nothing of responses.
 
 use std::mem::MaybeUninit;
 
@@ -7,46 +7,46 @@ use super::error_pages::HttpError;
 use super::static_response::Persistence;
 use httparse::{Error, Header, Status};
 
-/// Most octets of a request line; RFC 9112 3 recommends to support at least this many.
+/// Longest request line in bytes, the minimum that RFC 9112 3 recommends.
 pub(super) const MAX_LINE: usize = 8_000;
-/// Most octets of a request's head, request line included.
+/// Longest request head in bytes, including the request line.
 pub(super) const MAX_HEAD: usize = 8_192;
-/// Most header fields of a request.
+/// Limit on the header fields of a request.
 pub(super) const MAX_FIELDS: usize = 100;
 
-/// A well-formed request for a file, whose end is known.
+/// A well-formed request for a file.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct FileRequest<'a> {
-    /// Octets of the head, the blank line included.
+    /// Bytes of the head, including the blank line.
     pub(super) len: usize,
-    /// What it asks for; or why there is no page to look for.
+    /// The target, or the error of a request without one.
     pub(super) target: Result<RequestTarget<'a>, HttpError>,
-    /// When the client wants the file at all (RFC 9110 13).
+    /// The preconditions, range and codings (RFC 9110 13).
     pub(super) conditions: Conditions<'a>,
-    /// What the client expects of the connection.
+    /// The client's wish for the connection.
     pub(super) persistence: Persistence,
 }
 
-/// What names a page.
+/// The target of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct RequestTarget<'a> {
-    /// Percent-encoded as it came.
+    /// The raw path, percent-encoded.
     pub(super) path: &'a [u8],
-    /// The query, from its "?" on; empty where there is none, or nothing in it.
+    /// The query with its "?", or empty.
     pub(super) query: &'a [u8],
 }
 
-/// Why there is no request to answer.
+/// The reason why a message is no valid request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum RequestError {
     /// The head is not complete.
     Incomplete,
-    /// It is an error, whatever may follow, and where it ends is unknown or not to be believed.
+    /// The request is invalid, and its end is unknown or unreliable.
     Invalid(HttpError),
 }
 
 impl RequestError {
-    /// What is wrong with all that there is of the request.
+    /// The error to answer with.
     pub(super) fn error(self) -> HttpError {
         match self {
             Self::Invalid(error) => error,
@@ -66,7 +66,7 @@ pub(super) fn parse(stream: &[u8]) -> Result<FileRequest<'_>, RequestError> {
     read(stream, |len, head| check(&stream[..len], head))
 }
 
-/// Reads the head at the front of `stream`; `check` is told how many octets it has.
+/// Parses the head at the front of `stream`; `check` gets its length and content.
 #[inline]
 pub(super) fn read<'a, T>(
     stream: &'a [u8],
@@ -89,19 +89,19 @@ pub(super) fn read<'a, T>(
     }
 }
 
-/// Whether `stream` begins as a request of a known method does.
+/// Whether `stream` begins with a known method.
 pub(super) fn starts_message(stream: &[u8]) -> bool {
     let methods = ["GET ", "HEAD ", "POST ", "PUT ", "DELETE ", "CONNECT ", "OPTIONS ", "TRACE ", "PATCH "];
     let line = after_empty_lines(stream);
     methods.iter().any(|method| line.starts_with(method.as_bytes()))
 }
 
-/// Whether only a header section may answer `message`, even if all else about it is wrong (RFC 9110 9.3.2).
+/// Whether `message` is a HEAD request, so that its answer has no body even if it is an error (RFC 9110 9.3.2).
 pub(super) fn is_head(message: &[u8]) -> bool {
     after_empty_lines(message).starts_with(b"HEAD ")
 }
 
-/// What the fields say, once the syntax is right.
+/// Checks a request whose syntax is right.
 fn check<'a>(bytes: &'a [u8], head: &httparse::Request<'_, 'a>) -> Result<FileRequest<'a>, RequestError> {
     let fields = RequestFields::read(head)?;
     let conditions = Conditions::read(bytes, head);
@@ -114,7 +114,7 @@ fn check<'a>(bytes: &'a [u8], head: &httparse::Request<'_, 'a>) -> Result<FileRe
         }
         _ => return Err(HttpError::UnknownMethod.into()),
     };
-    // A body's octets are not looked for: the connection ends.
+    // The bytes of a body are ignored: the connection ends.
     match (fields.body, target) {
         (BodyFraming::None, _) => {}
         (_, Err(HttpError::MethodNotAllowed)) => return Err(HttpError::MethodNotAllowed.into()),
@@ -134,9 +134,9 @@ fn parse_target(target: &[u8]) -> Option<RequestTarget<'_>> {
     Some(RequestTarget { path, query: if query == b"?" { b"" } else { query } })
 }
 
-/// The authority of a target in absolute-form, and the path and query of one in either form; the path may be empty.
+/// Splits a target into its authority, in absolute-form, and its path and query; the path may be empty.
 pub(super) fn split_target(target: &[u8]) -> Option<(Option<&[u8]>, &[u8])> {
-    // RFC 3986: neither a fragment nor an octet beyond ASCII stands in a request target.
+    // RFC 3986: neither a fragment nor a byte beyond ASCII stands in a request target.
     if target.iter().any(|byte| *byte == b'#' || !byte.is_ascii()) {
         return None;
     }
@@ -158,7 +158,7 @@ fn is_host(value: &[u8]) -> bool {
     value.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:[]%".contains(byte))
 }
 
-/// The fault of a request line that httparse refuses.
+/// The error of a request line that httparse rejects.
 fn bad_line(stream: &[u8]) -> HttpError {
     let line = request_line(stream);
     let mut words = line.split(|byte| *byte == b' ');
@@ -188,11 +188,11 @@ fn after_empty_lines(stream: &[u8]) -> &[u8] {
 }
 
 fn line_len(stream: &[u8]) -> usize {
-    // Short streams, that is all but a few, need no search.
+    // Only a long stream needs the search.
     if stream.len() > MAX_LINE { request_line(stream).len() } else { 0 }
 }
 
-/// The header fields that matter here.
+/// The header fields that decide framing and persistence.
 #[derive(Default)]
 #[expect(clippy::struct_excessive_bools, reason = "what fields say, each for itself")]
 pub(super) struct RequestFields {
@@ -205,17 +205,17 @@ pub(super) struct RequestFields {
     pub(super) expects: bool,
 }
 
-/// What the fields say of a body.
+/// The framing of a body.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum BodyFraming {
     /// There is none.
     #[default]
     None,
-    /// It has so many octets, at least 1.
+    /// It has this many bytes, at least 1.
     Length(u64),
-    /// Its coding tells where it ends.
+    /// Its transfer coding determines its end.
     Coded,
-    /// Nobody can tell where it ends.
+    /// Its end is undefined.
     Unclear,
 }
 
@@ -232,7 +232,7 @@ impl RequestFields {
         Ok(fields)
     }
 
-    /// What the client expects of the connection (RFC 9112 9.3), which in HTTP/1.0 ends unless it says otherwise.
+    /// The client's wish for the connection (RFC 9112 9.3): HTTP/1.0 closes it by default.
     pub(super) fn persistence(&self, version: Option<u8>) -> Persistence {
         match version {
             _ if self.close => Persistence::Close,
@@ -249,7 +249,7 @@ impl RequestFields {
             self.bad_host |= !is_host(header.value);
         } else if is("content-length") {
             self.lengths += 1;
-            // RFC 9112 6.3: several lengths, or one that is none, are an attempt to smuggle a request.
+            // RFC 9112 6.3: several lengths, or an invalid one, are an attempt to smuggle a request.
             self.body = match length(header.value) {
                 _ if self.lengths > 1 => BodyFraming::Unclear,
                 None => BodyFraming::Unclear,
@@ -272,7 +272,7 @@ impl RequestFields {
     }
 }
 
-/// A number of octets; one too large to be counted is large all the same.
+/// Parses a number of bytes; an overflow counts as the largest number.
 fn length(value: &[u8]) -> Option<u64> {
     let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
     digits.then(|| str::from_utf8(value).ok()?.parse().ok()).map(|number| number.unwrap_or(u64::MAX))

@@ -1,7 +1,7 @@
-//! Responses made ready beforehand: whole messages in which only the date is still to be filled in.
+//! Static responses: whole messages in which only the date is filled in.
 //!
-//! Date is the first header after the status line and of fixed width, so that two answers to one request can differ in
-//! their first octets only (`volatile` of [`Answered`](crate::services::Answered)). Knows nothing of requests and files.
+//! Date is the first field after the status line and has a fixed width, so two answers to one request differ in their
+//! first bytes only (`volatile` of [`Answered`](crate::services::Answered)). Knows nothing of requests and files.
 
 use std::fmt;
 use std::io::Write as _;
@@ -12,30 +12,30 @@ use httpdate::HttpDate;
 
 use crate::services::MAX_RESPONSE;
 
-/// Octets of an IMF-fixdate (RFC 9110 5.6.7): `Sun, 06 Nov 1994 08:49:37 GMT`.
+/// Bytes of an IMF-fixdate (RFC 9110 5.6.7): `Sun, 06 Nov 1994 08:49:37 GMT`.
 const DATE_LEN: usize = 29;
 
-/// A date no client can take for one, should it ever go out unfilled.
+/// A placeholder that no client takes for a date.
 const UNFILLED: &[u8; DATE_LEN] = b"-----------------------------";
 
-/// The last second that an IMF-fixdate can name: 9999-12-31 23:59:59.
+/// The last second of an IMF-fixdate: 9999-12-31 23:59:59.
 const LAST_SECOND: Duration = Duration::from_secs(253_402_300_799);
 
-/// A response: status line, headers and body, without its date and without what it says of the connection.
+/// A response: status line, fields and body, without its date and its Connection field.
 #[derive(Debug, Hash)]
 pub(super) struct StaticResponse {
     head: Box<[u8]>,
-    /// Where the date's value ends.
+    /// The end of the date's value.
     date_end: usize,
     body: Arc<[u8]>,
 }
 
-/// The last field of an answer behind which the connection ends, and the end of the header section.
+/// The last field of a response that closes the connection, and the end of the header section.
 pub(super) const CLOSE: &[u8] = b"Connection: close\r\n\r\n";
 /// The end of a line.
 const LINE_END: &[u8] = b"\r\n";
 
-/// What becomes of a connection behind an answer.
+/// The state of the connection behind a response.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Persistence {
     /// It ends.
@@ -43,12 +43,12 @@ pub(super) enum Persistence {
     Close,
     /// It stays open (RFC 9112 9.3).
     Persist,
-    /// It stays open, which a client of HTTP/1.0 has to be told (RFC 9112 C.2.2).
+    /// It stays open, and the response tells an HTTP/1.0 client so (RFC 9112 C.2.2).
     KeepAlive,
 }
 
 impl Persistence {
-    /// The last field of an answer, if any, and the end of the header section.
+    /// The Connection field, if any, and the end of the header section.
     pub(super) const fn end(self) -> &'static [u8] {
         match self {
             Self::Close => CLOSE,
@@ -58,7 +58,7 @@ impl Persistence {
     }
 }
 
-/// How an answer differs from what is prepared.
+/// The variant of a static response.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ResponseForm {
     /// Without the body (RFC 9110 9.3.2).
@@ -69,7 +69,7 @@ pub(super) struct ResponseForm {
 impl StaticResponse {
     /// A response of `status` ("404 Not Found") with the header lines `fields` (each ended by CRLF) and `body`.
     ///
-    /// Date comes first; Content-Length is the caller's, as a 304 has none (RFC 9110 8.6).
+    /// Date comes first. The caller adds Content-Length, because a 304 has none (RFC 9110 8.6).
     pub(super) fn new(status: &str, fields: &str, body: impl Into<Arc<[u8]>>) -> Self {
         let mut head = Vec::with_capacity(status.len() + fields.len() + 64);
         head.extend_from_slice(b"HTTP/1.1 ");
@@ -82,35 +82,35 @@ impl StaticResponse {
         Self { head: head.into_boxed_slice(), date_end, body: body.into() }
     }
 
-    /// A response whose body is a line of text that says what happened.
+    /// A response whose body is a line of text.
     pub(super) fn text(status: &str, fields: &str, text: &str) -> Self {
         let described =
             format!("{fields}Content-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\n", text.len());
         Self::new(status, &described, text.as_bytes())
     }
 
-    /// Octets of the whole response behind which the connection ends, body included.
+    /// The length of the whole response that closes the connection.
     pub(super) fn len(&self) -> usize {
         self.head.len() + CLOSE.len() + self.body.len()
     }
 
-    /// Octets that it takes in memory besides its body, which it may share.
+    /// Its memory in bytes, besides the body, which may be shared.
     pub(super) fn size(&self) -> usize {
         size_of::<Self>() + self.head.len()
     }
 
-    /// The response as it is prepared.
+    /// The unchanged response.
     pub(super) fn parts(&self) -> ResponseParts<'_> {
         ResponseParts { head: [&self.head, b"", b""], date_end: self.date_end, body: &self.body }
     }
 
-    /// The response with `text` put into its head behind the first `place` octets of the fields.
+    /// The response with `text` inserted behind the first `place` bytes of the fields.
     pub(super) fn with_text<'a>(&'a self, place: usize, text: &'a [u8]) -> ResponseParts<'a> {
         let (before, after) = self.head.split_at(self.fields_start() + place);
         ResponseParts { head: [before, text, after], date_end: self.date_end, body: &self.body }
     }
 
-    /// The first `count` octets of the fields.
+    /// The first `count` bytes of the fields.
     pub(super) fn fields(&self, count: usize) -> &[u8] {
         &self.head[self.fields_start()..][..count]
     }
@@ -123,37 +123,37 @@ impl StaticResponse {
         self.date_end + LINE_END.len()
     }
 
-    /// Appends the response in `form`, as sent at `now`; returns the octets up to the date's end.
+    /// Appends the response in `form` with the date `now`; returns the length up to the date's end.
     pub(super) fn write(&self, form: ResponseForm, now: SystemTime, response: &mut Vec<u8>) -> usize {
         self.parts().write(form, now, response)
     }
 }
 
-/// A response that is put together of parts.
+/// A response in parts.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ResponseParts<'a> {
     /// Status line and fields; the date is in the first part.
     head: [&'a [u8]; 3],
-    /// Where the date's value ends.
+    /// The end of the date's value.
     date_end: usize,
     body: &'a [u8],
 }
 
 impl<'a> ResponseParts<'a> {
-    /// The part of a file (RFC 9110 15.3.7) that `fields` describe, whose length and place are in `text`.
+    /// A partial response (RFC 9110 15.3.7) with these fields; `text` has Content-Range and Content-Length.
     pub(super) fn partial(fields: &'a [u8], text: &'a [u8], body: &'a [u8]) -> Self {
         const START: &[u8] = b"HTTP/1.1 206 Partial Content\r\nDate: -----------------------------\r\n";
         Self { head: [START, fields, text], date_end: START.len() - LINE_END.len(), body }
     }
 
-    /// Octets of the whole response in `form`, the body included even where it is not sent.
+    /// The length of the whole response in `form`, including the body even if it is not sent.
     pub(super) fn len(&self, form: ResponseForm) -> usize {
         self.head.iter().map(|partial| partial.len()).sum::<usize>()
             + form.persistence.end().len()
             + self.body.len()
     }
 
-    /// Appends the response in `form`, as sent at `now`; returns the octets up to the date's end.
+    /// Appends the response in `form` with the date `now`; returns the length up to the date's end.
     pub(super) fn write(&self, form: ResponseForm, now: SystemTime, response: &mut Vec<u8>) -> usize {
         let start = response.len();
         for partial in self.head {
@@ -169,8 +169,8 @@ impl<'a> ResponseParts<'a> {
     }
 }
 
-/// Appends a 503 that explains why an answer of `wanted` octets cannot be sent into `room`; 0 octets when it has no room
-/// itself. Returns the octets up to the date's end.
+/// Appends a 503 for a response of `wanted` bytes that exceeds `room`, or nothing if even the 503 does not fit. Returns
+/// the length up to the date's end.
 pub(super) fn write_too_large(
     wanted: u64,
     room: usize,
@@ -217,7 +217,7 @@ pub(super) fn write_too_large(
     HEAD.len() + DATE_LEN
 }
 
-/// Writes `text` to `place`, which has room for it: on the stack, as a request allocates nothing.
+/// Writes `text` to `place`, which is large enough. It is on the stack, because a request allocates nothing.
 pub(super) fn write_text<'a>(place: &'a mut [u8], text: fmt::Arguments<'_>) -> &'a [u8] {
     let mut rest = &mut *place;
     let capacity = rest.len();
@@ -227,14 +227,14 @@ pub(super) fn write_text<'a>(place: &'a mut [u8], text: fmt::Arguments<'_>) -> &
     &place[..len]
 }
 
-/// The date of `time`, in whole seconds, as a header field's value.
+/// The date of `time` for a header field.
 pub(super) fn http_date(time: SystemTime) -> HttpDate {
-    // Outside the years 1970 to 9999 the conversion would panic.
+    // The conversion panics outside the years 1970 to 9999.
     let since_epoch = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     HttpDate::from(SystemTime::UNIX_EPOCH + since_epoch.min(LAST_SECOND))
 }
 
 fn write_date(now: SystemTime, mut place: &mut [u8]) {
     let written = write!(place, "{}", http_date(now));
-    debug_assert!(written.is_ok() && place.is_empty(), "an IMF-fixdate has {DATE_LEN} octets");
+    debug_assert!(written.is_ok() && place.is_empty(), "an IMF-fixdate has {DATE_LEN} bytes");
 }

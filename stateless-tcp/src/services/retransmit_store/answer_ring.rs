@@ -1,32 +1,32 @@
-//! Short answers, the newest in the place of the oldest: to remember one takes a copy of it, and no allocation.
+//! A ring of short answers: the newest replaces the oldest, with a copy and no allocation.
 
-/// Octets of answers for each place in the index: what a short one has.
+/// Bytes of answers per index entry: the size of a short answer.
 const SHORT: usize = 128;
 
-/// Answers one behind the other, and where each begins.
+/// Answers back to back, and an index of their positions.
 #[derive(Debug)]
 pub(super) struct AnswerRing {
     bytes: Box<[u8]>,
-    /// Octets written since the beginning, and skipped so that no answer goes over the end.
+    /// Bytes written so far, including those skipped so that no answer wraps around.
     written: u64,
-    /// By the low bits of the key; a power of two.
+    /// By the low bits of the key; its length is a power of two.
     index: Box<[IndexEntry]>,
 }
 
-/// Where an answer is: its key, what was written before it, its length. Plain numbers, so that an index of zeroes takes no
+/// Key, position (bytes written before it) and length of an answer. Plain numbers, so an index of zeroes takes no
 /// memory until it is used.
 type IndexEntry = (u64, u64, usize);
 
 impl AnswerRing {
-    /// Room for so many octets of answers.
+    /// A ring for this many bytes of answers.
     pub(super) fn new(capacity: usize) -> Self {
         let places = (capacity / SHORT).next_power_of_two();
         let index = vec![(0, 0, 0); places].into();
-        // Memory that the system hands out when it is first written to.
+        // The system allocates this memory at the first write.
         Self { bytes: vec![0; capacity].into(), written: 0, index }
     }
 
-    /// The answer of this key, unless another has taken its place.
+    /// The answer with this key, unless another has overwritten it.
     pub(super) fn find(&self, key: u64) -> Option<&[u8]> {
         let (found, begin, length) = self.index[self.place(key)];
         let is_whole = begin + self.bytes.len() as u64 >= self.written;
@@ -76,7 +76,7 @@ mod tests {
     }
 
     proptest! {
-        /// What is found is what was put last under that key; and the last put is found.
+        /// A found answer is the last one with that key, and the newest answer is always found.
         #[test]
         fn what_is_found_is_what_was_put(
             capacity in 1_usize..600,

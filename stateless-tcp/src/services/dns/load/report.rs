@@ -1,4 +1,4 @@
-//! What came of loading zones, for the log, the metrics and whoever asked for it.
+//! The report on loading zones, for the log, the metrics and `check-zone`.
 
 use super::super::name::DomainName;
 use super::super::zone::Zone;
@@ -8,21 +8,21 @@ use crate::observe::snapshot;
 use std::fmt;
 use std::sync::Arc;
 
-/// Most warnings that are written out.
+/// Limit on the warnings that are written out.
 const MAX_WARNINGS: usize = 20;
 
-/// What came of loading zones.
+/// The report on loading zones.
 #[derive(Clone, Debug, Default)]
 pub struct ZoneReport {
-    /// Zones that are served as their files have them.
+    /// Zones that are served with their files' content.
     pub served: usize,
-    /// Of these, how many were read anew.
+    /// Zones of these that were read anew.
     pub read: usize,
     /// Zones that could not be loaded, in the order in which they are configured.
     pub failures: Vec<ZoneFailure>,
-    /// What is ignored in zones, or cannot be answered, by file, line and column; of those read anew.
+    /// Ignored or unanswerable records of the zones read anew, by file, line and column.
     pub warnings: Vec<String>,
-    /// Names in all zones, and the bytes of memory that the zones take.
+    /// Names in all zones.
     pub names: usize,
     /// Bytes of memory.
     pub memory: usize,
@@ -33,29 +33,29 @@ pub struct ZoneReport {
 pub struct ZoneFailure {
     /// Why.
     pub error: Arc<ZoneError>,
-    /// What is served in its place.
+    /// The substitute that is served.
     pub fallback: Fallback,
 }
 
-/// What is served in place of a zone that cannot be loaded.
+/// The substitute for a zone that cannot be loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fallback {
     /// Its last good content.
     Previous,
     /// SERVFAIL.
     ServFail,
-    /// Nothing: nobody has said its name.
+    /// Nothing: its name is unknown.
     NotServed,
-    /// Another file, which says that it is the same zone.
+    /// Another file with the same zone.
     Duplicate,
 }
 
 impl fmt::Display for ZoneFailure {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let fallback = match self.fallback {
-            Fallback::Previous => "the content loaded before is served on",
-            Fallback::ServFail => "questions for this zone get SERVFAIL",
-            Fallback::NotServed => "its name is not known, so nothing is served for it; give it as NAME=FILE",
+            Fallback::Previous => "its previous content is still served",
+            Fallback::ServFail => "queries for this zone get SERVFAIL",
+            Fallback::NotServed => "its name is unknown, so it is not served; give it as NAME=FILE",
             Fallback::Duplicate => "that one is served; give each zone once",
         };
         write!(formatter, "{} ({fallback})", self.error)
@@ -63,13 +63,13 @@ impl fmt::Display for ZoneFailure {
 }
 
 impl ZoneReport {
-    /// How many zones are configured.
+    /// The number of configured zones.
     #[must_use]
     pub fn count(&self) -> usize {
         self.served + self.failures.len()
     }
 
-    /// What is to be said of zones that are served, a line each.
+    /// Warnings about served zones, a line each.
     pub fn warnings(&self) -> impl Iterator<Item = String> {
         let more = self.warnings.len().saturating_sub(MAX_WARNINGS);
         let more = (more > 0)
@@ -77,12 +77,12 @@ impl ZoneReport {
         self.warnings.iter().take(MAX_WARNINGS).cloned().chain(more)
     }
 
-    /// What is to be said of zones that could not be loaded, a line each.
+    /// Errors of zones that could not be loaded, a line each.
     pub fn failures(&self) -> impl Iterator<Item = String> {
         self.failures.iter().map(ZoneFailure::to_string)
     }
 
-    /// The numbers alone; none where no zones are configured.
+    /// The counts for metrics; `None` if no zones are configured.
     #[must_use]
     pub fn numbers(&self) -> Option<snapshot::Zones> {
         let failed =
@@ -98,7 +98,7 @@ impl ZoneReport {
     }
 }
 
-/// What serving a zone comes to.
+/// The result of checking a zone.
 #[derive(Clone, Debug)]
 pub struct ZoneSummary {
     zone: ZoneName,
@@ -106,7 +106,7 @@ pub struct ZoneSummary {
     records: usize,
     denial: &'static str,
     memory: usize,
-    /// What would be ignored, or could not be answered, by file, line and column.
+    /// Ignored or unanswerable records, by file, line and column.
     pub warnings: Vec<String>,
 }
 

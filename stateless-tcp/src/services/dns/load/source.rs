@@ -1,4 +1,4 @@
-//! Which zones are to be served: how they are named, on the command line and in the configuration file.
+//! Configured zones: their form on the command line and in the configuration file.
 
 use super::super::name::DomainName;
 use super::super::presentation;
@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
-/// Which zones are served.
+/// The configured zones.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ZoneOptions {
     /// Zone files.
@@ -23,7 +23,7 @@ pub struct ZoneOptions {
     pub include: Vec<PathBuf>,
 }
 
-/// How the files in a directory of zones end; what stands before that is the zone's name.
+/// Suffix of zone files in a directory; the rest of the file name is the zone's name.
 const SUFFIX: &[u8] = b".zone";
 
 impl ZoneOptions {
@@ -33,7 +33,8 @@ impl ZoneOptions {
         self.files.is_empty() && self.directories.is_empty()
     }
 
-    /// All zones, those of directories by name, behind the others; and a line for each file there that can be none.
+    /// All zones, those of directories last and sorted by name; and a warning for each file there whose name is no
+    /// domain name.
     pub(super) fn sources(&self) -> Result<(Vec<ZoneSource>, Vec<String>), Arc<ZoneError>> {
         let (mut sources, mut ignored) = (self.files.clone(), Vec::new());
         for directory in &self.directories {
@@ -57,16 +58,16 @@ impl ZoneOptions {
     }
 }
 
-/// A zone as it is configured: its file, and its name where the file need not say that.
+/// A configured zone: its file, and optionally its name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ZoneSource {
-    /// The name; without one, that of the SOA record.
+    /// The name; by default the owner of the SOA record.
     pub name: Option<ZoneName>,
     /// The zone file.
     pub file: PathBuf,
 }
 
-/// `NAME=FILE`, or `FILE` alone. What holds a slash before its first equals sign is no name.
+/// `NAME=FILE`, or `FILE` alone. A text with a slash before its first equals sign is a file alone.
 impl FromStr for ZoneSource {
     type Err = String;
 

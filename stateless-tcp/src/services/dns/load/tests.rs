@@ -140,7 +140,7 @@ fn a_broken_zone_costs_nobody_else_anything() {
     assert_eq!((numbers.current, numbers.older, numbers.broken, numbers.unknown), (1, 0, 1, 3));
     let lines: Vec<String> = loaded.report.failures().map(|line| case.shorten(&line)).collect();
     assert!(lines[0].starts_with("bad:2:10: "), "{lines:?}");
-    assert!(lines[0].ends_with(" (questions for this zone get SERVFAIL)"), "{lines:?}");
+    assert!(lines[0].ends_with(" (queries for this zone get SERVFAIL)"), "{lines:?}");
     assert!(lines[3].starts_with("missing: cannot be read: No such file"), "{lines:?}");
     assert!(lines[3].contains("give it as NAME=FILE"), "{lines:?}");
 }
@@ -236,9 +236,9 @@ fn what_no_answer_can_hold_is_warned_of() {
     let warnings: Vec<String> =
         case.load().unwrap().report.warnings().map(|line| case.shorten(&line)).collect();
     let expected = [
-        "not:3:1: the 4096 A records at this name take more than 65,535 bytes, which no answer holds: SERVFAIL to who asks",
+        "not:3:1: the 4096 A records at this name take more than 65,535 bytes, too many for an answer: queries get SERVFAIL",
         "not:2:1: no NS record at the apex: resolvers and other servers may refuse the zone",
-        "orphan:5:1: an RRSIG record of MX records, of which there are none at this name: served to who asks for RRSIG",
+        "orphan:5:1: an RRSIG record of MX records, but this name has none: only queries for RRSIG get it",
         "outside:5:1: a.example. lies outside the zone d.example.: ignored, and 1 more such records",
     ];
     assert_eq!(warnings, expected);
@@ -266,10 +266,10 @@ fn each_zone_is_given_once() {
     let lines: Vec<String> = loaded.report.failures().map(|line| case.shorten(&line)).collect();
     assert_eq!(
         lines[0],
-        "two: zone a.example. is that of one already (that one is served; give each zone once)"
+        "two: zone a.example. is already served from one (that one is served; give each zone once)"
     );
     assert!(lines[1].starts_with("three:1:7: "), "{lines:?}");
-    // What can be loaded goes before what cannot.
+    // A file that loads takes precedence over a broken one.
     case.write("one", "broken");
     assert_eq!(
         case.load().unwrap().ask("www.a.example"),
@@ -278,7 +278,7 @@ fn each_zone_is_given_once() {
     );
 }
 
-/// What is loaded for a reload that fails elsewhere is not what is served.
+/// Zones loaded for a reload that fails elsewhere are not served.
 #[test]
 fn what_is_not_served_in_the_end_is_forgotten() {
     let mut case = LoadCase::new();

@@ -1,9 +1,9 @@
-//! The text of a zone file as words (RFC 1035 section 5.1): blanks, comments, parentheses, quotes and line ends are
-//! known here, and nothing of what the words mean.
+//! Splits the text of a zone file into words (RFC 1035 section 5.1): it handles blanks, comments, parentheses, quotes
+//! and line ends, and does not interpret the words.
 
 use memchr::memchr;
 
-/// What is wrong at one place of a text.
+/// An error at one position of a text.
 #[derive(Debug)]
 pub(in crate::services::dns) struct ParseError {
     /// From 1.
@@ -16,9 +16,9 @@ pub(in crate::services::dns) struct ParseError {
 /// One word of an entry.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::services::dns) struct Word<'a> {
-    /// As it stands in the file, escapes undecoded, without the quotes around it.
+    /// The raw text, with escapes and without the quotes around it.
     pub(in crate::services::dns) raw: &'a [u8],
-    /// It stood in quotes.
+    /// The word was in quotes.
     pub(in crate::services::dns) quoted: bool,
     /// It holds a backslash.
     pub(in crate::services::dns) escaped: bool,
@@ -27,24 +27,24 @@ pub(in crate::services::dns) struct Word<'a> {
 }
 
 impl Word<'_> {
-    /// The fault of this word.
+    /// An error at this word.
     pub(in crate::services::dns) fn error(&self, what: impl Into<String>) -> ParseError {
         ParseError { line: self.line, column: self.column, what: what.into() }
     }
 
-    /// Whether the word is this one, whatever its case; a quoted word is a string and never a keyword.
+    /// Whether the word is this keyword, in any case; a quoted word is a string and never a keyword.
     pub(in crate::services::dns) fn is(&self, keyword: &str) -> bool {
         !self.quoted && self.raw.eq_ignore_ascii_case(keyword.as_bytes())
     }
 }
 
-/// Walks through a text word by word. An entry is a line, or as many lines as its parentheses hold together.
+/// A scanner that returns the words of a text. An entry is one line, or several joined by parentheses.
 pub(in crate::services::dns) struct Scanner<'a> {
     text: &'a [u8],
     at: usize,
     line: u32,
     line_start: usize,
-    /// Parentheses that are open, and where the last of them stands.
+    /// The number of open parentheses, and the position of the last one.
     open: u32,
     opened: (u32, u32),
 }
@@ -54,7 +54,7 @@ impl<'a> Scanner<'a> {
         Self { text, at: 0, line: 1, line_start: 0, open: 0, opened: (1, 1) }
     }
 
-    /// A scanner of a text that was made out of the line at this place: its faults are that line's.
+    /// A scanner for text generated from a line: its errors are at that line.
     pub(in crate::services::dns) fn at_place(text: &'a [u8], line: u32) -> Self {
         Self { line, ..Self::new(text) }
     }
@@ -88,7 +88,7 @@ impl<'a> Scanner<'a> {
         Ok(rest.starts_with(keyword) && behind.is_none_or(|byte| CLASS[usize::from(byte)] & END != 0))
     }
 
-    /// The place of the next byte.
+    /// The position of the next byte.
     pub(in crate::services::dns) fn place(&self) -> (u32, u32) {
         (self.line, self.column(self.at))
     }
@@ -162,7 +162,7 @@ impl<'a> Scanner<'a> {
                     at += 1;
                     if class & ESCAPE != 0 {
                         escaped = true;
-                        // A line end cannot be escaped: whoever decodes the word finds the backslash at its end.
+                        // A line end cannot be escaped: decoding the word fails at the backslash at its end.
                         at += usize::from(self.text.get(at).is_some_and(|&next| next != b'\n'));
                     }
                 }
@@ -173,7 +173,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// A line end may stand in a string if it is escaped, or within parentheses.
+    /// Scans a quoted string. It may contain a line end that is escaped or inside parentheses.
     fn quoted(&mut self, line: u32, column: u32) -> Result<Word<'a>, ParseError> {
         let start = self.at + 1;
         let (mut at, mut escaped) = (start, false);
@@ -204,10 +204,10 @@ impl<'a> Scanner<'a> {
 
 /// The byte ends an unquoted word.
 const END: u8 = 1;
-/// The byte makes the next one an ordinary one.
+/// The byte escapes the next one.
 const ESCAPE: u8 = 2;
 
-/// What bytes do in an unquoted word.
+/// Byte classes in an unquoted word.
 const CLASS: [u8; 256] = {
     let mut class = [0; 256];
     let ends = b" \t\r\n;()\"";
@@ -225,7 +225,7 @@ mod tests {
     use super::*;
     use rstest::rstest;
 
-    /// The words of each entry, quoted ones in angle brackets; or the fault.
+    /// The words of each entry, quoted ones in angle brackets; or the error.
     fn entries(text: &str) -> String {
         let mut scanner = Scanner::new(text.as_bytes());
         let mut shown = String::new();

@@ -1,4 +1,4 @@
-//! What single words say: names, numbers, times, strings.
+//! Parses single words: names, numbers, times, strings.
 
 use super::super::name::MAX_NAME;
 use super::scanner::Word;
@@ -7,7 +7,7 @@ use std::fmt;
 /// Most bytes of a label (RFC 1035 section 2.3.4).
 const MAX_LABEL: usize = 63;
 
-/// A word as faults repeat it: in quotes, on one line, cut where it is long.
+/// A word as errors quote it: in quotes, on one line, truncated.
 pub(in crate::services::dns) struct QuotedWord<'w, 'a>(pub(super) &'w Word<'a>);
 
 impl fmt::Display for QuotedWord<'_, '_> {
@@ -20,7 +20,7 @@ impl fmt::Display for QuotedWord<'_, '_> {
     }
 }
 
-/// The number that a word of digits is.
+/// Parses a decimal number.
 pub(in crate::services::dns) fn decimal(raw: &[u8]) -> Option<u64> {
     let mut number = 0_u64;
     for &byte in raw {
@@ -33,8 +33,7 @@ pub(in crate::services::dns) fn decimal(raw: &[u8]) -> Option<u64> {
     (!raw.is_empty()).then_some(number)
 }
 
-/// How many seconds a time is: a number, or numbers with units (w, d, h, m, s) as BIND takes them. `None` where the word
-/// is neither.
+/// Parses a time in seconds: a number, or numbers with units (w, d, h, m, s) as in BIND. `None` for anything else.
 pub(in crate::services::dns) fn seconds(raw: &[u8]) -> Option<u64> {
     let (mut total, mut number, mut units) = (0_u64, None, false);
     for &byte in raw {
@@ -57,8 +56,8 @@ pub(in crate::services::dns) fn seconds(raw: &[u8]) -> Option<u64> {
     if units { number.is_none().then_some(total) } else { number }
 }
 
-/// The byte that the escape at the start of `raw`, behind its backslash, stands for, and how many bytes it takes:
-/// `DDD` is the byte of that number, any other byte itself (RFC 1035 section 5.1).
+/// Decodes the escape at the front of `raw`, behind its backslash, and returns the byte and the escape's length: `DDD`
+/// is the byte of that number, any other byte is itself (RFC 1035 section 5.1).
 fn escape(raw: &[u8]) -> Result<(u8, usize), &'static str> {
     match *raw {
         [first, second, third, ..] if first.is_ascii_digit() => decimal(&[first, second, third])
@@ -106,7 +105,7 @@ pub(in crate::services::dns) fn name(
         return Ok(());
     }
     let mut wire = [0; MAX_NAME];
-    // Where the length of the current label goes, and where its next byte does.
+    // Offsets of the current label's length byte and of its next byte.
     let (mut label, mut end) = (0, 1);
     let mut at = 0;
     while let Some(&byte) = raw.get(at) {
@@ -132,7 +131,7 @@ pub(in crate::services::dns) fn name(
         end += 1;
     }
     if end - label == 1 {
-        // It ends with a dot: the place of the next label's length is the root's.
+        // The name ends with a dot: the next label's length byte is the root's.
         if label == 0 {
             return Err("empty");
         }
@@ -149,7 +148,7 @@ pub(in crate::services::dns) fn name(
     Ok(())
 }
 
-/// A label's length as it stands before the label.
+/// A label's length byte.
 fn length(label: usize) -> Result<u8, &'static str> {
     match label {
         0 => Err("it has an empty label"),

@@ -1,21 +1,21 @@
-//! The words of one entry, taken as what is expected next: numbers, names, strings.
+//! Parses the words of one entry as the expected numbers, names and strings.
 
 use super::scanner::{ParseError, Scanner, Word};
 use super::text;
 use std::fmt::Display;
 
-/// What is left of an entry.
+/// The remaining words of an entry.
 pub(in crate::services::dns) struct Words<'s, 'a> {
     scanner: &'s mut Scanner<'a>,
-    /// What relative names are relative to, in wire form.
+    /// The origin of relative names, in wire form.
     origin: Option<&'s [u8]>,
-    /// Where the entry begins.
+    /// The position of the entry.
     pub(in crate::services::dns) start: (u32, u32),
-    /// What the entry is: faults begin with it.
+    /// The subject of the entry, the prefix of its errors.
     pub(in crate::services::dns) subject: &'static str,
-    /// Faults may repeat what the file says. Never of an included file: that could be any file, one of keys as well.
+    /// Errors may quote the text. Never for an included file, which could be any file, even one with keys.
     pub(in crate::services::dns) may_quote: bool,
-    /// For encodings that run over several words.
+    /// Buffer for encodings that span several words.
     pub(in crate::services::dns) scratch: &'s mut Vec<u8>,
 }
 
@@ -43,7 +43,7 @@ impl<'s, 'a> Words<'s, 'a> {
         }
     }
 
-    /// The next word, which is no string in quotes.
+    /// The next word, which must be unquoted.
     pub(in crate::services::dns) fn plain(&mut self, expected: impl Display) -> Result<Word<'a>, ParseError> {
         match self.scanner.word()? {
             Some(word) if !word.quoted => Ok(word),
@@ -57,7 +57,7 @@ impl<'s, 'a> Words<'s, 'a> {
         self.scanner.has_more()
     }
 
-    /// Whether a quoted string follows the last word without a blank.
+    /// Whether a quoted string follows the last word directly.
     pub(in crate::services::dns) fn is_at_quote(&self) -> bool {
         self.scanner.is_at_quote()
     }
@@ -66,7 +66,7 @@ impl<'s, 'a> Words<'s, 'a> {
         self.scanner.is_next(keyword)
     }
 
-    /// Fails if anything is left.
+    /// Fails if anything remains.
     pub(in crate::services::dns) fn end(&mut self) -> Result<(), ParseError> {
         match self.scanner.word()? {
             None => Ok(()),
@@ -74,28 +74,28 @@ impl<'s, 'a> Words<'s, 'a> {
         }
     }
 
-    /// The fault of a word that is not what is expected.
+    /// The error of an unexpected word.
     pub(in crate::services::dns) fn unexpected(&self, word: &Word<'_>, expected: impl Display) -> ParseError {
         word.error(format!("{}expected {expected}{}", self.prefix(), self.found(word)))
     }
 
-    /// The fault of a word that is what is expected, but not so.
+    /// The error of a word of the expected kind with an invalid value.
     pub(in crate::services::dns) fn refuse(&self, word: &Word<'_>, what: impl Display) -> ParseError {
         word.error(format!("{}{what}{}", self.prefix(), self.at(word)))
     }
 
-    /// The same, without the word.
+    /// The same without quoting the word.
     pub(in crate::services::dns) fn refuse_bare(&self, word: &Word<'_>, what: impl Display) -> ParseError {
         word.error(format!("{}{what}", self.prefix()))
     }
 
-    /// The fault of data whose fields do not go together: where the entry ends.
+    /// The error of data whose fields do not fit together, at the position of the entry.
     pub(in crate::services::dns) fn malformed(&self, malformed: &impl Display) -> ParseError {
         let (line, column) = self.start;
         ParseError { line, column, what: format!("{}{malformed}", self.prefix()) }
     }
 
-    /// The fault of data that can only be given in the form of RFC 3597.
+    /// The error of data whose only form is that of RFC 3597.
     pub(in crate::services::dns) fn unknown_form(&mut self) -> ParseError {
         let expected = "\\# LENGTH HEXADECIMAL: its data has no other form";
         match self.scanner.word() {
@@ -119,7 +119,7 @@ impl<'s, 'a> Words<'s, 'a> {
         if self.may_quote { format!(", found {}", text::QuotedWord(word)) } else { String::new() }
     }
 
-    /// The word behind a message, where it may be repeated.
+    /// The word as a suffix of an error, if it may be quoted.
     pub(in crate::services::dns) fn at(&self, word: &Word<'_>) -> String {
         if self.may_quote { format!(": {}", text::QuotedWord(word)) } else { String::new() }
     }
@@ -163,7 +163,7 @@ impl<'s, 'a> Words<'s, 'a> {
             .map_err(|wrong| self.refuse(word, format_args!("{expected}: {wrong}")))
     }
 
-    /// Appends what `word` says, its escapes decoded.
+    /// Appends `word` with its escapes decoded.
     pub(in crate::services::dns) fn decode(
         &self,
         word: &Word<'_>,
@@ -176,7 +176,7 @@ impl<'s, 'a> Words<'s, 'a> {
         text::decode(word.raw, out).map_err(|wrong| self.refuse(word, wrong))
     }
 
-    /// All words that are left, put together in [`Words::scratch`], and the first of them.
+    /// Joins all remaining words in [`Words::scratch`], and returns the first one.
     pub(in crate::services::dns) fn gather(
         &mut self,
         expected: impl Display,

@@ -61,7 +61,7 @@ impl Field for Ipv6 {
 pub(super) struct Groups {
     pub(super) what: &'static str,
     pub(super) separator: u8,
-    /// How many groups there are, and of how many bytes each.
+    /// The number of groups, and the bytes of each.
     pub(super) count: usize,
     pub(super) bytes: usize,
     /// Groups must have all their digits.

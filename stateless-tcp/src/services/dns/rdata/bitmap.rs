@@ -100,7 +100,7 @@ impl Field for NxtTypes {
 
     fn check(&self, data: &mut Cursor<'_>) -> Result<(), MalformedRdata> {
         let bits = data.rest();
-        // Its highest bit would say that the bits have another form.
+        // The highest bit would mark another form.
         let is_bitmap = bits.last().is_none_or(|&last| last != 0)
             && bits.len() <= 16
             && bits.first().is_none_or(|first| first & 0x80 == 0);

@@ -4,7 +4,7 @@ use super::super::name::MAX_NAME;
 use std::borrow::Cow;
 use std::fmt;
 
-/// Why record data has not the form of its type.
+/// An error in record data.
 #[derive(Debug, PartialEq, Eq)]
 pub(in super::super) struct MalformedRdata(Cow<'static, str>);
 
@@ -36,7 +36,7 @@ impl<'a> Cursor<'a> {
         Self { data, at: 0 }
     }
 
-    /// How many bytes have been taken.
+    /// The number of bytes taken.
     pub(super) fn taken(&self) -> usize {
         self.at
     }
@@ -45,7 +45,7 @@ impl<'a> Cursor<'a> {
         self.at == self.data.len()
     }
 
-    /// Fails if anything is left.
+    /// Fails if anything remains.
     pub(super) fn end(&self) -> Result<(), MalformedRdata> {
         match self.data.len() - self.at {
             0 => Ok(()),
@@ -79,7 +79,7 @@ impl<'a> Cursor<'a> {
         self.array(field).map(u32::from_be_bytes)
     }
 
-    /// A number of so many bytes.
+    /// A number of this many bytes.
     pub(super) fn number(&mut self, width: usize, field: &str) -> Result<u64, MalformedRdata> {
         Ok(self.take(width, field)?.iter().fold(0, |number, &byte| number << 8 | u64::from(byte)))
     }

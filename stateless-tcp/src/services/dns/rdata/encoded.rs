@@ -14,10 +14,10 @@ static BASE64_LENIENT: LazyLock<Encoding> = LazyLock::new(|| {
     specification.encoding().unwrap_or(BASE64)
 });
 
-/// Appends what `text` encodes, if it does encode anything.
+/// Appends the decoded `text`, if it is valid.
 fn decode(encoding: &Encoding, text: &[u8], out: &mut Vec<u8>) -> Option<()> {
     let start = out.len();
-    // Padding ends it: the library would take several encodings one behind the other.
+    // Padding must be at the end: the library would accept several concatenated encodings.
     if memchr(b'=', &text[..text.len().saturating_sub(2)]).is_some() {
         return None;
     }
@@ -42,7 +42,7 @@ pub(super) fn base64(text: &[u8], out: &mut Vec<u8>) -> Option<()> {
     decode(&BASE64_LENIENT, text, out)
 }
 
-/// Reads all words that are left as one text in `encoding`.
+/// Decodes all remaining words as one text.
 fn rest(
     encoding: &Encoding,
     words: &mut Words<'_, '_>,
@@ -75,7 +75,7 @@ impl Field for Base64 {
     }
 }
 
-/// Base64 up to the end of the data, which may be nothing; a word that says so may stand in for nothing.
+/// Base64 up to the end of the data, which may be empty; an optional word stands for empty data.
 pub(super) struct OptionalBase64(pub(super) &'static str, pub(super) Option<&'static str>);
 
 impl Field for OptionalBase64 {

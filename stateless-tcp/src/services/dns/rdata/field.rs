@@ -1,21 +1,21 @@
-//! What a field of record data can do, and the fields that are names.
+//! The operations of a field of record data, and the fields that are names.
 
 use super::cursor::{Cursor, MalformedRdata};
 use super::present::escape_name;
 use crate::services::dns::presentation::{ParseError, Words};
 
-/// One field of a type's data, in its three forms: what it is called, to whom it matters, stands in the errors.
+/// One field of a type's data. Errors name the field.
 pub(super) trait Field: Sync {
     /// Reads the presentation form, and appends the wire form.
     fn parse(&self, words: &mut Words<'_, '_>, out: &mut Vec<u8>) -> Result<(), ParseError>;
 
-    /// Takes the field out of the data, if it has its form.
+    /// Takes the field from the data, and checks it.
     fn check(&self, data: &mut Cursor<'_>) -> Result<(), MalformedRdata>;
 
-    /// Appends the presentation form of the field, which is taken out of checked data.
+    /// Takes the field from checked data, and appends its presentation form.
     fn present(&self, data: &mut Cursor<'_>, out: &mut String) -> Result<(), MalformedRdata>;
 
-    /// What may be done to the names in it.
+    /// The case rule of its names.
     fn case(&self) -> NameCase {
         NameCase::Kept
     }
@@ -23,20 +23,20 @@ pub(super) trait Field: Sync {
     /// Lower-cases the names in the field's wire form.
     fn fold(&self, _field: &mut [u8]) {}
 
-    /// How many bytes it takes, where that is fixed.
+    /// Its length in bytes if that is fixed, else 0.
     fn width(&self) -> usize {
         0
     }
 }
 
-/// What may be done to a name in record data.
+/// The rule for the case and compression of a name in record data.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum NameCase {
-    /// Nothing: its case counts.
+    /// Its case counts.
     Kept,
-    /// Lower-case it to compare records (RFC 4034 section 6.2).
+    /// It is lower-cased to compare records (RFC 4034 section 6.2).
     Folded,
-    /// That, and compress it in messages (RFC 3597 section 4).
+    /// The same, and it is compressed in messages (RFC 3597 section 4).
     Compressed,
 }
 

@@ -1,4 +1,4 @@
-//! Gateways: IPSECKEY (RFC 4025) and AMTRELAY (RFC 8777) say by a type what form theirs has.
+//! Gateways: in IPSECKEY (RFC 4025) and AMTRELAY (RFC 8777) a type states the form of the gateway.
 
 use super::address::{Ipv4, Ipv6, address};
 use super::cursor::{Cursor, MalformedRdata};
@@ -10,7 +10,7 @@ use crate::services::dns::presentation::{ParseError, Words};
 const GATEWAY: NameField = NameField("a gateway name", NameCase::Kept);
 const KEY: OptionalBase64 = OptionalBase64("a public key", None);
 
-/// What form a gateway of this type has; `None` for the one that is not there.
+/// The form of a gateway of this type; `None` for no gateway.
 fn form(kind: u8) -> Result<Option<&'static dyn Field>, MalformedRdata> {
     match kind {
         0 => Ok(None),

@@ -1,4 +1,4 @@
-//! Data of types that hardly anybody uses any more.
+//! Data of legacy types.
 
 use super::address::Ipv4;
 use super::cursor::{Cursor, MalformedRdata};
@@ -91,7 +91,7 @@ impl Field for Nsap {
     }
 }
 
-/// Appends what hexadecimal digits with dots between them stand for; at least one byte.
+/// Decodes hexadecimal digits with dots between them, at least one byte.
 fn without_dots(digits: &[u8], scratch: &mut Vec<u8>, out: &mut Vec<u8>) -> Option<()> {
     scratch.clear();
     scratch.extend(digits.iter().filter(|&&byte| byte != b'.'));

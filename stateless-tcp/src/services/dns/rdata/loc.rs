@@ -43,7 +43,7 @@ impl Field for Location {
 
     fn check(&self, data: &mut Cursor<'_>) -> Result<(), MalformedRdata> {
         if data.u8("a version")? != 0 {
-            // Nothing is known of its form (RFC 1876 section 2).
+            // The form of other versions is unknown (RFC 1876 section 2).
             data.rest();
             return Ok(());
         }

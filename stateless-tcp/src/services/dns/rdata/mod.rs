@@ -1,7 +1,7 @@
-//! Record types: of each the fields of its data, in one [table](table::TABLE). What is read from a zone file, checked in
-//! wire form, lower-cased, compressed and written as text follows from the fields; nothing else here knows a type.
+//! Record types: one [table](table::TABLE) lists the fields of each type's data. Parsing, checking, lower-casing,
+//! compression and presentation follow from the fields; nothing else here knows a type.
 //!
-//! What this room does not know: zones, messages, and what a server does with a type.
+//! This module knows neither zones nor messages, nor the meaning of a type to a server.
 
 mod address;
 mod apl;
@@ -30,12 +30,12 @@ pub(super) use record_type::RecordType;
 use super::presentation::decimal;
 use std::fmt;
 
-/// The type of this number; of one that is not known, a type of opaque data.
+/// The type with this number; an unknown type has opaque data.
 pub(super) fn record_type(number: u16) -> &'static RecordType {
     table::find(number)
 }
 
-/// The number of the type that `word` names, by its mnemonic in any case or as `TYPE123` (RFC 3597 section 5).
+/// The number of the type named by `word`: a mnemonic in any case, or `TYPE123` (RFC 3597 section 5).
 pub(super) fn by_name(word: &[u8]) -> Option<u16> {
     table::by_name(word).or_else(|| generic_name(word))
 }
@@ -48,7 +48,7 @@ fn generic_name(word: &[u8]) -> Option<u16> {
     decimal(digits).and_then(|number| number.try_into().ok())
 }
 
-/// The type's mnemonic, or `TYPE123` where it has none.
+/// The type's mnemonic, or `TYPE123` if it has none.
 pub(super) fn mnemonic(number: u16) -> impl fmt::Display {
     fmt::from_fn(move |f| match record_type(number).mnemonic {
         "" => write!(f, "TYPE{number}"),

@@ -1,4 +1,4 @@
-//! Numbers, times and what has mnemonics for its numbers.
+//! Numbers, times, and numbers with mnemonics.
 
 use super::cursor::{Cursor, MalformedRdata};
 use super::field::Field;
@@ -8,7 +8,7 @@ use crate::services::dns::presentation::{ParseError, Words, decimal, seconds};
 /// A decimal number of `N` bytes.
 pub(super) struct Number<const N: usize>(pub(super) &'static str);
 
-/// Most that a number of so many bytes can be.
+/// The largest number of this many bytes.
 const fn largest(width: usize) -> u64 {
     u64::MAX >> (64 - 8 * width)
 }
@@ -154,7 +154,7 @@ impl Field for Date {
     }
 }
 
-/// Seconds from 1970 to a date written as one number, modulo 2^32 (RFC 4034 section 3.1.5).
+/// Seconds since 1970 of a date written as one number, modulo 2^32 (RFC 4034 section 3.1.5).
 fn since_1970(date: u64) -> Option<u32> {
     let two_digits = |behind: u64| i64::try_from(date / behind % 100).unwrap_or(0);
     let year = i64::try_from(date / 10_000_000_000).ok()?;

@@ -9,7 +9,7 @@ use data_encoding::BASE64;
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// What form a value has.
+/// The form of a value.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum ValueForm {
     /// Keys in ascending order.

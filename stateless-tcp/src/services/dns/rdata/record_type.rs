@@ -1,4 +1,4 @@
-//! A record type: its data as a list of fields, and the operations that follow from them.
+//! A record type: the list of its data's fields, and the operations that follow from them.
 
 use super::cursor::{Cursor, MalformedRdata};
 use super::field::{Field, NameCase};
@@ -10,26 +10,26 @@ pub(in super::super) struct RecordType {
     pub(super) number: u16,
     pub(super) mnemonic: &'static str,
     pub(super) fields: RdataForm,
-    /// What holds of several fields together.
+    /// A rule on several fields together.
     pub(super) rule: Option<Rule>,
 }
 
 /// Checks data whose fields have their forms.
 pub(super) type Rule = fn(&[u8]) -> Result<(), MalformedRdata>;
 
-/// What data of a type consists of.
+/// The form of a type's data.
 pub(super) enum RdataForm {
-    /// These, one behind the other.
+    /// These fields in sequence.
     Known(&'static [&'static dyn Field]),
-    /// Bytes that have no form but that of RFC 3597 section 5.
+    /// Bytes whose only presentation is that of RFC 3597 section 5.
     Opaque,
-    /// It is no type of data: for messages or questions only (RFC 6895 section 3.1).
+    /// No data type: for messages or questions only (RFC 6895 section 3.1).
     Meta,
 }
 
 impl RecordType {
-    /// How many bytes of the data precede the names that may be compressed, and how many such names there are; (0, 0)
-    /// where none may: only those of the types of RFC 1035 may (RFC 3597 section 4).
+    /// The bytes before the compressible names of the data, and their number; (0, 0) if there are none. Only names in
+    /// types of RFC 1035 are compressible (RFC 3597 section 4).
     pub(in super::super) fn compressible(&self) -> (usize, usize) {
         let RdataForm::Known(fields) = self.fields else { return (0, 0) };
         let is_compressible = |field: &&&dyn Field| field.case() == NameCase::Compressed;
@@ -38,12 +38,12 @@ impl RecordType {
         if names == 0 { (0, 0) } else { (before.sum(), names) }
     }
 
-    /// Whether it is no type of data, and so never one of a zone: OPT, TSIG, ANY, 0 and the like.
+    /// Whether it is a meta-type, which never occurs in a zone, such as OPT, TSIG, ANY and 0.
     pub(in super::super) fn is_meta(&self) -> bool {
         matches!(self.fields, RdataForm::Meta)
     }
 
-    /// Checks that `rdata` is the uncompressed wire form of data of this type, complete and with nothing behind it.
+    /// Checks that `rdata` is the complete, uncompressed wire form of data of this type.
     pub(in super::super) fn check(&self, rdata: &[u8]) -> Result<(), MalformedRdata> {
         let RdataForm::Known(fields) = self.fields else { return Ok(()) };
         let mut cursor = Cursor::new(rdata);
@@ -54,7 +54,7 @@ impl RecordType {
         self.rule.map_or(Ok(()), |rule| rule(rdata))
     }
 
-    /// Lower-cases the names in checked data whose case does not count (RFC 4034 section 6.2, RFC 6840 section 5.1).
+    /// Lower-cases the case-insensitive names in checked data (RFC 4034 section 6.2, RFC 6840 section 5.1).
     pub(in super::super) fn fold_names(&self, rdata: &mut [u8]) {
         let RdataForm::Known(fields) = self.fields else { return };
         if fields.iter().all(|field| field.case() == NameCase::Kept) {
@@ -72,7 +72,7 @@ impl RecordType {
         }
     }
 
-    /// Appends the data in presentation form; in that of RFC 3597 section 5 where it has no other.
+    /// Appends the data in presentation form, or in that of RFC 3597 section 5 if it has no other.
     pub(in super::super) fn present(&self, rdata: &[u8], out: &mut String) {
         let start = out.len();
         if self.check(rdata).is_ok() && self.present_fields(rdata, out).is_ok() && out.len() > start {
@@ -98,7 +98,7 @@ impl RecordType {
         Ok(())
     }
 
-    /// Reads the data's presentation form, which `words` begin with, and appends its wire form.
+    /// Parses the data's presentation form at the front of `words`, and appends its wire form.
     pub(in super::super) fn parse(
         &self,
         words: &mut Words<'_, '_>,
@@ -114,7 +114,7 @@ impl RecordType {
         self.rule.map_or(Ok(()), |rule| rule(&out[start..])).map_err(|malformed| words.malformed(&malformed))
     }
 
-    /// What errors about data of this type begin with.
+    /// The prefix of errors about data of this type.
     pub(in super::super) fn subject(&self) -> &'static str {
         if self.mnemonic.is_empty() { "record data" } else { self.mnemonic }
     }

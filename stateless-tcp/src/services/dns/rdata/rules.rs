@@ -1,4 +1,4 @@
-//! What holds of several fields of a type's data together.
+//! Rules on several fields of a type's data together.
 
 use super::cursor::MalformedRdata;
 
@@ -47,7 +47,7 @@ pub(super) fn zonemd(rdata: &[u8]) -> Result<(), MalformedRdata> {
     length("hash algorithm", *kind, expected, digest)
 }
 
-/// KEY: without a key exactly where its flags say so (RFC 2535 section 3.1.2).
+/// KEY: the key is empty only if the flags say so (RFC 2535 section 3.1.2).
 pub(super) fn key(rdata: &[u8]) -> Result<(), MalformedRdata> {
     let [flags, _, _, _, key @ ..] = rdata else { return Ok(()) };
     match (flags & 0xc0 == 0xc0, key) {

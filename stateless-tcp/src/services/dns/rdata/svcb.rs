@@ -109,8 +109,8 @@ fn parse(
     Ok(())
 }
 
-/// What parameters say of each other: all mandatory ones are there (RFC 9460 section 8), and a default protocol is ruled
-/// out only where others are given (section 7.1.1). An alias may have some, which nobody heeds (section 2.4.2).
+/// Rules among parameters: all mandatory ones are present (RFC 9460 section 8), and no-default-alpn needs alpn (section
+/// 7.1.1). Parameters of an alias are allowed and ignored (section 2.4.2).
 pub(super) fn rule(rdata: &[u8]) -> Result<(), MalformedRdata> {
     let mut data = Cursor::new(rdata);
     data.u16("a priority")?;

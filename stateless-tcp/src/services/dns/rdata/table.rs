@@ -307,13 +307,13 @@ static TABLE: [RecordType; COUNT] = [
 ];
 const COUNT: usize = 98;
 
-/// What is not in the table.
+/// The type that stands for numbers outside the table.
 static UNKNOWN: RecordType = opaque(0, "");
 
 /// Numbers below this are looked up by index.
 const INDEXED: usize = 265;
 
-/// Place in the table by number.
+/// Index in the table by number.
 #[expect(clippy::cast_possible_truncation, reason = "fewer than 255 types")]
 static BY_NUMBER: [u8; INDEXED] = {
     let mut places = [NONE; INDEXED];

@@ -1,4 +1,4 @@
-//! Answers for the next who asks, shared by all workers.
+//! The answer cache, shared by all workers.
 
 use super::cached_answer::CachedAnswer;
 use crate::observe::snapshot::Occupancy;
@@ -7,13 +7,13 @@ use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use std::sync::Arc;
 
-/// Octets of an answer and a key that are typical: how many there will be is guessed by it.
+/// Typical bytes of an answer with its key, to estimate the number of entries.
 const TYPICAL: u64 = 512;
 
-/// Octets that an entry takes besides its key and its answer.
+/// Bytes of memory per entry besides its key and its answer.
 const OVERHEAD: u64 = 160;
 
-/// A store of bounded size, in which what is asked for once only does not displace what is asked for again and again.
+/// A cache of bounded size. Answers that are used once do not displace popular ones.
 pub(super) struct AnswerCache(Option<ByKey>);
 
 type ByKey = Cache<Box<[u8]>, Arc<CachedAnswer>, AnswerWeight, RandomState>;
@@ -28,7 +28,7 @@ impl Weighter<Box<[u8]>, Arc<CachedAnswer>> for AnswerWeight {
 }
 
 impl AnswerCache {
-    /// A cache of so many octets; of 0, none.
+    /// A cache of this many bytes; 0: no cache.
     pub(super) fn new(capacity: u64) -> Self {
         let store = || {
             let items = usize::try_from(capacity / TYPICAL).unwrap_or(usize::MAX);
@@ -43,17 +43,17 @@ impl AnswerCache {
         Self((capacity > 0).then(store))
     }
 
-    /// How full it is, if it is there.
+    /// Its usage, if there is a cache.
     pub(super) fn occupancy(&self) -> Option<Occupancy> {
         self.0.as_ref().map(|store| Occupancy::octets("dns_cache", store.weight(), store.capacity()))
     }
 
-    /// What is kept under `key`, however old.
+    /// The answer under `key`, of any age.
     pub(super) fn get(&self, key: &[u8]) -> Option<Arc<CachedAnswer>> {
         self.0.as_ref()?.get(key)
     }
 
-    /// Keeps an answer, if it may be kept.
+    /// Caches an answer, if its lifetime allows it.
     pub(super) fn put(&self, key: &[u8], cached: &Arc<CachedAnswer>) {
         if let Some(store) = &self.0
             && cached.may_be_kept()

@@ -1,4 +1,4 @@
-//! An answer of a back end: read once, so that it can be given again without looking into it.
+//! A cached answer of an upstream, parsed once, so that it can be written again without parsing.
 
 use super::upstream_query::is_hop_by_hop;
 use crate::services::dns::edns;
@@ -9,57 +9,57 @@ use crate::services::dns::wire::{
     word,
 };
 
-/// Seconds that an answer is kept at most, a negative one (RFC 2308 section 5), and a failure (RFC 9520 section 3.2: at
-/// least one, and that is less than two where time is counted in whole seconds).
+/// Limits in seconds on the lifetime of an answer, of a negative answer (RFC 2308 section 5) and of a failure (RFC 9520
+/// section 3.2: at least one second, which needs two when time is counted in whole seconds).
 const LONGEST: u32 = 86_400;
 const LONGEST_NEGATIVE: u32 = 10_800;
 const FAILURE: u32 = 2;
 
-/// Seconds that an answer is given beyond its time while nobody answers, and the TTL that it then has (RFC 8767 section 5).
+/// Seconds for which an expired answer is served while no upstream answers, and its TTL then (RFC 8767 section 5).
 const STALE: u32 = 86_400;
 const STALE_TTL: u32 = 30;
 
-/// Bits of the header's fourth octet that hold the response code.
+/// Mask of the response code in the header's fourth byte.
 const RCODE: u8 = 0x0f;
 
-/// An answer, without ID and without OPT record.
+/// An answer without its ID and OPT record.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct CachedAnswer {
     message: Box<[u8]>,
-    /// Where in it TTLs stand.
+    /// Offsets of its TTLs.
     ttls: Box<[u16]>,
-    /// EDNS options that may be passed on.
+    /// EDNS options to pass on.
     options: Box<[u8]>,
     /// All 12 bits.
     pub(super) rcode: u16,
-    /// Seconds for which it is good; 0: it is good for those who wait for it.
+    /// Lifetime in seconds; 0: only for the requests that wait for it.
     lifetime: u32,
-    /// When it came: seconds since 1970.
+    /// Arrival time in seconds since 1970.
     since: u64,
 }
 
-/// Why a datagram is no answer.
+/// The reason why a datagram is no usable answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AnswerError {
     /// It answers another question, or none.
     Mismatched,
-    /// It cannot be read.
+    /// It is malformed.
     Malformed,
-    /// There is more than fits a datagram.
+    /// It is truncated: the whole answer does not fit a datagram.
     Truncated,
 }
 
-/// How old an answer is.
+/// The age of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AnswerAge {
-    /// So many seconds, within its time.
+    /// Seconds since its arrival, within its lifetime.
     Fresh(u32),
-    /// Beyond its time.
+    /// Beyond its lifetime.
     Stale,
 }
 
 impl CachedAnswer {
-    /// Reads an answer to `question` that came at `now`, in seconds since 1970.
+    /// Parses an answer to `question` that arrived at `now`, in seconds since 1970.
     pub(super) fn read(message: &[u8], question: &[u8], now: u64) -> Result<Self, AnswerError> {
         if message.len() < HEADER || word(message, 2) & (flag::QR | flag::OPCODE) != flag::QR {
             return Err(AnswerError::Mismatched);
@@ -84,51 +84,51 @@ impl CachedAnswer {
         Ok(cached)
     }
 
-    /// Octets that it takes.
+    /// Its memory in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.message.len() + 2 * self.ttls.len() + self.options.len()
     }
 
-    /// Octets of the message.
+    /// The length of the message.
     pub(super) fn len(&self) -> usize {
         self.message.len()
     }
 
-    /// Whether it is good for others than those who wait for it.
+    /// Whether it may be cached for later requests.
     pub(super) fn may_be_kept(&self) -> bool {
         self.lifetime > 0
     }
 
-    /// Its age, if its time is not over.
+    /// Its age within its lifetime.
     pub(super) fn fresh(&self, now: u64) -> Option<AnswerAge> {
         let age = u32::try_from(now.saturating_sub(self.since)).ok()?;
         (age < self.lifetime).then_some(AnswerAge::Fresh(age))
     }
 
-    /// Its age, if it may still be given for want of another.
+    /// Its age beyond its lifetime, if it may still be served.
     pub(super) fn stale(&self, now: u64) -> Option<AnswerAge> {
         let beyond = now.saturating_sub(self.since).saturating_sub(self.lifetime.into());
         let failed = self.rcode == Rcode::ServFail as u16;
         (beyond < STALE.into() && self.may_be_kept() && !failed).then_some(AnswerAge::Stale)
     }
 
-    /// EDNS options that may be passed on: code, and all octets.
+    /// EDNS options to pass on: code and whole option.
     pub(super) fn options(&self) -> impl Iterator<Item = (u16, &[u8])> + Clone {
         edns::options(&self.options)
     }
 
-    /// Appends the message, as an answer to the query of `envelope`, with so many additional records more than it has.
+    /// Appends the message as the answer to this query; `more` additional records will follow.
     pub(super) fn write(&self, age: AnswerAge, envelope: &ParsedQuery<'_>, more: u16, out: &mut Vec<u8>) {
         let start = out.len();
         out.extend_from_slice(&self.message);
         let message = &mut out[start..];
         message[..2].copy_from_slice(&envelope.id);
-        // In the client's own case: names in the message may point into it.
+        // In the client's own case, because names in the message may point into it.
         message[HEADER..][..envelope.question.len()].copy_from_slice(envelope.question);
         let additionals = word(message, ADDITIONALS) + more;
         message[ADDITIONALS..][..2].copy_from_slice(&additionals.to_be_bytes());
         if more == 0 && self.rcode > RCODE.into() {
-            // Only an OPT record can say that code.
+            // Only an OPT record can hold this code.
             message[3] = message[3] & !RCODE | Rcode::ServFail as u8;
         }
         if age == AnswerAge::Fresh(0) {
@@ -147,22 +147,22 @@ impl CachedAnswer {
     }
 }
 
-/// What the records behind the question say.
+/// A summary of the records behind the question.
 struct AnswerRecords {
-    /// Where the OPT record begins, or the message ends.
+    /// The offset of the OPT record, or the end of the message.
     end: usize,
     additionals: u16,
     ttls: Vec<u16>,
     options: Vec<u8>,
     extended: u16,
     least: u32,
-    /// The time of a negative answer, by its SOA record (RFC 2308 section 5).
+    /// The lifetime of a negative answer by its SOA record (RFC 2308 section 5).
     negative: Option<u32>,
     referral: bool,
 }
 
 impl AnswerRecords {
-    /// Reads from `at` on. None where that cannot be done.
+    /// Parses the records from `at` on. `None` if they are malformed.
     fn read(message: &[u8], mut at: usize) -> Option<Self> {
         let [answers, authorities, additionals] =
             [ANSWERS, AUTHORITIES, ADDITIONALS].map(|at| u32::from(word(message, at)));
@@ -219,7 +219,7 @@ impl AnswerRecords {
         Some(())
     }
 
-    /// For how many seconds the answer may be kept.
+    /// The lifetime of the answer in seconds.
     fn lifetime(&self, message: &[u8], rcode: u16) -> u32 {
         const NO_ERROR: u16 = Rcode::NoError as u16;
         const NX_DOMAIN: u16 = Rcode::NxDomain as u16;
@@ -234,13 +234,13 @@ impl AnswerRecords {
     }
 }
 
-/// A TTL; one with the first bit set is 0 (RFC 2181 section 8).
+/// A TTL; with the first bit set it counts as 0 (RFC 2181 section 8).
 fn seconds(bytes: &[u8]) -> Option<u32> {
     let ttl = u32::from_be_bytes(*bytes.first_chunk()?);
     Some(if ttl >> 31 == 1 { 0 } else { ttl })
 }
 
-/// Those of `options` that go on to the client. None where they cannot be read.
+/// The options to pass on to the client. `None` if they are malformed.
 fn passed_on(mut options: &[u8]) -> Option<Vec<u8>> {
     let mut kept = Vec::new();
     while !options.is_empty() {

@@ -1,8 +1,8 @@
-//! What is counted of relayed questions, one counter a reason.
+//! Counters of the DNS relay, one for each reason.
 
 macro_rules! counts {
     ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
-        /// What is counted; each has a name, in the log and in the documentation.
+        /// A counter; the log and the documentation use its name.
         #[derive(Clone, Copy, Debug)]
         #[repr(usize)]
         pub(super) enum DnsRelayCounter { $($(#[$doc])* $variant,)* }
@@ -13,35 +13,35 @@ macro_rules! counts {
 }
 
 counts! {
-    /// Datagrams sent to back ends.
+    /// Datagrams sent to upstreams.
     Queries = "dns_relay_queries",
-    /// Answers of back ends that were taken.
+    /// Answers of upstreams that were taken.
     Answers = "dns_relay_answers",
     /// Answers asked for again over TCP, as they did not fit a datagram.
     OverTcp = "dns_relay_over_tcp",
     /// Of these, those that did not come.
     TcpFailed = "dns_relay_tcp_failed",
-    /// Queries that a back end did not answer in time.
+    /// Queries that an upstream did not answer in time.
     TimedOut = "dns_relay_timed_out",
-    /// Times that a back end's host said that nobody listens.
+    /// Refusals by an upstream's host: nobody listens.
     Unreachable = "dns_relay_unreachable",
     /// Datagrams for which no query waits: late, sent twice, or forged.
     Late = "dns_relay_late",
-    /// Datagrams that a query waits for, but that answer another question, or none.
+    /// Datagrams with the ID of a query in flight that answer another question, or none.
     Forged = "dns_relay_forged",
     /// Answers that cannot be read.
     Malformed = "dns_relay_malformed",
-    /// Questions that no back end answered in time: SERVFAIL.
+    /// Queries that no upstream answered in time: SERVFAIL.
     Failed = "dns_relay_failed",
-    /// Questions for which there was no room in flight: SERVFAIL.
+    /// Queries beyond the limit on queries in flight: SERVFAIL.
     TableFull = "dns_relay_table_full",
-    /// Answers of several segments for which there was no room to keep them: SERVFAIL.
+    /// Answers of several segments that the retransmission store has no space for: SERVFAIL.
     StoreFull = "dns_relay_store_full",
     /// Questions answered from the cache.
     CacheHits = "dns_cache_hits",
-    /// Questions that had to be asked.
+    /// Queries that went to an upstream.
     CacheMisses = "dns_cache_misses",
-    /// Questions answered from the cache although their time is over, as no back end answers.
+    /// Expired answers from the cache, because no upstream answers.
     CacheStale = "dns_cache_stale",
 }
 

@@ -1,4 +1,4 @@
-//! Where one worker keeps what it has asked and not yet been told.
+//! One worker's forwarder: its queries in flight, and the way from a query to its answer.
 
 use super::cache::AnswerCache;
 use super::cached_answer::{AnswerError, CachedAnswer};
@@ -23,23 +23,23 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::runtime::Handle;
 
-/// How often flights are looked through for those that take too long.
+/// The interval between searches for timed-out queries.
 const SWEEP: Duration = Duration::from_millis(10);
 
-/// How often a back end that is taken for dead is asked.
+/// The interval between probes of dead upstreams.
 const PROBE: Duration = Duration::from_millis(500);
 
-/// How often sockets are looked at while nothing is waited for: what comes then is late, and only to be thrown away.
+/// The interval between reads of idle sockets: datagrams that arrive then are late and are dropped.
 const IDLE: Duration = Duration::from_millis(1);
 
-/// IDs tried until one is free. That so many are taken is all but impossible.
+/// Random IDs tried until one is free. More are practically never needed.
 const DRAWS: u32 = 64;
 
-/// One worker's questions in flight, and its means to ask.
+/// One worker's queries in flight, sockets and TCP fallback.
 pub(super) struct DnsForwarder {
-    /// The query at hand.
+    /// The current query.
     pub(super) query: UpstreamQuery,
-    /// Answers that clients may have a part of.
+    /// Sent answers that clients may lack a part of.
     pub(super) retransmit_store: RetransmitStore,
     pub(super) counts: DnsRelayCounters,
     client_info: ClientInfo,
@@ -55,20 +55,20 @@ pub(super) struct DnsForwarder {
     next_sweep: Duration,
     next_probe: Duration,
     next_idle: Duration,
-    /// Flights that have ended, whose places are free at the next turn.
+    /// Ended queries, whose slots become free at the next poll.
     ended: Vec<usize>,
     readable: Vec<u16>,
     buffers: ReceiveBuffers,
 }
 
-/// What there is about the query at hand.
+/// The state of the current query.
 pub(super) enum InFlightLookup {
     InFlight(FetchId),
-    /// It was asked, and this is the answer, or none came.
+    /// It has ended, with this answer or without.
     Ended(Option<Arc<CachedAnswer>>),
 }
 
-/// What a turn works on besides the desk.
+/// The context of a poll besides the forwarder.
 pub(super) struct PollContext<'a> {
     pub(super) cache: &'a AnswerCache,
     /// Seconds since 1970.
@@ -77,7 +77,7 @@ pub(super) struct PollContext<'a> {
 }
 
 impl DnsForwarder {
-    /// A desk with its sockets.
+    /// Opens a forwarder with its sockets.
     pub(super) fn open(
         options: &DnsRelayOptions,
         upstreams: Arc<DnsUpstreams>,
@@ -108,17 +108,17 @@ impl DnsForwarder {
         })
     }
 
-    /// Readable when there is something to be done.
+    /// Readable when there is work.
     pub(super) fn fd(&self) -> RawFd {
         self.sockets.fd()
     }
 
-    /// How full its tables are.
+    /// The usage of its tables.
     pub(super) fn occupancies(&self) -> Vec<Occupancy> {
         vec![self.in_flight.occupancy(), self.retransmit_store.occupancy("dns_sent")]
     }
 
-    /// Takes a query to hand, unless there is a code that answers it at once.
+    /// Makes a query the current one, or returns the code that refuses it.
     pub(super) fn read(
         &mut self,
         envelope: &ParsedQuery<'_>,
@@ -126,7 +126,7 @@ impl DnsForwarder {
         context: &Context,
     ) -> Result<(), Rcode> {
         let question = question.as_ref().map_err(|&rcode| rcode)?.check_relayable()?;
-        // A signature (TSIG, SIG(0)) would not fit what goes on.
+        // A signature (TSIG, SIG(0)) would not match the forwarded query.
         if envelope.others {
             return Err(Rcode::Refused);
         }
@@ -134,7 +134,7 @@ impl DnsForwarder {
         composed.map_err(|QueryTooLong| Rcode::Refused)
     }
 
-    /// What there is about the query at hand.
+    /// The state of the current query.
     pub(super) fn find(&mut self) -> Option<InFlightLookup> {
         let slot = self.in_flight.find(&self.query)?;
         let entry = self.in_flight.get(slot);
@@ -145,7 +145,7 @@ impl DnsForwarder {
         }
     }
 
-    /// Asks the query at hand. None where no more can be in flight.
+    /// Sends the current query. `None` if the table of queries in flight is full.
     pub(super) fn fetch(&mut self, context: &Context) -> Option<FetchId> {
         let now = self.clock.tell(context.now);
         let fetch_id = self.fetch_ids.draw();
@@ -158,7 +158,7 @@ impl DnsForwarder {
         Some(fetch_id)
     }
 
-    /// Asks the query at hand of a back end that is taken for dead, if it is time to, to see whether it answers.
+    /// Sends the current query to a dead upstream as a probe, if one is due.
     pub(super) fn probe(&mut self, context: &Context) {
         let now = self.clock.tell(context.now);
         if now < self.next_probe {
@@ -171,7 +171,7 @@ impl DnsForwarder {
         }
     }
 
-    /// Sends, takes in, gives up; never waits.
+    /// Sends, receives and expires; never waits.
     pub(super) fn poll(&mut self, now: SystemTime, cx: &mut PollContext<'_>) {
         let now = self.clock.tell(now);
         for slot in self.ended.drain(..) {
@@ -189,7 +189,7 @@ impl DnsForwarder {
         self.flush(now);
     }
 
-    /// Takes in what has come.
+    /// Receives all answers that have arrived.
     fn receive_all(&mut self, now: Duration, cx: &mut PollContext<'_>) {
         let mut ready = std::mem::take(&mut self.readable);
         let mail = self.sockets.poll(&mut ready);
@@ -204,7 +204,7 @@ impl DnsForwarder {
         }
     }
 
-    /// How long the worker may wait.
+    /// The longest time that the worker may sleep.
     pub(super) fn poll_timeout(&mut self, now: SystemTime) -> Option<Duration> {
         let now = self.clock.tell(now);
         if self.sockets.any_queued() {
@@ -234,7 +234,7 @@ impl DnsForwarder {
         self.buffers = buffers;
     }
 
-    /// Takes in a datagram that came from a back end, or in its name.
+    /// Handles a datagram from an upstream, or from somebody who forges its address.
     fn on_datagram(&mut self, socket: u16, datagram: &[u8], now: Duration, cx: &mut PollContext<'_>) {
         let Some(&id) = datagram.first_chunk() else { return self.counts.add(DnsRelayCounter::Malformed) };
         let id = u16::from_be_bytes(id);
@@ -293,7 +293,7 @@ impl DnsForwarder {
         }
     }
 
-    /// Nobody listens at a back end: what waits for it is asked elsewhere at once, if there is anybody else alive.
+    /// Nobody listens at an upstream: its queries go to another one at once, if one is alive.
     fn on_refused(&mut self, upstream: usize, now: Duration) {
         self.counts.add(DnsRelayCounter::Unreachable);
         self.upstreams.failed(upstream);
@@ -320,11 +320,12 @@ impl DnsForwarder {
         }
     }
 
-    /// The present try of a flight has come to nothing.
+    /// Handles a failed try: asks the next upstream or ends the query.
     fn retry_or_fail(&mut self, slot: usize, now: Duration, cx: &mut PollContext<'_>) {
         let entry = self.in_flight.get(slot);
         let in_time = now < entry.began + self.total_timeout;
-        // While nobody answers, what is kept is given rather than nothing, and rather soon than late (RFC 8767 section 5).
+        // While no upstream answers, a stale answer from the cache is better than none, and the client should get it
+        // soon (RFC 8767 section 5).
         let kept = || !self.upstreams.any_alive() && cx.cache.get(entry.query.key()).is_some();
         if entry.fetch_id.is_none() {
             self.end(slot, None, cx);
@@ -336,7 +337,7 @@ impl DnsForwarder {
         }
     }
 
-    /// Asks the next back end.
+    /// Asks the next upstream.
     fn try_next(&mut self, slot: usize, now: Duration) {
         let tried = self.in_flight.get(slot).tried;
         let upstream = self.upstreams.choose(&mut self.rng, tried);
@@ -351,7 +352,7 @@ impl DnsForwarder {
         entry.tried.add(upstream);
         entry.deadline = (now + self.timeout).min(entry.began + self.total_timeout);
         let socket = self.sockets.choose(upstream, now, &mut self.rng);
-        // Where no ID is free, the try is one that was lost.
+        // Without a free ID, the try counts as lost.
         let mut ids = (0..DRAWS)
             .map(|_| self.rng.draw().to_be_bytes())
             .map(|[high, low, ..]| u16::from_be_bytes([high, low]));
@@ -368,7 +369,7 @@ impl DnsForwarder {
         self.counts.add(DnsRelayCounter::Queries);
     }
 
-    /// Ends a flight: whoever waits for it is called.
+    /// Ends a query, and reports its fetch as ready.
     fn end(&mut self, slot: usize, outcome: Option<Arc<CachedAnswer>>, cx: &mut PollContext<'_>) {
         if let Some(cached) = &outcome {
             cx.cache.put(self.in_flight.get(slot).query.key(), cached);
@@ -379,7 +380,7 @@ impl DnsForwarder {
     }
 }
 
-/// Time that only goes forward, told by a clock that may be set: what it loses does not count.
+/// Monotonic time from a wall clock: backward steps do not count.
 #[derive(Debug, Default)]
 struct MonotonicClock {
     last: Option<SystemTime>,
@@ -387,7 +388,7 @@ struct MonotonicClock {
 }
 
 impl MonotonicClock {
-    /// How long it has been going.
+    /// The time passed since the first call.
     fn tell(&mut self, now: SystemTime) -> Duration {
         let step = self.last.and_then(|last| now.duration_since(last).ok());
         self.passed += step.unwrap_or_default();

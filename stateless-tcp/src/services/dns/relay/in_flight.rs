@@ -1,4 +1,4 @@
-//! The questions in flight at one worker: a table of fixed size, entered by key and by the IDs of its queries.
+//! The table of one worker's queries in flight, of fixed size, indexed by key and by the IDs of sent queries.
 
 use super::cached_answer::CachedAnswer;
 use super::upstream_query::UpstreamQuery;
@@ -12,38 +12,38 @@ use std::hash::BuildHasher as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// One question in flight. Its place is used again, with the room that it has.
+/// One query in flight. Its slot is reused, with its buffers.
 #[derive(Debug)]
 pub(super) struct InFlightQuery {
     pub(super) query: UpstreamQuery,
     hash: u64,
-    /// Tells it from others in the same place.
+    /// Distinguishes successive queries in the same slot.
     pub(super) serial: u64,
     pub(super) state: QueryState,
-    /// Who waits; none where only the back end's health is of interest.
+    /// The waiting fetch; `None` for a probe.
     pub(super) fetch_id: Option<FetchId>,
-    /// Of the first client that asked.
+    /// The connection of the first client.
     pub(super) tuple: FourTuple,
     pub(super) began: Duration,
-    /// When the present try was made.
+    /// Time of the current try.
     pub(super) asked: Duration,
-    /// When the present try has taken long enough.
+    /// Deadline of the current try.
     pub(super) deadline: Duration,
-    /// The queries sent, by channel and ID: each may still be answered.
+    /// Sent queries by socket and ID, each without an answer yet.
     tries: Vec<(u16, u16)>,
     pub(super) tried: UpstreamSet,
-    /// The back end asked last.
+    /// The upstream of the current try.
     pub(super) upstream: usize,
 }
 
-/// Where a flight stands.
+/// The state of a query in flight.
 #[derive(Clone, Debug)]
 pub(super) enum QueryState {
     Free,
     Waiting,
-    /// The answer did not fit a datagram.
+    /// Waiting for the answer over TCP, which did not fit a datagram.
     OverTcp,
-    /// What became of it; kept for those that wait until the next turn.
+    /// Ended, with this answer or without; kept for waiting requests until the next poll.
     Ended(Option<Arc<CachedAnswer>>),
 }
 
@@ -57,7 +57,7 @@ pub(super) struct InFlightTable {
     hasher: RandomState,
     by_key: HashMap<u64, usize, RandomState>,
     by_id: HashMap<(u16, u16), usize, RandomState>,
-    /// In flight, not ended.
+    /// Queries that have not ended.
     active: usize,
 }
 
@@ -75,12 +75,12 @@ impl InFlightTable {
         }
     }
 
-    /// How many have not ended.
+    /// The number of queries that have not ended.
     pub(super) fn occupancy(&self) -> Occupancy {
         Occupancy::entries("dns_in_flight", self.active, self.capacity)
     }
 
-    /// Whether any has not ended.
+    /// Whether any query has not ended.
     pub(super) fn any_active(&self) -> bool {
         self.active > 0
     }
@@ -89,7 +89,7 @@ impl InFlightTable {
         &mut self.slots[slot]
     }
 
-    /// Where the question `query` is in flight.
+    /// The slot of a query in flight with the same key.
     pub(super) fn find(&self, query: &UpstreamQuery) -> Option<usize> {
         if self.by_key.is_empty() {
             return None;
@@ -98,7 +98,7 @@ impl InFlightTable {
         (self.slots[slot].query.key() == query.key()).then_some(slot)
     }
 
-    /// Begins a flight, for `fetch_id` or for nobody. None where the table is full.
+    /// Adds a query, for `fetch_id` or as a probe. `None` if the table is full.
     pub(super) fn begin(
         &mut self,
         query: &UpstreamQuery,
@@ -145,7 +145,7 @@ impl InFlightTable {
         Some(self.slots.len() - 1)
     }
 
-    /// Notes that a query with this ID went out by `socket`. False where such a one is out already.
+    /// Registers the ID of a query sent by `socket`. False if the socket already uses this ID.
     pub(super) fn register_id(&mut self, slot: usize, socket: u16, id: u16) -> bool {
         if self.by_id.contains_key(&(socket, id)) {
             return false;
@@ -155,12 +155,13 @@ impl InFlightTable {
         true
     }
 
-    /// The flight that waits for an answer with this ID at `socket`.
+    /// The slot of the query that waits for this ID at `socket`.
     pub(super) fn find_by_id(&self, socket: u16, id: u16) -> Option<usize> {
         self.by_id.get(&(socket, id)).copied()
     }
 
-    /// Ends a flight; `closed` hears of each channel that it waited at. Its place is free after [`InFlightTable::release`].
+    /// Ends a query, and calls `closed` for each socket that it used. Its slot is free after
+    /// [`InFlightTable::release`].
     pub(super) fn end(
         &mut self,
         slot: usize,
@@ -177,7 +178,7 @@ impl InFlightTable {
         entry.fetch_id
     }
 
-    /// Frees the place of a flight that has ended.
+    /// Frees the slot of an ended query.
     pub(super) fn release(&mut self, slot: usize) {
         let entry = &mut self.slots[slot];
         debug_assert!(matches!(entry.state, QueryState::Ended(_)), "it is in flight");
@@ -188,7 +189,7 @@ impl InFlightTable {
         self.free.push(slot);
     }
 
-    /// A flight at or behind `from` whose present try has taken long enough at `now`.
+    /// The first slot from `from` on whose deadline has passed at `now`.
     pub(super) fn next_overdue(&self, from: usize, now: Duration) -> Option<usize> {
         let active = |entry: &InFlightQuery| matches!(entry.state, QueryState::Waiting | QueryState::OverTcp);
         (from..self.slots.len()).find(|&slot| {
@@ -197,7 +198,7 @@ impl InFlightTable {
         })
     }
 
-    /// A flight at or behind `from` that waits for `upstream` and no other since.
+    /// The first slot from `from` on that waits for `upstream`.
     pub(super) fn next_waiting_for(&self, from: usize, upstream: usize) -> Option<usize> {
         (from..self.slots.len()).find(|&slot| {
             let entry = &self.slots[slot];

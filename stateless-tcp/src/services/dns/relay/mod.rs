@@ -1,22 +1,22 @@
-//! DNS from other servers: a query goes to a back end in a datagram, its answer to the client in the stream.
+//! The DNS relay: a query goes to an upstream in a datagram, and its answer to the client over TCP.
 //!
 //! ```text
-//! answer() ─▶ Sent ─▶ Cache ─▶ Desk: in flight? ─▶ Channel ─▶ back end      (nothing waits here)
-//! turn()   ◀─ tickets ◀─ Cache, Desk ◀─ Channel, or TCP by the control plane where the datagram was too short
+//! answer() ─▶ RetransmitStore ─▶ AnswerCache ─▶ DnsForwarder: in flight? ─▶ UpstreamSockets ─▶ upstream   (never waits)
+//! poll()   ◀─ fetch ids ◀─ AnswerCache, DnsForwarder ◀─ UpstreamSockets, or TcpFallback after a truncated answer
 //! ```
 //!
-//! Each worker has a `DnsForwarder` of its own, which nobody else enters; workers share the cache and what is known of the back
-//! ends' health. What this room does not know: zones, and TCP beyond the length that frames a message.
+//! Each worker has a `DnsForwarder` of its own; workers share the cache and the health of the upstreams. This module
+//! knows neither zones nor TCP beyond the length prefix of messages.
 //!
-//! Choices where the texts leave one:
-//! - A query goes out with its name in lowercase, and an answer whose question is not the same to the octet is no answer.
-//!   The client gets its own question back.
-//! - The client's EDNS options travel on, and the back end's come back, but for those that are spoken between neighbours:
-//!   cookies (RFC 7873), keepalive (RFC 7828) and padding (RFC 7830). These two speak with us, as if we had zones.
-//! - What stands in an answer behind its OPT record is left out.
-//! - A query with records besides the OPT (a signature, by TSIG or SIG(0), that would not fit any more) is REFUSED.
-//! - A question is in flight once a worker, so that none ever waits for another.
-//! - A SERVFAIL of a back end is an answer: it is given, and kept for a second or two (RFC 9520 section 3.2).
+//! Choices that the RFCs leave open:
+//! - A query goes out with its name in lowercase, and only an answer with exactly the same question is accepted. The
+//!   client gets its own question back.
+//! - EDNS options of the client and of the upstream are passed on, except hop-by-hop options: cookies (RFC 7873),
+//!   keepalive (RFC 7828) and padding (RFC 7830). Cookies and keepalive are answered as by the authoritative service.
+//! - Records behind an answer's OPT record are left out.
+//! - A query with records besides the OPT is REFUSED: a signature by TSIG or SIG(0) would no longer match.
+//! - A question is in flight once per worker, so no worker waits for another.
+//! - An upstream's SERVFAIL is an answer: it is passed on, and cached for a second or two (RFC 9520 section 3.2).
 
 mod cache;
 mod cached_answer;
@@ -54,7 +54,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::runtime::Handle;
 
-/// What outlives a reload: whom to ask, what is asked, and what was answered.
+/// The state that outlives a reload: upstreams, queries in flight and answers.
 pub struct DnsForwarders {
     cache: AnswerCache,
     client_subnet: ClientSubnet,
@@ -63,10 +63,9 @@ pub struct DnsForwarders {
 }
 
 impl DnsForwarders {
-    /// One for each of so many workers. What does not fit a datagram is asked for on `runtime`.
+    /// One forwarder for each worker. Queries over TCP run on `runtime`.
     ///
-    /// # Errors
-    /// The system refuses sockets, or random numbers.
+    /// # Errors The system refuses sockets or random numbers.
     pub fn open(options: &DnsRelayOptions, workers: usize, runtime: &Handle) -> io::Result<Self> {
         let upstreams = Arc::new(DnsUpstreams::new(options.upstreams.clone()));
         let forwarder =
@@ -80,7 +79,7 @@ impl DnsForwarders {
         })
     }
 
-    /// What it did, and how it is.
+    /// Counters and state, for snapshots.
     #[must_use]
     pub fn report(&self) -> snapshot::Relay {
         let mut report = snapshot::Relay {
@@ -101,7 +100,7 @@ impl DnsForwarders {
         report
     }
 
-    /// What was counted, summed over workers, by name.
+    /// Counters by name, summed over workers.
     #[must_use]
     pub fn counts(&self) -> Vec<(&'static str, u64)> {
         let mut sum = DnsRelayCounters::default();
@@ -109,12 +108,12 @@ impl DnsForwarders {
         sum.all().collect()
     }
 
-    /// The worker's own, so that nobody waits here.
+    /// The worker's own forwarder, so the lock is never contended.
     fn forwarder(&self, worker: usize) -> MutexGuard<'_, DnsForwarder> {
         self.all[worker % self.all.len()].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Looks for the answer to the query at hand, from the nearest place to the farthest.
+    /// Finds the answer to the current query: in flight, in the cache, or from an upstream.
     fn find(&self, forwarder: &mut DnsForwarder, context: &Context) -> Result<Given, Unavailable> {
         let found = forwarder.find();
         if let Some(InFlightLookup::Ended(Some(cached))) = found {
@@ -149,24 +148,24 @@ impl DnsForwarders {
     }
 }
 
-/// A back end's answer, or none.
+/// A cached answer and its age, or none.
 type Given = Option<(Arc<CachedAnswer>, AnswerAge)>;
 
-/// The DNS service that asks others.
+/// The DNS service that asks upstreams.
 pub struct DnsRelay {
-    /// Frames messages, refuses what is to be refused, and speaks with the client about cookies and keepalive.
+    /// Frames messages, writes refusals, and answers cookies and keepalive.
     local: Dns,
     forwarders: Arc<DnsForwarders>,
 }
 
 impl DnsRelay {
-    /// A service that asks by way of `forwarders`.
+    /// A service that uses these forwarders.
     #[must_use]
     pub fn new(local: DnsOptions, forwarders: Arc<DnsForwarders>) -> Self {
         Self { local: Dns::empty(local), forwarders }
     }
 
-    /// Appends a back end's answer, with its length before it.
+    /// Appends an upstream's answer with its length prefix.
     fn give(
         &self,
         (cached, age): &(Arc<CachedAnswer>, AnswerAge),
@@ -179,7 +178,7 @@ impl DnsRelay {
         if let Some(edns) = &envelope.edns {
             let mut own = Opt::new(edns.dnssec_ok);
             self.local.options(edns, context, length, &mut own);
-            // A client is told of no other network than the one it told of (RFC 7871 section 7.2.2).
+            // A client gets the option back only if it sent one (RFC 7871 section 7.2.2).
             let told = self.forwarders.client_subnet.forwards_client_subnet(edns);
             let options =
                 cached.options().filter(move |&(code, _)| told || code != upstream_query::CLIENT_SUBNET);
@@ -200,7 +199,7 @@ impl DnsRelay {
         Ok(())
     }
 
-    /// Appends a SERVFAIL, which is the last answer of the connection: it may be another when it is asked for again.
+    /// Appends a SERVFAIL as the last answer of the connection, because a repeated query may get another answer.
     fn fail(&self, envelope: &ParsedQuery<'_>, context: &Context, response: &mut Vec<u8>) -> Answered {
         let closing = Context { persistent: false, ..*context };
         let answered = self.local.respond(envelope, Err(Rcode::ServFail), &closing, response);
@@ -248,7 +247,7 @@ impl Service for DnsRelay {
             return Ok(Answered::default());
         }
         if context.policy == FetchPolicy::Repeat {
-            // Even from the cache it would be another: its times to live are.
+            // Even a cached answer would differ: its TTLs count down.
             return Err(Unavailable::NotCached);
         }
         let given = self.forwarders.find(forwarder, context)?;
@@ -266,7 +265,7 @@ impl Service for DnsRelay {
         let answer = &response[start..];
         let whole = answer.len();
         if whole <= context.whole {
-            // A copy of the request that is still on its way must not be answered at another length.
+            // A duplicate of the request that is still on its way must not get an answer of another length.
             forwarder.retransmit_store.remember(&context.origin, message, answer);
             return Ok(Answered { volatile: whole, last: false });
         }
@@ -286,7 +285,7 @@ impl Service for DnsRelay {
         if forwarder.read(&envelope, &question, &context).is_ok()
             && forwarder.retransmit_store.find(&context.origin, message).is_none()
         {
-            // Pending, as it should be; or there is nothing to be prepared.
+            // Usually pending; otherwise there is nothing to prepare.
             let _ = self.forwarders.find(&mut forwarder, &context);
         }
     }

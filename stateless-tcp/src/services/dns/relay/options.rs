@@ -4,29 +4,29 @@ use super::upstream_query::ClientSubnet;
 use super::upstreams::DnsUpstream;
 use std::time::Duration;
 
-/// How questions are relayed.
+/// Options of the DNS relay.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DnsRelayOptions {
-    /// Who is asked; at least one, at most [`DnsUpstream::MOST`].
+    /// The upstreams: at least one, at most [`DnsUpstream::MAX`].
     pub upstreams: Vec<DnsUpstream>,
-    /// How long a back end may take until the next is asked, too.
+    /// The time after which the next upstream is asked as well.
     pub timeout: Duration,
-    /// How long a client waits at most.
+    /// The longest time that a client waits.
     pub total_timeout: Duration,
-    /// Most queries in flight at each worker.
+    /// Limit on the queries in flight of each worker.
     pub in_flight: usize,
-    /// Octets of answers that are kept for the next who asks; 0: none.
+    /// Size of the answer cache in bytes; 0: no cache.
     pub cache: u64,
-    /// Octets of answers sent that each worker keeps, for clients that have a part of them.
+    /// Size of each worker's retransmission store in bytes.
     pub retransmit_store: usize,
-    /// What servers are told of the client's network (RFC 7871).
+    /// The client subnet option for upstreams (RFC 7871).
     pub client_subnet: ClientSubnet,
-    /// Tell back ends the client's address and port (PROXY protocol, version 2).
+    /// Send the client's address and port to upstreams (PROXY protocol version 2).
     pub proxy_protocol: bool,
 }
 
 impl DnsRelayOptions {
-    /// In a few words.
+    /// A short description.
     #[must_use]
     pub fn describe(&self) -> String {
         let names: Vec<String> = self.upstreams.iter().map(|upstream| upstream.address.to_string()).collect();

@@ -1,11 +1,11 @@
-//! The header of the PROXY protocol, version 2, that tells a back end who asked whom.
+//! The header of PROXY protocol version 2, which tells an upstream the client's address.
 
 use stateless_tcp_core::tcp::segment::FourTuple;
 
 const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
-/// Version 2, on behalf of somebody.
+/// Version 2, command PROXY.
 const PROXIED: u8 = 0x21;
-/// The client spoke TCP over IPv4, or IPv6.
+/// TCP over IPv4 and over IPv6.
 const TCP_V4: u8 = 0x11;
 const TCP_V6: u8 = 0x21;
 const PORTS: u8 = 4;

@@ -1,10 +1,10 @@
-//! Numbers that nobody outside can foretell: SipHash of a counter under a random key.
+//! Unpredictable numbers: SipHash of a counter under a random key.
 
 use siphasher::sip::SipHasher24;
 use std::hash::Hasher as _;
 use std::io;
 
-/// A source of such numbers.
+/// A generator of unpredictable numbers.
 #[derive(Clone, Debug)]
 pub(super) struct Rng {
     key: [u8; 16],
@@ -12,7 +12,7 @@ pub(super) struct Rng {
 }
 
 impl Rng {
-    /// One that no other foretells.
+    /// A generator with a key of its own.
     pub(super) fn new() -> io::Result<Self> {
         let mut key = [0; 16];
         getrandom::fill(&mut key).map_err(io::Error::other)?;
@@ -27,7 +27,7 @@ impl Rng {
         hasher.finish()
     }
 
-    /// One of the numbers below `bound`, which is not 0; none is preferred by more than 2^-32.
+    /// A number below `bound`, which is not 0; the bias is below 2^-32.
     pub(super) fn below(&mut self, bound: u32) -> u32 {
         (((self.draw() >> 32) * u64::from(bound)) >> 32) as u32
     }

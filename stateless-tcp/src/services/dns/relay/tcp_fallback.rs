@@ -1,4 +1,4 @@
-//! Answers that do not fit a datagram, asked for over TCP: on the control plane, where there is time to wait.
+//! Queries over TCP, for answers that do not fit a datagram. They run on the control plane, which may wait.
 
 use super::proxy_protocol;
 use super::upstream_query::UpstreamQuery;
@@ -15,10 +15,10 @@ use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
-/// Most connections at a time for one worker.
+/// Limit on one worker's connections.
 const CONNECTIONS: usize = 64;
 
-/// One worker's way to ask over TCP.
+/// One worker's queries over TCP.
 #[derive(Debug)]
 pub(super) struct TcpFallback {
     runtime: Handle,
@@ -27,19 +27,19 @@ pub(super) struct TcpFallback {
     timeout: Duration,
 }
 
-/// Where answers are put, and the file that says so.
+/// Answers for the worker, and an eventfd that announces them.
 #[derive(Debug)]
 struct TcpMailbox {
     letters: Mutex<Vec<TcpAnswer>>,
     event: EventFd,
 }
 
-/// What became of a query.
+/// The result of a query over TCP.
 #[derive(Debug)]
 pub(super) struct TcpAnswer {
-    /// Which flight asked: its place, and its serial number.
+    /// The query's slot and serial number in the table.
     pub(super) entry: (usize, u64),
-    /// The message, whose ID is the one that was sent.
+    /// The message; its ID has been checked.
     pub(super) outcome: io::Result<Vec<u8>>,
 }
 
@@ -50,12 +50,12 @@ impl TcpFallback {
         Ok(Self { runtime, mailbox, connections: Arc::new(Semaphore::new(CONNECTIONS)), timeout })
     }
 
-    /// Readable when there are letters.
+    /// Readable when there are answers.
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
         self.mailbox.event.as_fd()
     }
 
-    /// Asks `upstream`, for `entry`; a letter will say what came of it.
+    /// Sends the query of `entry` to `upstream`; the result comes as a [`TcpAnswer`].
     pub(super) fn query(
         &self,
         entry: (usize, u64),
@@ -88,9 +88,9 @@ impl TcpFallback {
         });
     }
 
-    /// Takes the letters out.
+    /// Takes the answers out.
     pub(super) fn letters(&self) -> Vec<TcpAnswer> {
-        // Emptied first: a letter that comes now is announced again.
+        // The event is cleared first: an answer that arrives now is announced again.
         let _ = self.mailbox.event.read();
         std::mem::take(&mut *self.mailbox.letters.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -99,7 +99,7 @@ impl TcpFallback {
 impl TcpMailbox {
     fn put(&self, tcp_answer: TcpAnswer) {
         self.letters.lock().unwrap_or_else(PoisonError::into_inner).push(tcp_answer);
-        // Fails only where it says already that there are more letters than anybody can count.
+        // Writing fails only if the event is set already.
         let _ = self.event.write(1);
     }
 }

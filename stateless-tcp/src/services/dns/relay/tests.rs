@@ -59,7 +59,7 @@ fn reply(query: &[u8], flags: u16, sections: [&[Vec<u8>]; 3]) -> Vec<u8> {
     message
 }
 
-/// A relay with one worker, and the back end that it asks.
+/// A relay with one worker, and its upstream.
 struct DnsRelayBench {
     relay: DnsRelay,
     upstream: UdpSocket,
@@ -106,13 +106,13 @@ impl DnsRelayBench {
         Context { origin, policy, now: self.now, persistent: true, whole: 1_220, ..Context::default() }
     }
 
-    /// What the relay says at once, on a new connection.
+    /// The relay's immediate answer, on a new connection.
     fn put(&mut self, query: &[u8], policy: FetchPolicy) -> Result<Vec<u8>, Unavailable> {
         self.port += 1;
         self.again(query, policy)
     }
 
-    /// What it says at once, on the connection before.
+    /// The relay's immediate answer, on the previous connection.
     fn again(&mut self, query: &[u8], policy: FetchPolicy) -> Result<Vec<u8>, Unavailable> {
         let mut response = Vec::with_capacity(crate::services::MAX_RESPONSE);
         let answered = self.relay.answer(query, &self.context(policy), &mut response)?;
@@ -126,7 +126,7 @@ impl DnsRelayBench {
         ready
     }
 
-    /// The query that the back end has got, if there is one, and who sent it.
+    /// The query that the upstream received, if any, and its sender.
     fn heard(&self) -> Option<(Vec<u8>, SocketAddr)> {
         self.turn();
         let mut buffer = [0; 2_000];
@@ -134,7 +134,7 @@ impl DnsRelayBench {
         Some((buffer[..length].to_vec(), from))
     }
 
-    /// Asks; the back end answers by `answer` if it is asked.
+    /// Asks the relay; the upstream answers with `answer` if it gets a query.
     fn ask(&mut self, query: &[u8], answer: impl FnOnce(&[u8]) -> Vec<u8>) -> Vec<u8> {
         self.turn();
         match self.put(query, FetchPolicy::MayFetch) {
@@ -255,7 +255,7 @@ fn what_is_asked_otherwise_is_kept_apart() {
         let kept = bench.ask(&query(1, flags, "example.com", opt), never);
         assert!(kept.windows(6).any(|six| six == [0, 4, 192, 0, 2, number]), "{number}: {kept:x?}");
     }
-    // EDNS and what neighbours say to each other make no difference to the back end.
+    // EDNS and what neighbours say to each other make no difference to the upstream.
     let neighbours = [0, 0, 41, 16, 0, 0, 0, 0, 0, 0, 4, 0, 11, 0, 0];
     for opt in [&OPT[..], &neighbours] {
         let kept = bench.ask(&query(1, 0, "example.com", Some(opt)), never);
@@ -359,7 +359,7 @@ fn while_nobody_answers_the_old_answer_is_given() {
     let stale = bench.ask(&ask, never);
     assert_eq!(ttl(&stale, 4), 30);
     assert!(bench.count("dns_cache_stale") > 0);
-    // The back end hears the questions that were to find out whether it is there, and is heard of.
+    // The upstream hears the questions that were to find out whether it is there, and is heard of.
     while let Some((asked, from)) = bench.heard() {
         bench.upstream.send_to(&a_record(&asked), from).unwrap();
     }
@@ -393,7 +393,7 @@ fn what_does_not_fit_a_datagram_comes_whole() {
     server.join().unwrap();
     let response = bench.put(&ask, FetchPolicy::MayFetch).unwrap();
     assert_eq!(response[8..10], 200_u16.to_be_bytes());
-    // Of several segments: the same to the octet as long as the client may ask for the rest, whatever its TTL.
+    // Of several segments: the same to the byte as long as the client may ask for the rest, whatever its TTL.
     bench.pass(59);
     bench.turn();
     assert!(bench.again(&ask, FetchPolicy::Repeat) == Ok(response.clone()));

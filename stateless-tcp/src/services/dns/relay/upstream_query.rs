@@ -1,4 +1,5 @@
-//! A query as it goes to back ends, whoever asked it: what questions in flight and answers kept are known by.
+//! A query as it goes to upstreams, independent of the client. It is the key of queries in flight and of cached
+//! answers.
 
 use crate::services::dns::edns::{self, Edns, FIXED, OPTION_HEAD, SIZE};
 use crate::services::dns::query::{DnsQuestion, ParsedQuery};
@@ -6,58 +7,58 @@ use crate::services::dns::wire::{ADDITIONALS, HEADER, QUESTIONS, TYPE_CLASS, fla
 use stateless_tcp_core::tcp::segment::{Address, FourTuple};
 use std::ops::Range;
 
-/// Most octets of a query: what every path carries in one datagram (RFC 9715).
+/// Longest query in bytes, which every path carries in one datagram (RFC 9715).
 pub(super) const MOST: usize = 1232;
 
 /// EDNS options (RFC 7871 section 6, RFC 7830 section 3).
 pub(super) const CLIENT_SUBNET: u16 = 8;
 const PADDING: u16 = 12;
 
-/// Bits of an IPv4 and an IPv6 address that a back end is told (RFC 7871 section 11.1).
+/// Prefix lengths of IPv4 and IPv6 addresses for upstreams (RFC 7871 section 11.1).
 const SUBNET_V4: u8 = 24;
 const SUBNET_V6: u8 = 56;
 
-/// The query is too long to go on.
+/// The query is too long to be forwarded.
 #[derive(Debug)]
 pub(super) struct QueryTooLong;
 
-/// What upstream servers are told of the client's network (RFC 7871).
+/// The policy for the client subnet option in queries to upstreams (RFC 7871).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ClientSubnet {
-    /// What the client says of it itself, if anything.
+    /// The client's own option, if any.
     #[default]
     PassThrough,
-    /// What its address says. A client may only ask for none to be told (source prefix length 0).
+    /// The network of the client's address. A client can only opt out (source prefix length 0).
     FromAddress,
-    /// What the client says of it itself, else what its address says.
+    /// The client's own option, else the network of its address.
     FromClientOrAddress,
 }
 
-/// What a back end is told of a client besides its question.
+/// Information about the client for the upstream.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ClientInfo {
-    /// Its network.
+    /// The policy for its network.
     pub(super) subnet: ClientSubnet,
-    /// Its address, and the one that it asked.
+    /// Send its address and the server's (PROXY protocol).
     pub(super) addresses: bool,
 }
 
-/// A query but for what differs from one try to the next: its ID and the payload size, which are 0.
+/// A query without its ID and payload size, which differ between tries and are 0 here.
 #[derive(Clone, Debug, Default)]
 pub(super) struct UpstreamQuery {
-    /// What the PROXY protocol tells of the client, then the query.
+    /// The addresses for the PROXY protocol, then the query.
     bytes: Vec<u8>,
     query: usize,
     question: usize,
 }
 
-/// Whether an option is spoken between neighbours, and so never goes on.
+/// Whether an option is hop-by-hop, so that it is never passed on.
 pub(super) fn is_hop_by_hop(code: u16) -> bool {
     matches!(code, edns::COOKIE | edns::KEEPALIVE | PADDING)
 }
 
 impl UpstreamQuery {
-    /// Makes this the query that `envelope` and `question` were read from, as it goes on.
+    /// Composes the query for the upstream from a client's query.
     pub(super) fn compose(
         &mut self,
         envelope: &ParsedQuery<'_>,
@@ -97,7 +98,7 @@ impl UpstreamQuery {
         Ok(())
     }
 
-    /// What tells this query from others.
+    /// The key that identifies this query.
     pub(super) fn key(&self) -> &[u8] {
         &self.bytes
     }
@@ -107,7 +108,7 @@ impl UpstreamQuery {
         &self.bytes[self.query..][..self.question][HEADER..]
     }
 
-    /// Takes the place of `other`, in the room that is there.
+    /// Copies `other`, reusing this buffer.
     pub(super) fn copy_from(&mut self, other: &Self) {
         self.bytes.clone_from(&other.bytes);
         (self.query, self.question) = (other.query, other.question);
@@ -125,20 +126,20 @@ impl UpstreamQuery {
 }
 
 impl ClientSubnet {
-    /// Whether this option, a CLIENT-SUBNET of the client's, goes on.
+    /// Whether the client's CLIENT-SUBNET option is passed on.
     fn passes(self, option: &[u8]) -> bool {
-        // RFC 7871 section 7.1.2: no bits of an address are given, and none may be.
+        // RFC 7871 section 7.1.2: a source prefix length of 0 means that no address may be sent.
         let asks_for_none = option.get(OPTION_HEAD + 2) == Some(&0);
         self != Self::FromAddress || asks_for_none
     }
 
-    /// Whether what the client says of its network goes on.
+    /// Whether the client's own subnet option is passed on.
     pub(super) fn forwards_client_subnet(self, edns: &Edns<'_>) -> bool {
         edns::options(edns.options).any(|(code, option)| code == CLIENT_SUBNET && self.passes(option))
     }
 }
 
-/// Appends the client's options that go on, and says whether the client's network is among them.
+/// Appends the client's options that are passed on, and returns true if its subnet is among them.
 fn pass_on(edns: &Edns<'_>, subnet: ClientSubnet, bytes: &mut Vec<u8>) -> bool {
     let passes = |code, option: &[u8]| match code {
         CLIENT_SUBNET => subnet.passes(option),
@@ -150,13 +151,13 @@ fn pass_on(edns: &Edns<'_>, subnet: ClientSubnet, bytes: &mut Vec<u8>) -> bool {
     subnet.forwards_client_subnet(edns)
 }
 
-/// RFC 7871 section 6: family, bits given, bits that the answer is for (0), and as many octets as the bits take.
+/// RFC 7871 section 6: family, source prefix length, scope prefix length (0), and the bytes of the prefix.
 fn push_subnet(client: Address, bytes: &mut Vec<u8>) {
     let v4 = client.ipv4();
     let (family, bits, address) =
         v4.as_ref().map_or((2, SUBNET_V6, &client.0[..]), |bytes| (1, SUBNET_V4, &bytes[..]));
     let address = &address[..usize::from(bits / 8)];
-    #[expect(clippy::cast_possible_truncation, reason = "at most 7 octets of address")]
+    #[expect(clippy::cast_possible_truncation, reason = "at most 7 bytes of address")]
     let length = 4 + address.len() as u8;
     bytes.extend_from_slice(&CLIENT_SUBNET.to_be_bytes());
     bytes.extend_from_slice(&[0, length, 0, family, bits, 0]);

@@ -1,4 +1,4 @@
-//! The sockets by which one worker asks: several for each back end, at ports that nobody can foretell, and that change.
+//! One worker's UDP sockets: several for each upstream, at unpredictable ports that change.
 
 use super::rng::Rng;
 use super::upstreams::DnsUpstreams;
@@ -11,20 +11,20 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::time::Duration;
 
-/// Sockets for each back end.
+/// Sockets for each upstream.
 const EACH: usize = 4;
 
-/// How long a socket is used, and for how many queries, until another takes its place, at another port.
+/// Limits on the time and the queries of a socket before another one at another port replaces it.
 const LIFE: Duration = Duration::from_secs(10);
 const QUERIES: u32 = 20_000;
 
-/// Octets of queries, and of answers, with what the kernel keeps about each, that may wait at a socket.
+/// Kernel buffer of a socket in bytes, for queries and for answers.
 const BUFFER: usize = 2 << 20;
 
-/// Most datagrams sent or received by one call.
+/// Limit on the datagrams of one system call.
 const BATCH: usize = 32;
 
-/// What the worker's mailbox is called among the sockets that can be read.
+/// The epoll identifier of the worker's mailbox.
 const MAILBOX: u64 = u64::MAX;
 
 /// One connected socket.
@@ -34,19 +34,19 @@ struct UpstreamSocket {
     socket: UdpSocket,
     since: Duration,
     queries: u32,
-    /// Queries that may still be answered.
+    /// Queries without an answer yet.
     open: u32,
-    /// Datagrams that wait to be sent, one behind the other, and where each ends.
+    /// Queued datagrams back to back, and the end of each.
     bytes: Vec<u8>,
     ends: Vec<usize>,
 }
 
-/// All of a worker's sockets, [`EACH`] for each back end, by number.
+/// All of a worker's sockets, [`EACH`] for each upstream, by number.
 #[derive(Debug)]
 pub(super) struct UpstreamSockets {
     epoll: Epoll,
     all: Vec<UpstreamSocket>,
-    /// By back end: the one in use in this turn, so that queries go out together.
+    /// By upstream: the socket of this turn, so that queries go out in one batch.
     current: Vec<Option<u16>>,
 }
 
@@ -59,7 +59,7 @@ pub(super) struct ReceiveBuffers {
 }
 
 impl UpstreamSockets {
-    /// Opens the sockets. The worker's `mailbox` is waited for besides them.
+    /// Opens the sockets, and an epoll instance for them and the worker's mailbox.
     pub(super) fn open(upstreams: &DnsUpstreams, mailbox: impl AsFd) -> io::Result<Self> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         epoll.add(mailbox, EpollEvent::new(EpollFlags::EPOLLIN, MAILBOX))?;
@@ -74,7 +74,7 @@ impl UpstreamSockets {
         Ok(Self { epoll, all, current: vec![None; upstreams.len()] })
     }
 
-    /// Readable when any of them is.
+    /// Readable when any of the sockets is.
     pub(super) fn fd(&self) -> RawFd {
         self.epoll.0.as_raw_fd()
     }
@@ -83,23 +83,23 @@ impl UpstreamSockets {
         self.all[usize::from(socket)].upstream
     }
 
-    /// The channel by which queries go to `upstream` in this turn.
+    /// The socket for queries to `upstream` in this turn.
     pub(super) fn choose(&mut self, upstream: usize, now: Duration, rng: &mut Rng) -> u16 {
         if let Some(current) = self.current[upstream] {
             return current;
         }
         let first = rng.below(u32::try_from(EACH).unwrap_or(1)) as usize;
         let numbers = (0..EACH).map(|offset| upstream * EACH + (first + offset) % EACH);
-        // One whose time is over is left alone until all its queries are answered, and is replaced then.
+        // An expired socket is not used until all its queries are answered; then it is replaced.
         let chosen = numbers.clone().find(|&number| self.renew_if_expired(number, now));
         let chosen = chosen.unwrap_or(upstream * EACH + first);
-        #[expect(clippy::cast_possible_truncation, reason = "at most 64 back ends")]
+        #[expect(clippy::cast_possible_truncation, reason = "at most 64 upstreams")]
         let chosen = chosen as u16;
         self.current[upstream] = Some(chosen);
         chosen
     }
 
-    /// Whether a channel can be used, with another socket if its time is over.
+    /// Returns true if a socket is usable; replaces it first if it has expired.
     fn renew_if_expired(&mut self, number: usize, now: Duration) -> bool {
         let socket = &mut self.all[number];
         if now.saturating_sub(socket.since) < LIFE && socket.queries < QUERIES {
@@ -113,15 +113,15 @@ impl UpstreamSockets {
             Ok(renewed)
         });
         match renewed {
-            // The one before is closed, and so no longer waited for.
+            // The old socket is closed, which removes it from epoll.
             Ok(renewed) => socket.socket = renewed,
-            Err(error) => tracing::warn!("a socket for a back end is used longer than it should be: {error}"),
+            Err(error) => tracing::warn!("a socket for an upstream is used longer than intended: {error}"),
         }
         (socket.since, socket.queries) = (now, 0);
         true
     }
 
-    /// Puts a datagram, which `write` appends, into the queue of a channel.
+    /// Queues the datagram that `write` appends.
     pub(super) fn queue(&mut self, socket: u16, write: impl FnOnce(&mut Vec<u8>)) {
         let socket = &mut self.all[usize::from(socket)];
         write(&mut socket.bytes);
@@ -130,18 +130,18 @@ impl UpstreamSockets {
         socket.open += 1;
     }
 
-    /// A query of this channel is no longer waited for.
+    /// Ends the wait for one query's answer at this socket.
     pub(super) fn end_query(&mut self, socket: u16) {
         self.all[usize::from(socket)].open -= 1;
     }
 
-    /// Whether there is something to be sent.
+    /// Whether datagrams are queued.
     pub(super) fn any_queued(&self) -> bool {
         self.current.iter().any(Option::is_some)
     }
 
-    /// Sends what was posted; `refused` hears of back ends whose host says that nobody listens. What the kernel does not
-    /// take is lost, as on any path.
+    /// Sends the queued datagrams, and calls `refused` for upstreams whose host says that nobody listens. Datagrams
+    /// that the kernel rejects are lost, as on any path.
     pub(super) fn flush(&mut self, mut refused: impl FnMut(usize)) {
         for current in &mut self.current {
             let Some(number) = current.take() else { continue };
@@ -152,7 +152,7 @@ impl UpstreamSockets {
         }
     }
 
-    /// Which sockets can be read, or have failed, into `ready`; and whether the mailbox can be.
+    /// Appends the readable and failed sockets to `ready`, and returns true if the mailbox is readable.
     pub(super) fn poll(&self, ready: &mut Vec<u16>) -> bool {
         let mut events = [EpollEvent::empty(); BATCH];
         let count = self.epoll.wait(&mut events, EpollTimeout::ZERO).unwrap_or(0);
@@ -162,10 +162,9 @@ impl UpstreamSockets {
         events[..count].iter().any(is_mail)
     }
 
-    /// Receives what has come to a channel, at most one batch, so that none keeps the others from being heard.
+    /// Receives at most one batch from a socket, so that no socket starves the others.
     ///
-    /// # Errors
-    /// ECONNREFUSED where the back end's host says that nobody listens.
+    /// # Errors ECONNREFUSED if the upstream's host says that nobody listens.
     pub(super) fn receive(&self, socket: u16, buffers: &mut ReceiveBuffers) -> Result<(), Errno> {
         buffers.fill(self.all[usize::from(socket)].socket.as_raw_fd())
     }
@@ -199,7 +198,7 @@ impl UpstreamSocket {
 }
 
 impl ReceiveBuffers {
-    /// Room for the longest answers that any of them may send in a datagram.
+    /// Buffers for the largest datagrams that any upstream may send.
     pub(super) fn new(upstreams: &DnsUpstreams) -> Self {
         let longest = (0..upstreams.len()).map(|number| upstreams.get(number).payload).max();
         let each = usize::from(longest.unwrap_or_default());
@@ -222,14 +221,14 @@ impl ReceiveBuffers {
     }
 }
 
-/// A socket at a port that the kernel draws, which hears the back end at `address` and nobody else.
+/// A socket at a random port, connected to the upstream at `address`.
 fn connect(address: SocketAddr) -> io::Result<UdpSocket> {
     let any: SocketAddr =
         if address.is_ipv4() { (Ipv4Addr::UNSPECIFIED, 0).into() } else { (Ipv6Addr::UNSPECIFIED, 0).into() };
     let socket = UdpSocket::bind(any)?;
     socket.connect(address)?;
     socket.set_nonblocking(true)?;
-    // The default holds some hundred of them. Without the right to have more than others, as much as anybody may.
+    // The default buffer holds some hundred datagrams. Without the privilege for more, take the usual maximum.
     if setsockopt(&socket, RcvBufForce, &BUFFER).and(setsockopt(&socket, SndBufForce, &BUFFER)).is_err() {
         let _ = setsockopt(&socket, RcvBuf, &BUFFER).and(setsockopt(&socket, SndBuf, &BUFFER));
     }

@@ -1,4 +1,4 @@
-//! Who is asked, and whether they answer: shared by all workers.
+//! The upstreams and their health, shared by all workers.
 
 use super::rng::Rng;
 use crate::observe::histogram::Histogram;
@@ -7,39 +7,39 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
-/// Queries in a row that a back end may leave unanswered until it is taken for dead.
+/// Unanswered queries in a row after which an upstream counts as dead.
 const DEAD: u32 = 2;
 
-/// A server that is asked.
+/// An upstream server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DnsUpstream {
-    /// Where it listens, on UDP and TCP.
+    /// Its address on UDP and TCP.
     pub address: SocketAddr,
-    /// Its share of the questions, relative to the others'; not 0.
+    /// Its share of the queries relative to the others'; not 0.
     pub weight: u32,
-    /// Most octets of an answer that the path from it carries in one datagram.
+    /// Largest answer in bytes that its path carries in one datagram.
     pub payload: u16,
 }
 
 impl DnsUpstream {
-    /// Most back ends.
-    pub const MOST: usize = 64;
+    /// Limit on the number of upstreams.
+    pub const MAX: usize = 64;
 }
 
-/// All of them, by number.
+/// All upstreams by number.
 #[derive(Debug)]
 pub(super) struct DnsUpstreams(Vec<(DnsUpstream, UpstreamHealth)>);
 
-/// How one does.
+/// The health of an upstream.
 #[derive(Debug, Default)]
 struct UpstreamHealth {
     /// Queries in a row without an answer.
     silent: AtomicU32,
-    /// From a query to its answer.
+    /// Time from a query to its answer.
     duration: Histogram,
 }
 
-/// Some back ends: a bit for each.
+/// A set of upstreams, one bit for each.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct UpstreamSet(u64);
 
@@ -55,7 +55,7 @@ impl UpstreamSet {
 
 impl DnsUpstreams {
     pub(super) fn new(upstreams: Vec<DnsUpstream>) -> Self {
-        debug_assert!((1..=DnsUpstream::MOST).contains(&upstreams.len()));
+        debug_assert!((1..=DnsUpstream::MAX).contains(&upstreams.len()));
         Self(upstreams.into_iter().map(|upstream| (upstream, UpstreamHealth::default())).collect())
     }
 
@@ -75,12 +75,12 @@ impl DnsUpstreams {
         (0..self.len()).any(|number| self.is_alive(number))
     }
 
-    /// One that is taken for dead.
+    /// A random dead upstream.
     pub(super) fn dead(&self, rng: &mut Rng) -> Option<usize> {
         self.pick(rng, |number| !self.is_alive(number))
     }
 
-    /// Whom to ask next: by weight, among those alive that have not been `tried`, else among all of these, else among all.
+    /// Chooses an upstream at random by weight: an untried one that is alive, else an untried one, else any.
     pub(super) fn choose(&self, rng: &mut Rng, tried: UpstreamSet) -> usize {
         let untried = |number| !tried.contains(number);
         self.pick(rng, |number| untried(number) && self.is_alive(number))
@@ -89,7 +89,7 @@ impl DnsUpstreams {
             .unwrap_or_default()
     }
 
-    /// Whether somebody alive has not been `tried`.
+    /// Whether an untried upstream is alive.
     pub(super) fn has_another(&self, tried: UpstreamSet) -> bool {
         (0..self.len()).any(|number| !tried.contains(number) && self.is_alive(number))
     }
@@ -108,7 +108,7 @@ impl DnsUpstreams {
         })
     }
 
-    /// How they all do.
+    /// The state of all upstreams, for snapshots.
     pub(super) fn report(&self) -> Vec<snapshot::BackEnd> {
         let report = |number: usize| {
             let (DnsUpstream { address, .. }, UpstreamHealth { duration, .. }) = &self.0[number];
@@ -121,22 +121,22 @@ impl DnsUpstreams {
         (0..self.len()).map(report).collect()
     }
 
-    /// Takes note of an answer that took so long.
+    /// Records an answer after this time.
     pub(super) fn answered(&self, number: usize, after: Duration) {
         let (upstream, UpstreamHealth { silent, duration }) = &self.0[number];
         duration.record(after, 1);
-        // Mostly 0 already: nothing that other workers would have to fetch anew.
+        // Usually 0 already: no write means no cache miss for other workers.
         if silent.load(Relaxed) > 0 && silent.swap(0, Relaxed) >= DEAD {
-            tracing::info!("back end {} answers again", upstream.address);
+            tracing::info!("upstream {} answers again", upstream.address);
         }
     }
 
-    /// Takes note of an answer that did not come.
+    /// Records a missing answer.
     pub(super) fn failed(&self, number: usize) {
         let (upstream, UpstreamHealth { silent, .. }) = &self.0[number];
         let before = silent.fetch_update(Relaxed, Relaxed, |before| Some(before.saturating_add(1)));
         if before == Ok(DEAD - 1) {
-            tracing::warn!("back end {} does not answer", upstream.address);
+            tracing::warn!("upstream {} does not answer", upstream.address);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! From records to a [`Zone`].
+//! Builds a [`Zone`] from records.
 
 use super::super::name::DomainName;
 use super::super::rdata;
@@ -12,27 +12,27 @@ use super::{Rrset, RrsetId, Zone, compile_denial, denial::Denial};
 use crate::serving::fingerprint::{Fingerprint, Fingerprinter};
 use std::collections::HashSet;
 
-/// Sets of more records are looked for duplicates by a table.
+/// RRsets of more records are searched for duplicates with a hash table.
 const FEW: usize = 8;
 
 /// Bytes of a compression pointer.
 const POINTER: usize = 2;
 
-/// Most types of records at one name: they are looked through one by one, and no name needs a tenth of them.
+/// Limit on the record types at one name. They are searched one by one, and no name needs a tenth of this.
 const MAX_TYPES: u16 = 256;
 
 const TOO_LARGE: &str = "the zone is larger than 4 GiB, which this server cannot hold";
 const TOO_LONG: &str = "record data of more than 65,535 bytes";
 
-/// A record as it was read.
+/// A record of the zone file.
 #[derive(Clone, Copy)]
 struct RawRecord {
     owner: NameId,
     rtype: u16,
-    /// The type of the set that it belongs to: of RRSIG, the one that it covers.
+    /// The type of its RRset: for RRSIG the covered type.
     set: u16,
     ttl: u32,
-    /// Where its data stands in [`ZoneBuilder::data`], behind its length.
+    /// Offset of its data in [`ZoneBuilder::data`], behind its length.
     data: u32,
     place: Position,
 }
@@ -42,31 +42,31 @@ impl RawRecord {
         self.rtype == rtype::RRSIG
     }
 
-    /// Sorts by owner, set, and records before signatures.
+    /// The sort key: owner, RRset, records before signatures.
     fn key(&self) -> (NameId, u16, bool) {
         (self.owner, self.set, self.is_signature())
     }
 }
 
-/// Takes a zone's records in the order of its file.
+/// Collects a zone's records in the order of its file.
 pub(in super::super) struct ZoneBuilder {
     names: NameTree,
     records: Vec<RawRecord>,
     data: Vec<u8>,
     content: Fingerprinter,
-    /// The last owner, which the next record mostly has as well.
+    /// The last owner, which the next record usually shares.
     last: (Vec<u8>, NameId),
 }
 
-/// A zone, and what was noticed while it was built.
+/// A built zone, and the warnings about it.
 pub(in super::super) struct BuiltZone {
     pub(in super::super) zone: Zone,
     pub(in super::super) fingerprint: Fingerprint,
-    /// What is left out of the zone, or cannot be served, each with its place.
+    /// Records left out of the zone or impossible to serve, with their positions.
     pub(in super::super) warnings: Vec<ZoneProblem>,
 }
 
-/// What is being put together.
+/// A zone under construction.
 struct ZoneAssembly<'a> {
     names: NameTree,
     raw: &'a [u8],
@@ -86,7 +86,7 @@ impl ZoneBuilder {
         }
     }
 
-    /// Takes a record whose data has the form of its type.
+    /// Adds a record whose data is well formed.
     pub(in super::super) fn add(&mut self, record: &ZoneRecord<'_>) -> Result<(), RecordRejected> {
         let &ZoneRecord { owner, rtype, ttl, rdata, place } = record;
         let too_large = || RecordRejected(TOO_LARGE.to_owned());
@@ -108,11 +108,11 @@ impl ZoneBuilder {
         Ok(())
     }
 
-    /// Builds the zone whose apex is `apex`, or the owner of the SOA where none is given.
+    /// Builds the zone with this apex, or with the owner of the SOA record as its apex.
     pub(in super::super) fn finish(mut self, apex: Option<&DomainName>) -> Result<BuiltZone, ZoneProblem> {
         let apex = self.find_apex(apex)?;
         self.content.add(&self.names.name(apex).wire());
-        // Mostly in order already.
+        // Usually sorted already.
         self.records.sort_by_key(RawRecord::key);
         let mut assembly = ZoneAssembly {
             names: self.names,
@@ -161,11 +161,11 @@ impl ZoneBuilder {
 }
 
 impl ZoneAssembly<'_> {
-    /// Adds all records of one owner in the zone.
+    /// Adds all records of one owner.
     fn add_owner(&mut self, records: &[RawRecord], apex: NameId) -> Result<(), ZoneProblem> {
         let owner = records[0].owner;
         let first = self.sets.len();
-        // In the file's order, which ANY and its minimal form show; a set stands where its first record does.
+        // In the file's order, which the answer to ANY shows: an RRset stands at its first record.
         let mut sets: Vec<&[RawRecord]> = records.chunk_by(|one, other| one.set == other.set).collect();
         if sets.len() > 1 {
             sets.sort_by_key(|records| records[0].data);
@@ -176,7 +176,7 @@ impl ZoneAssembly<'_> {
         let rrsets_of = &self.sets[first..];
         let types = || rrsets_of.iter().filter(|set| set.count > 0).map(|set| set.rtype);
         let has = |rtype| types().any(|other| other == rtype);
-        // The owner of NSEC3 is no name of the zone (RFC 5155 section 7.2.8).
+        // The owner of an NSEC3 record is no name of the zone (RFC 5155 section 7.2.8).
         if rrsets_of.iter().any(|set| set.rtype != rtype::NSEC3) {
             self.names.mark(owner, flag::NODE);
         }
@@ -208,34 +208,35 @@ impl ZoneAssembly<'_> {
         Ok(())
     }
 
-    /// Adds one set with its signatures.
+    /// Adds one RRset with its signatures.
     fn add_rrset(&mut self, records: &[RawRecord]) -> Result<(), ZoneProblem> {
         let (place, rtype) = (records[0].place, records[0].set);
         let data = u32::try_from(self.data.len()).map_err(|_| too_large(place))?;
         let (records, signatures) = records.split_at(records.partition_point(|raw| !raw.is_signature()));
         let count = self.distinct(records)?;
-        // Each has an owner and a fixed part in place of its length here, and its names are pointers at least.
+        // In a message, each record has an owner and a fixed part instead of this length, and each name takes a pointer
+        // at least.
         let (_, names) = super::compressible(rtype);
         let stored = super::LENGTH + names * size_of::<NameId>();
         let each = POINTER + FIXED + names * POINTER;
         let answer = HEADER + self.data.len() - data as usize + count * each - count * stored;
         if answer > usize::from(u16::MAX) {
             let what = format!(
-                "the {count} {} records at this name take more than 65,535 bytes, which no answer holds: SERVFAIL to who asks",
+                "the {count} {} records at this name take more than 65,535 bytes, too many for an answer: queries get SERVFAIL",
                 rdata::mnemonic(rtype)
             );
             self.warnings.push(ZoneProblem::at(place, what));
         }
         if count == 0 {
             let what = format!(
-                "an RRSIG record of {} records, of which there are none at this name: served to who asks for RRSIG",
+                "an RRSIG record of {} records, but this name has none: only queries for RRSIG get it",
                 rdata::mnemonic(rtype)
             );
             self.warnings.push(ZoneProblem::at(place, what));
         }
         let signed = u32::try_from(self.data.len()).map_err(|_| too_large(place))?;
         let signatures_count = self.distinct(signatures)?;
-        // Records of one set share a TTL (RFC 2181 section 5.2): the least, where the file disagrees with itself.
+        // Records of one RRset share a TTL (RFC 2181 section 5.2): the least, if the file states several.
         let ttl = |records: &[RawRecord]| records.iter().map(|record| record.ttl).min();
         self.sets.push(Rrset {
             rtype,
@@ -249,8 +250,8 @@ impl ZoneAssembly<'_> {
         Ok(())
     }
 
-    /// Writes the records that differ, and says how many: one occurs once in a set (RFC 2181 section 5), and the case of the
-    /// names in its data does not tell it from another.
+    /// Writes the distinct records, and returns their number: an RRset has no duplicates (RFC 2181 section 5). The case
+    /// of names in the data does not count.
     fn distinct(&mut self, records: &[RawRecord]) -> Result<usize, ZoneProblem> {
         let raw = self.raw;
         let mut known = HashSet::new();
@@ -286,7 +287,7 @@ impl ZoneAssembly<'_> {
             }
         }
         if record.rtype == rtype::DNAME {
-            // Not to be compressed here, but in the CNAMEs that it stands for.
+            // It is not compressed here, but in the CNAMEs that it synthesizes.
             self.names.intern(raw).map_err(|TooManyNames| too_large(record.place))?;
         }
         self.data.extend_from_slice(rest);
@@ -310,7 +311,7 @@ impl ZoneAssembly<'_> {
                 continue;
             }
             deepest = deepest.max(self.names.depth(id));
-            // What lies between it and the apex are nodes too: empty non-terminals, if nothing else.
+            // The names between it and the apex are nodes too, at least empty non-terminals.
             let mut child = id;
             while child != apex && !self.names.has(child, flag::LINKED) {
                 let parent = self.names.parent(child);
@@ -360,7 +361,7 @@ impl ZoneAssembly<'_> {
     }
 }
 
-/// RFC 2308 section 3: the lesser of the SOA's own TTL and its last field.
+/// The lesser of the SOA's own TTL and its last field (RFC 2308 section 3).
 fn negative_ttl(zone: &Zone) -> u32 {
     let soa = zone.rrset(zone.soa);
     let minimum = zone.records(soa).next().and_then(|data| match data {
@@ -376,7 +377,7 @@ fn stored_rdata<'a>(data: &'a [u8], record: &RawRecord) -> &'a [u8] {
     &data[at + super::LENGTH..][..length.into()]
 }
 
-/// Its data with the names lowercased whose case does not count.
+/// Its data with case-insensitive names lowercased.
 fn folded(data: &[u8], record: &RawRecord) -> Vec<u8> {
     let mut folded = stored_rdata(data, record).to_vec();
     rdata::record_type(record.rtype).fold_names(&mut folded);
@@ -384,12 +385,12 @@ fn folded(data: &[u8], record: &RawRecord) -> Vec<u8> {
 }
 
 fn are_same(data: &[u8], one: &RawRecord, other: &RawRecord) -> bool {
-    // Few look alike at all.
+    // Few records are similar at all.
     stored_rdata(data, one).eq_ignore_ascii_case(stored_rdata(data, other))
         && folded(data, one) == folded(data, other)
 }
 
-/// The name that well-formed data begins with, and what follows.
+/// Splits well-formed data behind the name at its front.
 fn split_name(data: &[u8]) -> (&[u8], &[u8]) {
     let mut at = 0;
     while data[at] != 0 {

@@ -1,4 +1,5 @@
-//! Compiling a signed zone's denial: the chains, and for each node what proves its lack of types and of children.
+//! Compiles a signed zone's denial of existence: the chains, and for each node the proofs that it lacks types and
+//! children.
 
 use super::super::name::DomainName;
 use super::super::rtype;
@@ -9,13 +10,13 @@ use super::problem::ZoneProblem;
 use super::{RecordData, Zone};
 use domain::utils::base32;
 
-/// Algorithm, flags, iterations and the length of the salt (RFC 5155 sections 3.2 and 4.2), which stands behind them.
+/// Bytes of algorithm, flags, iterations and salt length, in front of the salt (RFC 5155 sections 3.2 and 4.2).
 const PARAMETERS: usize = 5;
-/// The only hash algorithm there is.
+/// The only hash algorithm.
 const SHA_1: u8 = 1;
 
-/// How the zone denies: by the NSEC3 chain that its NSEC3PARAM names, or else by its NSEC records, if it has any. `place`
-/// says where an owner's records of a type stand.
+/// The zone's method of denial: the NSEC3 chain of its NSEC3PARAM, or else its NSEC records, if any. `place` returns
+/// the position of an owner's records of a type.
 pub(super) fn chain(
     zone: &Zone,
     place: impl Fn(NameId, u16) -> Position,
@@ -47,8 +48,8 @@ pub(super) fn chain(
     Ok(if nsec.is_empty() { Denial::None } else { Denial::Nsec(nsec) })
 }
 
-/// The chain of the NSEC3 records with these parameters; none where there are none, or where `parameters` is not one that a
-/// server chooses from (RFC 5155 section 4.1.2).
+/// The chain of the NSEC3 records with these parameters. `None` if there are none, or if a server must ignore these
+/// parameters (RFC 5155 section 4.1.2).
 fn nsec3(
     zone: &Zone,
     parameters: &[u8],
@@ -91,23 +92,23 @@ fn plain(data: RecordData<'_>) -> &[u8] {
     }
 }
 
-/// The hash that a label, behind its length, spells (RFC 5155 section 3.3).
+/// Decodes the hash in a label behind its length (RFC 5155 section 3.3).
 fn decode(label: &[u8]) -> Option<Nsec3Hash> {
     let text = std::str::from_utf8(label.get(1..)?).ok()?;
     base32::decode_hex::<Vec<u8>>(text).ok()?.try_into().ok()
 }
 
-/// Every name's [`DenialProof`]; none at all where nothing is to be proved.
+/// Every name's [`DenialProof`]; empty for an unsigned zone.
 pub(super) fn proofs(zone: &Zone) -> Vec<DenialProof> {
     if matches!(zone.denial, Denial::None) {
         return Vec::new();
     }
     let mut proofs = vec![DenialProof::default(); zone.names.len()];
     let mut nodes: Vec<NameId> = zone.names.ids().filter(|&id| zone.is_node(id)).collect();
-    // Ancestors first, so that what a node inherits is there.
+    // Ancestors first, because nodes inherit from them.
     nodes.sort_by_key(|&id| zone.names.depth(id));
     for id in nodes {
-        // What lies below a cut is not denied, but referred; and so is what would match a wildcard there.
+        // Queries below a cut get a referral, not a denial; so do names that a wildcard there would match.
         let cut = zone.cut(id);
         if cut.is_some_and(|cut| cut != id) {
             continue;
@@ -135,8 +136,8 @@ pub(super) fn proofs(zone: &Zone) -> Vec<DenialProof> {
     proofs
 }
 
-/// The proof of a node that opt-out left without an NSEC3: its closest provable encloser's, with what covers the next
-/// closer name (RFC 5155 section 7.2.1). Ancestors have been prepared.
+/// The proof of a node without NSEC3 because of opt-out: its closest provable encloser's, and the NSEC3 that covers the
+/// next closer name (RFC 5155 section 7.2.1). Ancestors have their proofs already.
 fn opted_out(
     zone: &Zone,
     nsec3: &Nsec3,
@@ -158,7 +159,7 @@ fn opted_out(
     DenialProof::default()
 }
 
-/// The wildcard below the name, if there can be one.
+/// The wildcard below the name, if it is not too long.
 fn wildcard_of(name: &DomainName) -> Option<DomainName> {
     DomainName::read(&[b"\x01*", name.wire()].concat()).map(|(wildcard, _)| wildcard)
 }

@@ -1,8 +1,7 @@
-//! The names of one zone, owners and targets alike, as a tree of labels: each name is its first label and its parent.
+//! The names of one zone, owners and targets, as a tree of labels: each name is its first label and its parent.
 //!
-//! A name costs 16 bytes, its first label and a place in an index; what it shares with other names it does not repeat. A
-//! zone of a million names fits the memory that their text takes, and a name's ancestors, which compression and proofs ask
-//! for, are one step each.
+//! A name costs 16 bytes, its first label and an index entry; shared suffixes are stored once. The names of a zone take
+//! about as much memory as their text. Each ancestor of a name, which compression and proofs need, is one step away.
 
 use super::super::name::{DomainName, MAX_NAME};
 use foldhash::fast::RandomState;
@@ -10,10 +9,10 @@ use hashbrown::HashTable;
 use std::hash::BuildHasher;
 use std::sync::LazyLock;
 
-/// Keyed at random: nobody can forge names that collide.
+/// Randomly keyed, so nobody can forge names that collide.
 static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::default);
 
-/// A number that two names (lowercase wire forms) share by accident only, the same in all zones of a process.
+/// The hash of a name in lowercase wire form, the same in all zones of a process.
 pub(in super::super) fn hash(wire: &[u8]) -> u64 {
     HASHER.hash_one(wire)
 }
@@ -31,7 +30,7 @@ impl NameId {
     }
 }
 
-/// What a name is to its zone.
+/// Properties of a name in its zone.
 pub(super) mod flag {
     /// An owner, or an empty non-terminal: a node of the zone's tree (RFC 4592 section 2.2).
     pub(in super::super) const NODE: u8 = 1;
@@ -41,23 +40,23 @@ pub(super) mod flag {
     pub(in super::super) const DNAME: u8 = 8;
     /// `*` is a node below it.
     pub(in super::super) const WILDCARD: u8 = 16;
-    /// All names between it and the apex are marked as nodes.
+    /// All names between this one and the apex are marked as nodes.
     pub(in super::super) const LINKED: u8 = 32;
 }
 
 #[derive(Clone, Copy, Debug)]
 struct NameEntry {
     parent: NameId,
-    /// Where its first label stands.
+    /// The offset of its first label.
     label: u32,
-    /// The first of its sets, and how many there are.
+    /// The first of its RRsets, and their number.
     first_set: u32,
     sets: u16,
     flags: u8,
     depth: u8,
 }
 
-/// A zone has more names, or more text in them, than 32 bits count.
+/// A zone has more names, or more text in names, than 32 bits count.
 #[derive(Debug)]
 pub(super) struct TooManyNames;
 
@@ -83,13 +82,13 @@ impl NameTree {
         names
     }
 
-    /// The id of the name in wire form, in whatever case; it and its ancestors are added where they are new.
+    /// The id of the name in wire form, in any case; a new name is added with its ancestors.
     pub(super) fn intern(&mut self, wire: &[u8]) -> Result<NameId, TooManyNames> {
         let mut lowercase = [0; MAX_NAME];
         let lowercase = &mut lowercase[..wire.len()];
         lowercase.copy_from_slice(wire);
         lowercase.make_ascii_lowercase();
-        // From the whole name up to its closest known ancestor, then down again.
+        // Up from the whole name to its closest known ancestor, then down again.
         let mut unknown = [(0_u8, 0_u32); MAX_NAME / 2];
         let mut count = 0;
         let mut at = 0;
@@ -140,13 +139,13 @@ impl NameTree {
         }
     }
 
-    /// The id of `name`'s suffix of so many labels, if it occurs.
+    /// The id of `name`'s suffix of this many labels, if it occurs.
     pub(in super::super) fn find(&self, name: &DomainName, depth: usize) -> Option<NameId> {
         let wire = name.suffix(depth);
         self.find_wire(fold(hash(wire)), wire)
     }
 
-    /// The same of a name that lies at or below `apex`: what is above that need not be compared.
+    /// The same for a name at or below `apex`: the labels above it need no comparison.
     pub(in super::super) fn find_below(
         &self,
         name: &DomainName,
@@ -174,12 +173,12 @@ impl NameTree {
         &self.labels[at..][..=usize::from(self.labels[at])]
     }
 
-    /// The name's first label behind its length; the root's is its length alone.
+    /// The name's first label behind its length; for the root the length alone.
     pub(in super::super) fn label(&self, id: NameId) -> &[u8] {
         self.label_at(self.entries[id.get()].label)
     }
 
-    /// The name without its first label; the root's is the root.
+    /// The name without its first label; for the root the root.
     pub(in super::super) fn parent(&self, id: NameId) -> NameId {
         self.entries[id.get()].parent
     }
@@ -197,7 +196,7 @@ impl NameTree {
         self.entries[id.get()].flags |= flag;
     }
 
-    /// The first of its sets, and how many there are.
+    /// The first of its RRsets, and their number.
     pub(super) fn sets(&self, id: NameId) -> (u32, u16) {
         let entry = &self.entries[id.get()];
         (entry.first_set, entry.sets)
@@ -243,7 +242,7 @@ impl NameTree {
         self.entries.len()
     }
 
-    /// Lets go of what only growing takes.
+    /// Frees the memory that only growing needs.
     pub(super) fn finish(&mut self) {
         let hashes = std::mem::take(&mut self.hashes);
         self.entries.shrink_to_fit();
@@ -259,21 +258,21 @@ impl NameTree {
     }
 }
 
-/// What follows `label` in the lowercase wire form that begins with it, in whatever case it is itself.
+/// Strips `label`, in any case, from the front of a lowercase wire form.
 #[inline]
 fn without<'a>(lowercase: &'a [u8], label: &[u8]) -> Option<&'a [u8]> {
     let (first, others) = lowercase.split_at_checked(label.len())?;
-    // Mostly it is lowercase. Length bytes are below 64, hence no letters.
+    // The label is mostly lowercase. Length bytes are below 64, hence no letters.
     (first == label || first.eq_ignore_ascii_case(label)).then_some(others)
 }
 
-/// What is kept of a hash while the index grows.
+/// Half of a hash, which is kept while the index grows.
 #[expect(clippy::cast_possible_truncation, reason = "half of the bits")]
 fn fold(hash: u64) -> u32 {
     (hash ^ hash >> 32) as u32
 }
 
-/// The table takes a place from the low bits, and a tag from the high ones.
+/// Spreads a folded hash: the table takes the slot from the low bits and a tag from the high bits.
 fn spread(hash: u32) -> u64 {
     u64::from(hash).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }

@@ -1,8 +1,8 @@
-//! What is wrong with a zone's records, taken together.
+//! Problems of a zone as a whole.
 
 use super::super::zonefile::{Position, ZoneError, ZoneFiles};
 
-/// A problem, at a place of the zone's files, if it is one place's fault.
+/// A problem, and its position in the zone's files if it has one.
 #[derive(Debug)]
 pub(in super::super) struct ZoneProblem {
     place: Option<Position>,
@@ -18,7 +18,7 @@ impl ZoneProblem {
         Self { place: None, what: what.into() }
     }
 
-    /// The problem by the name of its file: one of `files`, of which the first is the zone's.
+    /// The error for this problem: it names one of `files`, the first of which is the zone file.
     pub(in super::super) fn within(self, files: &ZoneFiles) -> ZoneError {
         match self.place {
             Some(place) => files.error(place, self.what),

@@ -1,4 +1,4 @@
-//! The files that a zone is read from, and which files it may include.
+//! The files of a zone, and the policy for `$INCLUDE`.
 
 use super::error::ZoneError;
 use crate::files::{open_regular, read_all};
@@ -10,17 +10,17 @@ use std::path::{Path, PathBuf};
 /// Most bytes of one file: lines are counted in 32 bits.
 pub(super) const MAX_FILE: u64 = u32::MAX as u64;
 
-/// Which files `$INCLUDE` may read beside those of the zone file's own directory and below.
+/// The files that `$INCLUDE` may read besides those in the zone file's own directory and below.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in super::super) struct IncludePolicy {
-    /// Other directories, with all below them.
+    /// Other directories, including their subdirectories.
     directories: Vec<PathBuf>,
-    /// Files that are never read, by device and inode: what they hold shall show nowhere.
+    /// Files that are never read, by device and inode, because their content is secret.
     forbidden: Vec<(u64, u64)>,
 }
 
 impl IncludePolicy {
-    /// Allows what is below `directory` as well, where that exists.
+    /// Allows the files below `directory` too, if it exists.
     pub(in super::super) fn allow(&mut self, directory: &Path) {
         self.directories.extend(directory.canonicalize());
     }
@@ -32,7 +32,7 @@ impl IncludePolicy {
 }
 
 impl IncludePolicy {
-    /// Fails for a file that is never read.
+    /// Fails for a forbidden file.
     fn check(&self, metadata: &Metadata) -> io::Result<()> {
         if self.forbidden.contains(&(metadata.dev(), metadata.ino())) {
             let what = "it holds a key or other configuration";
@@ -42,7 +42,7 @@ impl IncludePolicy {
     }
 }
 
-/// What a file was when it was read: another of these is another content.
+/// The identity of a file's content when it was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in super::super) struct FileIdentity {
     device: u64,
@@ -65,31 +65,31 @@ impl FileIdentity {
     }
 }
 
-/// The files that a zone was read from, in the order in which they were opened; each once for each time it was.
+/// The files of a zone in the order of opening; a file that was opened twice is listed twice.
 #[derive(Clone, Debug, Default)]
 pub(in super::super) struct ZoneFiles {
     list: Vec<(PathBuf, Option<FileIdentity>)>,
 }
 
 impl ZoneFiles {
-    /// Paths, and what the files there were; `None` of one that could not be opened.
+    /// Paths and identities; `None` for a file that could not be opened.
     #[cfg(test)]
     pub(in super::super) fn iter(&self) -> impl Iterator<Item = (&Path, Option<FileIdentity>)> {
         self.list.iter().map(|(path, identity)| (&**path, *identity))
     }
 
-    /// Whether any file is not what it was when it was read.
+    /// Whether any file has changed since it was read.
     pub(in super::super) fn have_changed(&self) -> bool {
         let now = |path: &Path| fs::metadata(path).ok().map(|metadata| FileIdentity::new(&metadata));
         self.list.iter().any(|(path, then)| now(path) != *then)
     }
 
-    /// The path of the file with a place's index.
+    /// The path of the file with this index.
     pub(in super::super) fn path(&self, file: u16) -> &Path {
         self.list.get(usize::from(file)).map_or(Path::new(""), |(path, _)| path)
     }
 
-    /// The error of the entry that stands at `place`.
+    /// The error of the entry at `place`.
     pub(in super::super) fn error(&self, place: Position, what: impl Into<String>) -> ZoneError {
         ZoneError::Entry {
             file: self.path(place.file).to_path_buf(),
@@ -118,7 +118,7 @@ impl ZoneFiles {
         read_all(file, MAX_FILE)
     }
 
-    /// Reads the file that was added with this index for the zone file, the first one, to include it.
+    /// Reads the file with this index to include it in the zone file, the first one.
     pub(super) fn include(
         &mut self,
         index: u16,
@@ -127,7 +127,7 @@ impl ZoneFiles {
     ) -> io::Result<Vec<u8>> {
         let refuse = |what: &str| Err(io::Error::new(io::ErrorKind::PermissionDenied, what));
         let path = self.path(index);
-        // Links resolved, so that what is opened is what is judged; and where it leads is judged before it is opened.
+        // Links are resolved first, so that the checked path is the opened one; the check comes before opening.
         let canonical = path.canonicalize()?;
         let zone = self.path(0);
         let own = [

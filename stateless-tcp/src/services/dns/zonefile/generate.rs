@@ -1,21 +1,21 @@
-//! `$GENERATE`, as BIND 9 documents it: one entry for each number of a range.
+//! `$GENERATE` as BIND 9 documents it: one entry for each number of a range.
 
 use crate::services::dns::presentation::{ParseError, Word, Words, decimal};
 use std::io::Write as _;
 
-/// Most characters that a number may be padded to: no name or string has more.
+/// Limit on the width of a padded number: no name or string is longer.
 const MAX_WIDTH: u64 = 255;
 
-/// An entry with places for numbers.
+/// An entry with placeholders for numbers.
 pub(super) struct Template {
     first: i64,
     last: i64,
     step: i64,
-    /// Text, and what number follows it.
+    /// Text, and the placeholder behind it.
     parts: Vec<(Vec<u8>, Option<NumberFormat>)>,
 }
 
-/// How a number is written.
+/// The format of a number.
 #[derive(Clone, Copy)]
 struct NumberFormat {
     offset: i64,
@@ -44,7 +44,7 @@ impl Template {
         Ok(template)
     }
 
-    /// Adds a word that may hold numbers.
+    /// Adds a word that may have placeholders.
     fn add(&mut self, word: &Word<'_>, words: &Words<'_, '_>, text: &mut Vec<u8>) -> Result<(), ParseError> {
         let mut rest = word.raw;
         while let Some((&byte, behind)) = rest.split_first() {
@@ -55,7 +55,7 @@ impl Template {
                     rest = behind;
                 }
                 (b'$', [b'$', behind @ ..]) => {
-                    // No directive, wherever it stands.
+                    // Escaped, so it never begins a directive.
                     text.extend_from_slice(b"\\$");
                     rest = behind;
                 }
@@ -115,7 +115,7 @@ fn range(text: &[u8]) -> Option<(i64, i64, i64)> {
 }
 
 impl NumberFormat {
-    /// Reads what stands between the braces.
+    /// Parses the text between the braces.
     fn parse(text: &[u8]) -> Option<Self> {
         let mut parts = text.split(|&byte| byte == b',');
         let offset = parts.next()?;
@@ -154,7 +154,7 @@ impl NumberFormat {
     }
 }
 
-/// Hexadecimal digits from the last to the first with dots between them, so many characters at least.
+/// Writes hexadecimal digits from last to first, separated by dots, with at least `width` characters.
 fn nibbles(mut bits: u32, width: usize, upper: bool, out: &mut Vec<u8>) {
     let mut left = width;
     loop {

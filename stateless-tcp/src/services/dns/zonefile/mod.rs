@@ -1,14 +1,14 @@
-//! Zone files (RFC 1035 section 5, RFC 2308 section 4, and `$GENERATE` as BIND has it) to records, each with the place where
-//! it stands.
+//! Reads zone files (RFC 1035 section 5, RFC 2308 section 4, and `$GENERATE` as in BIND) into records with their
+//! positions.
 //!
-//! A text is read once from its start to its end; every record goes to a sink as soon as it is read, out of buffers
-//! that are used again for the next. What this room does not know: which zone it is, whether records go together, and
-//! what becomes of them; and of record types only what the [table](super::rdata) says.
+//! A text is read once from start to end. Every record goes to a sink as soon as it is read, in buffers that the next
+//! record reuses. This module does not know which zone it reads, whether records fit together and how they are used; it
+//! knows record types from the [table](super::rdata) alone.
 //!
-//! Where the texts leave a choice, it is that of most of BIND, Knot DNS and NSD:
-//! - A record without TTL has that of `$TTL`, else the last one that was stated, else, if it is an SOA, its own minimum.
-//! - An included file begins with the origin, the owner and the TTLs of the one that includes it, which has its own again
-//!   behind it.
+//! Choices that the RFCs leave open follow the majority of BIND, Knot DNS and NSD:
+//! - A record without TTL has the one of `$TTL`, else the last stated TTL, else, for an SOA, its own minimum.
+//! - An included file starts with the origin, the owner and the TTLs of the including file, whose origin and owner
+//!   apply again behind it.
 //! - A TTL of more than 2^31 - 1 seconds counts as 0 (RFC 2181 section 8).
 
 mod directive;
@@ -31,7 +31,7 @@ pub(super) fn read(source: &ZoneInput<'_>, sink: RecordSink<'_>) -> ReadOutcome 
     ZoneReader::new(source.policy, source.origin, sink).read(source.path)
 }
 
-/// Reads the records of a text, which can include nothing; `name` stands for its path in errors.
+/// Reads the records of a text, which cannot include files; errors show `name` as its path.
 pub(super) fn read_text(
     name: &Path,
     text: &[u8],
@@ -41,11 +41,10 @@ pub(super) fn read_text(
     ZoneReader::new(&IncludePolicy::default(), origin, sink).read_text(name, text)
 }
 
-/// Reads a zone file given as text, and writes its records again: one a line, names absolute, TTL, class and type stated.
-/// What is written reads to the same records.
+/// Reads a zone file given as text, and writes its records one a line, with absolute names, TTL, class and type. The
+/// output reads as the same records.
 ///
-/// # Errors
-/// The first thing that is wrong.
+/// # Errors The first error.
 pub fn zonefile_text(text: &[u8]) -> Result<String, ZoneError> {
     let mut out = String::new();
     let reading = read_text(Path::new("text"), text, None, &mut |record| {
@@ -55,10 +54,9 @@ pub fn zonefile_text(text: &[u8]) -> Result<String, ZoneError> {
     reading.result.map(|()| out)
 }
 
-/// Reads a zone file given as text, and counts its records: what reading alone costs can be measured by it.
+/// Reads a zone file given as text, and counts its records, to measure the cost of reading alone.
 ///
-/// # Errors
-/// The first thing that is wrong.
+/// # Errors The first error.
 pub fn count_records(text: &[u8]) -> Result<u64, ZoneError> {
     let mut count = 0;
     let reading = read_text(Path::new("text"), text, None, &mut |_| {

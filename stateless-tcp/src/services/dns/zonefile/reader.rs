@@ -18,7 +18,7 @@ const MAX_INCLUDES: usize = 128;
 /// Limit on the records that all `$GENERATE` directives of a zone make.
 const MAX_GENERATED: u64 = 1 << 20;
 
-/// Reads files, and hands their records on.
+/// Reads files and passes their records to a sink.
 pub(super) struct ZoneReader<'r> {
     policy: &'r IncludePolicy,
     sink: RecordSink<'r>,
@@ -27,29 +27,29 @@ pub(super) struct ZoneReader<'r> {
     apex: Option<Vec<u8>>,
     /// The configured origin, or the first `$ORIGIN`.
     name: Option<Vec<u8>>,
-    /// Records that `$GENERATE` has made so far.
+    /// Records made by `$GENERATE` so far.
     generated: u64,
-    /// How many bytes of text may still be read.
+    /// The bytes of text that may still be read.
     left: u64,
     state: EntryDefaults,
     rdata: Vec<u8>,
     scratch: Vec<u8>,
 }
 
-/// What entries leave to those behind them.
+/// Defaults that entries set for the entries behind them.
 #[derive(Clone, Default)]
 struct EntryDefaults {
-    /// What relative names are relative to. Names are in wire form; empty: there is none yet.
+    /// The origin. Names are in wire form; empty if there is none yet.
     origin: Vec<u8>,
     /// The last owner.
     owner: Vec<u8>,
     ttl: DefaultTtl,
 }
 
-/// A text that is being read.
+/// The text being read.
 #[derive(Clone, Copy)]
 struct CurrentFile<'c> {
-    /// The files that include each other up to this one, which is the last, by index.
+    /// The indices of the including files, outermost first, down to this file.
     within: &'c [u16],
 }
 
@@ -58,7 +58,7 @@ impl CurrentFile<'_> {
         self.within.last().copied().unwrap_or(0)
     }
 
-    /// Errors may repeat what stands there: it is the zone file itself.
+    /// Whether errors may quote the text: only the zone file itself, never an included file.
     fn may_quote(&self) -> bool {
         self.within.len() <= 1
     }
@@ -123,7 +123,7 @@ impl<'r> ZoneReader<'r> {
         Ok(())
     }
 
-    /// Takes account of text that is read, included or generated, so that small files cannot bring about work without end.
+    /// Charges text that is read, included or generated to the limit, so that small files cannot cause unbounded work.
     fn spend(&mut self, bytes: usize) -> Result<(), String> {
         let left = self.left.checked_sub(bytes as u64);
         self.left = left.ok_or_else(|| format!("the zone has more than {MAX_TEXT} bytes of text in all"))?;
@@ -139,7 +139,7 @@ impl<'r> ZoneReader<'r> {
         }
     }
 
-    /// Reads one entry: a record is handed on, a directive that needs another text is returned.
+    /// Reads one entry: passes a record to the sink, or returns a directive with its position.
     fn entry(
         &mut self,
         scanner: &mut Scanner<'_>,
@@ -297,7 +297,7 @@ impl<'r> ZoneReader<'r> {
 
 const TYPE: &str = "a record type";
 
-/// What stands between owner and data: a TTL and a class, in any order or not at all, and a type.
+/// Parses the words between owner and data: optional TTL and class, in any order, and the type.
 fn ttl_and_type<'a>(
     mut word: Word<'a>,
     words: &mut Words<'_, 'a>,
@@ -329,7 +329,7 @@ fn ttl_and_type<'a>(
     }
 }
 
-/// The class that a word names (RFC 1035 section 3.2.4, RFC 2136 section 1.3, RFC 3597 section 5).
+/// The class named by a word (RFC 1035 section 3.2.4, RFC 2136 section 1.3, RFC 3597 section 5).
 fn class_number(word: &[u8]) -> Option<u16> {
     let known: [(&[u8], u16); 8] = [
         (b"IN", CLASS_IN),
@@ -339,7 +339,7 @@ fn class_number(word: &[u8]) -> Option<u16> {
         (b"HS", 4),
         (b"HESIOD", 4),
         (b"NONE", 254),
-        // ANY is a type as well, but no record is of it.
+        // ANY is missing: it is a type as well, and no record has it.
         (b"RESERVED0", 0),
     ];
     if word.len() > 10 {

@@ -1,4 +1,4 @@
-//! Records on their way from a zone file to a sink.
+//! Records read from a zone file, and their sinks.
 
 use super::error::ZoneError;
 use super::files::{IncludePolicy, Position, ZoneFiles};
@@ -13,7 +13,7 @@ pub(in super::super) struct ZoneRecord<'a> {
     pub(in super::super) owner: &'a [u8],
     pub(in super::super) rtype: u16,
     pub(in super::super) ttl: u32,
-    /// Wire form, which [`RecordType::check`](super::super::rdata::RecordType::check) accepts.
+    /// Wire form that [`RecordType::check`](super::super::rdata::RecordType::check) accepts.
     pub(in super::super) rdata: &'a [u8],
     pub(in super::super) place: Position,
 }
@@ -29,28 +29,28 @@ impl ZoneRecord<'_> {
     }
 }
 
-/// Why a sink does not take a record.
+/// The reason why a sink rejects a record.
 #[derive(Debug)]
 pub(in super::super) struct RecordRejected(pub(in super::super) String);
 
-/// What takes records.
+/// A sink for records.
 pub(in super::super) type RecordSink<'s> = &'s mut dyn FnMut(ZoneRecord<'_>) -> Result<(), RecordRejected>;
 
 /// A zone file to read.
 pub(in super::super) struct ZoneInput<'a> {
     pub(in super::super) path: &'a Path,
-    /// What relative names are relative to before any `$ORIGIN`: the zone's configured name, in wire form.
+    /// The origin before any `$ORIGIN`: the zone's configured name in wire form.
     pub(in super::super) origin: Option<&'a [u8]>,
     pub(in super::super) policy: &'a IncludePolicy,
 }
 
-/// What has been read, however it went.
+/// The result of reading a zone file.
 #[derive(Debug)]
 pub(in super::super) struct ReadOutcome {
     /// All files that were read or tried.
     pub(in super::super) files: ZoneFiles,
     /// The owner of the first SOA, else the configured origin, in wire form: `$ORIGIN` may be anything.
     pub(in super::super) name: Option<Vec<u8>>,
-    /// The first thing that is wrong.
+    /// The first error.
     pub(in super::super) result: Result<(), ZoneError>,
 }

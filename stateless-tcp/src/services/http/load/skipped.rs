@@ -1,14 +1,14 @@
-//! What of a tree is not served, for whoever put it there.
+//! The report on files that are not served.
 
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 use crate::services::MAX_RESPONSE;
 
-/// Most files that are named: of more there is only said how many they are.
+/// Limit on the files that are named; the others are counted.
 const NAMED: usize = 20;
 
-/// What is not served, and why.
+/// The files that are not served, and the reasons.
 #[derive(Debug, Default)]
 pub(in crate::services::http) struct SkippedFiles {
     named: Vec<String>,
@@ -17,7 +17,7 @@ pub(in crate::services::http) struct SkippedFiles {
 }
 
 impl SkippedFiles {
-    /// Says it in the log.
+    /// Logs the report.
     pub(in crate::services::http) fn log(&self) {
         for line in self.lines() {
             tracing::warn!("{line}");
@@ -27,13 +27,13 @@ impl SkippedFiles {
         }
     }
 
-    /// What cannot be served.
+    /// Files that cannot be served, a line each.
     pub(in crate::services::http) fn lines(&self) -> impl Iterator<Item = String> {
         let more = format!("not served: {} more files or directories", self.unnamed);
         self.named.iter().cloned().chain((self.unnamed > 0).then_some(more))
     }
 
-    /// What is not to be served.
+    /// A line about hidden files.
     pub(in crate::services::http) fn hidden(&self) -> Option<String> {
         let (first, count) = self.hidden.as_ref()?;
         Some(format!(
@@ -42,12 +42,12 @@ impl SkippedFiles {
         ))
     }
 
-    /// What is at `path` cannot be served.
+    /// Reports that the file at `path` cannot be served.
     pub(super) fn skip(&mut self, path: &Path, reason: &dyn Display) {
         self.name(|| format!("not served: {}: {reason}", path.display()));
     }
 
-    /// The response with the file at `path` would have `bytes`.
+    /// Reports a response of `bytes` bytes for the file at `path`, which is too large.
     pub(super) fn too_large(&mut self, path: &Path, bytes: u64, coded: bool) {
         let but = if coded { " but compressed, to clients that take it so" } else { "" };
         let path = path.display();
@@ -58,7 +58,7 @@ impl SkippedFiles {
         });
     }
 
-    /// What is at `path` begins with a dot.
+    /// Counts a file whose name begins with a dot.
     pub(super) fn hide(&mut self, path: &Path) {
         self.hidden.get_or_insert_with(|| (path.to_owned(), 0)).1 += 1;
     }

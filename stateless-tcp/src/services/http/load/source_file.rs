@@ -1,4 +1,4 @@
-//! A file as it was found.
+//! A file of the HTTP root.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _};
@@ -9,25 +9,25 @@ use std::time::SystemTime;
 
 use crate::services::MAX_RESPONSE;
 
-/// What there is to know of a file.
+/// The name, content and times of a file.
 #[derive(Debug)]
 pub(super) struct SourceFile {
-    /// The path that it is served at, decoded.
+    /// The decoded URL path.
     pub(super) url: Vec<u8>,
-    /// Where it stands in the tree.
+    /// The path in the file system.
     pub(super) path: PathBuf,
-    /// The content; nothing of a file that is too large.
+    /// The content; empty if the file is too large.
     pub(super) body: Arc<[u8]>,
     /// Bytes of the file.
     pub(super) len: u64,
-    /// As the file system has it.
+    /// The file system's modification time.
     pub(super) modified: Option<SystemTime>,
 }
 
 impl SourceFile {
-    /// Reads the file that stands at `path`, and whose canonical path is `target`, to be served at `url`.
+    /// Reads the file at `path`, whose canonical path is `target`, to serve it at `url`.
     pub(super) fn read(target: &Path, path: &Path, url: Vec<u8>) -> io::Result<Self> {
-        // Should a FIFO have taken the file's place meanwhile, opening it must not wait for a writer.
+        // A FIFO may have replaced the file: opening it must not wait for a writer.
         let file = OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK).open(target)?;
         let metadata = file.metadata()?;
         if !metadata.is_file() {
@@ -43,7 +43,7 @@ impl SourceFile {
     }
 }
 
-/// The octets of `file`, or one more than `most` of them.
+/// The bytes of `file`, but at most one more than `most`.
 fn read_at_most(file: &File, most: usize) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(most as u64 + 1).read_to_end(&mut bytes)?;

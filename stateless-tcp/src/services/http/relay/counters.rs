@@ -1,28 +1,28 @@
-//! What is counted of relayed requests, one counter a reason.
+//! Counters of the HTTP relay, one for each reason.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// What is counted; each has a name, in the log and in the documentation.
+/// A counter; the log and the documentation use its name.
 #[derive(Clone, Copy, Debug)]
 #[repr(usize)]
 pub(super) enum HttpRelayCounter {
-    /// Requests that went to the back end.
+    /// Requests that went to the upstream.
     Requests,
     /// Connections opened for them.
     Connections,
     /// Whole responses.
     Responses,
-    /// Requests for which no connection could be had: 502.
+    /// Requests without a connection: 502.
     Unreachable,
-    /// Requests to which there was no whole response in time: 504.
+    /// Requests without a whole response in time: 504.
     TimedOut,
-    /// Requests to which there was none that can be read to its end: 502.
+    /// Requests with a response that cannot be read to its end: 502.
     Broken,
-    /// Responses that are larger than may be: 503.
+    /// Responses that are too large: 503.
     TooLarge,
-    /// Requests for which there was no room in flight: 503.
+    /// Requests beyond the limit on requests in flight: 503.
     TableFull,
-    /// Answers of several segments for which there was no room to keep them: 503.
+    /// Answers of several segments that the retransmission store has no space for: 503.
     StoreFull,
 }
 

@@ -1,4 +1,4 @@
-//! What one worker has to do with the back end: requests in flight, responses that came, answers that were sent.
+//! One worker's requests in flight, arrived responses and sent answers.
 
 use super::response::RelayedResponse;
 use crate::observe::snapshot::Occupancy;
@@ -14,23 +14,23 @@ use std::sync::atomic::{AtomicBool, Ordering::AcqRel, Ordering::Release};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-/// How long a response waits at least to be given, where its place is needed: it is asked for as soon as it is there, or
-/// nobody waits for it any more.
+/// The time for which an arrived response keeps its entry at least. A waiting client takes it at once, so an older one
+/// is abandoned.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// A request: its origin, and what it says.
+/// The key of a request: its origin and a hash of its bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct RequestKey {
     origin: Origin,
     message: u64,
 }
 
-/// Where a request stands.
+/// The state of a request.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum RequestState {
-    /// It is at the back end.
+    /// It is at the upstream.
     InFlight(FetchId),
-    /// The response is here since then.
+    /// The response arrived at this time.
     Ready(RelayedResponse, SystemTime),
 }
 
@@ -44,7 +44,7 @@ pub(super) struct HttpForwarder {
 }
 
 impl HttpForwarder {
-    /// A desk with so many places, and so many octets for answers that were sent.
+    /// A forwarder for this many requests, with a retransmission store of this many bytes.
     pub(super) fn new(capacity: usize, retransmit_store: usize) -> io::Result<Self> {
         Ok(Self {
             fetch_ids: FetchIds::new(),
@@ -56,7 +56,7 @@ impl HttpForwarder {
         })
     }
 
-    /// How full its tables are.
+    /// The usage of its tables.
     pub(super) fn occupancies(&self) -> Vec<Occupancy> {
         let in_flight = Occupancy::entries("http_in_flight", self.requests.len(), self.capacity);
         vec![in_flight, self.retransmit_store.occupancy("http_sent")]
@@ -66,17 +66,17 @@ impl HttpForwarder {
         RequestKey { origin: context.origin, message: self.hasher.hash_one(message) }
     }
 
-    /// Where the request stands, if it has a place.
+    /// The state of the request, if it is known.
     pub(super) fn find(&self, key: &RequestKey) -> Option<&RequestState> {
         self.requests.get(key)
     }
 
-    /// Gives up the request's place.
+    /// Removes the request.
     pub(super) fn clear(&mut self, key: &RequestKey) {
         self.requests.remove(key);
     }
 
-    /// Gives the request a place, if there is one.
+    /// Adds the request, if the limit allows it.
     pub(super) fn begin(
         &mut self,
         key: RequestKey,
@@ -96,7 +96,7 @@ impl HttpForwarder {
         })
     }
 
-    /// Takes in what has come.
+    /// Receives all answers that have arrived.
     pub(super) fn collect(&mut self, now: SystemTime, ready: &mut Vec<FetchId>) {
         for (key, response) in self.mailbox.empty() {
             if let Some(state) = self.requests.get_mut(&key)
@@ -108,16 +108,16 @@ impl HttpForwarder {
         }
     }
 
-    /// Readable when something has come.
+    /// Readable when responses have arrived.
     pub(super) fn event(&self) -> BorrowedFd<'_> {
         self.mailbox.event.as_fd()
     }
 }
 
-/// Where the control plane leaves responses for one worker.
+/// Responses from the control plane for one worker.
 pub(super) struct ResponseMailbox {
     letters: Mutex<Vec<(RequestKey, RelayedResponse)>>,
-    /// There may be letters: a worker looks often, and the kernel need not be asked.
+    /// Set when there may be responses. The worker polls often, and this flag saves system calls.
     filled: AtomicBool,
     event: EventFd,
 }
@@ -128,11 +128,11 @@ impl ResponseMailbox {
         Ok(Self { letters: Mutex::default(), filled: AtomicBool::new(false), event })
     }
 
-    /// Leaves a response, and wakes the worker.
+    /// Adds a response, and wakes the worker.
     pub(super) fn post(&self, key: RequestKey, response: RelayedResponse) {
         self.letters.lock().unwrap_or_else(PoisonError::into_inner).push((key, response));
         self.filled.store(true, Release);
-        // It fails only where 2^64 others were not looked at: the worker is awake.
+        // Writing fails only at 2^64 unread events: the worker is awake.
         let _ = self.event.write(1);
     }
 
@@ -140,7 +140,7 @@ impl ResponseMailbox {
         if !self.filled.swap(false, AcqRel) {
             return Vec::new();
         }
-        // In this order: what comes between is found now, and looked for once more.
+        // In this order, a response that arrives in between is taken now, and the event only causes one more look.
         let _ = self.event.read();
         std::mem::take(&mut *self.letters.lock().unwrap_or_else(PoisonError::into_inner))
     }

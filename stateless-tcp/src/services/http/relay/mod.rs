@@ -1,13 +1,13 @@
-//! The HTTP/1.x relay: requests go to a server that speaks ordinary TCP, its responses come back as answers.
+//! The HTTP/1.x relay: requests go to an upstream server over ordinary TCP, and its responses become answers.
 //!
 //! ```text
-//! worker:         frame -> ask -> desk (sent? in flight? here?) -> forward          reply -> sent -> octets
-//! control plane:                                                          -> back end ->
+//! worker:         frame -> HttpForwarder (answered? in flight? ready?) -> rewrite     response -> RetransmitStore -> bytes
+//! control plane:                                                         -> upstream ->
 //! ```
 //!
-//! A response is read whole before it is an answer, so whatever a back end does, the client gets one whole answer: the
-//! response, or one that says what went wrong. Each request is the client's own: no two clients share a response, which
-//! may be private. Knows nothing of TCP towards the client; see [`Service`].
+//! A response is read whole before it becomes an answer, so the client always gets one whole answer: the response, or
+//! an error. No two clients share a response, which may be private. This module knows nothing of TCP towards the
+//! client; see [`Service`].
 
 mod counters;
 mod fields;
@@ -35,22 +35,22 @@ use std::time::{Duration, SystemTime};
 use tokio::runtime::Handle;
 use upstream::HttpUpstream;
 
-/// What is relayed, and how.
+/// Options of the HTTP relay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HttpRelayOptions {
     /// The server.
     pub upstream: SocketAddr,
-    /// Relay methods that may do harm when a request runs twice, and bodies.
+    /// Also relay bodies, and methods that may do harm when a request runs twice.
     pub unsafe_methods: bool,
-    /// How long the server has for a response.
+    /// The time that the server has for a response.
     pub timeout: Duration,
-    /// Most requests in flight, for each worker.
+    /// Limit on the requests in flight of each worker.
     pub in_flight: usize,
-    /// Octets of answers kept because a client may lack a part of them, for each worker.
+    /// Size of each worker's retransmission store in bytes.
     pub retransmit_store: usize,
 }
 
-/// Requests relayed to a server.
+/// The HTTP service that asks an upstream.
 pub struct HttpRelay {
     unsafe_methods: bool,
     error_pages: ErrorPages,
@@ -60,10 +60,9 @@ pub struct HttpRelay {
 }
 
 impl HttpRelay {
-    /// A relay for so many workers, whose connections to the server live on `runtime`.
+    /// A relay for this many workers, whose connections to the server live on `runtime`.
     ///
-    /// # Errors
-    /// When the system has no descriptors left.
+    /// # Errors When the system has no file descriptors left.
     pub fn new(options: &HttpRelayOptions, workers: usize, runtime: Handle) -> io::Result<Self> {
         let forwarder = |_| HttpForwarder::new(options.in_flight, options.retransmit_store).map(Mutex::new);
         Ok(Self {
@@ -75,7 +74,7 @@ impl HttpRelay {
         })
     }
 
-    /// What it did, and how it is.
+    /// Counters and state, for snapshots.
     #[must_use]
     pub fn report(&self) -> snapshot::Relay {
         let name = |name: &'static str| Name::Borrowed(name.trim_start_matches("http_relay_"));
@@ -91,7 +90,7 @@ impl HttpRelay {
         }
     }
 
-    /// What it has counted, by name.
+    /// Its counters by name.
     pub fn counts(&self) -> impl Iterator<Item = (&'static str, u64)> {
         self.upstream.counts().all()
     }
@@ -104,7 +103,7 @@ impl HttpRelay {
         relayed_request::read(stream, self.unsafe_methods)
     }
 
-    /// Sends the request on its way to the back end, if there is a place for it.
+    /// Starts the request to the upstream, if the limit on requests in flight allows it.
     fn begin(
         &self,
         relayed_request: &RelayedRequest,
@@ -123,7 +122,7 @@ impl HttpRelay {
         Ok(fetch_id)
     }
 
-    /// What stands in `response` from `start` on is the answer: it is kept, in case it is asked for again.
+    /// Keeps the answer, which is in `response` from `start` on, for retransmission.
     fn give(
         &self,
         forwarder: &mut HttpForwarder,
@@ -151,7 +150,7 @@ impl HttpRelay {
         Ok(Answered { volatile: answer.len(), last: answer.is_empty() || response::closes(answer) })
     }
 
-    /// Appends the answer to a request that is not relayed.
+    /// Appends the error for a request that is not relayed.
     fn refuse(
         &self,
         error: HttpError,
@@ -173,7 +172,7 @@ impl Service for HttpRelay {
         match self.read(stream) {
             Ok(relayed_request) => Framing::Message(relayed_request.len),
             Err(RequestError::Incomplete) => Framing::Incomplete,
-            // Where such a message would end nobody can tell; the connection ends with its answer.
+            // The end of such a message is unknown, so the connection ends with its answer.
             Err(RequestError::Invalid(_)) => Framing::Message(stream.len()),
         }
     }
@@ -235,7 +234,7 @@ impl Service for HttpRelay {
     }
 
     fn prepare(&self, message: &[u8], context: &Context) {
-        // RFC 9112 9.3.2: only what is safe may run beside what goes before it.
+        // RFC 9112 9.3.2: only safe requests may run in parallel with those before them.
         if self.unsafe_methods {
             return;
         }
@@ -244,7 +243,7 @@ impl Service for HttpRelay {
         let known = forwarder.find(&forwarder.key(message, context)).is_some()
             || forwarder.retransmit_store.find(&context.origin, message).is_some();
         if !known {
-            // Refused, it is so when its turn comes.
+            // A refusal is repeated when its turn comes.
             let _ = self.begin(&relayed_request, message, context, forwarder);
         }
     }

@@ -1,22 +1,22 @@
-//! Which requests are relayed, and where they end.
+//! Parses the requests that can be relayed.
 
 use crate::services::http::error_pages::HttpError;
 use crate::services::http::request::{self, BodyFraming, MAX_HEAD, RequestError, RequestFields};
 use crate::services::http::static_response::Persistence;
 
-/// A request that can be relayed.
+/// A request that can be relayed: its lengths and its persistence.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct RelayedRequest {
-    /// Octets of the head, the blank line included.
+    /// Bytes of the head, including the blank line.
     pub(super) head: usize,
-    /// Octets of head and body.
+    /// Bytes of head and body.
     pub(super) len: usize,
-    /// What the client expects of the connection.
+    /// The client's wish for the connection.
     pub(super) persistence: Persistence,
 }
 
-/// Reads the request at the front of `stream`; of methods that are not safe (RFC 9110 9.2.1), and of bodies, only where
-/// `unsafe_methods` allows them.
+/// Parses the request at the front of `stream`. Methods that are not safe (RFC 9110 9.2.1) and bodies need
+/// `unsafe_methods`.
 pub(super) fn read(stream: &[u8], unsafe_methods: bool) -> Result<RelayedRequest, RequestError> {
     request::read(stream, |head_len, head| {
         let fields = RequestFields::read(head)?;
@@ -47,7 +47,7 @@ pub(super) fn read(stream: &[u8], unsafe_methods: bool) -> Result<RelayedRequest
             BodyFraming::Coded => return Err(HttpError::LengthRequired.into()),
             BodyFraming::Length(length) => usize::try_from(length).unwrap_or(usize::MAX),
         };
-        // What comes in several segments is put together up to this length, whether head or body.
+        // Reassembly of several segments goes up to this length, head and body together.
         if body > MAX_HEAD.saturating_sub(head_len) {
             return Err(HttpError::BodyTooLarge.into());
         }

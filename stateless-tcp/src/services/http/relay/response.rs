@@ -1,4 +1,4 @@
-//! A response as the client gets it. Knows nothing of connections.
+//! A relayed response as the client gets it. Knows nothing of connections.
 
 use super::rewrite::strip_hop_by_hop;
 use crate::services::MAX_RESPONSE;
@@ -9,21 +9,21 @@ use hyper::header;
 use hyper::http::response::Parts;
 use std::time::SystemTime;
 
-/// Octets of the longest Content-Length.
+/// Bytes of the longest Content-Length.
 const LENGTH: usize = b"Content-Length: 65537\r\n".len();
 
-/// Octets of the longest end of a head.
+/// Bytes of the longest Connection field.
 const LONGEST_END: usize = Persistence::KeepAlive.end().len();
 
-/// The head of a response whose body is still to come.
+/// The head of a response whose body has not arrived.
 #[derive(Debug)]
 pub(super) struct ResponseHead {
     head: Vec<u8>,
-    /// It says how long its body is, and has none.
+    /// The response has no body.
     bodiless: bool,
 }
 
-/// A whole response, but for what it says of the client's connection.
+/// A whole response without its Connection field.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct RelayedResponse {
     /// Without the blank line.
@@ -32,21 +32,21 @@ pub(super) struct RelayedResponse {
 }
 
 impl ResponseHead {
-    /// What the back end said, which came at `now`; `head_only` if it answers HEAD.
+    /// The head of an upstream's response, which arrived at `now`; `head_only` for a response to HEAD.
     pub(super) fn new(mut parts: Parts, head_only: bool, now: SystemTime) -> Self {
         strip_hop_by_hop(&mut parts.headers);
         let length = parts.headers.get(header::CONTENT_LENGTH);
         let reason = parts.extensions.get::<ReasonPhrase>().map(ReasonPhrase::as_bytes);
         let reason = reason.or_else(|| parts.status.canonical_reason().map(str::as_bytes));
         let mut head = status_line(parts.status, reason.unwrap_or_default());
-        // RFC 9110 6.6.1: who passes a response on adds it where it lacks.
+        // RFC 9110 6.6.1: a proxy adds a missing Date.
         if !parts.headers.contains_key(header::DATE) {
             put(&mut head, header::DATE.as_str(), http_date(now).to_string().as_bytes());
         }
         for (name, value) in parts.headers.iter().filter(|(name, _)| *name != header::CONTENT_LENGTH) {
             put(&mut head, name.as_str(), value.as_bytes());
         }
-        // RFC 9110 8.6: 204 has no length, and that of 304 is another response's.
+        // RFC 9110 8.6: 204 has no length, and the length in 304 is that of another response.
         let bodiless = head_only || matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         if let Some(length) = length.filter(|_| head_only) {
             put(&mut head, header::CONTENT_LENGTH.as_str(), length.as_bytes());
@@ -54,7 +54,7 @@ impl ResponseHead {
         Self { head, bodiless }
     }
 
-    /// Most octets that the body may have.
+    /// Limit on the body in bytes.
     pub(super) fn room(&self) -> usize {
         MAX_RESPONSE.saturating_sub(self.head.len() + LENGTH + LONGEST_END)
     }
@@ -69,7 +69,7 @@ impl ResponseHead {
 }
 
 impl RelayedResponse {
-    /// A response that says in words what is wrong.
+    /// A response that explains an error.
     pub(super) fn refusal(status: StatusCode, text: &str, head_only: bool, now: SystemTime) -> Self {
         let mut head = status_line(status, status.canonical_reason().unwrap_or_default().as_bytes());
         put(&mut head, "date", http_date(now).to_string().as_bytes());
@@ -79,12 +79,12 @@ impl RelayedResponse {
         Self { head, body }
     }
 
-    /// Octets of the whole response at its longest.
+    /// The largest length of the whole response.
     pub(super) fn len(&self) -> usize {
         self.head.len() + LONGEST_END + self.body.len()
     }
 
-    /// Appends the response, behind which this becomes of the connection.
+    /// Appends the response with this Connection field.
     pub(super) fn write(&self, persistence: Persistence, response: &mut Vec<u8>) {
         response.extend_from_slice(&self.head);
         response.extend_from_slice(persistence.end());
@@ -92,7 +92,7 @@ impl RelayedResponse {
     }
 }
 
-/// Whether the head of `response` says that the connection closes.
+/// Whether the head of `response` closes the connection.
 pub(super) fn closes(response: &[u8]) -> bool {
     let end = response.windows(4).position(|bytes| bytes == b"\r\n\r\n").map_or(0, |end| end + 4);
     response[..end].ends_with(CLOSE)
@@ -102,7 +102,7 @@ fn status_line(status: StatusCode, reason: &[u8]) -> Vec<u8> {
     [b"HTTP/1.1 ", status.as_str().as_bytes(), b" ", reason, b"\r\n"].concat()
 }
 
-/// Appends a field, its name written as in the RFCs: hyper knows names in lower case only.
+/// Appends a field with its name in title case: hyper has lowercase names only.
 fn put(head: &mut Vec<u8>, name: &str, value: &[u8]) {
     let mut begins = true;
     for byte in name.bytes() {

@@ -1,4 +1,4 @@
-//! The request as the upstream server gets it. Knows nothing of connections.
+//! Rewrites a request for the upstream server. Knows nothing of connections.
 
 use super::fields::{FORWARDED_FOR, is_plain, is_valid};
 use crate::services::http::error_pages::HttpError;
@@ -10,8 +10,8 @@ use hyper::http::uri::PathAndQuery;
 use hyper::{Method, Request, Uri};
 use std::net::{IpAddr, SocketAddr};
 
-/// Fields that are about one connection (RFC 9110 7.6.1), or of authentication with a proxy, which the back end does not
-/// see; besides those that Connection names.
+/// Hop-by-hop fields (RFC 9110 7.6.1) and proxy authentication, which the upstream does not get, besides the fields
+/// that Connection names.
 pub(super) const HOP_BY_HOP: [HeaderName; 9] = [
     header::CONNECTION,
     HeaderName::from_static("keep-alive"),
@@ -24,13 +24,12 @@ pub(super) const HOP_BY_HOP: [HeaderName; 9] = [
     header::UPGRADE,
 ];
 
-/// Fields that are about the request, whatever Connection says of them: whom it is for, and what each proxy adds to.
+/// End-to-end fields, even if Connection names them: Host, and the lists that each proxy appends to.
 const END_TO_END: [HeaderName; 3] = [header::HOST, header::FORWARDED, FORWARDED_FOR];
 
-/// The request in `message`, one whole message whose head has `head` octets, from `client`, who sent it to `server`.
+/// The request in `message`, a whole message with a head of `head` bytes, which `client` sent to `server`.
 ///
-/// # Errors
-/// The fault of what cannot be said to the back end.
+/// # Errors The error of a request that cannot be forwarded.
 pub(super) fn rewrite(
     message: &[u8],
     head: usize,
@@ -50,7 +49,7 @@ pub(super) fn rewrite(
         let target = head.path.unwrap_or_default().as_bytes();
         let (authority, path) = request::split_target(target).unwrap_or((None, target));
         address(&mut fields, authority, server);
-        // The body that goes along says how long it is.
+        // The body itself defines Content-Length.
         fields.remove(header::CONTENT_LENGTH);
         strip_hop_by_hop(&mut fields);
         append(&mut fields, FORWARDED_FOR, &client.to_string());
@@ -67,7 +66,7 @@ pub(super) fn rewrite(
     Ok(rewritten)
 }
 
-/// Takes out what is about one connection only; what is left keeps its order.
+/// Removes hop-by-hop fields; the others keep their order.
 pub(super) fn strip_hop_by_hop(fields: &mut HeaderMap) {
     let named: Vec<HeaderName> = fields
         .get_all(header::CONNECTION)
@@ -85,7 +84,7 @@ pub(super) fn strip_hop_by_hop(fields: &mut HeaderMap) {
     *fields = kept;
 }
 
-/// Host is passed on; the target's wins over it (RFC 9112 3.2.2), and HTTP/1.0 need not have one.
+/// Sets Host: the target's authority takes precedence (RFC 9112 3.2.2), and HTTP/1.0 may have none.
 fn address(fields: &mut HeaderMap, authority: Option<&[u8]>, server: SocketAddr) {
     if let Some(authority) = authority.and_then(|authority| HeaderValue::from_bytes(authority).ok()) {
         fields.insert(header::HOST, authority);
@@ -102,7 +101,7 @@ fn host(address: IpAddr) -> String {
     }
 }
 
-/// RFC 7239 section 6: an IPv6 address stands in brackets, and so in quotes.
+/// RFC 7239 section 6: an IPv6 address needs brackets, and so quotes.
 fn forwarded(client: IpAddr) -> String {
     match client {
         IpAddr::V4(address) => format!("for={address};proto=http"),
@@ -118,7 +117,7 @@ fn append(fields: &mut HeaderMap, name: HeaderName, element: &str) {
         list.extend_from_slice(b", ");
     }
     list.extend_from_slice(element.as_bytes());
-    // What stood in a header and an address can stand in a header.
+    // Valid elements joined with an address form a valid value.
     if let Ok(list) = HeaderValue::from_bytes(&list) {
         fields.insert(name, list);
     }
@@ -128,7 +127,7 @@ fn append(fields: &mut HeaderMap, name: HeaderName, element: &str) {
 fn uri(method: &Method, path: &[u8]) -> Option<Uri> {
     let target = match path.first() {
         Some(b'/') => PathAndQuery::try_from(path).ok()?,
-        // RFC 9112 3.2.4: OPTIONS without a path is about the server.
+        // RFC 9112 3.2.4: OPTIONS without a path concerns the server.
         Some(b'*') => PathAndQuery::from_static("*"),
         None if method == Method::OPTIONS => PathAndQuery::from_static("*"),
         // RFC 9110 4.2.3: an empty path means "/".

@@ -12,7 +12,7 @@ use std::net::TcpListener;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use tokio::runtime::Runtime;
 
-/// What every client takes in one segment.
+/// The bytes that every client takes in one segment.
 const WHOLE: usize = 512;
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
@@ -24,7 +24,7 @@ struct HttpRelayBench {
 }
 
 impl HttpRelayBench {
-    /// The server answers each request with so many octets.
+    /// The server answers each request with so many bytes.
     fn new(body: usize, requests: usize, retransmit_store: usize) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let upstream = listener.local_addr().unwrap();

@@ -1,4 +1,4 @@
-//! The back end: connections to it, and exchanges on them.
+//! The upstream server: connections and exchanges.
 
 use super::counters::{HttpRelayCounter, HttpRelayCounters};
 use super::response::{RelayedResponse, ResponseHead};
@@ -18,47 +18,47 @@ use std::time::{Duration, Instant, SystemTime};
 use thiserror::Error;
 use tokio::net::TcpStream;
 
-/// Most connections that are kept without a request.
+/// Limit on idle connections.
 const MAX_IDLE: usize = 128;
 
-/// How long they are: less than servers are used to.
+/// The time for which they are kept, shorter than servers usually keep them.
 const IDLE: Duration = Duration::from_secs(30);
 
-/// Most octets of a response's header section.
+/// Longest header section of a response in bytes.
 const MAX_HEAD: usize = 32 << 10;
 
 type UpstreamConnection = SendRequest<Full<Bytes>>;
 
-/// A server that speaks HTTP/1.1, and the connections to it that can be used again.
+/// An HTTP/1.1 server, and idle connections to it.
 pub(super) struct HttpUpstream {
     address: SocketAddr,
     timeout: Duration,
     idle: Mutex<Vec<(UpstreamConnection, Instant)>>,
     failing: AtomicBool,
     counts: HttpRelayCounters,
-    /// From a request to the whole response.
+    /// Time from a request to the whole response.
     duration: Histogram,
 }
 
-/// Why there is no response. Shown to the client: it says nothing of addresses.
+/// The reason why there is no response. The client sees it, so it does not contain addresses.
 #[derive(Debug, Error)]
 enum UpstreamError {
-    #[error("The back end cannot be reached: {0}.")]
+    #[error("The upstream server cannot be reached: {0}.")]
     Unreachable(io::Error),
-    #[error("The back end did not give a whole response within {0:?}.")]
+    #[error("The upstream server did not give a whole response within {0:?}.")]
     TimedOut(Duration),
-    #[error("The back end did not give a whole response: {0}.")]
+    #[error("The upstream server did not give a whole response: {0}.")]
     Broken(String),
-    #[error("The back end wants to speak another protocol.")]
+    #[error("The upstream server switched to another protocol.")]
     Upgrade,
-    #[error("The back end's response has {0} octets, which is too large: {room} can be relayed.", room = .1)]
+    #[error("The upstream server's response has {0} bytes, which is too large: {room} can be relayed.", room = .1)]
     TooLarge(u64, usize),
-    #[error("The back end's response is too large: {0} octets can be relayed.")]
+    #[error("The upstream server's response is too large: {0} bytes can be relayed.")]
     Endless(usize),
 }
 
 impl HttpUpstream {
-    /// The server at `address`, which has `timeout` for each response.
+    /// The server at `address`, with this timeout for each response.
     pub(super) fn new(address: SocketAddr, timeout: Duration) -> Self {
         Self {
             address,
@@ -70,18 +70,18 @@ impl HttpUpstream {
         }
     }
 
-    /// What is counted of it.
+    /// Its counters.
     pub(super) fn counts(&self) -> &HttpRelayCounters {
         &self.counts
     }
 
-    /// How it does.
+    /// Its state, for snapshots.
     pub(super) fn report(&self) -> snapshot::BackEnd {
         let up = !self.failing.load(Relaxed);
         snapshot::BackEnd { address: self.address.to_string(), up, duration: self.duration.read() }
     }
 
-    /// Gives `deliver` the response to `request`, or one that says why there is none.
+    /// Passes the response to `request`, or an error response, to `deliver`.
     pub(super) async fn fetch(&self, request: Request<Full<Bytes>>, deliver: impl FnOnce(RelayedResponse)) {
         self.counts.add(HttpRelayCounter::Requests);
         let head_only = request.method() == Method::HEAD;
@@ -90,7 +90,7 @@ impl HttpUpstream {
         match outcome.unwrap_or(Err(UpstreamError::TimedOut(self.timeout))) {
             Ok((response, connection)) => {
                 if self.failing.swap(false, Relaxed) {
-                    tracing::info!("back end {} answers again", self.address);
+                    tracing::info!("upstream {} answers again", self.address);
                 }
                 self.counts.add(HttpRelayCounter::Responses);
                 self.duration.record(begun.elapsed(), 1);
@@ -109,19 +109,19 @@ impl HttpUpstream {
         }
     }
 
-    /// The response, and the connection if it can be used again.
+    /// Gets the response, and the connection if it is reusable.
     async fn exchange(
         &self,
         request: Request<Full<Bytes>>,
     ) -> Result<(RelayedResponse, Option<UpstreamConnection>), UpstreamError> {
-        // A connection that was idle may have been closed before the request came. Then it is asked again, if it may be
-        // (RFC 9110 9.2.2); if not, a connection of its own keeps it from that.
+        // The server may have closed an idle connection before the request arrives. A safe request is sent again then
+        // (RFC 9110 9.2.2); any other request gets a new connection.
         if request.method().is_safe()
             && let Some(mut connection) = self.take_idle().await
         {
             match connection.send_request(request.clone()).await {
                 Err(error) if !error.is_parse() => {
-                    tracing::debug!("back end {}: idle connection: {error}", self.address);
+                    tracing::debug!("upstream {}: idle connection: {error}", self.address);
                 }
                 response => return read(request.method(), response, connection).await,
             }
@@ -139,7 +139,7 @@ impl HttpUpstream {
         let mut builder = Builder::new();
         builder.title_case_headers(true).max_buf_size(MAX_HEAD);
         let (connection, driver) = builder.handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
-        // How it ends, the connection tells who uses it.
+        // The user of the connection learns how it ends.
         tokio::spawn(async move { drop(driver.await) });
         Ok(connection)
     }
@@ -148,8 +148,8 @@ impl HttpUpstream {
         if self.idle().is_empty() {
             return None;
         }
-        // What came on an idle connection meanwhile is no response to anything, and ends it. It is seen to when others had
-        // their turn, before a request goes out.
+        // Data on an idle connection is no response to anything, and ends it. Yielding lets the driver notice that
+        // before a request goes out.
         tokio::task::yield_now().await;
         let mut idle = self.idle();
         while let Some((connection, since)) = idle.pop() {
@@ -160,7 +160,7 @@ impl HttpUpstream {
         None
     }
 
-    /// Keeps a connection for the next request, once nothing more comes on it that is not a response.
+    /// Keeps a connection for the next request, once it is ready for one.
     async fn keep(&self, connection: Option<UpstreamConnection>) {
         let Some(mut connection) = connection else { return };
         if connection.ready().await.is_err() {
@@ -177,21 +177,21 @@ impl HttpUpstream {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts a failure, and says the first of several in a row.
+    /// Counts a failure, and logs the first of several in a row.
     fn log_failure(&self, failure: &UpstreamError) {
         let count = failure.count();
         self.counts.add(count);
-        // That is a response like any other.
+        // A response that is too large proves that the server works.
         let failing = !matches!(count, HttpRelayCounter::TooLarge);
         if failing && !self.failing.swap(true, Relaxed) {
-            tracing::warn!("back end {}: {failure}", self.address);
+            tracing::warn!("upstream {}: {failure}", self.address);
         } else {
-            tracing::debug!("back end {}: {failure}", self.address);
+            tracing::debug!("upstream {}: {failure}", self.address);
         }
     }
 }
 
-/// The whole of a response, and its connection if nothing speaks against using it again.
+/// Reads a whole response, and returns the connection if it is reusable.
 async fn read(
     method: &Method,
     response: hyper::Result<Response<Incoming>>,
@@ -202,7 +202,7 @@ async fn read(
         return Err(UpstreamError::Upgrade);
     }
     let length = parts.headers.get(header::CONTENT_LENGTH).cloned();
-    // RFC 9112 6.3: an attempt to smuggle a response, maybe.
+    // RFC 9112 6.3: possibly an attempt to smuggle a response.
     let doubtful = length.is_some() && parts.headers.contains_key(header::TRANSFER_ENCODING);
     let begun = ResponseHead::new(parts, method == Method::HEAD, SystemTime::now());
     let room = begun.room();
@@ -240,7 +240,7 @@ impl UpstreamError {
         match self {
             Self::Unreachable(_) | Self::Broken(_) | Self::Upgrade => StatusCode::BAD_GATEWAY,
             Self::TimedOut(_) => StatusCode::GATEWAY_TIMEOUT,
-            // As for a file that is too large.
+            // The same as for a file that is too large.
             Self::TooLarge(..) | Self::Endless(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }

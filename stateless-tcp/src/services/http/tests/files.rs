@@ -1,4 +1,4 @@
-//! What is served from a directory, and what is not.
+//! Files that are served from a directory, and files that are not.
 
 use std::fs;
 use std::os::unix::fs::symlink;

@@ -323,8 +323,8 @@ fn messages() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    /// Whatever comes is framed within bounds, cut anywhere it is answered alike or waited for, and every answer
-    /// parses, has the length it says and fits its room.
+    /// Any input is framed within bounds; a prefix of it gets the same answer or waits for more; and every answer
+    /// parses, has the length that it states and fits its room.
     #[test]
     fn anything_is_answered_soundly(
         stream in messages(),

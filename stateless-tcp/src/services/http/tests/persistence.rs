@@ -37,7 +37,7 @@ fn connection_stays_open(#[case] message: &str) {
     assert_eq!(text(bytes), text(closing.bytes).replacen("Connection: close\r\n", "", 1));
 }
 
-/// Who speaks HTTP/1.0 is told, where it asked for that.
+/// An HTTP/1.0 client that asked for it gets `Connection: keep-alive`.
 #[rstest]
 #[case::get("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")]
 #[case::capitals("GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n")]
@@ -99,7 +99,7 @@ fn files_keep_the_connection_where_they_are_answered() {
     }
 }
 
-/// What may change stays in the first segment (`MAX_VOLATILE`), whatever is answered.
+/// The bytes that may change lie in the first segment (`MAX_VOLATILE`) of every response.
 #[test]
 fn the_date_of_every_fault_stands_at_its_front() {
     let http = Http::builtin();

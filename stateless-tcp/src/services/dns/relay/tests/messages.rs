@@ -1,4 +1,4 @@
-//! Reading what back ends say, whatever it is.
+//! Parsing any message from an upstream.
 
 use super::cached_answer::AnswerError;
 use super::*;
@@ -98,7 +98,7 @@ fn a_code_that_needs_an_opt_is_servfail_without() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
-    /// Any octets can be looked at, and what is taken from them is a message as long as it says, with its TTLs in places
+    /// Any bytes can be looked at, and what is taken from them is a message as long as it says, with its TTLs in places
     /// that hold TTLs.
     #[test]
     fn arbitrary_octets_do_no_harm(
@@ -122,7 +122,7 @@ proptest! {
         }
     }
 
-    /// A good answer with some octets changed is either taken, and then is as good a message as before, or is not.
+    /// A good answer with some bytes changed is either taken, and then is as good a message as before, or is not.
     #[test]
     fn a_damaged_answer_does_no_harm(
         damage in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
@@ -149,7 +149,7 @@ proptest! {
         }
     }
 
-    /// Whatever options a client sends, what goes on is a query that can be read, and no longer than a datagram's.
+    /// For any options of the client, the forwarded query is well formed and fits a datagram.
     #[test]
     fn what_goes_on_can_be_read(
         options in proptest::collection::vec((any::<u16>(), proptest::collection::vec(any::<u8>(), 0..300)), 0..8),

@@ -1,8 +1,8 @@
-//! What is told of clients' networks (RFC 7871).
+//! The client subnet option (RFC 7871).
 
 use super::*;
 
-/// What the client says of its network, and what the server hears of it and the client of what the server says to that.
+/// The client's option, the one that the upstream gets, and whether the client gets the upstream's.
 #[rstest]
 #[case::as_it_came(ClientSubnet::PassThrough, &[0, 1, 24, 0, 203, 0, 113], &[0, 1, 24, 0, 203, 0, 113], true)]
 #[case::ours(ClientSubnet::FromAddress, &[0, 1, 24, 0, 203, 0, 113], &[0, 1, 24, 0, 192, 0, 2], false)]

@@ -35,7 +35,7 @@ impl TestZone {
         shown
     }
 
-    /// What is wrong, paths without the directory before them.
+    /// The error, without the directory in its paths.
     fn wrong(&self, policy: &IncludePolicy) -> String {
         let error = self.read(policy).1.result.unwrap_err().to_string();
         error.replace(&format!("{}/", self.0.path().display()), "")

@@ -37,7 +37,7 @@ fn show(records: &Records) -> String {
     shown.replace(" IN ", " ")
 }
 
-/// What is wrong with a text.
+/// The error of a text.
 fn wrong(text: &[u8], origin: Option<&[u8]>) -> String {
     read_text(Path::new("z"), text, origin, &mut |_| Ok(())).result.unwrap_err().to_string()
 }
@@ -113,7 +113,7 @@ const ENTRIES: &str = "$ORIGIN a.\n$TTL 1h\n@ 1d IN SOA n h ( 1 1h 2h ; c\n 3w 4
     h RRSIG A 8 1 60 20300101000000 0 1 @ AAAA\ni NSEC3 1 0 0 ab 2t7b4g4vsa5smi47k61mv5bv1a22bojr A\n";
 
 proptest! {
-    /// Whatever a text says, what is written of it says the same; nothing makes the reader panic.
+    /// The written form of any text reads as the same records, and no text makes the reader panic.
     #[test]
     fn changed_text_reads_to_itself(
         changes in prop::collection::vec(

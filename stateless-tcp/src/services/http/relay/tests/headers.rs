@@ -66,7 +66,7 @@ fn arriving(fields: &str) -> HeaderMap {
     rewrite(message.as_bytes(), head, "192.0.2.2".parse().unwrap(), server).unwrap().headers().clone()
 }
 
-/// What a client writes cannot make what we add say something else, nor take it away.
+/// A client cannot change or remove the fields that the relay adds.
 #[rstest]
 #[case::open_quote("Forwarded: for=\"", "for=192.0.2.2;proto=http", "192.0.2.2")]
 #[case::open_quote_in_a_second_line(

@@ -1,11 +1,11 @@
-//! Whatever a client sends: it is relayed, or refused.
+//! Every message of a client is relayed or refused.
 
 use super::super::rewrite::rewrite;
 use super::headers::field;
 use super::*;
 use proptest::prelude::*;
 
-/// What makes a request that could be relayed one that is refused: a part of it, what stands there instead, and the status.
+/// Changes that make a valid request a refused one: a part of it, its replacement, and the status.
 const FLAWS: [(&str, &str, u16); 11] = [
     ("", "X", 501),
     (" ", " #", 400),
@@ -20,8 +20,8 @@ const FLAWS: [(&str, &str, u16); 11] = [
     ("Content-Length: ", "Content-Length: 99999", 413),
 ];
 
-/// What becomes of the message at the front: it is relayed, or refused by a whole response with this status that ends the
-/// connection. Nothing, if it is not all there.
+/// The outcome of the message at the front: it is relayed, or refused by a whole response with this status that closes
+/// the connection. Nothing, if it is not all there.
 fn fate(stream: &[u8]) -> Option<Result<(), u16>> {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let (upstream, timeout) = ("192.0.2.1:80".parse().unwrap(), Duration::from_secs(20));
