@@ -49,7 +49,8 @@ pub trait Service: Send + Sync {
     /// SERVFAIL, HTTP: 503), marked [`Answered::last`]: it is one segment, so the client receives all of it or nothing,
     /// and a resent request may get another answer. If not even that fits, nothing is appended. The capacity of
     /// `response` always covers `context.room`, so appending never allocates.
-    /// # Errors The reason why there is no answer now; nothing is appended then. A service without
+    /// # Errors
+    /// The reason why there is no answer now; nothing is appended then. A service without
     /// [`Service::upstream`] never fails.
     fn answer(
         &self,

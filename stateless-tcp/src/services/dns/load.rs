@@ -100,7 +100,8 @@ impl Library {
     /// Loads zones, which can include anything but `secrets`. A served zone whose files have not changed is not read
     /// again. Without configured zones the result is empty.
     ///
-    /// # Errors The first zone's error, if zones are configured but none can be loaded, now or before. An error if a
+    /// # Errors
+    /// The first zone's error, if zones are configured but none can be loaded, now or before. An error if a
     /// directory cannot be read, or if the zones have more names than this server can number.
     pub fn load(&self, options: &ZoneOptions, secrets: &[&Path]) -> Result<LoadedZones, Arc<ZoneError>> {
         let mut policy = IncludePolicy::default();

@@ -2,9 +2,9 @@
 //! 6672 (DNAME), RFC 4035 section 3.1 and RFC 5155 section 7.2 (signed zones).
 
 use super::catalog::{Authority, Catalog, RrsetRef, ZoneView};
-use super::message_builder::{MessageBuilder, MessageFull, RecordOwner, Section};
 use super::name::{DomainName, MAX_NAME};
 use super::query::DnsQuestion;
+use super::response_writer::{Overflow, OwnerName, ResponseWriter, Section};
 use super::rtype;
 use super::wire::{HEADER, Rcode};
 use super::zone::{self, Denial, NameId, NodeMatch, Rrset, RrsetId, Zone};
@@ -49,8 +49,8 @@ struct CurrentName<'a> {
 }
 
 impl CurrentName<'_> {
-    fn owner(&self) -> RecordOwner<'_> {
-        RecordOwner::Written(self.name, self.place)
+    fn owner(&self) -> OwnerName<'_> {
+        OwnerName::Written(self.name, self.place)
     }
 }
 
@@ -70,8 +70,8 @@ impl<'a> Lookup<'a> {
     pub(super) fn answer(
         &self,
         question: &DnsQuestion,
-        message: &mut MessageBuilder<'a>,
-    ) -> Result<ResponseStatus, MessageFull> {
+        message: &mut ResponseWriter<'a>,
+    ) -> Result<ResponseStatus, Overflow> {
         let view = match self.authority(&question.name, question.rtype) {
             Authority::Zone(view) => view,
             Authority::Broken(_) => {
@@ -153,8 +153,8 @@ impl<'a> Lookup<'a> {
         view: ZoneView<'a>,
         found: NodeMatch,
         current: &CurrentName<'_>,
-        message: &mut MessageBuilder<'a>,
-    ) -> Result<LookupStep, MessageFull> {
+        message: &mut ResponseWriter<'a>,
+    ) -> Result<LookupStep, Overflow> {
         if let Some(cut) = Self::delegates(view, found, current.rtype) {
             self.refer(view, cut, message)?;
             return Ok(LookupStep::Done(Rcode::NoError));
@@ -184,8 +184,8 @@ impl<'a> Lookup<'a> {
         node: NameId,
         below: Option<(NameId, usize)>,
         current: &CurrentName<'_>,
-        message: &mut MessageBuilder<'a>,
-    ) -> Result<LookupStep, MessageFull> {
+        message: &mut ResponseWriter<'a>,
+    ) -> Result<LookupStep, Overflow> {
         let zone = view.zone;
         let owner = current.owner();
         let before = message.counts()[0];
@@ -247,9 +247,9 @@ impl<'a> Lookup<'a> {
         &self,
         view: ZoneView<'a>,
         node: NameId,
-        owner: RecordOwner<'_>,
-        message: &mut MessageBuilder<'a>,
-    ) -> Result<(), MessageFull> {
+        owner: OwnerName<'_>,
+        message: &mut ResponseWriter<'a>,
+    ) -> Result<(), Overflow> {
         for (id, set) in rrsets_of(view, node) {
             // An RRset may have nothing but signatures.
             if !self.dnssec_ok && (set.rtype == rtype::NSEC || !set.has_records()) {
@@ -269,10 +269,10 @@ impl<'a> Lookup<'a> {
         dname: &RrsetRef<'a>,
         depth: usize,
         current: &CurrentName<'_>,
-        message: &mut MessageBuilder<'a>,
-    ) -> Result<LookupStep, MessageFull> {
+        message: &mut ResponseWriter<'a>,
+    ) -> Result<LookupStep, Overflow> {
         if !message.contains(dname) {
-            message.write_rrset(Section::Answer, dname, RecordOwner::Own, self.dnssec_ok, None)?;
+            message.write_rrset(Section::Answer, dname, OwnerName::Own, self.dnssec_ok, None)?;
         }
         let Some(target) = dname.view.zone.target(dname.id) else {
             return Ok(LookupStep::Done(Rcode::ServFail));
@@ -293,28 +293,28 @@ impl<'a> Lookup<'a> {
         &self,
         view: ZoneView<'a>,
         cut: NameId,
-        message: &mut MessageBuilder<'a>,
-    ) -> Result<(), MessageFull> {
+        message: &mut ResponseWriter<'a>,
+    ) -> Result<(), Overflow> {
         let zone = view.zone;
         if let Some(set) = zone.find_rrset(cut, rtype::NS) {
-            message.write_rrset(Section::Authority, &rrset(view, cut, set), RecordOwner::Own, false, None)?;
+            message.write_rrset(Section::Authority, &rrset(view, cut, set), OwnerName::Own, false, None)?;
         }
         if !self.dnssec_ok || matches!(zone.denial, Denial::None) {
             return Ok(());
         }
         if let Some(set) = zone.find_rrset(cut, rtype::DS) {
             return message
-                .write_rrset(Section::Authority, &rrset(view, cut, set), RecordOwner::Own, true, None)
+                .write_rrset(Section::Authority, &rrset(view, cut, set), OwnerName::Own, true, None)
                 .map(drop);
         }
         self.add_proofs(view, zone.proof(cut).node, message);
         Ok(())
     }
 
-    fn soa(&self, view: ZoneView<'a>, message: &mut MessageBuilder<'a>) -> Result<(), MessageFull> {
+    fn soa(&self, view: ZoneView<'a>, message: &mut ResponseWriter<'a>) -> Result<(), Overflow> {
         let soa = rrset(view, view.zone.apex, view.zone.soa);
         let ttl = Some(view.zone.negative_ttl);
-        message.write_rrset(Section::Authority, &soa, RecordOwner::Own, self.dnssec_ok, ttl).map(drop)
+        message.write_rrset(Section::Authority, &soa, OwnerName::Own, self.dnssec_ok, ttl).map(drop)
     }
 
     /// Proves that no node matches `name` closer than its encloser does.
@@ -324,7 +324,7 @@ impl<'a> Lookup<'a> {
         encloser: NameId,
         depth: usize,
         name: &DomainName,
-        message: &mut MessageBuilder<'a>,
+        message: &mut ResponseWriter<'a>,
     ) {
         if matches!(view.zone.denial, Denial::Nsec3(_)) {
             self.add_proofs(view, view.zone.proof(encloser).node, message);
@@ -340,7 +340,7 @@ impl<'a> Lookup<'a> {
         encloser: NameId,
         depth: usize,
         name: &DomainName,
-        message: &mut MessageBuilder<'a>,
+        message: &mut ResponseWriter<'a>,
     ) {
         if !self.dnssec_ok {
             return;
@@ -357,7 +357,7 @@ impl<'a> Lookup<'a> {
         &self,
         view: ZoneView<'a>,
         owners: [Option<zone::ProofOwner>; 2],
-        message: &mut MessageBuilder<'a>,
+        message: &mut ResponseWriter<'a>,
     ) {
         if self.dnssec_ok {
             owners.into_iter().flatten().for_each(|owner| message.add_proof(view, owner.id()));

@@ -2,7 +2,7 @@
 //!
 //! A zone file goes down once: `zonefile` reads records by the form of their types in `rdata`, `zone` compiles them,
 //! `load` holds zones from one reload to the next, `catalog` combines them. A query goes up once: `query` parses it,
-//! `lookup` walks the zones, `message_builder` writes the response. A query costs a few hash lookups and copies, even
+//! `lookup` walks the zones, `response` writes the response. A query costs a few hash lookups and copies, even
 //! the first of its kind, and allocates nothing. This module knows nothing of TCP but the length prefix of messages
 //! (RFC 7766 section 8), and uses addresses and time for DNS cookies alone.
 //!
@@ -24,12 +24,12 @@ mod cookie;
 mod edns;
 mod load;
 mod lookup;
-mod message_builder;
 mod name;
 mod presentation;
 mod query;
 mod rdata;
 pub mod relay;
+mod response_writer;
 mod rtype;
 pub(crate) mod wire;
 mod zone;
@@ -49,8 +49,8 @@ use catalog::{Catalog, CatalogZone};
 use cookie::CookieStatus;
 use edns::{Edns, Opt};
 use lookup::{Lookup, ResponseStatus};
-use message_builder::{MessageBuilder, MessageFull};
 use query::{DnsQuestion, ParsedQuery};
+use response_writer::{Overflow, ResponseWriter};
 use std::path::Path;
 use std::sync::Arc;
 use wire::{HEADER, PREFIX, Rcode, flag};
@@ -128,7 +128,7 @@ impl Dns {
     /// Appends the response to `question`, or the error for it, as [`Service::answer`] does.
     fn respond(
         &self,
-        envelope: &ParsedQuery<'_>,
+        query: &ParsedQuery<'_>,
         question: Result<&DnsQuestion, Rcode>,
         context: &Context,
         response: &mut Vec<u8>,
@@ -138,11 +138,11 @@ impl Dns {
         let room = room.min(usize::from(u16::MAX));
         response.extend_from_slice(&[0; PREFIX]);
         let mut last = false;
-        let written = self.write(envelope, question, context, room, response).or_else(|MessageFull| {
+        let written = self.write(query, question, context, room, response).or_else(|Overflow| {
             last = true;
             response.truncate(start + PREFIX);
             let closing = Context { persistent: false, ..*context };
-            self.write(envelope, Err(Rcode::ServFail), &closing, room, response)
+            self.write(query, Err(Rcode::ServFail), &closing, room, response)
         });
         let Ok(volatile) = written else {
             response.truncate(start);
@@ -157,24 +157,24 @@ impl Dns {
     /// Writes the response to `question`, or the error for it, and returns true if it depends on the time.
     fn write(
         &self,
-        envelope: &ParsedQuery<'_>,
+        query: &ParsedQuery<'_>,
         question: Result<&DnsQuestion, Rcode>,
         context: &Context,
         room: usize,
         response: &mut Vec<u8>,
-    ) -> Result<bool, MessageFull> {
-        let mut message = MessageBuilder::new(&self.catalog, response, room);
-        message.write_head(envelope.question)?;
+    ) -> Result<bool, Overflow> {
+        let mut message = ResponseWriter::new(&self.catalog, response, room);
+        message.write_head(query.question)?;
         let mut outcome = match question {
             Ok(question) => {
-                let dnssec_ok = envelope.edns.is_some_and(|edns| edns.dnssec_ok);
+                let dnssec_ok = query.edns.is_some_and(|edns| edns.dnssec_ok);
                 let minimal_any = self.options.minimal_any;
                 Lookup { catalog: &self.catalog, dnssec_ok, minimal_any }.answer(question, &mut message)?
             }
             Err(rcode) => ResponseStatus { rcode, authoritative: false },
         };
         let mut volatile = false;
-        if let Some(edns) = &envelope.edns {
+        if let Some(edns) = &query.edns {
             let mut opt = Opt::new(edns.dnssec_ok);
             if edns.keepalive || edns.cookie.is_some() {
                 let length = PREFIX + message.bytes().len();
@@ -183,21 +183,21 @@ impl Dns {
                 // A cookie decides only a query without a question (RFC 7873 section 5.4).
                 if cookie.status == CookieStatus::Invalid
                     && outcome.rcode == Rcode::NoError
-                    && envelope.question.is_empty()
+                    && query.question.is_empty()
                 {
                     outcome.rcode = Rcode::BadCookie;
                 }
             }
             message.write_opt(opt.finish(outcome.rcode as u16, 0))?;
         }
-        if let (Rcode::NotAuth, Some(tsig)) = (outcome.rcode, &envelope.tsig) {
-            tsig.answer(envelope.id, &mut message)?;
+        if let (Rcode::NotAuth, Some(tsig)) = (outcome.rcode, &query.tsig) {
+            tsig.answer(query.id, &mut message)?;
         }
         let counts = message.counts();
         let header = &mut message.bytes()[..HEADER];
-        header[..2].copy_from_slice(&envelope.id);
-        header[2..4].copy_from_slice(&flags(envelope, outcome).to_be_bytes());
-        header[5] = u8::from(!envelope.question.is_empty());
+        header[..2].copy_from_slice(&query.id);
+        header[2..4].copy_from_slice(&flags(query, outcome).to_be_bytes());
+        header[5] = u8::from(!query.question.is_empty());
         for (field, count) in header[6..].chunks_exact_mut(2).zip(counts) {
             field.copy_from_slice(&count.to_be_bytes());
         }
@@ -262,13 +262,13 @@ impl Service for Dns {
         let Some(query) = message.get(PREFIX..).filter(|query| query::is_query(query)) else {
             return Ok(Answered::default());
         };
-        let (envelope, question) = query::parse(query);
-        let question = match (question.as_ref(), &envelope.tsig) {
+        let (query, question) = query::parse(query);
+        let question = match (question.as_ref(), &query.tsig) {
             // This server has no TSIG keys.
             (Ok(_), Some(_)) => Err(Rcode::NotAuth),
             (question, _) => question.map_err(|&rcode| rcode).and_then(DnsQuestion::check_authoritative),
         };
-        Ok(self.respond(&envelope, question, context, response))
+        Ok(self.respond(&query, question, context, response))
     }
 
     fn role(&self) -> Option<Role> {
@@ -277,8 +277,8 @@ impl Service for Dns {
 }
 
 /// The header's second 16-bit word: opcode, RD and CD from the query; RA and AD clear.
-fn flags(envelope: &ParsedQuery<'_>, outcome: ResponseStatus) -> u16 {
-    let kept = envelope.flags & (flag::OPCODE | flag::RD | flag::CD);
+fn flags(query: &ParsedQuery<'_>, outcome: ResponseStatus) -> u16 {
+    let kept = query.flags & (flag::OPCODE | flag::RD | flag::CD);
     let authoritative = if outcome.authoritative { flag::AA } else { 0 };
     flag::QR | kept | authoritative | (outcome.rcode as u16 & 0xf)
 }

@@ -1,8 +1,8 @@
 //! Parsing a query: header, question, OPT. Other records are skipped, but must be well formed.
 
 use super::edns::Edns;
-use super::message_builder::{MessageBuilder, MessageFull};
 use super::name::{DomainName, MAX_NAME};
+use super::response_writer::{Overflow, ResponseWriter};
 use super::rtype;
 use super::wire::{
     ADDITIONALS, ANSWERS, AUTHORITIES, CLASS_ANY, CLASS_IN, FIXED, HEADER, QUESTIONS, Rcode, TYPE_CLASS,
@@ -47,7 +47,7 @@ impl<'a> Tsig<'a> {
     }
 
     /// Answers an unknown key (RFC 8945 section 5.2.1): unsigned, with error BADKEY.
-    pub(super) fn answer(&self, id: [u8; 2], message: &mut MessageBuilder<'_>) -> Result<(), MessageFull> {
+    pub(super) fn answer(&self, id: [u8; 2], message: &mut ResponseWriter<'_>) -> Result<(), Overflow> {
         let Some((name, length)) = expand(self.message, self.owner) else { return Ok(()) };
         let (no_signature, no_other_data) = ([0; 2], [0; 2]);
         message.write_tsig(
@@ -140,7 +140,7 @@ pub(super) fn length(stream: &[u8]) -> Option<usize> {
 
 /// Parses a message for which [`is_query`] holds: the question, or the code that answers it without a lookup.
 pub(super) fn parse(message: &[u8]) -> (ParsedQuery<'_>, Result<DnsQuestion, Rcode>) {
-    let mut envelope = ParsedQuery {
+    let mut query = ParsedQuery {
         id: [message[0], message[1]],
         flags: word(message, 2),
         question: &[],
@@ -149,23 +149,23 @@ pub(super) fn parse(message: &[u8]) -> (ParsedQuery<'_>, Result<DnsQuestion, Rco
         others: false,
     };
     let mut question = DnsQuestion { name: DomainName::root(), rtype: 0, class: 0 };
-    let result = examine(message, &mut envelope, &mut question);
-    (envelope, result.map(|()| question))
+    let result = examine(message, &mut query, &mut question);
+    (query, result.map(|()| question))
 }
 
 fn examine<'a>(
     message: &'a [u8],
-    envelope: &mut ParsedQuery<'a>,
+    query: &mut ParsedQuery<'a>,
     question: &mut DnsQuestion,
 ) -> Result<(), Rcode> {
-    if envelope.flags & flag::OPCODE != 0 {
+    if query.flags & flag::OPCODE != 0 {
         return Err(Rcode::NotImp);
     }
     match word(message, QUESTIONS) {
         0 => {
-            records(message, HEADER, envelope)?;
+            records(message, HEADER, query)?;
             // A query without a question may ask for a server cookie (RFC 7873 section 5.4).
-            let asks_for_cookie = envelope.edns.is_some_and(|edns| edns.cookie.is_some());
+            let asks_for_cookie = query.edns.is_some_and(|edns| edns.cookie.is_some());
             return Err(if asks_for_cookie { Rcode::NoError } else { Rcode::FormErr });
         }
         1 => {}
@@ -173,13 +173,13 @@ fn examine<'a>(
     }
     let length = question.name.fill(&message[HEADER..]).ok_or(Rcode::FormErr)?;
     let end = HEADER + length + TYPE_CLASS;
-    envelope.question = message.get(HEADER..end).ok_or(Rcode::FormErr)?;
+    query.question = message.get(HEADER..end).ok_or(Rcode::FormErr)?;
     (question.rtype, question.class) = (word(message, end - 4), word(message, end - 2));
-    records(message, end, envelope)
+    records(message, end, query)
 }
 
 /// Parses the records behind the question, from `at` to the message's end.
-fn records<'a>(message: &'a [u8], mut at: usize, envelope: &mut ParsedQuery<'a>) -> Result<(), Rcode> {
+fn records<'a>(message: &'a [u8], mut at: usize, query: &mut ParsedQuery<'a>) -> Result<(), Rcode> {
     let count = |at| u32::from(word(message, at));
     let (answers, authorities, additionals) = (count(ANSWERS), count(AUTHORITIES), count(ADDITIONALS));
     let mut version = 0;
@@ -195,24 +195,24 @@ fn records<'a>(message: &'a [u8], mut at: usize, envelope: &mut ParsedQuery<'a>)
         if word(fixed, 0) == rtype::OPT {
             // One OPT record, owned by the root, in the additional section (RFC 6891 section 6.1.1).
             let misplaced = index < answers + authorities;
-            if misplaced || !is_root || envelope.edns.is_some() {
-                envelope.edns = None;
+            if misplaced || !is_root || query.edns.is_some() {
+                query.edns = None;
                 return Err(Rcode::FormErr);
             }
             version = fixed[5];
             let dnssec_ok = fixed[6] & 0x80 != 0;
             // The answer to a malformed option has an OPT record nevertheless (RFC 6891 section 7).
-            envelope.edns = Some(Edns::without_options(dnssec_ok));
+            query.edns = Some(Edns::without_options(dnssec_ok));
             if version == 0 {
-                envelope.edns = Some(Edns::read(dnssec_ok, data).ok_or(Rcode::FormErr)?);
+                query.edns = Some(Edns::read(dnssec_ok, data).ok_or(Rcode::FormErr)?);
             }
         } else {
-            envelope.others = true;
+            query.others = true;
             if word(fixed, 0) == rtype::TSIG {
                 // The last record of the additional section (RFC 8945 section 5.1).
                 let misplaced = index < answers + authorities || index + 1 < all;
                 let tsig = Tsig::read(message, owner, word(fixed, 2), data).filter(|_| !misplaced);
-                envelope.tsig = Some(tsig.ok_or(Rcode::FormErr)?);
+                query.tsig = Some(tsig.ok_or(Rcode::FormErr)?);
             }
         }
     }

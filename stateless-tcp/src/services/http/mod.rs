@@ -72,7 +72,8 @@ impl Http {
     /// Symbolic links to targets under `root` are followed. Other links, special files, unreadable files and files that
     /// are too large are skipped, and the log names them.
     ///
-    /// # Errors When `root` is no readable directory, or its pages exceed the memory limit.
+    /// # Errors
+    /// When `root` is no readable directory, or its pages exceed the memory limit.
     pub fn load(root: &Path, options: &FileOptions) -> Result<Self, HttpRootError> {
         let mut http = Self::empty();
         let (pages, report) = load::pages(root, options, SystemTime::now(), load::MAX_MEMORY)?;

@@ -11,7 +11,8 @@ pub(super) fn is_normal(path: &[u8]) -> bool {
 /// Decodes the percent-encoded `path` into `buffer`, and resolves "//", "/./" and "/../", encoded or not, as nginx
 /// does. The result never leads above the root.
 ///
-/// # Errors [`HttpError::BadTarget`] if its encoding is invalid, it contains NUL, or it leads above the root.
+/// # Errors
+/// [`HttpError::BadTarget`] if its encoding is invalid, it contains NUL, or it leads above the root.
 pub(super) fn normalise<'a>(path: &[u8], buffer: &'a mut [u8; MAX_LINE]) -> Result<&'a [u8], HttpError> {
     let mut len = 0;
     let mut rest = path;

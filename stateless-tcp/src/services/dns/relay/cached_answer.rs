@@ -60,7 +60,7 @@ pub(super) enum AnswerAge {
 
 impl CachedAnswer {
     /// Parses an answer to `question` that arrived at `now`, in seconds since 1970.
-    pub(super) fn read(message: &[u8], question: &[u8], now: u64) -> Result<Self, AnswerError> {
+    pub(super) fn parse(message: &[u8], question: &[u8], now: u64) -> Result<Self, AnswerError> {
         if message.len() < HEADER || word(message, 2) & (flag::QR | flag::OPCODE) != flag::QR {
             return Err(AnswerError::Mismatched);
         }
@@ -70,7 +70,7 @@ impl CachedAnswer {
         if word(message, 2) & flag::TC != 0 {
             return Err(AnswerError::Truncated);
         }
-        let records = AnswerRecords::read(message, HEADER + question.len()).ok_or(AnswerError::Malformed)?;
+        let records = AnswerRecords::parse(message, HEADER + question.len()).ok_or(AnswerError::Malformed)?;
         let rcode = records.extended << 4 | u16::from(message[3] & RCODE);
         let mut cached = Self {
             lifetime: records.lifetime(message, rcode),
@@ -118,13 +118,13 @@ impl CachedAnswer {
     }
 
     /// Appends the message as the answer to this query; `more` additional records will follow.
-    pub(super) fn write(&self, age: AnswerAge, envelope: &ParsedQuery<'_>, more: u16, out: &mut Vec<u8>) {
+    pub(super) fn write(&self, age: AnswerAge, query: &ParsedQuery<'_>, more: u16, out: &mut Vec<u8>) {
         let start = out.len();
         out.extend_from_slice(&self.message);
         let message = &mut out[start..];
-        message[..2].copy_from_slice(&envelope.id);
+        message[..2].copy_from_slice(&query.id);
         // In the client's own case, because names in the message may point into it.
-        message[HEADER..][..envelope.question.len()].copy_from_slice(envelope.question);
+        message[HEADER..][..query.question.len()].copy_from_slice(query.question);
         let additionals = word(message, ADDITIONALS) + more;
         message[ADDITIONALS..][..2].copy_from_slice(&additionals.to_be_bytes());
         if more == 0 && self.rcode > RCODE.into() {
@@ -163,7 +163,7 @@ struct AnswerRecords {
 
 impl AnswerRecords {
     /// Parses the records from `at` on. `None` if they are malformed.
-    fn read(message: &[u8], mut at: usize) -> Option<Self> {
+    fn parse(message: &[u8], mut at: usize) -> Option<Self> {
         let [answers, authorities, additionals] =
             [ANSWERS, AUTHORITIES, ADDITIONALS].map(|at| u32::from(word(message, at)));
         let mut records = Self {

@@ -5,7 +5,7 @@ macro_rules! counts {
         /// A counter; the log and the documentation use its name.
         #[derive(Clone, Copy, Debug)]
         #[repr(usize)]
-        pub(super) enum DnsRelayCounter { $($(#[$doc])* $variant,)* }
+        pub(super) enum DnsCounter { $($(#[$doc])* $variant,)* }
 
         /// The names, in order.
         const NAMES: &[&str] = &[$($name,)*];
@@ -47,22 +47,22 @@ counts! {
 
 /// The counters of one worker.
 #[derive(Debug)]
-pub(super) struct DnsRelayCounters([u64; NAMES.len()]);
+pub(super) struct DnsCounters([u64; NAMES.len()]);
 
-impl Default for DnsRelayCounters {
+impl Default for DnsCounters {
     fn default() -> Self {
         Self([0; NAMES.len()])
     }
 }
 
-impl DnsRelayCounters {
+impl DnsCounters {
     /// Adds one.
-    pub(super) fn add(&mut self, count: DnsRelayCounter) {
+    pub(super) fn add(&mut self, count: DnsCounter) {
         self.0[count as usize] += 1;
     }
 
     /// Adds what `other` counted.
-    pub(super) fn include(&mut self, other: &Self) {
+    pub(super) fn merge(&mut self, other: &Self) {
         self.0.iter_mut().zip(other.0).for_each(|(sum, count)| *sum += count);
     }
 

@@ -2,7 +2,7 @@
 
 use super::cache::AnswerCache;
 use super::cached_answer::{AnswerError, CachedAnswer};
-use super::counters::{DnsRelayCounter, DnsRelayCounters};
+use super::counters::{DnsCounter, DnsCounters};
 use super::in_flight::{InFlightTable, QueryState};
 use super::options::DnsRelayOptions;
 use super::proxy_protocol;
@@ -41,7 +41,7 @@ pub(super) struct DnsForwarder {
     pub(super) query: UpstreamQuery,
     /// Sent answers that clients may lack a part of.
     pub(super) retransmit_store: RetransmitStore,
-    pub(super) counts: DnsRelayCounters,
+    pub(super) counts: DnsCounters,
     client_info: ClientInfo,
     in_flight: InFlightTable,
     sockets: UpstreamSockets,
@@ -88,7 +88,7 @@ impl DnsForwarder {
         Ok(Self {
             query: UpstreamQuery::default(),
             retransmit_store: RetransmitStore::new(options.retransmit_store),
-            counts: DnsRelayCounters::default(),
+            counts: DnsCounters::default(),
             client_info: ClientInfo { subnet: options.client_subnet, addresses: options.proxy_protocol },
             in_flight: InFlightTable::new(options.in_flight),
             sockets: UpstreamSockets::open(&upstreams, tcp_fallback.fd())?,
@@ -121,16 +121,16 @@ impl DnsForwarder {
     /// Makes a query the current one, or returns the code that refuses it.
     pub(super) fn read(
         &mut self,
-        envelope: &ParsedQuery<'_>,
+        query: &ParsedQuery<'_>,
         question: &Result<DnsQuestion, Rcode>,
         context: &Context,
     ) -> Result<(), Rcode> {
         let question = question.as_ref().map_err(|&rcode| rcode)?.check_relayable()?;
         // A signature (TSIG, SIG(0)) would not match the forwarded query.
-        if envelope.others {
+        if query.others {
             return Err(Rcode::Refused);
         }
-        let composed = self.query.compose(envelope, question, &context.origin.tuple, self.client_info);
+        let composed = self.query.compose(query, question, &context.origin.tuple, self.client_info);
         composed.map_err(|QueryTooLong| Rcode::Refused)
     }
 
@@ -149,8 +149,9 @@ impl DnsForwarder {
     pub(super) fn fetch(&mut self, context: &Context) -> Option<FetchId> {
         let now = self.clock.tell(context.now);
         let fetch_id = self.fetch_ids.draw();
-        let Some(slot) = self.in_flight.begin(&self.query, Some(fetch_id), context.origin.tuple, now) else {
-            self.counts.add(DnsRelayCounter::TableFull);
+        let Some(slot) = self.in_flight.insert_query(&self.query, Some(fetch_id), context.origin.tuple, now)
+        else {
+            self.counts.add(DnsCounter::TableFull);
             return None;
         };
         self.try_next(slot, now);
@@ -164,9 +165,9 @@ impl DnsForwarder {
         if now < self.next_probe {
             return;
         }
-        let Some(dead) = self.upstreams.dead(&mut self.rng) else { return };
+        let Some(dead) = self.upstreams.pick_dead(&mut self.rng) else { return };
         self.next_probe = now + PROBE;
-        if let Some(slot) = self.in_flight.begin(&self.query, None, context.origin.tuple, now) {
+        if let Some(slot) = self.in_flight.insert_query(&self.query, None, context.origin.tuple, now) {
             self.send(slot, dead, now);
         }
     }
@@ -198,7 +199,7 @@ impl DnsForwarder {
         }
         self.readable = ready;
         if mail {
-            for tcp_answer in self.tcp_fallback.letters() {
+            for tcp_answer in self.tcp_fallback.take_answers() {
                 self.on_tcp_answer(tcp_answer, now, cx);
             }
         }
@@ -236,58 +237,58 @@ impl DnsForwarder {
 
     /// Handles a datagram from an upstream, or from somebody who forges its address.
     fn on_datagram(&mut self, socket: u16, datagram: &[u8], now: Duration, cx: &mut PollContext<'_>) {
-        let Some(&id) = datagram.first_chunk() else { return self.counts.add(DnsRelayCounter::Malformed) };
+        let Some(&id) = datagram.first_chunk() else { return self.counts.add(DnsCounter::Malformed) };
         let id = u16::from_be_bytes(id);
         let Some(slot) = self.in_flight.find_by_id(socket, id) else {
-            return self.counts.add(DnsRelayCounter::Late);
+            return self.counts.add(DnsCounter::Late);
         };
         let entry = self.in_flight.get(slot);
-        let read = CachedAnswer::read(datagram, entry.query.question(), cx.seconds);
+        let parsed = CachedAnswer::parse(datagram, entry.query.question(), cx.seconds);
         let is_probe = entry.fetch_id.is_none();
         let is_over_tcp = matches!(entry.state, QueryState::OverTcp);
-        let after = now.saturating_sub(entry.asked);
-        match read {
-            Err(AnswerError::Mismatched) => return self.counts.add(DnsRelayCounter::Forged),
-            Err(AnswerError::Malformed) => return self.counts.add(DnsRelayCounter::Malformed),
+        let after = now.saturating_sub(entry.sent_at);
+        match parsed {
+            Err(AnswerError::Mismatched) => return self.counts.add(DnsCounter::Forged),
+            Err(AnswerError::Malformed) => return self.counts.add(DnsCounter::Malformed),
             Err(AnswerError::Truncated) | Ok(_) => {}
         }
         let upstream = self.sockets.upstream(socket);
-        self.upstreams.answered(upstream, after);
-        self.counts.add(DnsRelayCounter::Answers);
-        match read {
+        self.upstreams.record_answer(upstream, after);
+        self.counts.add(DnsCounter::Answers);
+        match parsed {
             Ok(cached) => self.end(slot, Some(Arc::new(cached)), cx),
             Err(_) if is_probe => self.end(slot, None, cx),
             Err(_) if is_over_tcp => {}
-            Err(_) => self.ask_over_tcp(slot, upstream, now),
+            Err(_) => self.retry_over_tcp(slot, upstream, now),
         }
     }
 
-    fn ask_over_tcp(&mut self, slot: usize, upstream: usize, now: Duration) {
-        self.counts.add(DnsRelayCounter::OverTcp);
+    fn retry_over_tcp(&mut self, slot: usize, upstream: usize, now: Duration) {
+        self.counts.add(DnsCounter::OverTcp);
         let [high, low, ..] = self.rng.draw().to_be_bytes();
         let entry = self.in_flight.get(slot);
         entry.state = QueryState::OverTcp;
-        entry.deadline = (now + self.timeout).min(entry.began + self.total_timeout);
+        entry.deadline = (now + self.timeout).min(entry.started + self.total_timeout);
         let client = self.client_info.addresses.then_some(&entry.tuple);
         let id = u16::from_be_bytes([high, low]);
-        self.tcp_fallback.query((slot, entry.serial), self.upstreams.get(upstream), &entry.query, id, client);
+        self.tcp_fallback.send((slot, entry.serial), self.upstreams.get(upstream), &entry.query, id, client);
     }
 
     fn on_tcp_answer(&mut self, tcp_answer: TcpAnswer, now: Duration, cx: &mut PollContext<'_>) {
         let (slot, serial) = tcp_answer.entry;
         let entry = self.in_flight.get(slot);
         if entry.serial != serial || matches!(entry.state, QueryState::Ended(_) | QueryState::Free) {
-            return self.counts.add(DnsRelayCounter::Late);
+            return self.counts.add(DnsCounter::Late);
         }
-        let read = tcp_answer
+        let parsed = tcp_answer
             .outcome
             .ok()
-            .map(|message| CachedAnswer::read(&message, entry.query.question(), cx.seconds));
-        if let Some(Ok(cached)) = read {
-            self.counts.add(DnsRelayCounter::Answers);
+            .map(|message| CachedAnswer::parse(&message, entry.query.question(), cx.seconds));
+        if let Some(Ok(cached)) = parsed {
+            self.counts.add(DnsCounter::Answers);
             return self.end(slot, Some(Arc::new(cached)), cx);
         }
-        self.counts.add(DnsRelayCounter::TcpFailed);
+        self.counts.add(DnsCounter::TcpFailed);
         if matches!(entry.state, QueryState::OverTcp) {
             self.retry_or_fail(slot, now, cx);
         }
@@ -295,8 +296,8 @@ impl DnsForwarder {
 
     /// Nobody listens at an upstream: its queries go to another one at once, if one is alive.
     fn on_refused(&mut self, upstream: usize, now: Duration) {
-        self.counts.add(DnsRelayCounter::Unreachable);
-        self.upstreams.failed(upstream);
+        self.counts.add(DnsCounter::Unreachable);
+        self.upstreams.record_failure(upstream);
         let mut from = 0;
         while let Some(slot) = self.in_flight.next_waiting_for(from, upstream) {
             from = slot + 1;
@@ -313,8 +314,8 @@ impl DnsForwarder {
             from = slot + 1;
             let entry = self.in_flight.get(slot);
             if matches!(entry.state, QueryState::Waiting) {
-                self.counts.add(DnsRelayCounter::TimedOut);
-                self.upstreams.failed(entry.upstream);
+                self.counts.add(DnsCounter::TimedOut);
+                self.upstreams.record_failure(entry.upstream);
             }
             self.retry_or_fail(slot, now, cx);
         }
@@ -323,7 +324,7 @@ impl DnsForwarder {
     /// Handles a failed try: asks the next upstream or ends the query.
     fn retry_or_fail(&mut self, slot: usize, now: Duration, cx: &mut PollContext<'_>) {
         let entry = self.in_flight.get(slot);
-        let in_time = now < entry.began + self.total_timeout;
+        let in_time = now < entry.started + self.total_timeout;
         // While no upstream answers, a stale answer from the cache is better than none, and the client should get it
         // soon (RFC 8767 section 5).
         let kept = || !self.upstreams.any_alive() && cx.cache.get(entry.query.key()).is_some();
@@ -332,7 +333,7 @@ impl DnsForwarder {
         } else if in_time && !kept() {
             self.try_next(slot, now);
         } else {
-            self.counts.add(DnsRelayCounter::Failed);
+            self.counts.add(DnsCounter::Failed);
             self.end(slot, None, cx);
         }
     }
@@ -348,9 +349,9 @@ impl DnsForwarder {
         let entry = self.in_flight.get(slot);
         entry.state = QueryState::Waiting;
         entry.upstream = upstream;
-        entry.asked = now;
+        entry.sent_at = now;
         entry.tried.add(upstream);
-        entry.deadline = (now + self.timeout).min(entry.began + self.total_timeout);
+        entry.deadline = (now + self.timeout).min(entry.started + self.total_timeout);
         let socket = self.sockets.choose(upstream, now, &mut self.rng);
         // Without a free ID, the try counts as lost.
         let mut ids = (0..DRAWS)
@@ -366,7 +367,7 @@ impl DnsForwarder {
             }
             entry.query.write(id, payload, out);
         });
-        self.counts.add(DnsRelayCounter::Queries);
+        self.counts.add(DnsCounter::Queries);
     }
 
     /// Ends a query, and reports its fetch as ready.

@@ -24,9 +24,9 @@ pub(super) struct InFlightQuery {
     pub(super) fetch_id: Option<FetchId>,
     /// The connection of the first client.
     pub(super) tuple: FourTuple,
-    pub(super) began: Duration,
+    pub(super) started: Duration,
     /// Time of the current try.
-    pub(super) asked: Duration,
+    pub(super) sent_at: Duration,
     /// Deadline of the current try.
     pub(super) deadline: Duration,
     /// Sent queries by socket and ID, each without an answer yet.
@@ -53,7 +53,7 @@ pub(super) struct InFlightTable {
     slots: Vec<InFlightQuery>,
     free: Vec<usize>,
     capacity: usize,
-    begun: u64,
+    last_serial: u64,
     hasher: RandomState,
     by_key: HashMap<u64, usize, RandomState>,
     by_id: HashMap<(u16, u16), usize, RandomState>,
@@ -67,7 +67,7 @@ impl InFlightTable {
             slots: Vec::new(),
             free: Vec::new(),
             capacity,
-            begun: 0,
+            last_serial: 0,
             hasher: RandomState::default(),
             by_key: HashMap::default(),
             by_id: HashMap::default(),
@@ -99,7 +99,7 @@ impl InFlightTable {
     }
 
     /// Adds a query, for `fetch_id` or as a probe. `None` if the table is full.
-    pub(super) fn begin(
+    pub(super) fn insert_query(
         &mut self,
         query: &UpstreamQuery,
         fetch_id: Option<FetchId>,
@@ -107,15 +107,15 @@ impl InFlightTable {
         now: Duration,
     ) -> Option<usize> {
         let slot = self.free.pop().or_else(|| self.grow())?;
-        self.begun += 1;
+        self.last_serial += 1;
         let entry = &mut self.slots[slot];
         entry.query.copy_from(query);
         entry.hash = self.hasher.hash_one(query.key());
-        entry.serial = self.begun;
+        entry.serial = self.last_serial;
         entry.state = QueryState::Waiting;
         entry.fetch_id = fetch_id;
         entry.tuple = tuple;
-        (entry.began, entry.asked, entry.deadline) = (now, now, now);
+        (entry.started, entry.sent_at, entry.deadline) = (now, now, now);
         entry.tried = UpstreamSet::default();
         if fetch_id.is_some() {
             self.by_key.insert(entry.hash, slot);
@@ -135,8 +135,8 @@ impl InFlightTable {
             state: QueryState::Free,
             fetch_id: None,
             tuple: crate::services::Context::default().origin.tuple,
-            began: Duration::ZERO,
-            asked: Duration::ZERO,
+            started: Duration::ZERO,
+            sent_at: Duration::ZERO,
             deadline: Duration::ZERO,
             tries: Vec::new(),
             tried: UpstreamSet::default(),

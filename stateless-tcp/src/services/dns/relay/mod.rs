@@ -37,12 +37,12 @@ pub use self::upstreams::DnsUpstream;
 
 use self::cache::AnswerCache;
 use self::cached_answer::{AnswerAge, CachedAnswer};
-use self::counters::{DnsRelayCounter, DnsRelayCounters};
+use self::counters::{DnsCounter, DnsCounters};
 use self::forwarder::{DnsForwarder, InFlightLookup, PollContext};
 use self::upstreams::DnsUpstreams;
 use super::edns::Opt;
-use super::message_builder::MessageFull;
 use super::query::{self, ParsedQuery};
+use super::response_writer::Overflow;
 use super::wire::{PREFIX, Rcode};
 use super::{Dns, DnsOptions};
 use crate::observe::snapshot::{self, Name};
@@ -65,7 +65,8 @@ pub struct DnsForwarders {
 impl DnsForwarders {
     /// One forwarder for each worker. Queries over TCP run on `runtime`.
     ///
-    /// # Errors The system refuses sockets or random numbers.
+    /// # Errors
+    /// The system refuses sockets or random numbers.
     pub fn open(options: &DnsRelayOptions, workers: usize, runtime: &Handle) -> io::Result<Self> {
         let upstreams = Arc::new(DnsUpstreams::new(options.upstreams.clone()));
         let forwarder =
@@ -103,8 +104,8 @@ impl DnsForwarders {
     /// Counters by name, summed over workers.
     #[must_use]
     pub fn counts(&self) -> Vec<(&'static str, u64)> {
-        let mut sum = DnsRelayCounters::default();
-        (0..self.all.len()).for_each(|worker| sum.include(&self.forwarder(worker).counts));
+        let mut sum = DnsCounters::default();
+        (0..self.all.len()).for_each(|worker| sum.merge(&self.forwarder(worker).counts));
         sum.all().collect()
     }
 
@@ -114,7 +115,7 @@ impl DnsForwarders {
     }
 
     /// Finds the answer to the current query: in flight, in the cache, or from an upstream.
-    fn find(&self, forwarder: &mut DnsForwarder, context: &Context) -> Result<Given, Unavailable> {
+    fn find(&self, forwarder: &mut DnsForwarder, context: &Context) -> Result<FoundAnswer, Unavailable> {
         let found = forwarder.find();
         if let Some(InFlightLookup::Ended(Some(cached))) = found {
             return Ok(Some((cached, AnswerAge::Fresh(0))));
@@ -124,7 +125,7 @@ impl DnsForwarders {
         if let Some(cached) = &cached
             && let Some(age) = cached.fresh(now)
         {
-            forwarder.counts.add(DnsRelayCounter::CacheHits);
+            forwarder.counts.add(DnsCounter::CacheHits);
             return Ok(Some((Arc::clone(cached), age)));
         }
         let stale = cached.and_then(|cached| cached.stale(now).map(|age| (cached, age)));
@@ -132,7 +133,7 @@ impl DnsForwarders {
         match (context.policy, found) {
             (FetchPolicy::CachedOnly | FetchPolicy::Repeat, _) => Err(Unavailable::NotCached),
             _ if stale.is_some() => {
-                forwarder.counts.add(DnsRelayCounter::CacheStale);
+                forwarder.counts.add(DnsCounter::CacheStale);
                 forwarder.probe(context);
                 Ok(stale)
             }
@@ -141,7 +142,7 @@ impl DnsForwarders {
                 Err(Unavailable::Pending(fetch_id))
             }
             (FetchPolicy::MayFetch, None) => {
-                forwarder.counts.add(DnsRelayCounter::CacheMisses);
+                forwarder.counts.add(DnsCounter::CacheMisses);
                 forwarder.fetch(context).map_or(Ok(None), |fetch_id| Err(Unavailable::Pending(fetch_id)))
             }
         }
@@ -149,7 +150,7 @@ impl DnsForwarders {
 }
 
 /// A cached answer and its age, or none.
-type Given = Option<(Arc<CachedAnswer>, AnswerAge)>;
+type FoundAnswer = Option<(Arc<CachedAnswer>, AnswerAge)>;
 
 /// The DNS service that asks upstreams.
 pub struct DnsRelay {
@@ -166,16 +167,16 @@ impl DnsRelay {
     }
 
     /// Appends an upstream's answer with its length prefix.
-    fn give(
+    fn write_answer(
         &self,
         (cached, age): &(Arc<CachedAnswer>, AnswerAge),
-        envelope: &ParsedQuery<'_>,
+        query: &ParsedQuery<'_>,
         context: &Context,
         response: &mut Vec<u8>,
-    ) -> Result<(), MessageFull> {
+    ) -> Result<(), Overflow> {
         let mut length = PREFIX + cached.len();
         let mut opt = None;
-        if let Some(edns) = &envelope.edns {
+        if let Some(edns) = &query.edns {
             let mut own = Opt::new(edns.dnssec_ok);
             self.local.options(edns, context, length, &mut own);
             // A client gets the option back only if it sent one (RFC 7871 section 7.2.2).
@@ -186,12 +187,12 @@ impl DnsRelay {
             length += own.len() + further;
             opt = Some((own, options, further));
         }
-        let message = u16::try_from(length - PREFIX).map_err(|_| MessageFull)?;
+        let message = u16::try_from(length - PREFIX).map_err(|_| Overflow)?;
         if length > context.room {
-            return Err(MessageFull);
+            return Err(Overflow);
         }
         response.extend_from_slice(&message.to_be_bytes());
-        cached.write(*age, envelope, u16::from(opt.is_some()), response);
+        cached.write(*age, query, u16::from(opt.is_some()), response);
         if let Some((mut own, options, further)) = opt {
             response.extend_from_slice(own.finish(cached.rcode, further));
             options.for_each(|(_, bytes)| response.extend_from_slice(bytes));
@@ -200,9 +201,9 @@ impl DnsRelay {
     }
 
     /// Appends a SERVFAIL as the last answer of the connection, because a repeated query may get another answer.
-    fn fail(&self, envelope: &ParsedQuery<'_>, context: &Context, response: &mut Vec<u8>) -> Answered {
+    fn write_servfail(&self, query: &ParsedQuery<'_>, context: &Context, response: &mut Vec<u8>) -> Answered {
         let closing = Context { persistent: false, ..*context };
-        let answered = self.local.respond(envelope, Err(Rcode::ServFail), &closing, response);
+        let answered = self.local.respond(query, Err(Rcode::ServFail), &closing, response);
         Answered { last: true, ..answered }
     }
 }
@@ -233,11 +234,11 @@ impl Service for DnsRelay {
         let Some(query) = message.get(PREFIX..).filter(|query| query::is_query(query)) else {
             return Ok(Answered::default());
         };
-        let (envelope, question) = query::parse(query);
+        let (query, question) = query::parse(query);
         let mut forwarder = self.forwarders.forwarder(context.worker);
         let forwarder = &mut *forwarder;
-        if let Err(rcode) = forwarder.read(&envelope, &question, context) {
-            return Ok(self.local.respond(&envelope, Err(rcode), context, response));
+        if let Err(rcode) = forwarder.read(&query, &question, context) {
+            return Ok(self.local.respond(&query, Err(rcode), context, response));
         }
         if let Some(sent) = forwarder.retransmit_store.find(&context.origin, message) {
             if sent.len() > context.room {
@@ -250,14 +251,14 @@ impl Service for DnsRelay {
             // Even a cached answer would differ: its TTLs count down.
             return Err(Unavailable::NotCached);
         }
-        let given = self.forwarders.find(forwarder, context)?;
+        let found = self.forwarders.find(forwarder, context)?;
         let start = response.len();
-        if let Some(given) = &given {
-            if let Err(MessageFull) = self.give(given, &envelope, context, response) {
-                return Ok(self.fail(&envelope, context, response));
+        if let Some(found) = &found {
+            if let Err(Overflow) = self.write_answer(found, &query, context, response) {
+                return Ok(self.write_servfail(&query, context, response));
             }
         } else {
-            let refused = self.local.respond(&envelope, Err(Rcode::ServFail), context, response);
+            let refused = self.local.respond(&query, Err(Rcode::ServFail), context, response);
             if refused.last {
                 return Ok(refused);
             }
@@ -270,19 +271,19 @@ impl Service for DnsRelay {
             return Ok(Answered { volatile: whole, last: false });
         }
         if forwarder.retransmit_store.keep(context.now, &context.origin, message, answer).is_err() {
-            forwarder.counts.add(DnsRelayCounter::StoreFull);
+            forwarder.counts.add(DnsCounter::StoreFull);
             response.truncate(start);
-            return Ok(self.fail(&envelope, context, response));
+            return Ok(self.write_servfail(&query, context, response));
         }
         Ok(Answered::default())
     }
 
     fn prepare(&self, message: &[u8], context: &Context) {
         let Some(query) = message.get(PREFIX..).filter(|query| query::is_query(query)) else { return };
-        let (envelope, question) = query::parse(query);
+        let (query, question) = query::parse(query);
         let mut forwarder = self.forwarders.forwarder(context.worker);
         let context = Context { policy: FetchPolicy::MayFetch, ..*context };
-        if forwarder.read(&envelope, &question, &context).is_ok()
+        if forwarder.read(&query, &question, &context).is_ok()
             && forwarder.retransmit_store.find(&context.origin, message).is_none()
         {
             // Usually pending; otherwise there is nothing to prepare.

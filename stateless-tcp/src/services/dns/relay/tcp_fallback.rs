@@ -30,7 +30,7 @@ pub(super) struct TcpFallback {
 /// Answers for the worker, and an eventfd that announces them.
 #[derive(Debug)]
 struct TcpMailbox {
-    letters: Mutex<Vec<TcpAnswer>>,
+    answers: Mutex<Vec<TcpAnswer>>,
     event: EventFd,
 }
 
@@ -46,7 +46,7 @@ pub(super) struct TcpAnswer {
 impl TcpFallback {
     pub(super) fn new(runtime: Handle, timeout: Duration) -> io::Result<Self> {
         let event = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
-        let mailbox = Arc::new(TcpMailbox { letters: Mutex::default(), event });
+        let mailbox = Arc::new(TcpMailbox { answers: Mutex::default(), event });
         Ok(Self { runtime, mailbox, connections: Arc::new(Semaphore::new(CONNECTIONS)), timeout })
     }
 
@@ -56,7 +56,7 @@ impl TcpFallback {
     }
 
     /// Sends the query of `entry` to `upstream`; the result comes as a [`TcpAnswer`].
-    pub(super) fn query(
+    pub(super) fn send(
         &self,
         entry: (usize, u64),
         upstream: &DnsUpstream,
@@ -89,16 +89,16 @@ impl TcpFallback {
     }
 
     /// Takes the answers out.
-    pub(super) fn letters(&self) -> Vec<TcpAnswer> {
+    pub(super) fn take_answers(&self) -> Vec<TcpAnswer> {
         // The event is cleared first: an answer that arrives now is announced again.
         let _ = self.mailbox.event.read();
-        std::mem::take(&mut *self.mailbox.letters.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *self.mailbox.answers.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
 impl TcpMailbox {
     fn put(&self, tcp_answer: TcpAnswer) {
-        self.letters.lock().unwrap_or_else(PoisonError::into_inner).push(tcp_answer);
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner).push(tcp_answer);
         // Writing fails only if the event is set already.
         let _ = self.event.write(1);
     }

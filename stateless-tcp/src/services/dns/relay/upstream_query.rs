@@ -61,7 +61,7 @@ impl UpstreamQuery {
     /// Composes the query for the upstream from a client's query.
     pub(super) fn compose(
         &mut self,
-        envelope: &ParsedQuery<'_>,
+        query: &ParsedQuery<'_>,
         question: &DnsQuestion,
         tuple: &FourTuple,
         client_info: ClientInfo,
@@ -73,19 +73,19 @@ impl UpstreamQuery {
             bytes.extend_from_slice(&tuple.server.0);
         }
         self.query = bytes.len();
-        let dnssec_ok = envelope.edns.is_some_and(|edns| edns.dnssec_ok);
-        let flags = envelope.flags & (flag::RD | flag::AD | flag::CD);
+        let dnssec_ok = query.edns.is_some_and(|edns| edns.dnssec_ok);
+        let flags = query.flags & (flag::RD | flag::AD | flag::CD);
         bytes.extend_from_slice(&[0; HEADER]);
         let header = &mut bytes[self.query..];
         header[2..4].copy_from_slice(&flags.to_be_bytes());
         header[QUESTIONS + 1] = 1;
         header[ADDITIONALS + 1] = 1;
         bytes.extend_from_slice(question.name.wire());
-        bytes.extend_from_slice(&envelope.question[envelope.question.len() - TYPE_CLASS..]);
+        bytes.extend_from_slice(&query.question[query.question.len() - TYPE_CLASS..]);
         self.question = bytes.len() - self.query;
         bytes.extend_from_slice(&[0, 0, 41, 0, 0, 0, 0, if dnssec_ok { 0x80 } else { 0 }, 0, 0, 0]);
         let options = bytes.len();
-        let told = envelope.edns.is_some_and(|edns| pass_on(&edns, client_info.subnet, bytes));
+        let told = query.edns.is_some_and(|edns| pass_on(&edns, client_info.subnet, bytes));
         if client_info.subnet != ClientSubnet::PassThrough && !told {
             push_subnet(tuple.client, bytes);
         }

@@ -164,7 +164,8 @@ impl UpstreamSockets {
 
     /// Receives at most one batch from a socket, so that no socket starves the others.
     ///
-    /// # Errors ECONNREFUSED if the upstream's host says that nobody listens.
+    /// # Errors
+    /// ECONNREFUSED if the upstream's host says that nobody listens.
     pub(super) fn receive(&self, socket: u16, buffers: &mut ReceiveBuffers) -> Result<(), Errno> {
         buffers.fill(self.all[usize::from(socket)].socket.as_raw_fd())
     }

@@ -76,7 +76,7 @@ impl DnsUpstreams {
     }
 
     /// A random dead upstream.
-    pub(super) fn dead(&self, rng: &mut Rng) -> Option<usize> {
+    pub(super) fn pick_dead(&self, rng: &mut Rng) -> Option<usize> {
         self.pick(rng, |number| !self.is_alive(number))
     }
 
@@ -122,7 +122,7 @@ impl DnsUpstreams {
     }
 
     /// Records an answer after this time.
-    pub(super) fn answered(&self, number: usize, after: Duration) {
+    pub(super) fn record_answer(&self, number: usize, after: Duration) {
         let (upstream, UpstreamHealth { silent, duration }) = &self.0[number];
         duration.record(after, 1);
         // Usually 0 already: no write means no cache miss for other workers.
@@ -132,7 +132,7 @@ impl DnsUpstreams {
     }
 
     /// Records a missing answer.
-    pub(super) fn failed(&self, number: usize) {
+    pub(super) fn record_failure(&self, number: usize) {
         let (upstream, UpstreamHealth { silent, .. }) = &self.0[number];
         let before = silent.fetch_update(Relaxed, Relaxed, |before| Some(before.saturating_add(1)));
         if before == Ok(DEAD - 1) {
@@ -170,9 +170,9 @@ mod tests {
     #[test]
     fn the_dead_are_not_asked_until_all_are() {
         let upstreams = upstreams(&[1, 1]);
-        upstreams.failed(0);
+        upstreams.record_failure(0);
         assert!(upstreams.is_alive(0), "one may get lost");
-        upstreams.failed(0);
+        upstreams.record_failure(0);
         assert_eq!(shares(&upstreams, UpstreamSet::default())[0], 0);
         assert!(upstreams.any_alive());
         let mut tried = UpstreamSet::default();
@@ -181,11 +181,11 @@ mod tests {
         assert_eq!(shares(&upstreams, tried)[1], 0, "rather a dead one than the same again");
         tried.add(0);
         assert_eq!(shares(&upstreams, tried).iter().filter(|&&share| share > 300).count(), 2);
-        assert_eq!(upstreams.dead(&mut Rng::new().unwrap()), Some(0));
-        upstreams.failed(1);
-        upstreams.failed(1);
+        assert_eq!(upstreams.pick_dead(&mut Rng::new().unwrap()), Some(0));
+        upstreams.record_failure(1);
+        upstreams.record_failure(1);
         assert!(!upstreams.any_alive());
-        upstreams.answered(0, Duration::ZERO);
+        upstreams.record_answer(0, Duration::ZERO);
         assert_eq!(shares(&upstreams, UpstreamSet::default())[1], 0);
     }
 }

@@ -1,14 +1,12 @@
 //! Builds a [`Zone`] from records.
 
 use super::super::name::DomainName;
-use super::super::rdata;
-use super::super::rtype;
 use super::super::wire::{FIXED, HEADER};
 use super::super::zonefile::{Position, RecordRejected, ZoneRecord};
+use super::super::{rdata, rtype};
 use super::check::{self, OwnerRrsets};
 use super::name_tree::{NameId, NameTree, TooManyNames, flag};
-use super::problem::ZoneProblem;
-use super::{Rrset, RrsetId, Zone, compile_denial, denial::Denial};
+use super::{Rrset, RrsetId, Zone, compile_denial, denial::Denial, problem::Problem};
 use crate::serving::fingerprint::{Fingerprint, Fingerprinter};
 use std::collections::HashSet;
 
@@ -63,7 +61,7 @@ pub(in super::super) struct BuiltZone {
     pub(in super::super) zone: Zone,
     pub(in super::super) fingerprint: Fingerprint,
     /// Records left out of the zone or impossible to serve, with their positions.
-    pub(in super::super) warnings: Vec<ZoneProblem>,
+    pub(in super::super) warnings: Vec<Problem>,
 }
 
 /// A zone under construction.
@@ -72,7 +70,7 @@ struct ZoneAssembly<'a> {
     raw: &'a [u8],
     sets: Vec<Rrset>,
     data: Vec<u8>,
-    warnings: Vec<ZoneProblem>,
+    warnings: Vec<Problem>,
 }
 
 impl ZoneBuilder {
@@ -109,10 +107,9 @@ impl ZoneBuilder {
     }
 
     /// Builds the zone with this apex, or with the owner of the SOA record as its apex.
-    pub(in super::super) fn finish(mut self, apex: Option<&DomainName>) -> Result<BuiltZone, ZoneProblem> {
+    pub(in super::super) fn finish(mut self, apex: Option<&DomainName>) -> Result<BuiltZone, Problem> {
         let apex = self.find_apex(apex)?;
         self.content.add(&self.names.name(apex).wire());
-        // Usually sorted already.
         self.records.sort_by_key(RawRecord::key);
         let mut assembly = ZoneAssembly {
             names: self.names,
@@ -136,25 +133,25 @@ impl ZoneBuilder {
                 if count > 1 { format!(", and {} more such records", count - 1) } else { String::new() };
             let what =
                 format!("{owner} lies outside the zone {}: ignored{others}", assembly.names.name(apex));
-            assembly.warnings.push(ZoneProblem::at(first.place, what));
+            assembly.warnings.push(Problem::at(first.place, what));
         }
         assembly.finish(apex, &self.records, self.content.finish())
     }
 
-    fn find_apex(&mut self, given: Option<&DomainName>) -> Result<NameId, ZoneProblem> {
+    fn find_apex(&mut self, given: Option<&DomainName>) -> Result<NameId, Problem> {
         let soas = self.records.iter().filter(|record| record.rtype == rtype::SOA);
         let Some(name) = given else {
             let first = soas.clone().next().map(|record| record.owner);
-            return first.ok_or_else(|| ZoneProblem::whole_zone("no SOA record: a zone begins with one"));
+            return first.ok_or_else(|| Problem::whole_zone("no SOA record: a zone begins with one"));
         };
         let apex = self.names.find(name, name.depth());
         apex.filter(|&apex| soas.clone().any(|soa| soa.owner == apex)).ok_or_else(|| {
             let other = soas.clone().next().map(|soa| {
                 let found = self.names.name(soa.owner);
-                ZoneProblem::at(soa.place, format!("this SOA record is of {found}, but the zone is {name}"))
+                Problem::at(soa.place, format!("this SOA record is of {found}, but the zone is {name}"))
             });
             other.unwrap_or_else(|| {
-                ZoneProblem::whole_zone(format!("no SOA record of {name}: a zone begins with one"))
+                Problem::whole_zone(format!("no SOA record of {name}: a zone begins with one"))
             })
         })
     }
@@ -162,7 +159,7 @@ impl ZoneBuilder {
 
 impl ZoneAssembly<'_> {
     /// Adds all records of one owner.
-    fn add_owner(&mut self, records: &[RawRecord], apex: NameId) -> Result<(), ZoneProblem> {
+    fn add_owner(&mut self, records: &[RawRecord], apex: NameId) -> Result<(), Problem> {
         let owner = records[0].owner;
         let first = self.sets.len();
         // In the file's order, which the answer to ANY shows: an RRset stands at its first record.
@@ -173,11 +170,11 @@ impl ZoneAssembly<'_> {
         for records in &sets {
             self.add_rrset(records)?;
         }
-        let rrsets_of = &self.sets[first..];
-        let types = || rrsets_of.iter().filter(|set| set.count > 0).map(|set| set.rtype);
+        let present = &self.sets[first..];
+        let types = || present.iter().filter(|set| set.count > 0).map(|set| set.rtype);
         let has = |rtype| types().any(|other| other == rtype);
         // The owner of an NSEC3 record is no name of the zone (RFC 5155 section 7.2.8).
-        if rrsets_of.iter().any(|set| set.rtype != rtype::NSEC3) {
+        if present.iter().any(|set| set.rtype != rtype::NSEC3) {
             self.names.mark(owner, flag::NODE);
         }
         if has(rtype::CNAME) {
@@ -192,16 +189,15 @@ impl ZoneAssembly<'_> {
         check::owner(&OwnerRrsets {
             is_apex: owner == apex,
             name: || self.names.name(owner),
-            sets: rrsets_of,
+            sets: present,
             place: |rtype| {
                 let of_type = |records: &&&[RawRecord]| records[0].set == rtype;
                 sets.iter().find(of_type).map_or(records[0].place, |records| records[0].place)
             },
         })?;
         let count =
-            u16::try_from(rrsets_of.len()).ok().filter(|&count| count <= MAX_TYPES).ok_or_else(|| {
-                let what = format!("more than {MAX_TYPES} types of records at one name");
-                ZoneProblem::at(records[0].place, what)
+            u16::try_from(present.len()).ok().filter(|&count| count <= MAX_TYPES).ok_or_else(|| {
+                Problem::at(records[0].place, format!("more than {MAX_TYPES} types of records at one name"))
             })?;
         let first = u32::try_from(first).map_err(|_| too_large(records[0].place))?;
         self.names.set_rrsets(owner, first, count);
@@ -209,7 +205,7 @@ impl ZoneAssembly<'_> {
     }
 
     /// Adds one RRset with its signatures.
-    fn add_rrset(&mut self, records: &[RawRecord]) -> Result<(), ZoneProblem> {
+    fn add_rrset(&mut self, records: &[RawRecord]) -> Result<(), Problem> {
         let (place, rtype) = (records[0].place, records[0].set);
         let data = u32::try_from(self.data.len()).map_err(|_| too_large(place))?;
         let (records, signatures) = records.split_at(records.partition_point(|raw| !raw.is_signature()));
@@ -225,14 +221,14 @@ impl ZoneAssembly<'_> {
                 "the {count} {} records at this name take more than 65,535 bytes, too many for an answer: queries get SERVFAIL",
                 rdata::mnemonic(rtype)
             );
-            self.warnings.push(ZoneProblem::at(place, what));
+            self.warnings.push(Problem::at(place, what));
         }
         if count == 0 {
             let what = format!(
                 "an RRSIG record of {} records, but this name has none: only queries for RRSIG get it",
                 rdata::mnemonic(rtype)
             );
-            self.warnings.push(ZoneProblem::at(place, what));
+            self.warnings.push(Problem::at(place, what));
         }
         let signed = u32::try_from(self.data.len()).map_err(|_| too_large(place))?;
         let signatures_count = self.distinct(signatures)?;
@@ -241,7 +237,7 @@ impl ZoneAssembly<'_> {
         self.sets.push(Rrset {
             rtype,
             signatures: u16::try_from(signatures_count)
-                .map_err(|_| ZoneProblem::at(place, "more than 65,535 signatures of one set"))?,
+                .map_err(|_| Problem::at(place, "more than 65,535 signatures of one set"))?,
             count: u32::try_from(count).map_err(|_| too_large(place))?,
             signed,
             ttl: ttl(records).or(ttl(signatures)).unwrap_or(0),
@@ -252,7 +248,7 @@ impl ZoneAssembly<'_> {
 
     /// Writes the distinct records, and returns their number: an RRset has no duplicates (RFC 2181 section 5). The case
     /// of names in the data does not count.
-    fn distinct(&mut self, records: &[RawRecord]) -> Result<usize, ZoneProblem> {
+    fn distinct(&mut self, records: &[RawRecord]) -> Result<usize, Problem> {
         let raw = self.raw;
         let mut known = HashSet::new();
         let mut count = 0;
@@ -270,7 +266,7 @@ impl ZoneAssembly<'_> {
         Ok(count)
     }
 
-    fn add_record(&mut self, record: &RawRecord) -> Result<(), ZoneProblem> {
+    fn add_record(&mut self, record: &RawRecord) -> Result<(), Problem> {
         let raw = stored_rdata(self.raw, record);
         let start = self.data.len();
         self.data.extend_from_slice(&[0; super::LENGTH]);
@@ -292,7 +288,7 @@ impl ZoneAssembly<'_> {
         }
         self.data.extend_from_slice(rest);
         let length = u16::try_from(self.data.len() - start - super::LENGTH);
-        let length = length.map_err(|_| ZoneProblem::at(record.place, TOO_LONG))?;
+        let length = length.map_err(|_| Problem::at(record.place, TOO_LONG))?;
         self.data[start..][..super::LENGTH].copy_from_slice(&length.to_ne_bytes());
         Ok(())
     }
@@ -302,7 +298,7 @@ impl ZoneAssembly<'_> {
         apex: NameId,
         records: &[RawRecord],
         fingerprint: Fingerprint,
-    ) -> Result<BuiltZone, ZoneProblem> {
+    ) -> Result<BuiltZone, Problem> {
         let mut wildcards = Vec::new();
         let depth = self.names.depth(apex);
         let mut deepest = depth;
@@ -345,11 +341,10 @@ impl ZoneAssembly<'_> {
             let at = records.partition_point(|record| (record.owner, record.set) < (owner, rtype));
             records[at.min(records.len() - 1)].place
         };
-        let soa =
-            zone.find_rrset(apex, rtype::SOA).ok_or_else(|| ZoneProblem::whole_zone("no SOA record"))?;
+        let soa = zone.find_rrset(apex, rtype::SOA).ok_or_else(|| Problem::whole_zone("no SOA record"))?;
         if zone.find_rrset(apex, rtype::NS).is_none() {
             let what = "no NS record at the apex: resolvers and other servers may refuse the zone";
-            self.warnings.push(ZoneProblem::at(place(apex, rtype::SOA), what));
+            self.warnings.push(Problem::at(place(apex, rtype::SOA), what));
         }
         zone.soa = soa;
         zone.negative_ttl = negative_ttl(&zone);
@@ -399,6 +394,6 @@ fn split_name(data: &[u8]) -> (&[u8], &[u8]) {
     data.split_at(at + 1)
 }
 
-fn too_large(place: Position) -> ZoneProblem {
-    ZoneProblem::at(place, TOO_LARGE)
+fn too_large(place: Position) -> Problem {
+    Problem::at(place, TOO_LARGE)
 }

@@ -3,7 +3,7 @@
 use super::super::name::DomainName;
 use super::super::rtype;
 use super::super::zonefile::Position;
-use super::problem::ZoneProblem;
+use super::problem::Problem;
 use super::{NameId, Rrset, Zone, flag};
 
 /// One owner's RRsets, its name and positions for errors.
@@ -17,7 +17,7 @@ pub(super) struct OwnerRrsets<'a, N, P> {
 
 /// Rejects RRsets that must not coexist at one name (RFC 1034 section 3.6.2, RFC 4035 section 2.4, RFC 6672 section
 /// 2.4).
-pub(super) fn owner<N, P>(owner: &OwnerRrsets<'_, N, P>) -> Result<(), ZoneProblem>
+pub(super) fn owner<N, P>(owner: &OwnerRrsets<'_, N, P>) -> Result<(), Problem>
 where
     N: Fn() -> DomainName,
     P: Fn(u16) -> Position,
@@ -35,13 +35,13 @@ where
             _ => continue,
         };
         let what = format!("{}: {problem}", (owner.name)());
-        return Err(ZoneProblem::at((owner.place)(set.rtype), what));
+        return Err(Problem::at((owner.place)(set.rtype), what));
     }
     Ok(())
 }
 
 /// Rejects owners below a DNAME, which hides them (RFC 6672 section 2.4).
-pub(super) fn below_dnames(zone: &Zone, place: impl Fn(NameId) -> Position) -> Result<(), ZoneProblem> {
+pub(super) fn below_dnames(zone: &Zone, place: impl Fn(NameId) -> Position) -> Result<(), Problem> {
     let has_dname = zone.names.ids().any(|id| zone.names.has(id, flag::DNAME));
     for id in zone.names.ids().filter(|&id| has_dname && zone.is_node(id)) {
         let mut above = id;
@@ -50,7 +50,7 @@ pub(super) fn below_dnames(zone: &Zone, place: impl Fn(NameId) -> Position) -> R
             if zone.names.has(above, flag::DNAME) && zone.rrsets_of(id).next().is_some() {
                 let (name, above) = (zone.names.name(id), zone.names.name(above));
                 let what = format!("{name} lies below the DNAME at {above}, which hides it");
-                return Err(ZoneProblem::at(place(id), what));
+                return Err(Problem::at(place(id), what));
             }
         }
     }

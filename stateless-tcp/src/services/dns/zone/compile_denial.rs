@@ -6,7 +6,7 @@ use super::super::rtype;
 use super::super::zonefile::Position;
 use super::denial::{Denial, DenialProof, MAX_ITERATIONS, Nsec, Nsec3, Nsec3Hash, ProofOwner};
 use super::name_tree::NameId;
-use super::problem::ZoneProblem;
+use super::problem::Problem;
 use super::{RecordData, Zone};
 use domain::utils::base32;
 
@@ -20,8 +20,8 @@ const SHA_1: u8 = 1;
 pub(super) fn chain(
     zone: &Zone,
     place: impl Fn(NameId, u16) -> Position,
-    warnings: &mut Vec<ZoneProblem>,
-) -> Result<Denial, ZoneProblem> {
+    warnings: &mut Vec<Problem>,
+) -> Result<Denial, Problem> {
     let hashed: Vec<NameId> =
         zone.names.ids().filter(|&id| zone.find_rrset(id, rtype::NSEC3).is_some()).collect();
     let parameters = zone.find_rrset(zone.apex, rtype::NSEC3PARAM);
@@ -32,30 +32,25 @@ pub(super) fn chain(
                 return Ok(Denial::Nsec3(nsec3));
             }
         }
-        warnings.push(ZoneProblem::at(
+        warnings.push(Problem::at(
             at,
             "no NSEC3 record has the parameters of NSEC3PARAM: nothing is denied by NSEC3",
         ));
     } else if let Some(&first) = hashed.first() {
         let what = "NSEC3, but the apex has no NSEC3PARAM to say how names are hashed: not served";
-        warnings.push(ZoneProblem::at(place(first, rtype::NSEC3), what));
+        warnings.push(Problem::at(place(first, rtype::NSEC3), what));
     }
     let owners =
         zone.names.ids().filter(|&id| zone.is_node(id) && zone.find_rrset(id, rtype::NSEC).is_some());
     let nsec = Nsec::new(&zone.names.name(zone.apex), owners.map(|id| (zone.names.name(id), id)));
     let nsec =
-        nsec.ok_or_else(|| ZoneProblem::whole_zone("the names of its NSEC records take more than 4 GiB"))?;
+        nsec.ok_or_else(|| Problem::whole_zone("the names of its NSEC records take more than 4 GiB"))?;
     Ok(if nsec.is_empty() { Denial::None } else { Denial::Nsec(nsec) })
 }
 
 /// The chain of the NSEC3 records with these parameters. `None` if there are none, or if a server must ignore these
 /// parameters (RFC 5155 section 4.1.2).
-fn nsec3(
-    zone: &Zone,
-    parameters: &[u8],
-    hashed: &[NameId],
-    at: Position,
-) -> Result<Option<Nsec3>, ZoneProblem> {
+fn nsec3(zone: &Zone, parameters: &[u8], hashed: &[NameId], at: Position) -> Result<Option<Nsec3>, Problem> {
     let &[algorithm, flags, high, low, salt_length, ref salt @ ..] = parameters else { return Ok(None) };
     if algorithm != SHA_1 || flags != 0 {
         return Ok(None);
@@ -64,7 +59,7 @@ fn nsec3(
     if iterations > MAX_ITERATIONS {
         let what =
             format!("{iterations} NSEC3 iterations: at most {MAX_ITERATIONS} are served; RFC 9276 wants 0");
-        return Err(ZoneProblem::at(at, what));
+        return Err(Problem::at(at, what));
     }
     let same = |data: &[u8]| {
         data.first() == Some(&SHA_1)

@@ -4,12 +4,12 @@ use super::super::zonefile::{Position, ZoneError, ZoneFiles};
 
 /// A problem, and its position in the zone's files if it has one.
 #[derive(Debug)]
-pub(in super::super) struct ZoneProblem {
+pub(in super::super) struct Problem {
     place: Option<Position>,
     what: String,
 }
 
-impl ZoneProblem {
+impl Problem {
     pub(super) fn at(place: Position, what: impl Into<String>) -> Self {
         Self { place: Some(place), what: what.into() }
     }

@@ -44,7 +44,8 @@ pub(super) fn read_text(
 /// Reads a zone file given as text, and writes its records one a line, with absolute names, TTL, class and type. The
 /// output reads as the same records.
 ///
-/// # Errors The first error.
+/// # Errors
+/// The first error.
 pub fn zonefile_text(text: &[u8]) -> Result<String, ZoneError> {
     let mut out = String::new();
     let reading = read_text(Path::new("text"), text, None, &mut |record| {
@@ -56,7 +57,8 @@ pub fn zonefile_text(text: &[u8]) -> Result<String, ZoneError> {
 
 /// Reads a zone file given as text, and counts its records, to measure the cost of reading alone.
 ///
-/// # Errors The first error.
+/// # Errors
+/// The first error.
 pub fn count_records(text: &[u8]) -> Result<u64, ZoneError> {
     let mut count = 0;
     let reading = read_text(Path::new("text"), text, None, &mut |_| {

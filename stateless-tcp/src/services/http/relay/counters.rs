@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 /// A counter; the log and the documentation use its name.
 #[derive(Clone, Copy, Debug)]
 #[repr(usize)]
-pub(super) enum HttpRelayCounter {
+pub(super) enum HttpCounter {
     /// Requests that went to the upstream.
     Requests,
     /// Connections opened for them.
@@ -41,11 +41,11 @@ const NAMES: [&str; 9] = [
 
 /// The counters of a relay: of all its workers and of the control plane.
 #[derive(Debug, Default)]
-pub(super) struct HttpRelayCounters([AtomicU64; NAMES.len()]);
+pub(super) struct HttpCounters([AtomicU64; NAMES.len()]);
 
-impl HttpRelayCounters {
+impl HttpCounters {
     /// Adds one.
-    pub(super) fn add(&self, count: HttpRelayCounter) {
+    pub(super) fn add(&self, count: HttpCounter) {
         self.0[count as usize].fetch_add(1, Relaxed);
     }
 

@@ -72,12 +72,12 @@ impl HttpForwarder {
     }
 
     /// Removes the request.
-    pub(super) fn clear(&mut self, key: &RequestKey) {
+    pub(super) fn remove_request(&mut self, key: &RequestKey) {
         self.requests.remove(key);
     }
 
     /// Adds the request, if the limit allows it.
-    pub(super) fn begin(
+    pub(super) fn start(
         &mut self,
         key: RequestKey,
         now: SystemTime,
@@ -98,7 +98,7 @@ impl HttpForwarder {
 
     /// Receives all answers that have arrived.
     pub(super) fn collect(&mut self, now: SystemTime, ready: &mut Vec<FetchId>) {
-        for (key, response) in self.mailbox.empty() {
+        for (key, response) in self.mailbox.take() {
             if let Some(state) = self.requests.get_mut(&key)
                 && let RequestState::InFlight(fetch_id) = *state
             {
@@ -116,7 +116,7 @@ impl HttpForwarder {
 
 /// Responses from the control plane for one worker.
 pub(super) struct ResponseMailbox {
-    letters: Mutex<Vec<(RequestKey, RelayedResponse)>>,
+    responses: Mutex<Vec<(RequestKey, RelayedResponse)>>,
     /// Set when there may be responses. The worker polls often, and this flag saves system calls.
     filled: AtomicBool,
     event: EventFd,
@@ -125,23 +125,23 @@ pub(super) struct ResponseMailbox {
 impl ResponseMailbox {
     fn new() -> io::Result<Self> {
         let event = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?;
-        Ok(Self { letters: Mutex::default(), filled: AtomicBool::new(false), event })
+        Ok(Self { responses: Mutex::default(), filled: AtomicBool::new(false), event })
     }
 
     /// Adds a response, and wakes the worker.
     pub(super) fn post(&self, key: RequestKey, response: RelayedResponse) {
-        self.letters.lock().unwrap_or_else(PoisonError::into_inner).push((key, response));
+        self.responses.lock().unwrap_or_else(PoisonError::into_inner).push((key, response));
         self.filled.store(true, Release);
         // Writing fails only at 2^64 unread events: the worker is awake.
         let _ = self.event.write(1);
     }
 
-    fn empty(&self) -> Vec<(RequestKey, RelayedResponse)> {
+    fn take(&self) -> Vec<(RequestKey, RelayedResponse)> {
         if !self.filled.swap(false, AcqRel) {
             return Vec::new();
         }
         // In this order, a response that arrives in between is taken now, and the event only causes one more look.
         let _ = self.event.read();
-        std::mem::take(&mut *self.letters.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *self.responses.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

@@ -24,7 +24,7 @@ use super::request::{self, RequestError};
 use super::static_response::{self, Persistence, ResponseForm};
 use crate::observe::snapshot::{self, Name};
 use crate::services::{Answered, Context, FetchId, FetchPolicy, Framing, Service, Unavailable, Upstream};
-use counters::HttpRelayCounter;
+use counters::HttpCounter;
 use forwarder::{HttpForwarder, RequestState};
 use relayed_request::RelayedRequest;
 use std::io;
@@ -62,7 +62,8 @@ pub struct HttpRelay {
 impl HttpRelay {
     /// A relay for this many workers, whose connections to the server live on `runtime`.
     ///
-    /// # Errors When the system has no file descriptors left.
+    /// # Errors
+    /// When the system has no file descriptors left.
     pub fn new(options: &HttpRelayOptions, workers: usize, runtime: Handle) -> io::Result<Self> {
         let forwarder = |_| HttpForwarder::new(options.in_flight, options.retransmit_store).map(Mutex::new);
         Ok(Self {
@@ -104,7 +105,7 @@ impl HttpRelay {
     }
 
     /// Starts the request to the upstream, if the limit on requests in flight allows it.
-    fn begin(
+    fn start(
         &self,
         relayed_request: &RelayedRequest,
         message: &[u8],
@@ -115,7 +116,7 @@ impl HttpRelay {
         let server = SocketAddr::new(tuple.server.into(), tuple.server_port);
         let request = rewrite::rewrite(message, relayed_request.head, tuple.client.into(), server)?;
         let key = forwarder.key(message, context);
-        let (fetch_id, mailbox) = forwarder.begin(key, context.now).ok_or(HttpError::TooManyInFlight)?;
+        let (fetch_id, mailbox) = forwarder.start(key, context.now).ok_or(HttpError::TooManyInFlight)?;
         let upstream = Arc::clone(&self.upstream);
         self.runtime
             .spawn(async move { upstream.fetch(request, |response| mailbox.post(key, response)).await });
@@ -123,7 +124,7 @@ impl HttpRelay {
     }
 
     /// Keeps the answer, which is in `response` from `start` on, for retransmission.
-    fn give(
+    fn finish(
         &self,
         forwarder: &mut HttpForwarder,
         message: &[u8],
@@ -138,7 +139,7 @@ impl HttpRelay {
                 return Ok(Answered { volatile: 0, last: response::closes(answer) });
             }
             response.truncate(start);
-            self.upstream.counts().add(HttpRelayCounter::StoreFull);
+            self.upstream.counts().add(HttpCounter::StoreFull);
             self.refuse(HttpError::RetransmitStoreFull, message, context, response);
         }
         let answer = &response[start..];
@@ -198,7 +199,7 @@ impl Service for HttpRelay {
                 return Err(Unavailable::NotCached);
             }
             response.extend_from_slice(answer);
-            return self.give(forwarder, message, context, response, start);
+            return self.finish(forwarder, message, context, response, start);
         }
         if context.policy == FetchPolicy::Repeat {
             return Err(Unavailable::NotCached);
@@ -214,20 +215,20 @@ impl Service for HttpRelay {
                         if context.persistent { relayed_request.persistence } else { Persistence::Close };
                     relayed.write(persistence, response);
                 }
-                forwarder.clear(&key);
-                return self.give(forwarder, message, context, response, start);
+                forwarder.remove_request(&key);
+                return self.finish(forwarder, message, context, response, start);
             }
             _ if context.policy == FetchPolicy::CachedOnly => return Err(Unavailable::NotCached),
             Some(RequestState::InFlight(fetch_id)) => Ok(*fetch_id),
             None if context.policy == FetchPolicy::AnswerNow => Err(HttpError::TooManyInFlight.into()),
-            None => self.begin(&relayed_request, message, context, forwarder),
+            None => self.start(&relayed_request, message, context, forwarder),
         };
         match fetch_id {
             Ok(fetch_id) => Err(Unavailable::Pending(fetch_id)),
             Err(RequestError::Invalid(HttpError::TooManyInFlight)) => {
-                self.upstream.counts().add(HttpRelayCounter::TableFull);
+                self.upstream.counts().add(HttpCounter::TableFull);
                 self.refuse(HttpError::TooManyInFlight, message, context, response);
-                self.give(forwarder, message, context, response, start)
+                self.finish(forwarder, message, context, response, start)
             }
             Err(refusal) => Ok(self.refuse(refusal.error(), message, context, response)),
         }
@@ -244,7 +245,7 @@ impl Service for HttpRelay {
             || forwarder.retransmit_store.find(&context.origin, message).is_some();
         if !known {
             // A refusal is repeated when its turn comes.
-            let _ = self.begin(&relayed_request, message, context, forwarder);
+            let _ = self.start(&relayed_request, message, context, forwarder);
         }
     }
 

@@ -29,7 +29,8 @@ const END_TO_END: [HeaderName; 3] = [header::HOST, header::FORWARDED, FORWARDED_
 
 /// The request in `message`, a whole message with a head of `head` bytes, which `client` sent to `server`.
 ///
-/// # Errors The error of a request that cannot be forwarded.
+/// # Errors
+/// The error of a request that cannot be forwarded.
 pub(super) fn rewrite(
     message: &[u8],
     head: usize,

@@ -17,13 +17,13 @@ const WHOLE: usize = 512;
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
 /// A relay, the runtime that it lives on, and how often its server was asked.
-struct HttpRelayBench {
+struct HttpBench {
     relay: HttpRelay,
     runtime: Runtime,
     asked: Arc<AtomicUsize>,
 }
 
-impl HttpRelayBench {
+impl HttpBench {
     /// The server answers each request with so many bytes.
     fn new(body: usize, requests: usize, retransmit_store: usize) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -94,7 +94,7 @@ fn with(policy: FetchPolicy, context: &Context) -> Context {
 #[test]
 fn a_request_is_in_flight_once_and_its_answer_stays_the_same() {
     for body in [10, 5_000] {
-        let bench = HttpRelayBench::new(body, 8, 1 << 20);
+        let bench = HttpBench::new(body, 8, 1 << 20);
         let fetch_id = bench.pending(&context(1));
         assert_eq!(bench.pending(&context(1)), fetch_id, "sent again");
         assert_eq!(bench.pending(&with(FetchPolicy::AnswerNow, &context(1))), fetch_id);
@@ -122,7 +122,7 @@ fn a_request_is_in_flight_once_and_its_answer_stays_the_same() {
 
 #[test]
 fn only_who_waits_for_an_answer_has_it_fetched() {
-    let bench = HttpRelayBench::new(1, 8, 1 << 20);
+    let bench = HttpBench::new(1, 8, 1 << 20);
     assert_eq!(bench.answer(&with(FetchPolicy::CachedOnly, &context(1))), Err(Unavailable::NotCached));
     assert_eq!(bench.answer(&with(FetchPolicy::Repeat, &context(1))), Err(Unavailable::NotCached));
     let (busy, answered) = bench.answer(&with(FetchPolicy::AnswerNow, &context(1))).unwrap();
@@ -134,7 +134,7 @@ fn only_who_waits_for_an_answer_has_it_fetched() {
 
 #[test]
 fn the_worker_is_woken() {
-    let bench = HttpRelayBench::new(1, 8, 1 << 20);
+    let bench = HttpBench::new(1, 8, 1 << 20);
     let woken = || {
         let forwarder = bench.relay.forwarder(0);
         let mut polled = [PollFd::new(forwarder.event(), PollFlags::POLLIN)];
@@ -154,7 +154,7 @@ fn the_worker_is_woken() {
 
 #[test]
 fn a_full_table_refuses_and_lets_go_of_what_nobody_takes() {
-    let bench = HttpRelayBench::new(1, 2, 1 << 20);
+    let bench = HttpBench::new(1, 2, 1 << 20);
     bench.pending(&context(1));
     bench.pending(&context(2));
     assert!(bench.answer(&context(3)).unwrap().0.starts_with(b"HTTP/1.1 503 "));
@@ -168,7 +168,7 @@ fn a_full_table_refuses_and_lets_go_of_what_nobody_takes() {
 
 #[test]
 fn what_cannot_be_kept_is_not_given_in_parts() {
-    let bench = HttpRelayBench::new(5_000, 8, 2_000);
+    let bench = HttpBench::new(5_000, 8, 2_000);
     for (seq, whole) in [(1, WHOLE), (2, 0)] {
         let context = Context { whole, ..context(seq) };
         bench.pending(&context);
@@ -185,7 +185,7 @@ fn what_cannot_be_kept_is_not_given_in_parts() {
 
 #[test]
 fn an_answer_fits_its_room() {
-    let bench = HttpRelayBench::new(5_000, 8, 1 << 20);
+    let bench = HttpBench::new(5_000, 8, 1 << 20);
     for (seq, room, says) in [(1, 5_000, "room for 5000."), (2, 100, ""), (3, MAX_RESPONSE, "2222")] {
         let context = Context { room, ..context(seq) };
         bench.pending(&context);
@@ -204,7 +204,7 @@ fn an_answer_fits_its_room() {
 
 #[test]
 fn the_connection_goes_on_if_both_want_it() {
-    let bench = HttpRelayBench::new(1, 8, 1 << 20);
+    let bench = HttpBench::new(1, 8, 1 << 20);
     for (seq, persistent) in [(1, true), (2, false)] {
         let context = Context { persistent, ..context(seq) };
         bench.pending(&context);

@@ -1,6 +1,6 @@
 //! The upstream server: connections and exchanges.
 
-use super::counters::{HttpRelayCounter, HttpRelayCounters};
+use super::counters::{HttpCounter, HttpCounters};
 use super::response::{RelayedResponse, ResponseHead};
 use crate::observe::histogram::Histogram;
 use crate::observe::snapshot;
@@ -35,7 +35,7 @@ pub(super) struct HttpUpstream {
     timeout: Duration,
     idle: Mutex<Vec<(UpstreamConnection, Instant)>>,
     failing: AtomicBool,
-    counts: HttpRelayCounters,
+    counts: HttpCounters,
     /// Time from a request to the whole response.
     duration: Histogram,
 }
@@ -65,13 +65,13 @@ impl HttpUpstream {
             timeout,
             idle: Mutex::default(),
             failing: AtomicBool::new(false),
-            counts: HttpRelayCounters::default(),
+            counts: HttpCounters::default(),
             duration: Histogram::default(),
         }
     }
 
     /// Its counters.
-    pub(super) fn counts(&self) -> &HttpRelayCounters {
+    pub(super) fn counts(&self) -> &HttpCounters {
         &self.counts
     }
 
@@ -83,25 +83,25 @@ impl HttpUpstream {
 
     /// Passes the response to `request`, or an error response, to `deliver`.
     pub(super) async fn fetch(&self, request: Request<Full<Bytes>>, deliver: impl FnOnce(RelayedResponse)) {
-        self.counts.add(HttpRelayCounter::Requests);
+        self.counts.add(HttpCounter::Requests);
         let head_only = request.method() == Method::HEAD;
-        let begun = Instant::now();
+        let started_at = Instant::now();
         let outcome = tokio::time::timeout(self.timeout, self.exchange(request)).await;
         match outcome.unwrap_or(Err(UpstreamError::TimedOut(self.timeout))) {
             Ok((response, connection)) => {
                 if self.failing.swap(false, Relaxed) {
                     tracing::info!("upstream {} answers again", self.address);
                 }
-                self.counts.add(HttpRelayCounter::Responses);
-                self.duration.record(begun.elapsed(), 1);
+                self.counts.add(HttpCounter::Responses);
+                self.duration.record(started_at.elapsed(), 1);
                 deliver(response);
                 self.keep(connection).await;
             }
-            Err(failure) => {
-                self.log_failure(&failure);
+            Err(error) => {
+                self.log_failure(&error);
                 deliver(RelayedResponse::refusal(
-                    failure.status(),
-                    &failure.to_string(),
+                    error.status(),
+                    &error.to_string(),
                     head_only,
                     SystemTime::now(),
                 ));
@@ -134,7 +134,7 @@ impl HttpUpstream {
 
     async fn connect(&self) -> io::Result<UpstreamConnection> {
         let stream = TcpStream::connect(self.address).await?;
-        self.counts.add(HttpRelayCounter::Connections);
+        self.counts.add(HttpCounter::Connections);
         stream.set_nodelay(true)?;
         let mut builder = Builder::new();
         builder.title_case_headers(true).max_buf_size(MAX_HEAD);
@@ -178,15 +178,15 @@ impl HttpUpstream {
     }
 
     /// Counts a failure, and logs the first of several in a row.
-    fn log_failure(&self, failure: &UpstreamError) {
-        let count = failure.count();
+    fn log_failure(&self, error: &UpstreamError) {
+        let count = error.count();
         self.counts.add(count);
         // A response that is too large proves that the server works.
-        let failing = !matches!(count, HttpRelayCounter::TooLarge);
+        let failing = !matches!(count, HttpCounter::TooLarge);
         if failing && !self.failing.swap(true, Relaxed) {
-            tracing::warn!("upstream {}: {failure}", self.address);
+            tracing::warn!("upstream {}: {error}", self.address);
         } else {
-            tracing::debug!("upstream {}: {failure}", self.address);
+            tracing::debug!("upstream {}: {error}", self.address);
         }
     }
 }
@@ -204,8 +204,8 @@ async fn read(
     let length = parts.headers.get(header::CONTENT_LENGTH).cloned();
     // RFC 9112 6.3: possibly an attempt to smuggle a response.
     let doubtful = length.is_some() && parts.headers.contains_key(header::TRANSFER_ENCODING);
-    let begun = ResponseHead::new(parts, method == Method::HEAD, SystemTime::now());
-    let room = begun.room();
+    let started_at = ResponseHead::new(parts, method == Method::HEAD, SystemTime::now());
+    let room = started_at.room();
     let mut body = Vec::new();
     while let Some(frame) = incoming.frame().await {
         // Trailers have no place in a response of known length.
@@ -218,7 +218,7 @@ async fn read(
         }
         body.extend_from_slice(&data);
     }
-    Ok((begun.end(body), (!doubtful).then_some(connection)))
+    Ok((started_at.end(body), (!doubtful).then_some(connection)))
 }
 
 impl UpstreamError {
@@ -227,12 +227,12 @@ impl UpstreamError {
         Self::Broken(format!("{error}{}", cause.unwrap_or_default()))
     }
 
-    fn count(&self) -> HttpRelayCounter {
+    fn count(&self) -> HttpCounter {
         match self {
-            Self::Unreachable(_) => HttpRelayCounter::Unreachable,
-            Self::TimedOut(_) => HttpRelayCounter::TimedOut,
-            Self::Broken(_) | Self::Upgrade => HttpRelayCounter::Broken,
-            Self::TooLarge(..) | Self::Endless(_) => HttpRelayCounter::TooLarge,
+            Self::Unreachable(_) => HttpCounter::Unreachable,
+            Self::TimedOut(_) => HttpCounter::TimedOut,
+            Self::Broken(_) | Self::Upgrade => HttpCounter::Broken,
+            Self::TooLarge(..) | Self::Endless(_) => HttpCounter::TooLarge,
         }
     }
 

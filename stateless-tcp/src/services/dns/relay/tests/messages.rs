@@ -15,15 +15,15 @@ fn asked() -> (Vec<u8>, Vec<u8>) {
 }
 
 fn read(message: &[u8]) -> Result<CachedAnswer, AnswerError> {
-    CachedAnswer::read(message, &asked().0, BEGIN)
+    CachedAnswer::parse(message, &asked().0, BEGIN)
 }
 
 /// The message as a client without EDNS gets it.
 fn given(cached: &CachedAnswer, age: AnswerAge) -> Vec<u8> {
     let query = query(0x5678, 0, "WWW.Example.COM", None);
-    let (envelope, _) = query::parse(&query[2..]);
+    let (query, _) = query::parse(&query[2..]);
     let mut out = Vec::new();
-    cached.write(age, &envelope, 0, &mut out);
+    cached.write(age, &query, 0, &mut out);
     out
 }
 
@@ -113,7 +113,7 @@ proptest! {
             message.splice(..0, head);
             message[2] = 0x81;
         }
-        if let Ok(cached) = CachedAnswer::read(&message, &question, BEGIN) {
+        if let Ok(cached) = CachedAnswer::parse(&message, &question, BEGIN) {
             for age in [AnswerAge::Fresh(age), AnswerAge::Stale] {
                 let given = given(&cached, age);
                 prop_assert_eq!(given.len(), cached.len());
@@ -135,7 +135,7 @@ proptest! {
             let at = at.index(message.len());
             message[at] = *value;
         }
-        match CachedAnswer::read(&message, &question, BEGIN) {
+        match CachedAnswer::parse(&message, &question, BEGIN) {
             Ok(cached) => {
                 let given = given(&cached, AnswerAge::Fresh(1));
                 prop_assert_eq!(&given[..2], &[0x56, 0x78]);
@@ -165,13 +165,13 @@ proptest! {
         }).collect();
         let opt = [&OPT[..9], &u16::try_from(data.len()).unwrap().to_be_bytes(), &data].concat();
         let query = query(7, 0x0030, NAME, Some(&opt));
-        let (envelope, question) = query::parse(&query[2..]);
+        let (query, question) = query::parse(&query[2..]);
         let client: IpAddr = if six { "2001:db8:1:2::3" } else { "198.51.100.77" }.parse().unwrap();
         let tuple = FourTuple { client: client.into(), ..Context::default().origin.tuple };
         let mut ask = upstream_query::UpstreamQuery::default();
         let disclosure = upstream_query::ClientInfo { subnet, addresses: false };
         let Ok(question) = question else { return Ok(()) };
-        if ask.compose(&envelope, &question, &tuple, disclosure).is_ok() {
+        if ask.compose(&query, &question, &tuple, disclosure).is_ok() {
             let mut out = Vec::new();
             ask.write(0xabcd, 1_400, &mut out);
             prop_assert!(out.len() <= upstream_query::MOST);

@@ -15,7 +15,7 @@ fn ours_wins_over_what_a_client_says(
     #[case] told: bool,
 ) {
     let option = |data: &[u8]| [&[0, 8, 0, u8::try_from(data.len()).unwrap()][..], data].concat();
-    let mut bench = DnsRelayBench::new(|options| options.client_subnet = subnet);
+    let mut bench = DnsBench::new(|options| options.client_subnet = subnet);
     let said = option(said);
     let opt = [&OPT[..9], &u16::try_from(said.len()).unwrap().to_be_bytes(), &said].concat();
     let ask = query(1, 0, "example.com", Some(&opt));
@@ -34,7 +34,7 @@ fn ours_wins_over_what_a_client_says(
 
 #[test]
 fn a_back_end_is_told_what_it_is_to_be_told() {
-    let mut bench = DnsRelayBench::new(|options| {
+    let mut bench = DnsBench::new(|options| {
         (options.proxy_protocol, options.client_subnet) = (true, ClientSubnet::FromAddress)
     });
     let ask = query(1, 0, "Example.com", None);

@@ -20,7 +20,7 @@ const OPTIONAL: usize = 64_000;
 
 /// The response does not fit.
 #[derive(Debug)]
-pub(super) struct MessageFull;
+pub(super) struct Overflow;
 
 /// The sections of a response, as they follow each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,7 +32,7 @@ pub(super) enum Section {
 
 /// The owner name of a record.
 #[derive(Clone, Copy)]
-pub(super) enum RecordOwner<'a> {
+pub(super) enum OwnerName<'a> {
     /// The RRset's own owner.
     Own,
     /// A name already written, at this offset if a pointer can reach it.
@@ -40,7 +40,7 @@ pub(super) enum RecordOwner<'a> {
 }
 
 /// A response under construction at the end of a buffer.
-pub(super) struct MessageBuilder<'a> {
+pub(super) struct ResponseWriter<'a> {
     catalog: &'a Catalog,
     out: &'a mut Vec<u8>,
     start: usize,
@@ -59,7 +59,7 @@ pub(super) struct MessageBuilder<'a> {
     counts: [u16; 3],
 }
 
-impl<'a> MessageBuilder<'a> {
+impl<'a> ResponseWriter<'a> {
     /// Starts a message of at most `room` bytes at the end of `out`.
     pub(super) fn new(catalog: &'a Catalog, out: &'a mut Vec<u8>, room: usize) -> Self {
         let start = out.len();
@@ -82,7 +82,7 @@ impl<'a> MessageBuilder<'a> {
     }
 
     /// Writes an empty header, which is filled in at the end, and the question.
-    pub(super) fn write_head(&mut self, question: &[u8]) -> Result<(), MessageFull> {
+    pub(super) fn write_head(&mut self, question: &[u8]) -> Result<(), Overflow> {
         self.push(&[0; HEADER])?;
         self.push(question)
     }
@@ -102,9 +102,9 @@ impl<'a> MessageBuilder<'a> {
         self.out.len() - self.start
     }
 
-    fn push(&mut self, bytes: &[u8]) -> Result<(), MessageFull> {
+    fn push(&mut self, bytes: &[u8]) -> Result<(), Overflow> {
         if self.end - self.out.len() < bytes.len() {
-            return Err(MessageFull);
+            return Err(Overflow);
         }
         self.out.extend_from_slice(bytes);
         Ok(())
@@ -116,7 +116,7 @@ impl<'a> MessageBuilder<'a> {
     }
 
     /// Writes a compressed name, and returns its offset: here, or the target of a pointer.
-    fn name(&mut self, view: ZoneView<'a>, name: NameId) -> Result<usize, MessageFull> {
+    fn name(&mut self, view: ZoneView<'a>, name: NameId) -> Result<usize, Overflow> {
         let names = &view.zone.names;
         let start = self.len();
         let mut rest = name;
@@ -133,15 +133,15 @@ impl<'a> MessageBuilder<'a> {
         Ok(start)
     }
 
-    fn owner(&mut self, rrset: &RrsetRef<'a>, owner: RecordOwner<'_>) -> Result<(), MessageFull> {
+    fn owner(&mut self, rrset: &RrsetRef<'a>, owner: OwnerName<'_>) -> Result<(), Overflow> {
         match owner {
-            RecordOwner::Own => self.name(rrset.view, rrset.owner).map(drop),
-            RecordOwner::Written(_, at) if at < REACH => {
+            OwnerName::Own => self.name(rrset.view, rrset.owner).map(drop),
+            OwnerName::Written(_, at) if at < REACH => {
                 #[expect(clippy::cast_possible_truncation, reason = "below REACH")]
                 let pointer = 0xc000 | at as u16;
                 self.push(&pointer.to_be_bytes())
             }
-            RecordOwner::Written(name, _) => self.push(name.wire()),
+            OwnerName::Written(name, _) => self.push(name.wire()),
         }
     }
 
@@ -158,15 +158,15 @@ impl<'a> MessageBuilder<'a> {
         &mut self,
         section: Section,
         rrset: &RrsetRef<'a>,
-        owner: RecordOwner<'_>,
+        owner: OwnerName<'_>,
         dnssec_ok: bool,
         ttl: Option<u32>,
-    ) -> Result<usize, MessageFull> {
+    ) -> Result<usize, Overflow> {
         if self.rrset_count < MAX_RRSETS {
             self.rrset_zones[self.rrset_count] = rrset.view.index();
             self.rrset_ids[self.rrset_count] = rrset.id.0;
             let is_wildcard = rrset.view.zone.names.label(rrset.owner) == b"\x01*";
-            self.own |= u128::from(matches!(owner, RecordOwner::Own) || !is_wildcard) << self.rrset_count;
+            self.own |= u128::from(matches!(owner, OwnerName::Own) || !is_wildcard) << self.rrset_count;
             self.rrset_count += 1;
         }
         let zone = rrset.view.zone;
@@ -186,8 +186,8 @@ impl<'a> MessageBuilder<'a> {
     pub(super) fn write_rrset_signatures(
         &mut self,
         rrset: &RrsetRef<'a>,
-        owner: RecordOwner<'_>,
-    ) -> Result<(), MessageFull> {
+        owner: OwnerName<'_>,
+    ) -> Result<(), Overflow> {
         let zone = rrset.view.zone;
         let content = zone.rrset(rrset.id);
         let signatures = zone.signatures(content);
@@ -198,10 +198,10 @@ impl<'a> MessageBuilder<'a> {
         &mut self,
         section: Section,
         rrset: &RrsetRef<'a>,
-        owner: RecordOwner<'_>,
+        owner: OwnerName<'_>,
         mut head: [u8; FIXED],
         signatures: RecordIter<'a>,
-    ) -> Result<(), MessageFull> {
+    ) -> Result<(), Overflow> {
         head[..2].copy_from_slice(&rtype::RRSIG.to_be_bytes());
         for data in signatures {
             self.record(section, rrset, owner, &head, data)?;
@@ -213,10 +213,10 @@ impl<'a> MessageBuilder<'a> {
         &mut self,
         section: Section,
         rrset: &RrsetRef<'a>,
-        owner: RecordOwner<'_>,
+        owner: OwnerName<'_>,
         head: &[u8; FIXED],
         data: RecordData<'a>,
-    ) -> Result<usize, MessageFull> {
+    ) -> Result<usize, Overflow> {
         self.owner(rrset, owner)?;
         let fixed = self.out.len();
         self.push(head)?;
@@ -249,10 +249,10 @@ impl<'a> MessageBuilder<'a> {
     pub(super) fn synthesized_cname(
         &mut self,
         dname: &RrsetRef<'a>,
-        owner: RecordOwner<'_>,
+        owner: OwnerName<'_>,
         kept: &[u8],
         target: &DomainName,
-    ) -> Result<usize, MessageFull> {
+    ) -> Result<usize, Overflow> {
         let zone = dname.view.zone;
         self.owner(dname, owner)?;
         let fixed = self.out.len();
@@ -277,8 +277,8 @@ impl<'a> MessageBuilder<'a> {
         }
     }
 
-    /// Writes the NSEC or NSEC3 RRsets whose owners [`MessageBuilder::add_proof`] recorded.
-    pub(super) fn write_proofs(&mut self) -> Result<(), MessageFull> {
+    /// Writes the NSEC or NSEC3 RRsets whose owners [`ResponseWriter::add_proof`] recorded.
+    pub(super) fn write_proofs(&mut self) -> Result<(), Overflow> {
         for index in 0..self.proof_count {
             let owner = NameId(self.proofs[index]);
             if let Some(view) = self.catalog.by_index(self.proof_zones[index])
@@ -287,7 +287,7 @@ impl<'a> MessageBuilder<'a> {
                 self.write_rrset(
                     Section::Authority,
                     &RrsetRef { view, owner, id },
-                    RecordOwner::Own,
+                    OwnerName::Own,
                     true,
                     None,
                 )?;
@@ -297,7 +297,7 @@ impl<'a> MessageBuilder<'a> {
     }
 
     /// Writes the addresses that belong to the RRsets written so far.
-    pub(super) fn write_additional(&mut self, dnssec_ok: bool) -> Result<(), MessageFull> {
+    pub(super) fn write_additional(&mut self, dnssec_ok: bool) -> Result<(), Overflow> {
         let catalog = self.catalog;
         for index in 0..self.rrset_count {
             let id = RrsetId(self.rrset_ids[index]);
@@ -322,10 +322,10 @@ impl<'a> MessageBuilder<'a> {
 
     /// Writes addresses, unless the message would exceed [`OPTIONAL`]; then it leaves them out and returns false. The
     /// decision depends on the message alone, so a repeated query gets the same answer.
-    fn write_if_room(&mut self, rrset: &RrsetRef<'a>, dnssec_ok: bool) -> Result<bool, MessageFull> {
+    fn write_if_room(&mut self, rrset: &RrsetRef<'a>, dnssec_ok: bool) -> Result<bool, Overflow> {
         let (length, counts, rrset_count, own) = (self.out.len(), self.counts, self.rrset_count, self.own);
         let compression = self.compression.mark();
-        let written = self.write_rrset(Section::Additional, rrset, RecordOwner::Own, dnssec_ok, None);
+        let written = self.write_rrset(Section::Additional, rrset, OwnerName::Own, dnssec_ok, None);
         let is_too_long = self.len() > OPTIONAL || written.is_err() && self.end - self.start >= OPTIONAL;
         if !is_too_long {
             return written.map(|_| true);
@@ -337,14 +337,14 @@ impl<'a> MessageBuilder<'a> {
     }
 
     /// Writes an OPT record (RFC 6891 section 6.1).
-    pub(super) fn write_opt(&mut self, bytes: &[u8]) -> Result<(), MessageFull> {
+    pub(super) fn write_opt(&mut self, bytes: &[u8]) -> Result<(), Overflow> {
         self.push(bytes)?;
         self.counts[Section::Additional as usize] += 1;
         Ok(())
     }
 
     /// Writes a TSIG record, which must be the last one, from its owner in wire form and the parts of its data.
-    pub(super) fn write_tsig(&mut self, owner: &[u8], data: &[&[u8]]) -> Result<(), MessageFull> {
+    pub(super) fn write_tsig(&mut self, owner: &[u8], data: &[&[u8]]) -> Result<(), Overflow> {
         self.push(owner)?;
         let fixed = self.out.len();
         let mut head = head(rtype::TSIG, 0);
