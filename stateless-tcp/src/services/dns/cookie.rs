@@ -163,7 +163,7 @@ mod tests {
         "2464c4abcf10c957010000005cf79f111f8130c3eee29480",
         "2464c4abcf10c957010000005cf7a871d4a564a1442aca77"
     )]
-    #[case::a3_reserved_octets(
+    #[case::a3_reserved_bytes(
         SECRET,
         OTHER,
         1_559_734_700,
@@ -192,7 +192,7 @@ mod tests {
     /// Those that the clients of RFC 9018 appendix A send: good at the time that they say, by the right secret.
     #[rstest]
     #[case::a2(SECRET, ONE, "2464c4abcf10c957010000005cf79f111f8130c3eee29480", CookieStatus::Valid)]
-    #[case::a3_reserved_octets(
+    #[case::a3_reserved_bytes(
         SECRET,
         OTHER,
         "fc93fc62807ddb8601abcdef5cf78f71a314227b6679ebf5",

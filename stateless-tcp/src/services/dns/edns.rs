@@ -164,7 +164,7 @@ mod tests {
 
     #[rstest]
     #[case::empty(&[], true)]
-    #[case::one_octet(&[0], false)]
+    #[case::one_byte(&[0], false)]
     #[case::a_time(&[0, 100], false)]
     fn a_client_s_keepalive_is_empty(#[case] data: &[u8], #[case] good: bool) {
         let data = option(KEEPALIVE, data);

@@ -201,8 +201,8 @@ mod tests {
 
     #[rstest]
     #[case::root(vec![0], Some(0))]
-    #[case::of_255_octets(of_length(255), Some(4))]
-    #[case::of_256_octets(of_length(256), None)]
+    #[case::of_255_bytes(of_length(255), Some(4))]
+    #[case::of_256_bytes(of_length(256), None)]
     #[case::of_127_labels([1, b'a'].repeat(127).into_iter().chain([0]).collect(), Some(127))]
     #[case::of_128_labels([1, b'a'].repeat(128).into_iter().chain([0]).collect(), None)]
     #[case::label_of_63([&[63][..], &[b'a'; 63], &[0]].concat(), Some(1))]

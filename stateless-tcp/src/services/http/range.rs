@@ -61,7 +61,7 @@ mod tests {
 
     #[rstest]
     #[case::first_and_last("bytes=2-5", RequestedRange::Part(2, 5))]
-    #[case::one_octet("bytes=0-0", RequestedRange::Part(0, 0))]
+    #[case::one_byte("bytes=0-0", RequestedRange::Part(0, 0))]
     #[case::to_the_end("bytes=7-", RequestedRange::Part(7, 9))]
     #[case::beyond_the_end("bytes=7-700", RequestedRange::Part(7, 9))]
     #[case::huge("bytes=7-99999999999999999999999", RequestedRange::Part(7, 9))]
@@ -86,7 +86,7 @@ mod tests {
     #[case::only_a_dash("bytes=-", RequestedRange::Nothing)]
     #[case::negative("bytes=--5", RequestedRange::Nothing)]
     #[case::second_is_none("bytes=1-2,x", RequestedRange::Nothing)]
-    fn part_of_ten_octets(#[case] value: &str, #[case] expected: RequestedRange) {
+    fn part_of_ten_bytes(#[case] value: &str, #[case] expected: RequestedRange) {
         assert_eq!(requested(value.as_bytes(), 10), expected);
     }
 

@@ -145,7 +145,7 @@ fn a_malformed_option_is_formerr_with_an_opt(#[case] options: &[u8]) {
 #[case::no_error(asking("example.com", A, &option(10, MINE)), 0, true)]
 #[case::no_such_name(asking("nowhere.example.com", A, &option(10, MINE)), 3, true)]
 #[case::refused(asking("example.net", A, &option(10, MINE)), REFUSED, true)]
-#[case::octets_behind([&asking("example.com", A, &option(10, MINE))[..], &[0]].concat(), FORMERR, true)]
+#[case::bytes_behind([&asking("example.com", A, &option(10, MINE))[..], &[0]].concat(), FORMERR, true)]
 #[case::another_version(with_options(0, Some(("example.com", A)), 1, &option(10, MINE)), BADVERS, false)]
 #[case::malformed_in_another_version(with_options(0, Some(("example.com", A)), 1, &[9]), BADVERS, false)]
 #[case::no_opt(query(&wire("example.com"), A, false), 0, false)]

@@ -52,7 +52,7 @@ fn answer(http: &Http, message: &[u8], room: usize, now: SystemTime) -> Option<T
     let answered = http.answer(message, &Context { now, room, ..Context::default() }, &mut bytes).unwrap();
     assert_eq!(bytes[..4], *b"....", "what stood there before");
     bytes.drain(..4);
-    assert!(bytes.len() <= room, "{} octets into {room}", bytes.len());
+    assert!(bytes.len() <= room, "{} bytes into {room}", bytes.len());
     assert!(answered.last);
     if bytes.is_empty() {
         return None;
@@ -66,7 +66,7 @@ fn answer(http: &Http, message: &[u8], room: usize, now: SystemTime) -> Option<T
     assert_eq!(head.version, Some(1));
     assert_eq!(head.headers[0].name, "Date", "the first field");
     let date_end = head.headers[0].value.as_ptr_range().end as usize - bytes.as_ptr() as usize;
-    assert_eq!(answered.volatile, date_end, "volatile octets end with the date");
+    assert_eq!(answered.volatile, date_end, "volatile bytes end with the date");
     let fields = head
         .headers
         .iter()
@@ -225,7 +225,7 @@ fn head_has_no_body_even_if_faulty(#[case] message: &str, #[case] status: u16) {
 }
 
 #[test]
-fn large_page_has_20000_octets_no_two_lines_alike() {
+fn large_page_has_20000_bytes_no_two_lines_alike() {
     let reply = get_path(&Http::builtin(), "/20k.html");
     assert_eq!(reply.body.len(), 20_000);
     let text = reply.text();
@@ -266,7 +266,7 @@ fn where_not_even_the_error_fits_nothing_is_sent() {
 #[case::page("/", MAX_RESPONSE)]
 #[case::not_found("/none", MAX_RESPONSE)]
 #[case::too_large("/20k.html", 1_000)]
-fn only_volatile_octets_differ(#[case] path: &str, #[case] room: usize) {
+fn only_volatile_bytes_differ(#[case] path: &str, #[case] room: usize) {
     let http = Http::builtin();
     let message = format!("GET {path} HTTP/1.0\r\n\r\n");
     let one = answer(&http, message.as_bytes(), room, at(0)).unwrap();
@@ -336,7 +336,7 @@ proptest! {
         if let Framing::Message(len) = http.frame(&stream[..cut]) {
             prop_assert!((1..=cut).contains(&len));
         } else if let Framing::Message(len) = http.frame(&stream) {
-            prop_assert!(len > cut, "{len} octets were whole, yet waited for at {cut}");
+            prop_assert!(len > cut, "{len} bytes were whole, yet waited for at {cut}");
         }
         let Framing::Message(len) = http.frame(&stream) else {
             prop_assert!(stream.len() <= super::request::MAX_HEAD);

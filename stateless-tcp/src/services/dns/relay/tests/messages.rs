@@ -39,7 +39,7 @@ fn given(cached: &CachedAnswer, age: AnswerAge) -> Vec<u8> {
 #[case::no_question(|message: &[u8]| changed(message, 5, 1), AnswerError::Mismatched)]
 #[case::truncated(|message: &[u8]| changed(message, 2, 0x02), AnswerError::Truncated)]
 #[case::a_record_too_few(|message: &[u8]| changed(message, 7, 3), AnswerError::Malformed)]
-#[case::an_octet_too_few(|message: &[u8]| message[..message.len() - 1].to_vec(), AnswerError::Malformed)]
+#[case::a_byte_too_few(|message: &[u8]| message[..message.len() - 1].to_vec(), AnswerError::Malformed)]
 #[case::an_option_that_is_cut(|message: &[u8]| [&message[..message.len() - 1], &[1, 7]].concat(), AnswerError::Malformed)]
 fn what_is_no_answer_is_known(#[case] change: fn(&[u8]) -> Vec<u8>, #[case] why: AnswerError) {
     let message = a_record(&asked().1);
@@ -101,7 +101,7 @@ proptest! {
     /// Any bytes can be looked at, and what is taken from them is a message as long as it says, with its TTLs in places
     /// that hold TTLs.
     #[test]
-    fn arbitrary_octets_do_no_harm(
+    fn arbitrary_bytes_do_no_harm(
         mut message in proptest::collection::vec(any::<u8>(), 0..300),
         counts in proptest::array::uniform3(0_u8..4),
         polite: bool,

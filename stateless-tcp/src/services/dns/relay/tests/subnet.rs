@@ -33,7 +33,7 @@ fn ours_wins_over_what_a_client_says(
 }
 
 #[test]
-fn a_back_end_is_told_what_it_is_to_be_told() {
+fn an_upstream_is_told_what_it_is_to_be_told() {
     let mut bench = DnsBench::new(|options| {
         (options.proxy_protocol, options.client_subnet) = (true, ClientSubnet::FromAddress)
     });
