@@ -3,7 +3,7 @@
 use super::count::Count;
 use super::relay::{Endpoint, means_nothing_without};
 use super::{ConfigError, Options};
-use crate::services::dns::relay::{BackEnd, ClientSubnet, RelayOptions};
+use crate::services::dns::relay::{ClientSubnet, DnsRelayOptions, DnsUpstream};
 use serde::Deserialize;
 use std::time::Duration;
 
@@ -57,7 +57,7 @@ impl From<Endpoint> for Server {
     }
 }
 
-impl From<&Server> for BackEnd {
+impl From<&Server> for DnsUpstream {
     fn from(server: &Server) -> Self {
         let address = server.address.get();
         let usual = if address.ip().is_loopback() { PAYLOAD_LOOPBACK } else { PAYLOAD };
@@ -68,7 +68,7 @@ impl From<&Server> for BackEnd {
 
 impl Options {
     /// How questions are relayed, if they are.
-    pub(super) fn relay_dns(&self) -> Result<Option<RelayOptions>, ConfigError> {
+    pub(super) fn relay_dns(&self) -> Result<Option<DnsRelayOptions>, ConfigError> {
         let servers: Vec<Server> = match &self.dns_relay[..] {
             [] => self.dns.relay.clone(),
             flags => flags.iter().copied().map(Server::from).collect(),
@@ -86,19 +86,19 @@ impl Options {
                 )));
             }
         }
-        let back_ends: Vec<BackEnd> = servers.iter().map(BackEnd::from).collect();
-        for (index, BackEnd { address, .. }) in back_ends.iter().enumerate() {
-            if back_ends[..index].iter().any(|other| other.address == *address) {
+        let upstreams: Vec<DnsUpstream> = servers.iter().map(DnsUpstream::from).collect();
+        for (index, DnsUpstream { address, .. }) in upstreams.iter().enumerate() {
+            if upstreams[..index].iter().any(|other| other.address == *address) {
                 return Err(ConfigError::invalid(format!(
                     "the server {address} is named twice: name it once, and give it a weight in the file"
                 )));
             }
         }
-        if back_ends.len() > BackEnd::MOST {
+        if upstreams.len() > DnsUpstream::MAX {
             return Err(ConfigError::invalid(format!(
                 "{} servers are too many: {} can be asked",
-                back_ends.len(),
-                BackEnd::MOST
+                upstreams.len(),
+                DnsUpstream::MAX
             )));
         }
         let table = &self.dns;
@@ -110,9 +110,9 @@ impl Options {
             )));
         }
         let client_subnet = match (table.edns_client_subnet, table.edns_client_subnet_from_clients) {
-            (true, true) => ClientSubnet::OursIfNone,
-            (true, false) => ClientSubnet::Ours,
-            (false, false) => ClientSubnet::AsItCame,
+            (true, true) => ClientSubnet::FromClientOrAddress,
+            (true, false) => ClientSubnet::FromAddress,
+            (false, false) => ClientSubnet::PassThrough,
             (false, true) => {
                 return Err(ConfigError::invalid(
                     "edns-client-subnet-from-clients means nothing without edns-client-subnet: what clients say goes on \
@@ -120,15 +120,15 @@ impl Options {
                 ));
             }
         };
-        Ok(Some(RelayOptions {
-            back_ends,
-            patience: Duration::from_millis(timeout.into()),
-            total: Duration::from_millis(total.into()),
+        Ok(Some(DnsRelayOptions {
+            upstreams,
+            timeout: Duration::from_millis(timeout.into()),
+            total_timeout: Duration::from_millis(total.into()),
             in_flight: table.in_flight.map_or(IN_FLIGHT, Count::get) as usize,
             cache: u64::from(self.dns_cache.map_or(CACHE, Count::get)) << 20,
-            sent: (table.store_mib.map_or(STORE, Count::get) as usize) << 20,
+            retransmit_store: (table.store_mib.map_or(STORE, Count::get) as usize) << 20,
             client_subnet,
-            proxy: table.proxy_protocol,
+            proxy_protocol: table.proxy_protocol,
         }))
     }
 }

@@ -4,7 +4,7 @@ use super::count::Count;
 use super::relay::means_nothing_without;
 use super::values::BadValue;
 use super::{ConfigError, Options};
-use crate::services::http::{FileOptions, RelayOptions};
+use crate::services::http::{FileOptions, HttpRelayOptions};
 use serde::Deserialize;
 use std::str::FromStr;
 use std::time::Duration;
@@ -77,8 +77,8 @@ impl Options {
     }
 
     /// How requests are relayed, if they are.
-    pub(super) fn relay_http(&self) -> Result<Option<RelayOptions>, ConfigError> {
-        let Some(back_end) = self.http_relay else {
+    pub(super) fn relay_http(&self) -> Result<Option<HttpRelayOptions>, ConfigError> {
+        let Some(upstream) = self.http_relay else {
             let said = [
                 (self.http_unsafe_methods, "--http-unsafe-methods"),
                 (self.http != Table::default(), "[http]"),
@@ -92,12 +92,12 @@ impl Options {
             ));
         }
         let table = &self.http;
-        Ok(Some(RelayOptions {
-            back_end: back_end.get(),
+        Ok(Some(HttpRelayOptions {
+            upstream: upstream.get(),
             unsafe_methods: self.http_unsafe_methods,
             timeout: Duration::from_millis(table.timeout_ms.map_or(TIMEOUT, Count::get).into()),
             in_flight: table.in_flight.map_or(IN_FLIGHT, Count::get) as usize,
-            store: (table.store_mib.map_or(STORE, Count::get) as usize) << 20,
+            retransmit_store: (table.store_mib.map_or(STORE, Count::get) as usize) << 20,
         }))
     }
 }
@@ -109,7 +109,7 @@ mod tests {
     use rstest::rstest;
 
     /// What is relayed by these flags, and a file with `text`.
-    fn relay(flags: &str, text: &str) -> Result<Option<RelayOptions>, ConfigError> {
+    fn relay(flags: &str, text: &str) -> Result<Option<HttpRelayOptions>, ConfigError> {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("s.toml");
         std::fs::write(&path, text).unwrap();
@@ -122,19 +122,19 @@ mod tests {
 
     #[test]
     fn flags_and_file_say_what_is_relayed() {
-        let usual = RelayOptions {
-            back_end: "127.0.0.1:8080".parse().unwrap(),
+        let usual = HttpRelayOptions {
+            upstream: "127.0.0.1:8080".parse().unwrap(),
             unsafe_methods: false,
             timeout: Duration::from_secs(10),
             in_flight: 1_024,
-            store: 256 << 20,
+            retransmit_store: 256 << 20,
         };
-        let other = RelayOptions {
-            back_end: "[::1]:8080".parse().unwrap(),
+        let other = HttpRelayOptions {
+            upstream: "[::1]:8080".parse().unwrap(),
             unsafe_methods: true,
             timeout: Duration::from_millis(10),
             in_flight: 7,
-            store: 3 << 20,
+            retransmit_store: 3 << 20,
         };
         let keys = "http-relay = '[::1]:8080'\nhttp-unsafe-methods = true\n[http]\ntimeout-ms = 10\nin-flight = 7\n\
                     store-mib = 3\n";
@@ -143,10 +143,10 @@ mod tests {
         assert_eq!(relay("", keys).unwrap(), Some(other));
         assert_eq!(
             relay("--http-relay 127.0.0.1:8080", keys).unwrap(),
-            Some(RelayOptions { back_end: usual.back_end, ..other })
+            Some(HttpRelayOptions { upstream: usual.upstream, ..other })
         );
         let flags = "--http-relay [::1]:8080 --http-unsafe-methods";
-        let two = RelayOptions { back_end: other.back_end, unsafe_methods: true, ..usual };
+        let two = HttpRelayOptions { upstream: other.upstream, unsafe_methods: true, ..usual };
         assert_eq!(relay(flags, "").unwrap(), Some(two));
     }
 

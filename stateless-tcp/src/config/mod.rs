@@ -24,8 +24,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::services::dns::relay::RelayOptions as DnsRelayOptions;
-use crate::services::http::{FileOptions, RelayOptions as HttpRelayOptions};
+use crate::services::dns::relay::DnsRelayOptions;
+use crate::services::http::{FileOptions, HttpRelayOptions};
 use crate::serving::clients::Clients;
 pub use stateless_tcp_core::tcp::AckPolicy;
 

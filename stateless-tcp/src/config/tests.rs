@@ -226,7 +226,7 @@ fn flags_win_over_the_file() {
 
 #[test]
 fn a_relay_is_what_flags_or_the_file_say() {
-    let back_end = |address: &str, weight, payload| crate::services::dns::relay::BackEnd {
+    let back_end = |address: &str, weight, payload| crate::services::dns::relay::DnsUpstream {
         address: address.parse().unwrap(),
         weight,
         payload,
@@ -235,23 +235,26 @@ fn a_relay_is_what_flags_or_the_file_say() {
         .unwrap()
         .dns_relay
         .unwrap();
-    assert_eq!(relay.back_ends, [back_end("192.0.2.1:53", 1, 1_232), back_end("[::1]:5353", 1, 4_096)]);
-    assert_eq!((relay.cache, relay.sent, relay.in_flight), (0, 64 << 20, 4_096));
-    assert_eq!((relay.patience, relay.total), (Duration::from_secs(1), Duration::from_secs(4)));
-    assert_eq!((relay.client_subnet, relay.proxy), (ClientSubnet::AsItCame, false));
+    assert_eq!(relay.upstreams, [back_end("192.0.2.1:53", 1, 1_232), back_end("[::1]:5353", 1, 4_096)]);
+    assert_eq!((relay.cache, relay.retransmit_store, relay.in_flight), (0, 64 << 20, 4_096));
+    assert_eq!((relay.timeout, relay.total_timeout), (Duration::from_secs(1), Duration::from_secs(4)));
+    assert_eq!((relay.client_subnet, relay.proxy_protocol), (ClientSubnet::PassThrough, false));
 
     let text = "dns-cache = 7\n[dns]\ntimeout-ms = 300\ntotal-timeout-ms = 900\nin-flight = 9\nstore-mib = 2\n\
         edns-client-subnet = true\nedns-client-subnet-from-clients = true\nproxy-protocol = true\n[[dns.relay]]\naddress = \"127.0.0.1:53\"\nweight = 3\n\
         [[dns.relay]]\naddress = \"192.0.2.1:53\"\nedns-payload = 1400\n";
     let (_directory, path) = file(text);
     let relay = run(&format!("-i eth0 --config {}", path.display())).unwrap().dns_relay.unwrap();
-    assert_eq!(relay.back_ends, [back_end("127.0.0.1:53", 3, 4_096), back_end("192.0.2.1:53", 1, 1_400)]);
-    assert_eq!((relay.cache, relay.sent, relay.in_flight), (7 << 20, 2 << 20, 9));
-    assert_eq!((relay.patience, relay.total), (Duration::from_millis(300), Duration::from_millis(900)));
-    assert_eq!((relay.client_subnet, relay.proxy), (ClientSubnet::OursIfNone, true));
+    assert_eq!(relay.upstreams, [back_end("127.0.0.1:53", 3, 4_096), back_end("192.0.2.1:53", 1, 1_400)]);
+    assert_eq!((relay.cache, relay.retransmit_store, relay.in_flight), (7 << 20, 2 << 20, 9));
+    assert_eq!(
+        (relay.timeout, relay.total_timeout),
+        (Duration::from_millis(300), Duration::from_millis(900))
+    );
+    assert_eq!((relay.client_subnet, relay.proxy_protocol), (ClientSubnet::FromClientOrAddress, true));
     let flags = format!("-i eth0 --dns-relay 192.0.2.9:53 --config {}", path.display());
     let relay = run(&flags).unwrap().dns_relay.unwrap();
-    assert_eq!((relay.back_ends, relay.in_flight), (vec![back_end("192.0.2.9:53", 1, 1_232)], 9));
+    assert_eq!((relay.upstreams, relay.in_flight), (vec![back_end("192.0.2.9:53", 1, 1_232)], 9));
 
     for (text, says) in [
         ("[dns]\nin-flight = 1\n", "[dns] means nothing"),

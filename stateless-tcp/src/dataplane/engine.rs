@@ -94,7 +94,7 @@ impl Content {
     /// Whether every process that serves this gives the same answers: none is fetched from elsewhere.
     #[must_use]
     pub fn is_pure(&self) -> bool {
-        self.errands().next().is_none()
+        self.upstreams().next().is_none()
     }
 
     /// Of the services and their ports, where that can be told of all: connections that begin with one content can go on with
@@ -104,8 +104,8 @@ impl Content {
         self.fingerprint
     }
 
-    fn errands(&self) -> impl Iterator<Item = &dyn Upstream> {
-        self.services.iter().filter_map(|(_, service)| service.errands())
+    fn upstreams(&self) -> impl Iterator<Item = &dyn Upstream> {
+        self.services.iter().filter_map(|(_, service)| service.upstream())
     }
 
     #[inline]
@@ -240,8 +240,8 @@ impl TcpEngine {
     }
 
     /// The upstreams of all services, each once, though it may run for several generations.
-    pub fn errands(&self) -> impl Iterator<Item = &dyn Upstream> {
-        let all = || self.state.editions().flat_map(|edition| edition.content.errands());
+    pub fn upstreams(&self) -> impl Iterator<Item = &dyn Upstream> {
+        let all = || self.state.editions().flat_map(|edition| edition.content.upstreams());
         let first = move |&(index, upstream): &(usize, &dyn Upstream)| {
             !all().take(index).any(|other| std::ptr::addr_eq(other, upstream))
         };

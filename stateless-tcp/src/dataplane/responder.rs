@@ -105,20 +105,20 @@ impl Responder {
     /// The files on which an idle worker is to wait.
     #[must_use]
     pub fn descriptors(&self) -> Vec<RawFd> {
-        self.engine.errands().flat_map(|errands| errands.descriptors(self.worker)).collect()
+        self.engine.upstreams().flat_map(|upstream| upstream.fds(self.worker)).collect()
     }
 
     /// How long an idle worker may wait.
     #[must_use]
     pub fn due(&self, now: SystemTime) -> Option<Duration> {
-        self.engine.errands().filter_map(|errands| errands.due(self.worker, now)).min()
+        self.engine.upstreams().filter_map(|upstream| upstream.poll_timeout(self.worker, now)).min()
     }
 
     /// Does the errands of the services, and answers what waited for them.
     #[inline]
     pub fn turn<F: Frames>(&mut self, now: SystemTime, frames: &mut F, counters: &Counters) {
-        for errands in self.engine.errands() {
-            errands.turn(self.worker, now, &mut self.ready);
+        for upstream in self.engine.upstreams() {
+            upstream.poll(self.worker, now, &mut self.ready);
         }
         let mut ready = std::mem::take(&mut self.ready);
         for ticket in ready.drain(..) {

@@ -1,7 +1,7 @@
 //! A copied frame as a segment, and what its payload says: for people to read.
 
 use super::tap::Direction;
-use crate::services::dns::PREFIX;
+use crate::services::dns::wire::PREFIX;
 use domain::base::Message;
 use domain::base::iana::Opcode;
 use stateless_tcp_core::admission::PacketKind;

@@ -2,7 +2,7 @@
 
 use super::ring::Writer;
 use super::tap::nanoseconds;
-use crate::services::dns::PREFIX;
+use crate::services::dns::wire::PREFIX;
 use stateless_tcp_core::tcp::segment::{Address, FourTuple};
 use std::time::{Duration, SystemTime};
 

@@ -320,7 +320,7 @@ fn prepare(
     };
     let loaded = SystemTime::now();
     let services = build::load(&config, &keys, loaded, stores)?;
-    let zones = stores.zones.news();
+    let zones = stores.zones.pending_report();
     notes.extend(zones.warnings());
     notes.extend(loss(&policy.keys, &keys));
     let addresses = addresses(&config, interfaces)?;

@@ -5,7 +5,7 @@ use crate::config::{Config, Udp};
 use crate::dataplane::engine::Content;
 use crate::observe::snapshot;
 use crate::services::Service;
-use crate::services::dns::relay::{Desks, Relay, RelayOptions};
+use crate::services::dns::relay::{DnsForwarders, DnsRelay, DnsRelayOptions};
 use crate::services::dns::{Cookies, Dns, DnsOptions, Library};
 use crate::services::http::{self, Http};
 use anyhow::{Context as _, Result, bail};
@@ -52,8 +52,8 @@ impl Stores {
 pub struct Relays {
     workers: usize,
     runtime: Handle,
-    dns: Running<RelayOptions, Desks>,
-    http: Running<http::RelayOptions, http::Relay>,
+    dns: Running<DnsRelayOptions, DnsForwarders>,
+    http: Running<http::HttpRelayOptions, http::HttpRelay>,
 }
 
 impl Relays {
@@ -67,25 +67,27 @@ impl Relays {
     /// options, the one in force.
     #[must_use]
     pub fn report(&self) -> Vec<snapshot::Relay> {
-        let dns = self.dns.all().pop().map(|desks| desks.report());
+        let dns = self.dns.all().pop().map(|forwarders| forwarders.report());
         dns.into_iter().chain(self.http.all().pop().map(|relay| relay.report())).collect()
     }
 
     /// What the relays that run have counted, by name.
     #[must_use]
     pub fn counts(&self) -> Vec<(&'static str, u64)> {
-        let mut counts: Vec<_> = self.dns.all().iter().flat_map(|desks| desks.counts()).collect();
+        let mut counts: Vec<_> = self.dns.all().iter().flat_map(|forwarders| forwarders.counts()).collect();
         counts.extend(self.http.all().iter().flat_map(|relay| relay.counts()));
         counts
     }
 
-    fn dns(&self, options: &RelayOptions) -> Result<Arc<Desks>> {
-        self.dns.find_or(options, || Desks::open(options, self.workers, &self.runtime).context("--dns-relay"))
+    fn dns(&self, options: &DnsRelayOptions) -> Result<Arc<DnsForwarders>> {
+        self.dns.find_or(options, || {
+            DnsForwarders::open(options, self.workers, &self.runtime).context("--dns-relay")
+        })
     }
 
-    fn http(&self, options: &http::RelayOptions) -> Result<Arc<http::Relay>> {
+    fn http(&self, options: &http::HttpRelayOptions) -> Result<Arc<http::HttpRelay>> {
         self.http.find_or(options, || {
-            http::Relay::new(options, self.workers, self.runtime.clone()).context("--http-relay")
+            http::HttpRelay::new(options, self.workers, self.runtime.clone()).context("--http-relay")
         })
     }
 }
@@ -149,7 +151,7 @@ pub fn load(
     let zones = stores.zones.load(&config.zones, &secrets)?;
     let dns: Arc<dyn Service> = match (&config.dns_relay, &config.zones) {
         (Some(relay), _) => match &stores.relays {
-            Some(relays) => Arc::new(Relay::new(options, relays.dns(relay)?)),
+            Some(relays) => Arc::new(DnsRelay::new(options, relays.dns(relay)?)),
             None => bail!("--dns-relay: there is nothing here that could ask a server"),
         },
         (None, zones) if zones.is_empty() => Arc::new(Dns::builtin(options)),
@@ -197,7 +199,7 @@ pub fn describe(config: &Config, stores: &Stores, addresses: &[IpAddr]) -> Strin
         (None, count) => format!("{count} zones"),
     };
     let pages = match (&config.http_relay, &config.http_root) {
-        (Some(relay), _) => format!("relay to {}", relay.back_end),
+        (Some(relay), _) => format!("relay to {}", relay.upstream),
         (None, Some(_)) => "files".to_owned(),
         (None, None) => "built-in page".to_owned(),
     };

@@ -174,7 +174,7 @@ impl Service for Toy {
         end.filter(|&end| end <= stream.len()).map_or(Framing::Incomplete, Framing::Message)
     }
 
-    fn begins(&self, stream: &[u8]) -> bool {
+    fn starts_message(&self, stream: &[u8]) -> bool {
         begins(self.style, stream)
     }
 

@@ -171,7 +171,7 @@ impl Servers {
 
     /// When the relay has something to be done, after `now`.
     pub fn next(&self, now: Micros) -> Option<Micros> {
-        let due = self.relay.as_ref()?.due(0, clock(now))?;
+        let due = self.relay.as_ref()?.poll_timeout(0, clock(now))?;
         Some(now + Micros::try_from(due.as_micros()).expect("64 bits"))
     }
 
@@ -182,7 +182,7 @@ impl Servers {
     pub fn turn(&mut self, now: Micros, mss: u16, sent: &mut Vec<Packet>) -> Result<(), String> {
         let mut ready = Vec::new();
         if let Some(relay) = &self.relay {
-            relay.turn(0, clock(now), &mut ready);
+            relay.poll(0, clock(now), &mut ready);
         }
         for ticket in ready {
             for PendingRequest { waiting: DeferredSegment { segment, payload, .. }, .. } in

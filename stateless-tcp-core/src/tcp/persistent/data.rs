@@ -68,7 +68,7 @@ pub(in super::super) fn early_reply<A: Application, C: ConnCache>(
     if !engine.application.select(config.generations.current(), segment.tuple.server_port) {
         return None;
     }
-    let mut handler = DataHandler::new(engine, *rx, tcb, FetchPolicy::AtHand);
+    let mut handler = DataHandler::new(engine, *rx, tcb, FetchPolicy::CachedOnly);
     let messages = handler.parse(Stream::Payload, 0, 0)?;
     let whole = messages.last || messages.end == segment.length;
     if !whole || messages.new == 0 {

@@ -1,6 +1,6 @@
 //! What is asked, and what is an answer to it.
 
-use crate::services::dns::PREFIX;
+use crate::services::dns::wire::PREFIX;
 use anyhow::{Context as _, Result, bail};
 use domain::base::iana::Rcode;
 use domain::base::{Message, Name, Rtype};

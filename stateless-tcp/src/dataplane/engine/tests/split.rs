@@ -21,7 +21,7 @@ impl Service for Telling {
         Framing::Message(1)
     }
 
-    fn begins(&self, _: &[u8]) -> bool {
+    fn starts_message(&self, _: &[u8]) -> bool {
         true
     }
 
