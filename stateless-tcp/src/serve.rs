@@ -275,7 +275,7 @@ fn load(
     let (mut program, handshake) = handshake::load(config, interface, attach, copy)?;
     let content = &offer.current.content;
     program.serve(content.addresses().copied(), content.ports(), content.clients(), content.settings())?;
-    program.answer_by(&offer.terms())?;
+    program.answer_by(&offer.tcp_config())?;
     Ok((program, handshake))
 }
 

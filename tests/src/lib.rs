@@ -49,6 +49,7 @@ pub mod sim;
 pub mod steady;
 pub mod taker;
 pub mod topology;
+pub mod verifier;
 pub mod vm;
 pub mod web;
 pub mod zone_files;

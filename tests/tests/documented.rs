@@ -1,7 +1,10 @@
 //! What the documentation says of drivers and kernels is what is tried on them, and every command in it is run.
 
+use std::fs;
+use std::path::{Path, PathBuf};
+
 use rstest::rstest;
-use stateless_tcp::observe::counters::Counter;
+use stateless_tcp_core::outcome::Outcome;
 use stateless_tcp_core::steering::SteeringReason;
 use stateless_tcp_tests::handbook::player::Player;
 use stateless_tcp_tests::handbook::text::{Block, blocks, is_as_shown, named_commands};
@@ -30,7 +33,7 @@ done
 cp /etc/zones/example.org.zone .
 echo served > /srv/www/index.html
 printf '#!/bin/sh\nexec "$@"\n' > /run/bin/sudo
-printf '#!/bin/sh\ntest "$*" = "build --release"\nexec ln -s /run/bin/stateless-tcp target/release/stateless-tcp\n' > /run/bin/cargo
+printf '#!/bin/sh\ncase "$*" in\n"xtask setup --for build") ;;\n"build --release") exec ln -s /run/bin/stateless-tcp target/release/stateless-tcp ;;\n*) exit 1 ;;\nesac\n' > /run/bin/cargo
 chmod +x /run/bin/sudo /run/bin/cargo
 "#;
 
@@ -101,7 +104,7 @@ fn counters() -> &'static str {
 
 #[test]
 fn every_counter_is_explained() {
-    let names = Counter::ALL.iter().map(|counter| counter.name());
+    let names = Outcome::ALL.iter().map(|counter| counter.name());
     let names = names.chain(SteeringReason::ALL.iter().map(|reason| reason.name()));
     let missing: Vec<_> = names.filter(|name| !counters().contains(&format!("`{name}`"))).collect();
     assert!(missing.is_empty(), "{missing:?}");
@@ -116,6 +119,40 @@ fn symptoms_are_seen_in_counters_that_there_are() {
     let names = symptoms.split('`').skip(1).step_by(2).filter(is_word).filter(|span| !is_other(span));
     let unknown: Vec<_> = names.filter(|name| !counters().contains(&format!("`{name}`"))).collect();
     assert!(unknown.is_empty(), "{unknown:?}");
+}
+
+/// Each message of the table, or a part of it between two `…`, stands in the sources of the program.
+#[test]
+fn messages_are_those_of_the_program() {
+    let (_, messages) = OPERATIONS.split_once("## Messages").expect("messages");
+    let rows = messages.lines().filter(|line| line.starts_with("| `"));
+    let cells = rows.map(|row| row[1..].split_once("` ").expect("a message in the first cell").0.trim());
+    let sources = sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../stateless-tcp/src"));
+    // A long literal is cut by a backslash, behind which the next line's indentation does not count.
+    let cut = |(index, part): (usize, &str)| {
+        if index == 0 { part.to_owned() } else { part.trim_start().to_owned() }
+    };
+    let sources: String = sources.split("\\\n").enumerate().map(cut).collect();
+    let is_known = |message: &&str| {
+        message
+            .trim_matches('`')
+            .split('…')
+            .any(|part| part.len() >= 8 && sources.contains(part.trim_matches([' ', ':'])))
+    };
+    let (known, unknown): (Vec<_>, Vec<_>) = cells.partition(is_known);
+    assert!(known.len() > 10, "{known:?}");
+    assert!(unknown.is_empty(), "the program says none of these: {unknown:#?}");
+}
+
+/// All Rust sources below a directory.
+fn sources(directory: &Path) -> String {
+    let entries =
+        fs::read_dir(directory).expect("read a directory").map(|entry| entry.expect("an entry").path());
+    let read = |path: PathBuf| match path.extension() {
+        None => sources(&path),
+        Some(_) => fs::read_to_string(path).expect("read a source"),
+    };
+    entries.map(read).collect()
 }
 
 /// In KiB, of a build of any kind.

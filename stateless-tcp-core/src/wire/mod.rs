@@ -1,7 +1,8 @@
 //! Frames as octets: a received frame is checked once and read into a [`Segment`]; a reply is written octet by octet.
 //!
-//! What stands in a header and what that means is known to one file a protocol: [`ethernet`], [`ipv4`], [`ipv6`],
-//! [`tcp`]. This room knows nothing of rules, rings or services.
+//! One table of offsets ([`offset`]) serves every reader. [`ethernet`], [`ipv4`], [`ipv6`] and [`tcp`] read and write slices;
+//! [`headers`] and [`control_segment`] do the same in loops that the verifier can follow. This module knows nothing of rules,
+//! rings or services.
 
 pub mod bytes;
 pub mod checksum;
@@ -10,10 +11,12 @@ pub mod ethernet;
 pub mod headers;
 pub mod ipv4;
 pub mod ipv6;
+pub mod offset;
 pub mod tcp;
 
+use crate::outcome::Outcome;
 use crate::steering::{Layout, Version};
-use crate::tcp::input::TxSegment;
+use crate::tcp::output::TxSegment;
 use crate::tcp::segment::{FourTuple, Segment};
 use core::ops::Range;
 
@@ -57,23 +60,6 @@ impl Network {
     }
 }
 
-/// Why a steered frame is no segment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Malformed {
-    /// The IP header states a length that is not there, or too small for a TCP header.
-    IpLength,
-    /// The IPv4 header checksum is wrong.
-    IpChecksum,
-    /// An IPv6 header with an IPv4-mapped address, which is for use within a host only (RFC 4291 section 2.5.5.2).
-    MappedAddress,
-    /// The TCP data offset is below 5 or past the end.
-    TcpHeader,
-    /// The TCP checksum is wrong.
-    TcpChecksum,
-    /// A TCP option has an impossible length.
-    TcpOption,
-}
-
 /// A whole segment with right checksums.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Received {
@@ -98,9 +84,9 @@ impl Received {
 /// Reads the frame whose headers begin where `layout` says.
 ///
 /// # Errors
-/// The first field that is not right.
+/// The outcome that names the first field that is not right.
 #[inline]
-pub fn parse(frame: &[u8], layout: &Layout) -> Result<Received, Malformed> {
+pub fn parse(frame: &[u8], layout: &Layout) -> Result<Received, Outcome> {
     let (network, transport) = match layout.version {
         Version::V4 => ipv4::parse(frame, layout)?,
         Version::V6 => ipv6::parse(frame, layout)?,

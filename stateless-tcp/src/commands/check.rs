@@ -34,25 +34,25 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// What to ask of which instance.
 #[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
 pub struct CheckOptions {
-    /// The process id of the instance [default: the only one that runs]
+    /// Process id of the instance [default: the only one that runs]
     #[arg(long, value_name = "PID")]
     pub pid: Option<u32>,
-    /// Ask for this name, which must exist [default: the root; whether it exists does not matter]
+    /// Name to ask for, which must exist [default: the root, which need not exist]
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
-    /// The type to ask for
+    /// Type to ask for
     #[arg(long = "type", value_name = "TYPE", default_value = "SOA", requires = "name")]
     pub rtype: Rtype,
-    /// Ask for this path by HTTP instead
+    /// Path to ask for by HTTP instead
     #[arg(long, value_name = "PATH", conflicts_with = "name")]
     pub http: Option<String>,
-    /// The served address to ask at [default: the lowest]
+    /// Served address to ask [default: the lowest]
     #[arg(long, value_name = "IP")]
     pub address: Option<IpAddr>,
-    /// The address to ask from, which should be nobody's [default: 192.0.0.8 or 100::1]
+    /// Address to ask from, which should belong to nobody [default: 192.0.0.8 or 100::1]
     #[arg(long, value_name = "IP")]
     pub client: Option<IpAddr>,
-    /// How long the answer may take, in milliseconds
+    /// Time for the answer, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
     pub timeout: u64,
 }

@@ -1,4 +1,4 @@
-//! The command line: what can be asked of the program, and how it is said. What it means is [`config`](crate::config)'s.
+//! The command line. [`config`](crate::config) gives its options their meaning.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use crate::config::keys::Rotation;
 use crate::config::{Config, ConfigError, Options, Port, Queues, Source};
 use crate::services::dns::ZoneSource;
 
-/// What the program was asked to do.
+/// A parsed command line.
 #[derive(Debug)]
 pub struct Invocation {
     /// How often `-v` was given.
@@ -26,9 +26,9 @@ pub struct Invocation {
 pub enum Command {
     /// Answer on network interfaces.
     Run {
-        /// What to answer with, and where.
+        /// The content, and the place to serve it.
         config: Box<Config>,
-        /// Where to read that again.
+        /// The source of the configuration, for a reload.
         source: Box<Source>,
     },
     /// Have a running instance read its configuration, zones, files and keys again.
@@ -49,18 +49,18 @@ pub enum Command {
         input: PathBuf,
         /// The capture to write.
         output: PathBuf,
-        /// What to answer with; it names no interface.
+        /// The content; it names no interface.
         config: Box<Config>,
     },
     /// Examine a network interface.
     Doctor(DoctorOptions),
-    /// Show what passes a running instance.
+    /// Show the frames that pass a running instance.
     Trace(TraceOptions),
     /// Show rates of a running instance.
     Top(TopOptions),
-    /// Ask a running instance something.
+    /// Check that a running instance answers.
     Check(CheckOptions),
-    /// Tell what serving a zone file would come to.
+    /// Check a zone file.
     CheckZone {
         /// The zone.
         zone: ZoneSource,
@@ -69,28 +69,28 @@ pub enum Command {
     },
 }
 
-/// What the doctor is to look at.
+/// The subject of the doctor.
 #[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
 pub struct DoctorOptions {
-    /// The network interface to examine
+    /// Network interface to examine
     #[arg(short, long, value_name = "IFACE")]
     pub interface: String,
-    /// The port that DNS would be served on
+    /// Port that DNS would be served on
     #[arg(long, value_name = "PORT", default_value = "53")]
     pub dns_port: Port,
-    /// The port that HTTP would be served on
+    /// Port that HTTP would be served on
     #[arg(long, value_name = "PORT", default_value = "80")]
     pub http_port: Port,
-    /// The receive queues that would be served [default: all]
+    /// Receive queues that would be served [default: all]
     #[arg(long, value_name = "LIST")]
     pub queues: Option<Queues>,
 }
 
-/// Answers DNS and HTTP over TCP from `AF_XDP` with no state per connection.
+/// Answer DNS and HTTP over TCP from `AF_XDP` with no state per connection
 #[derive(Parser)]
 #[command(name = "stateless-tcp", version, about, max_term_width = 110, propagate_version = false)]
 struct Cli {
-    /// Log more; twice: still more
+    /// Log at level debug; twice: log everything
     #[arg(short, long, global = true, action = ArgAction::Count)]
     verbose: u8,
     #[command(subcommand)]
@@ -103,61 +103,60 @@ enum Action {
     Run {
         #[command(flatten)]
         options: Box<Options>,
-        /// Read options from a TOML file, with the names of the flags; flags win over it
+        /// TOML file with options, named like the flags; flags override it
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
     },
-    /// Have a running instance read its configuration, zones, files and keys again; fails, and changes nothing, if
-    /// anything is wrong with them
+    /// Make a running instance read its configuration, zones, files and keys again; a broken zone keeps its old content,
+    /// and any other error changes nothing
     Reload {
-        /// The process id of the instance [default: the only one that runs]
+        /// Process id of the instance [default: the only one that runs]
         #[arg(long, value_name = "PID")]
         pid: Option<u32>,
     },
-    /// Put a new random key into a key file; the current one becomes the previous. `reload` brings it into force
+    /// Put a new random key into a key file; the current key becomes the previous one, and `reload` activates both
     RotateKey {
-        /// The key file
+        /// Key file
         #[arg(value_name = "FILE")]
         file: PathBuf,
-        /// Where servers share the file, first: add a new key that is accepted, and not used yet
+        /// For servers that share the file, first: add a new key that is accepted but not used yet
         #[arg(long, conflicts_with = "used")]
         accept: bool,
-        /// Then, when all have reloaded: use it, and accept the one used until now
+        /// Then, after all have reloaded: use that key, and accept the one used until now
         #[arg(long = "use")]
         used: bool,
     },
-    /// Answer the frames of a capture (pcap or pcapng) and write what would have been sent; needs no privileges
+    /// Answer the frames of a capture (pcap or pcapng) and write the frames that would be sent; needs no privileges
     Replay {
-        /// The capture to read
+        /// Capture to read
         #[arg(value_name = "IN.pcap")]
         input: PathBuf,
-        /// The capture to write
+        /// Capture to write
         #[arg(value_name = "OUT.pcap")]
         output: PathBuf,
         #[command(flatten)]
         options: Box<Options>,
-        /// Read options from a TOML file, with the names of the flags; flags win over it
+        /// TOML file with options, named like the flags; flags override it
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
     },
-    /// Tell whether an interface will serve, what will change for it, and the command to use
+    /// Report whether an interface will serve, the changes that serving makes to it, and the command to use
     Doctor(DoctorOptions),
-    /// Show what passes a running instance, as it happens: both directions, sequence numbers counted from the beginning
+    /// Show the frames that pass a running instance, in both directions, with relative sequence numbers
     Trace(TraceOptions),
     /// Show rates of a running instance in the terminal: by rule, reason, queue, name and client
     Top(TopOptions),
-    /// Tell what serving a zone file would come to: what is wrong with it, what would be ignored; exit status 0 or 1
+    /// Check a zone file and report its errors and the records that would be ignored; exit status 0 or 1
     #[command(override_usage = "stateless-tcp check-zone [OPTIONS] [NAME] FILE")]
     CheckZone {
-        /// The zone's name, where the file does not say it, and the zone file
+        /// Name of the zone, if the file does not say it, and the zone file
         #[arg(value_name = "[NAME] FILE", num_args = 1..=2, required = true)]
         zone: Vec<String>,
-        /// A directory that the file may include files from, besides its own; may be repeated
+        /// Directory that the file may include files from, besides its own; may be repeated
         #[arg(long, value_name = "DIR")]
         zone_include_dir: Vec<PathBuf>,
     },
-    /// Tell whether a running instance answers: a question goes through its XDP program and every worker; exit status 0
-    /// or 1
+    /// Check that a running instance answers, with a query through its XDP program and every worker; exit status 0 or 1
     Check(CheckOptions),
 }
 

@@ -26,10 +26,10 @@ const KEYS: Duration = Duration::from_millis(100);
 /// Whom to look at, and how closely.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::Args)]
 pub struct TopOptions {
-    /// The process id of the instance [default: the only one that runs]
+    /// Process id of the instance [default: the only one that runs]
     #[arg(long, value_name = "PID")]
     pub pid: Option<u32>,
-    /// Count names and clients by one connection of so many
+    /// Count names and clients in one connection in N
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub sample: u32,
 }

@@ -30,31 +30,31 @@ const CONNECTIONS: usize = 1 << 16;
 /// What to trace, and how.
 #[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
 pub struct TraceOptions {
-    /// The process id of the instance [default: the only one that runs]
+    /// Process id of the instance [default: the only one that runs]
     #[arg(long, value_name = "PID")]
     pub pid: Option<u32>,
     /// Only these clients: an address, or a prefix
     #[arg(long, value_name = "PREFIX")]
     pub client: Option<Prefix>,
-    /// Only this port of ours
+    /// Only this port of the server
     #[arg(long, value_name = "PORT")]
     pub port: Option<u16>,
-    /// Only the receive queues of this number
+    /// Only the receive queues with this number
     #[arg(long, value_name = "N")]
     pub queue: Option<u32>,
-    /// Only connections that ask for this name, or one below it, from there on
+    /// Only connections that ask for this name or one below it, from the first such query on
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
-    /// End after so many frames
+    /// Stop after this number of frames
     #[arg(long, value_name = "N")]
     pub count: Option<u64>,
-    /// One connection of so many, whole
+    /// Take one connection in N, completely
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub sample: u32,
-    /// Most frames a second and queue: beyond, they are left out, and counted
+    /// Maximum of frames per second and queue; further frames are left out and counted
     #[arg(long, value_name = "FRAMES", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
     pub rate: u32,
-    /// Write a capture here instead of lines; `-`: to standard output
+    /// File for a capture instead of lines; `-` is standard output
     #[arg(long, value_name = "FILE")]
     pub pcap: Option<PathBuf>,
 }

@@ -29,14 +29,14 @@ const TREATMENTS: [(ClientPolicy, &str); 3] = [
 /// Tokens a second for questions over UDP, where nothing else is said.
 const UDP_RATE: u32 = 1000;
 
-/// What becomes of DNS over UDP.
+/// The reply to DNS queries over UDP.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Udp {
-    /// It is the kernel's, and so a name server's there
+    /// Leave them to the kernel, and so to a name server there
     #[default]
     Kernel,
-    /// Questions are answered by "ask over TCP" (TC)
+    /// Answer with TC set, so that clients ask over TCP
     Truncate,
 }
 

@@ -27,7 +27,7 @@ use std::time::Duration;
 use crate::services::dns::relay::DnsRelayOptions;
 use crate::services::http::{FileOptions, HttpRelayOptions};
 use crate::serving::clients::Clients;
-pub use stateless_tcp_core::tcp::input::AckPolicy;
+pub use stateless_tcp_core::tcp::AckPolicy;
 
 pub(crate) use self::check::{check_interface, check_ports, key_file as check_key_file};
 pub use self::count::Count;

@@ -9,14 +9,14 @@ use serde::Deserialize;
 
 use super::values::BadValue;
 
-/// How the log is written.
+/// The format of the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
-    /// Lines for people
+    /// Lines of text
     #[default]
     Text,
-    /// An object of JSON a line
+    /// One JSON object per line
     Json,
 }
 

@@ -1,4 +1,4 @@
-//! What may be said, in the same words as flags and in a TOML file.
+//! The options, with the same names as flags and in a TOML file.
 
 use std::path::{Path, PathBuf};
 
@@ -14,156 +14,165 @@ use super::{
     http,
 };
 
-/// Most bytes of a configuration file: far more than all the prefixes of the Internet take.
+/// The largest configuration file, in bytes: far more than all the prefixes of the Internet take.
 const MAX_FILE: u64 = 64 << 20;
 
-/// What may be said on the command line and in the configuration file.
+// Groups of options, as the help and docs/options.md show them.
+const INTERFACES: &str = "Interfaces";
+const DNS: &str = "DNS";
+const HTTP: &str = "HTTP";
+const CLIENTS: &str = "Clients";
+const PROTOCOL: &str = "Protocol";
+const OPERATION: &str = "Operation";
+
+/// The options of the command line and of the configuration file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, clap::Args)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 #[expect(clippy::struct_excessive_bools, reason = "switches that have nothing to do with each other")]
 pub struct Options {
-    /// A network interface to answer on; may be repeated
-    #[arg(short, long, value_name = "IFACE")]
+    /// Network interface to answer on; may be repeated
+    #[arg(short, long, value_name = "IFACE", help_heading = INTERFACES)]
     pub(super) interface: Vec<String>,
-    /// A zone file to serve over DNS, and the zone's name where the file does not say it; may be repeated [default: a
+    /// Zone file to serve over DNS, and the zone's name if the file does not say it; may be repeated [default: a
     /// built-in zone, example.com]
-    #[arg(long, value_name = "[NAME=]FILE")]
+    #[arg(long, value_name = "[NAME=]FILE", help_heading = DNS)]
     pub(super) zone: Vec<ZoneSource>,
-    /// A directory of zone files to serve over DNS, each named after its zone (example.org.zone); may be repeated
-    #[arg(long, value_name = "DIR")]
+    /// Directory of zone files to serve over DNS, each named after its zone (example.org.zone); may be repeated
+    #[arg(long, value_name = "DIR", help_heading = DNS)]
     pub(super) zone_dir: Vec<PathBuf>,
-    /// A directory that zone files may include files from, besides their own; may be repeated
-    #[arg(long, value_name = "DIR")]
+    /// Directory that zone files may include files from, besides their own; may be repeated
+    #[arg(long, value_name = "DIR", help_heading = DNS)]
     pub(super) zone_include_dir: Vec<PathBuf>,
-    /// A server to relay DNS questions to, in place of --zone; may be repeated
-    #[arg(long, value_name = "IP:PORT")]
+    /// Upstream name server to relay DNS queries to, in place of --zone; may be repeated
+    #[arg(long, value_name = "IP:PORT", help_heading = DNS)]
     pub(super) dns_relay: Vec<Endpoint>,
-    /// Memory for the answers of these servers, to be given again; 0: none are kept, 0 to 65536 [default: 64]
-    #[arg(long, value_name = "MIB")]
+    /// Memory for cached answers of the upstreams; 0 keeps none; 0 to 65536 [default: 64]
+    #[arg(long, value_name = "MIB", help_heading = DNS)]
     pub(super) dns_cache: Option<CacheSize>,
     #[arg(skip)]
     pub(super) dns: dns::Table,
-    /// The directory to serve over HTTP [default: a built-in page]
-    #[arg(long, value_name = "DIR")]
+    /// Directory to serve over HTTP, read at the start and at a reload [default: a built-in page]
+    #[arg(long, value_name = "DIR", help_heading = HTTP)]
     pub(super) http_root: Option<PathBuf>,
-    /// What Cache-Control says of the files under --http-root, as in "max-age=3600" [default: there is no such field]
-    #[arg(long, value_name = "TEXT")]
+    /// Value of the Cache-Control field for the files under --http-root, as in "max-age=3600" [default: no such field]
+    #[arg(long, value_name = "TEXT", help_heading = HTTP)]
     pub(super) http_cache_control: Option<CacheControl>,
-    /// Serve files and directories under --http-root whose name begins with a dot, not only .well-known
-    #[arg(long)]
+    /// Serve files and directories under --http-root whose names begin with a dot, not only .well-known
+    #[arg(long, help_heading = HTTP)]
     pub(super) http_dot_files: bool,
-    /// A server to relay HTTP requests to, in place of --http-root
-    #[arg(long, value_name = "IP:PORT")]
+    /// Upstream HTTP server to relay requests to, in place of --http-root
+    #[arg(long, value_name = "IP:PORT", help_heading = HTTP)]
     pub(super) http_relay: Option<Endpoint>,
-    /// Relay methods other than GET, HEAD and OPTIONS as well, and bodies: a request can run twice
-    #[arg(long)]
+    /// Relay methods other than GET, HEAD and OPTIONS too, and bodies: such a request can run twice
+    #[arg(long, help_heading = HTTP)]
     pub(super) http_unsafe_methods: bool,
     #[arg(skip)]
     pub(super) http: http::Table,
-    /// An address to answer for; may be repeated [default: the interface's own]
-    #[arg(long, value_name = "IP")]
+    /// Address to answer for; may be repeated, at most 1024 [default: the interface's own]
+    #[arg(long, value_name = "IP", help_heading = INTERFACES)]
     pub(super) address: Vec<Address>,
-    /// Clients to leave to the kernel's own TCP, as where secondaries transfer zones; may be repeated
-    #[arg(long, value_name = "PREFIX")]
+    /// Clients to leave to the kernel's own TCP, for example secondaries that transfer zones; may be repeated
+    #[arg(long, value_name = "PREFIX", help_heading = CLIENTS)]
     pub(super) kernel_from: Vec<Prefix>,
     /// Clients to drop; the longest prefix decides; may be repeated
-    #[arg(long, value_name = "PREFIX")]
+    #[arg(long, value_name = "PREFIX", help_heading = CLIENTS)]
     pub(super) deny: Vec<Prefix>,
-    /// Clients to serve whatever --deny and --rate-limit say of larger prefixes; may be repeated
-    #[arg(long, value_name = "PREFIX")]
+    /// Clients to exempt from --rate-limit and from --deny of larger prefixes; may be repeated
+    #[arg(long, value_name = "PREFIX", help_heading = CLIENTS)]
     pub(super) allow: Vec<Prefix>,
-    /// Most SYNs, most segments with payload and most questions over UDP that the clients of one network get answered in a
-    /// second [default: as many as they like, but 1000 over UDP]
-    #[arg(long, value_name = "N")]
+    /// Packets per second that the clients of one network get answered: so many SYNs, segments with payload, and
+    /// queries over UDP each [default: unlimited, but 1000 over UDP]
+    #[arg(long, value_name = "N", help_heading = CLIENTS)]
     pub(super) rate_limit: Option<Rate>,
-    /// Bits that the IPv4 addresses of such a network have in common [default: 24]
-    #[arg(long, value_name = "BITS")]
+    /// Prefix length of such a network in IPv4 [default: 24]
+    #[arg(long, value_name = "BITS", help_heading = CLIENTS)]
     pub(super) rate_prefix_ipv4: Option<Bits4>,
-    /// Bits that the IPv6 addresses of such a network have in common [default: 56]
-    #[arg(long, value_name = "BITS")]
+    /// Prefix length of such a network in IPv6 [default: 56]
+    #[arg(long, value_name = "BITS", help_heading = CLIENTS)]
     pub(super) rate_prefix_ipv6: Option<Bits6>,
-    /// What becomes of DNS over UDP [default: kernel]
-    #[arg(long, value_name = "WHAT")]
+    /// Reply to DNS queries over UDP [default: kernel]
+    #[arg(long, value_name = "WHAT", help_heading = DNS)]
     pub(super) udp: Option<Udp>,
-    /// The port to serve DNS on [default: 53]
-    #[arg(long, value_name = "PORT")]
+    /// Port for DNS [default: 53]
+    #[arg(long, value_name = "PORT", help_heading = DNS)]
     pub(super) dns_port: Option<Port>,
-    /// The port to serve HTTP on [default: 80]
-    #[arg(long, value_name = "PORT")]
+    /// Port for HTTP [default: 80]
+    #[arg(long, value_name = "PORT", help_heading = HTTP)]
     pub(super) http_port: Option<Port>,
-    /// How segments are answered [default: reliable]
-    #[arg(long)]
+    /// Rules for acknowledging requests [default: reliable]
+    #[arg(long, help_heading = PROTOCOL)]
     pub(super) rules: Option<RuleSet>,
-    /// Most octets of payload in a segment, 64 to 1220 [default: 512 classic, 1220 reliable]
-    #[arg(long, value_name = "OCTETS")]
+    /// Maximum payload of a segment in bytes, 64 to 1220 [default: 512 classic, 1220 reliable]
+    #[arg(long, value_name = "BYTES", help_heading = PROTOCOL)]
     pub(super) segment_size: Option<SegmentSize>,
-    /// Connections that each queue remembers something of, 64 octets each, to go faster; 0 to 1048576 [default: 4096]
-    #[arg(long, value_name = "N")]
+    /// Entries of the connection cache per queue, 64 bytes each, for speed only; 0 to 1048576 [default: 4096]
+    #[arg(long, value_name = "N", help_heading = PROTOCOL)]
     pub(super) hints: Option<Hints>,
-    /// Answer requests that come with the SYN (TCP Fast Open, RFC 7413)
-    #[arg(long)]
+    /// Answer requests that come with the SYN (TCP Fast Open, RFC 7413); such a SYN can be replayed
+    #[arg(long, help_heading = PROTOCOL)]
     pub(super) fast_open: bool,
-    /// Cookie keys: 32 hexadecimal digits a line, the current key, then the previous; made if there is no such file
-    /// [default: a random key]
-    #[arg(long, value_name = "FILE")]
+    /// File of cookie keys: 32 hexadecimal digits per line, the current key, then the previous; created if it does not
+    /// exist [default: a random key]
+    #[arg(long, value_name = "FILE", help_heading = PROTOCOL)]
     pub(super) key_file: Option<PathBuf>,
-    /// Answer ANY with one set of records (RFC 8482), not with all
-    #[arg(long)]
+    /// Answer ANY with one record set (RFC 8482) instead of all
+    #[arg(long, help_heading = DNS)]
     pub(super) minimal_any: bool,
-    /// How long a connection may be idle, as told to clients that ask (RFC 7828); 0: they get no answer [default: 120]
-    #[arg(long, value_name = "SECONDS")]
+    /// Idle time of a connection, as told to clients that ask for it (RFC 7828); 0 tells nothing; 0 to 6553 [default:
+    /// 120]
+    #[arg(long, value_name = "SECONDS", help_heading = DNS)]
     pub(super) dns_keepalive: Option<Keepalive>,
-    /// The secret of DNS cookies (RFC 9018), 32 hexadecimal digits, shared with other servers [default: made of the
-    /// cookie key]
-    #[arg(long, value_name = "FILE")]
+    /// File with the secret of DNS cookies (RFC 9018), 32 hexadecimal digits, shared with other servers [default:
+    /// derived from the cookie key]
+    #[arg(long, value_name = "FILE", help_heading = DNS)]
     pub(super) dns_cookie_secret_file: Option<PathBuf>,
-    /// How to attach the XDP program [default: auto, native where the driver can]
-    #[arg(long, value_name = "MODE")]
+    /// Mode in which the XDP program is attached [default: auto]
+    #[arg(long, value_name = "MODE", help_heading = INTERFACES)]
     pub(super) xdp_mode: Option<XdpMode>,
-    /// Where SYN, FIN and acknowledgments are answered [default: auto, in the driver where that is known to work]
-    #[arg(long, value_name = "WHERE")]
+    /// Component that answers SYN, FIN and acknowledgments [default: auto]
+    #[arg(long, value_name = "WHERE", help_heading = INTERFACES)]
     pub(super) handshake: Option<Handshake>,
-    /// Whether the driver hands over frames without a copy [default: auto, where the driver can]
-    #[arg(long, value_name = "WHEN")]
+    /// Zero-copy between the driver and the server [default: auto]
+    #[arg(long, value_name = "WHEN", help_heading = INTERFACES)]
     pub(super) zero_copy: Option<ZeroCopy>,
-    /// Poll for frames after each for so long before sleeping: faster, at the price of CPU time; 0 to 1000000
+    /// Time for which a worker polls after each frame before it sleeps: lower latency for more CPU time; 0 to 1000000
     /// [default: 0]
-    #[arg(long, value_name = "MICROSECONDS")]
+    #[arg(long, value_name = "MICROSECONDS", help_heading = INTERFACES)]
     pub(super) busy_poll: Option<Count<0, 1_000_000>>,
-    /// Have the card interrupt only so long after it did, and take what came meanwhile in one go: cheaper, and up to
-    /// as much later; 0 to 10000 [default: 0]
-    #[arg(long, value_name = "MICROSECONDS")]
+    /// Time by which the card defers interrupts, so that frames are handled together: less CPU time, and up to as much
+    /// more latency; 0 to 10000 [default: 0]
+    #[arg(long, value_name = "MICROSECONDS", help_heading = INTERFACES)]
     pub(super) coalesce: Option<Count<0, 10_000>>,
-    /// The receive queues to serve, as in 0,2-5 [default: all]
-    #[arg(long, value_name = "LIST")]
+    /// Receive queues to serve, as in 0,2-5 [default: all]
+    #[arg(long, value_name = "LIST", help_heading = INTERFACES)]
     pub(super) queues: Option<Queues>,
-    /// Start although --queues leaves queues to the kernel, which answers served traffic there with RST
-    #[arg(long)]
+    /// Start even if --queues leaves queues to the kernel, which answers served traffic there with RST
+    #[arg(long, help_heading = INTERFACES)]
     pub(super) uncovered_queues: bool,
-    /// Take the place of an XDP program that is attached already
-    #[arg(long)]
+    /// Replace an XDP program that is attached already
+    #[arg(long, help_heading = INTERFACES)]
     pub(super) replace: bool,
-    /// Take over from the instance that serves these interfaces, if there is one: connections go on, and it ends
-    #[arg(long)]
+    /// Take over from the instance that serves these interfaces, if there is one: connections go on, and that instance
+    /// ends
+    #[arg(long, help_heading = INTERFACES)]
     pub(super) take_over: bool,
-    /// What the XDP program logs [default: off]
-    #[arg(long, value_name = "LEVEL")]
+    /// Log level of the XDP program [default: off]
+    #[arg(long, value_name = "LEVEL", help_heading = INTERFACES)]
     pub(super) xdp_log: Option<XdpLog>,
-    /// Serve metrics to Prometheus here, as http://IP:PORT/metrics [default: nowhere]
-    #[arg(long, value_name = "IP:PORT")]
+    /// Serve metrics to Prometheus at http://IP:PORT/metrics [default: none]
+    #[arg(long, value_name = "IP:PORT", help_heading = OPERATION)]
     pub(super) metrics: Option<ListenAddress>,
-    /// Write what is asked and answered over DNS to the dnstap reader that listens at this UNIX socket, whenever one does
-    /// [default: nowhere]
-    #[arg(long, value_name = "SOCKET")]
+    /// Write DNS queries and answers to the dnstap reader at this UNIX socket, while one listens [default: none]
+    #[arg(long, value_name = "SOCKET", help_heading = OPERATION)]
     pub(super) dnstap: Option<SocketPath>,
-    /// How to write the log [default: text]
-    #[arg(long, value_name = "FORMAT")]
+    /// Format of the log [default: text]
+    #[arg(long, value_name = "FORMAT", help_heading = OPERATION)]
     pub(super) log_format: Option<LogFormat>,
-    /// The user to become once all is open [default: who starts it]
-    #[arg(long, value_name = "NAME")]
+    /// User to switch to before answering [default: the user that starts it]
+    #[arg(long, value_name = "NAME", help_heading = OPERATION)]
     pub(super) user: Option<String>,
-    /// Keep all privileges, files and system calls, to look for an error with
-    #[arg(long)]
+    /// Keep all privileges, files and system calls, to look for an error
+    #[arg(long, help_heading = OPERATION)]
     pub(super) unconfined: bool,
     #[arg(skip)]
     #[serde(skip)]

@@ -6,49 +6,49 @@ use std::str::FromStr;
 
 use clap::ValueEnum;
 use serde::Deserialize;
-use stateless_tcp_core::tcp::input::AckPolicy;
+use stateless_tcp_core::tcp::AckPolicy;
 use stateless_tcp_ebpf::abi::MAX_QUEUES;
 
-/// How the XDP program is attached.
+/// The mode in which the XDP program is attached.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum XdpMode {
-    /// Native where the driver can, else generic
+    /// Native if the driver supports it, else generic
     #[default]
     Auto,
-    /// In the driver, or not at all
+    /// In the driver, or fail
     Native,
-    /// In the kernel's general receive path: works with every driver, slower
+    /// In the kernel's general receive path: slower, works with every driver
     Generic,
 }
 
-/// Who answers what takes no content: SYN, FIN, and acknowledgments.
+/// The component that answers segments that need no content: SYN, FIN, and acknowledgments.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Handshake {
-    /// The XDP program where that is known to work, else the workers
+    /// The XDP program if that is known to work, else the workers
     #[default]
     Auto,
-    /// The XDP program, in the driver; what is out of the ordinary goes to the workers
+    /// The XDP program, in the driver; unusual segments go to the workers
     Driver,
     /// The workers, through the ring
     Ring,
 }
 
-/// How frames get from the driver to us.
+/// The way of frames from the driver to the server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum ZeroCopy {
-    /// Without a copy where the driver can, else copied
+    /// Zero-copy if the driver supports it, else copied
     #[default]
     Auto,
-    /// Without a copy, or not at all
+    /// Zero-copy, or fail
     Always,
     /// Copied
     Never,
 }
 
-/// What the XDP program logs: messages of this level and above.
+/// The log level of the XDP program: it logs messages of this level and above.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum XdpLog {
@@ -59,9 +59,9 @@ pub enum XdpLog {
     Error,
     /// Warnings
     Warn,
-    /// What happens seldom
+    /// Rare events
     Info,
-    /// What happens often
+    /// Frequent events
     Debug,
     /// Every frame
     Trace,
@@ -86,9 +86,9 @@ impl XdpLog {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum RuleSet {
-    /// A request is acknowledged at once; what the network loses stays lost
+    /// Acknowledge a request at once; segments that the network loses stay lost
     Classic,
-    /// A request is acknowledged with its answer, so that the client resends what was lost
+    /// Acknowledge a request with its answer, so that the client's retransmission recovers losses
     Reliable,
 }
 

@@ -3,7 +3,7 @@
 use super::*;
 use crate::dataplane::engine::{Content, Policy};
 use crate::serving::{ServingState, Switch};
-use stateless_tcp_core::tcp::input::AckPolicy;
+use stateless_tcp_core::tcp::AckPolicy;
 use stateless_tcp_core::tcp::isn::{Key, Keys};
 
 fn services(reloads: mpsc::UnboundedSender<Request>) -> Services {

@@ -9,7 +9,7 @@ use crate::af_xdp::socket::CopyMode;
 use crate::control::handover::{Handed, HandedInterface, Step};
 use crate::dataplane::engine::Policy;
 use anyhow::{Result, bail};
-use stateless_tcp_core::tcp::input::AckPolicy;
+use stateless_tcp_core::tcp::AckPolicy;
 use stateless_tcp_core::tcp::isn::Key;
 use std::io;
 use std::net::TcpListener;

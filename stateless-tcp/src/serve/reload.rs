@@ -19,7 +19,7 @@ use crate::serving::{
     Full, History, MAX_GENERATIONS, PATIENCE_OF_CLIENTS, RetiredGeneration, ServingState, Switch,
 };
 use anyhow::{Error, Result, bail};
-use stateless_tcp_core::fast_path::HandshakeConfig;
+use stateless_tcp_core::tcp::TcpConfig;
 use stateless_tcp_core::tcp::isn::Keys;
 use stateless_tcp_core::tcp::segment::Address;
 use stateless_tcp_ebpf::abi::MAX_ADDRESSES;
@@ -242,7 +242,7 @@ impl Reloader {
             return;
         };
         // First the programs: what they do not know is left to the workers.
-        go_on(programs, &offer.terms());
+        go_on(programs, &offer.tcp_config());
         linger(self.switch.put(offer));
         for generation in gone {
             tracing::debug!("generation {generation} is gone");
@@ -263,12 +263,12 @@ impl Reloader {
         if let Err(error) = steered.and_then(|()| steer(programs, &content)) {
             // What was possible a moment ago is so again.
             steer(programs, &before.current.content)?;
-            go_on(programs, &before.terms());
+            go_on(programs, &before.tcp_config());
             return Err(error);
         }
         let offer = self.history.succeed(&before, content, policy, self.epoch.elapsed());
         let replaced = offer.current.generation != before.current.generation;
-        let terms = offer.terms();
+        let terms = *offer.tcp_config();
         self.stores.zones.commit();
         linger(self.switch.put(offer));
         go_on(programs, &terms);
@@ -350,7 +350,7 @@ fn steer(programs: &mut [Served], content: &Content) -> Result<(), XdpError> {
 }
 
 /// Has the programs answer by `terms`. Those that cannot be told leave everything to the workers, or what they do not know.
-fn go_on(programs: &mut [Served], terms: &HandshakeConfig) {
+fn go_on(programs: &mut [Served], terms: &TcpConfig) {
     for Served { program, .. } in programs {
         if let Err(error) = program.answer_by(terms) {
             tracing::warn!(interface = program.interface().name, "the workers answer alone: {error}");

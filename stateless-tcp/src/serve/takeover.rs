@@ -23,7 +23,7 @@ use crate::dataplane::engine::Policy;
 use crate::observe::counters::Counters;
 use crate::serving::{PATIENCE_OF_CLIENTS, RetiredGeneration, ServingState};
 use anyhow::{Context as _, Result, ensure};
-use stateless_tcp_core::tcp::input::AckPolicy;
+use stateless_tcp_core::tcp::AckPolicy;
 use stateless_tcp_core::tcp::isn::{Key, Keys};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};

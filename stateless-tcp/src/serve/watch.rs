@@ -8,11 +8,12 @@ use crate::af_xdp::test_run::XdpVerdict;
 use crate::commands::check::conduct::{Door, House, Trial};
 use crate::control::stream::Source;
 use crate::dataplane::worker::{Shared, WorkerStatus};
-use crate::observe::counters::{Counter, Counters, Kind};
+use crate::observe::counters::Counters;
 use crate::observe::dnstap::Output;
 use crate::observe::snapshot::{Counts, Interface, Name, Queue, Snapshot, name_of, seconds};
 use crate::serving::Switch;
 use crate::serving::build::Stores;
+use stateless_tcp_core::outcome::{Outcome, OutcomeKind};
 use stateless_tcp_core::steering::SteeringReason;
 use std::sync::{Arc, PoisonError};
 use std::time::SystemTime;
@@ -109,8 +110,9 @@ impl Served {
         let counts = program.counts().unwrap_or_default();
         let steered = |&reason: &SteeringReason| (Name::Borrowed(name_of(reason)), counts[reason as usize]);
         let events = program.events().unwrap_or_default().into_iter();
-        let (answered, refused): (Vec<_>, Vec<_>) = events.partition(|(event, _)| event.is_answer());
-        let named = |(event, count)| (Name::Borrowed(Counter::from(event).name()), count);
+        let (answered, refused): (Vec<_>, Vec<_>) =
+            events.partition(|(outcome, _)| outcome.kind() == OutcomeKind::Answer);
+        let named = |(outcome, count): (Outcome, _)| (Name::Borrowed(outcome.name()), count);
         Interface {
             name: Name::Owned(program.interface().name.clone()),
             xdp_mode: Name::Borrowed(attach.name()),
@@ -142,9 +144,9 @@ impl Worker {
         Queue {
             interface: Name::Owned(interface.clone()),
             queue: *queue,
-            traffic: counts(&shared.counters, Kind::Traffic),
-            answered: counts(&shared.counters, Kind::Rule),
-            refused: counts(&shared.counters, Kind::Reason),
+            traffic: counts(&shared.counters, OutcomeKind::Traffic),
+            answered: counts(&shared.counters, OutcomeKind::Answer),
+            refused: counts(&shared.counters, OutcomeKind::Refusal),
             duration: shared.duration.read(),
             frames,
             socket,
@@ -153,8 +155,8 @@ impl Worker {
     }
 }
 
-fn counts(counters: &Counters, kind: Kind) -> Counts {
-    let all = Counter::ALL.iter().filter(|counter| counter.kind() == kind);
+fn counts(counters: &Counters, kind: OutcomeKind) -> Counts {
+    let all = Outcome::ALL.iter().filter(|counter| counter.kind() == kind);
     all.map(|&counter| (Name::Borrowed(counter.name()), counters.get(counter))).collect()
 }
 

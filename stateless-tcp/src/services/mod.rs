@@ -9,18 +9,24 @@ pub mod dns;
 pub mod http;
 pub mod retransmit_store;
 
+pub use stateless_tcp_core::tcp::application::{Answered, FetchPolicy, Framing, Origin};
+
 use crate::observe::transaction::Role;
 use crate::serving::fingerprint::Fingerprint;
+use stateless_tcp_core::tcp::application;
 use stateless_tcp_core::tcp::segment::{Address, FourTuple};
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 /// Limit in bytes on one response, and on all responses to one segment together (docs/protocol.md).
-pub const MAX_RESPONSE: usize = stateless_tcp_core::tcp::input::MAX_RESPONSE as usize;
+pub const MAX_RESPONSE: usize = application::MAX_RESPONSE as usize;
 
 /// Limit on the bytes at the front of a response that may change.
-pub const MAX_VOLATILE: usize = stateless_tcp_core::tcp::output::MAX_VOLATILE as usize;
+pub const MAX_VOLATILE: usize = application::MAX_NON_REPEATABLE as usize;
+
+/// The reason why there is no answer now.
+pub type Unavailable = application::Unavailable<FetchId>;
 
 /// A protocol over a TCP stream, whose answers are a pure function of (message, content, [`Context`]).
 pub trait Service: Send + Sync {
@@ -81,15 +87,6 @@ pub trait Service: Send + Sync {
     }
 }
 
-/// The result of [`Service::frame`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Framing {
-    /// The stream begins with a whole message of this many bytes (at least 1).
-    Message(usize),
-    /// The message goes on beyond the bytes at hand.
-    Incomplete,
-}
-
 /// A service's work between frames, which makes pending answers available. Each worker does its own part and never
 /// waits for another.
 pub trait Upstream: Send + Sync {
@@ -103,15 +100,6 @@ pub trait Upstream: Send + Sync {
 
     /// The longest time that the worker may sleep if nothing arrives. `None`: no limit.
     fn poll_timeout(&self, worker: usize, now: SystemTime) -> Option<Duration>;
-}
-
-/// The reason why there is no answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unavailable {
-    /// The answer is being fetched: ask again when this fetch is ready.
-    Pending(FetchId),
-    /// The answer is not cached, and [`Context::policy`] does not allow to fetch it.
-    NotCached,
 }
 
 /// One fetch, for which several requests may wait. Unique within the process.
@@ -139,29 +127,6 @@ impl FetchIds {
         self.0 += 1;
         FetchId(self.0)
     }
-}
-
-/// The effort allowed for an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FetchPolicy {
-    /// The answer may come now or later: it may be fetched.
-    MayFetch,
-    /// The answer must come now, because no more requests can wait. A request whose answer is not cached is refused
-    /// (DNS: SERVFAIL, HTTP: 503).
-    AnswerNow,
-    /// Only a cached answer will do: the request may be an old one, replayed by anybody (Fast Open).
-    CachedOnly,
-    /// The answer was given before, and the client may have a part of it: only the same bytes will do.
-    Repeat,
-}
-
-/// The identity of a message: its copies share it, and no other message of the last minute has it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Origin {
-    /// Its connection.
-    pub tuple: FourTuple,
-    /// The sequence number of its first byte.
-    pub seq: u32,
 }
 
 /// The inputs of an answer besides the message and the content.
@@ -206,15 +171,4 @@ impl Default for Context {
             room: MAX_RESPONSE,
         }
     }
-}
-
-/// Properties of an answer that the responder needs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Answered {
-    /// The bytes at the front of this response that may differ when it is asked for again (HTTP's Date, a DNS cookie):
-    /// it can be resumed only behind them. At most [`MAX_VOLATILE`], or all of a response of at most [`Context::whole`]
-    /// bytes; 0 for a constant response.
-    pub volatile: usize,
-    /// The service ends the stream: it ignores messages after this one.
-    pub last: bool,
 }

@@ -13,7 +13,7 @@ use crate::dataplane::engine::{Content, Policy};
 use crate::serving::fingerprint::Fingerprint;
 pub use history::{Full, History, MAX_GENERATIONS, PATIENCE_OF_CLIENTS};
 use serde::{Deserialize, Serialize};
-use stateless_tcp_core::fast_path::HandshakeConfig;
+use stateless_tcp_core::tcp::TcpConfig;
 use stateless_tcp_core::tcp::isn::{GENERATION_MASK, Generations};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -53,15 +53,17 @@ pub struct ServingState {
     pub current: ContentGeneration,
     /// What connections get that began with it. The latest is the first.
     former: Vec<ContentGeneration>,
-    /// The numbers of all of these.
-    generations: Generations,
+    /// How segments are answered, by the numbers of all of these.
+    tcp: TcpConfig,
 }
 
 impl ServingState {
     fn new(policy: Policy, current: ContentGeneration, former: Vec<ContentGeneration>) -> Self {
         let only = Generations::only(current.generation);
         let generations = former.iter().fold(only, |set, edition| set.and(edition.generation));
-        Self { policy, current, former, generations }
+        let Policy { rules, keys, segment_size, fast_open, .. } = policy;
+        let tcp = TcpConfig { ack_policy: rules, keys, generations, segment_size, fast_open };
+        Self { policy, current, former, tcp }
     }
 
     /// The first generation of `content`, by the number that it has on every server.
@@ -129,14 +131,14 @@ impl ServingState {
     #[inline]
     #[must_use]
     pub fn generations(&self) -> &Generations {
-        &self.generations
+        &self.tcp.generations
     }
 
-    /// What is answered by, as far as that takes no content.
+    /// Everything but the content that answers are made from.
+    #[inline]
     #[must_use]
-    pub fn terms(&self) -> HandshakeConfig {
-        let Policy { rules, keys, fast_open, .. } = self.policy;
-        HandshakeConfig { rules, keys, generations: self.generations, fast_open }
+    pub fn tcp_config(&self) -> &TcpConfig {
+        &self.tcp
     }
 
     /// The content of a served generation.
@@ -229,7 +231,7 @@ mod tests {
     use super::*;
     use crate::services::dns::{Dns, DnsOptions};
     use crate::services::{Answered, Context, Framing, Service, Unavailable};
-    use stateless_tcp_core::tcp::input::AckPolicy;
+    use stateless_tcp_core::tcp::AckPolicy;
     use stateless_tcp_core::tcp::isn::{Key, Keys};
 
     /// A service that has this fingerprint, if any.

@@ -37,31 +37,33 @@ pub enum Runner {
 }
 
 /// The section of docs/operations.md that says what is served in those after it.
-pub const GIVEN: &str = "2. Give it an address and something to serve";
+pub const GIVEN: &str = "2. Add an address and content";
 
 /// Document, section, and who runs its commands. Every section that has some is named.
 pub const RUN: &[(&str, &str, Runner)] = &[
-    ("README.md", "Two commands", Runner::Other("continuous integration")),
-    ("README.md", "On a network card", Runner::Link(Given::Quiet)),
+    ("README.md", "Install", Runner::Link(Given::Quiet)),
+    ("README.md", "Run", Runner::Link(Given::Quiet)),
+    ("README.md", "Stop", Runner::Link(Given::Serving)),
+    ("README.md", "Try it without a network card", Runner::Other("continuous integration")),
     ("README.md", "Configuration", Runner::Link(Given::Serving)),
-    ("docs/operations.md", "1. Look at it", Runner::Link(Given::Quiet)),
+    ("docs/operations.md", "1. Examine the interface", Runner::Link(Given::Quiet)),
     ("docs/operations.md", GIVEN, Runner::Link(Given::Quiet)),
     ("docs/operations.md", "3. Run it", Runner::Link(Given::Quiet)),
-    ("docs/operations.md", "4. Ask it", Runner::Link(Given::Serving)),
-    ("docs/operations.md", "5. Look what it did", Runner::Link(Given::Serving)),
+    ("docs/operations.md", "4. Query it", Runner::Link(Given::Serving)),
+    ("docs/operations.md", "5. See its counters and packets", Runner::Link(Given::Serving)),
     ("docs/operations.md", "6. Change something", Runner::Link(Given::Serving)),
-    ("docs/operations.md", "7. End it", Runner::Link(Given::Serving)),
+    ("docs/operations.md", "7. Stop it", Runner::Link(Given::Serving)),
     ("docs/operations.md", "Queues, interrupts and rings", Runner::Card),
     ("docs/operations.md", "MTU and offloads", Runner::Link(Given::Quiet)),
     ("docs/operations.md", "Memory and limits", Runner::Link(Given::Serving)),
-    ("docs/operations.md", "Where to look", Runner::Link(Given::Serving)),
+    ("docs/operations.md", "First checks", Runner::Link(Given::Serving)),
     ("docs/operations.md", "Stop", Runner::Link(Given::Serving)),
     ("docs/operations.md", "Kill", Runner::Link(Given::Serving)),
     ("docs/operations.md", "Undo", Runner::Link(Given::Quiet)),
     ("docs/operations.md", "Coalescing", Runner::Link(Given::Quiet)),
     ("docs/operations.md", "Restarting without a gap", Runner::Other("handover, package")),
     ("docs/operations.md", "Rotating keys", Runner::Link(Given::Serving)),
-    ("docs/operations.md", "Whether it answers", Runner::Link(Given::Serving)),
+    ("docs/operations.md", "Health check", Runner::Link(Given::Serving)),
     ("docs/operations.md", "Beside a name server on UDP", Runner::Link(Given::Quiet)),
     ("docs/operations.md", "Relaying DNS", Runner::Link(Given::Quiet)),
     ("docs/operations.md", "Metrics", Runner::Link(Given::Quiet)),

@@ -51,7 +51,7 @@ const LEAST: usize = 500;
 /// The program as the kernel has it, attached to nothing.
 struct Kernel {
     ebpf: Ebpf,
-    counts: PerCpuArray<MapData, [u64; SteeringReason::ALL.len()]>,
+    counts: PerCpuArray<MapData, u64>,
     before: Vec<u64>,
     /// In the slot of queue 0, the only queue of a test run.
     _socket: Option<OwnedFd>,
@@ -133,8 +133,8 @@ impl Kernel {
             other => panic!("XDP action {other} for {frame:02x?}"),
         };
         let mut after = vec![0; SteeringReason::ALL.len()];
-        for cpu in self.counts.get(&0, 0).expect("read the counters").iter() {
-            after.iter_mut().zip(cpu).for_each(|(sum, count)| *sum += count);
+        for (place, sum) in (0..).zip(&mut after) {
+            *sum = self.counts.get(&place, 0).expect("read the counters").iter().sum();
         }
         let grown: Vec<_> = (0..after.len()).filter(|&index| after[index] != self.before[index]).collect();
         let [index] = grown[..] else { panic!("not one counter went up, but {grown:?}, for {frame:02x?}") };

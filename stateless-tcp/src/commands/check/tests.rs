@@ -18,7 +18,7 @@ use crate::services::http::Http;
 use crate::serving::{ServingState, Switch};
 use domain::base::Rtype;
 use rstest::rstest;
-use stateless_tcp_core::tcp::input::AckPolicy;
+use stateless_tcp_core::tcp::AckPolicy;
 use stateless_tcp_core::tcp::isn::{Key, Keys};
 use stateless_tcp_core::tcp::segment::{Address, FourTuple};
 use std::net::IpAddr;

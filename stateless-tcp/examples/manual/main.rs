@@ -1,7 +1,10 @@
-//! Writes what a package holds beside the binary, from the definition of the command line: man pages, one of the
-//! configuration file among them, and completions for shells.
+//! Writes the manuals from the definition of the command line.
 //!
-//! `cargo run --example manual -- DIRECTORY` (`cargo xtask package` does it).
+//! - `cargo run --example manual -- DIRECTORY` writes man pages, with one of the configuration file, and completions for
+//!   shells (`cargo xtask package` does it).
+//! - `cargo run --example manual -- --options docs/options.md` writes the page of all options.
+
+mod options;
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -12,11 +15,18 @@ use clap_complete::{Generator as _, Shell};
 use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
 use stateless_tcp::commands::cli;
 
-/// What values are called that are numbers; the others are strings.
-const NUMBERS: [&str; 7] = ["BITS", "MIB", "MICROSECONDS", "N", "OCTETS", "PORT", "SECONDS"];
+/// The names of values that are numbers; all others are strings.
+const NUMBERS: [&str; 7] = ["BITS", "BYTES", "MIB", "MICROSECONDS", "N", "PORT", "SECONDS"];
 
 fn main() -> Result<()> {
-    let directory = PathBuf::from(std::env::args_os().nth(1).context("which directory? manual DIRECTORY")?);
+    let mut arguments = std::env::args_os().skip(1);
+    let first = arguments.next().context("usage: manual DIRECTORY, or manual --options FILE")?;
+    if first == "--options" {
+        let file = PathBuf::from(arguments.next().context("usage: manual --options FILE")?);
+        let page = options::page(&cli::definition());
+        return fs::write(&file, page).with_context(|| format!("writing {}", file.display()));
+    }
+    let directory = PathBuf::from(first);
     fs::create_dir_all(&directory).with_context(|| format!("creating {}", directory.display()))?;
     let mut command = cli::definition();
     clap_mangen::generate_to(command.clone(), &directory)?;
@@ -28,7 +38,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// What a shell offers: none of what is hidden.
+/// The completions of a shell, without hidden flags.
 fn completion(shell: Shell, command: &Command) -> Result<String> {
     let mut text = Vec::new();
     clap_complete::generate(shell, &mut command.clone(), "stateless-tcp", &mut text);
@@ -49,14 +59,14 @@ fn configuration(command: &Command, directory: &Path) -> Result<()> {
     let mut page = Roff::new();
     page.control("TH", ["stateless-tcp.toml", "5", "", "stateless-tcp", "stateless-tcp"]);
     page.control("SH", ["NAME"]);
-    page.text([roman("stateless-tcp.toml - what stateless-tcp serves, and where")]);
+    page.text([roman("stateless-tcp.toml - configuration of stateless-tcp")]);
     page.control("SH", ["DESCRIPTION"]);
     page.text([
         roman("A TOML file, read by "),
         bold("stateless-tcp run --config"),
         roman(" at the start and at a reload. Each key is a flag of "),
         bold("stateless-tcp-run"),
-        roman("(1), which wins over the file."),
+        roman("(1), which overrides the file."),
     ]);
     page.control("SH", ["KEYS"]);
     for flag in run.get_arguments().filter(|flag| is_key(flag)) {
@@ -65,15 +75,15 @@ fn configuration(command: &Command, directory: &Path) -> Result<()> {
         page.text([roman(flag.get_help().map(ToString::to_string).unwrap_or_default())]);
     }
     page.control("SH", ["TABLES"]);
-    page.text([bold("[dns]"), roman(" and "), bold("[http]"), roman(" say how requests are relayed:")]);
-    page.text([italic("/usr/share/doc/stateless-tcp/operations.md"), roman(" has their keys.")]);
+    page.text([bold("[dns]"), roman(" and "), bold("[http]"), roman(" configure the relays:")]);
+    page.text([italic("/usr/share/doc/stateless-tcp/operations.md"), roman(" lists their keys.")]);
     page.control("SH", ["SEE ALSO"]);
     page.text([bold("stateless-tcp-run"), roman("(1), "), bold("stateless-tcp-reload"), roman("(1)")]);
     page.to_writer(&mut File::create(directory.join("stateless-tcp.toml.5"))?)?;
     Ok(())
 }
 
-/// Not those that are about the command line itself, or only for tests.
+/// Leaves out flags about the command line itself, and those only for tests.
 fn is_key(flag: &Arg) -> bool {
     !flag.is_hide_set() && !["config", "help", "verbose", "version"].contains(&flag.get_id().as_str())
 }
