@@ -114,7 +114,7 @@ impl Responder {
         self.engine.upstreams().filter_map(|upstream| upstream.poll_timeout(self.worker, now)).min()
     }
 
-    /// Does the errands of the services, and answers what waited for them.
+    /// Polls the upstreams of the services, and answers what waited for them.
     #[inline]
     pub fn turn<F: Frames>(&mut self, now: SystemTime, frames: &mut F, counters: &Counters) {
         for upstream in self.engine.upstreams() {
