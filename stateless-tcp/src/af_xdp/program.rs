@@ -4,7 +4,7 @@
 use super::XdpError;
 use super::interface::{AttachMode, Interface};
 use super::link::Link;
-use crate::serving::clients::Clients;
+use crate::acl::ClientPolicies;
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, XskMap};
 use aya::programs::{ProgramError, Xdp};
@@ -96,7 +96,7 @@ impl Program {
         &mut self,
         addresses: impl IntoIterator<Item = Address>,
         ports: impl IntoIterator<Item = u16>,
-        clients: &Clients,
+        clients: &ClientPolicies,
         settings: &Settings,
     ) -> Result<(), XdpError> {
         // First, so that nobody is answered who is not to be.
@@ -131,7 +131,7 @@ impl Program {
         Ok(())
     }
 
-    fn treat(&mut self, clients: &Clients) -> Result<(), XdpError> {
+    fn treat(&mut self, clients: &ClientPolicies) -> Result<(), XdpError> {
         let map = self.map(abi::CLIENTS)?;
         let mut trie: LpmTrie<_, [u8; 16], u8> = LpmTrie::try_from(map).map_err(map_error(abi::CLIENTS))?;
         let wanted: collections::HashMap<(u32, [u8; 16]), u8> = clients

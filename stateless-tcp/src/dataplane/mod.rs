@@ -7,11 +7,9 @@
 //! | [`engine`] | a segment in, segments out |
 //! | [`conn_cache`] | what is remembered of connections, and never needed |
 //! | [`pending`] | requests that wait for an upstream's answer |
-//! | [`mailbox`] | what other threads leave for a worker |
 
 pub mod conn_cache;
 pub mod engine;
-pub mod mailbox;
 pub mod pending;
 pub mod responder;
 pub mod worker;

@@ -1,24 +1,27 @@
-//! One counter for each thing that can become of a steered frame.
+//! One counter for each outcome of a steered frame.
+//!
+//! A new refusal is one line in the table here, and its reason in the core. Metrics, log and `top` take all counters from
+//! this table.
 
 use stateless_tcp_core::fast_path::FastPathEvent;
 use stateless_tcp_core::tcp::input::Reason;
 use stateless_tcp_core::wire::Malformed;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// What kind of thing a counter counts.
+/// The kind of a counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// What passes, whatever is made of it.
+pub enum CounterKind {
+    /// Frames and messages, whatever their outcome.
     Traffic,
-    /// The rule by which a segment was answered, or taken in.
+    /// The rule that answered or accepted a segment.
     Rule,
-    /// The reason why a segment was not answered, or an answer not sent.
+    /// The reason why a segment was not answered, or an answer was not sent.
     Reason,
 }
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $variant:ident = $name:literal ($kind:ident),)*) => {
-        /// What is counted; each has a name, in the log and in the documentation.
+        /// A counter. Its name is that in the log, the metrics and the documentation.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[repr(usize)]
         pub enum Counter { $($(#[$doc])* $variant,)* }
@@ -33,10 +36,10 @@ macro_rules! counters {
                 match self { $(Self::$variant => $name,)* }
             }
 
-            /// What kind of thing is counted.
+            /// Its kind.
             #[must_use]
-            pub const fn kind(self) -> Kind {
-                match self { $(Self::$variant => Kind::$kind,)* }
+            pub const fn kind(self) -> CounterKind {
+                match self { $(Self::$variant => CounterKind::$kind,)* }
             }
         }
     };
@@ -45,46 +48,46 @@ macro_rules! counters {
 counters! {
     /// Frames taken from the RX ring.
     Received = "received" (Traffic),
-    /// Segments whose checksum was that of the pseudo-header alone, accepted: a local sender over a virtual link.
+    /// Accepted segments with a partial checksum, that of the pseudo-header: from a local sender over a virtual link.
     PartialChecksum = "partial_checksum" (Traffic),
     /// SYN,ACK sent.
     SynAck = "syn_ack" (Rule),
-    /// SYN whose request was answered with the SYN,ACK (TCP Fast Open).
+    /// SYN with a request that was answered with the SYN,ACK (TCP Fast Open).
     FastOpen = "fast_open" (Rule),
-    /// SYN whose request was not, although its cookie is right: more than a SYN should bring about, cut off, or refused.
+    /// SYN with a request and a valid cookie, whose request is not answered yet: it is too large, incomplete, or refused.
     /// The client sends it again at once.
     FastOpenLater = "fast_open_later" (Reason),
-    /// SYN with a request and a Fast Open cookie that is not its sender's; likewise.
+    /// SYN with a request and a Fast Open cookie of another client. The client sends the request again, too.
     FastOpenBadCookie = "fast_open_bad_cookie" (Reason),
-    /// Fast Open cookies handed out.
+    /// Fast Open cookies sent.
     FastOpenCookie = "fast_open_cookie" (Rule),
     /// ACK, or FIN,ACK, sent for a FIN.
     FinAcknowledged = "fin_acknowledged" (Rule),
-    /// Requests answered (a segment may hold several messages).
+    /// Requests answered. A request may hold several messages.
     Answered = "answered" (Rule),
     /// Messages answered.
     Messages = "messages" (Traffic),
-    /// Requests asked for again and resumed or acknowledged.
+    /// Repeated requests whose response was resumed, or that were acknowledged.
     Resumed = "resumed" (Rule),
-    /// Requests that ended in an incomplete message, and so with FIN: the client asks again.
+    /// Requests that ended in an incomplete message, and so were answered with FIN: the client asks again.
     Incomplete = "incomplete" (Rule),
-    /// Segments that acknowledge what the client has the answers to, or a probe, or its FIN; without payload.
+    /// Segments without payload that acknowledge an answered request, a probe, or a FIN.
     Confirmed = "confirmed" (Rule),
-    /// Requests answered ahead of what the client says it has, from what is remembered of its connection.
+    /// Requests answered ahead of the client's acknowledgments, by the connection cache.
     AnsweredAhead = "hinted" (Rule),
-    /// Beginnings of messages kept until the rest comes.
+    /// Beginnings of messages that were buffered until the rest comes.
     Buffered = "kept" (Rule),
-    /// Requests that wait for an answer that is being fetched; what becomes of each is counted when it is there.
+    /// Requests that wait for an upstream's answer. The outcome of each is counted later.
     Pending = "pending" (Rule),
     /// RST sent.
     ResetSent = "reset_sent" (Rule),
-    /// Questions over UDP answered by "ask over TCP".
+    /// Queries over UDP that were answered with TC.
     UdpTruncated = "udp_truncated" (Rule),
-    /// Datagrams that are no whole question; nothing is said to them.
+    /// Datagrams without a whole query, which get no response.
     UdpNoQuestion = "udp_no_question" (Reason),
     /// Segments and datagrams sent.
     Sent = "sent" (Traffic),
-    /// Frames that no served address and port fits; they reach the ring only when the configuration changes under way.
+    /// Frames for an address or port that is not served. They reach the ring only while the configuration changes.
     NotServed = "not_served" (Reason),
     /// IP length wrong.
     IpLength = "ip_length" (Reason),
@@ -96,39 +99,39 @@ counters! {
     TcpChecksum = "tcp_checksum" (Reason),
     /// TCP option of impossible length.
     TcpOption = "tcp_option" (Reason),
-    /// Sender that no single other host can be.
+    /// Source address that no other single host can have.
     Martian = "martian" (Reason),
     /// RST received.
     Reset = "reset" (Reason),
     /// SYN,ACK received.
     SynAckReceived = "syn_ack_received" (Reason),
-    /// Control bits that no conversation holds.
+    /// Control bits that no connection uses.
     UnusualFlags = "unusual_flags" (Reason),
     /// SYN with an MSS below 536.
     MssTooSmall = "mss_too_small" (Reason),
     /// ACK without payload.
     BareAck = "bare_ack" (Reason),
-    /// Payload that does not prove our cookie.
+    /// Payload whose acknowledgment number does not match a cookie.
     BadCookie = "bad_cookie" (Reason),
-    /// Connection of content that is gone.
+    /// Connection of content that has expired.
     GenerationGone = "generation_gone" (Reason),
-    /// Acknowledges more than there is.
+    /// Acknowledges more than the response.
     BeyondResponse = "beyond_response" (Reason),
-    /// Resumes within octets that change.
+    /// Resumes within bytes that change (NonRepeatable).
     NonRepeatable = "volatile" (Reason),
     /// The client's window is too small for the response.
     WindowTooSmall = "window_too_small" (Reason),
-    /// The beginning of the message was kept and is lost: crowded out, or kept by another server.
+    /// The buffered beginning of the message is lost: evicted, or buffered by another server.
     ReassemblyLost = "forgotten" (Reason),
-    /// Sent again and again, and cannot be answered: the client is told so.
+    /// Retransmitted again and again, and unanswerable: the client gets RST.
     RetryLimit = "stuck" (Reason),
-    /// Behind what the client has the answers to; it keeps this and sends it again.
+    /// Out of order: the client keeps the segment and sends it again.
     OutOfOrder = "ahead" (Reason),
-    /// Acknowledges, or was promised, what does not fit the messages at hand.
+    /// Sequence and acknowledgment numbers do not fit the messages.
     Misaligned = "misaligned" (Reason),
-    /// Segments not sent because no frame was free; the client asks again.
+    /// Segments that were not sent, as no frame was free. The client asks again.
     NoFrame = "no_frame" (Reason),
-    /// Segments not sent because the TX ring was full; the client asks again.
+    /// Segments that were not sent, as the TX ring was full. The client asks again.
     TxRingFull = "tx_ring_full" (Reason),
 }
 
@@ -187,7 +190,7 @@ impl From<FastPathEvent> for Counter {
     }
 }
 
-/// The counters of one worker. Only it adds; anyone may read.
+/// The counters of one worker. Only the worker adds; every thread may read.
 #[derive(Debug)]
 pub struct Counters([AtomicU64; Counter::ALL.len()]);
 
@@ -198,14 +201,14 @@ impl Default for Counters {
 }
 
 impl Counters {
-    /// Adds `amount`. A load and a store, not a locked addition: there is one writer.
+    /// Adds `amount`. There is one writer, so a load and a store suffice.
     #[inline]
     pub fn add(&self, counter: Counter, amount: u64) {
         let cell = &self.0[counter as usize];
         cell.store(cell.load(Relaxed).wrapping_add(amount), Relaxed);
     }
 
-    /// The value now.
+    /// The present value.
     #[must_use]
     pub fn get(&self, counter: Counter) -> u64 {
         self.0[counter as usize].load(Relaxed)

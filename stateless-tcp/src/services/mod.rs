@@ -10,8 +10,8 @@ mod retransmit_store;
 
 pub use retransmit_store::{NoRoom, Sent};
 
+use crate::fingerprint::Fingerprint;
 use crate::observe::transaction::Role;
-use crate::serving::fingerprint::Fingerprint;
 use stateless_tcp_core::tcp::segment::{Address, FourTuple};
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicU64, Ordering};

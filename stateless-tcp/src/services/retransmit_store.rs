@@ -56,7 +56,7 @@ impl Sent {
     /// How full it is by answers that may not be thrown out: the others' half always is, in the end.
     #[must_use]
     pub fn occupancy(&self, name: &'static str) -> Occupancy {
-        Occupancy::octets(name, self.several.octets as u64, self.several.capacity as u64)
+        Occupancy::bytes(name, self.several.octets as u64, self.several.capacity as u64)
     }
 
     /// What `message` of `origin` was answered.

@@ -2,7 +2,7 @@
 
 use super::converse::conversation;
 use super::turn::MessageParser;
-use super::{Policy, RxSegment, TcpEngine, Transmit};
+use super::{AnswerPolicy, RxSegment, TcpEngine, Transmit};
 use crate::observe::counters::Counter;
 use crate::services::{Context, FetchPolicy};
 use stateless_tcp_core::tcp::fast_open::{self, Grant};
@@ -63,7 +63,7 @@ impl TcpEngine {
             }
             Verdict::Answer(request) => {
                 let response = self.find(arrival, payload, request, FetchPolicy::AtHand).ok()?.response;
-                let Policy { rules, segment_size, .. } = self.offer.policy;
+                let AnswerPolicy { rules, segment_size, .. } = self.offer.policy;
                 let whole = response.complete && response.length > 0;
                 whole.then(|| request.reply(rules, first, response, segment_size).ok())?
             }

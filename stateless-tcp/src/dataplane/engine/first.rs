@@ -6,7 +6,7 @@
 
 use super::limit::PATIENCE;
 use super::walk::{Answers, prepare};
-use super::{DeferredSegment, Policy, RxSegment, Source, TcpEngine, Transmit, WHOLE};
+use super::{AnswerPolicy, DeferredSegment, RxSegment, Source, TcpEngine, Transmit, WHOLE};
 use crate::dataplane::conn_cache::BufferedRange;
 use crate::observe::counters::{Counter, Counters};
 use crate::services::{Context, FetchPolicy, Framing, MAX_RESPONSE, Origin, Service, Unavailable};
@@ -148,7 +148,7 @@ impl TcpEngine {
         request: Request,
         counters: &Counters,
     ) -> Result<Transmit, Reason> {
-        let Policy { rules, segment_size, .. } = self.offer.policy;
+        let AnswerPolicy { rules, segment_size, .. } = self.offer.policy;
         let nothing = Response { length: 0, volatile: 0, complete: false };
         let reply = request.reply(rules, segment, nothing, segment_size)?;
         counters.add(Counter::ReassemblyLost, 1);

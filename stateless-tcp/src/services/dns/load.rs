@@ -12,7 +12,7 @@ use super::catalog::{Catalog, Served};
 use super::name::Name;
 use super::zone::{Builder, Zone};
 use super::zonefile::{self, Files, Policy, Reading, Source, ZoneError};
-use crate::serving::fingerprint::Fingerprint;
+use crate::fingerprint::Fingerprint;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -123,7 +123,7 @@ impl Library {
             let content = report.note(held, is_known, &source.file, other);
             let Some(apex) = held.attempt.apex.as_ref().filter(|_| other.is_none()) else { continue };
             fingerprints
-                .push(content.map_or_else(|| Fingerprint::of(&apex.wire()), |content| content.fingerprint));
+                .push(content.map_or_else(|| Fingerprint::new(&apex.wire()), |content| content.fingerprint));
             served.push((
                 apex.clone(),
                 content.map_or(Served::Broken, |content| Served::Zone(Arc::clone(&content.zone))),
@@ -141,7 +141,7 @@ impl Library {
         }))?;
         let held = sources.into_iter().zip(held).collect();
         *self.loaded() = Some(State { held, policy, report: report.clone() });
-        Ok(Zones { catalog, fingerprint: Fingerprint::of_all(fingerprints), report })
+        Ok(Zones { catalog, fingerprint: Fingerprint::of_set(fingerprints), report })
     }
 }
 

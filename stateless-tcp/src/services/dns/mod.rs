@@ -38,8 +38,8 @@ pub use load::{
 pub use zonefile::{ZoneError, count_records, zonefile_text};
 
 use super::{Answered, Context, Framing, Service, Unavailable};
+use crate::fingerprint::Fingerprint;
 use crate::observe::transaction::Role;
-use crate::serving::fingerprint::Fingerprint;
 use answer::{Lookup, Outcome};
 use catalog::{Catalog, Served};
 use cookie::Sent;
@@ -49,8 +49,7 @@ use query::{Envelope, Question, Rcode, flag};
 use std::path::Path;
 use std::sync::Arc;
 
-/// Octets of the length before a message (RFC 1035 section 4.2.2).
-pub(crate) const PREFIX: usize = 2;
+pub(crate) use crate::dns_framing::LENGTH_PREFIX as PREFIX;
 
 /// The zone that is served when none is given.
 const BUILTIN: &str = include_str!("../../../zones/example.com.zone");
@@ -245,7 +244,7 @@ impl Service for Dns {
 
     fn fingerprint(&self) -> Option<Fingerprint> {
         let DnsOptions { minimal_any, keepalive, cookies } = self.options;
-        Some(Fingerprint::of(&(self.fingerprint, minimal_any, keepalive, cookies.is_some())))
+        Some(Fingerprint::new(&(self.fingerprint, minimal_any, keepalive, cookies.is_some())))
     }
 
     fn answer(

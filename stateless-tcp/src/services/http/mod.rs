@@ -30,7 +30,7 @@ use self::faults::{Fault, Faults};
 use self::file::{Content, File, TEXT};
 use self::prepared::{Answer, Connection, Form, Prepared};
 use self::request::{MAX_LINE, Refusal, Request, Target};
-use crate::serving::fingerprint::Fingerprint;
+use crate::fingerprint::Fingerprint;
 
 use super::{Answered, Context, Framing, MAX_RESPONSE, Service, Unavailable};
 
@@ -151,9 +151,9 @@ impl Service for Http {
     }
 
     fn fingerprint(&self) -> Option<Fingerprint> {
-        Some(Fingerprint::of_all(self.pages.iter().map(|(path, page)| match page {
-            Page::File(file) => Fingerprint::of(&(path, file)),
-            Page::Moved(moved) => Fingerprint::of(&(path, moved)),
+        Some(Fingerprint::of_set(self.pages.iter().map(|(path, page)| match page {
+            Page::File(file) => Fingerprint::new(&(path, file)),
+            Page::Moved(moved) => Fingerprint::new(&(path, moved)),
         })))
     }
 

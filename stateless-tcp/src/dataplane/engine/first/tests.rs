@@ -1,9 +1,9 @@
 //! Messages in several segments, and which answers go out whole.
 
 use super::*;
-use crate::dataplane::engine::{Content, Policy};
 use crate::services::{Answered, dns, http};
 use crate::serving::ServingState;
+use crate::serving::{AnswerPolicy, Content};
 use rstest::rstest;
 use stateless_tcp_core::tcp::input::TxSegment;
 use stateless_tcp_core::tcp::isn::{Key, Keys};
@@ -62,14 +62,14 @@ impl Pair {
             (DNS, Arc::new(dns::Dns::builtin(dns::DnsOptions::default()))),
             (HTTP, Arc::new(http::Http::builtin())),
         ];
-        let policy = Policy {
+        let policy = AnswerPolicy {
             rules: AckPolicy::Reliable,
             keys: Keys { current: Key([7; 16]), previous: None },
             segment_size: 1220,
             hints,
             fast_open: false,
         };
-        let offer = Arc::new(ServingState::first(Content::new([server], services), policy));
+        let offer = Arc::new(ServingState::new(Content::new([server], services), policy));
         let tuple = FourTuple {
             server,
             client: Address::from_ipv4([192, 0, 2, 2]),

@@ -83,10 +83,10 @@ impl Report {
 
     /// The numbers alone; none where no zones are configured.
     #[must_use]
-    pub fn numbers(&self) -> Option<snapshot::Zones> {
+    pub fn numbers(&self) -> Option<snapshot::ZonesSnapshot> {
         let failed =
             |instead| self.failures.iter().filter(|failure| failure.instead == instead).count() as u64;
-        (self.count() > 0).then(|| snapshot::Zones {
+        (self.count() > 0).then(|| snapshot::ZonesSnapshot {
             current: self.served as u64,
             older: failed(Instead::Older),
             broken: failed(Instead::ServFail),

@@ -109,10 +109,10 @@ impl BackEnds {
     }
 
     /// How they all do.
-    pub(super) fn report(&self) -> Vec<snapshot::BackEnd> {
+    pub(super) fn report(&self) -> Vec<snapshot::UpstreamSnapshot> {
         let report = |number: usize| {
             let (BackEnd { address, .. }, Health { duration, .. }) = &self.0[number];
-            snapshot::BackEnd {
+            snapshot::UpstreamSnapshot {
                 address: address.to_string(),
                 up: self.is_alive(number),
                 duration: duration.read(),

@@ -45,7 +45,7 @@ impl Cache {
 
     /// How full it is, if it is there.
     pub(super) fn occupancy(&self) -> Option<Occupancy> {
-        self.0.as_ref().map(|store| Occupancy::octets("dns_cache", store.weight(), store.capacity()))
+        self.0.as_ref().map(|store| Occupancy::bytes("dns_cache", store.weight(), store.capacity()))
     }
 
     /// What is kept under `key`, however old.

@@ -42,7 +42,7 @@ use super::edns::Opt;
 use super::message::Full;
 use super::query::{self, Envelope, Rcode};
 use super::{Dns, DnsOptions, PREFIX};
-use crate::observe::snapshot::{self, Name};
+use crate::observe::snapshot::{self, Label};
 use crate::observe::transaction::Role;
 use crate::services::{Answered, Context, FetchId, FetchPolicy, Framing, Service, Unavailable, Upstream};
 use std::io;
@@ -103,17 +103,18 @@ impl Desks {
 
     /// What it did, and how it is.
     #[must_use]
-    pub fn report(&self) -> snapshot::Relay {
-        let mut report = snapshot::Relay {
-            service: Name::Borrowed("dns"),
+    pub fn report(&self) -> snapshot::RelaySnapshot {
+        let mut report = snapshot::RelaySnapshot {
+            service: Label::Borrowed("dns"),
             counts: Vec::new(),
             by_queue: Vec::new(),
             tables: self.cache.occupancy().into_iter().collect(),
             tables_by_queue: Vec::new(),
-            back_ends: self.back_ends.report(),
+            upstreams: self.back_ends.report(),
         };
-        let name =
-            |name: &'static str| Name::Borrowed(name.trim_start_matches("dns_").trim_start_matches("relay_"));
+        let name = |name: &'static str| {
+            Label::Borrowed(name.trim_start_matches("dns_").trim_start_matches("relay_"))
+        };
         for worker in 0..self.all.len() {
             let desk = self.desk(worker);
             report.by_queue.push(desk.counts.all().map(|(of, count)| (name(of), count)).collect());

@@ -7,7 +7,7 @@ use super::check::{self, Owner};
 use super::names::{NameId, Names, TooMany, flag};
 use super::problem::Problem;
 use super::{Set, SetId, Zone, denial::Denial, prove, rtype};
-use crate::serving::fingerprint::{Fingerprint, Fingerprinter};
+use crate::fingerprint::{Fingerprint, Fingerprinter};
 use std::collections::HashSet;
 
 /// Sets of more records are looked for duplicates by a table.

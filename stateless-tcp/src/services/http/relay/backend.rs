@@ -76,9 +76,9 @@ impl BackEnd {
     }
 
     /// How it does.
-    pub(super) fn look(&self) -> snapshot::BackEnd {
+    pub(super) fn look(&self) -> snapshot::UpstreamSnapshot {
         let up = !self.failing.load(Relaxed);
-        snapshot::BackEnd { address: self.address.to_string(), up, duration: self.duration.read() }
+        snapshot::UpstreamSnapshot { address: self.address.to_string(), up, duration: self.duration.read() }
     }
 
     /// Gives `deliver` the response to `request`, or one that says why there is none.

@@ -22,7 +22,7 @@ mod tests;
 use super::faults::{Fault, Faults};
 use super::prepared::{self, Connection, Form};
 use super::request::{self, Refusal};
-use crate::observe::snapshot::{self, Name};
+use crate::observe::snapshot::{self, Label};
 use crate::services::{Answered, Context, FetchId, FetchPolicy, Framing, Service, Unavailable, Upstream};
 use ask::Ask;
 use backend::BackEnd;
@@ -77,15 +77,15 @@ impl Relay {
 
     /// What it did, and how it is.
     #[must_use]
-    pub fn report(&self) -> snapshot::Relay {
-        let name = |name: &'static str| Name::Borrowed(name.trim_start_matches("http_relay_"));
-        snapshot::Relay {
-            service: Name::Borrowed("http"),
+    pub fn report(&self) -> snapshot::RelaySnapshot {
+        let name = |name: &'static str| Label::Borrowed(name.trim_start_matches("http_relay_"));
+        snapshot::RelaySnapshot {
+            service: Label::Borrowed("http"),
             counts: self.counts().map(|(of, count)| (name(of), count)).collect(),
             by_queue: Vec::new(),
             tables: Vec::new(),
             tables_by_queue: (0..self.desks.len()).map(|worker| self.desk(worker).occupancies()).collect(),
-            back_ends: vec![self.back_end.look()],
+            upstreams: vec![self.back_end.look()],
         }
     }
 
