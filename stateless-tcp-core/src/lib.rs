@@ -8,13 +8,13 @@
 //! | [`admission`] | rate limits by client network |
 //! | [`tcp`] | answers segments |
 //! | [`udp`] | answers queries over UDP by a truncated response |
-//! | [`fast_path`] | what an XDP program answers by itself |
+//! | [`outcome`] | everything that can become of a frame, with its counter |
 //!
 //! Nothing here does I/O, reads a clock or keeps anything: frames, keys, time and content are arguments.
 #![cfg_attr(not(test), no_std)]
 
 pub mod admission;
-pub mod fast_path;
+pub mod outcome;
 pub mod steering;
 pub mod tcp;
 pub mod udp;

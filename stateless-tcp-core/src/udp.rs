@@ -5,6 +5,7 @@
 //! address has sent. It holds the question, and where that has an OPT record, one without options in its place (RFC 6891
 //! section 6.1.1). An OPT record is looked for where everybody puts it, right behind the question.
 
+use crate::outcome::Outcome;
 use crate::steering::{Layout, Protocol};
 use crate::tcp::segment::FourTuple;
 use crate::wire::bytes::{Frame, FrameMut};
@@ -24,15 +25,6 @@ pub struct Question {
     end: usize,
     /// Behind which an OPT record stands.
     has_opt: bool,
-}
-
-/// Why a datagram gets no answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// Sent from an address or port that no single other host can have.
-    Martian,
-    /// No whole message with right checksums that asks exactly one question.
-    NoQuestion,
 }
 
 mod field {
@@ -77,15 +69,15 @@ const LABELS: usize = 128;
 /// Why it gets no answer.
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "in BPF the verifier follows its offsets through every check")]
-pub fn read<F: Frame + ?Sized>(frame: &F, layout: &Layout) -> Result<Question, Refusal> {
-    let (client, server, length) = headers::read(frame, layout).ok_or(Refusal::NoQuestion)?;
-    let header: [u8; UDP] = frame.read(layout.transport).ok_or(Refusal::NoQuestion)?;
+pub fn read<F: Frame + ?Sized>(frame: &F, layout: &Layout) -> Result<Question, Outcome> {
+    let (client, server, length) = headers::read(frame, layout).ok_or(Outcome::UdpNoQuestion)?;
+    let header: [u8; UDP] = frame.read(layout.transport).ok_or(Outcome::UdpNoQuestion)?;
     let whole = usize::from(short(&header, field::LENGTH)) == length;
     if !whole || !(UDP + HEADER..=UDP + MAX_MESSAGE).contains(&length) {
-        return Err(Refusal::NoQuestion);
+        return Err(Outcome::UdpNoQuestion);
     }
     // Where there is no checksum nothing else may look so far.
-    let _: [u8; 4] = frame.read(layout.transport + length - 4).ok_or(Refusal::NoQuestion)?;
+    let _: [u8; 4] = frame.read(layout.transport + length - 4).ok_or(Outcome::UdpNoQuestion)?;
     let tuple = FourTuple {
         server,
         client,
@@ -93,22 +85,23 @@ pub fn read<F: Frame + ?Sized>(frame: &F, layout: &Layout) -> Result<Question, R
         client_port: short(&header, field::SOURCE),
     };
     if tuple.is_martian() {
-        return Err(Refusal::Martian);
+        return Err(Outcome::Martian);
     }
     let pseudo_header = headers::pseudo_header(client, server, Protocol::Udp, length);
     let partial_checksum = match short(&header, field::CHECKSUM) {
         // None was made, which only IPv4 allows (RFC 8200 section 8.1).
         0 if client.ipv4().is_some() => false,
         checksum => {
-            let sum = sum(frame, layout.transport, length).ok_or(Refusal::NoQuestion)?;
+            let sum = sum(frame, layout.transport, length).ok_or(Outcome::UdpNoQuestion)?;
             let whole = fold(pseudo_header + sum) == 0xffff;
             if !whole && checksum != fold(pseudo_header) {
-                return Err(Refusal::NoQuestion);
+                return Err(Outcome::UdpNoQuestion);
             }
             !whole
         }
     };
-    let (end, has_opt) = question(frame, layout.transport + UDP, length - UDP).ok_or(Refusal::NoQuestion)?;
+    let (end, has_opt) =
+        question(frame, layout.transport + UDP, length - UDP).ok_or(Outcome::UdpNoQuestion)?;
     Ok(Question { tuple, partial_checksum, end, has_opt })
 }
 

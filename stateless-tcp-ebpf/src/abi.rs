@@ -3,10 +3,10 @@
 //! All maps may be changed while the program runs; it looks at them anew for each frame.
 
 use stateless_tcp_core::admission::Limit;
-use stateless_tcp_core::fast_path::{FastPathEvent, HandshakeConfig};
+use stateless_tcp_core::outcome::Outcome;
 use stateless_tcp_core::steering::SteeringReason;
-use stateless_tcp_core::tcp::input::AckPolicy;
 use stateless_tcp_core::tcp::isn::{Generations, Key, Keys};
+use stateless_tcp_core::tcp::{AckPolicy, TcpConfig};
 
 /// Name of the XDP program.
 pub const PROGRAM: &str = "stateless_tcp";
@@ -37,7 +37,7 @@ pub const HELD: &str = "HELD";
 /// Per-CPU array of one [`Counts`].
 pub const COUNTS: &str = "COUNTS";
 
-/// Global: 1 if the program answers by itself what it can ([`stateless_tcp_core::fast_path`]); else the verifier removes that code.
+/// Global: 1 if the program answers by itself what it can ([`stateless_tcp_core::tcp`]); else the verifier removes that code.
 pub const HANDSHAKE: &str = "HANDSHAKE";
 
 /// Array of [`MAX_TERMS`] places for [`PackedHandshakeConfig`]. A place is written only while another one is in force.
@@ -47,15 +47,12 @@ pub const TERMS: &str = "TERMS";
 /// socket. Written in one piece, so the program sees terms of one kind.
 pub const IN_FORCE: &str = "IN_FORCE";
 
-/// Per-CPU array: frames (u64) by [`FastPathEvent`], and behind them those at [`PARTIAL_CHECKSUMS`].
+/// Per-CPU array: frames (u64) by [`Outcome`].
 pub const EVENTS: &str = "EVENTS";
 
-/// Where in [`EVENTS`] those frames are counted once more that had a partial checksum.
-#[expect(clippy::cast_possible_truncation, reason = "a dozen")]
-pub const PARTIAL_CHECKSUMS: u32 = FastPathEvent::ALL.len() as u32;
-
 /// Places in [`EVENTS`].
-pub const MAX_EVENTS: u32 = PARTIAL_CHECKSUMS + 1;
+#[expect(clippy::cast_possible_truncation, reason = "some dozens")]
+pub const MAX_EVENTS: u32 = Outcome::COUNT as u32;
 
 /// Places for terms. One is written again only after all others were in force, long after the program last looked at it:
 /// a run takes microseconds.
@@ -127,7 +124,7 @@ impl Settings {
     }
 }
 
-/// [`HandshakeConfig`], any octets of which mean something.
+/// [`TcpConfig`], any octets of which mean something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct PackedHandshakeConfig {
@@ -150,7 +147,7 @@ impl PackedHandshakeConfig {
     /// What was packed.
     #[inline]
     #[must_use]
-    pub fn unpack(&self) -> HandshakeConfig {
+    pub fn unpack(&self) -> TcpConfig {
         let Self { generations, keys: [current, previous], generation, flags, .. } = *self;
         let has = |flag: u8| flags & flag != 0;
         // Its octets are there in either case: no verifier before Linux 6.3 has a program copy what was never written.
@@ -158,10 +155,12 @@ impl PackedHandshakeConfig {
         if !has(Self::PREVIOUS_KEY) {
             former_key = None;
         }
-        HandshakeConfig {
-            rules: if has(Self::CLASSIC) { AckPolicy::Classic } else { AckPolicy::Reliable },
+        TcpConfig {
+            ack_policy: if has(Self::CLASSIC) { AckPolicy::Classic } else { AckPolicy::Reliable },
             keys: Keys { current: Key(current), previous: former_key },
             generations: Generations::from_bits(generation, generations),
+            // Only answers of applications are cut into segments.
+            segment_size: 0,
             fast_open: has(Self::FAST_OPEN),
         }
     }
@@ -179,16 +178,16 @@ impl PackedHandshakeConfig {
     }
 }
 
-impl From<&HandshakeConfig> for PackedHandshakeConfig {
-    fn from(terms: &HandshakeConfig) -> Self {
-        let HandshakeConfig { rules, keys, ref generations, fast_open } = *terms;
+impl From<&TcpConfig> for PackedHandshakeConfig {
+    fn from(config: &TcpConfig) -> Self {
+        let TcpConfig { ack_policy, keys, ref generations, fast_open, .. } = *config;
         let flag = |is: bool, flag: u8| if is { flag } else { 0 };
         Self {
             generations: generations.bits(),
             keys: [keys.current.0, keys.previous.map_or([0; 16], |key| key.0)],
             generation: generations.current(),
             flags: flag(keys.previous.is_some(), Self::PREVIOUS_KEY)
-                | flag(rules == AckPolicy::Classic, Self::CLASSIC)
+                | flag(ack_policy == AckPolicy::Classic, Self::CLASSIC)
                 | flag(fast_open, Self::FAST_OPEN),
             unused: [0; 6],
         }

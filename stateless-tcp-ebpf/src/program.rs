@@ -15,14 +15,15 @@ use aya_ebpf::maps::{Array, HashMap, PerCpuArray, XskMap};
 use aya_ebpf::programs::XdpContext;
 use aya_log_ebpf::{debug, trace};
 use stateless_tcp_core::admission::{self, PacketKind, SETS, Set, WAYS};
-use stateless_tcp_core::fast_path::{self, Decided, FastPathEvent, HandshakeConfig};
+use stateless_tcp_core::outcome::{Outcome, XdpAction};
 use stateless_tcp_core::steering::{Action, ClientPolicy, Layout, Protocol, Steering, SteeringReason, steer};
 use stateless_tcp_core::tcp::segment::Address;
+use stateless_tcp_core::tcp::{TcpConfig, handle_in_driver};
 use stateless_tcp_core::udp::{self, Question};
 use stateless_tcp_core::wire::control_segment::{self, ControlSegment, Header};
 use stateless_tcp_ebpf::abi::{
-    Counts, MAX_ADDRESSES, MAX_CLIENTS, MAX_EVENTS, MAX_PORTS, MAX_QUEUES, MAX_TERMS, PARTIAL_CHECKSUMS,
-    PackedHandshakeConfig, Settings,
+    Counts, MAX_ADDRESSES, MAX_CLIENTS, MAX_EVENTS, MAX_PORTS, MAX_QUEUES, MAX_TERMS, PackedHandshakeConfig,
+    Settings,
 };
 
 use self::scratch::{Datagram, OptionScratch};
@@ -66,12 +67,12 @@ fn stateless_tcp(context: XdpContext) -> u32 {
     // SAFETY: a read of a constant of this program, volatile because the loader has replaced it.
     if let (Ok(layout), 1) = (steered, unsafe { ptr::read_volatile(&raw const HANDSHAKE) })
         && (SOCKETS.get(queue).is_some() || is_held())
-        && let Some(event) = answer(&context, layout)
+        && let Some(outcome) = answer(&context, layout)
     {
         count(SteeringReason::Served);
-        record(event as u32);
-        debug!(&context, "queue {}: {}", queue, if event.is_answer() { "answered" } else { "settled" });
-        return if event.is_answer() { XDP_TX } else { XDP_DROP };
+        record(outcome);
+        debug!(&context, "queue {}: {}", queue, outcome.name());
+        return if outcome.xdp_action() == XdpAction::Transmit { XDP_TX } else { XDP_DROP };
     }
     let reason = match steered {
         // Where the queue has no socket, the helper says so by the action given it as a flag.
@@ -109,7 +110,7 @@ fn is_held() -> bool {
 /// Its steps are functions that are not inlined, so that each has the stack for itself, and hand on their results in
 /// [`Scratch`].
 #[inline(always)]
-fn answer(context: &XdpContext, layout: Layout) -> Option<FastPathEvent> {
+fn answer(context: &XdpContext, layout: Layout) -> Option<Outcome> {
     // SAFETY: the value is this CPU's own, and nothing else on it runs meanwhile.
     let work = unsafe { &mut *WORK.get_ptr_mut(0)? };
     work.layout.write(layout);
@@ -120,35 +121,36 @@ fn answer(context: &XdpContext, layout: Layout) -> Option<FastPathEvent> {
     if !read(context, work) {
         return None;
     }
-    let event = decide(terms, work)?;
-    if event.is_answer() && !write(context, work) {
+    let outcome = decide(terms, work)?;
+    if outcome.xdp_action() == XdpAction::Transmit && !write(context, work) {
         return None;
     }
     // SAFETY: `read` has put it there.
     if unsafe { work.received.assume_init_ref() }.partial_checksum {
-        record(PARTIAL_CHECKSUMS);
+        record(Outcome::PartialChecksum);
     }
-    Some(event)
+    Some(outcome)
 }
 
 /// The same, of a question over UDP.
 #[inline(always)]
-fn truncate(context: &XdpContext, work: &mut Scratch) -> Option<FastPathEvent> {
-    let event = inquire(context, work);
-    if event.is_answer() && !reply(context, work) {
+fn truncate(context: &XdpContext, work: &mut Scratch) -> Option<Outcome> {
+    let outcome = inquire(context, work);
+    let answers = outcome.xdp_action() == XdpAction::Transmit;
+    if answers && !reply(context, work) {
         return None;
     }
     // SAFETY: `inquire` has put it there.
-    if event.is_answer() && unsafe { work.question.assume_init_ref() }.partial_checksum {
-        record(PARTIAL_CHECKSUMS);
+    if answers && unsafe { work.question.assume_init_ref() }.partial_checksum {
+        record(Outcome::PartialChecksum);
     }
-    Some(event)
+    Some(outcome)
 }
 
 /// What the steps of an answer hand on. In a map, so that the verifier forgets what it knows of it: it goes through each
 /// step once, and not once for each way through those before it.
 struct Scratch {
-    terms: MaybeUninit<HandshakeConfig>,
+    config: MaybeUninit<TcpConfig>,
     layout: MaybeUninit<Layout>,
     received: MaybeUninit<ControlSegment>,
     header: MaybeUninit<Header>,
@@ -168,29 +170,29 @@ fn read(context: &XdpContext, work: &mut Scratch) -> bool {
 
 /// Decides about it, and makes the header of the answer, if there is one. None if it is for user space.
 #[inline(never)]
-fn decide(terms: &PackedHandshakeConfig, work: &mut Scratch) -> Option<FastPathEvent> {
+fn decide(terms: &PackedHandshakeConfig, work: &mut Scratch) -> Option<Outcome> {
     // SAFETY: `read` has put it there.
     let ControlSegment { segment, .. } = unsafe { work.received.assume_init_ref() };
-    let terms = work.terms.write(terms.unpack());
-    let Decided { outgoing, event } = fast_path::decide(terms, segment)?;
-    if let Some(outgoing) = &outgoing {
-        work.header.write(Header::new(&segment.tuple, outgoing));
+    let config = work.config.write(terms.unpack());
+    let (outcome, answer) = handle_in_driver(config, segment)?;
+    if let Some(answer) = &answer {
+        work.header.write(Header::new(&segment.tuple, answer));
     }
-    Some(event)
+    Some(outcome)
 }
 
 /// Reads the question, and says what it gets.
 #[inline(never)]
-fn inquire(context: &XdpContext, work: &mut Scratch) -> FastPathEvent {
+fn inquire(context: &XdpContext, work: &mut Scratch) -> Outcome {
     // SAFETY: `answer` has put it there.
     let layout = unsafe { work.layout.assume_init_ref() };
     let datagram = Datagram { packet: Packet(context), place: &raw mut work.forgotten };
     match udp::read(&datagram, layout) {
         Ok(question) => {
             work.question.write(question);
-            FastPathEvent::Truncated
+            Outcome::UdpTruncated
         }
-        Err(refusal) => refusal.into(),
+        Err(outcome) => outcome,
     }
 }
 
@@ -225,8 +227,8 @@ fn resize(context: &XdpContext, length: usize) -> bool {
 }
 
 #[inline(always)]
-fn record(event: u32) {
-    if let Some(count) = EVENTS.get_ptr_mut(event) {
+fn record(outcome: Outcome) {
+    if let Some(count) = EVENTS.get_ptr_mut(outcome as u32) {
         // SAFETY: as in `count`.
         unsafe { *count += 1 };
     }

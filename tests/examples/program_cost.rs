@@ -12,8 +12,8 @@ use aya::{
     programs::Xdp,
 };
 use rustix::net::{AddressFamily, SocketType, socket};
-use stateless_tcp_core::fast_path::HandshakeConfig;
-use stateless_tcp_core::tcp::input::AckPolicy;
+use stateless_tcp_core::tcp::AckPolicy;
+use stateless_tcp_core::tcp::TcpConfig;
 use stateless_tcp_core::tcp::isn::{Generations, Key, Keys};
 use stateless_tcp_core::tcp::segment::Address;
 use stateless_tcp_ebpf::abi::{self, PackedHandshakeConfig};
@@ -63,7 +63,13 @@ fn main() {
     const OBJECT: &[u8] = aya::include_bytes_aligned!("../../stateless-tcp-ebpf/stateless-tcp.bpf.o");
     let keys = Keys { current: Key([7; 16]), previous: None };
     let generations = Generations::only(0);
-    let terms = HandshakeConfig { rules: AckPolicy::Reliable, keys, generations, fast_open: false };
+    let terms = TcpConfig {
+        ack_policy: AckPolicy::Reliable,
+        keys,
+        generations,
+        segment_size: 1220,
+        fast_open: false,
+    };
     for handshake in [0_u8, 1] {
         let mut ebpf = EbpfLoader::new()
             .override_global(abi::HANDSHAKE, &handshake, true)

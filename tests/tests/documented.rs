@@ -1,7 +1,7 @@
 //! What the documentation says of drivers and kernels is what is tried on them, and every command in it is run.
 
 use rstest::rstest;
-use stateless_tcp::observe::counters::Counter;
+use stateless_tcp_core::outcome::Outcome;
 use stateless_tcp_core::steering::SteeringReason;
 use stateless_tcp_tests::handbook::player::Player;
 use stateless_tcp_tests::handbook::text::{Block, blocks, is_as_shown, named_commands};
@@ -101,7 +101,7 @@ fn counters() -> &'static str {
 
 #[test]
 fn every_counter_is_explained() {
-    let names = Counter::ALL.iter().map(|counter| counter.name());
+    let names = Outcome::ALL.iter().map(|counter| counter.name());
     let names = names.chain(SteeringReason::ALL.iter().map(|reason| reason.name()));
     let missing: Vec<_> = names.filter(|name| !counters().contains(&format!("`{name}`"))).collect();
     assert!(missing.is_empty(), "{missing:?}");

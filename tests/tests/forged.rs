@@ -4,7 +4,7 @@ use std::fs::{self, Permissions};
 use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
 
-use stateless_tcp_core::tcp::input::AckPolicy;
+use stateless_tcp_core::tcp::AckPolicy;
 use stateless_tcp_tests::client::{Client, port};
 use stateless_tcp_tests::forge::{Forger, Guess};
 use stateless_tcp_tests::lab::Lab;

@@ -280,7 +280,7 @@ const right = async ([name, expected]) => {
   const answer = await fetch(name, {cache: 'no-store'});
   return hash(new Uint8Array(await answer.arrayBuffer())) === expected;
 };
-TsCookie.all(files.map(right)).then(
+Promise.all(files.map(right)).then(
   all => result.textContent = all.filter(Boolean).length + ' of ' + all.length + ' right',
   error => result.textContent = String(error));
 </script>";

@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use rstest::rstest;
-use stateless_tcp::observe::counters::Counter;
-use stateless_tcp_core::tcp::input::AckPolicy;
+use stateless_tcp_core::outcome::Outcome;
+use stateless_tcp_core::tcp::AckPolicy;
 use stateless_tcp_tests::{
     compare::Reply,
     lab::{DNS_PORT, Exchange, HTTP_PORT, Lab, PLENTY, script::query},
@@ -33,7 +33,7 @@ impl Client {
         let mut lab = Lab::new(rules, segment_size);
         let syn = Packet { flags: flags::SYN, seq: ISN, options: MSS_1460.to_vec(), ..packet.clone() };
         let opened = lab.exchange(&syn.octets(), 0);
-        assert_eq!(opened.outcome, Counter::SynAck);
+        assert_eq!(opened.outcome, Outcome::SynAck);
         let iss = opened.sent[0].seq;
         Self { lab, packet, iss }
     }
@@ -103,7 +103,7 @@ fn honest_client_is_answered(
 ) {
     let mut client = Client::open(rules, rules.segment_size(), packet);
     let answered = client.ask(&small(), 0);
-    assert_eq!((answered.outcome, answered.grown(Counter::Messages)), (Counter::Answered, 1));
+    assert_eq!((answered.outcome, answered.grown(Outcome::Messages)), (Outcome::Answered, 1));
     let stream = answered.stream();
     let reply = Reply::parse(&stream[2..]).expect("a message");
     assert_eq!((reply.rcode, reply.sections[0].len()), (0, 1), "{reply:?}");
@@ -121,7 +121,7 @@ fn request_shorter_than_60_octets_ends_where_its_ip_header_says() {
     let request = client.request(b"GET", 1);
     assert!(request.unpadded().len() < 60 && request.octets().len() == 60);
     let exchange = client.lab.exchange(&request.octets(), PLENTY);
-    assert_eq!(exchange.grown(Counter::Incomplete), 1);
+    assert_eq!(exchange.grown(Outcome::Incomplete), 1);
     assert_eq!(exchange.sent[0].ack, request.seq.wrapping_add(4 - 1), "the padding is no payload");
 }
 
@@ -133,7 +133,7 @@ fn partial_checksum_is_accepted_and_counted() {
     let sum = !checksum(&[&request.pseudo_header(20 + request.payload.len())]);
     frame[request.tcp_offset() + 16..][..2].copy_from_slice(&sum.to_be_bytes());
     let exchange = client.lab.exchange(&frame, PLENTY);
-    assert_eq!((exchange.outcome, exchange.grown(Counter::PartialChecksum)), (Counter::Answered, 1));
+    assert_eq!((exchange.outcome, exchange.grown(Outcome::PartialChecksum)), (Outcome::Answered, 1));
 }
 
 #[rstest]
@@ -151,13 +151,13 @@ fn resumed_where_a_segment_ended(
         // The lab compares each octet with the whole answer's.
         let resumed = client.ask(&request, had);
         if had < length && had % 100 != 0 {
-            assert_eq!(resumed.outcome, Counter::Misaligned, "{had} of {length}");
+            assert_eq!(resumed.outcome, Outcome::Misaligned, "{had} of {length}");
             continue;
         }
-        assert_eq!(resumed.outcome, Counter::Resumed, "{had} of {length}");
+        assert_eq!(resumed.outcome, Outcome::Resumed, "{had} of {length}");
         assert_eq!(resumed.stream().len(), length.saturating_sub(had) as usize);
     }
-    assert_eq!(client.ask(&request, length + 2).outcome, Counter::BeyondResponse);
+    assert_eq!(client.ask(&request, length + 2).outcome, Outcome::BeyondResponse);
 }
 
 #[test]
@@ -169,7 +169,7 @@ fn http_is_resumed_behind_its_date_only() {
     let date = whole.windows(8).position(|octets| octets == b"\r\nDate: ").expect("a date") + 8;
     let date_end = u32::try_from(date + 29).expect("short");
     assert!((date..date_end as usize).contains(&40), "the date has moved");
-    assert_eq!(client.ask(PAGE, 40).outcome, Counter::NonRepeatable);
+    assert_eq!(client.ask(PAGE, 40).outcome, Outcome::NonRepeatable);
     assert_eq!(client.ask(PAGE, 80).stream(), whole[80..]);
 }
 
@@ -207,15 +207,15 @@ fn a_cookie_does_not_change_what_is_resumed(
         client.lab.now += Duration::from_secs(1);
         let again = client.ask(&request, had);
         match again.outcome {
-            Counter::Answered => assert_eq!(again.stream() != whole, changes, "asked for anew"),
+            Outcome::Answered => assert_eq!(again.stream() != whole, changes, "asked for anew"),
             // Only inside the first segment, which is received whole.
-            Counter::NonRepeatable => assert!(changes && had < 512 && had > 0, "{had} of {length}"),
+            Outcome::NonRepeatable => assert!(changes && had < 512 && had > 0, "{had} of {length}"),
             // No segment ended there.
-            Counter::Misaligned => {
+            Outcome::Misaligned => {
                 assert!(had < length && !had.is_multiple_of(segment_size.into()), "{had} of {length}");
             }
             outcome => {
-                assert_eq!(outcome, Counter::Resumed, "{had} of {length}");
+                assert_eq!(outcome, Outcome::Resumed, "{had} of {length}");
                 assert_eq!(again.stream(), whole[had as usize..], "{had} of {length}");
             }
         }
@@ -228,7 +228,7 @@ fn several_messages_are_answered_in_order() {
     let request: Vec<u8> =
         (10..18).flat_map(|id| query(id, 0, "nowhere.example.com", A, Some(id % 2 == 0))).collect();
     let exchange = client.ask(&request, 0);
-    assert_eq!(exchange.grown(Counter::Messages), 8);
+    assert_eq!(exchange.grown(Outcome::Messages), 8);
     assert_eq!(ids(&exchange.stream()), (10..18).collect::<Vec<_>>());
 }
 
@@ -237,10 +237,10 @@ fn incomplete_message_is_answered_by_fin() {
     let mut client = Client::reliable(DNS_PORT);
     let cut = &small()[..20];
     let alone = client.ask(cut, 0);
-    assert_eq!((alone.outcome, alone.grown(Counter::Incomplete)), (Counter::Answered, 1));
+    assert_eq!((alone.outcome, alone.grown(Outcome::Incomplete)), (Outcome::Answered, 1));
     assert!(alone.sent[0].is(FIN_ACK) && alone.sent.len() == 1 && alone.stream().is_empty());
     let behind = client.ask(&[&small(), cut].concat(), 0);
-    assert_eq!((ids(&behind.stream()), behind.grown(Counter::Incomplete)), (vec![7], 1));
+    assert_eq!((ids(&behind.stream()), behind.grown(Outcome::Incomplete)), (vec![7], 1));
     assert!(behind.sent[0].is(FIN_ACK));
     // Neither acknowledges the request, for the client may send it whole later; what it has received does.
     let received = u32::try_from(behind.stream().len()).expect("short") + 1;
@@ -256,7 +256,7 @@ fn message_whose_beginning_is_lost_is_answered_by_fin() {
     let mut rest = client.request(b"T / HTTP/1.1\r\nHost: example.com\r\n\r\n", 0);
     rest.seq = rest.seq.wrapping_add(2);
     let exchange = client.lab.exchange(&rest.octets(), PLENTY);
-    assert_eq!((exchange.outcome, exchange.grown(Counter::Incomplete)), (Counter::ReassemblyLost, 0));
+    assert_eq!((exchange.outcome, exchange.grown(Outcome::Incomplete)), (Outcome::ReassemblyLost, 0));
 }
 
 /// What a small window refuses, a larger one may get when the request comes again: nothing may have followed it.
@@ -285,7 +285,7 @@ fn what_lacks_a_frame_is_resumed_later() {
         let exchange = client.lab.exchange(&request.octets(), free);
         // The frame that came is the first to go.
         assert_eq!(exchange.sent, whole.sent[..=free]);
-        assert_eq!(exchange.grown(Counter::NoFrame), (whole.sent.len() - 1 - free) as u64);
+        assert_eq!(exchange.grown(Outcome::NoFrame), (whole.sent.len() - 1 - free) as u64);
         let had = u32::try_from(exchange.stream().len()).expect("short");
         assert_eq!(client.ask(&large(), had).stream(), whole.stream()[had as usize..]);
     }
@@ -309,7 +309,7 @@ fn window_bounds_the_answer() {
     let stream = client.lab.exchange(&request.octets(), PLENTY).stream();
     assert_eq!(Reply::parse(&stream[2..]).expect("a message").rcode, 2);
     let request = Packet { window: 0, ..client.request(&large(), 0) };
-    assert_eq!(client.lab.exchange(&request.octets(), PLENTY).outcome, Counter::WindowTooSmall);
+    assert_eq!(client.lab.exchange(&request.octets(), PLENTY).outcome, Outcome::WindowTooSmall);
 }
 
 #[test]
@@ -325,28 +325,28 @@ fn client_of_small_segments_gets_small_ones() {
 }
 
 #[rstest]
-#[case::other_port(Packet { destination_port: 54, ..v4(DNS_PORT) }, Counter::NotServed)]
-#[case::other_address(Packet { destination: IpAddr::V4(GHOST_V4), ..v4(DNS_PORT) }, Counter::NotServed)]
-#[case::extension_header(Packet { extensions: vec![(60, vec![0; 7])], ..v6(DNS_PORT) }, Counter::NotServed)]
-#[case::fragment(Packet { fragment: 0x2000, ..v4(DNS_PORT) }, Counter::NotServed)]
-#[case::from_itself(Packet { source: SERVERS[0], ..v4(DNS_PORT) }, Counter::Martian)]
-#[case::from_port_0(Packet { source_port: 0, ..v4(DNS_PORT) }, Counter::Martian)]
-#[case::from_mapped(Packet { source: mapped(GHOST_V4), ..v6(DNS_PORT) }, Counter::Martian)]
+#[case::other_port(Packet { destination_port: 54, ..v4(DNS_PORT) }, Outcome::NotServed)]
+#[case::other_address(Packet { destination: IpAddr::V4(GHOST_V4), ..v4(DNS_PORT) }, Outcome::NotServed)]
+#[case::extension_header(Packet { extensions: vec![(60, vec![0; 7])], ..v6(DNS_PORT) }, Outcome::NotServed)]
+#[case::fragment(Packet { fragment: 0x2000, ..v4(DNS_PORT) }, Outcome::NotServed)]
+#[case::from_itself(Packet { source: SERVERS[0], ..v4(DNS_PORT) }, Outcome::Martian)]
+#[case::from_port_0(Packet { source_port: 0, ..v4(DNS_PORT) }, Outcome::Martian)]
+#[case::from_mapped(Packet { source: mapped(GHOST_V4), ..v6(DNS_PORT) }, Outcome::Martian)]
 #[case::both_mapped(
     Packet { source: mapped(GHOST_V4), destination: mapped(SERVER_V4), ..v6(DNS_PORT) },
-    Counter::Martian
+    Outcome::Martian
 )]
-#[case::small_mss(Packet { options: vec![2, 4, 2, 23], ..v4(DNS_PORT) }, Counter::MssTooSmall)]
-#[case::bad_option(Packet { options: vec![2, 0, 1, 1], ..v4(DNS_PORT) }, Counter::TcpOption)]
-#[case::reset(Packet { flags: flags::RST, ..v4(DNS_PORT) }, Counter::Reset)]
-#[case::syn_ack(Packet { flags: flags::SYN | flags::ACK, ..v4(DNS_PORT) }, Counter::SynAckReceived)]
-#[case::null(Packet { flags: flags::URG, ..v4(DNS_PORT) }, Counter::UnusualFlags)]
-#[case::bare_ack(Packet { flags: flags::ACK, ..v4(DNS_PORT) }, Counter::BareAck)]
-#[case::out_of_nowhere(Packet { flags: REQUEST, payload: small(), ..v4(DNS_PORT) }, Counter::BadCookie)]
+#[case::small_mss(Packet { options: vec![2, 4, 2, 23], ..v4(DNS_PORT) }, Outcome::MssTooSmall)]
+#[case::bad_option(Packet { options: vec![2, 0, 1, 1], ..v4(DNS_PORT) }, Outcome::TcpOption)]
+#[case::reset(Packet { flags: flags::RST, ..v4(DNS_PORT) }, Outcome::Reset)]
+#[case::syn_ack(Packet { flags: flags::SYN | flags::ACK, ..v4(DNS_PORT) }, Outcome::SynAckReceived)]
+#[case::null(Packet { flags: flags::URG, ..v4(DNS_PORT) }, Outcome::UnusualFlags)]
+#[case::bare_ack(Packet { flags: flags::ACK, ..v4(DNS_PORT) }, Outcome::BareAck)]
+#[case::out_of_nowhere(Packet { flags: REQUEST, payload: small(), ..v4(DNS_PORT) }, Outcome::BadCookie)]
 fn refused(
     #[values(AckPolicy::Classic, AckPolicy::Reliable)] rules: AckPolicy,
     #[case] packet: Packet,
-    #[case] outcome: Counter,
+    #[case] outcome: Outcome,
 ) {
     let flags = if packet.flags == 0 { flags::SYN } else { packet.flags };
     let exchange = Lab::new(rules, 1220).exchange(&Packet { flags, ..packet }.octets(), PLENTY);
@@ -354,11 +354,11 @@ fn refused(
 }
 
 #[rstest]
-#[case::total_length(16, 0xff, Counter::IpLength)]
-#[case::ip_header(22, 1, Counter::IpChecksum)]
-#[case::data_offset(46, 0xf0, Counter::TcpHeader)]
-#[case::tcp_checksum(50, 1, Counter::TcpChecksum)]
-fn damaged(#[case] at: usize, #[case] by: u8, #[case] outcome: Counter) {
+#[case::total_length(16, 0xff, Outcome::IpLength)]
+#[case::ip_header(22, 1, Outcome::IpChecksum)]
+#[case::data_offset(46, 0xf0, Outcome::TcpHeader)]
+#[case::tcp_checksum(50, 1, Outcome::TcpChecksum)]
+fn damaged(#[case] at: usize, #[case] by: u8, #[case] outcome: Outcome) {
     let mut frame = Packet { flags: flags::SYN, ..v4(DNS_PORT) }.octets();
     frame[at] ^= by;
     let exchange = Lab::new(AckPolicy::Reliable, 1220).exchange(&frame, PLENTY);
@@ -371,7 +371,7 @@ fn fin_is_answered_by_fin_only_where_nothing_was_asked() {
     for (had, expected) in [(0, FIN_ACK), (1, flags::ACK), (100_000, flags::ACK)] {
         let fin = Packet { flags: FIN_ACK, ..client.request(&[], had) };
         let exchange = client.lab.exchange(&fin.octets(), 0);
-        assert_eq!(exchange.outcome, Counter::FinAcknowledged);
+        assert_eq!(exchange.outcome, Outcome::FinAcknowledged);
         assert!(exchange.sent[0].is(expected), "{had}: {}", exchange.sent[0]);
     }
 }
@@ -379,9 +379,9 @@ fn fin_is_answered_by_fin_only_where_nothing_was_asked() {
 #[test]
 fn proof_ends_at_the_largest_response_and_its_fin() {
     let mut client = Client::reliable(DNS_PORT);
-    assert_eq!(client.ask(&small(), 65_538).outcome, Counter::BeyondResponse);
-    assert_eq!(client.ask(&small(), 65_539).outcome, Counter::BadCookie);
-    assert_eq!(client.ask(&small(), u32::MAX).outcome, Counter::BadCookie);
+    assert_eq!(client.ask(&small(), 65_538).outcome, Outcome::BeyondResponse);
+    assert_eq!(client.ask(&small(), 65_539).outcome, Outcome::BadCookie);
+    assert_eq!(client.ask(&small(), u32::MAX).outcome, Outcome::BadCookie);
 }
 
 #[test]
@@ -389,5 +389,5 @@ fn later_segment_is_a_bad_cookie() {
     let mut client = Client::reliable(DNS_PORT);
     let first = client.request(&small(), 0);
     let later = Packet { seq: first.seq.wrapping_add(first.sequence_length()), ..first };
-    assert_eq!(client.lab.exchange(&later.octets(), PLENTY).outcome, Counter::BadCookie);
+    assert_eq!(client.lab.exchange(&later.octets(), PLENTY).outcome, Outcome::BadCookie);
 }

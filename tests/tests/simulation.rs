@@ -16,17 +16,21 @@ use stateless_tcp_tests::{
     },
 };
 
-/// Schedules that were hard, each with what is said of it if it is not solved.
-const HARD: [(&str, u64, Option<&str>); 5] = [
+/// Schedules that once failed.
+const HARD: [(&str, u64); 8] = [
     // A hint gives a promise that PAWS refuses.
-    ("many", 1_003_315_046, None),
+    ("many", 1_003_315_046),
     // A client that reads slowly sends probes behind our FIN.
-    ("many", 2_000_565_208, None),
-    // One octet more than is echoed is taken for our FIN.
-    ("merging", 12_314_947_580_506_359_583, Some("deadlock: ")),
-    ("merging", 8_328_750_471_681_235_549, Some("no end: 0 of 2 questions answered")),
+    ("many", 2_000_565_208),
+    // One byte more than is echoed looks like our FIN. In the second schedule the client half-closes.
+    ("merging", 12_314_947_580_506_359_583),
+    ("merging", 81_000_001_057_990),
+    // Parts of a message are merged under way, and sent again by themselves: behind a part that is kept, or a length.
+    ("merging", 8_328_750_471_681_235_549),
+    ("merging", 81_000_002_204_707),
     // What was sent on hints is acknowledged, and nobody remembers it.
-    ("many", 2_001_094_309, Some("no end: 17 of 20 questions answered")),
+    ("many", 2_001_094_309),
+    ("merging", 81_000_001_842_709),
 ];
 
 /// `STATELESS_TCP_SCHEDULES` is how many are run, if it is not the usual number.
@@ -88,17 +92,11 @@ fn nothing_depends_on_what_is_remembered() {
     assert!(compared > 0);
 }
 
-/// Who solves one of those that are not solved is told so, and strikes it out.
 #[test]
-fn hard_schedules_end_as_they_are_known_to() {
-    for (name, number, unsolved) in HARD {
-        match (sim::run(&draw(name, number)), unsolved) {
-            (Ok(_), None) => {}
-            (Err(failure), Some(words)) if failure.what.contains(words) => {}
-            (Ok(summary), Some(words)) => {
-                panic!("{name}:{number} is solved, strike out {words:?}: {summary:?}")
-            }
-            (Err(failure), _) => panic!("{name}:{number} {failure}"),
+fn hard_schedules_end_with_every_answer_right() {
+    for (name, number) in HARD {
+        if let Err(failure) = sim::run(&draw(name, number)) {
+            panic!("{name}:{number} {failure}");
         }
     }
 }

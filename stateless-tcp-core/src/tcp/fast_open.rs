@@ -2,9 +2,13 @@
 //! (docs/protocol.md, "TCP Fast Open").
 //!
 //! Nothing is proven by the ISS yet: that the client can be reached where it says it is, it proves by a cookie that it got
-//! on an earlier connection. All else is as ever: what the request gets is what it would get in the connection's
+//! on an earlier connection. All else is as ever: the request gets the answer that it would get in the connection's
 //! [`first`] segment, so that whatever of it is lost, the request comes again as that segment and is answered alike.
 
+use super::application::Application;
+use super::conn_cache::ConnCache;
+use super::{Engine, Handled, RxSegment, Transmit, persistent, single_request};
+use crate::outcome::Outcome;
 use crate::tcp::isn::{self, Key, Keys, MssClass};
 use crate::tcp::output::{Reply, TxSegment};
 use crate::tcp::segment::{Address, FastOpen, Flags, Segment, Timestamps};
@@ -74,6 +78,39 @@ pub fn first(segment: &Segment, syn_ack: &TxSegment) -> Segment {
     first
 }
 
+/// Answers SYN with a Fast Open option, whose `syn_ack` is sent in any case.
+pub(super) fn on_syn<A: Application, C: ConnCache>(
+    engine: &mut Engine<'_, A, C>,
+    rx: &RxSegment<'_>,
+    syn_ack: TxSegment,
+) -> Handled<A::FetchId> {
+    let Grant { accepted, cookie } = grant(&engine.config.keys, rx.segment);
+    let syn_ack = TxSegment { fast_open: cookie, ..syn_ack };
+    let handed_out = cookie.map(|_| Outcome::FastOpenCookie);
+    if rx.payload.is_empty() || !accepted {
+        let refused = (!rx.payload.is_empty()).then_some(Outcome::FastOpenBadCookie);
+        return Handled { notes: [handed_out, refused], ..Handled::one(Outcome::SynAck, syn_ack) };
+    }
+    let first = first(rx.segment, &syn_ack);
+    let rx = RxSegment { segment: &first, ..*rx };
+    let early = if first.options.timestamps.is_some() {
+        persistent::early_reply(engine, &rx)
+    } else {
+        single_request::early_reply(engine, &rx)
+    };
+    let (syn_ack, reply) = match early {
+        Some(reply) => open(&first, syn_ack, reply),
+        None => (syn_ack, None),
+    };
+    let answered = reply.is_some() || syn_ack.length > 0;
+    let note = if answered { Outcome::FastOpen } else { Outcome::FastOpenLater };
+    let transmit = match reply {
+        Some(reply) => Transmit::SynAckAndResponse(syn_ack, reply),
+        None => Transmit::One(syn_ack),
+    };
+    Handled { notes: [handed_out, Some(note)], ..Handled::new(Outcome::SynAck, transmit) }
+}
+
 /// How `syn_ack` and `reply`, which answers all of the payload of `first`, go out.
 ///
 /// - On the SYN,ACK, where one segment says all: whole or absent, it may acknowledge the request. It is not so with a FIN:
@@ -101,7 +138,7 @@ pub fn open(first: &Segment, syn_ack: TxSegment, reply: Reply) -> (TxSegment, Op
 #[inline]
 fn room(first: &Segment, syn_ack: &TxSegment) -> u16 {
     let ipv4 = first.tuple.server.ipv4().is_some();
-    let class = MssClass::offered(first.options.mss, ipv4).map_or(0, MssClass::octets);
+    let class = MssClass::offered(first.options.mss, ipv4).map_or(0, MssClass::bytes);
     let options = syn_ack.mss.map_or(0, |_| MSS)
         + syn_ack.timestamps.map_or(0, |_| TIMESTAMPS)
         + syn_ack.fast_open.map_or(0, |_| COOKIE);

@@ -66,7 +66,7 @@ impl MssClass {
     /// Octets of payload.
     #[inline]
     #[must_use]
-    pub const fn octets(self) -> u16 {
+    pub const fn bytes(self) -> u16 {
         match self {
             Self::Standard => 1220,
             Self::Minimal => 536,
@@ -183,7 +183,7 @@ pub struct Proof {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StreamDelta {
     /// Octets of ours that the client has acknowledged, less those that it has sent before this segment.
-    pub octets: i32,
+    pub bytes: i32,
     /// Largest payload.
     pub class: MssClass,
     /// The last six bits of the generation's number.
@@ -196,13 +196,13 @@ impl StreamDelta {
     /// What the connection's promises are sealed by.
     #[inline]
     #[must_use]
-    pub fn seal(&self) -> Mask {
-        seal(self.secret)
+    pub fn mask(&self) -> Mask {
+        mask(self.secret)
     }
 }
 
 /// A connection with timestamps ends when its drift goes beyond this, half of what can be read: 2^23 octets.
-pub const MAX_DRIFT: i32 = 1 << 23;
+pub const MAX_STREAM_DELTA: i32 = 1 << 23;
 
 /// Bits of a sequence number below the terms.
 const TERMS_SHIFT: u32 = 23;
@@ -227,20 +227,20 @@ pub fn iss(key: &Key, tuple: &FourTuple, isn: u32, terms: CookieFields) -> u32 {
 pub fn iss_with_timestamps(key: &Key, tuple: &FourTuple, isn: u32, terms: CookieFields) -> (u32, Mask) {
     let secret = secret(key, tuple);
     let terms = u32::from(terms.generation & GENERATION_MASK) << 1 | terms.class.bit();
-    (isn.wrapping_add(sum(secret)).wrapping_add(terms << DRIFT_BITS), seal(secret))
+    (isn.wrapping_add(sum(secret)).wrapping_add(terms << DRIFT_BITS), mask(secret))
 }
 
 /// Reads `segment`, of a connection with timestamps, under `key`. Every segment says something: it proves no more than
 /// that one generation in 64 was guessed, until its promise is looked at.
 #[inline]
 #[must_use]
-pub fn drift(key: &Key, segment: &Segment) -> StreamDelta {
+pub fn stream_delta(key: &Key, segment: &Segment) -> StreamDelta {
     const HALF: u32 = 1 << (DRIFT_BITS - 1);
     let secret = secret(key, &segment.tuple);
     let distance = segment.ack.wrapping_sub(segment.seq).wrapping_sub(sum(secret)).wrapping_add(HALF);
     let terms = distance >> DRIFT_BITS;
     StreamDelta {
-        octets: (distance & (2 * HALF - 1)).cast_signed() - HALF.cast_signed(),
+        bytes: (distance & (2 * HALF - 1)).cast_signed() - HALF.cast_signed(),
         class: MssClass::of_bit(terms),
         generation: (terms >> 1) as u8,
         secret,
@@ -310,7 +310,7 @@ fn sum(secret: u64) -> u32 {
 }
 
 #[inline]
-fn seal(secret: u64) -> Mask {
+fn mask(secret: u64) -> Mask {
     Mask((secret >> 32) as u32)
 }
 

@@ -1,6 +1,7 @@
 //! Our segments: the header fields that the rules decide, and how a response is cut into them.
 
-use crate::tcp::segment::{Flags, Timestamps};
+use super::application::MAX_NON_REPEATABLE;
+use super::segment::{Flags, Timestamps};
 use core::ops::Range;
 
 /// A segment of ours: the header fields that the rules decide. Addresses and ports are the client's, swapped.
@@ -42,9 +43,6 @@ impl TxSegment {
     }
 }
 
-/// Most octets at the front of a response that may change, unless all of it is one segment.
-pub const MAX_VOLATILE: u32 = 96;
-
 /// The positions of our stream at which a segment may end before a response does: those whose sequence number lies on a
 /// power of two, shifted by a secret.
 ///
@@ -64,7 +62,7 @@ impl Grid {
     /// a response that change.
     #[inline]
     pub(crate) fn within(size: u32, shift: u32) -> Self {
-        let reach = size.saturating_sub(MAX_VOLATILE).max(1);
+        let reach = size.saturating_sub(MAX_NON_REPEATABLE).max(1);
         Self { mask: (1 << reach.ilog2()) - 1, shift }
     }
 
@@ -143,7 +141,7 @@ impl Reply {
     /// The sequence number behind the response.
     #[inline]
     #[must_use]
-    pub fn boundary(&self) -> u32 {
+    pub fn snd_nxt(&self) -> u32 {
         self.base.wrapping_add(self.length)
     }
 

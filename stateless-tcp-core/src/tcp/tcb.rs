@@ -1,147 +1,176 @@
-//! Connections with timestamps: many requests, recovered whatever is lost (docs/protocol.md, "Connections with
-//! timestamps").
+//! A connection with timestamps as one of its segments tells it: RCV.NXT and SND.NXT, recovered from the timestamp cookie
+//! that the segment echoes (docs/protocol.md, "Connections with timestamps").
 //!
-//! Every segment carries, as the echo of our timestamp, a [`TsCookie`]: all before P is answered, and the answers end at B.
-//! From it, SEG.SEQ and SEG.ACK follows the place in our stream of the answer to each message in the segment, and what
-//! of it the client lacks.
+//! Everything before RCV.NXT is answered, and the answers end at SND.NXT. From these, SEG.SEQ and SEG.ACK follows the place
+//! in our stream of the answer to each message in the segment, and which bytes of it the client lacks.
 //!
-//! The invariant behind every rule: **no octet of the client's is acknowledged before the client is proven to have
-//! everything that was sent for the octets before it.** So the head of its send buffer lies at or before the P that it
-//! echoes, its retransmission can be walked, and no loss ends in a deadlock.
+//! The invariant behind every rule: **no byte of the client's is acknowledged before the client is proven to have
+//! everything that was sent for the bytes before it.** So the head of its send buffer lies at or before the RCV.NXT that it
+//! echoes, its retransmission can be parsed, and no loss ends in a deadlock.
 //!
-//! | module | what it decides |
+//! | module | task |
 //! |---|---|
-//! | `classify` | what a segment is to the promise that it echoes, and what needs no look at messages |
-//! | `settle` | where the answers to the messages around P lie, and what of them is sent |
-//! | `hint` | what is answered beyond P, from what is remembered |
+//! | `classify` | relates a segment to RCV.NXT; answers it, if that takes no look at messages |
+//! | `reply` | places the answers to the messages around RCV.NXT, and decides which bytes are sent |
+//! | `ahead` | answers beyond RCV.NXT, from the connection cache |
 
-use crate::tcp::input::{AckPolicy, MAX_RESPONSE};
+use crate::tcp::AckPolicy;
+use crate::tcp::application::MAX_RESPONSE;
+use crate::tcp::conn_entry::SeqPair;
 use crate::tcp::isn::{self, Key, StreamDelta};
 use crate::tcp::output::Grid;
 use crate::tcp::segment::Segment;
 use crate::tcp::ts_cookie::{TsCookie, TsState};
 
+mod ahead;
 mod classify;
-mod hint;
-mod settle;
+mod reply;
 
-pub use classify::{Decision, SegmentClass};
-pub use settle::{ParsedMessages, ResponseSpan};
+pub use classify::{Control, SegmentClass};
+pub use reply::{ParsedMessages, ResponseSpan};
 
-/// Octets of the timestamps option: so much less payload goes into a segment.
+/// Bytes of the timestamps option: so much less payload goes into a segment.
 const OPTION: u16 = 12;
 
-/// Most octets beyond the promise that a client echoes that answers may reach which are sent on hints.
-pub const MAX_HINTED: u32 = 8_192;
+/// Most bytes beyond the SND.NXT that a client echoes up to which answers from the connection cache reach.
+pub const MAX_AHEAD: u32 = 8_192;
 
-/// Most octets of the new answers of one walk, if there are several: with them, what a client may have beyond its echo
-/// stays small, and so does what a guess can find.
-pub const MAX_PACKED: u32 = 16_384;
+/// Most bytes of the new answers to one payload, if there are several: with them, the bytes that a client may have beyond
+/// its echo stay few, and so do those that a guess can hit.
+pub const MAX_BATCH: u32 = 16_384;
 
-/// Most octets that a client may lack of what it is promised. A longer answer is sent without a promise until it lacks no more.
+/// Most bytes that a client may lack of those that a cookie covers. A longer answer is sent without a new cookie until the
+/// client lacks no more.
 ///
-/// What it has beyond its promise is at most one answer, and FIN: so the two cannot be confused.
-pub const MAX_PROMISED: u32 = 65_000;
+/// The bytes that it has beyond its cookie are at most one answer, and FIN: so the two cannot be confused.
+pub const MAX_UNACKED: u32 = 65_000;
 
-const _: () = assert!(MAX_PROMISED + MAX_RESPONSE + 1 < 1 << 17, "one of the two, modulo 2^17");
+const _: () = assert!(MAX_UNACKED + MAX_RESPONSE + 1 < 1 << 17, "one of the two, modulo 2^17");
 
-/// A segment of a connection with timestamps, read under one key.
+/// A connection as one segment tells it, read under one key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tcb {
-    drift: StreamDelta,
-    /// What the client has been promised, or more that it is known to have.
-    promise: TsCookie,
-    /// P - SEG.SEQ.
-    gap: i32,
-    /// B - SEG.ACK.
-    standing: AckStatus,
-    /// `gap` and `standing` as the client echoes them, where more is known: it has received all of `promise`, and does
-    /// not know yet that we know.
+    delta: StreamDelta,
+    /// The cookie that the client echoes, or a later one whose bytes it is known to have.
+    cookie: TsCookie,
+    /// RCV.NXT - SEG.SEQ: bytes of the segment that are accounted for; negative if it begins beyond RCV.NXT.
+    accounted: i32,
+    /// SND.NXT - SEG.ACK.
+    ack_status: AckStatus,
+    /// `accounted` and `ack_status` as the client echoes them, where more is known: it has received everything of
+    /// `cookie`, and does not know yet that we know.
     echoed: Option<(i32, AckStatus)>,
-    /// Nothing of ours is under way to the client, as far as it is known.
+    /// Nothing of ours is under way to the client, as far as is known.
     at_rest: bool,
 }
 
-/// What the client has of what it was promised.
+/// Bytes before SND.NXT that the client lacks, or bytes beyond that it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum AckStatus {
-    /// All but so many octets.
+    /// It lacks so many.
     Unacked(u32),
-    /// All, and so many octets (at least one; FIN counts one) that were sent later.
+    /// It lacks none, and has so many (at least one; FIN counts one) that were sent later.
     Beyond(u32),
 }
 
 impl AckStatus {
-    /// Our sequence number at B.
     #[inline]
-    fn boundary(self, segment: &Segment) -> u32 {
+    fn snd_nxt(self, segment: &Segment) -> u32 {
         match self {
-            Self::Unacked(octets) => segment.ack.wrapping_add(octets),
-            Self::Beyond(octets) => segment.ack.wrapping_sub(octets),
+            Self::Unacked(bytes) => segment.ack.wrapping_add(bytes),
+            Self::Beyond(bytes) => segment.ack.wrapping_sub(bytes),
         }
     }
 }
 
-/// Reads `segment` under `key`; none without timestamps.
-#[inline]
-#[must_use]
-pub fn read(key: &Key, segment: &Segment) -> Option<Tcb> {
-    let timestamps = segment.options.timestamps?;
-    let drift = isn::drift(key, segment);
-    Some(Tcb::new(drift, TsCookie::open(timestamps.echo, drift.seal()), segment))
-}
-
 impl Tcb {
+    /// Reads `segment` under `key`; none without timestamps. Every number says something: only the messages at hand tell
+    /// whether it is true.
     #[inline]
-    fn new(drift: StreamDelta, promise: TsCookie, segment: &Segment) -> Self {
-        let missing = promise.missing(segment.ack);
-        let standing = if missing <= MAX_PROMISED {
-            AckStatus::Unacked(missing)
+    #[must_use]
+    pub fn read(key: &Key, segment: &Segment) -> Option<Self> {
+        let timestamps = segment.options.timestamps?;
+        let delta = isn::stream_delta(key, segment);
+        Some(Self::new(delta, TsCookie::decode(timestamps.echo, delta.mask()), segment))
+    }
+
+    #[inline]
+    fn new(delta: StreamDelta, cookie: TsCookie, segment: &Segment) -> Self {
+        let unacked = cookie.unacked(segment.ack);
+        let ack_status = if unacked <= MAX_UNACKED {
+            AckStatus::Unacked(unacked)
         } else {
-            AckStatus::Beyond((1 << 17) - missing)
+            AckStatus::Beyond((1 << 17) - unacked)
         };
-        Self { drift, promise, gap: promise.gap(segment.seq), standing, echoed: None, at_rest: false }
+        let accounted = cookie.accounted(segment.seq);
+        Self { delta, cookie, accounted, ack_status, echoed: None, at_rest: false }
     }
 
     /// The last six bits of the number of the generation that the connection is served from.
     #[inline]
     #[must_use]
     pub fn generation(&self) -> u8 {
-        self.drift.generation
+        self.delta.generation
     }
 
-    /// The same for all segments of the connection, and known to nobody who lacks the key.
+    /// Identifies the connection in the cache: the same for all its segments, and known to nobody who lacks the key.
     #[inline]
     #[must_use]
-    pub fn secret(&self) -> u64 {
-        self.drift.secret
+    pub fn connection(&self) -> u64 {
+        self.delta.secret
     }
 
     #[inline]
     fn grid(&self, size: u32) -> Grid {
-        Grid::within(size, self.drift.seal().0)
+        Grid::within(size, self.delta.mask().0)
     }
 
-    /// Whether all is received and answered that goes before this segment, as far as it says itself.
+    /// Whether everything before this segment is answered and received, as far as the segment says itself.
     #[inline]
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.gap == 0 && self.standing == AckStatus::Unacked(0)
+        self.accounted == 0 && self.ack_status == AckStatus::Unacked(0)
     }
 
-    /// SEG.SEQ of the client's first octet that is not accounted for.
+    /// RCV.NXT.
     #[inline]
     #[must_use]
-    pub fn position(&self, segment: &Segment) -> u32 {
-        segment.seq.wrapping_add_signed(self.gap)
+    pub fn rcv_nxt(&self, segment: &Segment) -> u32 {
+        segment.seq.wrapping_add_signed(self.accounted)
     }
 
-    /// The same, of a client that is known to have received the answers to all that it sent before `position`, which
-    /// end at `boundary`.
+    /// SND.NXT.
     #[inline]
     #[must_use]
-    pub fn advanced_to(&self, position: u32, boundary: u32, segment: &Segment) -> Self {
-        self.advanced(TsCookie::new(position, boundary, TsState::AckPending), segment)
+    pub fn snd_nxt(&self, segment: &Segment) -> u32 {
+        self.ack_status.snd_nxt(segment)
+    }
+
+    /// RCV.NXT and SND.NXT.
+    #[inline]
+    #[must_use]
+    pub fn pair(&self, segment: &Segment) -> SeqPair {
+        SeqPair { rcv_nxt: self.rcv_nxt(segment), snd_nxt: self.snd_nxt(segment) }
+    }
+
+    /// The same connection, of a client that is known to have received everything of `pair`.
+    #[inline]
+    #[must_use]
+    pub fn advanced_to(&self, pair: SeqPair, segment: &Segment) -> Self {
+        self.advanced(TsCookie::new(pair.rcv_nxt, pair.snd_nxt, TsState::AckPending), segment)
+    }
+
+    /// The same, where `pair` lies inside a message and was acknowledged.
+    #[inline]
+    #[must_use]
+    pub fn advanced_into(&self, pair: SeqPair, segment: &Segment) -> Self {
+        self.advanced(TsCookie::new(pair.rcv_nxt, pair.snd_nxt, TsState::MidMessage), segment)
+    }
+
+    #[inline]
+    fn advanced(&self, cookie: TsCookie, segment: &Segment) -> Self {
+        let echoed = Some(self.as_echoed());
+        Self { echoed, ..Self::new(self.delta, cookie, segment) }
     }
 
     /// The same, of a client to which nothing of ours is under way.
@@ -151,121 +180,108 @@ impl Tcb {
         Self { at_rest: true, ..self }
     }
 
-    /// The same, where `position` lies inside a message and was acknowledged.
+    /// `accounted` and `ack_status` as the client echoes them.
+    #[inline]
+    fn as_echoed(&self) -> (i32, AckStatus) {
+        self.echoed.unwrap_or((self.accounted, self.ack_status))
+    }
+
+    /// Whether `rcv_nxt` lies beyond this RCV.NXT, and no further than a window beyond the one that the client echoes, in a
+    /// connection that goes on.
     #[inline]
     #[must_use]
-    pub fn advanced_into(&self, position: u32, boundary: u32, segment: &Segment) -> Self {
-        self.advanced(TsCookie::new(position, boundary, TsState::MidMessage), segment)
+    pub fn precedes(&self, rcv_nxt: u32, segment: &Segment) -> bool {
+        let (accounted, _) = self.as_echoed();
+        let advance = rcv_nxt.wrapping_sub(self.rcv_nxt(segment)).cast_signed();
+        let beyond = rcv_nxt.wrapping_sub(segment.seq).cast_signed().wrapping_sub(accounted);
+        !self.is_closing() && advance > 0 && (1..=i32::from(AckPolicy::Reliable.window())).contains(&beyond)
     }
 
-    #[inline]
-    fn advanced(&self, promise: TsCookie, segment: &Segment) -> Self {
-        let echoed = Some(self.echoed());
-        Self { echoed, ..Self::new(self.drift, promise, segment) }
-    }
-
-    /// P - SEG.SEQ and B - SEG.ACK as the client echoes them.
-    #[inline]
-    fn echoed(&self) -> (i32, AckStatus) {
-        self.echoed.unwrap_or((self.gap, self.standing))
-    }
-
-    /// Whether `position` lies beyond P, and no further than a window beyond what the client echoes, in a connection that
-    /// goes on.
-    #[inline]
-    #[must_use]
-    pub fn precedes(&self, position: u32, segment: &Segment) -> bool {
-        let (gap, _) = self.echoed();
-        let advance = position.wrapping_sub(self.position(segment)).cast_signed();
-        let beyond = position.wrapping_sub(segment.seq).cast_signed().wrapping_sub(gap);
-        !self.closing() && advance > 0 && (1..=i32::from(AckPolicy::Reliable.window())).contains(&beyond)
-    }
-
-    /// Our sequence number at B.
-    #[inline]
-    #[must_use]
-    pub fn boundary(&self, segment: &Segment) -> u32 {
-        self.standing.boundary(segment)
-    }
-
-    /// Whether the client has sent, or been sent, what is not accounted for in its echo: only then can more be known
+    /// Whether the client has sent, or was sent, bytes that its echo does not account for: only then can more be known
     /// about it than it says.
     #[inline]
     #[must_use]
     pub fn is_behind(&self) -> bool {
-        self.gap < 0 || matches!(self.standing, AckStatus::Beyond(_))
+        self.is_beyond_rcv_nxt() || matches!(self.ack_status, AckStatus::Beyond(_))
     }
 
-    /// Octets that we sent up to B less those that the client sent up to P.
+    /// Whether the segment begins beyond RCV.NXT.
     #[inline]
     #[must_use]
-    pub fn drift(&self) -> i32 {
-        let standing = match self.standing {
-            AckStatus::Unacked(octets) => octets.cast_signed(),
-            AckStatus::Beyond(octets) => -octets.cast_signed(),
+    pub fn is_beyond_rcv_nxt(&self) -> bool {
+        self.accounted < 0
+    }
+
+    /// Bytes that we sent up to SND.NXT less those that the client sent up to RCV.NXT.
+    #[inline]
+    #[must_use]
+    pub fn stream_delta(&self) -> i32 {
+        let unacked = match self.ack_status {
+            AckStatus::Unacked(bytes) => bytes.cast_signed(),
+            AckStatus::Beyond(bytes) => -bytes.cast_signed(),
         };
-        self.drift.octets + standing - self.gap
+        self.delta.bytes + unacked - self.accounted
     }
 
-    /// The same up to `boundary`, and up to the beginning of `segment`.
+    /// The same up to `snd_nxt`, and up to the beginning of `segment`.
     #[inline]
     #[must_use]
-    pub fn drift_at(&self, boundary: u32, segment: &Segment) -> i32 {
-        self.drift.octets.wrapping_add(boundary.wrapping_sub(segment.ack).cast_signed())
+    pub fn stream_delta_at(&self, snd_nxt: u32, segment: &Segment) -> i32 {
+        self.delta.bytes.wrapping_add(snd_nxt.wrapping_sub(segment.ack).cast_signed())
     }
 
-    /// Most octets of payload of our segments to this client.
+    /// Most bytes of payload of our segments to this client.
     #[inline]
     #[must_use]
     pub fn segment_size(&self, configured: u16) -> u16 {
-        configured.min(self.drift.class.octets() - OPTION)
+        configured.min(self.delta.class.bytes() - OPTION)
     }
 
-    /// Octets that the client lacks of what it was promised.
+    /// Bytes before SND.NXT that the client lacks.
     #[inline]
     #[must_use]
-    pub fn missing(&self) -> u32 {
-        match self.standing {
-            AckStatus::Unacked(octets) => octets,
+    pub fn unacked(&self) -> u32 {
+        match self.ack_status {
+            AckStatus::Unacked(bytes) => bytes,
             AckStatus::Beyond(_) => 0,
         }
     }
 
-    /// Octets that the client has beyond its promise; its FIN counts one.
+    /// Bytes that the client has beyond SND.NXT; its FIN counts one.
     #[inline]
     #[must_use]
-    pub fn ahead(&self) -> u32 {
-        match self.standing {
+    pub fn beyond(&self) -> u32 {
+        match self.ack_status {
             AckStatus::Unacked(_) => 0,
-            AckStatus::Beyond(octets) => octets,
+            AckStatus::Beyond(bytes) => bytes,
         }
     }
 
-    /// P lies inside a message.
+    /// Whether RCV.NXT lies inside a message.
     #[inline]
     #[must_use]
     pub fn is_mid_message(&self) -> bool {
-        self.promise.state == TsState::MidMessage
+        self.cookie.state == TsState::MidMessage
     }
 
-    /// Our FIN is received: behind B; or behind the beginning of a message, from somebody who did not know it
-    /// ([`Tcb::forgotten`]). No answer's first segment has a single octet.
-    #[inline]
-    fn closed(&self) -> bool {
-        matches!(self.promise.state, TsState::Closing | TsState::MidMessage)
-            && self.standing == AckStatus::Beyond(1)
-    }
-
-    /// Nothing is to be answered any more.
+    /// Whether nothing is to be answered any more.
     #[inline]
     #[must_use]
-    pub fn closing(&self) -> bool {
-        self.promise.state == TsState::Closing
+    pub fn is_closing(&self) -> bool {
+        self.cookie.state == TsState::Closing
     }
 
-    /// All that was promised is received.
+    /// Whether our FIN is received: behind SND.NXT; or behind the beginning of a message, from a server that did not know
+    /// that beginning ([`Tcb::reassembly_lost`]). No answer's first segment has a single byte.
     #[inline]
-    fn received(&self) -> bool {
-        self.standing == AckStatus::Unacked(0) || self.echoed.is_some() || self.closed()
+    fn is_closed(&self) -> bool {
+        matches!(self.cookie.state, TsState::Closing | TsState::MidMessage)
+            && self.ack_status == AckStatus::Beyond(1)
+    }
+
+    /// Whether everything that the cookie covers is received.
+    #[inline]
+    fn is_received(&self) -> bool {
+        self.ack_status == AckStatus::Unacked(0) || self.echoed.is_some() || self.is_closed()
     }
 }

@@ -1,85 +1,86 @@
-//! The promise: what our timestamps say (docs/protocol.md, "Connections with timestamps").
+//! The timestamp cookie: RCV.NXT and SND.NXT of a connection, in our timestamps (docs/protocol.md, "Connections with
+//! timestamps").
 //!
-//! A client echoes in every segment the last TSval it had from us (RFC 7323). So it is not a clock that we send, but
-//! what a connection needs remembered: "this answers all that you sent up to P, and the answers end at my B".
+//! A client echoes in every segment the last TSval it had from us (RFC 7323). So our TSval is no clock, but the state that
+//! a server would keep: "the client's bytes before RCV.NXT are answered, and the answers end at SND.NXT".
 //!
 //! ```text
-//! TSval = (P + S.p):13 | (B + S.b):17 | state:2          most significant first
+//! TSval = (RCV.NXT + M.high):13 | (SND.NXT + M.low):17 | state:2          most significant first
 //! ```
 //!
-//! The sums with S, secret numbers of the connection, seal it: who cannot see our segments cannot form it. A constant
-//! added keeps the order, and P only grows, so the client's protection against wrapped sequence numbers accepts it.
+//! M, a secret number of the connection, masks them: nobody can form a cookie without seeing our segments. A constant
+//! added keeps the order, and RCV.NXT only grows, so the client's protection against wrapped sequence numbers accepts it.
 
-/// Bits of P. The window that we advertise ends 4,095 octets behind what the client echoes, whatever is acknowledged: so
+/// Bits of RCV.NXT. The window that we advertise ends 4,095 bytes behind the client's echo, whatever is acknowledged: so
 /// differences are exact, and never look like steps back in time.
-const POSITION_BITS: u32 = 13;
-const POSITION_MASK: u32 = (1 << POSITION_BITS) - 1;
-const BOUNDARY_BITS: u32 = 17;
-const BOUNDARY_MASK: u32 = (1 << BOUNDARY_BITS) - 1;
-const BOUNDARY_SHIFT: u32 = 2;
-const POSITION_SHIFT: u32 = BOUNDARY_SHIFT + BOUNDARY_BITS;
+const RCV_NXT_BITS: u32 = 13;
+const RCV_NXT_MASK: u32 = (1 << RCV_NXT_BITS) - 1;
+const SND_NXT_BITS: u32 = 17;
+const SND_NXT_MASK: u32 = (1 << SND_NXT_BITS) - 1;
+const SND_NXT_SHIFT: u32 = 2;
+const RCV_NXT_SHIFT: u32 = SND_NXT_SHIFT + SND_NXT_BITS;
 const STATE_MASK: u32 = 3;
 
-/// How far a promise goes. For one P it only ever rises.
+/// Extent of a cookie. For one RCV.NXT it only ever rises.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u32)]
 pub enum TsState {
-    /// P is not acknowledged before the client has everything.
+    /// RCV.NXT is not acknowledged before the client has everything.
     AckPending = 0,
-    /// P is acknowledged.
+    /// RCV.NXT is acknowledged.
     Acked = 1,
-    /// P is acknowledged and lies inside a message.
+    /// RCV.NXT is acknowledged and lies inside a message.
     MidMessage = 2,
-    /// Our FIN follows B.
+    /// Our FIN follows SND.NXT.
     Closing = 3,
 }
 
-/// A promise, read relative to nothing: P and B are the low bits of sequence numbers.
+/// A decoded cookie: the low bits of two sequence numbers, and a state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TsCookie {
-    /// P: low bits of the client's sequence number after the last octet that is accounted for.
-    position: u32,
-    /// B: low bits of our sequence number after the answers.
-    boundary: u32,
-    /// How far it goes.
+    /// Low bits of the client's sequence number after the last byte that is accounted for.
+    rcv_nxt: u32,
+    /// Low bits of our sequence number after the answers.
+    snd_nxt: u32,
+    /// Its extent.
     pub state: TsState,
 }
 
-/// What the promises of one connection are sealed by.
+/// The secret number M of one connection, which masks its cookies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mask(pub u32);
 
 impl TsCookie {
-    /// Promises that all up to `position` is answered by what ends at `boundary`.
+    /// The cookie of a connection whose stream up to `rcv_nxt` is answered by ours up to `snd_nxt`.
     #[inline]
     #[must_use]
-    pub fn new(position: u32, boundary: u32, state: TsState) -> Self {
-        Self { position: position & POSITION_MASK, boundary: boundary & BOUNDARY_MASK, state }
+    pub fn new(rcv_nxt: u32, snd_nxt: u32, state: TsState) -> Self {
+        Self { rcv_nxt: rcv_nxt & RCV_NXT_MASK, snd_nxt: snd_nxt & SND_NXT_MASK, state }
     }
 
-    /// The same promise, gone at least as far as `state`.
+    /// The same cookie, its state raised to at least `state`.
     #[inline]
     #[must_use]
     pub fn raised_to(self, state: TsState) -> Self {
         Self { state: self.state.max(state), ..self }
     }
 
-    /// The TSval that says it.
+    /// The TSval that carries it.
     #[inline]
     #[must_use]
-    pub fn seal(self, seal: Mask) -> u32 {
-        let position = self.position.wrapping_add(seal.0 >> BOUNDARY_BITS) & POSITION_MASK;
-        let boundary = self.boundary.wrapping_add(seal.0) & BOUNDARY_MASK;
-        position << POSITION_SHIFT | boundary << BOUNDARY_SHIFT | self.state as u32
+    pub fn encode(self, mask: Mask) -> u32 {
+        let rcv_nxt = self.rcv_nxt.wrapping_add(mask.0 >> SND_NXT_BITS) & RCV_NXT_MASK;
+        let snd_nxt = self.snd_nxt.wrapping_add(mask.0) & SND_NXT_MASK;
+        rcv_nxt << RCV_NXT_SHIFT | snd_nxt << SND_NXT_SHIFT | self.state as u32
     }
 
-    /// What an echoed TSval says. Every number says something: whether it is a promise of ours, only its content tells.
+    /// Decodes an echoed TSval. Every number decodes to something: only the messages at hand tell a cookie of ours.
     #[inline]
     #[must_use]
-    pub fn open(value: u32, seal: Mask) -> Self {
+    pub fn decode(value: u32, mask: Mask) -> Self {
         Self {
-            position: (value >> POSITION_SHIFT).wrapping_sub(seal.0 >> BOUNDARY_BITS) & POSITION_MASK,
-            boundary: (value >> BOUNDARY_SHIFT).wrapping_sub(seal.0) & BOUNDARY_MASK,
+            rcv_nxt: (value >> RCV_NXT_SHIFT).wrapping_sub(mask.0 >> SND_NXT_BITS) & RCV_NXT_MASK,
+            snd_nxt: (value >> SND_NXT_SHIFT).wrapping_sub(mask.0) & SND_NXT_MASK,
             state: match value & STATE_MASK {
                 0 => TsState::AckPending,
                 1 => TsState::Acked,
@@ -89,19 +90,19 @@ impl TsCookie {
         }
     }
 
-    /// P - `seq`: octets from `seq` on that are accounted for, negative if `seq` lies beyond P.
+    /// RCV.NXT - `seq`: bytes from `seq` on that are accounted for; negative if `seq` lies beyond RCV.NXT.
     #[inline]
     #[must_use]
-    pub fn gap(self, seq: u32) -> i32 {
-        let distance = self.position.wrapping_sub(seq) << (32 - POSITION_BITS);
-        distance.cast_signed() >> (32 - POSITION_BITS)
+    pub fn accounted(self, seq: u32) -> i32 {
+        let distance = self.rcv_nxt.wrapping_sub(seq) << (32 - RCV_NXT_BITS);
+        distance.cast_signed() >> (32 - RCV_NXT_BITS)
     }
 
-    /// B - `ack` modulo 2^17: the octets that the client lacks, or 2^17 less those that it has beyond B.
+    /// SND.NXT - `ack` modulo 2^17: the bytes that the client lacks, or 2^17 less those that it has beyond SND.NXT.
     #[inline]
     #[must_use]
-    pub fn missing(self, ack: u32) -> u32 {
-        self.boundary.wrapping_sub(ack) & BOUNDARY_MASK
+    pub fn unacked(self, ack: u32) -> u32 {
+        self.snd_nxt.wrapping_sub(ack) & SND_NXT_MASK
     }
 }
 
@@ -121,32 +122,32 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_echo_says_what_was_promised(
-            position: u32, boundary: u32, state in state(), seal: u32,
+        fn a_cookie_decodes_to_itself(
+            rcv_nxt: u32, snd_nxt: u32, state in state(), mask: u32,
         ) {
-            let promise = TsCookie::new(position, boundary, state);
-            prop_assert_eq!(TsCookie::open(promise.seal(Mask(seal)), Mask(seal)), promise);
+            let cookie = TsCookie::new(rcv_nxt, snd_nxt, state);
+            prop_assert_eq!(TsCookie::decode(cookie.encode(Mask(mask)), Mask(mask)), cookie);
         }
 
         #[test]
-        fn distances_are_signed(position: u32, before in -4095i32..4096, missing in 0u32..131_072) {
-            let promise = TsCookie::new(position, missing.wrapping_add(77), TsState::Acked);
-            prop_assert_eq!(promise.gap(position.wrapping_add_signed(-before)), before);
-            prop_assert_eq!(promise.missing(77), missing);
+        fn distances_are_signed(rcv_nxt: u32, before in -4095i32..4096, missing in 0u32..131_072) {
+            let cookie = TsCookie::new(rcv_nxt, missing.wrapping_add(77), TsState::Acked);
+            prop_assert_eq!(cookie.accounted(rcv_nxt.wrapping_add_signed(-before)), before);
+            prop_assert_eq!(cookie.unacked(77), missing);
         }
 
         /// RFC 7323 section 5: a segment whose TSval is older than the last is dropped.
         #[test]
         fn time_never_goes_backwards(
-            position: u32, step in 0u32..4095, boundary: u32, more in 0u32..65_000, seal: u32,
+            rcv_nxt: u32, step in 0u32..4095, snd_nxt: u32, more in 0u32..65_000, mask: u32,
         ) {
             let states = [TsState::AckPending, TsState::Acked, TsState::MidMessage, TsState::Closing];
             let mut last = None::<u32>;
-            let later = (position.wrapping_add(step), boundary.wrapping_add(more));
-            let steps = [(position, boundary), later];
-            for (position, boundary) in steps.into_iter().take(if step == 0 { 1 } else { 2 }) {
+            let later = (rcv_nxt.wrapping_add(step), snd_nxt.wrapping_add(more));
+            let steps = [(rcv_nxt, snd_nxt), later];
+            for (rcv_nxt, snd_nxt) in steps.into_iter().take(if step == 0 { 1 } else { 2 }) {
                 for state in states {
-                    let value = TsCookie::new(position, boundary, state).seal(Mask(seal));
+                    let value = TsCookie::new(rcv_nxt, snd_nxt, state).encode(Mask(mask));
                     if let Some(last) = last {
                         prop_assert!(value.wrapping_sub(last) < 1 << 31);
                     }

@@ -1,7 +1,8 @@
 //! The IPv4 header (RFC 791 section 3.1).
 
+use super::Network;
 use super::checksum::Sum;
-use super::{Malformed, Network};
+use crate::outcome::Outcome;
 use crate::steering::Layout;
 use core::ops::Range;
 
@@ -25,16 +26,16 @@ const PROTOCOL_TCP: u8 = 6;
 
 /// Checks the header that `layout` found, and says whose segment stands where in the frame.
 #[inline]
-pub(super) fn parse(frame: &[u8], layout: &Layout) -> Result<(Network, Range<usize>), Malformed> {
+pub(super) fn parse(frame: &[u8], layout: &Layout) -> Result<(Network, Range<usize>), Outcome> {
     // Steering has read the ports behind it, so the header is all there.
     let header = &frame[layout.network..layout.transport];
     let total = usize::from(u16::from_be_bytes(array(&header[field::TOTAL_LENGTH])));
     let end = layout.network + total;
     if total < header.len() || end > frame.len() {
-        return Err(Malformed::IpLength);
+        return Err(Outcome::IpLength);
     }
     if Sum::default().over(header).fold() != 0xffff {
-        return Err(Malformed::IpChecksum);
+        return Err(Outcome::IpChecksum);
     }
     let source = array(&header[field::SOURCE]);
     let destination = array(&header[field::DESTINATION]);

@@ -12,8 +12,9 @@ pub mod ipv4;
 pub mod ipv6;
 pub mod tcp;
 
+use crate::outcome::Outcome;
 use crate::steering::{Layout, Version};
-use crate::tcp::input::TxSegment;
+use crate::tcp::output::TxSegment;
 use crate::tcp::segment::{FourTuple, Segment};
 use core::ops::Range;
 
@@ -57,23 +58,6 @@ impl Network {
     }
 }
 
-/// Why a steered frame is no segment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Malformed {
-    /// The IP header states a length that is not there, or too small for a TCP header.
-    IpLength,
-    /// The IPv4 header checksum is wrong.
-    IpChecksum,
-    /// An IPv6 header with an IPv4-mapped address, which is for use within a host only (RFC 4291 section 2.5.5.2).
-    MappedAddress,
-    /// The TCP data offset is below 5 or past the end.
-    TcpHeader,
-    /// The TCP checksum is wrong.
-    TcpChecksum,
-    /// A TCP option has an impossible length.
-    TcpOption,
-}
-
 /// A whole segment with right checksums.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Received {
@@ -98,9 +82,9 @@ impl Received {
 /// Reads the frame whose headers begin where `layout` says.
 ///
 /// # Errors
-/// The first field that is not right.
+/// The outcome that names the first field that is not right.
 #[inline]
-pub fn parse(frame: &[u8], layout: &Layout) -> Result<Received, Malformed> {
+pub fn parse(frame: &[u8], layout: &Layout) -> Result<Received, Outcome> {
     let (network, transport) = match layout.version {
         Version::V4 => ipv4::parse(frame, layout)?,
         Version::V6 => ipv6::parse(frame, layout)?,

@@ -2,8 +2,9 @@
 
 use super::checksum::{self, Sum};
 use super::ipv4::array;
-use super::{Malformed, Network, Received};
-use crate::tcp::input::TxSegment;
+use super::{Network, Received};
+use crate::outcome::Outcome;
+use crate::tcp::output::TxSegment;
 use crate::tcp::segment::{Address, Flags, FourTuple, Options, Segment};
 use core::ops::Range;
 
@@ -46,22 +47,22 @@ const FAST_OPEN: [u8; 4] = [1, 1, 34, 10];
 
 /// Checks and reads the segment that stands at `transport` in `frame`.
 #[inline]
-pub(super) fn parse(frame: &[u8], network: Network, transport: Range<usize>) -> Result<Received, Malformed> {
+pub(super) fn parse(frame: &[u8], network: Network, transport: Range<usize>) -> Result<Received, Outcome> {
     let octets = &frame[transport.clone()];
     if octets.len() < HEADER {
-        return Err(Malformed::IpLength);
+        return Err(Outcome::IpLength);
     }
     let header = usize::from(octets[field::DATA_OFFSET] >> 4) * 4;
     if header < HEADER || header > octets.len() {
-        return Err(Malformed::TcpHeader);
+        return Err(Outcome::TcpHeader);
     }
     let pseudo_header = checksum::pseudo_header(&network, octets.len());
     let whole = pseudo_header.over(octets).fold() == 0xffff;
     let partial_checksum = !whole && array(&octets[field::CHECKSUM]) == pseudo_header.fold().to_be_bytes();
     if !whole && !partial_checksum {
-        return Err(Malformed::TcpChecksum);
+        return Err(Outcome::TcpChecksum);
     }
-    let options = Options::parse(&octets[HEADER..header]).map_err(|_| Malformed::TcpOption)?;
+    let options = Options::parse(&octets[HEADER..header]).map_err(|_| Outcome::TcpOption)?;
     let (client, server) = match network {
         Network::V4 { source, destination } => (Address::from_ipv4(source), Address::from_ipv4(destination)),
         Network::V6 { source, destination } => (Address(source), Address(destination)),

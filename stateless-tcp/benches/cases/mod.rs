@@ -13,17 +13,18 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use frames::{CHUNK, Pool, Segment, frame, query};
 use stateless_tcp::dataplane::responder::Responder;
-use stateless_tcp::observe::counters::{Counter, Counters};
+use stateless_tcp::observe::counters::Counters;
 use stateless_tcp::observe::tap::{Tap, TapFilter, TapListener, TapRegistry};
 use stateless_tcp::services::dns::{Cookies, Dns, DnsOptions};
 use stateless_tcp::services::http::Http;
 use stateless_tcp::services::{Context, MAX_RESPONSE, Service};
-use stateless_tcp::serving::{AnswerPolicy, Content};
-use stateless_tcp::serving::{ContentGeneration, ServingState};
+use stateless_tcp::serving::{AnswerPolicy, Content, ContentGeneration, ServingState};
+use stateless_tcp_core::outcome::Outcome;
 use stateless_tcp_core::steering;
-use stateless_tcp_core::tcp::input::{self, AckPolicy, TxSegment};
 use stateless_tcp_core::tcp::isn::{self, CookieFields, Generations, Key, Keys, MssClass};
+use stateless_tcp_core::tcp::output::TxSegment;
 use stateless_tcp_core::tcp::segment::Flags;
+use stateless_tcp_core::tcp::{AckPolicy, TcpConfig, syn_ack};
 use stateless_tcp_core::wire::{self, Reply};
 
 const ISN: u32 = 1_000;
@@ -69,8 +70,11 @@ fn steps() -> Vec<Case> {
             let layout = steering::steer(octets, &content).expect("served");
             black_box(wire::parse(octets, &layout)).expect("a segment");
         }));
+        let ack_policy = AckPolicy::Reliable;
+        let config =
+            TcpConfig { ack_policy, keys: KEYS, generations: SERVED, segment_size: 1220, fast_open: false };
         cases.push(case(decide, move || {
-            black_box(input::decide(AckPolicy::Reliable, &KEYS, &SERVED, black_box(&received.segment)));
+            black_box(syn_ack(black_box(&config), black_box(&received.segment))).expect("SYN,ACK");
         }));
     }
     for (name, length) in [("emit/0", 0), ("emit/231", 231), ("emit/1220", 1220)] {
@@ -179,21 +183,21 @@ fn whole_frames() -> Vec<Case> {
     let fin = Segment { port: 53, seq: ISN + 51, ack: 99, flags: FIN_ACK, options: &[], payload: &[] };
     let forged = Segment { ack: 77, ..request(&dns) };
     vec![
-        whole("frame/syn_ipv4", 0, Counter::SynAck, syn),
-        whole("frame/syn_ipv6", 1, Counter::SynAck, syn),
-        whole("frame/dns_small_ipv4", 0, Counter::Answered, request(&dns)),
-        whole("frame/dns_small_ipv6", 1, Counter::Answered, request(&dns)),
-        whole("frame/dnssec_ipv4", 0, Counter::Answered, request(&dnssec)),
-        whole("frame/dns_5k_ipv4", 0, Counter::Answered, request(&large)),
-        whole("frame/http_page_ipv4", 0, Counter::Answered, Segment { port: 80, ..request(&page) }),
-        whole("frame/fin_ipv4", 0, Counter::FinAcknowledged, fin),
-        whole("frame/fin_ipv6", 1, Counter::FinAcknowledged, fin),
-        whole("frame/forged_ipv4", 0, Counter::BadCookie, forged),
-        heard("frame/dns_small_traced", 0, Counter::Answered, request(&dns), |taps| {
+        whole("frame/syn_ipv4", 0, Outcome::SynAck, syn),
+        whole("frame/syn_ipv6", 1, Outcome::SynAck, syn),
+        whole("frame/dns_small_ipv4", 0, Outcome::Answered, request(&dns)),
+        whole("frame/dns_small_ipv6", 1, Outcome::Answered, request(&dns)),
+        whole("frame/dnssec_ipv4", 0, Outcome::Answered, request(&dnssec)),
+        whole("frame/dns_5k_ipv4", 0, Outcome::Answered, request(&large)),
+        whole("frame/http_page_ipv4", 0, Outcome::Answered, Segment { port: 80, ..request(&page) }),
+        whole("frame/fin_ipv4", 0, Outcome::FinAcknowledged, fin),
+        whole("frame/fin_ipv6", 1, Outcome::FinAcknowledged, fin),
+        whole("frame/forged_ipv4", 0, Outcome::BadCookie, forged),
+        heard("frame/dns_small_traced", 0, Outcome::Answered, request(&dns), |taps| {
             let all = TapFilter { client: None, port: None, sample: 1, rate: u32::MAX };
             TapListener::to_frames([taps].into_iter(), all)
         }),
-        heard("frame/dns_small_dnstap", 0, Counter::Answered, request(&dns), |taps| {
+        heard("frame/dns_small_dnstap", 0, Outcome::Answered, request(&dns), |taps| {
             TapListener::to_transactions([taps].into_iter(), Arc::default())
         }),
     ]
@@ -211,7 +215,7 @@ const UNHEARD: u64 = 1_000;
 fn heard(
     name: &'static str,
     version: usize,
-    outcome: Counter,
+    outcome: Outcome,
     segment: Segment<'_>,
     listen: impl FnOnce(&TapRegistry) -> TapListener,
 ) -> Case {
@@ -225,7 +229,7 @@ fn heard(
     })
 }
 
-fn whole(name: &'static str, version: usize, outcome: Counter, segment: Segment<'_>) -> Case {
+fn whole(name: &'static str, version: usize, outcome: Outcome, segment: Segment<'_>) -> Case {
     let mut respond = responding(name, version, outcome, segment, Vec::new());
     case(name, move || {
         black_box(respond());
@@ -236,7 +240,7 @@ fn whole(name: &'static str, version: usize, outcome: Counter, segment: Segment<
 fn responding(
     name: &'static str,
     version: usize,
-    outcome: Counter,
+    outcome: Outcome,
     mut segment: Segment<'_>,
     taps: Vec<Tap>,
 ) -> impl FnMut() -> u64 + use<> {
@@ -250,7 +254,7 @@ fn responding(
     };
     let offer = ServingState::new(content(server), policy);
     let ContentGeneration { generation, content } = &offer.current;
-    if outcome == Counter::Answered {
+    if outcome == Outcome::Answered {
         let octets = frame(client, server, segment);
         let layout = steering::steer(&octets[..], &**content).expect("served");
         let tuple = wire::parse(&octets, &layout).expect("a segment").segment.tuple;

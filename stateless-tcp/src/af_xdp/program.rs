@@ -10,8 +10,9 @@ use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, XskMap};
 use aya::programs::{ProgramError, Xdp};
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
 use aya_log::EbpfLogger;
-use stateless_tcp_core::fast_path::{FastPathEvent, HandshakeConfig};
+use stateless_tcp_core::outcome::Outcome;
 use stateless_tcp_core::steering::SteeringReason;
+use stateless_tcp_core::tcp::TcpConfig;
 use stateless_tcp_core::tcp::segment::Address;
 use stateless_tcp_ebpf::abi::{self, MAX_TERMS, PackedHandshakeConfig, Settings};
 use std::collections;
@@ -157,7 +158,7 @@ impl Program {
     ///
     /// # Errors
     /// If a map refuses.
-    pub fn answer_by(&mut self, terms: &HandshakeConfig) -> Result<(), XdpError> {
+    pub fn answer_by(&mut self, terms: &TcpConfig) -> Result<(), XdpError> {
         let Handshake { terms: places, in_force, place, .. } = &mut self.handshake;
         let next = *place % MAX_TERMS + 1;
         places
@@ -180,8 +181,8 @@ impl Program {
     ///
     /// # Errors
     /// If the map cannot be read.
-    pub fn events(&self) -> Result<Vec<(FastPathEvent, u64)>, XdpError> {
-        FastPathEvent::ALL.into_iter().map(|event| Ok((event, self.event(event as u32)?))).collect()
+    pub fn events(&self) -> Result<Vec<(Outcome, u64)>, XdpError> {
+        Outcome::in_driver().map(|outcome| Ok((outcome, self.event(outcome)?))).collect()
     }
 
     /// How many of these frames had a partial checksum.
@@ -189,11 +190,11 @@ impl Program {
     /// # Errors
     /// If the map cannot be read.
     pub fn partial_checksums(&self) -> Result<u64, XdpError> {
-        self.event(abi::PARTIAL_CHECKSUMS)
+        self.event(Outcome::PartialChecksum)
     }
 
-    fn event(&self, place: u32) -> Result<u64, XdpError> {
-        Ok(self.handshake.events.get(&place, 0).map_err(map_error(abi::EVENTS))?.iter().sum())
+    fn event(&self, outcome: Outcome) -> Result<u64, XdpError> {
+        Ok(self.handshake.events.get(&(outcome as u32), 0).map_err(map_error(abi::EVENTS))?.iter().sum())
     }
 
     /// The interface that it is for.

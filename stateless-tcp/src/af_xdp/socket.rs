@@ -13,10 +13,11 @@ use super::interface::{AttachMode, Interface};
 use super::sockopt;
 use super::umem::{FRAMES, Frame, Pool, Umem};
 use crate::dataplane::responder::Frames;
-use crate::observe::counters::{Counter, Counters};
+use crate::observe::counters::Counters;
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::socket::{MsgFlags, recv};
+use stateless_tcp_core::outcome::Outcome;
 use std::error::Error;
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
@@ -194,7 +195,7 @@ impl Socket {
         let room = (self.tx.nb_free(TX_RING) as usize).min(TX_RING as usize);
         let excess = self.staged.len().saturating_sub(room);
         if excess > 0 {
-            self.counters.add(Counter::TxRingFull, excess as u64);
+            self.counters.add(Outcome::TxRingFull, excess as u64);
             self.free.extend(self.staged.drain(room..));
         }
         if !self.staged.is_empty() {

@@ -6,7 +6,7 @@
 use crate::config::Config;
 use crate::config::keys;
 use crate::dataplane::responder::{Frames, Responder};
-use crate::observe::counters::{Counter, Counters};
+use crate::observe::counters::Counters;
 use crate::serving::AnswerPolicy;
 use crate::serving::build::{self, Stores};
 use anyhow::{Context as _, Result, bail, ensure};
@@ -14,6 +14,7 @@ use pcap_file::pcap::{PcapHeader, PcapPacket, PcapReader, PcapWriter};
 use pcap_file::pcapng::{Block, PcapNgReader};
 use pcap_file::{DataLink, TsResolution};
 use stateless_tcp_core::admission::PacketKind;
+use stateless_tcp_core::outcome::Outcome;
 use stateless_tcp_core::steering::{self, ClientPolicy, Steering};
 use stateless_tcp_core::tcp::segment::Address;
 use std::cell::RefCell;
@@ -75,7 +76,7 @@ pub fn run(config: &Config, input: &Path, output: &Path) -> Result<()> {
     }
     // Dropping the writer would hide an error such as a full disk.
     writer.into_writer().into_inner().map_err(IntoInnerError::into_error).with_context(failed)?;
-    for &counter in Counter::ALL {
+    for &counter in Outcome::ALL {
         if counters.get(counter) > 0 {
             tracing::info!("counter {} {}", counter.name(), counters.get(counter));
         }

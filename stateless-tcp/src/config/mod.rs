@@ -31,7 +31,7 @@ pub use self::sockets::{ListenAddress, SocketPath, UpstreamAddress};
 pub use self::values::{
     HandshakeMode, InvalidValue, LogFormat, Queues, RuleSet, ServedAddress, XdpLog, XdpMode, ZeroCopy,
 };
-pub use stateless_tcp_core::tcp::input::AckPolicy;
+pub use stateless_tcp_core::tcp::AckPolicy;
 
 use self::check::{excludes, requires};
 use crate::acl::ClientPolicies;

@@ -6,7 +6,7 @@ use super::handover::HandoverService;
 use super::server::{ControlHandles, ControlSocket, ReloadRequest};
 use super::*;
 use crate::serving::{ActiveState, AnswerPolicy, Content, ServingState};
-use stateless_tcp_core::tcp::input::AckPolicy;
+use stateless_tcp_core::tcp::AckPolicy;
 use stateless_tcp_core::tcp::isn::{Key, Keys};
 use std::io::Read as _;
 use std::os::unix::net::UnixListener;

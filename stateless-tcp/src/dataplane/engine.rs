@@ -1,32 +1,27 @@
-//! A segment in, segments out: the rules and the services together, knowing nothing of frames.
+//! A segment in, segments out: the protocol core together with the services, knowing nothing of frames.
 
-mod converse;
-mod fast_open;
-mod first;
-mod limit;
-mod overheard;
-mod turn;
-mod walk;
+mod application;
 
-use crate::dataplane::conn_cache::{ConnCache, MAX_KEPT};
-use crate::observe::counters::{Counter, Counters};
+use crate::dataplane::conn_cache::ConnTable;
+use crate::dataplane::query_log::QueryLog;
+use crate::observe::counters::Counters;
 use crate::observe::snapshot::Occupancy;
 use crate::observe::transaction::Role;
-use crate::services::{FetchId, FetchPolicy, Upstream};
-use crate::serving::{AnswerPolicy, Content, ServingState};
-use limit::{RateGate, RetryDetector};
-use stateless_tcp_core::tcp::input::{self, Reason, Reply, TxSegment, Verdict};
-use stateless_tcp_core::tcp::segment::{Flags, Segment};
+use crate::services::{FetchId, Upstream};
+use crate::serving::{Content, ServingState};
+use application::ServedApplication;
+use stateless_tcp_core::outcome::Outcome;
+pub use stateless_tcp_core::tcp::Source;
+use stateless_tcp_core::tcp::output::TxSegment;
+use stateless_tcp_core::tcp::parser::MAX_RESPONSES;
+use stateless_tcp_core::tcp::segment::Segment;
+use stateless_tcp_core::tcp::{Assembly, Engine, Handled, Pending, RxSegment, Transmit};
 use std::sync::Arc;
-use std::time::SystemTime;
-use walk::Answers;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Octets of payload that every client takes in one segment: the least MSS (536), less options.
-const WHOLE: u16 = 512;
-
-/// A segment to be considered.
+/// A segment, and everything that its answer depends on besides.
 #[derive(Clone, Copy)]
-pub struct RxSegment<'a> {
+pub struct Arrival<'a> {
     /// Wall-clock time.
     pub now: SystemTime,
     /// Its header.
@@ -37,38 +32,12 @@ pub struct RxSegment<'a> {
     pub source: Source,
     /// There is no room for more requests that wait.
     pub crowded: bool,
-    /// Where it is counted what becomes of it.
-    pub counters: &'a Counters,
 }
 
-/// Where a segment comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// The client sent it.
-    Client,
-    /// It is kept, and the client sent an ACK that proves what goes before it.
-    Reassembled,
-    /// It waited for an answer.
-    Resumed,
-}
-
-impl<'a> RxSegment<'a> {
-    /// A segment that the client sent, to somebody who has room.
-    #[must_use]
-    pub fn new(now: SystemTime, segment: &'a Segment, payload: &'a [u8], counters: &'a Counters) -> Self {
-        Self { now, segment, payload, source: Source::Client, crowded: false, counters }
-    }
-
-    #[inline]
-    fn purpose(&self) -> FetchPolicy {
-        if self.crowded { FetchPolicy::AtOnce } else { FetchPolicy::Answer }
-    }
-}
-
-/// A request that waits: what is left of its segment, to be considered again as if the client had sent it again.
+/// A request that waits: the rest of its segment, to be handled again as if the client had sent it again.
 #[derive(Debug)]
 pub struct DeferredSegment {
-    /// What it waits for.
+    /// The answer that it waits for.
     pub ticket: FetchId,
     /// Its header.
     pub segment: Segment,
@@ -76,154 +45,133 @@ pub struct DeferredSegment {
     pub payload: Vec<u8>,
 }
 
-/// Answers segments, one at a time.
+/// Answers the segments of one worker, one at a time.
 pub struct TcpEngine {
     worker: usize,
-    offer: Arc<ServingState>,
-    /// The response being sent. Never grows: [`Service::answer`](crate::services::Service::answer) is given less room than it has.
-    answers: Answers,
-    /// A message put together from several segments.
-    joined: Vec<u8>,
-    hints: ConnCache,
-    doubtful: RateGate,
-    stuck: RetryDetector,
+    state: Arc<ServingState>,
+    /// The responses to one segment. Never grow: [`Service::answer`](crate::services::Service::answer) is given less room than there is.
+    responses: Vec<u8>,
+    query_log: QueryLog,
+    /// Memory of [`Assembly`].
+    assembly: Box<[u8]>,
+    cache: ConnTable,
     waiting: Option<DeferredSegment>,
 }
 
-/// The segments that answer one segment, in order. Their payload is [`TcpEngine::payload`].
-#[derive(Clone, Debug)]
-pub enum Transmit {
-    /// None.
-    Silence,
-    /// One: without payload, unless it is SYN,ACK.
-    One(TxSegment),
-    /// SYN,ACK, and behind it the response to what came with the SYN.
-    Opening(TxSegment, Reply),
-    /// A response.
-    Response(Reply),
-}
-
-impl Iterator for Transmit {
-    type Item = TxSegment;
-
-    #[inline]
-    fn next(&mut self) -> Option<TxSegment> {
-        match self {
-            Self::Silence => None,
-            Self::One(outgoing) => {
-                let outgoing = *outgoing;
-                *self = Self::Silence;
-                Some(outgoing)
-            }
-            Self::Opening(outgoing, reply) => {
-                let outgoing = *outgoing;
-                *self = Self::Response(reply.clone());
-                Some(outgoing)
-            }
-            Self::Response(reply) => reply.next(),
-        }
-    }
-}
-
 impl TcpEngine {
-    /// Answers from `offer` for one worker.
+    /// Answers from `state` for one worker.
     #[must_use]
-    pub fn new(worker: usize, offer: Arc<ServingState>) -> Self {
-        let hints = ConnCache::new(offer.policy.hints);
-        let joined = Vec::with_capacity(MAX_KEPT + usize::from(u16::MAX));
+    pub fn new(worker: usize, state: Arc<ServingState>) -> Self {
         Self {
             worker,
-            offer,
-            answers: Answers::new(),
-            joined,
-            hints,
-            doubtful: RateGate::default(),
-            stuck: RetryDetector::default(),
+            cache: ConnTable::new(state.policy.hints),
+            state,
+            responses: Vec::with_capacity(MAX_RESPONSES),
+            query_log: QueryLog::default(),
+            assembly: vec![0; Assembly::CAPACITY].into(),
             waiting: None,
         }
     }
 
-    /// Answers from `offer` from now on.
-    pub fn switch(&mut self, offer: Arc<ServingState>) {
-        self.offer = offer;
+    /// Answers from `state` from now on.
+    pub fn switch(&mut self, state: Arc<ServingState>) {
+        self.state = state;
     }
 
-    /// How full what is remembered of connections is.
+    /// Entries of the connection cache in use.
     #[must_use]
     pub fn occupancy(&self) -> Occupancy {
-        self.hints.occupancy()
+        self.cache.occupancy()
     }
 
-    /// What is remembered of connections.
-    pub fn hints(&mut self) -> &mut ConnCache {
-        &mut self.hints
+    /// The connection cache.
+    pub fn cache(&mut self) -> &mut ConnTable {
+        &mut self.cache
     }
 
-    /// What new connections are served.
+    /// The content that new connections get.
     #[inline]
     #[must_use]
     pub fn content(&self) -> &Content {
-        &self.offer.current.content
+        &self.state.current.content
     }
 
-    /// The errands of all services on offer, each once, though it may run for several generations.
+    /// The upstreams of all services, each once, though it may run for several generations.
     pub fn errands(&self) -> impl Iterator<Item = &dyn Upstream> {
-        let all = || self.offer.contents().flat_map(|content| content.content.upstreams());
-        let first = move |&(index, errands): &(usize, &dyn Upstream)| {
-            !all().take(index).any(|other| std::ptr::addr_eq(other, errands))
+        let all = || self.state.contents().flat_map(|content| content.content.upstreams());
+        let first = move |&(index, upstream): &(usize, &dyn Upstream)| {
+            !all().take(index).any(|other| std::ptr::addr_eq(other, upstream))
         };
-        all().enumerate().filter(first).map(|(_, errands)| errands)
+        all().enumerate().filter(first).map(|(_, upstream)| upstream)
     }
 
-    /// Has it heard, or not, what is answered.
-    pub fn listen(&mut self, listening: bool) {
-        self.answers.overheard.listen(listening);
+    /// Logs queries and their responses, or not, from the next segment on.
+    pub fn log_queries(&mut self, enabled: bool) {
+        self.query_log.enable(enabled);
     }
 
-    /// The questions that were answered anew by the last answer, as far as its first `reached` octets; and what each was
-    /// answered. Both are framed.
-    pub fn overheard(&self, reached: usize) -> impl Iterator<Item = (Role, &[u8], &[u8])> {
-        self.answers.overheard.up_to(&self.answers.octets, reached)
+    /// The queries that were answered anew by the last answer, as far as its first `reached` bytes, and their responses.
+    /// Both are framed.
+    pub fn logged_queries(&self, reached: usize) -> impl Iterator<Item = (Role, &[u8], &[u8])> {
+        self.query_log.up_to(&self.responses, reached)
     }
 
-    /// What waits after the last arrival.
+    /// The request that was left to wait by the last segment.
     #[inline]
     pub fn take_waiting(&mut self) -> Option<DeferredSegment> {
         self.waiting.take()
     }
 
-    /// What is to be sent in answer to a segment; counts why.
+    /// Handles a segment, and counts its outcome.
     #[inline]
-    pub fn consider(&mut self, arrival: RxSegment<'_>) -> Transmit {
-        let RxSegment { segment, counters, .. } = arrival;
-        let AnswerPolicy { rules, ref keys, .. } = self.offer.policy;
-        let decided = match input::decide(rules, keys, self.offer.generations(), segment) {
-            Verdict::Send(outgoing) if outgoing.flags.contains(Flags::SYN) => {
-                return self.synchronise(arrival, outgoing);
-            }
-            Verdict::Send(outgoing) => {
-                counters.add(Counter::FinAcknowledged, 1);
-                return Transmit::One(outgoing);
-            }
-            Verdict::Converse => return self.converse(arrival),
-            Verdict::Answer(request) => self.first(arrival, arrival.payload, request),
-            Verdict::Ignore(reason) => Err(reason),
+    pub fn handle(&mut self, arrival: Arrival<'_>, counters: &Counters) -> Transmit {
+        let Arrival { now, segment, payload, source, crowded } = arrival;
+        self.query_log.clear();
+        let Self { worker, state, responses, query_log, assembly, cache, .. } = self;
+        let since_epoch = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let mut application =
+            ServedApplication { state, worker: *worker, now, service: None, responses, query_log };
+        let engine = Engine {
+            config: state.tcp_config(),
+            application: &mut application,
+            cache,
+            assembly: Assembly::new(assembly),
         };
-        let decided = decided.or_else(|reason| self.later(arrival, reason));
-        decided.unwrap_or_else(|reason| {
-            counters.add(reason.into(), 1);
-            if reason != Reason::RetryLimit {
-                return Transmit::Silence;
-            }
-            counters.add(Counter::ResetSent, 1);
-            Transmit::One(input::reset(segment))
-        })
+        // The application and the cache are here: nothing is deferred.
+        let Ok(handled) = engine.handle(&RxSegment { now: since_epoch, segment, payload, source, crowded })
+        else {
+            return Transmit::Nothing;
+        };
+        let Handled { outcome, notes, messages, transmit, pending } = handled;
+        counters.add(outcome, 1);
+        for note in notes.into_iter().flatten() {
+            counters.add(note, 1);
+        }
+        if messages > 0 {
+            counters.add(Outcome::Messages, messages.into());
+        }
+        if let Some(Pending { fetch, segment, range, assembled }) = pending {
+            let payload = if assembled { &self.assembly[range] } else { &payload[range] };
+            self.waiting = Some(DeferredSegment { ticket: fetch, segment, payload: payload.to_vec() });
+        }
+        transmit
     }
 
     /// The payload of a segment of the last answer.
     #[inline]
     #[must_use]
-    pub fn payload(&self, outgoing: &TxSegment) -> &[u8] {
-        &self.answers.octets[outgoing.payload()]
+    pub fn payload(&self, segment: &TxSegment) -> &[u8] {
+        &self.responses[segment.payload()]
     }
 }
+
+impl<'a> Arrival<'a> {
+    /// A segment of a client's, while there is room for requests that wait.
+    #[must_use]
+    pub fn new(now: SystemTime, segment: &'a Segment, payload: &'a [u8]) -> Self {
+        Self { now, segment, payload, source: Source::Client, crowded: false }
+    }
+}
+
+#[cfg(test)]
+mod tests;

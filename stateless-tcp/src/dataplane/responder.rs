@@ -1,23 +1,24 @@
 //! A frame in, frames out: the path that every packet takes, without a NIC, a clock or randomness.
 //!
 //! ```text
-//! steer -> parse -> consider (decide, answer) -> emit
+//! steer -> parse -> handle -> emit
 //! ```
 //!
 //! The frame that carried the request carries the reply; only a response of several segments takes further frames. A request
 //! whose answer is still to be fetched is parked, and considered again in [`Responder::turn`].
 
-use crate::dataplane::engine::{RxSegment, Source, TcpEngine, Transmit};
+use crate::dataplane::engine::{Arrival, Source, TcpEngine};
 use crate::dataplane::pending::{PendingRequest, PendingRequests};
-use crate::observe::counters::{Counter, Counters};
+use crate::observe::counters::Counters;
 use crate::observe::snapshot::Occupancy;
 use crate::observe::tap::{Direction, Tap, Taps};
 use crate::observe::transaction::Transaction;
 use crate::services::FetchId;
 use crate::serving::{AnswerPolicy, Content, ServingState};
-use stateless_tcp_core::fast_path::FastPathEvent;
+use stateless_tcp_core::outcome::Outcome;
 use stateless_tcp_core::steering::{self, Layout, Protocol};
-use stateless_tcp_core::udp::{self, Refusal};
+use stateless_tcp_core::tcp::Transmit;
+use stateless_tcp_core::udp;
 use stateless_tcp_core::wire::{self, Reply};
 use std::os::fd::RawFd;
 use std::sync::Arc;
@@ -51,7 +52,7 @@ const WAITING: usize = 1 << 16;
 /// Answers frames, one at a time. Each worker has its own.
 pub struct Responder {
     worker: usize,
-    exchange: TcpEngine,
+    engine: TcpEngine,
     parking: PendingRequests<Reply>,
     ready: Vec<FetchId>,
     taps: Taps,
@@ -74,10 +75,10 @@ impl Responder {
     /// A responder for what is on offer, of the worker with this number.
     #[must_use]
     pub fn of(worker: usize, offer: Arc<ServingState>) -> Self {
-        let exchange = TcpEngine::new(worker, offer);
+        let engine = TcpEngine::new(worker, offer);
         Self {
             worker,
-            exchange,
+            engine,
             parking: PendingRequests::new(WAITING),
             ready: Vec::new(),
             taps: Taps::default(),
@@ -86,44 +87,44 @@ impl Responder {
 
     /// Answers from `offer` from now on.
     pub fn switch(&mut self, offer: Arc<ServingState>) {
-        self.exchange.switch(offer);
+        self.engine.switch(offer);
     }
 
     /// How full its tables are.
     #[must_use]
     pub fn occupancies(&self) -> [Occupancy; 2] {
-        [self.exchange.occupancy(), self.parking.occupancy()]
+        [self.engine.occupancy(), self.parking.occupancy()]
     }
 
     /// Copies what passes for these, too, from now on.
     pub fn tap(&mut self, taps: Vec<Tap>) {
         self.taps.add(taps);
-        self.exchange.listen(self.taps.want_transactions());
+        self.engine.log_queries(self.taps.want_transactions());
     }
 
     /// The files on which an idle worker is to wait.
     #[must_use]
     pub fn descriptors(&self) -> Vec<RawFd> {
-        self.exchange.errands().flat_map(|errands| errands.descriptors(self.worker)).collect()
+        self.engine.errands().flat_map(|errands| errands.descriptors(self.worker)).collect()
     }
 
     /// How long an idle worker may wait.
     #[must_use]
     pub fn due(&self, now: SystemTime) -> Option<Duration> {
-        self.exchange.errands().filter_map(|errands| errands.due(self.worker, now)).min()
+        self.engine.errands().filter_map(|errands| errands.due(self.worker, now)).min()
     }
 
     /// Does the errands of the services, and answers what waited for them.
     #[inline]
     pub fn turn<F: Frames>(&mut self, now: SystemTime, frames: &mut F, counters: &Counters) {
-        for errands in self.exchange.errands() {
+        for errands in self.engine.errands() {
             errands.turn(self.worker, now, &mut self.ready);
         }
         let mut ready = std::mem::take(&mut self.ready);
         for ticket in ready.drain(..) {
             for PendingRequest { waiting, since, with: reply } in self.parking.call(ticket) {
-                let arrival = RxSegment::new(now, &waiting.segment, &waiting.payload, counters);
-                let answer = self.exchange.consider(RxSegment { source: Source::Resumed, ..arrival });
+                let arrival = Arrival::new(now, &waiting.segment, &waiting.payload);
+                let answer = self.engine.handle(Arrival { source: Source::Resumed, ..arrival }, counters);
                 self.send(now, frames, None, answer, Asker { reply, since }, counters);
             }
         }
@@ -141,16 +142,14 @@ impl Responder {
         length: usize,
         counters: &Counters,
     ) {
-        counters.add(Counter::Received, 1);
+        counters.add(Outcome::Received, 1);
         let octets = frames.octets(&mut frame);
-        let read = match steering::steer(&octets[..length], self.exchange.content()) {
+        let read = match steering::steer(&octets[..length], self.engine.content()) {
             Ok(layout) if layout.protocol == Protocol::Udp => {
                 return truncate(frames, frame, length, &layout, counters);
             }
-            Ok(layout) => wire::parse(&octets[..length], &layout)
-                .map(|received| (received, layout))
-                .map_err(Counter::from),
-            Err(_) => Err(Counter::NotServed),
+            Ok(layout) => wire::parse(&octets[..length], &layout).map(|received| (received, layout)),
+            Err(_) => Err(Outcome::NotServed),
         };
         if !self.taps.is_empty() {
             let tuple = read.as_ref().ok().map(|(received, _)| received.segment.tuple);
@@ -164,13 +163,13 @@ impl Responder {
             }
         };
         if received.partial_checksum {
-            counters.add(Counter::PartialChecksum, 1);
+            counters.add(Outcome::PartialChecksum, 1);
         }
         let reply = Reply::to(octets, &layout, received.segment.tuple);
         let payload = &octets[received.payload()];
-        let arrival = RxSegment::new(now, &received.segment, payload, counters);
-        let arrival = RxSegment { crowded: self.parking.is_full(), ..arrival };
-        let answer = self.exchange.consider(arrival);
+        let arrival = Arrival::new(now, &received.segment, payload);
+        let arrival = Arrival { crowded: self.parking.is_full(), ..arrival };
+        let answer = self.engine.handle(arrival, counters);
         let asker = Asker { reply, since: now };
         if let Some(unused) = self.send(now, frames, Some(frame), answer, asker, counters) {
             frames.release(unused);
@@ -194,22 +193,22 @@ impl Responder {
         let mut reached = 0;
         while let Some(outgoing) = answer.next() {
             let Some(mut frame) = first.take().or_else(|| frames.take()) else {
-                counters.add(Counter::NoFrame, 1 + answer.count() as u64);
+                counters.add(Outcome::NoFrame, 1 + answer.count() as u64);
                 break;
             };
             let octets = frames.octets(&mut frame);
-            let length = reply.emit(octets, &outgoing, self.exchange.payload(&outgoing));
+            let length = reply.emit(octets, &outgoing, self.engine.payload(&outgoing));
             if !self.taps.is_empty() {
                 self.taps.frame(now, Some(reply.tuple()), Direction::Sent, &octets[..length]);
                 reached = reached.max(outgoing.payload().end);
             }
-            counters.add(Counter::Sent, 1);
+            counters.add(Outcome::Sent, 1);
             frames.send(frame, length);
         }
         if reached > 0 {
             self.tell(now, &asker, reached);
         }
-        if let Some(waiting) = self.exchange.take_waiting() {
+        if let Some(waiting) = self.engine.take_waiting() {
             self.parking.park(waiting, asker.since, asker.reply);
         }
         first
@@ -218,7 +217,7 @@ impl Responder {
     /// Tells who listens of the questions that were answered anew, as far as the answers went out.
     #[cold]
     fn tell(&mut self, now: SystemTime, asker: &Asker, reached: usize) {
-        for (role, question, answer) in self.exchange.overheard(reached) {
+        for (role, question, answer) in self.engine.logged_queries(reached) {
             let tuple = *asker.reply.tuple();
             let framed = Transaction {
                 role,
@@ -232,7 +231,7 @@ impl Responder {
                 self.taps.transaction(&transaction);
             }
         }
-        self.exchange.listen(self.taps.want_transactions());
+        self.engine.log_queries(self.taps.want_transactions());
     }
 }
 
@@ -247,18 +246,18 @@ fn truncate<F: Frames>(
 ) {
     let octets = &mut frames.octets(&mut frame)[..length];
     let answered = udp::read(octets, layout).and_then(|question| {
-        question.write(octets, layout).ok_or(Refusal::NoQuestion)?;
+        question.write(octets, layout).ok_or(Outcome::UdpNoQuestion)?;
         Ok(question)
     });
     match answered {
         Ok(question) => {
-            counters.add(Counter::PartialChecksum, u64::from(question.partial_checksum));
-            counters.add(Counter::UdpTruncated, 1);
-            counters.add(Counter::Sent, 1);
+            counters.add(Outcome::PartialChecksum, u64::from(question.partial_checksum));
+            counters.add(Outcome::UdpTruncated, 1);
+            counters.add(Outcome::Sent, 1);
             frames.send(frame, question.frame_length(layout));
         }
-        Err(refusal) => {
-            counters.add(FastPathEvent::from(refusal).into(), 1);
+        Err(outcome) => {
+            counters.add(outcome, 1);
             frames.release(frame);
         }
     }

@@ -4,7 +4,7 @@ use crate::af_xdp::inject_queue::Inlet;
 use crate::af_xdp::poller::Poller;
 use crate::af_xdp::socket::{BATCH, FrameCounts, Socket};
 use crate::dataplane::responder::{Frames as _, Responder};
-use crate::observe::counters::{Counter, Counters};
+use crate::observe::counters::Counters;
 use crate::observe::histogram::Histogram;
 use crate::observe::snapshot::Occupancy;
 use crate::observe::tap::TapRegistry;
@@ -13,6 +13,7 @@ use arc_swap::Cache;
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::eventfd::EventFd;
 use nix::unistd::Pid;
+use stateless_tcp_core::outcome::Outcome;
 use std::io;
 use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
@@ -208,7 +209,7 @@ fn respond_to(
     socket: &mut Socket,
     counters: &Counters,
 ) {
-    let Some(mut frame) = socket.take() else { return counters.add(Counter::NoFrame, 1) };
+    let Some(mut frame) = socket.take() else { return counters.add(Outcome::NoFrame, 1) };
     match socket.octets(&mut frame).get_mut(..bytes.len()) {
         Some(place) => {
             place.copy_from_slice(bytes);
@@ -230,7 +231,7 @@ fn report(socket: &Socket, responder: &Responder, shared: &Shared) {
     if let Ok(mut status) = shared.status.try_lock() {
         let (frames, statistics) = (socket.account(), socket.statistics().ok());
         let [sent, no_room] =
-            [Counter::Sent, Counter::TxRingFull].map(|counter| shared.counters.get(counter));
+            [Outcome::Sent, Outcome::TxRingFull].map(|counter| shared.counters.get(counter));
         let completed = sent.saturating_sub(no_room + frames.sending as u64);
         *status = Some(WorkerStatus { frames, completed, statistics, tables: Some(responder.occupancies()) });
     }

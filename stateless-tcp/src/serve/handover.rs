@@ -8,7 +8,7 @@ use crate::af_xdp::socket::CopyMode;
 use crate::control::handover::{HandoverInterface, HandoverState, HandoverStep};
 use crate::serving::AnswerPolicy;
 use anyhow::{Result, bail};
-use stateless_tcp_core::tcp::input::AckPolicy;
+use stateless_tcp_core::tcp::AckPolicy;
 use stateless_tcp_core::tcp::isn::Key;
 use std::io;
 use std::net::TcpListener;

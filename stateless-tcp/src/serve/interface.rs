@@ -125,7 +125,7 @@ pub(super) fn load(
 ) -> Result<AttachedProgram, XdpError> {
     let (mut program, handshake) = handshake::load(config, interface, mode, copy)?;
     steer(&mut program, &state.current.content)?;
-    program.answer_by(&state.handshake_config())?;
+    program.answer_by(state.tcp_config())?;
     Ok(AttachedProgram { program, mode, copy, handshake })
 }
 

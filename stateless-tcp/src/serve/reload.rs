@@ -20,7 +20,7 @@ use crate::serving::{
     RetiredGeneration, ServingState,
 };
 use anyhow::{Error, Result, bail};
-use stateless_tcp_core::fast_path::HandshakeConfig;
+use stateless_tcp_core::tcp::TcpConfig;
 use stateless_tcp_core::tcp::segment::Address;
 use stateless_tcp_ebpf::abi::MAX_ADDRESSES;
 use std::net::IpAddr;
@@ -236,7 +236,7 @@ impl Reloader {
             return;
         };
         // The programs come first: they leave segments of unknown generations to the workers.
-        configure_handshakes(programs, &state.handshake_config());
+        configure_handshakes(programs, state.tcp_config());
         release_later(self.active.swap(Arc::new(state)));
         for generation in expired {
             tracing::debug!("generation {generation} has expired");
@@ -260,7 +260,7 @@ impl Reloader {
         if let Err(error) = steered.and_then(|()| steer_all(programs, &content)) {
             // The maps had room for this content a moment ago.
             steer_all(programs, &before.current.content)?;
-            configure_handshakes(programs, &before.handshake_config());
+            configure_handshakes(programs, before.tcp_config());
             return Err(error);
         }
         let state = self.history.replace(&before, content, policy, self.epoch.elapsed());
@@ -268,10 +268,10 @@ impl Reloader {
             self.load_times.content = load_times.content;
         }
         self.load_times.key = load_times.key;
-        let handshake = state.handshake_config();
+        let tcp_config = *state.tcp_config();
         self.stores.zones.commit();
         release_later(self.active.swap(Arc::new(state)));
-        configure_handshakes(programs, &handshake);
+        configure_handshakes(programs, &tcp_config);
         let mut text = format!("reloaded: {}", build::describe(&config, &self.stores, &addresses));
         for note in notes {
             text.push('\n');
@@ -334,7 +334,7 @@ fn steer_all(programs: &mut [AttachedProgram], content: &Content) -> Result<(), 
 }
 
 /// Makes the programs answer handshakes by `config`. A program that fails leaves unknown handshakes to the workers.
-fn configure_handshakes(programs: &mut [AttachedProgram], config: &HandshakeConfig) {
+fn configure_handshakes(programs: &mut [AttachedProgram], config: &TcpConfig) {
     for AttachedProgram { program, .. } in programs {
         if let Err(error) = program.answer_by(config) {
             tracing::warn!(interface = program.interface().name, "the workers answer alone: {error}");

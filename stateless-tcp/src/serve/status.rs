@@ -5,13 +5,14 @@ use crate::af_xdp::socket::{CopyMode, FrameCounts};
 use crate::control::check::{CheckTargets, QueueTarget, TestFrame};
 use crate::control::stream::TapSource;
 use crate::dataplane::worker::WorkerStatus;
-use crate::observe::counters::{Counter, CounterKind, Counters};
+use crate::observe::counters::Counters;
 use crate::observe::dnstap::DnstapOutput;
 use crate::observe::snapshot::{
     InterfaceSnapshot, Label, NamedCounts, QueueSnapshot, Snapshot, seconds, steering_label,
 };
 use crate::serving::ActiveState;
 use crate::serving::build::Stores;
+use stateless_tcp_core::outcome::{Outcome, OutcomeKind};
 use stateless_tcp_core::steering::SteeringReason;
 use std::sync::{Arc, PoisonError};
 use std::time::SystemTime;
@@ -98,8 +99,9 @@ impl AttachedProgram {
         let steered =
             |&reason: &SteeringReason| (Label::Borrowed(steering_label(reason)), counts[reason as usize]);
         let events = program.events().unwrap_or_default().into_iter();
-        let (answered, refused): (Vec<_>, Vec<_>) = events.partition(|(event, _)| event.is_answer());
-        let named = |(event, count)| (Label::Borrowed(Counter::from(event).name()), count);
+        let (answered, refused): (Vec<_>, Vec<_>) =
+            events.partition(|(outcome, _)| outcome.kind() == OutcomeKind::Answer);
+        let named = |(outcome, count): (Outcome, _)| (Label::Borrowed(outcome.name()), count);
         InterfaceSnapshot {
             name: Label::Owned(program.interface().name.clone()),
             xdp_mode: Label::Borrowed(mode.name()),
@@ -131,9 +133,9 @@ impl WorkerHandle {
         QueueSnapshot {
             interface: Label::Owned(interface.clone()),
             queue: *queue,
-            traffic: counts(&shared.counters, CounterKind::Traffic),
-            answered: counts(&shared.counters, CounterKind::Rule),
-            refused: counts(&shared.counters, CounterKind::Reason),
+            traffic: counts(&shared.counters, OutcomeKind::Traffic),
+            answered: counts(&shared.counters, OutcomeKind::Answer),
+            refused: counts(&shared.counters, OutcomeKind::Refusal),
             duration: shared.duration.read(),
             frames,
             socket,
@@ -142,8 +144,8 @@ impl WorkerHandle {
     }
 }
 
-fn counts(counters: &Counters, kind: CounterKind) -> NamedCounts {
-    let selected = Counter::ALL.iter().filter(|counter| counter.kind() == kind);
+fn counts(counters: &Counters, kind: OutcomeKind) -> NamedCounts {
+    let selected = Outcome::ALL.iter().filter(|counter| counter.kind() == kind);
     selected.map(|&counter| (Label::Borrowed(counter.name()), counters.get(counter))).collect()
 }
 

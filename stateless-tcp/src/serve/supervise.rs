@@ -13,13 +13,13 @@ use crate::config::{Config, ConfigSource};
 use crate::control::handover::{HandoverService, ReleasedPredecessor};
 use crate::control::server::{ControlHandles, ControlSocket};
 use crate::dataplane::worker::{self, Shared, Stop};
-use crate::observe::counters::Counter;
 use crate::observe::dnstap::DnstapOutput;
 use crate::observe::exporter;
 use crate::observe::histogram::Histogram;
 use crate::serving::build::{self, Stores};
 use crate::serving::{ActiveState, RetiredGeneration};
 use anyhow::{Context as _, Error, Result, anyhow, bail};
+use stateless_tcp_core::outcome::{Outcome, OutcomeKind};
 use stateless_tcp_core::steering::SteeringReason;
 use std::io;
 use std::iter;
@@ -273,26 +273,26 @@ fn log_counters(programs: &[AttachedProgram], workers: &[WorkerHandle], stores: 
         log_counter(reason.name(), counts.map(|counts| counts[reason as usize]).sum());
     }
     let [mut answered, mut dropped] = [0; 2];
-    let mut totals: Vec<u64> = Counter::ALL
+    let mut totals: Vec<u64> = Outcome::ALL
         .iter()
         .map(|&counter| workers.iter().map(|worker| worker.shared.counters.get(counter)).sum())
         .collect();
     // A frame that the program decided counts as if a worker had received it.
-    for (event, count) in programs().filter_map(|program| program.events().ok()).flatten() {
-        totals[Counter::from(event) as usize] += count;
-        totals[Counter::Received as usize] += count;
-        if event.is_answer() {
-            totals[Counter::Sent as usize] += count;
+    for (outcome, count) in programs().filter_map(|program| program.events().ok()).flatten() {
+        totals[outcome as usize] += count;
+        totals[Outcome::Received as usize] += count;
+        if outcome.kind() == OutcomeKind::Answer {
+            totals[Outcome::Sent as usize] += count;
             answered += count;
         } else {
             dropped += count;
         }
     }
     let partial = programs().filter_map(|program| program.partial_checksums().ok());
-    totals[Counter::PartialChecksum as usize] += partial.sum::<u64>();
+    totals[Outcome::PartialChecksum as usize] += partial.sum::<u64>();
     log_counter("driver_answered", answered);
     log_counter("driver_dropped", dropped);
-    for (counter, total) in Counter::ALL.iter().zip(totals) {
+    for (counter, total) in Outcome::ALL.iter().zip(totals) {
         log_counter(counter.name(), total);
     }
     for (name, value) in stores.counts() {

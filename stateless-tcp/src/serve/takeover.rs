@@ -20,7 +20,7 @@ use crate::config::{Config, HandshakeMode, XdpMode, ZeroCopy};
 use crate::control::handover::{HandoverInterface, Predecessor, ReleasedPredecessor};
 use crate::serving::{AnswerPolicy, CLIENT_RETRY_TIME, RetiredGeneration, ServingState};
 use anyhow::{Context as _, Result, ensure};
-use stateless_tcp_core::tcp::input::AckPolicy;
+use stateless_tcp_core::tcp::AckPolicy;
 use stateless_tcp_core::tcp::isn::{Key, Keys};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 

@@ -9,19 +9,24 @@ pub mod http;
 mod retransmit_store;
 
 pub use retransmit_store::{NoRoom, Sent};
+pub use stateless_tcp_core::tcp::application::{Answered, FetchPolicy, Framing, Origin};
 
 use crate::fingerprint::Fingerprint;
 use crate::observe::transaction::Role;
+use stateless_tcp_core::tcp::application;
 use stateless_tcp_core::tcp::segment::{Address, FourTuple};
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 /// Most octets that one response, or all the responses to one segment together, may have (docs/protocol.md).
-pub const MAX_RESPONSE: usize = stateless_tcp_core::tcp::input::MAX_RESPONSE as usize;
+pub const MAX_RESPONSE: usize = application::MAX_RESPONSE as usize;
 
 /// Most octets at the front of a response that may change.
-pub const MAX_VOLATILE: usize = stateless_tcp_core::tcp::output::MAX_VOLATILE as usize;
+pub const MAX_VOLATILE: usize = application::MAX_NON_REPEATABLE as usize;
+
+/// Reason why there is no answer now.
+pub type Unavailable = application::Unavailable<FetchId>;
 
 /// A protocol over a TCP stream, whose answers are a pure function of (message, content, [`Context`]).
 pub trait Service: Send + Sync {
@@ -81,15 +86,6 @@ pub trait Service: Send + Sync {
     }
 }
 
-/// What [`Service::frame`] found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Framing {
-    /// The stream begins with a whole message of so many octets (at least 1).
-    Message(usize),
-    /// The message goes on beyond the octets at hand.
-    Incomplete,
-}
-
 /// What a service does between one frame and the next, so that answers that are pending can be given. Each worker does its
 /// own part: what concerns one never waits for another.
 pub trait Upstream: Send + Sync {
@@ -103,15 +99,6 @@ pub trait Upstream: Send + Sync {
 
     /// How long the worker may wait if nothing comes. None: as long as it likes.
     fn due(&self, worker: usize, now: SystemTime) -> Option<Duration>;
-}
-
-/// Why there is no answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unavailable {
-    /// It is being fetched: the request is to be put again when this is ready.
-    Pending(FetchId),
-    /// It is not at hand, and [`Context::purpose`] does not let it be fetched.
-    Gone,
 }
 
 /// What several requests may wait for. No two errands of a process have the same.
@@ -139,29 +126,6 @@ impl FetchIds {
         self.0 += 1;
         FetchId(self.0)
     }
-}
-
-/// What an answer is asked for, and so what may be done to get it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FetchPolicy {
-    /// To be given, at once or later: what is not at hand may be fetched.
-    Answer,
-    /// To be given at once: there is no room for requests that wait. What is not at hand is refused (DNS: SERVFAIL,
-    /// HTTP: 503).
-    AtOnce,
-    /// To be given only if it is at hand: the request may be an old one, sent again by anybody (Fast Open).
-    AtHand,
-    /// To be given again: the client may have a part of it, so that nothing but the same octets will do.
-    Again,
-}
-
-/// Which message this is: every copy of it has the same, and no other message of the last minute.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Origin {
-    /// Its connection.
-    pub tuple: FourTuple,
-    /// Sequence number of its first octet.
-    pub seq: u32,
 }
 
 /// What an answer depends on besides the message and the content.
@@ -206,15 +170,4 @@ impl Default for Context {
             room: MAX_RESPONSE,
         }
     }
-}
-
-/// What the responder must know of an answer besides its octets.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Answered {
-    /// So many octets at the front of this response may differ when it is asked for again (HTTP's Date, a DNS cookie):
-    /// it can be resumed only beyond them. At most [`MAX_VOLATILE`], or all of a response of at most [`Context::whole`]
-    /// octets; 0 for one that is always the same.
-    pub volatile: usize,
-    /// The service is done with the stream: messages after this one are not looked at.
-    pub last: bool,
 }

@@ -14,9 +14,8 @@ pub use history::{CLIENT_RETRY_TIME, GenerationLimit, History, MAX_GENERATIONS};
 use crate::fingerprint::Fingerprint;
 use arc_swap::ArcSwap;
 use serde::{Deserialize, Serialize};
-use stateless_tcp_core::fast_path::HandshakeConfig;
-use stateless_tcp_core::tcp::input::AckPolicy;
 use stateless_tcp_core::tcp::isn::{GENERATION_MASK, Generations, Keys};
+use stateless_tcp_core::tcp::{AckPolicy, TcpConfig};
 use std::sync::Arc;
 
 /// The state that new segments are answered from.
@@ -76,15 +75,17 @@ pub struct ServingState {
     pub current: ContentGeneration,
     /// The content for connections that began with it, the latest first.
     retained: Vec<ContentGeneration>,
-    /// The numbers of all these generations.
-    generations: Generations,
+    /// The engine's configuration, with the numbers of all these generations.
+    tcp: TcpConfig,
 }
 
 impl ServingState {
     fn assemble(policy: AnswerPolicy, current: ContentGeneration, retained: Vec<ContentGeneration>) -> Self {
         let only = Generations::only(current.generation);
         let generations = retained.iter().fold(only, |set, content| set.and(content.generation));
-        Self { policy, current, retained, generations }
+        let AnswerPolicy { rules, keys, segment_size, fast_open, .. } = policy;
+        let tcp = TcpConfig { ack_policy: rules, keys, generations, segment_size, fast_open };
+        Self { policy, current, retained, tcp }
     }
 
     /// A state with `content` alone. Its generation number is the same on every server.
@@ -156,14 +157,14 @@ impl ServingState {
     #[inline]
     #[must_use]
     pub fn generations(&self) -> &Generations {
-        &self.generations
+        &self.tcp.generations
     }
 
-    /// The part of this state that answers without content depend on.
+    /// Everything that determines an answer besides the segment and the content.
+    #[inline]
     #[must_use]
-    pub fn handshake_config(&self) -> HandshakeConfig {
-        let AnswerPolicy { rules, keys, fast_open, .. } = self.policy;
-        HandshakeConfig { rules, keys, generations: self.generations, fast_open }
+    pub fn tcp_config(&self) -> &TcpConfig {
+        &self.tcp
     }
 
     /// The content of a served generation.

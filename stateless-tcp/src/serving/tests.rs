@@ -3,7 +3,7 @@
 use super::*;
 use crate::services::dns::{Dns, DnsOptions};
 use crate::services::{Answered, Context, Framing, Service, Unavailable};
-use stateless_tcp_core::tcp::input::AckPolicy;
+use stateless_tcp_core::tcp::AckPolicy;
 use stateless_tcp_core::tcp::isn::{Key, Keys};
 
 /// A service with this fingerprint, if any.

@@ -1,7 +1,7 @@
 //! What must hold of an exchange, whatever was received.
 
-use stateless_tcp::observe::counters::Counter;
-use stateless_tcp_core::tcp::input::AckPolicy;
+use stateless_tcp_core::outcome::Outcome;
+use stateless_tcp_core::tcp::AckPolicy;
 
 use super::{DNS_PORT, Exchange, HTTP_PORT, Lab, PLENTY, agreement, content, pool::LARGEST_PAYLOAD};
 use crate::{
@@ -38,7 +38,7 @@ pub(super) fn read(octets: &[u8]) -> Packet {
 }
 
 pub(super) fn assert_exchange(lab: &mut Lab, frame: &[u8], exchange: &Exchange, sent: &[Vec<u8>]) {
-    if exchange.outcome == Counter::BadCookie {
+    if exchange.outcome == Outcome::BadCookie {
         let packet = agreement::intact(frame).expect("a segment").0;
         assert_eq!(proof(lab, &packet), None, "refused though it proves our cookie: {packet}");
     }
@@ -46,18 +46,18 @@ pub(super) fn assert_exchange(lab: &mut Lab, frame: &[u8], exchange: &Exchange, 
         return;
     }
     let (received, partial) = agreement::intact(frame).expect("only whole segments are answered");
-    assert_eq!(exchange.grown(Counter::PartialChecksum), u64::from(partial), "{received}");
+    assert_eq!(exchange.grown(Outcome::PartialChecksum), u64::from(partial), "{received}");
     assert_may_be_answered(&received);
     for (packet, octets) in exchange.sent.iter().zip(sent) {
         assert_goes_back(lab, &received, packet);
         assert!(octets.len() - packet.ip_offset() <= MTU, "{} octets: {packet}", octets.len());
     }
     match exchange.outcome {
-        Counter::SynAck => assert_syn_ack(lab, &received, exchange),
-        Counter::FinAcknowledged => assert_fin_acknowledged(&received, exchange),
-        Counter::Answered | Counter::Resumed => assert_answered(lab, &received, exchange),
-        Counter::Buffered => assert_part_acknowledged(&received, exchange),
-        Counter::ReassemblyLost => assert_asked_to_come_anew(&received, exchange),
+        Outcome::SynAck => assert_syn_ack(lab, &received, exchange),
+        Outcome::FinAcknowledged => assert_fin_acknowledged(&received, exchange),
+        Outcome::Answered | Outcome::Resumed => assert_answered(lab, &received, exchange),
+        Outcome::Buffered => assert_part_acknowledged(&received, exchange),
+        Outcome::ReassemblyLost => assert_asked_to_come_anew(&received, exchange),
         silent => panic!("{silent:?}, yet {:?} went out", exchange.sent),
     }
 }
@@ -108,15 +108,15 @@ fn assert_syn_ack(lab: &mut Lab, received: &Packet, exchange: &Exchange) {
     assert_eq!(packet.ack, received.seq.wrapping_add(1), "{packet}");
     let (mss, cookie) = packet.options.split_at(MSS_1220.len());
     assert_eq!(mss, MSS_1220, "{packet}");
-    assert_eq!(!cookie.is_empty(), exchange.grown(Counter::FastOpenCookie) > 0, "{packet}");
+    assert_eq!(!cookie.is_empty(), exchange.grown(Outcome::FastOpenCookie) > 0, "{packet}");
     assert!(cookie.is_empty() || cookie.len() == 12 && cookie.starts_with(&[1, 1, 34, 10]), "{cookie:?}");
     assert_early(lab, received, packet, early, exchange);
 }
 
 /// What follows a SYN,ACK unasked is what the request gets when it comes again, and no more than three segments.
 fn assert_early(lab: &mut Lab, received: &Packet, syn_ack: &Packet, early: &[Packet], exchange: &Exchange) {
-    let all = early.len() as u64 + exchange.grown(Counter::NoFrame);
-    assert_eq!(all > 0, exchange.grown(Counter::FastOpen) > 0, "{received}");
+    let all = early.len() as u64 + exchange.grown(Outcome::NoFrame);
+    assert_eq!(all > 0, exchange.grown(Outcome::FastOpen) > 0, "{received}");
     if all == 0 {
         return;
     }
@@ -160,7 +160,7 @@ fn assert_asked_to_come_anew(received: &Packet, exchange: &Exchange) {
 
 fn assert_answered(lab: &mut Lab, received: &Packet, exchange: &Exchange) {
     let (had, class) = proof(lab, received).expect("only who has seen our SYN,ACK is answered");
-    assert_eq!(exchange.outcome, if had == 0 { Counter::Answered } else { Counter::Resumed });
+    assert_eq!(exchange.outcome, if had == 0 { Outcome::Answered } else { Outcome::Resumed });
     let whole = whole_response(lab, received, had);
     let length = u32::try_from(whole.len()).expect("a response is short");
     let edge = had + u32::from(received.window);
@@ -174,12 +174,12 @@ fn assert_answered(lab: &mut Lab, received: &Packet, exchange: &Exchange) {
         (true, false) => LARGEST_RESPONSE,
     };
     let room = room.min(LARGEST_RESPONSE);
-    let incomplete = exchange.grown(Counter::Incomplete) > 0;
+    let incomplete = exchange.grown(Outcome::Incomplete) > 0;
     let judge =
         if received.destination_port == DNS_PORT { content::assert_dns } else { content::assert_http };
     judge(&received.payload, &whole, room.try_into().expect("32 bits fit"), incomplete);
 
-    let missing = exchange.grown(Counter::NoFrame);
+    let missing = exchange.grown(Outcome::NoFrame);
     let last = exchange.sent.len() - 1;
     let mut seq = received.ack;
     for (index, packet) in exchange.sent.iter().enumerate() {
@@ -245,8 +245,8 @@ fn answers_a_part(received: &Packet, exchange: &Exchange) -> bool {
         asked += 1;
         stream = behind;
     }
-    let room_ran_out = received.destination_port == DNS_PORT && exchange.grown(Counter::Messages) < asked;
-    exchange.grown(Counter::Incomplete) > 0 || room_ran_out
+    let room_ran_out = received.destination_port == DNS_PORT && exchange.grown(Outcome::Messages) < asked;
+    exchange.grown(Outcome::Incomplete) > 0 || room_ran_out
 }
 
 /// The response octets that a client of this request has already, and the largest payload it takes, if the request
@@ -280,7 +280,7 @@ fn whole_response(lab: &mut Lab, request: &Packet, had: u32) -> Vec<u8> {
             ..request.clone()
         };
         let (exchange, _) = lab.ask(&next.octets(), PLENTY);
-        let outcome = if got == 0 { Counter::Answered } else { Counter::Resumed };
+        let outcome = if got == 0 { Outcome::Answered } else { Outcome::Resumed };
         assert_eq!(exchange.outcome, outcome, "resumed, but never to be had from the start: {request}");
         whole.extend(exchange.stream());
         if exchange.sent.last().expect("a segment").flags & flags::FIN != 0 {

@@ -14,14 +14,15 @@ use std::{
 };
 
 use stateless_tcp::dataplane::responder::Responder;
-use stateless_tcp::observe::counters::{Counter, Counters};
+use stateless_tcp::observe::counters::Counters;
 use stateless_tcp::services::{
     Service,
     dns::{Cookies, Dns, DnsOptions},
     http::Http,
 };
 use stateless_tcp::serving::{AnswerPolicy, Content};
-use stateless_tcp_core::tcp::input::AckPolicy;
+use stateless_tcp_core::outcome::Outcome;
+use stateless_tcp_core::tcp::AckPolicy;
 use stateless_tcp_core::tcp::isn::{Key, Keys};
 
 use crate::{packet::Packet, topology::SERVERS};
@@ -35,36 +36,36 @@ pub const HTTP_PORT: u16 = 80;
 pub const PLENTY: usize = 1 << 16;
 
 /// Every frame ends in exactly one of these.
-const OUTCOMES: [Counter; 29] = [
-    Counter::SynAck,
-    Counter::FinAcknowledged,
-    Counter::Answered,
-    Counter::Resumed,
-    Counter::NotServed,
-    Counter::IpLength,
-    Counter::IpChecksum,
-    Counter::TcpHeader,
-    Counter::TcpChecksum,
-    Counter::TcpOption,
-    Counter::Martian,
-    Counter::Reset,
-    Counter::SynAckReceived,
-    Counter::UnusualFlags,
-    Counter::MssTooSmall,
-    Counter::BareAck,
-    Counter::BadCookie,
-    Counter::GenerationGone,
-    Counter::BeyondResponse,
-    Counter::NonRepeatable,
-    Counter::WindowTooSmall,
-    Counter::Confirmed,
-    Counter::AnsweredAhead,
-    Counter::Buffered,
-    Counter::Pending,
-    Counter::OutOfOrder,
-    Counter::Misaligned,
-    Counter::ReassemblyLost,
-    Counter::RetryLimit,
+const OUTCOMES: [Outcome; 29] = [
+    Outcome::SynAck,
+    Outcome::FinAcknowledged,
+    Outcome::Answered,
+    Outcome::Resumed,
+    Outcome::NotServed,
+    Outcome::IpLength,
+    Outcome::IpChecksum,
+    Outcome::TcpHeader,
+    Outcome::TcpChecksum,
+    Outcome::TcpOption,
+    Outcome::Martian,
+    Outcome::Reset,
+    Outcome::SynAckReceived,
+    Outcome::UnusualFlags,
+    Outcome::MssTooSmall,
+    Outcome::BareAck,
+    Outcome::BadCookie,
+    Outcome::GenerationGone,
+    Outcome::BeyondResponse,
+    Outcome::NonRepeatable,
+    Outcome::WindowTooSmall,
+    Outcome::Confirmed,
+    Outcome::AnsweredAhead,
+    Outcome::Buffered,
+    Outcome::Pending,
+    Outcome::OutOfOrder,
+    Outcome::Misaligned,
+    Outcome::ReassemblyLost,
+    Outcome::RetryLimit,
 ];
 
 /// The built-in zone, compiled once.
@@ -98,7 +99,7 @@ pub struct Lab {
 #[derive(Clone, Debug)]
 pub struct Exchange {
     /// Why.
-    pub outcome: Counter,
+    pub outcome: Outcome,
     /// What was sent, in order.
     pub sent: Vec<Packet>,
     /// How much each counter grew.
@@ -107,7 +108,7 @@ pub struct Exchange {
 
 impl Exchange {
     /// How much `counter` grew.
-    pub fn grown(&self, counter: Counter) -> u64 {
+    pub fn grown(&self, counter: Outcome) -> u64 {
         self.grown[counter as usize]
     }
 
@@ -160,8 +161,8 @@ impl Lab {
     }
 
     /// All that was counted so far.
-    pub fn counted(&self) -> Vec<(Counter, u64)> {
-        Counter::ALL.iter().copied().zip(self.counts()).filter(|(_, count)| *count > 0).collect()
+    pub fn counted(&self) -> Vec<(Outcome, u64)> {
+        Outcome::ALL.iter().copied().zip(self.counts()).filter(|(_, count)| *count > 0).collect()
     }
 
     /// An exchange in which only frames and counters are looked at; also the octets sent.
@@ -173,17 +174,17 @@ impl Lab {
         pool.assert_conserved();
         let grown: Vec<u64> =
             self.counts().iter().zip(before).map(|(after, before)| after - before).collect();
-        let count = |counter: Counter| grown[counter as usize];
-        assert_eq!(count(Counter::Received), 1);
+        let count = |counter: Outcome| grown[counter as usize];
+        assert_eq!(count(Outcome::Received), 1);
         let outcomes: Vec<_> = OUTCOMES.into_iter().filter(|&outcome| count(outcome) > 0).collect();
         let [outcome] = outcomes[..] else { panic!("not one outcome but {outcomes:?}") };
         assert_eq!(count(outcome), 1, "{outcome:?}");
-        assert_eq!(count(Counter::Sent), pool.sent.len() as u64, "frames sent");
+        assert_eq!(count(Outcome::Sent), pool.sent.len() as u64, "frames sent");
         let sent = pool.sent.iter().map(|octets| invariants::read(octets)).collect();
         (Exchange { outcome, sent, grown }, pool.sent)
     }
 
     fn counts(&self) -> Vec<u64> {
-        Counter::ALL.iter().map(|&counter| self.counters.get(counter)).collect()
+        Outcome::ALL.iter().map(|&counter| self.counters.get(counter)).collect()
     }
 }

@@ -1,8 +1,8 @@
 //! Conversations made of arbitrary octets: mostly honest, so that they get far, and then not quite.
 
 use arbitrary::{Arbitrary, Unstructured};
-use stateless_tcp::observe::counters::Counter;
-use stateless_tcp_core::tcp::input::AckPolicy;
+use stateless_tcp_core::outcome::Outcome;
+use stateless_tcp_core::tcp::AckPolicy;
 
 use super::{DNS_PORT, Exchange, HTTP_PORT, Lab, PLENTY, agreement::repair};
 use crate::{
@@ -135,8 +135,8 @@ impl Conversation {
             ..self.packet()
         };
         let answered = lab.exchange(&self.send(&request), self.free.map_or(PLENTY, usize::from));
-        if opened.outcome == Counter::SynAck && !request.payload.is_empty() {
-            let expected = [Counter::Answered, Counter::WindowTooSmall, Counter::Buffered];
+        if opened.outcome == Outcome::SynAck && !request.payload.is_empty() {
+            let expected = [Outcome::Answered, Outcome::WindowTooSmall, Outcome::Buffered];
             assert!(expected.contains(&answered.outcome), "{:?} for {request}", answered.outcome);
         }
         self.resume(lab, &request, &answered);

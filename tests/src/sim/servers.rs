@@ -7,13 +7,15 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use stateless_tcp::dataplane::engine::{DeferredSegment, RxSegment, Source, TcpEngine};
+use stateless_tcp::dataplane::engine::{Arrival, DeferredSegment, Source, TcpEngine};
 use stateless_tcp::dataplane::pending::{PendingRequest, PendingRequests};
-use stateless_tcp::observe::counters::{Counter, Counters};
+use stateless_tcp::observe::counters::Counters;
 use stateless_tcp::services::{Service, Upstream};
 use stateless_tcp::serving::{AnswerPolicy, Content, History, ServingState};
-use stateless_tcp_core::tcp::input::{AckPolicy, TxSegment};
+use stateless_tcp_core::outcome::Outcome;
+use stateless_tcp_core::tcp::AckPolicy;
 use stateless_tcp_core::tcp::isn::{Key, Keys, MssClass};
+use stateless_tcp_core::tcp::output::TxSegment;
 use stateless_tcp_core::tcp::segment::{Address, Flags, FourTuple, Options, Segment, Timestamps};
 use stateless_tcp_core::tcp::ts_cookie::{Mask, TsCookie, TsState};
 
@@ -92,12 +94,12 @@ impl Servers {
 
     /// What they have counted.
     pub fn counted(&self) -> Vec<u64> {
-        Counter::ALL.iter().map(|&counter| self.counters.get(counter)).collect()
+        Outcome::ALL.iter().map(|&counter| self.counters.get(counter)).collect()
     }
 
     /// The names of what they have counted since.
     pub fn counted_since(&self, before: &[u64]) -> String {
-        let names = Counter::ALL.iter().zip(before).zip(self.counted());
+        let names = Outcome::ALL.iter().zip(before).zip(self.counted());
         let names = names.filter(|((_, before), now)| *before != now).map(|((counter, _), _)| counter.name());
         names.collect::<Vec<_>>().join(" ")
     }
@@ -138,7 +140,7 @@ impl Servers {
 
     /// Writes noise over all that one of them remembers.
     pub fn poison(&mut self, which: usize, noise: impl FnMut() -> u32) {
-        self.exchanges[which].hints().poison(noise);
+        self.exchanges[which].cache().poison(noise);
     }
 
     /// How many they are.
@@ -204,8 +206,8 @@ impl Servers {
         sent: &mut Vec<Packet>,
     ) -> Result<(), String> {
         let exchange = &mut self.exchanges[which];
-        let arrival = RxSegment::new(clock(now), segment, payload, &self.counters);
-        let answer = exchange.consider(RxSegment { source, ..arrival });
+        let arrival = Arrival::new(clock(now), segment, payload);
+        let answer = exchange.handle(Arrival { source, ..arrival }, &self.counters);
         if let Some(waiting) = exchange.take_waiting() {
             self.parking.park(waiting, clock(now), ());
         }
@@ -293,7 +295,7 @@ fn check(
     segment_size: u16,
     mss: u16,
 ) -> Result<(), String> {
-    let class = MssClass::offered(Some(mss), true).map_or(0, MssClass::octets);
+    let class = MssClass::offered(Some(mss), true).map_or(0, MssClass::bytes);
     let options = if outgoing.timestamps.is_some() { TIMESTAMPS } else { 0 };
     let most = segment_size.min(class.saturating_sub(options));
     if outgoing.length > most || usize::from(outgoing.length) != octets.len() {
@@ -313,7 +315,7 @@ fn check(
     if !syn && data && end > segment.window.into() {
         return Err(format!("{end} octets into a window of {}", segment.window));
     }
-    let says = outgoing.timestamps.map(|timestamps| TsCookie::open(timestamps.value, Mask(0)).state);
+    let says = outgoing.timestamps.map(|timestamps| TsCookie::decode(timestamps.value, Mask(0)).state);
     if outgoing.flags == Flags::ACK && !data && says == Some(TsState::AckPending) {
         return Err("ACK alone, and a promise that says that it withholds one".into());
     }

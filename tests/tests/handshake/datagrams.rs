@@ -3,11 +3,11 @@
 use std::net::IpAddr;
 
 use stateless_tcp::dataplane::responder::Responder;
-use stateless_tcp::observe::counters::{Counter, Counters};
+use stateless_tcp::observe::counters::Counters;
 use stateless_tcp_core::admission::{Limit, PacketKind};
-use stateless_tcp_core::fast_path::FastPathEvent;
+use stateless_tcp_core::outcome::Outcome;
 use stateless_tcp_core::steering::{ClientPolicy, Steering, steer};
-use stateless_tcp_core::tcp::input::AckPolicy;
+use stateless_tcp_core::tcp::AckPolicy;
 use stateless_tcp_core::tcp::segment::Address;
 use stateless_tcp_core::udp;
 use stateless_tcp_ebpf::abi::Settings;
@@ -54,9 +54,9 @@ fn core(frame: &[u8]) -> Fate {
             let mut answer = frame.to_vec();
             answer.truncate(question.frame_length(&layout));
             question.write(&mut answer[..], &layout).expect("room for it");
-            Fate::Decided(FastPathEvent::Truncated, Some(answer))
+            Fate::Decided(Outcome::UdpTruncated, Some(answer))
         }
-        Err(refusal) => Fate::Decided(refusal.into(), None),
+        Err(refusal) => Fate::Decided(refusal, None),
     }
 }
 
@@ -77,7 +77,7 @@ fn questions_over_udp_get_the_same_from_all() {
         if steer(&frame[..], &WithDatagrams).is_err() {
             continue;
         }
-        let before = FastPathEvent::ALL.map(|event| counters.get(Counter::from(event)));
+        let before: Vec<_> = Outcome::ALL.iter().map(|&outcome| counters.get(outcome)).collect();
         let fate = kernel.judge(&frame);
         assert_eq!(core(&frame), fate, "core and kernel, of {frame:02x?}");
         let mut pool = Pool::new(PLENTY);
@@ -86,13 +86,13 @@ fn questions_over_udp_get_the_same_from_all() {
         pool.assert_conserved();
         let Fate::Decided(event, answer) = fate else { panic!("left to the ring: {frame:02x?}") };
         assert_eq!(pool.sent, answer.iter().cloned().collect::<Vec<_>>(), "{event:?}, of {frame:02x?}");
-        let grown = counters.get(Counter::from(event)) - before[event as usize];
+        let grown = counters.get(event) - before[event as usize];
         assert_eq!(grown, 1, "{event:?}, of {frame:02x?}");
         if let Some(answer) = answer {
             assert_answer(&frame, &answer);
         }
     }
-    for counter in [Counter::UdpTruncated, Counter::UdpNoQuestion, Counter::Martian, Counter::PartialChecksum]
+    for counter in [Outcome::UdpTruncated, Outcome::UdpNoQuestion, Outcome::Martian, Outcome::PartialChecksum]
     {
         assert!(counters.get(counter) >= LEAST, "{counter:?} occurred {} times", counters.get(counter));
     }

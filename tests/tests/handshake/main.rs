@@ -17,14 +17,14 @@ use aya::{
 };
 use rustix::net::{AddressFamily, SocketType, socket};
 use stateless_tcp::dataplane::responder::Responder;
-use stateless_tcp::observe::counters::{Counter, Counters};
-use stateless_tcp::serving::ServingState;
-use stateless_tcp::serving::{AnswerPolicy, Content};
-use stateless_tcp_core::fast_path::{self, FastPathEvent, HandshakeConfig};
+use stateless_tcp::observe::counters::Counters;
+use stateless_tcp::serving::{AnswerPolicy, Content, ServingState};
+use stateless_tcp_core::outcome::{Outcome, OutcomeKind};
 use stateless_tcp_core::steering::steer;
-use stateless_tcp_core::tcp::input::AckPolicy;
+use stateless_tcp_core::tcp::AckPolicy;
 use stateless_tcp_core::tcp::isn::{Key, Keys};
 use stateless_tcp_core::tcp::segment::Address;
+use stateless_tcp_core::tcp::{TcpConfig, handle_in_driver};
 use stateless_tcp_core::wire::control_segment::{self, Header};
 use stateless_tcp_ebpf::abi::{self, PackedHandshakeConfig, Settings};
 use stateless_tcp_tests::{
@@ -46,7 +46,7 @@ enum Fate {
     /// User space has to decide.
     Ring,
     /// Answered by this frame, or nothing.
-    Decided(FastPathEvent, Option<Vec<u8>>),
+    Decided(Outcome, Option<Vec<u8>>),
 }
 
 /// The program as the kernel has it, attached to nothing.
@@ -98,7 +98,7 @@ impl Kernel {
         }
     }
 
-    fn answer_by(&mut self, terms: &HandshakeConfig) {
+    fn answer_by(&mut self, terms: &TcpConfig) {
         self.terms.set(0, PackedHandshakeConfig::from(terms).octets(), 0).expect("put the terms");
     }
 
@@ -121,10 +121,9 @@ impl Kernel {
         let (action, length) = (result.return_value, result.data_size_out as usize);
         out.truncate(length);
         let after: Vec<u64> = (0..abi::MAX_EVENTS).map(|place| self.count(place)).collect();
-        let place = abi::PARTIAL_CHECKSUMS as usize;
+        let place = Outcome::PartialChecksum as usize;
         self.partial = after[place] > self.before[place];
-        let grown: Vec<_> = FastPathEvent::ALL
-            .into_iter()
+        let grown: Vec<_> = Outcome::in_driver()
             .filter(|&event| after[event as usize] > self.before[event as usize])
             .collect();
         self.before = after;
@@ -133,8 +132,8 @@ impl Kernel {
                 assert!(out == frame, "changed on its way to user space: {frame:02x?}");
                 Fate::Ring
             }
-            (3, &[event]) if event.is_answer() => Fate::Decided(event, Some(out)),
-            (1, &[event]) if !event.is_answer() => Fate::Decided(event, None),
+            (3, &[event]) if event.kind() == OutcomeKind::Answer => Fate::Decided(event, Some(out)),
+            (1, &[event]) if event.kind() == OutcomeKind::Refusal => Fate::Decided(event, None),
             _ => panic!("XDP action {action}, counted {grown:?}, for {frame:02x?}"),
         }
     }
@@ -145,19 +144,19 @@ impl Kernel {
 }
 
 /// The same through the library.
-fn core(terms: &HandshakeConfig, frame: &[u8]) -> Fate {
+fn core(terms: &TcpConfig, frame: &[u8]) -> Fate {
     let decide = || {
         let layout = steer(frame, &Table).ok()?;
         let received = control_segment::read(frame, &layout, &mut [0; control_segment::ROOM][..])?;
-        let decided = fast_path::decide(terms, &received.segment)?;
-        let answer = decided.outgoing.map(|outgoing| {
+        let (outcome, answer) = handle_in_driver(terms, &received.segment)?;
+        let answer = answer.map(|outgoing| {
             let header = Header::new(&received.segment.tuple, &outgoing);
             let mut answer = frame.to_vec();
             answer.resize(header.frame_length(&layout), 0);
             header.write(&mut answer[..], &layout, &received.segment.tuple).expect("room for it");
             answer
         });
-        Some(Fate::Decided(decided.event, answer))
+        Some(Fate::Decided(outcome, answer))
     };
     decide().unwrap_or(Fate::Ring)
 }
@@ -166,7 +165,7 @@ fn core(terms: &HandshakeConfig, frame: &[u8]) -> Fate {
 struct Trio {
     kernel: Kernel,
     responder: Responder,
-    terms: HandshakeConfig,
+    terms: TcpConfig,
     now: SystemTime,
     seen: BTreeMap<&'static str, u64>,
 }
@@ -185,7 +184,7 @@ fn content(number: u16) -> Content {
 impl Trio {
     fn new() -> Self {
         let offer = ServingState::new(content(1), policy(AckPolicy::Reliable, false, None));
-        let terms = offer.handshake_config();
+        let terms = *offer.tcp_config();
         let mut kernel = Kernel::load();
         kernel.answer_by(&terms);
         let now = UNIX_EPOCH + Duration::from_hours(500_000);
@@ -193,7 +192,7 @@ impl Trio {
     }
 
     fn switch(&mut self, offer: ServingState) {
-        self.terms = offer.handshake_config();
+        self.terms = *offer.tcp_config();
         self.kernel.answer_by(&self.terms);
         self.responder.switch(offer.into());
     }
@@ -212,15 +211,19 @@ impl Trio {
                 answer.iter().cloned().collect::<Vec<_>>(),
                 "{name}: {event:?}, of {frame:02x?}"
             );
-            assert_eq!(counted(Counter::from(*event)), 1, "{name}: {event:?}");
-            assert_eq!(counted(Counter::Sent), u64::from(event.is_answer()), "{name}: {event:?}");
-            let partial = counted(Counter::PartialChecksum);
+            assert_eq!(counted(*event), 1, "{name}: {event:?}");
+            assert_eq!(
+                counted(Outcome::Sent),
+                u64::from(event.kind() == OutcomeKind::Answer),
+                "{name}: {event:?}"
+            );
+            let partial = counted(Outcome::PartialChecksum);
             assert_eq!(u64::from(self.kernel.partial), partial, "{name}: {event:?}");
-            *self.seen.entry(Counter::PartialChecksum.name()).or_default() += partial;
+            *self.seen.entry(Outcome::PartialChecksum.name()).or_default() += partial;
         }
         let outcome = match fate {
             Fate::Ring => "ring",
-            Fate::Decided(event, _) => Counter::from(event).name(),
+            Fate::Decided(event, _) => event.name(),
         };
         *self.seen.entry(outcome).or_default() += 1;
         (fate, pool.sent)
@@ -252,7 +255,7 @@ fn the_kernel_answers_as_user_space_does() {
         let (fate, sent) = trio.exchange("SYN", &syn.octets());
         client.hear(&sent);
         let offered = sent.iter().any(|frame| Packet::parse(frame).is_some());
-        assert!(!offered || matches!(fate, Fate::Decided(FastPathEvent::SynAck, _)), "{fate:?}: {syn}");
+        assert!(!offered || matches!(fate, Fate::Decided(Outcome::SynAck, _)), "{fate:?}: {syn}");
         for _ in 0..random.below(12) {
             let packet = client.speak(&mut random);
             let mut frame = packet.octets();
@@ -281,9 +284,9 @@ fn the_kernel_answers_as_user_space_does() {
         trio.exchange("odd", &odd.octets());
     }
     println!("{:?}", trio.seen);
-    let of_datagrams = [FastPathEvent::Truncated, FastPathEvent::NoQuestion];
-    let events = FastPathEvent::ALL.into_iter().filter(|event| !of_datagrams.contains(event));
-    for counter in events.map(Counter::from).chain([Counter::PartialChecksum]) {
+    let of_datagrams = [Outcome::UdpTruncated, Outcome::UdpNoQuestion];
+    let events = Outcome::in_driver().filter(|event| !of_datagrams.contains(event));
+    for counter in events.chain([Outcome::PartialChecksum]) {
         let seen = trio.seen.get(counter.name()).copied().unwrap_or(0);
         assert!(seen >= LEAST, "{counter:?} occurred {seen} times, at least {LEAST} are wanted");
     }

@@ -1,9 +1,11 @@
 //! Cookies, and how an answer goes out with its SYN,ACK.
 
 use super::*;
-use crate::tcp::input::{self, AckPolicy, Response, Verdict};
 use crate::tcp::isn::{CookieFields, Generations, iss_with_timestamps};
 use crate::tcp::segment::{FourTuple, Options};
+use crate::tcp::single_request::{Request, Response, prove};
+use crate::tcp::tcb::{ParsedMessages, ResponseSpan, Tcb};
+use crate::tcp::{AckPolicy, TcpConfig};
 use proptest::prelude::*;
 use rstest::rstest;
 
@@ -60,10 +62,10 @@ fn a_cookie_ends_with_its_key() {
 }
 
 fn syn_ack(segment: &Segment) -> TxSegment {
-    match input::decide(AckPolicy::Reliable, &ROTATED, &SERVED, segment) {
-        Verdict::Send(outgoing) => outgoing,
-        other => panic!("{other:?}"),
-    }
+    let ack_policy = AckPolicy::Reliable;
+    let config =
+        TcpConfig { ack_policy, keys: ROTATED, generations: SERVED, segment_size: 1220, fast_open: true };
+    crate::tcp::syn_ack(&config, segment).expect("a SYN is answered")
 }
 
 /// The same that the client sends who gets no answer on its SYN: see `rule` and `converse` for what it proves.
@@ -71,36 +73,30 @@ fn syn_ack(segment: &Segment) -> TxSegment {
 fn the_first_segment_proves_the_connection() {
     let segment = syn(None, false);
     let first = first(&segment, &syn_ack(&segment));
-    let verdict = input::decide(AckPolicy::Reliable, &ROTATED, &SERVED, &first);
-    assert!(
-        matches!(verdict, Verdict::Answer(input::Request { received: 0, generation: 9, .. })),
-        "{verdict:?}"
-    );
+    let proven = prove(&ROTATED, &SERVED, &first, 0);
+    assert!(matches!(proven, Ok(Request { received: 0, generation: 9, .. })), "{proven:?}");
 
     let segment = syn(None, true);
     let syn_ack = syn_ack(&segment);
     let terms = CookieFields { class: MssClass::Standard, generation: 9 };
     assert_eq!(syn_ack.seq, iss_with_timestamps(&TWO, &segment.tuple, segment.seq, terms).0);
     let first = super::first(&segment, &syn_ack);
-    assert_eq!(input::decide(AckPolicy::Reliable, &ROTATED, &SERVED, &first), Verdict::Converse);
-    assert!(crate::tcp::tcb::read(&TWO, &first).is_some_and(|echo| echo.is_idle()));
+    assert!(Tcb::read(&TWO, &first).is_some_and(|tcb| tcb.is_idle()));
 }
 
 /// A reply of the whole response to a connection without timestamps: closing.
 fn closing_reply(first: &Segment, length: u32) -> Reply {
-    let Verdict::Answer(request) = input::decide(AckPolicy::Reliable, &ROTATED, &SERVED, first) else {
-        panic!("{first:?}")
-    };
+    let request = prove(&ROTATED, &SERVED, first, 0).expect("proven");
     let response = Response { length, volatile: 0, complete: true };
     request.reply(AckPolicy::Reliable, first, response, 1220).expect("a reply")
 }
 
 /// A reply on a connection with timestamps, to so many of the octets of `first`.
 fn open_reply(first: &Segment, end: u16, new: u32) -> Reply {
-    let echo = crate::tcp::tcb::read(&TWO, first).expect("timestamps");
-    let walk = crate::tcp::tcb::ParsedMessages { new, end, ..crate::tcp::tcb::ParsedMessages::default() };
-    let part = crate::tcp::tcb::ResponseSpan { end: new, message: end, volatile: 0 };
-    echo.settle(first, &walk, &[part], 1220).expect("a reply")
+    let tcb = Tcb::read(&TWO, first).expect("timestamps");
+    let messages = ParsedMessages { new, end, ..ParsedMessages::default() };
+    let span = ResponseSpan { end: new, message: end, volatile: 0 };
+    tcb.build_reply(first, &messages, &[span], 1220).expect("a reply")
 }
 
 #[rstest]

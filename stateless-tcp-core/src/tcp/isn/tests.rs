@@ -52,12 +52,12 @@ proptest! {
         octets: [u8; 16], isn: u32, sent in 0u32..1 << 23, received in 0u32..1 << 23, terms in terms(),
     ) {
         let mut segment = segment(isn.wrapping_add(1 + sent), 0);
-        let (iss, seal) = iss_with_timestamps(&Key(octets), &segment.tuple, isn, terms);
+        let (iss, mask) = iss_with_timestamps(&Key(octets), &segment.tuple, isn, terms);
         segment.ack = iss.wrapping_add(1 + received);
-        let proven = drift(&Key(octets), &segment);
-        prop_assert_eq!(proven.octets, received.cast_signed() - sent.cast_signed());
+        let proven = stream_delta(&Key(octets), &segment);
+        prop_assert_eq!(proven.bytes, received.cast_signed() - sent.cast_signed());
         prop_assert_eq!((proven.class, proven.generation), (terms.class, terms.generation & 63));
-        prop_assert_eq!(proven.seal(), seal);
+        prop_assert_eq!(proven.mask(), mask);
         let served = Generations::only(terms.generation.wrapping_sub(1)).and(terms.generation);
         prop_assert_eq!(served.ending_in(proven.generation), Some(terms.generation));
     }

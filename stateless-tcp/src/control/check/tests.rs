@@ -16,7 +16,7 @@ use crate::serving::{ActiveState, AnswerPolicy, Content, ServingState};
 use crate::serving::{AnswerPolicy, Content};
 use domain::base::Rtype;
 use rstest::rstest;
-use stateless_tcp_core::tcp::input::AckPolicy;
+use stateless_tcp_core::tcp::AckPolicy;
 use stateless_tcp_core::tcp::isn::{Key, Keys};
 use stateless_tcp_core::tcp::segment::{Address, FourTuple};
 use std::net::IpAddr;

@@ -23,7 +23,7 @@ use stateless_tcp_core::tcp::isn::MssClass;
 use stateless_tcp_core::tcp::segment::Flags;
 
 /// Most octets in a segment of a server's.
-const MSS_STANDARD: u16 = MssClass::Standard.octets();
+const MSS_STANDARD: u16 = MssClass::Standard.bytes();
 /// Ethernet's, as the TUN device has it.
 const MSS: u16 = 1460;
 /// The kernel's timers are so many times faster than they are by default, and so is the servers' clock.

@@ -1,15 +1,17 @@
 //! Messages in several segments, and which answers go out whole.
 
-use super::*;
-use crate::services::{Answered, dns, http};
-use crate::serving::ServingState;
-use crate::serving::{AnswerPolicy, Content};
+use crate::dataplane::engine::{Arrival, TcpEngine};
+use crate::observe::counters::Counters;
+use crate::services::{Answered, Context, Framing, Service, Unavailable, dns, http};
+use crate::serving::{AnswerPolicy, Content, ServingState};
 use rstest::rstest;
-use stateless_tcp_core::tcp::input::TxSegment;
+use stateless_tcp_core::outcome::Outcome;
+use stateless_tcp_core::tcp::AckPolicy;
 use stateless_tcp_core::tcp::isn::{Key, Keys};
-use stateless_tcp_core::tcp::segment::{Address, FourTuple, Options};
+use stateless_tcp_core::tcp::output::TxSegment;
+use stateless_tcp_core::tcp::segment::{Address, Flags, FourTuple, Options, Segment};
 use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Messages of one octet; the answer is how much of it goes out in one segment.
 struct Telling;
@@ -32,13 +34,12 @@ impl Service for Telling {
 /// What stands behind another response may be cut by a segment's end: it must not depend on the time.
 #[test]
 fn only_the_first_response_is_sent_whole() {
-    let mut answers = Answers::new();
-    let context = Context { whole: 512, ..Context::default() };
-    let answered = answer(&Telling, b"???", &context, MAX_RESPONSE, 0, &mut answers).unwrap().response;
-    assert_eq!(answers.octets, [512_usize, 0, 0].map(usize::to_be_bytes).concat());
-    assert_eq!(answered.volatile, 3);
+    let mut pair = Pair::new(TELLING, 0);
+    assert_eq!(pair.send(1, 1, b"???"), [(1, 4, Flags::FIN, 24)]);
+    assert_eq!(pair.exchange.responses, [512_usize, 0, 0].map(usize::to_be_bytes).concat());
 }
 
+const TELLING: u16 = 7;
 const DNS: u16 = 53;
 const HTTP: u16 = 80;
 const ISN: u32 = u32::MAX - 2;
@@ -59,6 +60,7 @@ impl Pair {
     fn new(server_port: u16, hints: usize) -> Self {
         let server = Address::from_ipv4([192, 0, 2, 1]);
         let services: Vec<(u16, Arc<dyn Service>)> = vec![
+            (TELLING, Arc::new(Telling)),
             (DNS, Arc::new(dns::Dns::builtin(dns::DnsOptions::default()))),
             (HTTP, Arc::new(http::Http::builtin())),
         ];
@@ -84,8 +86,8 @@ impl Pair {
             clock: UNIX_EPOCH + Duration::from_secs(1 << 30),
         };
         let syn = pair.segment(Flags::SYN, 0, 0, &[]);
-        let opened = RxSegment::new(pair.clock, &syn, &[], &pair.counters);
-        let answer = pair.exchange.consider(opened).next().expect("SYN,ACK");
+        let opened = Arrival::new(pair.clock, &syn, &[]);
+        let answer = pair.exchange.handle(opened, &pair.counters).next().expect("SYN,ACK");
         pair.iss = answer.seq;
         pair
     }
@@ -105,7 +107,7 @@ impl Pair {
     /// Sends `payload` from `seq` on, having received up to `ack`.
     fn send(&mut self, seq: u32, ack: u32, payload: &[u8]) -> Vec<Sent> {
         let segment = self.segment(Flags::ACK, seq, ack, payload);
-        let answer = self.exchange.consider(RxSegment::new(self.clock, &segment, payload, &self.counters));
+        let answer = self.exchange.handle(Arrival::new(self.clock, &segment, payload), &self.counters);
         let (iss, end) = (self.iss, Flags::FIN | Flags::RST);
         let relative = |sent: TxSegment| {
             let ack = if sent.flags.contains(Flags::ACK) { sent.ack.wrapping_sub(ISN) } else { 0 };
@@ -197,8 +199,8 @@ fn parts_that_cannot_be_kept_end_the_connection() {
     // The client's FIN: there is no rest.
     let mut pair = Pair::new(HTTP, 64);
     let last = pair.segment(Flags::FIN | Flags::ACK, 1, 1, &request[..1220]);
-    let arrival = RxSegment::new(pair.clock, &last, &request[..1220], &pair.counters);
-    let sent: Vec<_> = pair.exchange.consider(arrival).collect();
+    let arrival = Arrival::new(pair.clock, &last, &request[..1220]);
+    let sent: Vec<_> = pair.exchange.handle(arrival, &pair.counters).collect();
     assert!(sent.len() == 1 && sent[0].flags.contains(Flags::FIN), "{sent:?}");
     // An answer has begun: to something else.
     assert_eq!(Pair::new(HTTP, 64).send(1, 1221, &request[..1220]), []);
@@ -216,12 +218,27 @@ fn lost_parts_end_the_connection() {
     let request = format!("GET / HTTP/1.1\r\nHost: a\r\nA: {}\r\n\r\n", "b".repeat(3_000)).into_bytes();
     let mut pair = Pair::new(HTTP, 64);
     assert_eq!(pair.send(1, 1, &request[..1220]), [(1, 1221, Flags(0), 0)]);
-    pair.exchange.hints().poison(|| 5);
+    pair.exchange.cache().poison(|| 5);
     for _ in 0..3 {
         assert_eq!(pair.send(1221, 1, &request[1220..2440]), []);
         pair.clock += Duration::from_secs(1);
     }
     assert_eq!(pair.send(1221, 1, &request[1220..2440]), [(1, 0, Flags::RST, 0)]);
     assert_eq!(pair.send(1221, 1, &request[1220..2440]), [], "once in a while");
-    assert_eq!(pair.counters.get(Counter::RetryLimit), 1);
+    assert_eq!(pair.counters.get(Outcome::RetryLimit), 1);
+}
+
+/// A middlebox merged parts of a message: the client has bytes of an answer that none of them gets by itself.
+#[test]
+fn merged_parts_that_come_again_by_themselves_end_the_connection() {
+    let padding = "b".repeat(3_000);
+    let request = format!("GET /20k.html HTTP/1.1\r\nHost: a\r\nA: {padding}\r\n\r\n").into_bytes();
+    let mut pair = Pair::new(HTTP, 64);
+    assert_eq!(pair.send(1, 1, &request[..1220]), [(1, 1221, Flags(0), 0)]);
+    assert_eq!(pair.send(1221, 1, &request[1220..]).len(), 17, "the second part and the third");
+    for _ in 0..3 {
+        assert_eq!(pair.send(1221, 1221, &request[1220..2440]), [], "the second by itself");
+        pair.clock += Duration::from_secs(1);
+    }
+    assert_eq!(pair.send(1221, 1221, &request[1220..2440]), [(1221, 0, Flags::RST, 0)]);
 }

@@ -1,15 +1,17 @@
 //! A request on the SYN gets what it would get behind it, whatever it is.
 
-use super::*;
+use crate::dataplane::engine::{Arrival, TcpEngine};
 use crate::observe::counters::Counters;
 use crate::services::Service;
 use crate::services::dns::{Cookies, Dns, DnsOptions};
 use crate::services::http::Http;
-use crate::serving::ServingState;
-use crate::serving::{AnswerPolicy, Content};
+use crate::serving::{AnswerPolicy, Content, ServingState};
 use proptest::prelude::*;
-use stateless_tcp_core::tcp::input::AckPolicy;
+use stateless_tcp_core::outcome::Outcome;
+use stateless_tcp_core::tcp::AckPolicy;
+use stateless_tcp_core::tcp::fast_open;
 use stateless_tcp_core::tcp::isn::{Key, Keys};
+use stateless_tcp_core::tcp::output::TxSegment;
 use stateless_tcp_core::tcp::segment::{Address, FastOpen, Flags, FourTuple, Options, Segment, Timestamps};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
@@ -71,7 +73,7 @@ fn sent(
     counters: &Counters,
 ) -> Vec<(TxSegment, Vec<u8>)> {
     let now = SystemTime::UNIX_EPOCH + Duration::from_hours(500_000);
-    let answer = exchange.consider(RxSegment::new(now, segment, payload, counters));
+    let answer = exchange.handle(Arrival::new(now, segment, payload), counters);
     answer.map(|outgoing| (outgoing, exchange.payload(&outgoing).to_vec())).collect()
 }
 
@@ -119,8 +121,8 @@ proptest! {
         let first = Segment { seq, ack, flags: Flags::PSH | Flags::ACK, options, ..segment };
         let behind = sent(&mut without, &first, &payload, &Counters::default());
 
-        prop_assert_eq!(counters.get(Counter::SynAck), 1);
-        let counted = counters.get(Counter::FastOpen) + counters.get(Counter::FastOpenLater);
+        prop_assert_eq!(counters.get(Outcome::SynAck), 1);
+        let counted = counters.get(Outcome::FastOpen) + counters.get(Outcome::FastOpenLater);
         prop_assert_eq!(counted, 1);
         let (opened, octets) = &early[0];
         if *opened != syn_ack {
@@ -136,7 +138,7 @@ proptest! {
             prop_assert_eq!(&early[1..], &behind[..]);
             prop_assert!(early.len() <= 4);
         }
-        prop_assert_eq!(counters.get(Counter::FastOpen) == 1, *opened != syn_ack || early.len() > 1);
+        prop_assert_eq!(counters.get(Outcome::FastOpen) == 1, *opened != syn_ack || early.len() > 1);
     }
 }
 
@@ -163,7 +165,7 @@ fn a_question_is_answered_at_once() {
     let [(syn_ack, octets)] = &answer[..] else { panic!("{answer:?}") };
     assert_eq!((syn_ack.ack, syn_ack.fast_open), (1_001 + u32::from(segment.length), None));
     assert_eq!(octets[2..4], payload[2..4]);
-    assert_eq!(counters.get(Counter::FastOpen), 1);
+    assert_eq!(counters.get(Outcome::FastOpen), 1);
 
     for (option, handed_out) in
         [(Some(FastOpen::Cookie([1; 8])), true), (Some(FastOpen::Request), true), (None, false)]
@@ -177,5 +179,5 @@ fn a_question_is_answered_at_once() {
             "{option:?}"
         );
     }
-    assert_eq!((counters.get(Counter::FastOpen), counters.get(Counter::FastOpenBadCookie)), (1, 2));
+    assert_eq!((counters.get(Outcome::FastOpen), counters.get(Outcome::FastOpenBadCookie)), (1, 2));
 }

@@ -1,8 +1,10 @@
 //! Rules by cases, and what must hold of every reply.
 
 use super::*;
-use crate::tcp::isn::{Key, iss};
+use crate::tcp::isn::{CookieFields, Key, iss};
 use crate::tcp::segment::{Address, FourTuple, Options};
+use crate::tcp::syn_ack;
+use crate::tcp::testing::answer;
 use core::ops::Range;
 use proptest::prelude::*;
 use rstest::rstest;
@@ -44,7 +46,7 @@ const SYN_ACK: Flags = Flags(0x12);
 const PSH_ACK: Flags = Flags(0x18);
 
 /// (flags, relative seq, relative ack, payload) of what is sent, or the reason for silence.
-type Sent = Result<Vec<(Flags, u32, u32, Range<usize>)>, Reason>;
+type Sent = Result<Vec<(Flags, u32, u32, Range<usize>)>, Outcome>;
 
 fn relative(out: TxSegment) -> (Flags, u32, u32, Range<usize>) {
     (out.flags, out.seq.wrapping_sub(server_isn()), out.ack.wrapping_sub(ISN), out.payload())
@@ -55,15 +57,13 @@ fn response(length: u32) -> Response {
     Response { length, volatile: 0, complete: true }
 }
 
+fn config(ack_policy: AckPolicy, generations: &Generations) -> TcpConfig {
+    TcpConfig { ack_policy, keys: KEYS, generations: *generations, segment_size: 1220, fast_open: false }
+}
+
 fn respond(rules: AckPolicy, segment: &Segment, length: u32, segment_size: u16) -> Sent {
-    match decide(rules, &KEYS, &SERVED, segment) {
-        Verdict::Send(outgoing) => Ok(vec![relative(outgoing)]),
-        Verdict::Converse => Err(Reason::UnusualFlags),
-        Verdict::Answer(request) => request
-            .reply(rules, segment, response(length), segment_size)
-            .map(|reply| reply.map(relative).collect()),
-        Verdict::Ignore(reason) => Err(reason),
-    }
+    let config = TcpConfig { segment_size, ..config(rules, &SERVED) };
+    answer(&config, segment, length as usize).map(|sent| sent.into_iter().map(relative).collect())
 }
 
 #[rstest]
@@ -72,20 +72,20 @@ fn respond(rules: AckPolicy, segment: &Segment, length: u32, segment_size: u16) 
 #[case::syn_with_payload(segment(Flags::SYN, 0, 0, 34), Ok(vec![(SYN_ACK, 0, 1, 0..0)]))]
 #[case::fin_after_all(segment(FIN_ACK, 35, 233, 0), Ok(vec![(ACK, 233, 36, 0..0)]))]
 #[case::fin_first(segment(FIN_ACK, 1, 1, 0), Ok(vec![(FIN_ACK, 1, 2, 0..0)]))]
-#[case::bare_ack(segment(ACK, 1, 1, 0), Err(Reason::BareAck))]
-#[case::rst(segment(Flags::RST, 1, 1, 0), Err(Reason::Reset))]
-#[case::rst_ack_with_payload(segment(Flags(0x14), 1, 1, 9), Err(Reason::Reset))]
-#[case::syn_ack(segment(SYN_ACK, 0, 1, 0), Err(Reason::SynAck))]
-#[case::null(segment(Flags(0), 1, 1, 9), Err(Reason::UnusualFlags))]
-#[case::christmas_tree(segment(Flags(0x29), 1, 1, 0), Err(Reason::UnusualFlags))]
-#[case::syn_fin(segment(Flags(0x03), 0, 0, 0), Err(Reason::UnusualFlags))]
-#[case::syn_fin_ack(segment(Flags(0x13), 0, 1, 0), Err(Reason::UnusualFlags))]
-#[case::fin_without_ack(segment(Flags::FIN, 1, 1, 0), Err(Reason::UnusualFlags))]
-#[case::data_without_ack(segment(Flags::PSH, 1, 1, 34), Err(Reason::UnusualFlags))]
-#[case::later_data(segment(PSH_ACK, 35, 1, 34), Err(Reason::BadCookie))]
-#[case::one_below(segment(PSH_ACK, 1, 0, 34), Err(Reason::BadCookie))]
-#[case::beyond_the_largest(segment(PSH_ACK, 1, 65_540, 34), Err(Reason::BadCookie))]
-#[case::beyond_the_response(segment(PSH_ACK, 1, 234, 34), Err(Reason::BeyondResponse))]
+#[case::bare_ack(segment(ACK, 1, 1, 0), Err(Outcome::BareAck))]
+#[case::rst(segment(Flags::RST, 1, 1, 0), Err(Outcome::Reset))]
+#[case::rst_ack_with_payload(segment(Flags(0x14), 1, 1, 9), Err(Outcome::Reset))]
+#[case::syn_ack(segment(SYN_ACK, 0, 1, 0), Err(Outcome::SynAckReceived))]
+#[case::null(segment(Flags(0), 1, 1, 9), Err(Outcome::UnusualFlags))]
+#[case::christmas_tree(segment(Flags(0x29), 1, 1, 0), Err(Outcome::UnusualFlags))]
+#[case::syn_fin(segment(Flags(0x03), 0, 0, 0), Err(Outcome::UnusualFlags))]
+#[case::syn_fin_ack(segment(Flags(0x13), 0, 1, 0), Err(Outcome::UnusualFlags))]
+#[case::fin_without_ack(segment(Flags::FIN, 1, 1, 0), Err(Outcome::UnusualFlags))]
+#[case::data_without_ack(segment(Flags::PSH, 1, 1, 34), Err(Outcome::UnusualFlags))]
+#[case::later_data(segment(PSH_ACK, 35, 1, 34), Err(Outcome::BadCookie))]
+#[case::one_below(segment(PSH_ACK, 1, 0, 34), Err(Outcome::BadCookie))]
+#[case::beyond_the_largest(segment(PSH_ACK, 1, 65_540, 34), Err(Outcome::BadCookie))]
+#[case::beyond_the_response(segment(PSH_ACK, 1, 234, 34), Err(Outcome::BeyondResponse))]
 fn both_rule_sets(
     #[values(AckPolicy::Classic, AckPolicy::Reliable)] rules: AckPolicy,
     #[case] seg: Segment,
@@ -150,7 +150,7 @@ fn a_response_larger_than_the_window(
     let segment = Segment { window, ..segment(PSH_ACK, 1, ack, 34) };
     assert_eq!(respond(AckPolicy::Reliable, &segment, length, 1220), Ok(sent));
     let at_once = ack - 1 + u32::from(window) > length;
-    assert!(at_once || respond(AckPolicy::Classic, &segment, length, 1220) == Err(Reason::WindowTooSmall));
+    assert!(at_once || respond(AckPolicy::Classic, &segment, length, 1220) == Err(Outcome::WindowTooSmall));
 }
 
 /// How much is begun: what fits four windows, if one of them holds a segment and what changes. It never becomes less.
@@ -188,9 +188,7 @@ fn a_part_is_not_acknowledged(
     #[case] sent: (Flags, u32, u32, Range<usize>),
 ) {
     let data = segment(PSH_ACK, 1, ack, 34);
-    let Verdict::Answer(request) = decide(AckPolicy::Reliable, &KEYS, &SERVED, &data) else {
-        panic!("it is proven")
-    };
+    let request = prove(&KEYS, &SERVED, &data, 0).expect("proven");
     let part = Response { complete: false, ..response(length) };
     let reply = request.reply(AckPolicy::Reliable, &data, part, 1220).expect("fits the window");
     assert_eq!(reply.map(relative).collect::<Vec<_>>(), [sent]);
@@ -199,9 +197,8 @@ fn a_part_is_not_acknowledged(
 #[test]
 fn syn_ack_carries_mss_and_the_window_of_its_rules() {
     for (rules, window) in [(AckPolicy::Classic, 65_535), (AckPolicy::Reliable, 4_095)] {
-        let Verdict::Send(outgoing) = decide(rules, &KEYS, &SERVED, &segment(Flags::SYN, 0, 0, 0)) else {
-            panic!("a SYN is answered");
-        };
+        let outgoing =
+            syn_ack(&config(rules, &SERVED), &segment(Flags::SYN, 0, 0, 0)).expect("a SYN is answered");
         assert_eq!((outgoing.mss, outgoing.window), (Some(1220), window));
     }
 }
@@ -210,28 +207,28 @@ fn syn_ack_carries_mss_and_the_window_of_its_rules() {
 fn a_small_mss_bounds_every_segment() {
     let mut syn = segment(Flags::SYN, 0, 0, 0);
     syn.options.mss = Some(600);
-    let Verdict::Send(syn_ack) = decide(AckPolicy::Reliable, &KEYS, &SERVED, &syn) else {
-        panic!("a SYN is answered")
-    };
+    let answered = syn_ack(&config(AckPolicy::Reliable, &SERVED), &syn).expect("a SYN is answered");
     let mut data = segment(PSH_ACK, 1, 0, 34);
-    data.ack = syn_ack.seq.wrapping_add(1);
-    let Verdict::Answer(request) = decide(AckPolicy::Reliable, &KEYS, &SERVED, &data) else {
-        panic!("it is proven")
-    };
+    data.ack = answered.seq.wrapping_add(1);
+    let request = prove(&KEYS, &SERVED, &data, 0).expect("proven");
     let reply = request.reply(AckPolicy::Reliable, &data, response(1300), 1220).expect("fits the window");
     assert_eq!(reply.map(|outgoing| outgoing.length).collect::<Vec<_>>(), [536, 536, 228]);
 
     syn.options.mss = Some(535);
-    assert_eq!(decide(AckPolicy::Reliable, &KEYS, &SERVED, &syn), Verdict::Ignore(Reason::MssTooSmall));
+    assert_eq!(syn_ack(&config(AckPolicy::Reliable, &SERVED), &syn), Err(Outcome::MssTooSmall));
 }
 
 #[test]
 fn windows_and_volatile_octets() {
     let mut small = segment(PSH_ACK, 1, 1, 34);
     small.window = 231;
-    assert_eq!(respond(AckPolicy::Reliable, &small, 231, 1220), Err(Reason::WindowTooSmall));
+    assert_eq!(respond(AckPolicy::Reliable, &small, 231, 1220), Err(Outcome::WindowTooSmall));
     small.window = 0;
-    assert_eq!(respond(AckPolicy::Reliable, &small, 0, 1220), Err(Reason::WindowTooSmall), "no room for FIN");
+    assert_eq!(
+        respond(AckPolicy::Reliable, &small, 0, 1220),
+        Err(Outcome::WindowTooSmall),
+        "no room for FIN"
+    );
     small.window = 1;
     assert_eq!(respond(AckPolicy::Reliable, &small, 0, 1220), Ok(vec![(FIN_ACK, 1, 35, 0..0)]));
     small.window = 232;
@@ -240,19 +237,17 @@ fn windows_and_volatile_octets() {
     // Our segments end after 20 octets, 40, 60, ...; the first 50 change.
     for (received, expected) in [
         (0, None),
-        (20, Some(Reason::NonRepeatable)),
-        (40, Some(Reason::NonRepeatable)),
-        (59, Some(Reason::Misaligned)),
+        (20, Some(Outcome::NonRepeatable)),
+        (40, Some(Outcome::NonRepeatable)),
+        (59, Some(Outcome::Misaligned)),
         (60, None),
-        (1990, Some(Reason::Misaligned)),
+        (1990, Some(Outcome::Misaligned)),
         (2000, None),
         (2001, None),
     ] {
         let ack = 1 + received;
         let resent = segment(PSH_ACK, 1, ack, 34);
-        let Verdict::Answer(request) = decide(AckPolicy::Reliable, &KEYS, &SERVED, &resent) else {
-            panic!("proven")
-        };
+        let request = prove(&KEYS, &SERVED, &resent, 0).expect("proven");
         assert_eq!(
             request
                 .reply(AckPolicy::Reliable, &resent, Response { volatile: 50, ..response(2000) }, 20)
@@ -275,12 +270,10 @@ fn windows_and_volatile_octets() {
 fn a_connection_stays_with_its_generation(#[case] served: Generations, #[case] answered: bool) {
     let data = segment(PSH_ACK, 1, 1, 34);
     let request = Request { received: 0, class: MssClass::Standard, generation: 7 };
-    let expected = if answered { Verdict::Answer(request) } else { Verdict::Ignore(Reason::GenerationGone) };
-    assert_eq!(decide(AckPolicy::Reliable, &KEYS, &served, &data), expected);
-    let Verdict::Send(syn_ack) = decide(AckPolicy::Reliable, &KEYS, &served, &segment(Flags::SYN, 0, 0, 0))
-    else {
-        panic!("a SYN is answered")
-    };
+    let expected = if answered { Ok(request) } else { Err(Outcome::GenerationGone) };
+    assert_eq!(prove(&KEYS, &served, &data, 0), expected);
+    let syn_ack = syn_ack(&config(AckPolicy::Reliable, &served), &segment(Flags::SYN, 0, 0, 0))
+        .expect("a SYN is answered");
     let generation = served.current();
     assert_eq!(syn_ack.seq, iss(&KEYS.current, &tuple(), ISN, CookieFields { generation, ..TERMS }));
 }
@@ -295,7 +288,7 @@ fn impossible_senders_are_ignored() {
     let mut port_zero = syn;
     port_zero.tuple.client_port = 0;
     for segment in [own, multicast, port_zero] {
-        assert_eq!(decide(AckPolicy::Reliable, &KEYS, &SERVED, &segment), Verdict::Ignore(Reason::Martian));
+        assert_eq!(respond(AckPolicy::Reliable, &segment, 0, 1220), Err(Outcome::Martian));
     }
 }
 
@@ -315,14 +308,14 @@ proptest! {
         let rules = if classic { AckPolicy::Classic } else { AckPolicy::Reliable };
         let mut seg = segment(PSH_ACK, 1, 1 + received, payload);
         seg.window = window;
-        let Verdict::Answer(request) = decide(rules, &KEYS, &SERVED, &seg) else { panic!("proven") };
+        let request = prove(&KEYS, &SERVED, &seg, 0).expect("proven");
         prop_assert_eq!(request.received, received);
         let reply = match request.reply(rules, &seg, response(length), size) {
-            Err(Reason::Misaligned) => {
+            Err(Outcome::Misaligned) => {
                 prop_assert!(anywhere && !on_a_boundary);
                 return Ok(());
             }
-            Err(Reason::WindowTooSmall) => {
+            Err(Outcome::WindowTooSmall) => {
                 prop_assert!(u32::from(window) < length + 1 - received);
                 prop_assert!(classic || window < size);
                 return Ok(());

@@ -1,0 +1,4 @@
+//! The protocol together with the services.
+
+mod fast_open;
+mod split;
