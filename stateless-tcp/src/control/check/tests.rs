@@ -13,7 +13,6 @@ use crate::observe::snapshot::Occupancy;
 use crate::services::dns::{Dns, DnsOptions};
 use crate::services::http::Http;
 use crate::serving::{ActiveState, AnswerPolicy, Content, ServingState};
-use crate::serving::{AnswerPolicy, Content};
 use domain::base::Rtype;
 use rstest::rstest;
 use stateless_tcp_core::tcp::AckPolicy;
