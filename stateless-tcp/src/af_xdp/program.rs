@@ -5,7 +5,7 @@ use super::XdpError;
 use super::interface::{AttachMode, Interface};
 use super::link::Link;
 use super::load::{load_fast_path, missing, refusal, xdp};
-use crate::serving::clients::Clients;
+use crate::acl::ClientPolicies;
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, ProgramArray, XskMap};
 use aya::programs::Xdp;
@@ -113,7 +113,7 @@ impl Program {
         &mut self,
         addresses: impl IntoIterator<Item = Address>,
         ports: impl IntoIterator<Item = u16>,
-        clients: &Clients,
+        clients: &ClientPolicies,
         settings: &Settings,
     ) -> Result<(), XdpError> {
         // First, so that nobody is answered who is not to be.
@@ -148,7 +148,7 @@ impl Program {
         Ok(())
     }
 
-    fn treat(&mut self, clients: &Clients) -> Result<(), XdpError> {
+    fn treat(&mut self, clients: &ClientPolicies) -> Result<(), XdpError> {
         let map = self.map(abi::CLIENTS)?;
         let mut trie: LpmTrie<_, [u8; 16], u8> = LpmTrie::try_from(map).map_err(map_error(abi::CLIENTS))?;
         let wanted: collections::HashMap<(u32, [u8; 16]), u8> = clients

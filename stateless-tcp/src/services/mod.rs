@@ -11,8 +11,8 @@ pub mod retransmit_store;
 
 pub use stateless_tcp_core::tcp::application::{Answered, FetchPolicy, Framing, Origin};
 
+use crate::fingerprint::Fingerprint;
 use crate::observe::transaction::Role;
-use crate::serving::fingerprint::Fingerprint;
 use stateless_tcp_core::tcp::application;
 use stateless_tcp_core::tcp::segment::{Address, FourTuple};
 use std::os::fd::RawFd;

@@ -65,7 +65,7 @@ impl RetransmitStore {
     /// Usage by answers that must be kept. The other half is always full in the end.
     #[must_use]
     pub fn occupancy(&self, name: &'static str) -> Occupancy {
-        Occupancy::octets(name, self.multi_segment.bytes as u64, self.multi_segment.capacity as u64)
+        Occupancy::bytes(name, self.multi_segment.bytes as u64, self.multi_segment.capacity as u64)
     }
 
     /// The answer that `message` of `origin` got.

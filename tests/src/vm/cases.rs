@@ -111,7 +111,7 @@ fn handshake_in_the_driver() {
     let (topology, expected) = stage();
     let options = ["--handshake", "driver"];
     if !expected.handshake {
-        return refuse(&topology, &options, "--handshake driver cannot be had");
+        return refuse(&topology, &options, "--handshake driver is not possible here");
     }
     let responder = Responder::start(&topology, &options);
     ask(&topology.client);

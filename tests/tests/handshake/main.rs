@@ -17,10 +17,9 @@ use aya::{
 };
 use rustix::net::{AddressFamily, SocketType, socket};
 use stateless_tcp::af_xdp::load::load_fast_path;
-use stateless_tcp::dataplane::engine::{Content, Policy};
 use stateless_tcp::dataplane::responder::Responder;
 use stateless_tcp::observe::counters::Counters;
-use stateless_tcp::serving::ServingState;
+use stateless_tcp::serving::{AnswerPolicy, Content, ServingState};
 use stateless_tcp_core::outcome::{Outcome, OutcomeKind};
 use stateless_tcp_core::steering::steer;
 use stateless_tcp_core::tcp::AckPolicy;
@@ -176,9 +175,9 @@ struct Trio {
     seen: BTreeMap<&'static str, u64>,
 }
 
-fn policy(rules: AckPolicy, fast_open: bool, previous: Option<Key>) -> Policy {
+fn policy(rules: AckPolicy, fast_open: bool, previous: Option<Key>) -> AnswerPolicy {
     let keys = Keys { current: Key(*b"sixteen octets !"), previous };
-    Policy { rules, keys, segment_size: 1220, hints: 256, fast_open }
+    AnswerPolicy { rules, keys, segment_size: 1220, hints: 256, fast_open }
 }
 
 /// With the same number, the same content.
@@ -189,7 +188,7 @@ fn content(number: u16) -> Content {
 
 impl Trio {
     fn new() -> Self {
-        let offer = ServingState::first(content(1), policy(AckPolicy::Reliable, false, None));
+        let offer = ServingState::new(content(1), policy(AckPolicy::Reliable, false, None));
         let terms = *offer.tcp_config();
         let mut kernel = Kernel::load();
         kernel.answer_by(&terms);
@@ -246,18 +245,18 @@ fn the_kernel_answers_as_user_space_does() {
     let conversations = size(20_000, 200_000);
     let mut random = Random::new("handshake");
     let mut trio = Trio::new();
-    let mut offer = ServingState::first(content(1), policy(AckPolicy::Reliable, false, None));
+    let mut offer = ServingState::new(content(1), policy(AckPolicy::Reliable, false, None));
     for number in 0..conversations {
         if number % 50 == 0 {
             let rules = if random.one_in(5) { AckPolicy::Classic } else { AckPolicy::Reliable };
             let former = random.one_in(2).then_some(Key(*b"the key before i"));
-            offer = offer.succeeded_by(
+            offer = offer.with_content(
                 content(1 + random.short() % 9),
                 policy(rules, random.one_in(3), former),
                 &[],
             );
             if random.one_in(3) {
-                offer = offer.keeping(|_| random.one_in(2));
+                offer = offer.retaining(|_| random.one_in(2));
             }
             trio.switch(offer.clone());
         }

@@ -19,7 +19,7 @@ use aya::{
     programs::Xdp,
 };
 use rustix::net::{AddressFamily, SocketType, socket};
-use stateless_tcp::serving::clients::Clients;
+use stateless_tcp::acl::ClientPolicies;
 use stateless_tcp_core::admission::{Limit, PacketKind};
 use stateless_tcp_core::steering::{Action, ClientPolicy, Steering, SteeringReason, steer};
 use stateless_tcp_core::tcp::segment::Address;
@@ -144,8 +144,8 @@ impl Kernel {
     }
 }
 
-fn clients() -> Clients {
-    let mut clients = Clients::default();
+fn clients() -> ClientPolicies {
+    let mut clients = ClientPolicies::default();
     for (prefix, treatment) in CLIENTS {
         clients.add(&prefix.parse().expect("a prefix"), treatment);
     }
@@ -154,7 +154,7 @@ fn clients() -> Clients {
 
 /// The same addresses and ports as in the maps; notes whether the port was asked about.
 struct Table {
-    clients: Clients,
+    clients: ClientPolicies,
     port_tested: Cell<bool>,
 }
 
@@ -174,7 +174,7 @@ impl Steering for Table {
     }
 
     fn treatment(&self, client: &Address) -> ClientPolicy {
-        self.clients.treatment(client)
+        self.clients.policy(client)
     }
 
     fn limits_segments(&self) -> bool {

@@ -13,7 +13,7 @@ use super::name::DomainName;
 use super::zone::Zone;
 use super::zone::build::ZoneBuilder;
 use super::zonefile::{self, IncludePolicy, ReadOutcome, ZoneError, ZoneFiles, ZoneInput};
-use crate::serving::fingerprint::Fingerprint;
+use crate::fingerprint::Fingerprint;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -124,7 +124,7 @@ impl Library {
             let content = report.note(held, is_known, &source.file, other);
             let Some(apex) = held.attempt.apex.as_ref().filter(|_| other.is_none()) else { continue };
             fingerprints
-                .push(content.map_or_else(|| Fingerprint::of(&apex.wire()), |content| content.fingerprint));
+                .push(content.map_or_else(|| Fingerprint::new(&apex.wire()), |content| content.fingerprint));
             served.push((
                 apex.clone(),
                 content.map_or(CatalogZone::Broken, |content| CatalogZone::Zone(Arc::clone(&content.zone))),
@@ -142,7 +142,7 @@ impl Library {
         }))?;
         let held = sources.into_iter().zip(held).collect();
         *self.loaded() = Some(LibraryState { held, policy, report: report.clone() });
-        Ok(LoadedZones { catalog, fingerprint: Fingerprint::of_all(fingerprints), report })
+        Ok(LoadedZones { catalog, fingerprint: Fingerprint::of_set(fingerprints), report })
     }
 }
 

@@ -43,8 +43,8 @@ pub use load::{
 pub use zonefile::{ZoneError, count_records, zonefile_text};
 
 use super::{Answered, Context, Framing, Service, Unavailable};
+use crate::fingerprint::Fingerprint;
 use crate::observe::transaction::Role;
-use crate::serving::fingerprint::Fingerprint;
 use catalog::{Catalog, CatalogZone};
 use cookie::CookieStatus;
 use edns::{Edns, Opt};
@@ -250,7 +250,7 @@ impl Service for Dns {
 
     fn fingerprint(&self) -> Option<Fingerprint> {
         let DnsOptions { minimal_any, keepalive, cookies } = self.options;
-        Some(Fingerprint::of(&(self.fingerprint, minimal_any, keepalive, cookies.is_some())))
+        Some(Fingerprint::new(&(self.fingerprint, minimal_any, keepalive, cookies.is_some())))
     }
 
     fn answer(

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 /// Bytes of the length before a message over TCP (RFC 1035 section 4.2.2).
-pub(crate) const PREFIX: usize = 2;
+pub(crate) use crate::dns_framing::LENGTH_PREFIX as PREFIX;
 /// Bytes of the header.
 pub(super) const HEADER: usize = 12;
 /// Offsets of the header's count fields (RFC 1035 section 4.1.1).

@@ -33,7 +33,7 @@ use self::file::{FileContent, ServedFile, TEXT};
 use self::page::Page;
 use self::request::{FileRequest, MAX_LINE, RequestError, RequestTarget};
 use self::static_response::{Persistence, ResponseForm, ResponseParts};
-use crate::serving::fingerprint::Fingerprint;
+use crate::fingerprint::Fingerprint;
 
 use super::{Answered, Context, Framing, MAX_RESPONSE, Service, Unavailable};
 
@@ -143,9 +143,9 @@ impl Service for Http {
     }
 
     fn fingerprint(&self) -> Option<Fingerprint> {
-        Some(Fingerprint::of_all(self.pages.iter().map(|(path, page)| match page {
-            Page::File(file) => Fingerprint::of(&(path, file)),
-            Page::Redirect(moved) => Fingerprint::of(&(path, moved)),
+        Some(Fingerprint::of_set(self.pages.iter().map(|(path, page)| match page {
+            Page::File(file) => Fingerprint::new(&(path, file)),
+            Page::Redirect(moved) => Fingerprint::new(&(path, moved)),
         })))
     }
 

@@ -84,10 +84,10 @@ impl ZoneReport {
 
     /// The counts for metrics; `None` if no zones are configured.
     #[must_use]
-    pub fn numbers(&self) -> Option<snapshot::Zones> {
+    pub fn numbers(&self) -> Option<snapshot::ZonesSnapshot> {
         let failed =
             |fallback| self.failures.iter().filter(|failure| failure.fallback == fallback).count() as u64;
-        (self.count() > 0).then(|| snapshot::Zones {
+        (self.count() > 0).then(|| snapshot::ZonesSnapshot {
             current: self.served as u64,
             older: failed(Fallback::Previous),
             broken: failed(Fallback::ServFail),

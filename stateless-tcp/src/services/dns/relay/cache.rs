@@ -45,7 +45,7 @@ impl AnswerCache {
 
     /// Its usage, if there is a cache.
     pub(super) fn occupancy(&self) -> Option<Occupancy> {
-        self.0.as_ref().map(|store| Occupancy::octets("dns_cache", store.weight(), store.capacity()))
+        self.0.as_ref().map(|store| Occupancy::bytes("dns_cache", store.weight(), store.capacity()))
     }
 
     /// The answer under `key`, of any age.

@@ -45,7 +45,7 @@ use super::query::{self, ParsedQuery};
 use super::response_writer::Overflow;
 use super::wire::{PREFIX, Rcode};
 use super::{Dns, DnsOptions};
-use crate::observe::snapshot::{self, Name};
+use crate::observe::snapshot::{self, Label};
 use crate::observe::transaction::Role;
 use crate::services::{Answered, Context, FetchId, FetchPolicy, Framing, Service, Unavailable, Upstream};
 use std::io;
@@ -82,17 +82,18 @@ impl DnsForwarders {
 
     /// Counters and state, for snapshots.
     #[must_use]
-    pub fn report(&self) -> snapshot::Relay {
-        let mut report = snapshot::Relay {
-            service: Name::Borrowed("dns"),
+    pub fn report(&self) -> snapshot::RelaySnapshot {
+        let mut report = snapshot::RelaySnapshot {
+            service: Label::Borrowed("dns"),
             counts: Vec::new(),
             by_queue: Vec::new(),
             tables: self.cache.occupancy().into_iter().collect(),
             tables_by_queue: Vec::new(),
-            back_ends: self.upstreams.report(),
+            upstreams: self.upstreams.report(),
         };
-        let name =
-            |name: &'static str| Name::Borrowed(name.trim_start_matches("dns_").trim_start_matches("relay_"));
+        let name = |name: &'static str| {
+            Label::Borrowed(name.trim_start_matches("dns_").trim_start_matches("relay_"))
+        };
         for worker in 0..self.all.len() {
             let forwarder = self.forwarder(worker);
             report.by_queue.push(forwarder.counts.all().map(|(of, count)| (name(of), count)).collect());

@@ -109,10 +109,10 @@ impl DnsUpstreams {
     }
 
     /// The state of all upstreams, for snapshots.
-    pub(super) fn report(&self) -> Vec<snapshot::BackEnd> {
+    pub(super) fn report(&self) -> Vec<snapshot::UpstreamSnapshot> {
         let report = |number: usize| {
             let (DnsUpstream { address, .. }, UpstreamHealth { duration, .. }) = &self.0[number];
-            snapshot::BackEnd {
+            snapshot::UpstreamSnapshot {
                 address: address.to_string(),
                 up: self.is_alive(number),
                 duration: duration.read(),

@@ -7,7 +7,7 @@ use super::super::{rdata, rtype};
 use super::check::{self, OwnerRrsets};
 use super::name_tree::{NameId, NameTree, TooManyNames, flag};
 use super::{Rrset, RrsetId, Zone, compile_denial, denial::Denial, problem::Problem};
-use crate::serving::fingerprint::{Fingerprint, Fingerprinter};
+use crate::fingerprint::{Fingerprint, Fingerprinter};
 use std::collections::HashSet;
 
 /// RRsets of more records are searched for duplicates with a hash table.

@@ -22,7 +22,7 @@ mod upstream;
 use super::error_pages::{ErrorPages, HttpError};
 use super::request::{self, RequestError};
 use super::static_response::{self, Persistence, ResponseForm};
-use crate::observe::snapshot::{self, Name};
+use crate::observe::snapshot::{self, Label};
 use crate::services::{Answered, Context, FetchId, FetchPolicy, Framing, Service, Unavailable, Upstream};
 use counters::HttpCounter;
 use forwarder::{HttpForwarder, RequestState};
@@ -77,17 +77,17 @@ impl HttpRelay {
 
     /// Counters and state, for snapshots.
     #[must_use]
-    pub fn report(&self) -> snapshot::Relay {
-        let name = |name: &'static str| Name::Borrowed(name.trim_start_matches("http_relay_"));
-        snapshot::Relay {
-            service: Name::Borrowed("http"),
+    pub fn report(&self) -> snapshot::RelaySnapshot {
+        let name = |name: &'static str| Label::Borrowed(name.trim_start_matches("http_relay_"));
+        snapshot::RelaySnapshot {
+            service: Label::Borrowed("http"),
             counts: self.counts().map(|(of, count)| (name(of), count)).collect(),
             by_queue: Vec::new(),
             tables: Vec::new(),
             tables_by_queue: (0..self.forwarders.len())
                 .map(|worker| self.forwarder(worker).occupancies())
                 .collect(),
-            back_ends: vec![self.upstream.report()],
+            upstreams: vec![self.upstream.report()],
         }
     }
 

@@ -76,9 +76,9 @@ impl HttpUpstream {
     }
 
     /// Its state, for snapshots.
-    pub(super) fn report(&self) -> snapshot::BackEnd {
+    pub(super) fn report(&self) -> snapshot::UpstreamSnapshot {
         let up = !self.failing.load(Relaxed);
-        snapshot::BackEnd { address: self.address.to_string(), up, duration: self.duration.read() }
+        snapshot::UpstreamSnapshot { address: self.address.to_string(), up, duration: self.duration.read() }
     }
 
     /// Passes the response to `request`, or an error response, to `deliver`.

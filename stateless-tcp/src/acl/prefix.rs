@@ -1,4 +1,4 @@
-//! Ranges of addresses.
+//! Address prefixes, as in 192.0.2.0/24.
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -8,28 +8,28 @@ use std::net::IpAddr;
 use std::str::FromStr;
 use thiserror::Error;
 
-/// Bits before an IPv4 address where it is written as an [`Address`].
+/// Bits before an IPv4 address in its IPv4-mapped form, which [`Address`] holds.
 const MAPPED: u8 = 96;
 
-/// All addresses that begin with the same bits.
+/// An IPv4 or IPv6 prefix. Bits behind its length are zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Prefix(IpNet);
 
-/// What is no prefix, and why.
+/// The text is not a prefix, for this reason.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{0}")]
-pub struct NoPrefix(String);
+pub struct InvalidPrefix(String);
 
 impl Prefix {
-    /// The first address, and how many bits of its 128 all have in common.
+    /// The first address, and the prefix length in the 128 bits of an [`Address`].
     #[must_use]
     pub fn bits(&self) -> (Address, u8) {
         let mapped = if self.0.addr().is_ipv4() { MAPPED } else { 0 };
         (self.0.network().into(), mapped + self.0.prefix_len())
     }
 
-    /// Whether `address` is one of them.
+    /// Whether `address` has this prefix.
     #[must_use]
     pub fn contains(&self, address: &Address) -> bool {
         self.0.contains(&IpAddr::from(*address))
@@ -37,17 +37,20 @@ impl Prefix {
 }
 
 impl FromStr for Prefix {
-    type Err = NoPrefix;
+    type Err = InvalidPrefix;
 
-    fn from_str(text: &str) -> Result<Self, NoPrefix> {
-        let alone = |_| text.parse::<IpAddr>().map(IpNet::from);
-        let net: IpNet = text.parse().or_else(alone).map_err(|_| {
-            NoPrefix(format!(
-                "{text:?} is no prefix: write an address, or one with a length, as in 192.0.2.0/24"
+    fn from_str(text: &str) -> Result<Self, InvalidPrefix> {
+        let host = |_| text.parse::<IpAddr>().map(IpNet::from);
+        let net: IpNet = text.parse().or_else(host).map_err(|_| {
+            InvalidPrefix(format!(
+                "{text:?} is not a prefix: write an address, or an address with a prefix length as in 192.0.2.0/24"
             ))
         })?;
         if net.trunc() != net {
-            return Err(NoPrefix(format!("{net} has bits behind its prefix: write {}", net.trunc())));
+            return Err(InvalidPrefix(format!(
+                "{net} has bits set behind its prefix length: write {}",
+                net.trunc()
+            )));
         }
         Ok(Self(net))
     }
@@ -60,9 +63,9 @@ impl From<Prefix> for String {
 }
 
 impl TryFrom<String> for Prefix {
-    type Error = NoPrefix;
+    type Error = InvalidPrefix;
 
-    fn try_from(text: String) -> Result<Self, NoPrefix> {
+    fn try_from(text: String) -> Result<Self, InvalidPrefix> {
         text.parse()
     }
 }
@@ -83,20 +86,28 @@ mod tests {
     #[case::host("192.0.2.7", "192.0.2.7", "192.0.2.6", 128)]
     #[case::all("0.0.0.0/0", "255.255.255.255", "2001:db8::1", 96)]
     #[case::six("2001:db8::/32", "2001:db8:ffff::", "2001:db9::", 32)]
-    fn holds_its_own(#[case] text: &str, #[case] inside: IpAddr, #[case] outside: IpAddr, #[case] bits: u8) {
+    fn contains_its_addresses(
+        #[case] text: &str,
+        #[case] inside: IpAddr,
+        #[case] outside: IpAddr,
+        #[case] bits: u8,
+    ) {
         let prefix: Prefix = text.parse().unwrap();
         assert!(prefix.contains(&inside.into()) && !prefix.contains(&outside.into()));
         assert_eq!(prefix.bits().1, bits);
     }
 
     #[rstest]
-    #[case("192.0.2.1/24", "192.0.2.1/24 has bits behind its prefix: write 192.0.2.0/24")]
+    #[case("192.0.2.1/24", "192.0.2.1/24 has bits set behind its prefix length: write 192.0.2.0/24")]
     #[case(
         "192.0.2.0/33",
-        "\"192.0.2.0/33\" is no prefix: write an address, or one with a length, as in 192.0.2.0/24"
+        "\"192.0.2.0/33\" is not a prefix: write an address, or an address with a prefix length as in 192.0.2.0/24"
     )]
-    #[case("here", "\"here\" is no prefix: write an address, or one with a length, as in 192.0.2.0/24")]
-    fn says_what_is_wrong(#[case] text: &str, #[case] said: &str) {
-        assert_eq!(text.parse::<Prefix>().unwrap_err().to_string(), said);
+    #[case(
+        "here",
+        "\"here\" is not a prefix: write an address, or an address with a prefix length as in 192.0.2.0/24"
+    )]
+    fn an_invalid_prefix_is_explained(#[case] text: &str, #[case] error: &str) {
+        assert_eq!(text.parse::<Prefix>().unwrap_err().to_string(), error);
     }
 }

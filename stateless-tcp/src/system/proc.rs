@@ -1,19 +1,24 @@
-//! Reads what /proc prints. Pure: text in, values out.
+//! Parsers of files in /proc: text in, values out.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-
-use super::facts::Socket;
 
 /// `TCP_LISTEN`, `TCP_TIME_WAIT` and `TCP_CLOSE` of `net/tcp_states.h`.
 const LISTEN: &str = "0A";
 const GONE: [&str; 2] = ["06", "07"];
 
-/// The sockets of /proc/net/tcp or /proc/net/tcp6; those that are as good as closed left out.
-pub(super) fn sockets(text: &str) -> Vec<Socket> {
+/// A TCP socket of the kernel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SocketFacts {
+    pub(crate) local: SocketAddr,
+    pub(crate) listening: bool,
+}
+
+/// The sockets in /proc/net/tcp or /proc/net/tcp6, without those in TIME-WAIT or CLOSED.
+pub(crate) fn sockets(text: &str) -> Vec<SocketFacts> {
     text.lines().skip(1).filter_map(socket).collect()
 }
 
-fn socket(line: &str) -> Option<Socket> {
+fn socket(line: &str) -> Option<SocketFacts> {
     let mut columns = line.split_whitespace().skip(1);
     let (address, port) = columns.next()?.split_once(':')?;
     let state = columns.nth(1)?;
@@ -21,10 +26,10 @@ fn socket(line: &str) -> Option<Socket> {
         return None;
     }
     let local = SocketAddr::new(address_of(address)?, u16::from_str_radix(port, 16).ok()?);
-    Some(Socket { local, listening: state == LISTEN })
+    Some(SocketFacts { local, listening: state == LISTEN })
 }
 
-/// An address as the kernel prints it: words of 32 bits, each in this machine's byte order.
+/// Parses an address as the kernel prints it: 32-bit words, each in the byte order of the machine.
 fn address_of(digits: &str) -> Option<IpAddr> {
     let word = |index: usize| {
         let digits = digits.get(index * 8..index * 8 + 8)?;
@@ -34,31 +39,31 @@ fn address_of(digits: &str) -> Option<IpAddr> {
         8 => Some(IpAddr::V4(Ipv4Addr::from(word(0)?))),
         32 => {
             let words = [word(0)?, word(1)?, word(2)?, word(3)?].concat();
-            let octets: [u8; 16] = words.try_into().ok()?;
-            Some(Ipv6Addr::from(octets).to_canonical())
+            let bytes: [u8; 16] = words.try_into().ok()?;
+            Some(Ipv6Addr::from(bytes).to_canonical())
         }
         _ => None,
     }
 }
 
-/// A field of /proc/self/status.
-pub(super) fn status<'a>(text: &'a str, field: &str) -> Option<&'a str> {
+/// A field of /proc/PID/status or a similar file.
+pub(crate) fn status<'a>(text: &'a str, field: &str) -> Option<&'a str> {
     text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':')).map(str::trim)
 }
 
 /// Whether /proc/net/protocols names `protocol`.
-pub(super) fn has_protocol(text: &str, protocol: &str) -> bool {
+pub(crate) fn has_protocol(text: &str, protocol: &str) -> bool {
     text.lines().any(|line| line.split_whitespace().next() == Some(protocol))
 }
 
-/// The version in a kernel's release.
-pub(super) fn version(release: &str) -> Option<(u32, u32)> {
+/// Major and minor version in a kernel release.
+pub(crate) fn version(release: &str) -> Option<(u32, u32)> {
     let mut parts = release.split(|letter: char| !letter.is_ascii_digit());
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }
 
-/// How many CPUs a list such as `0-3,8` names.
-pub(super) fn cpu_count(list: &str) -> usize {
+/// Number of CPUs in a list such as `0-3,8`.
+pub(crate) fn cpu_count(list: &str) -> usize {
     let number = |text: &str| text.trim().parse::<usize>().ok();
     list.split(',')
         .filter_map(|range| {
@@ -68,8 +73,8 @@ pub(super) fn cpu_count(list: &str) -> usize {
         .sum()
 }
 
-/// Whether a file descriptor, by its /proc/PID/fdinfo text, is the XDP link of `program`.
-pub(super) fn is_xdp_link(fdinfo: &str, program: u32) -> bool {
+/// Whether the file with this /proc/PID/fdinfo text is the XDP link of `program`.
+pub(crate) fn is_xdp_link(fdinfo: &str, program: u32) -> bool {
     status(fdinfo, "link_type") == Some("xdp")
         && status(fdinfo, "prog_id").and_then(|id| id.parse().ok()) == Some(program)
 }

@@ -1,47 +1,48 @@
-//! A TCP client that is not there: frames go in, frames come out. It is without timestamps, so nothing of it is left.
+//! A simulated TCP client: frames in, frames out. It sends no timestamps, so the server keeps nothing of its connection.
 
-use super::question::Question;
-use crate::observe::packet::Packet;
+use super::query::CheckQuery;
+use crate::observe::packet::TracedPacket;
 use crate::observe::tap::Direction;
 use stateless_tcp_core::tcp::output::TxSegment;
 use stateless_tcp_core::tcp::segment::{Flags, FourTuple};
 use stateless_tcp_core::wire::{MAX_HEADERS, Reply};
 
-/// What it takes at a time: all that a server sends for one request.
+/// Its receive window: larger than a response.
 const WINDOW: u16 = u16::MAX;
 const MSS: u16 = 1_220;
 
-/// One connection, on which one thing is asked.
+/// The client's end of one connection, on which it asks one query.
 #[derive(Debug)]
-pub(super) struct Client {
+pub(super) struct CheckClient {
     tuple: FourTuple,
-    way: Reply,
+    /// Emits frames from the client to the server.
+    to_server: Reply,
     isn: u32,
-    /// Of the server, once that is heard of.
+    /// The server's initial sequence number, once its SYN,ACK has come.
     iss: Option<u32>,
-    question: Question,
+    query: CheckQuery,
     stream: Vec<u8>,
     ended: bool,
     reset: bool,
 }
 
-impl Client {
-    /// Asks `question` over the connection `tuple`, at the interface with this hardware address.
+impl CheckClient {
+    /// A client that asks `query` over the connection `tuple`, at the interface with this hardware address.
     #[must_use]
-    pub(super) fn new(tuple: FourTuple, address: [u8; 6], isn: u32, question: Question) -> Self {
-        let way = Reply::towards(&tuple, address);
-        Self { tuple, way, isn, iss: None, question, stream: Vec::new(), ended: false, reset: false }
+    pub(super) fn new(tuple: FourTuple, address: [u8; 6], isn: u32, query: CheckQuery) -> Self {
+        let to_server = Reply::towards(&tuple, address);
+        Self { tuple, to_server, isn, iss: None, query, stream: Vec::new(), ended: false, reset: false }
     }
 
-    /// The frame that opens the connection.
+    /// The SYN.
     #[must_use]
     pub(super) fn open(&self) -> Vec<u8> {
         self.frame(Flags::SYN, self.isn, 0, &[])
     }
 
-    /// Takes a frame of the server's. Returns what there is to say to it.
-    pub(super) fn take(&mut self, frame: &[u8]) -> Option<Vec<u8>> {
-        let packet = Packet::read(Direction::Sent, frame)?;
+    /// Takes a frame of the server. Returns the client's reply, if there is one.
+    pub(super) fn receive(&mut self, frame: &[u8]) -> Option<Vec<u8>> {
+        let packet = TracedPacket::read(Direction::Sent, frame)?;
         let segment = packet.segment;
         if segment.tuple != self.tuple {
             return None;
@@ -53,7 +54,7 @@ impl Client {
                 return None;
             }
             self.iss = Some(segment.seq);
-            let request = self.question.request();
+            let request = self.query.request();
             return Some(self.frame(
                 Flags(Flags::ACK.0 | Flags::PSH.0),
                 first,
@@ -62,7 +63,7 @@ impl Client {
             ));
         };
         let offset = segment.seq.wrapping_sub(iss).wrapping_sub(1);
-        // They come in order, as nothing is between us.
+        // Segments come in order, as there is no network between.
         if usize::try_from(offset).is_ok_and(|offset| offset == self.stream.len()) {
             self.stream.extend_from_slice(packet.payload);
             self.ended |= segment.flags.contains(Flags::FIN);
@@ -70,16 +71,16 @@ impl Client {
         None
     }
 
-    /// What came of it, once that can be told.
+    /// The result, once it is known: the response, or the reason why it is not good.
     #[must_use]
     pub(super) fn outcome(&self) -> Option<Result<String, String>> {
         if self.reset {
             return Some(Err("the connection was reset".to_owned()));
         }
-        self.question.judge(&self.stream, self.ended)
+        self.query.judge(&self.stream, self.ended)
     }
 
-    /// Whether the server has said anything.
+    /// Whether the server has accepted the connection.
     #[must_use]
     pub(super) fn is_open(&self) -> bool {
         self.iss.is_some()
@@ -91,7 +92,7 @@ impl Client {
         let (timestamps, fast_open, window) = (None, None, WINDOW);
         let outgoing = TxSegment { seq, ack, flags, window, mss, timestamps, fast_open, offset: 0, length };
         let mut frame = vec![0; MAX_HEADERS + payload.len()];
-        let length = self.way.emit(&mut frame, &outgoing, payload);
+        let length = self.to_server.emit(&mut frame, &outgoing, payload);
         frame.truncate(length);
         frame
     }
