@@ -62,7 +62,7 @@ pub(crate) fn check_key_file(option: &str, path: Option<&Path>) -> Result<(), Co
 }
 
 /// Refuses a metrics listener on a served port: its clients' segments would never reach the kernel.
-pub(super) fn metrics(metrics: Option<ListenAddress>, ports: &ServicePorts) -> Result<(), ConfigError> {
+pub(super) fn metrics(metrics: Option<ListenAddress>, ports: ServicePorts) -> Result<(), ConfigError> {
     let Some(port) = metrics.map(|address| address.get().port()) else { return Ok(()) };
     match ports.all().iter().find(|service| service.port == port) {
         Some(service) => Err(ConfigError::invalid(format!(

@@ -179,7 +179,7 @@ impl RunOptions {
         let ports = PortOptions { dns_port: self.dns_port, http_port: self.http_port }.validate()?;
         check_key_file("--key-file", self.key_file.as_deref())?;
         check_key_file("--dns-cookie-secret-file", self.dns_cookie_secret_file.as_deref())?;
-        check::metrics(self.metrics, &ports)?;
+        check::metrics(self.metrics, ports)?;
         let xdp_mode = self.xdp_mode.unwrap_or_default();
         let zero_copy = self.zero_copy.unwrap_or_default();
         let handshake = self.handshake.unwrap_or_default();

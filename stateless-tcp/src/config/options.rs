@@ -81,7 +81,6 @@ options! {
 /// The options of `run`, as given.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, clap::Args)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-#[expect(clippy::struct_excessive_bools, reason = "independent switches")]
 RunOptions {
     /// A network interface to serve on; may be repeated
     #[arg(short, long, value_name = "IFACE", help_heading = INTERFACES)]

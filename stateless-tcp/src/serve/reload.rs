@@ -23,6 +23,7 @@ use anyhow::{Error, Result, bail};
 use stateless_tcp_core::tcp::TcpConfig;
 use stateless_tcp_core::tcp::segment::Address;
 use stateless_tcp_ebpf::abi::MAX_ADDRESSES;
+use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -219,7 +220,9 @@ impl Reloader {
             .map_err(|error| format!("reload failed; still serving the previous content: {error:#}"))?;
         if let Some(since) = waits_since {
             let seconds = since.elapsed().as_secs();
-            text += &format!(
+            // Writing to a string never fails.
+            let _ = write!(
+                text,
                 "\nit waited {seconds} s for the oldest of {MAX_GENERATIONS} generations of content to end"
             );
         }

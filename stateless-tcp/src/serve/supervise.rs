@@ -64,18 +64,7 @@ enum StopReason {
 
 /// Starts the workers, reports `ready`, and runs the service until its end.
 pub(super) async fn supervise(config: Config, source: ConfigSource, resources: Resources) -> Result<()> {
-    let Resources {
-        interfaces,
-        active,
-        reserved,
-        stores,
-        addresses,
-        load_times,
-        metrics,
-        control,
-        service_manager,
-        predecessor,
-    } = resources;
+    let Resources { interfaces, active, stores, metrics, control, .. } = resources;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut report = signal(SignalKind::user_defined1())?;
@@ -104,12 +93,13 @@ pub(super) async fn supervise(config: Config, source: ConfigSource, resources: R
         tokio::spawn(exporter::serve(TcpListener::from_std(listener.try_clone()?)?, snapshot_sender));
     }
     let dnstap = start_dnstap(&config, &workers).context("cannot start a thread for --dnstap")?;
-    let ready = format!("{} on {}", build::describe(&config, &stores, &addresses), descriptions.join(", "));
+    let ready =
+        format!("{} on {}", build::describe(&config, &stores, &resources.addresses), descriptions.join(", "));
     println!("ready: {ready}");
-    let service_manager = Arc::new(service_manager);
+    let service_manager = Arc::new(resources.service_manager);
     service_manager.ready(&ready);
     let mut watchdog = Watchdog::new();
-    if let Some(predecessor) = predecessor {
+    if let Some(predecessor) = resources.predecessor {
         predecessor.serving();
     }
     let interfaces = programs.iter().map(|attached| attached.program.interface().clone()).collect();
@@ -118,9 +108,9 @@ pub(super) async fn supervise(config: Config, source: ConfigSource, resources: R
         config,
         interfaces,
         active,
-        reserved,
+        resources.reserved,
         Arc::clone(&stores),
-        load_times,
+        resources.load_times,
         Arc::clone(&service_manager),
     );
     let mut handover = HandoverProgress::default();
@@ -164,7 +154,27 @@ pub(super) async fn supervise(config: Config, source: ConfigSource, resources: R
         }
     }
     let drained = drain(&workers, &mut ends).await;
-    let outcome = match reason {
+    if !drained && matches!(reason, StopReason::Handover(_)) {
+        // The sockets close with the process. The successor notices that, and binds its own then.
+        bail!("a worker is stuck: this process ends at once, as another takes over");
+    }
+    let outcome = conclude(reason, drained, (deferrals, control), &mut handover_steps).await;
+    if let Some(dnstap) = dnstap {
+        dnstap.end();
+    }
+    log_counters(&programs, &workers, &stores);
+    outcome
+}
+
+/// The result of the service, once its workers have ended or are stuck. `held` is dropped when a successor takes over: the
+/// interrupts are as before then, and the successor's; commands are for the successor from then on.
+async fn conclude<T>(
+    reason: StopReason,
+    drained: bool,
+    held: T,
+    steps: &mut UnboundedReceiver<crate::control::handover::HandoverStep>,
+) -> Result<()> {
+    match reason {
         StopReason::Signal => Ok(()),
         StopReason::Failed(error) => Err(error),
         StopReason::Handover(_) if !drained => {
@@ -172,18 +182,12 @@ pub(super) async fn supervise(config: Config, source: ConfigSource, resources: R
             bail!("a worker is stuck: this process ends at once, as another takes over");
         }
         StopReason::Handover(done) => {
-            // The interrupts are as before then, and the successor's. Commands are for the successor from now on.
-            drop((deferrals, control));
+            drop(held);
             // The successor may have failed.
             let _ = done.send(());
-            handover::conclude(&mut handover_steps).await
+            handover::conclude(steps).await
         }
-    };
-    if let Some(dnstap) = dnstap {
-        dnstap.end();
     }
-    log_counters(&programs, &workers, &stores);
-    outcome
 }
 
 /// Starts the dnstap output if it is configured.

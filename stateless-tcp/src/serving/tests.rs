@@ -14,12 +14,12 @@ impl Service for FixedService {
         Framing::Incomplete
     }
 
-    fn begins(&self, _: &[u8]) -> bool {
+    fn starts_message(&self, _: &[u8]) -> bool {
         false
     }
 
     fn answer(&self, _: &[u8], _: &Context, _: &mut Vec<u8>) -> Result<Answered, Unavailable> {
-        Err(Unavailable::Gone)
+        Err(Unavailable::NotCached)
     }
 
     fn fingerprint(&self) -> Option<Fingerprint> {

@@ -305,7 +305,7 @@ impl<'e, 'a, A: Application, C: ConnCache> DataHandler<'e, 'a, A, C> {
         // It is answered when the client has the answers before it.
         let incomplete = part && messages.incomplete && nothing_parsed;
         let rest = self.bytes(stream).len();
-        let nothing = ParsedMessages { rest, incomplete, ..ParsedMessages::default() };
+        let nothing = ParsedMessages { incomplete, rest, ..ParsedMessages::default() };
         if self.buffer(&nothing, stream, snd_nxt) {
             return Ok(self.handled(Outcome::Buffered, Transmit::Nothing));
         }

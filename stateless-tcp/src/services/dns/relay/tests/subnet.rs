@@ -35,7 +35,7 @@ fn ours_wins_over_what_a_client_says(
 #[test]
 fn an_upstream_is_told_what_it_is_to_be_told() {
     let mut bench = DnsBench::new(|options| {
-        (options.proxy_protocol, options.client_subnet) = (true, ClientSubnet::FromAddress)
+        (options.proxy_protocol, options.client_subnet) = (true, ClientSubnet::FromAddress);
     });
     let ask = query(1, 0, "Example.com", None);
     assert!(bench.put(&ask, FetchPolicy::MayFetch).is_err());
