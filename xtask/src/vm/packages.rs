@@ -21,22 +21,22 @@ const LIBRARIES: &str = "usr/lib/x86_64-linux-gnu";
 const MODULES: [&str; 4] = ["igb", "e1000e", "virtio_net", "virtio_pci"];
 
 /// QEMU for x86-64, unpacked.
-pub(super) struct Qemu {
+pub(crate) struct Qemu {
     root: PathBuf,
 }
 
 /// A kernel, unpacked.
-pub(super) struct Unpacked {
+pub(crate) struct Unpacked {
     /// Its package, which names its version.
-    pub(super) package: String,
+    pub(crate) package: String,
     /// The image that a boot loader starts.
-    pub(super) image: PathBuf,
+    pub(crate) image: PathBuf,
     /// The modules of its network cards, each after what it depends on.
-    pub(super) modules: Vec<PathBuf>,
+    pub(crate) modules: Vec<PathBuf>,
 }
 
 impl Qemu {
-    pub(super) fn obtain() -> Result<Self> {
+    pub(crate) fn obtain() -> Result<Self> {
         let root = super::directory()?.join(format!("qemu-{QEMU_SUITE}"));
         keep(&root, |partial| {
             eprintln!("fetching QEMU of Debian's {QEMU_SUITE}");
@@ -50,7 +50,7 @@ impl Qemu {
     }
 
     /// QEMU, run by the loader and with the libraries of its own release.
-    pub(super) fn command(&self) -> Command {
+    pub(crate) fn command(&self) -> Command {
         let at = |path: &str| self.root.join(path);
         let libraries = at(LIBRARIES);
         let mut command = Command::new("setpriv");
@@ -65,7 +65,7 @@ impl Qemu {
 }
 
 impl Unpacked {
-    pub(super) fn obtain(kernel: Kernel) -> Result<Self> {
+    pub(crate) fn obtain(kernel: Kernel) -> Result<Self> {
         let suite = kernel.suite();
         let root = super::directory()?.join(format!("linux-{suite}"));
         keep(&root, |partial| {
@@ -91,6 +91,10 @@ impl Unpacked {
 fn one(names: Vec<String>) -> Result<String> {
     match <[String; 1]>::try_from(names) {
         Ok([name]) => Ok(name),
+        Err(names) if names.is_empty() => bail!(
+            "the mirror of this machine's apt carries no linux-image-amd64 of that release; have /etc/apt name a mirror \
+             of Debian that does"
+        ),
         Err(names) => bail!("linux-image-amd64 stands for one kernel, not for {names:?}"),
     }
 }
