@@ -8,6 +8,7 @@ use tempfile::NamedTempFile;
 
 use super::case::{Frames, Server, Setup};
 use super::network::INTERFACE;
+use super::profile::Symbols;
 use super::zone;
 use crate::peers;
 use crate::process::read;
@@ -70,8 +71,13 @@ impl Image {
         self.file.path()
     }
 
+    /// What the guest has sent about its addresses, with the host's files to look names up in.
+    pub(super) fn symbols(&self, text: &str) -> Result<Symbols<'_>> {
+        Symbols::parse(text, |path| self.source(path))
+    }
+
     /// The host's file for a path of the guest.
-    pub(super) fn source(&self, guest: &str) -> PathBuf {
+    fn source(&self, guest: &str) -> PathBuf {
         let inside = guest.trim_start_matches('/');
         let peer = |directory: &str, place: &str| {
             let name = inside.strip_prefix(directory)?.strip_prefix('/')?;

@@ -1,8 +1,7 @@
 //! The virtual machine: one processor, one card of one queue, and the plugin that counts what it executes.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,7 +14,7 @@ use super::case::{Frames, Load, Nic, Setup, Transport};
 use super::client;
 use super::guest::COMMAND;
 use super::image::{Image, command};
-use super::network::{self, SERVER_MAC, SYMBOLS, TAP};
+use super::network::{self, SERVER_MAC, TAP};
 use super::plugin::{self, Blocks, Counter, Instructions, Plugin};
 use crate::vm::directory;
 use crate::vm::packages::{Qemu, Unpacked};
@@ -142,20 +141,6 @@ impl Machine {
             return Ok(Measured { instructions, blocks, questions });
         }
         bail!("no attempt was made")
-    }
-
-    /// Instructions a second of the idle guest.
-    pub(super) fn idle(&self) -> f64 {
-        self.idle.kernel + self.idle.user
-    }
-
-    /// The memory map of the server and the kernel's functions, as the guest has them.
-    pub(super) fn symbols(&self) -> Result<String> {
-        let mut text = String::new();
-        TcpStream::connect(SYMBOLS)
-            .and_then(|mut stream| stream.read_to_string(&mut text))
-            .context("reading the guest's symbols")?;
-        Ok(text)
     }
 
     /// Adds the end of the console to an error.

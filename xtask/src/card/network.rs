@@ -1,7 +1,8 @@
 //! The link between the clients and the guest: a tap in a network namespace that ends with the thread that made it.
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::io::Read;
+use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
 use std::path::Path;
 use std::process::Command;
 
@@ -24,13 +25,18 @@ pub(super) const DNS: SocketAddrV4 = SocketAddrV4::new(SERVER, 53);
 /// Where the guest gives the addresses of functions.
 pub(super) const SYMBOLS: SocketAddrV4 = SocketAddrV4::new(SERVER, 1_000);
 
-/// Moves this thread into a new network namespace and makes the link's end there.
-pub(super) fn enter() -> Result<()> {
+/// Fails if this machine can make no link.
+pub(super) fn check() -> Result<()> {
     ensure!(
         Path::new("/dev/net/tun").exists(),
         "there is no /dev/net/tun, so QEMU gets no link to the clients: `modprobe tun`; in a container, also pass the \
          device in (podman and docker: --device /dev/net/tun --cap-add NET_ADMIN,SYS_ADMIN)"
     );
+    Ok(())
+}
+
+/// Moves this thread into a new network namespace and makes the link's end there.
+pub(super) fn enter() -> Result<()> {
     unshare(CloneFlags::CLONE_NEWNET).context("making a network namespace (only root may)")?;
     for arguments in [
         "link set lo up".to_owned(),
@@ -48,6 +54,15 @@ pub(super) fn enter() -> Result<()> {
         fs::write(&path, value).with_context(|| format!("writing {path}"))?;
     }
     Ok(())
+}
+
+/// What the guest says about its addresses: the server's memory map, an empty line, functions of the kernel.
+pub(super) fn read_symbols() -> Result<String> {
+    let mut text = String::new();
+    TcpStream::connect(SYMBOLS)
+        .and_then(|mut stream| stream.read_to_string(&mut text))
+        .context("reading the guest's symbols")?;
+    Ok(text)
 }
 
 /// Segments that this namespace's TCP has sent again so far.

@@ -110,10 +110,6 @@ impl Instructions {
         }
         sum
     }
-
-    pub(crate) fn total(self) -> u64 {
-        self.kernel + self.user
-    }
 }
 
 impl AddAssign for Instructions {

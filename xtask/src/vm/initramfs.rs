@@ -17,6 +17,9 @@ use crate::setup::find_program;
 const PROGRAMS: [&str; 12] =
     ["ip", "ethtool", "setpriv", "dig", "curl", "ping", "bash", "nproc", "ls", "sort", "grep", "cat"];
 
+/// The time of each file, in seconds since 1970: the same in each archive.
+const MODIFIED: u32 = 1_000_000_000;
+
 /// An archive in the format that the kernel unpacks (`newc`).
 pub(crate) struct Initramfs {
     out: BufWriter<File>,
@@ -96,7 +99,8 @@ impl Initramfs {
         let name = name.to_str().context("a name that is not UTF-8")?;
         // The kernel takes files of one number for links of one file.
         let number = u32::try_from(self.names.len())?;
-        let entry = newc::Builder::new(name).ino(number).mode(0o755).set_mode_file_type(kind);
+        // NSD takes a zone file of 1970 for one that is not there.
+        let entry = newc::Builder::new(name).ino(number).mtime(MODIFIED).mode(0o755).set_mode_file_type(kind);
         let mut writer = entry.write(&mut self.out, u32::try_from(bytes.len())?);
         writer.write_all(bytes)?;
         writer.finish().map(drop).context("writing the initramfs")
