@@ -75,6 +75,7 @@ const REQUIREMENTS: &[Requirement] = &[
     program(Need::Demo, "tcpdump", "tcpdump"),
     program(Need::Demo, "ethtool", "ethtool"),
     program(Need::Demo, "unshare", "util-linux"),
+    program(Need::Card, "chrt", "util-linux"),
     program(Need::Card, "xz", "xz-utils"),
     program(Need::Card, "ldd", "libc-bin"),
     program(Need::Card, "nm", "binutils"),
