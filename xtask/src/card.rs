@@ -126,17 +126,18 @@ pub(crate) fn card(options: &Options) -> Result<()> {
 pub(crate) fn check() -> Result<()> {
     let recorded = Recorded::read()?;
     let parts = prepare(&[])?;
+    let here = Environment::of(&parts)?;
     let rows = sample(&parts, |machine, load, setup| {
         let mut least = row(setup, load, &machine.measure(load)?);
         for _ in 1..ATTEMPTS {
-            if recorded.is_dearer(&least) {
+            if recorded.is_dearer(&here, &least) {
                 let again = row(setup, load, &machine.measure(load)?);
                 least = if again.instructions < least.instructions { again } else { least };
             }
         }
         Ok(least)
     })?;
-    print!("{}", recorded.compare(&Environment::of(&parts)?, &rows)?);
+    print!("{}", recorded.compare(&here, &rows)?);
     Ok(())
 }
 
