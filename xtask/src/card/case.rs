@@ -106,7 +106,7 @@ impl Setup {
                 Some("Knot DNS takes frames without a copy wherever the driver can, and has no option")
             }
             (Server::Driver, Nic::VirtioNet, Frames::ZeroCopy) => {
-                Some("the driver of virtio-net cannot send back a frame that it received without a copy")
+                Some("with zero-copy, virtio_net drops what an XDP program sends")
             }
             _ => None,
         }

@@ -26,9 +26,17 @@ pub(super) struct Symbols<'a> {
     source: Box<dyn Fn(&str) -> PathBuf + 'a>,
 }
 
-/// Addresses at which functions begin, ascending, and the functions' names.
+/// Functions by ascending address.
 #[derive(Default)]
-struct Functions(Vec<(u64, String)>);
+struct Functions(Vec<Symbol>);
+
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Symbol {
+    start: u64,
+    /// None where it is not known: the function ends at the next one.
+    size: Option<u64>,
+    name: String,
+}
 
 /// A part of the server's address space.
 #[derive(Debug, PartialEq)]
@@ -98,13 +106,19 @@ impl<'a> Symbols<'a> {
 }
 
 impl Functions {
-    /// Lines of an address, a letter, a name, and what else belongs to the name: as of nm and /proc/kallsyms.
+    /// Lines of an address, perhaps a size, a letter, a name and what else belongs to the name: as of nm and
+    /// /proc/kallsyms.
     fn parse(text: &str) -> Self {
         let function = |line: &str| {
-            let mut fields = line.splitn(3, ' ');
-            let address = u64::from_str_radix(fields.next()?, 16).ok()?;
-            let is_code = matches!(fields.next()?, "t" | "T" | "w" | "W" | "i");
-            is_code.then_some((address, fields.next()?.replace('\t', " ")))
+            let (start, rest) = line.split_once(' ')?;
+            let (mut kind, mut name) = rest.split_once(' ')?;
+            let mut size = None;
+            if kind.len() > 1 {
+                size = Some(hexadecimal(kind)?).filter(|size| *size > 0);
+                (kind, name) = name.split_once(' ')?;
+            }
+            let is_code = matches!(kind, "t" | "T" | "w" | "W" | "i");
+            is_code.then_some(Symbol { start: hexadecimal(start)?, size, name: name.replace('\t', " ") })
         };
         let mut functions: Vec<_> = text.lines().filter_map(function).collect();
         functions.sort();
@@ -116,15 +130,18 @@ impl Functions {
         // A stripped file has only those that others call.
         let symbols = |option| {
             let mut nm = Command::new("nm");
-            read(nm.args(["--demangle", "--defined-only", option]).arg(path)).unwrap_or_default()
+            read(nm.args(["--demangle", "--defined-only", "--print-size", option]).arg(path))
+                .unwrap_or_default()
         };
         Self::parse(&format!("{}\n{}", symbols("--numeric-sort"), symbols("--dynamic")))
     }
 
-    /// The function that an address belongs to: the last that begins no later.
+    /// The function that an address belongs to: the last that begins no later, if it is long enough.
     fn find(&self, address: u64) -> Option<&str> {
-        let after = self.0.partition_point(|(start, _)| *start <= address);
-        Some(self.0.get(after.checked_sub(1)?)?.1.as_str())
+        let after = self.0.partition_point(|symbol| symbol.start <= address);
+        let symbol = self.0.get(after.checked_sub(1)?)?;
+        let is_inside = symbol.size.is_none_or(|size| address - symbol.start < size);
+        is_inside.then_some(symbol.name.as_str())
     }
 }
 
@@ -135,9 +152,12 @@ impl Mapping {
         let (start, end) = fields.next()?.split_once('-')?;
         let offset = fields.nth(1)?;
         let path = fields.nth(2)?.to_owned();
-        let number = |text| u64::from_str_radix(text, 16).ok();
-        Some(Self { start: number(start)?, end: number(end)?, offset: number(offset)?, path })
+        Some(Self { start: hexadecimal(start)?, end: hexadecimal(end)?, offset: hexadecimal(offset)?, path })
     }
+}
+
+fn hexadecimal(text: &str) -> Option<u64> {
+    u64::from_str_radix(text, 16).ok()
 }
 
 /// The name of a BPF program's function without the tag before it.
@@ -242,10 +262,16 @@ mod tests {
     #[test]
     fn a_files_functions_count_from_where_it_begins() {
         let symbols = symbols();
-        let functions = Functions::parse("00000000000ac000 T parse\n00000000000ac800 t emit\nzz U memcpy");
+        let functions =
+            Functions::parse("000ac000 T parse\n000ac800 00000020 t emit\n000acc00 D table\nzz U memcpy");
         symbols.files.borrow_mut().insert("/bin/server".to_owned(), functions);
         assert_eq!(symbols.find(0x5555_5560_0010), (Place::User, "parse (server)".to_owned()));
         assert_eq!(symbols.find(0x5555_5560_0810), (Place::User, "emit (server)".to_owned()));
+        assert_eq!(
+            symbols.find(0x5555_5560_0820),
+            (Place::User, "unknown (server)".to_owned()),
+            "after its end"
+        );
     }
 
     #[test]

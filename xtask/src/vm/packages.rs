@@ -20,6 +20,10 @@ const LIBRARIES: &str = "usr/lib/x86_64-linux-gnu";
 /// The modules of the network cards; what they depend on comes with them.
 const MODULES: [&str; 4] = ["igb", "e1000e", "virtio_net", "virtio_pci"];
 
+/// What to do where nothing can be fetched.
+const REMEDY: &str = "QEMU and kernels come as Debian's packages: /etc/apt must name a mirror of Debian within reach, and \
+                      target/ needs half a GB of disk";
+
 /// QEMU for x86-64, unpacked.
 pub(crate) struct Qemu {
     root: PathBuf,
@@ -45,7 +49,8 @@ impl Qemu {
                 .download_whole(&["qemu-system-x86"])?
                 .iter()
                 .try_for_each(|package| debian::unpack(package, partial))
-        })?;
+        })
+        .context(REMEDY)?;
         Ok(Self { root })
     }
 
@@ -80,7 +85,8 @@ impl Unpacked {
             }
             select(whole.path(), partial)?;
             fs::write(partial.join("package"), package).map_err(Into::into)
-        })?;
+        })
+        .context(REMEDY)?;
         let read =
             |name| fs::read_to_string(root.join(name)).with_context(|| format!("reading {}", root.display()));
         let modules = read("modules")?.lines().map(|name| root.join(name)).collect();
