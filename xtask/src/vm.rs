@@ -1,9 +1,9 @@
 //! The acceptance set on the drivers of real network cards, in virtual machines: Debian's kernels, QEMU's cards. The cases
 //! and what is expected of each kernel and card are the guest program's (`tests/src/vm`).
 
-mod initramfs;
+pub(crate) mod initramfs;
 mod machine;
-mod packages;
+pub(crate) mod packages;
 
 use std::fs;
 use std::path::PathBuf;
@@ -31,7 +31,7 @@ pub(crate) struct Machines {
 
 /// A kernel, by its version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Kernel {
+pub(crate) enum Kernel {
     /// Debian 12's
     #[value(name = "6.1")]
     V6_1,
@@ -139,7 +139,7 @@ fn word(value: &impl ValueEnum) -> String {
 }
 
 /// Where what the machines are made of is kept.
-fn directory() -> Result<PathBuf> {
+pub(crate) fn directory() -> Result<PathBuf> {
     let directory = target_directory().join("vm");
     fs::create_dir_all(&directory).with_context(|| format!("creating {}", directory.display()))?;
     Ok(directory)
