@@ -121,7 +121,7 @@ mod tests {
             response: b"\0\x06answer",
         };
         let transaction = framed.unframed().unwrap();
-        assert_eq!((transaction.query, transaction.response), (&b"query"[..], &b"response"[..]));
+        assert_eq!((transaction.query, transaction.response), (&b"question"[..], &b"answer"[..]));
         assert_eq!(Transaction { response: &[], ..framed }.unframed(), None);
         let (mut writer, mut reader) = ring::pair(&Arc::default());
         transaction.write(&mut writer);
