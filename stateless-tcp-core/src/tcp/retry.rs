@@ -24,7 +24,7 @@ impl RateGate {
 }
 
 /// So often does a client send the same in vain before it gets RST: 3 s after the first time, with a timer of 200 ms that
-/// doubles; and no earlier than [`AT_LEAST`], however many copies the network makes.
+/// doubles; and no earlier than a second, however many copies the network makes.
 pub const PATIENCE: u8 = 4;
 
 /// Between the first time and the last.
