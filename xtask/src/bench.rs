@@ -15,7 +15,7 @@ use crate::workspace;
 
 #[derive(clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
-pub(crate) struct Options {
+pub(crate) struct BenchOptions {
     #[command(subcommand)]
     other: Option<Other>,
     #[command(flatten)]
@@ -71,7 +71,7 @@ enum Other {
 }
 
 /// Measures; the figures go to standard output.
-pub(crate) fn bench(options: &Options) -> Result<()> {
+pub(crate) fn bench(options: &BenchOptions) -> Result<()> {
     setup::ensure(Need::Bench)?;
     match &options.other {
         None => beside_peers(&options.peers),

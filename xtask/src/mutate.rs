@@ -23,7 +23,7 @@ const SCHEDULES: &str = "100000";
 
 /// The command's options.
 #[derive(Args)]
-pub(crate) struct Options {
+pub(crate) struct MutateOptions {
     /// Only the mutations whose names contain this
     #[arg(value_name = "NAME")]
     only: Option<String>,
@@ -46,7 +46,7 @@ struct Mutation {
 }
 
 /// Tries every mutation; one that survives, or cannot be applied, is a failure.
-pub(crate) fn mutate(options: &Options) -> Result<()> {
+pub(crate) fn mutate(options: &MutateOptions) -> Result<()> {
     let path = workspace().join("tests/mutations.toml");
     let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
     let mut mutations =

@@ -15,7 +15,7 @@ use crate::toolchain::cache_directory;
 
 /// The command's options.
 #[derive(Args)]
-pub(crate) struct Options {}
+pub(crate) struct PackageOptions {}
 
 /// Who makes packages of what cargo builds, by stateless-tcp/Cargo.toml.
 const CARGO_DEB: &str = "3.8.0";
@@ -26,7 +26,7 @@ const SUITE: &str = "bookworm";
 const INCLUDED: &str = "systemd-sysv,libelf1,zlib1g";
 
 /// Builds the package and says where it is.
-pub(crate) fn package(_: &Options) -> Result<()> {
+pub(crate) fn package(_: &PackageOptions) -> Result<()> {
     ensure_installed(Need::Build)?;
     println!("{}", build()?.display());
     Ok(())

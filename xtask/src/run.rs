@@ -14,7 +14,7 @@ use crate::workspace;
 
 /// The command's options.
 #[derive(Args)]
-pub(crate) struct Options {
+pub(crate) struct RunOptions {
     /// Arguments of `stateless-tcp run`
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<String>,
@@ -29,7 +29,7 @@ pub(crate) struct FloodOptions {
 }
 
 /// Builds the release binary and becomes it.
-pub(crate) fn run(options: &Options) -> Result<()> {
+pub(crate) fn run(options: &RunOptions) -> Result<()> {
     ensure(Need::Run)?;
     become_root(&build_release()?, Some("run"), &options.arguments)
 }

@@ -16,7 +16,7 @@ use crate::workspace;
 
 /// The command's options.
 #[derive(Args)]
-pub(crate) struct Options {
+pub(crate) struct SetupOptions {
     /// Install only what this needs
     #[arg(long = "for", value_enum, default_value_t = Need::Bench)]
     need: Need,
@@ -123,7 +123,7 @@ const DAEMONS: [(&str, &str); 7] = [
 ];
 
 /// Installs what is missing and says what.
-pub(crate) fn setup(options: &Options) -> Result<()> {
+pub(crate) fn setup(options: &SetupOptions) -> Result<()> {
     ensure(options.need)?;
     if options.need >= Need::Test {
         components()?;

@@ -65,7 +65,7 @@ pub(crate) struct Toolchain {
     pub(crate) linker: PathBuf,
     /// The directory that holds `library/`.
     pub(crate) sources: PathBuf,
-    /// Whether the sources are the recorded ones, octet for octet.
+    /// Whether the sources are the recorded ones, byte for byte.
     pub(crate) sources_match: bool,
 }
 
@@ -192,14 +192,14 @@ pub(crate) fn cache_directory() -> Result<PathBuf> {
 
 /// SHA-256 of a file in hexadecimal.
 pub(crate) fn sha256_file(path: &Path) -> Result<String> {
-    let octets = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
-    Ok(hexadecimal(Sha256::digest(octets).as_slice()))
+    let bytes = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
+    Ok(hexadecimal(Sha256::digest(bytes).as_slice()))
 }
 
 /// Lower-case hexadecimal.
-pub(crate) fn hexadecimal(octets: &[u8]) -> String {
-    let mut text = String::with_capacity(2 * octets.len());
-    for digit in octets.iter().flat_map(|octet| [octet >> 4, octet & 0xf]) {
+pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(2 * bytes.len());
+    for digit in bytes.iter().flat_map(|byte| [byte >> 4, byte & 0xf]) {
         text.extend(char::from_digit(u32::from(digit), 16));
     }
     text

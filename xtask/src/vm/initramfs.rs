@@ -57,11 +57,11 @@ impl Initramfs {
     }
 
     fn file(&mut self, name: &Path, source: &Path) -> Result<()> {
-        let octets = fs::read(source).with_context(|| format!("reading {}", source.display()))?;
+        let bytes = fs::read(source).with_context(|| format!("reading {}", source.display()))?;
         if let Some(parent) = name.parent() {
             self.directory(parent)?;
         }
-        self.entry(name, ModeFileType::Regular, &octets)
+        self.entry(name, ModeFileType::Regular, &bytes)
     }
 
     fn directory(&mut self, name: &Path) -> Result<()> {
@@ -74,7 +74,7 @@ impl Initramfs {
         self.entry(name, ModeFileType::Directory, &[])
     }
 
-    fn entry(&mut self, name: &Path, kind: ModeFileType, octets: &[u8]) -> Result<()> {
+    fn entry(&mut self, name: &Path, kind: ModeFileType, bytes: &[u8]) -> Result<()> {
         if !self.names.insert(name.to_owned()) {
             return Ok(());
         }
@@ -82,8 +82,8 @@ impl Initramfs {
         // The kernel takes files of one number for links of one file.
         let number = u32::try_from(self.names.len())?;
         let entry = newc::Builder::new(name).ino(number).mode(0o755).set_mode_file_type(kind);
-        let mut writer = entry.write(&mut self.out, u32::try_from(octets.len())?);
-        writer.write_all(octets)?;
+        let mut writer = entry.write(&mut self.out, u32::try_from(bytes.len())?);
+        writer.write_all(bytes)?;
         writer.finish().map(drop).context("writing the initramfs")
     }
 }

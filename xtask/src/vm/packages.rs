@@ -154,11 +154,11 @@ fn take(
 /// What a module says it depends on.
 fn depends(module: &Path) -> Result<Vec<String>> {
     const FIELD: &[u8] = b"\0depends=";
-    let octets = fs::read(module)?;
-    let start = octets.windows(FIELD.len()).position(|window| window == FIELD);
+    let bytes = fs::read(module)?;
+    let start = bytes.windows(FIELD.len()).position(|window| window == FIELD);
     let start =
         start.with_context(|| format!("{} does not say what it depends on", module.display()))? + FIELD.len();
-    let field = octets[start..].split(|octet| *octet == 0).next().unwrap_or_default();
+    let field = bytes[start..].split(|byte| *byte == 0).next().unwrap_or_default();
     let names = String::from_utf8_lossy(field);
     Ok(names.split(',').filter(|name| !name.is_empty()).map(|name| name.replace('-', "_")).collect())
 }

@@ -5,6 +5,7 @@
 //! `--nocapture` the tests list all such sentences.
 
 mod sentences;
+mod types;
 
 use std::fmt::Write as _;
 use std::fs;
