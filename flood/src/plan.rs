@@ -2,11 +2,11 @@
 
 use crate::answer::Codes;
 use crate::cli::{Options, Server};
-use crate::clients::{Clients, Manner};
-use crate::forger::Forger;
-use crate::path::{Path, mind_manners};
+use crate::clients::{ClientOptions, Clients};
 use crate::population::Population;
 use crate::questions::Questions;
+use crate::route::{Route, check_safety};
+use crate::syn_flood::SynFlood;
 use anyhow::{Context as _, Result, bail, ensure};
 use stateless_tcp::af_xdp::interface::Interface;
 use stateless_tcp::config::prefix::Prefix;
@@ -23,13 +23,13 @@ pub struct Plan {
     /// The server.
     pub server: SocketAddr,
     /// Whose frames are whose.
-    pub catch: stateless_tcp_flood_filter::Plan,
+    pub filter: stateless_tcp_flood_filter::Plan,
     /// How frames get there.
-    pub path: Path,
+    pub route: Route,
     /// The clients, none of which has begun.
     pub clients: Clients,
     /// Who forges SYNs, and how many a second.
-    pub forger: Option<(Forger, u64)>,
+    pub syn_flood: Option<(SynFlood, u64)>,
 }
 
 impl Plan {
@@ -51,37 +51,37 @@ impl Plan {
         if let Some(forged) = options.forge {
             apart(&forged, &clients, own)?;
         }
-        let path = Path::find(&interface, server.ip())?;
+        let route = Route::find(&interface, server.ip())?;
         if !options.yes_on_this_network {
-            mind_manners(&interface, &path, options.forge.is_some())?;
+            check_safety(&interface, &route, options.forge.is_some())?;
         }
         let at = (Address::from(server.ip()), server.port());
         let mut secret = [0; 8];
         getrandom::fill(&mut secret).context("no random numbers")?;
         let secret = u64::from_ne_bytes(secret);
-        let forger = options.forge.zip(options.syn_rate);
-        let forger = forger.map(|(prefix, rate)| (Forger::new(&prefix, at, path.mss, secret), rate));
+        let syn_flood = options.forge.zip(options.syn_rate);
+        let syn_flood = syn_flood.map(|(prefix, rate)| (SynFlood::new(&prefix, at, route.mss, secret), rate));
         let range = |prefix: &Prefix| {
             let (address, bits) = prefix.bits();
             Range::new(address, bits)
         };
-        let catch = stateless_tcp_flood_filter::Plan {
+        let filter = stateless_tcp_flood_filter::Plan {
             server: at.0,
             port: at.1,
             clients: range(&clients),
             forged: options.forge.as_ref().map_or(Range::NONE, range),
         };
         let clients = Clients::new(
-            manner(options, at, path.mss),
+            client_options(options, at, route.mss),
             Population::new(&clients, secret),
             questions(options)?,
         )?;
-        Ok(Self { interface, server, catch, path, clients, forger })
+        Ok(Self { interface, server, filter, route, clients, syn_flood })
     }
 }
 
-fn manner(options: &Options, server: (Address, u16), mss: u16) -> Manner {
-    Manner {
+fn client_options(options: &Options, server: (Address, u16), mss: u16) -> ClientOptions {
+    ClientOptions {
         server,
         rate: options.rate,
         timeout: Duration::from_secs(options.timeout),

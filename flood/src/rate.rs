@@ -2,29 +2,29 @@
 
 /// What is put off for longer than this part of a second is never done: a burst of what a stall has left would measure
 /// the stall.
-const PATIENCE: u64 = 10;
+const LARGEST_BURST: u64 = 10;
 
 /// Counts what is due against what was done. Times are in nanoseconds since the beginning.
 #[derive(Clone, Debug)]
-pub struct Pace {
-    rate: u64,
+pub struct Rate {
+    per_second: u64,
     /// What was done or left out.
     gone: u64,
     left_out: u64,
 }
 
-impl Pace {
+impl Rate {
     /// So many a second.
     #[must_use]
-    pub const fn new(rate: u64) -> Self {
-        Self { rate, gone: 0, left_out: 0 }
+    pub const fn new(per_second: u64) -> Self {
+        Self { per_second, gone: 0, left_out: 0 }
     }
 
     /// How many are due.
     #[inline]
     pub fn due(&mut self, now: u64) -> u64 {
-        let owed = scale(now, self.rate, NANOSECONDS).saturating_sub(self.gone);
-        let most = (self.rate / PATIENCE).max(1);
+        let owed = scale(now, self.per_second, NANOSECONDS).saturating_sub(self.gone);
+        let most = (self.per_second / LARGEST_BURST).max(1);
         let late = owed.saturating_sub(most);
         self.left_out += late;
         self.gone += late;
@@ -41,7 +41,7 @@ impl Pace {
     #[inline]
     #[must_use]
     pub fn next(&self) -> u64 {
-        if self.rate == 0 { u64::MAX } else { scale(self.gone + 1, NANOSECONDS, self.rate) }
+        if self.per_second == 0 { u64::MAX } else { scale(self.gone + 1, NANOSECONDS, self.per_second) }
     }
 
     /// How many were left out.
@@ -64,27 +64,27 @@ mod tests {
 
     #[test]
     fn as_many_are_due_as_time_has_passed() {
-        let mut pace = Pace::new(1_000);
-        assert_eq!(pace.due(999_999), 0);
-        assert_eq!(pace.next(), 1_000_000);
-        assert_eq!(pace.due(3_000_000), 3);
-        pace.done();
-        assert_eq!(pace.due(3_000_000), 2);
-        assert_eq!(pace.next(), 2_000_000);
+        let mut rate = Rate::new(1_000);
+        assert_eq!(rate.due(999_999), 0);
+        assert_eq!(rate.next(), 1_000_000);
+        assert_eq!(rate.due(3_000_000), 3);
+        rate.done();
+        assert_eq!(rate.due(3_000_000), 2);
+        assert_eq!(rate.next(), 2_000_000);
     }
 
     #[test]
     fn what_is_long_overdue_is_left_out() {
-        let mut pace = Pace::new(1_000);
-        assert_eq!(pace.due(500_000_000), 100);
-        assert_eq!(pace.left_out(), 400);
-        assert_eq!(pace.due(500_000_000), 100, "once");
-        assert_eq!(pace.left_out(), 400);
+        let mut rate = Rate::new(1_000);
+        assert_eq!(rate.due(500_000_000), 100);
+        assert_eq!(rate.left_out(), 400);
+        assert_eq!(rate.due(500_000_000), 100, "once");
+        assert_eq!(rate.left_out(), 400);
     }
 
     #[test]
     fn none_a_second_is_never_due() {
-        let mut pace = Pace::new(0);
-        assert_eq!((pace.due(u64::MAX), pace.next()), (0, u64::MAX));
+        let mut rate = Rate::new(0);
+        assert_eq!((rate.due(u64::MAX), rate.next()), (0, u64::MAX));
     }
 }

@@ -185,7 +185,7 @@ pub fn query(id: u16, name: &str, rtype: u16) -> Vec<u8> {
     [&length.to_be_bytes()[..], &message].concat()
 }
 
-/// An HTTP request of exactly `length` octets for `path`: a header nobody reads fills it up.
+/// An HTTP request of exactly `length` bytes for `path`: a header nobody reads fills it up.
 pub fn get(path: &str, length: usize) -> Vec<u8> {
     let (front, back) = (format!("GET {path} HTTP/1.1\r\nHost: www.example.com\r\nX-Fill: "), "\r\n\r\n");
     let fill = length.checked_sub(front.len() + back.len()).expect("a longer request");

@@ -31,7 +31,7 @@ const SETTLE: Duration = Duration::from_millis(1_500);
 const TICK: Duration = Duration::from_millis(10);
 
 /// Connections to one server.
-pub struct Opener<'port> {
+pub struct ConnectionOpener<'port> {
     port: &'port Port,
     server: SocketAddr,
     /// By client: the server's ISS, once it is known.
@@ -39,13 +39,13 @@ pub struct Opener<'port> {
     opened: usize,
 }
 
-impl std::fmt::Debug for Opener<'_> {
+impl std::fmt::Debug for ConnectionOpener<'_> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(formatter, "{} connections to {}", self.opened, self.server)
     }
 }
 
-impl<'port> Opener<'port> {
+impl<'port> ConnectionOpener<'port> {
     /// None is open yet.
     pub fn new(port: &'port Port, server: SocketAddr) -> Self {
         Self { port, server, clients: Vec::new(), opened: 0 }

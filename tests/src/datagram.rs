@@ -156,14 +156,14 @@ impl Datagram {
 
     /// RFC 768, RFC 8200 section 8.1.
     fn pseudo_header(&self) -> Vec<u8> {
-        let mut octets = match (self.source, self.destination) {
+        let mut bytes = match (self.source, self.destination) {
             (IpAddr::V4(source), IpAddr::V4(destination)) => [source.octets(), destination.octets()].concat(),
             (IpAddr::V6(source), IpAddr::V6(destination)) => [source.octets(), destination.octets()].concat(),
             _ => panic!("{} and {} are of two families", self.source, self.destination),
         };
-        octets.extend([0, UDP]);
-        octets.extend(short(8 + self.payload.len()));
-        octets
+        bytes.extend([0, UDP]);
+        bytes.extend(short(8 + self.payload.len()));
+        bytes
     }
 }
 
@@ -171,6 +171,6 @@ fn short(length: usize) -> [u8; 2] {
     u16::try_from(length).expect("a short datagram").to_be_bytes()
 }
 
-fn word(octets: &[u8], at: usize) -> Option<u16> {
-    octets.get(at..at + 2)?.first_chunk().copied().map(u16::from_be_bytes)
+fn word(bytes: &[u8], at: usize) -> Option<u16> {
+    bytes.get(at..at + 2)?.first_chunk().copied().map(u16::from_be_bytes)
 }

@@ -2,18 +2,18 @@
 //! another server.
 //!
 //! nftables decides what becomes of a packet. What is to be late, or late and twice, takes a way of its own: out at
-//! `slow`, through a [`Line`] that holds it for a while, and back in.
+//! `slow`, through a [`DelayLink`] that holds it for a while, and back in.
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use crate::line::Line;
+use crate::delay_link::DelayLink;
 use crate::netns::Netns;
 use crate::responder::in_driver;
 use crate::seed::Random;
-use crate::taker::Taker;
 use crate::topology::INTERFACE;
+use crate::veth_xdp_peer::VethXdpPeer;
 
 /// The servers' address, all of them the same.
 pub const SERVER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(198, 51, 100, 1));
@@ -27,9 +27,9 @@ const LONGEST_HOLD: usize = 20;
 
 /// The path, and what stands at its ends.
 #[derive(Debug)]
-pub struct Rough {
+pub struct LossyNetwork {
     // First, as it is to end before the interface that it listens at.
-    line: Option<Line>,
+    delay_link: Option<DelayLink>,
     /// Where the questions come from.
     pub client: Netns,
     /// What loses, repeats and delays.
@@ -38,7 +38,7 @@ pub struct Rough {
     pub servers: Vec<Netns>,
     beyond: Netns,
     /// Where the handshake is answered in the driver.
-    _takers: Vec<Taker>,
+    _xdp_peers: Vec<VethXdpPeer>,
 }
 
 /// What happens to how many of a hundred TCP packets, each way.
@@ -59,7 +59,7 @@ impl Trouble {
     }
 }
 
-impl Rough {
+impl LossyNetwork {
     /// The path to so many servers, without any trouble. With several, packets go to the first.
     pub fn new(servers: usize) -> Self {
         let (client, router, beyond) = (Netns::new("near"), Netns::new("router"), Netns::new("line"));
@@ -83,13 +83,13 @@ impl Rough {
         router.run("ip neighbour add 203.0.113.2 lladdr 02:00:00:00:02:01 dev slow nud permanent");
         router.run("ip rule add fwmark 99 lookup 99");
         router.run("ip route add default via 203.0.113.2 table 99");
-        let (mut ends, mut takers) = (Vec::new(), Vec::new());
+        let (mut ends, mut xdp_peers) = (Vec::new(), Vec::new());
         for index in 0..servers {
             let (end, side) = (Netns::new("far"), format!("far{index}"));
             let mac = format!("02:00:00:00:01:{index:02x}");
             link(&end, &side, &mac);
             if in_driver() {
-                takers.push(Taker::attach(&router, &side));
+                xdp_peers.push(VethXdpPeer::attach(&router, &side));
             }
             end.run(&format!("ip address add {SERVER}/24 dev {INTERFACE}"));
             end.run("ip route add default via 198.51.100.254");
@@ -99,7 +99,7 @@ impl Rough {
             router.run(&format!("ip route add {SERVER} dev {side} table {}", 100 + index));
             ends.push(end);
         }
-        Self { client, router, servers: ends, line: None, beyond, _takers: takers }
+        Self { client, router, servers: ends, line: None, beyond, _xdp_peers: xdp_peers }
     }
 
     /// Makes the client's timers short, so that what it takes minutes to recover takes seconds. Nothing about the rules
@@ -124,7 +124,7 @@ impl Rough {
     pub fn disturb(&mut self, trouble: Trouble) {
         let mut random = Random::new("holding packets back");
         self.line.get_or_insert_with(|| {
-            Line::start(&self.beyond, INTERFACE, move |_| {
+            DelayLink::start(&self.beyond, INTERFACE, move |_| {
                 Duration::from_millis(random.below(LONGEST_HOLD).try_into().expect("milliseconds"))
             })
         });
@@ -146,7 +146,7 @@ impl Rough {
 
     /// Sends every TCP packet through `box_in_the_middle` from now on, which may change it.
     pub fn interpose(&mut self, mut box_in_the_middle: impl FnMut(&mut Vec<u8>) + Send + 'static) {
-        self.line = Some(Line::start(&self.beyond, INTERFACE, move |frame| {
+        self.line = Some(DelayLink::start(&self.beyond, INTERFACE, move |frame| {
             box_in_the_middle(frame);
             Duration::ZERO
         }));

@@ -95,9 +95,9 @@ impl Drop for Netns {
     }
 }
 
-/// Octets as text, for messages and comparisons.
-pub fn text(octets: &[u8]) -> String {
-    String::from_utf8_lossy(octets).into_owned()
+/// Bytes as text, for messages and comparisons.
+pub fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// Runs a command that must succeed.

@@ -15,21 +15,21 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// A terminal with a program in it. Dropped, both end.
 #[derive(Debug)]
-pub struct Screen {
+pub struct Pty {
     socket: PathBuf,
     width: usize,
     _directory: TempDir,
 }
 
-impl Screen {
+impl Pty {
     /// One of this size that runs `command`.
     pub fn open(width: usize, height: usize, command: &Command) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
-        let screen = Self { socket: directory.path().join("tmux"), width, _directory: directory };
+        let pty = Self { socket: directory.path().join("tmux"), width, _directory: directory };
         let size = ["-x", &width.to_string(), "-y", &height.to_string()].map(str::to_owned);
-        let mut tmux = screen.tmux(&["-f", "/dev/null", "new-session", "-d"]);
+        let mut tmux = pty.tmux(&["-f", "/dev/null", "new-session", "-d"]);
         execute(tmux.args(size).arg(command.get_program()).args(command.get_args()));
-        screen
+        pty
     }
 
     fn tmux(&self, arguments: &[&str]) -> Command {
@@ -67,7 +67,7 @@ impl Screen {
     }
 }
 
-impl Drop for Screen {
+impl Drop for Pty {
     fn drop(&mut self) {
         let _ = self.tmux(&["kill-server"]).output();
     }

@@ -35,7 +35,7 @@ impl Question {
     ///
     /// # Panics
     ///
-    /// If the name has a label of more than 255 octets.
+    /// If the name has a label of more than 255 bytes.
     #[must_use]
     pub fn wire(&self, id: u16) -> Vec<u8> {
         let mut wire = id.to_be_bytes().to_vec();

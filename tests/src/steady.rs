@@ -1,5 +1,5 @@
 //! Kernel clients that ask without a pause while something is done to the server: some on a new connection each time, some
-//! on one that stays open, with several questions in flight. Each answer has to be, octet by octet, what it was at first.
+//! on one that stays open, with several questions in flight. Each answer has to be, byte by byte, what it was at first.
 
 use std::{
     collections::HashMap,

@@ -13,13 +13,13 @@ const TICK: Duration = Duration::from_millis(20);
 
 /// A server on a UDP port. Dropped, it ends.
 #[derive(Debug)]
-pub struct BackEnd {
+pub struct DnsUpstream {
     asked: Arc<AtomicUsize>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl BackEnd {
+impl DnsUpstream {
     /// Listens at `address` in `namespace`; `behave` gets the socket, each query, and who sent it.
     pub fn start(
         namespace: &Netns,
@@ -47,7 +47,7 @@ impl BackEnd {
     }
 }
 
-impl Drop for BackEnd {
+impl Drop for DnsUpstream {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         let _ = self.thread.take().expect("it was started").join();

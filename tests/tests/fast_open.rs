@@ -7,11 +7,11 @@ use stateless_tcp_tests::{
     capture::Capture,
     client::{Barrier, Client, port, query},
     fast_open::{ask, cookie, offer},
+    lossy_network::{LossyNetwork, SERVER},
     netns::text,
     packet::{Packet, flags},
     raw::Port,
     responder::{Responder, binary},
-    rough::{Rough, SERVER},
     topology::{INTERFACE, SERVER_V4, SERVERS, Topology},
 };
 
@@ -246,7 +246,7 @@ fn losses_are_recovered(
     #[values("ip daddr 198.51.100.1", "ip saddr 198.51.100.1")] direction: &str,
     #[values("0", "1", "2", "{ 0, 1 }", "{ 1, 2 }", "{ 0, 2 }")] lost: &str,
 ) {
-    let path = Rough::new(1);
+    let path = LossyNetwork::new(1);
     path.client.run(&format!("sysctl -qw net.ipv4.tcp_timestamps={}", u8::from(timestamps)));
     let responder = Responder::try_start(&path.servers[0], 1, &["run", "-i", INTERFACE, "--fast-open"])
         .expect("it starts");

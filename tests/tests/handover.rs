@@ -18,8 +18,8 @@ use stateless_tcp_tests::{
     raw::Port,
     responder::{Ended, Responder},
     steady,
-    taker::Taker,
     topology::{INTERFACE, SERVERS, Topology},
+    xdp_peer::VethXdpPeer,
 };
 
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -27,8 +27,8 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// A link whose client's end takes what the driver answers.
 fn topology(queues: usize, handshake: &str) -> Topology {
     let mut topology = Topology::new(queues);
-    if handshake == "driver" && topology.taker.is_none() {
-        topology.taker = Some(Taker::attach(&topology.client, INTERFACE));
+    if handshake == "driver" && topology.xdp_peer.is_none() {
+        topology.xdp_peer = Some(VethXdpPeer::attach(&topology.client, INTERFACE));
     }
     topology
 }
@@ -238,7 +238,7 @@ fn no_interface_is_left_behind() {
     assert_eq!(next.wait().status.code(), Some(0));
 }
 
-/// The number of the content stays where the content does: else what one began another would end in other octets.
+/// The number of the content stays where the content does: else what one began another would end in other bytes.
 #[test]
 fn another_content_has_another_number() {
     const OLD: &str =

@@ -10,7 +10,7 @@ use std::time::Duration;
 use stateless_tcp_tests::netns::Netns;
 use stateless_tcp_tests::responder::{Responder, binary};
 use stateless_tcp_tests::topology::{SERVERS, Topology};
-use stateless_tcp_tests::web::{Answer, Nginx, PORT, try_ask};
+use stateless_tcp_tests::web::{HttpResponse, Nginx, PORT, try_ask};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -90,17 +90,17 @@ fn files(root: &Path) {
 }
 
 /// What a server answers on one connection.
-fn ask(client: &Netns, server: SocketAddr, request: &str) -> Answer {
+fn ask(client: &Netns, server: SocketAddr, request: &str) -> HttpResponse {
     let answer = client.enter(|| try_ask(server, request.as_bytes(), PATIENCE));
-    Answer::parse(&answer.unwrap_or_else(|error| panic!("{request}: {error}")))
+    HttpResponse::parse(&answer.unwrap_or_else(|error| panic!("{request}: {error}")))
 }
 
-fn get(client: &Netns, server: SocketAddr, path: &str, fields: &str) -> Answer {
+fn get(client: &Netns, server: SocketAddr, path: &str, fields: &str) -> HttpResponse {
     ask(client, server, &format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{fields}\r\n\r\n"))
 }
 
 /// What of an answer is to be the same: not the value of ETag, nor the charset, nor the words of errors.
-fn comparable(answer: &Answer) -> Answer {
+fn comparable(answer: &HttpResponse) -> HttpResponse {
     let mut answer = answer.clone();
     let names: &[&str] = if answer.status < 300 {
         &["date", "server"]

@@ -11,12 +11,12 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use stateless_tcp_tests::backend::{BackEnd, answer};
 use stateless_tcp_tests::client::{port, query};
 use stateless_tcp_tests::datagram::Datagram;
 use stateless_tcp_tests::netns::{Netns, text};
 use stateless_tcp_tests::responder::Responder;
 use stateless_tcp_tests::topology::{GHOST_V4, GHOST_V6, SERVER_V4, SERVERS, Topology};
+use stateless_tcp_tests::upstream::{DnsUpstream, answer};
 use stateless_tcp_tests::web::{BACK_END, Nginx, ask};
 
 /// Where the responder is asked for metrics.
@@ -233,7 +233,7 @@ fn every_query_of_the_dashboard_has_data() {
     let directory = tempfile::tempdir().expect("a directory");
     fs::write(directory.path().join("index.html"), "<p>A page.</p>").expect("write");
     let _nginx = Nginx::start(&topology.server, directory.path(), "");
-    let _dns = BackEnd::start(&topology.server, DNS, |socket, query, from| {
+    let _dns = DnsUpstream::start(&topology.server, DNS, |socket, query, from| {
         let _ = socket.send_to(&answer(query, 0, 60, [192, 0, 2, 77]), from);
     });
     let nobody = directory.path().join("nobody");

@@ -39,9 +39,9 @@ impl Manager {
 
     /// What it hears next.
     fn hear(&self) -> String {
-        let mut octets = [0; 4_096];
-        let length = self.0.recv(&mut octets).expect("nothing is said any more");
-        text(&octets[..length])
+        let mut bytes = [0; 4_096];
+        let length = self.0.recv(&mut bytes).expect("nothing is said any more");
+        text(&bytes[..length])
     }
 
     /// What it hears next that is no sign of life.

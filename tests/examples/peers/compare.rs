@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use crate::contender::Contender;
-use crate::lab::Content;
 use crate::results::{Results, Sample};
 use crate::tables::{Row, figure, least_median_most};
+use crate::testbed::Content;
 use crate::{Arguments, Entrant, describe, round};
 
 /// A name, and what of a sample bears it.

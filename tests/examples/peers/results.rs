@@ -16,14 +16,14 @@ pub(crate) struct Results {
     /// What asked, and its version.
     pub(crate) generators: Vec<String>,
     /// In the order of the tables.
-    pub(crate) servers: Vec<Server>,
+    pub(crate) servers: Vec<ServerInfo>,
     /// One for each time that everything was measured once, in turn.
     pub(crate) rounds: Vec<Round>,
     pub(crate) memory: Vec<Memory>,
 }
 
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Server {
+pub(crate) struct ServerInfo {
     pub(crate) name: String,
     pub(crate) version: String,
     /// Its configuration file.
@@ -74,7 +74,7 @@ pub(crate) struct Memory {
     pub(crate) connections: usize,
     /// Of 1,000 of them, those on which a question was answered afterwards.
     pub(crate) alive: usize,
-    /// Octets: of the server's processes; of the kernel, beyond what it had before the server was started.
+    /// Bytes: of the server's processes; of the kernel, beyond what it had before the server was started.
     pub(crate) process: u64,
     pub(crate) kernel: i64,
 }

@@ -37,7 +37,7 @@ pub enum Step {
 
 /// Where a step is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum StepHost {
     /// The machine that serves.
     Here,
     /// One that asks.
@@ -83,8 +83,8 @@ pub fn named_commands<'a>(document: &'a str, programs: &[&str]) -> Vec<&'a str> 
 
 impl Block {
     /// What is run, where, in order.
-    pub fn steps(&self) -> Vec<(Place, Step)> {
-        let (mut steps, mut place, mut script) = (Vec::new(), Place::Here, String::new());
+    pub fn steps(&self) -> Vec<(StepHost, Step)> {
+        let (mut steps, mut place, mut script) = (Vec::new(), StepHost::Here, String::new());
         let flush = |steps: &mut Vec<_>, place, script: &mut String| {
             if script.lines().any(|line| !line.is_empty() && !line.starts_with('#')) {
                 steps.push((place, Step::Script(mem::take(script))));
@@ -93,7 +93,7 @@ impl Block {
         for line in logical_lines(&self.commands) {
             if line.starts_with(ELSEWHERE) {
                 flush(&mut steps, place, &mut script);
-                place = Place::Elsewhere;
+                place = StepHost::Elsewhere;
             }
             match lasting(&line) {
                 Some(step) => {

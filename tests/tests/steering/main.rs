@@ -49,7 +49,7 @@ const CLIENTS: [(&str, ClientPolicy); 7] = [
 const LEAST: usize = 500;
 
 /// The program as the kernel has it, attached to nothing.
-struct Kernel {
+struct SteeringProgram {
     ebpf: Ebpf,
     counts: PerCpuArray<MapData, [u64; SteeringReason::ALL.len()]>,
     before: Vec<u64>,
@@ -79,7 +79,7 @@ impl Queue {
     }
 }
 
-impl Kernel {
+impl SteeringProgram {
     fn load(queue: Queue) -> Self {
         assert!(nix::unistd::Uid::effective().is_root(), "loading an XDP program needs root");
         let mut ebpf = Ebpf::load(OBJECT).expect("load the object");
@@ -153,12 +153,12 @@ fn clients() -> Clients {
 }
 
 /// The same addresses and ports as in the maps; notes whether the port was asked about.
-struct Table {
+struct MapSteering {
     clients: Clients,
     port_tested: Cell<bool>,
 }
 
-impl Steering for Table {
+impl Steering for MapSteering {
     fn address(&self, address: &Address) -> bool {
         let address = IpAddr::from(*address);
         address == IpAddr::V4(SERVER_V4) || address == IpAddr::V6(SERVER_V6)
@@ -188,7 +188,7 @@ impl Steering for Table {
 
 /// The library's reason, and whether it came as far as the port.
 fn library(frame: &[u8], queue: Queue) -> (SteeringReason, bool) {
-    let table = Table { clients: clients(), port_tested: Cell::new(false) };
+    let table = MapSteering { clients: clients(), port_tested: Cell::new(false) };
     let reason = match steer(frame, &table) {
         Ok(_) => queue.served(),
         Err(reason) => reason,
@@ -198,7 +198,7 @@ fn library(frame: &[u8], queue: Queue) -> (SteeringReason, bool) {
 
 #[test]
 fn named_frames_come_to_the_verdict_that_is_written_here() {
-    let mut kernels = Queue::ALL.map(|queue| (queue, Kernel::load(queue)));
+    let mut kernels = Queue::ALL.map(|queue| (queue, SteeringProgram::load(queue)));
     for (name, frame, reason) in named().into_iter().chain(named_left()) {
         for (queue, kernel) in &mut kernels {
             let expected = if reason == SteeringReason::Served { queue.served() } else { reason };
@@ -212,7 +212,7 @@ fn named_frames_come_to_the_verdict_that_is_written_here() {
 fn generated_frames_come_to_the_same_verdict_on_both_sides() {
     let count = size(100_000, 1_000_000);
     let mut random = Random::new("steering");
-    let mut kernels = Queue::ALL.map(Kernel::load);
+    let mut kernels = Queue::ALL.map(SteeringProgram::load);
     let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
     let mut actions: BTreeMap<String, usize> = BTreeMap::new();
     let mut at_port = 0;

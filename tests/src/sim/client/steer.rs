@@ -2,8 +2,8 @@
 
 use stateless_tcp_core::tcp::segment::{Flags, Timestamps};
 
-use super::{Client, Kind, MOST_FRAGMENTS, Timer};
-use crate::sim::packet::{Micros, Packet, Position, position};
+use super::{MOST_FRAGMENTS, SimClient, TcpStack, Timer};
+use crate::sim::packet::{Micros, Position, SimSegment, position};
 
 /// How long an arrival in order waits for its acknowledgment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,10 +16,10 @@ pub enum Delay {
     Reader,
 }
 
-impl Client {
+impl SimClient {
     /// Takes over what a real client draws from its memory and its clock: the window and the timestamp of a segment that it sent
     /// at `now` where this one would send the same.
-    pub fn follow(&mut self, now: Micros, sent: &Packet) {
+    pub fn follow(&mut self, now: Micros, sent: &SimSegment) {
         if !sent.is(Flags::SYN) {
             self.edge = position(sent.ack, self.irs) + Position::from(sent.window);
         }
@@ -38,7 +38,7 @@ impl Client {
 
     /// Whether header prediction is on: Linux turns it off while memory is short, and for a while after disorder.
     pub fn predict(&mut self, predicts: bool) {
-        self.profile.predicts = predicts && self.profile.kind == Kind::Linux;
+        self.profile.predicts = predicts && self.profile.kind == TcpStack::Linux;
     }
 
     /// How long arrivals wait for their acknowledgment from now on.
@@ -92,7 +92,7 @@ impl Client {
     }
 
     /// A timeout that takes the newest so many segments for not lost, and with `frto` is doubted (RFC 5682).
-    pub fn time_out_sparing(&mut self, spared: usize, frto: bool, now: Micros, out: &mut Vec<Packet>) {
+    pub fn time_out_sparing(&mut self, spared: usize, frto: bool, now: Micros, out: &mut Vec<SimSegment>) {
         self.spared = Some(spared);
         self.profile.frto = frto;
         self.fire(Timer::Retransmit, now, out);
