@@ -1,8 +1,8 @@
 //! The command line. What it means is [`plan`](crate::plan)'s.
 
 use clap::{ArgGroup, Parser};
+use stateless_tcp::acl::Prefix;
 use stateless_tcp::config::XdpMode;
-use stateless_tcp::config::prefix::Prefix;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;

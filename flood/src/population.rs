@@ -1,7 +1,7 @@
 //! Which client has which address and port. Clients are numbered as they begin; the number gives everything about one
 //! that need not be remembered.
 
-use stateless_tcp::config::prefix::Prefix;
+use stateless_tcp::acl::Prefix;
 use stateless_tcp_core::tcp::segment::Address;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;

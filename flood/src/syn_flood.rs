@@ -1,7 +1,7 @@
 //! SYNs from senders that are not there, as a SYN flood has them: each from another address, port and sequence number.
 
 use crate::population::mix;
-use stateless_tcp::config::prefix::Prefix;
+use stateless_tcp::acl::Prefix;
 use stateless_tcp_core::steering::Layout;
 use stateless_tcp_core::tcp::output::TxSegment;
 use stateless_tcp_core::tcp::segment::{Address, Flags, FourTuple};

@@ -9,6 +9,7 @@ pub use self::reason::{Action, SteeringReason};
 use crate::admission::PacketKind;
 use crate::tcp::segment::{Address, Flags};
 pub use crate::wire::bytes::Frame;
+use crate::wire::offset;
 
 /// What is served, as the operator said.
 pub trait Steering {
@@ -107,32 +108,6 @@ pub enum Version {
     V6,
 }
 
-mod field {
-    //! Offsets, in octets from the beginning of their header.
-    pub(super) const ETHERNET_DESTINATION: usize = 0;
-    pub(super) const ETHERNET_TYPE: usize = 12;
-    pub(super) const VLAN_TAG: usize = 4;
-    pub(super) const IPV4_VERSION_IHL: usize = 0;
-    pub(super) const IPV4_TOTAL_LENGTH: usize = 2;
-    pub(super) const IPV4_FRAGMENT: usize = 6;
-    pub(super) const IPV4_PROTOCOL: usize = 9;
-    pub(super) const IPV4_SOURCE: usize = 12;
-    pub(super) const IPV4_DESTINATION: usize = 16;
-    pub(super) const IPV6_VERSION: usize = 0;
-    pub(super) const IPV6_PAYLOAD_LENGTH: usize = 4;
-    pub(super) const IPV6_NEXT_HEADER: usize = 6;
-    pub(super) const IPV6_SOURCE: usize = 8;
-    pub(super) const IPV6_DESTINATION: usize = 24;
-    pub(super) const IPV6_HEADER: usize = 40;
-    pub(super) const IPV6_FRAGMENT_HEADER: usize = 8;
-    pub(super) const DESTINATION: usize = 2;
-    pub(super) const TCP_DATA_OFFSET: usize = 12;
-}
-
-const ETHERTYPE_IPV4: u16 = 0x0800;
-const ETHERTYPE_IPV6: u16 = 0x86dd;
-/// 802.1Q and 802.1ad.
-const ETHERTYPE_VLAN: [u16; 2] = [0x8100, 0x88a8];
 /// Hop-by-hop, routing, encapsulating security payload, authentication, destination options, mobility, HIP, shim6.
 const EXTENSION_HEADERS: [u8; 8] = [0, 43, 50, 51, 60, 135, 139, 140];
 const EXTENSION_FRAGMENT: u8 = 44;
@@ -149,14 +124,14 @@ const FRAGMENT_OFFSET: u16 = 0x1fff;
     reason = "one function in BPF: the verifier follows its offsets through every check"
 )]
 pub fn steer<F: Frame + ?Sized, S: Steering>(frame: &F, served: &S) -> Result<Layout, SteeringReason> {
-    let [first, ..]: [u8; 6] = frame.read(field::ETHERNET_DESTINATION).ok_or(SteeringReason::Truncated)?;
+    let [first, ..]: [u8; 6] = frame.read(offset::ethernet::DESTINATION).ok_or(SteeringReason::Truncated)?;
     let (ethertype, network) = network(frame)?;
     if first & 1 == 1 {
         return Err(SteeringReason::LinkGroup);
     }
     match ethertype {
-        ETHERTYPE_IPV4 => steer_ipv4(frame, served, network),
-        ETHERTYPE_IPV6 => steer_ipv6(frame, served, network),
+        offset::ethernet::IPV4 => steer_ipv4(frame, served, network),
+        offset::ethernet::IPV6 => steer_ipv6(frame, served, network),
         _ => Err(SteeringReason::NotIp),
     }
 }
@@ -165,13 +140,13 @@ pub fn steer<F: Frame + ?Sized, S: Steering>(frame: &F, served: &S) -> Result<La
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "see steer")]
 fn network<F: Frame + ?Sized>(frame: &F) -> Result<(u16, usize), SteeringReason> {
-    let mut at = field::ETHERNET_TYPE;
+    let mut at = offset::ethernet::TYPE;
     let mut ethertype = u16::from_be_bytes(frame.read(at).ok_or(SteeringReason::Truncated)?);
     for _ in 0..2 {
-        if !ETHERTYPE_VLAN.contains(&ethertype) {
+        if !offset::ethernet::VLAN.contains(&ethertype) {
             break;
         }
-        at += field::VLAN_TAG;
+        at += offset::ethernet::TAG;
         ethertype = u16::from_be_bytes(frame.read(at).ok_or(SteeringReason::Truncated)?);
     }
     Ok((ethertype, at + 2))
@@ -184,11 +159,11 @@ fn steer_ipv4<F: Frame + ?Sized, S: Steering>(
     served: &S,
     network: usize,
 ) -> Result<Layout, SteeringReason> {
-    let destination = frame.read(network + field::IPV4_DESTINATION).ok_or(SteeringReason::Truncated)?;
-    let [version_ihl] = frame.read(network + field::IPV4_VERSION_IHL).ok_or(SteeringReason::Truncated)?;
-    let [protocol] = frame.read(network + field::IPV4_PROTOCOL).ok_or(SteeringReason::Truncated)?;
+    let destination = frame.read(network + offset::ipv4::DESTINATION).ok_or(SteeringReason::Truncated)?;
+    let [version_ihl] = frame.read(network + offset::ipv4::VERSION_IHL).ok_or(SteeringReason::Truncated)?;
+    let [protocol] = frame.read(network + offset::ipv4::PROTOCOL).ok_or(SteeringReason::Truncated)?;
     let fragment =
-        u16::from_be_bytes(frame.read(network + field::IPV4_FRAGMENT).ok_or(SteeringReason::Truncated)?);
+        u16::from_be_bytes(frame.read(network + offset::ipv4::FRAGMENT).ok_or(SteeringReason::Truncated)?);
     let header = usize::from(version_ihl & 0x0f) * 4;
     if version_ihl >> 4 != 4 || header < 20 {
         return Err(SteeringReason::Malformed);
@@ -213,13 +188,13 @@ fn steer_ipv6<F: Frame + ?Sized, S: Steering>(
     network: usize,
 ) -> Result<Layout, SteeringReason> {
     let destination =
-        Address(frame.read(network + field::IPV6_DESTINATION).ok_or(SteeringReason::Truncated)?);
-    let [version] = frame.read(network + field::IPV6_VERSION).ok_or(SteeringReason::Truncated)?;
-    let [next_header] = frame.read(network + field::IPV6_NEXT_HEADER).ok_or(SteeringReason::Truncated)?;
+        Address(frame.read(network + offset::ipv6::DESTINATION).ok_or(SteeringReason::Truncated)?);
+    let [version] = frame.read(network + offset::ipv6::VERSION).ok_or(SteeringReason::Truncated)?;
+    let [next_header] = frame.read(network + offset::ipv6::NEXT_HEADER).ok_or(SteeringReason::Truncated)?;
     if version >> 4 != 6 {
         return Err(SteeringReason::Malformed);
     }
-    let (transport, version, protocol) = (network + field::IPV6_HEADER, Version::V6, Protocol::Tcp);
+    let (transport, version, protocol) = (network + offset::ipv6::HEADER, Version::V6, Protocol::Tcp);
     let layout = Layout { network, transport, version, protocol };
     if let Some(protocol) = Protocol::numbered(next_header) {
         return serve(frame, served, &destination, Layout { protocol, ..layout });
@@ -232,7 +207,7 @@ fn steer_ipv6<F: Frame + ?Sized, S: Steering>(
             if offset != 0 || next_header != protocol.number() {
                 return Err(SteeringReason::Fragment);
             }
-            let transport = layout.transport + field::IPV6_FRAGMENT_HEADER;
+            let transport = layout.transport + offset::ipv6::FRAGMENT_HEADER;
             Err(first_fragment(serve(frame, served, &destination, Layout { transport, ..layout })))
         }
         extension if EXTENSION_HEADERS.contains(&extension) => Err(SteeringReason::ExtensionHeader),
@@ -255,16 +230,17 @@ fn serve<F: Frame + ?Sized, S: Steering>(
     destination: &Address,
     layout: Layout,
 ) -> Result<Layout, SteeringReason> {
-    let port = frame.read(layout.transport + field::DESTINATION).map(u16::from_be_bytes);
+    // Read where it is compared: in BPF a check that is far from its use does not hold for every verifier.
+    let port = || frame.read(layout.transport + offset::tcp::DESTINATION).map(u16::from_be_bytes);
     if layout.protocol == Protocol::Udp {
-        let ours =
-            served.datagrams().is_some_and(|served| port == Some(served)) && served.address(destination);
+        let Some(udp_port) = served.datagrams() else { return Err(SteeringReason::NotTcp) };
+        let ours = port().is_some_and(|port| port == udp_port) && served.address(destination);
         return if ours { admit(frame, served, layout) } else { Err(SteeringReason::NotTcp) };
     }
     if !served.address(destination) {
         return Err(SteeringReason::OtherAddress);
     }
-    if !served.port(port.ok_or(SteeringReason::Truncated)?) {
+    if !served.port(port().ok_or(SteeringReason::Truncated)?) {
         return Err(SteeringReason::OtherPort);
     }
     admit(frame, served, layout)
@@ -278,8 +254,8 @@ fn admit<F: Frame + ?Sized, S: Steering>(
     layout: Layout,
 ) -> Result<Layout, SteeringReason> {
     let client = match layout.version {
-        Version::V4 => frame.read(layout.network + field::IPV4_SOURCE).map(Address::from_ipv4),
-        Version::V6 => frame.read(layout.network + field::IPV6_SOURCE).map(Address),
+        Version::V4 => frame.read(layout.network + offset::ipv4::SOURCE).map(Address::from_ipv4),
+        Version::V6 => frame.read(layout.network + offset::ipv6::SOURCE).map(Address),
     };
     let client = client.ok_or(SteeringReason::Truncated)?;
     match served.treatment(&client) {
@@ -304,13 +280,13 @@ fn kind<F: Frame + ?Sized, S: Steering>(frame: &F, served: &S, layout: &Layout) 
     if !served.limits_segments() {
         return None;
     }
-    let [data_offset, flags] = frame.read(layout.transport + field::TCP_DATA_OFFSET)?;
+    let [data_offset, flags] = frame.read(layout.transport + offset::tcp::DATA_OFFSET)?;
     if Flags(flags).contains(Flags::SYN) {
         return Some(PacketKind::Syn);
     }
     let (at, header) = match layout.version {
-        Version::V4 => (field::IPV4_TOTAL_LENGTH, 0),
-        Version::V6 => (field::IPV6_PAYLOAD_LENGTH, field::IPV6_HEADER),
+        Version::V4 => (offset::ipv4::TOTAL_LENGTH, 0),
+        Version::V6 => (offset::ipv6::PAYLOAD_LENGTH, offset::ipv6::HEADER),
     };
     let length = header + usize::from(u16::from_be_bytes(frame.read(layout.network + at)?));
     let headers = layout.transport - layout.network + usize::from(data_offset >> 4) * 4;

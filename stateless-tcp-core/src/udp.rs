@@ -10,6 +10,7 @@ use crate::steering::{Layout, Protocol};
 use crate::tcp::segment::FourTuple;
 use crate::wire::bytes::{Frame, FrameMut};
 use crate::wire::headers::{self, fold, short};
+use crate::wire::offset::udp;
 
 /// Octets of the longest message that is looked at, as RFC 1035 section 2.3.4 has it.
 pub const MAX_MESSAGE: usize = 512;
@@ -28,12 +29,7 @@ pub struct Question {
 }
 
 mod field {
-    //! Offsets, in octets from the beginning of their header: that of UDP (RFC 768), of the message (RFC 1035 section
-    //! 4.1.1), of a record (section 4.1.3).
-    pub(super) const SOURCE: usize = 0;
-    pub(super) const DESTINATION: usize = 2;
-    pub(super) const LENGTH: usize = 4;
-    pub(super) const CHECKSUM: usize = 6;
+    //! Offsets, in bytes from the beginning of the message (RFC 1035 section 4.1.1) or of a record (section 4.1.3).
     pub(super) const FLAGS: usize = 2;
     pub(super) const QUESTIONS: usize = 4;
     pub(super) const ANSWERS: usize = 6;
@@ -42,7 +38,7 @@ mod field {
     pub(super) const OPT_FLAGS: usize = 7;
 }
 
-const UDP: usize = 8;
+const UDP: usize = udp::HEADER;
 const HEADER: usize = 12;
 /// Type and class behind the name.
 const TYPE_AND_CLASS: usize = 4;
@@ -72,7 +68,7 @@ const LABELS: usize = 128;
 pub fn read<F: Frame + ?Sized>(frame: &F, layout: &Layout) -> Result<Question, Outcome> {
     let (client, server, length) = headers::read(frame, layout).ok_or(Outcome::UdpNoQuestion)?;
     let header: [u8; UDP] = frame.read(layout.transport).ok_or(Outcome::UdpNoQuestion)?;
-    let whole = usize::from(short(&header, field::LENGTH)) == length;
+    let whole = usize::from(short(&header, udp::LENGTH)) == length;
     if !whole || !(UDP + HEADER..=UDP + MAX_MESSAGE).contains(&length) {
         return Err(Outcome::UdpNoQuestion);
     }
@@ -81,14 +77,14 @@ pub fn read<F: Frame + ?Sized>(frame: &F, layout: &Layout) -> Result<Question, O
     let tuple = FourTuple {
         server,
         client,
-        server_port: short(&header, field::DESTINATION),
-        client_port: short(&header, field::SOURCE),
+        server_port: short(&header, udp::DESTINATION),
+        client_port: short(&header, udp::SOURCE),
     };
     if tuple.is_martian() {
         return Err(Outcome::Martian);
     }
     let pseudo_header = headers::pseudo_header(client, server, Protocol::Udp, length);
-    let partial_checksum = match short(&header, field::CHECKSUM) {
+    let partial_checksum = match short(&header, udp::CHECKSUM) {
         // None was made, which only IPv4 allows (RFC 8200 section 8.1).
         0 if client.ipv4().is_some() => false,
         checksum => {
@@ -188,14 +184,14 @@ impl Question {
             frame.write(opt, OPT_BEGINNING)?;
             frame.write(opt + OPT_BEGINNING.len(), [0, 0, flags & DNSSEC_OK, 0, 0, 0])?;
         }
-        frame.write(layout.transport + field::SOURCE, tuple.server_port.to_be_bytes())?;
-        frame.write(layout.transport + field::DESTINATION, tuple.client_port.to_be_bytes())?;
-        frame.write(layout.transport + field::LENGTH, (length as u32 * 0x1_0000).to_be_bytes())?;
+        frame.write(layout.transport + udp::SOURCE, tuple.server_port.to_be_bytes())?;
+        frame.write(layout.transport + udp::DESTINATION, tuple.client_port.to_be_bytes())?;
+        frame.write(layout.transport + udp::LENGTH, (length as u32 * 0x1_0000).to_be_bytes())?;
         let sum = sum(frame, layout.transport, length)?;
         let checksum = !fold(sum + headers::pseudo_header(tuple.client, tuple.server, Protocol::Udp, length));
         // 0 would say that there is none (RFC 768).
         let checksum = if checksum == 0 { 0xffff } else { checksum };
-        frame.write(layout.transport + field::CHECKSUM, checksum.to_be_bytes())
+        frame.write(layout.transport + udp::CHECKSUM, checksum.to_be_bytes())
     }
 }
 

@@ -8,8 +8,49 @@ use stateless_tcp_core::steering::SteeringReason;
 use stateless_tcp_core::tcp::isn::{Generations, Key, Keys};
 use stateless_tcp_core::tcp::{AckPolicy, TcpConfig};
 
-/// Name of the XDP program.
+/// Name of the XDP program that is attached to the interface.
 pub const PROGRAM: &str = "stateless_tcp";
+
+/// Program array: the programs that the attached one tail-calls, by [`FastPathProgram`].
+pub const FAST_PATH: &str = "FAST_PATH";
+
+/// A program that answers frames in the driver. The kernel verifies each by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum FastPathProgram {
+    /// Parses a TCP segment without payload.
+    ParseSegment,
+    /// Decides about it.
+    DecideSegment,
+    /// Writes the answer over it.
+    WriteSegment,
+    /// Parses a query over UDP.
+    ParseQuery,
+    /// Writes the response over it.
+    WriteResponse,
+}
+
+impl FastPathProgram {
+    /// Every program, by its index in [`FAST_PATH`].
+    pub const ALL: [Self; 5] =
+        [Self::ParseSegment, Self::DecideSegment, Self::WriteSegment, Self::ParseQuery, Self::WriteResponse];
+
+    /// Name of the program in the object. The kernel keeps 15 characters.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ParseSegment => "parse_segment",
+            Self::DecideSegment => "decide_segment",
+            Self::WriteSegment => "write_segment",
+            Self::ParseQuery => "parse_query",
+            Self::WriteResponse => "write_response",
+        }
+    }
+}
+
+/// Entries of [`FAST_PATH`].
+#[expect(clippy::cast_possible_truncation, reason = "a handful")]
+pub const FAST_PATH_PROGRAMS: u32 = FastPathProgram::ALL.len() as u32;
 
 /// Hash map: served address ([`stateless_tcp_core::tcp::segment::Address`]) to any octet.
 pub const ADDRESSES: &str = "ADDRESSES";
@@ -34,7 +75,7 @@ pub const SOCKETS: &str = "SOCKETS";
 /// dropped, and comes again when there is one.
 pub const HELD: &str = "HELD";
 
-/// Per-CPU array of one [`Counts`].
+/// Per-CPU array: frames (u64) by [`SteeringReason`].
 pub const COUNTS: &str = "COUNTS";
 
 /// Global: 1 if the program answers by itself what it can ([`stateless_tcp_core::tcp`]); else the verifier removes that code.
@@ -49,6 +90,10 @@ pub const IN_FORCE: &str = "IN_FORCE";
 
 /// Per-CPU array: frames (u64) by [`Outcome`].
 pub const EVENTS: &str = "EVENTS";
+
+/// Places in [`COUNTS`].
+#[expect(clippy::cast_possible_truncation, reason = "a dozen")]
+pub const MAX_COUNTS: u32 = SteeringReason::ALL.len() as u32;
 
 /// Places in [`EVENTS`].
 #[expect(clippy::cast_possible_truncation, reason = "some dozens")]
@@ -69,11 +114,6 @@ pub const MAX_CLIENTS: u32 = 1 << 18;
 
 /// Most RX queues of an interface.
 pub const MAX_QUEUES: u32 = 256;
-
-/// Frames by [`SteeringReason`], as one CPU saw them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(transparent)]
-pub struct Counts(pub [u64; SteeringReason::ALL.len()]);
 
 /// What else the operator has said, any octets of which mean something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -15,7 +15,9 @@ use std::net::UdpSocket;
 use std::sync::Arc;
 use std::time::Duration;
 
-use stateless_tcp::services::dns::relay::{BackEnd, ClientSubnet, Desks, Relay, RelayOptions};
+use stateless_tcp::services::dns::relay::{
+    ClientSubnet, DnsForwarders, DnsRelay, DnsRelayOptions, DnsUpstream,
+};
 use stateless_tcp::services::dns::{Dns, DnsOptions};
 use stateless_tcp::services::{Context, MAX_RESPONSE, Service};
 
@@ -98,40 +100,40 @@ fn service() -> Dns {
 }
 
 /// A relay that has the answers to all [relayed cases](Case::is_relayed) in its cache; `zones` was its back end.
-fn relay(zones: &Dns) -> Relay {
-    let back_end = UdpSocket::bind("127.0.0.1:0").expect("a socket");
-    let address = back_end.local_addr().expect("its address");
-    let options = RelayOptions {
-        back_ends: vec![BackEnd { address, weight: 1, payload: 4_096 }],
-        patience: Duration::from_mins(1),
-        total: Duration::from_mins(1),
+fn relay(zones: &Dns) -> DnsRelay {
+    let upstream = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    let address = upstream.local_addr().expect("its address");
+    let options = DnsRelayOptions {
+        upstreams: vec![DnsUpstream { address, weight: 1, payload: 4_096 }],
+        timeout: Duration::from_mins(1),
+        total_timeout: Duration::from_mins(1),
         in_flight: 64,
         cache: 1 << 20,
-        sent: 1 << 20,
-        client_subnet: ClientSubnet::AsItCame,
-        proxy: false,
+        retransmit_store: 1 << 20,
+        client_subnet: ClientSubnet::PassThrough,
+        proxy_protocol: false,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("tokio");
-    let desks = Desks::open(&options, 1, runtime.handle()).expect("sockets");
-    let relay = Relay::new(DnsOptions::default(), Arc::new(desks));
-    let errands = relay.errands().expect("it asks others");
+    let forwarders = DnsForwarders::open(&options, 1, runtime.handle()).expect("sockets");
+    let relay = DnsRelay::new(DnsOptions::default(), Arc::new(forwarders));
+    let forwarder = relay.upstream().expect("it asks others");
     let (mut response, mut ready) = (Vec::new(), Vec::new());
     for case in cases().iter().filter(|case| case.is_relayed()) {
         let _ = relay.answer(&case.query, &context(), &mut response);
-        errands.turn(0, context().now, &mut ready);
+        forwarder.poll(0, context().now, &mut ready);
         let mut query = [0; 2 + 512];
-        let (length, from) = back_end.recv_from(&mut query[2..]).expect("a query");
+        let (length, from) = upstream.recv_from(&mut query[2..]).expect("a query");
         query[1] = u8::try_from(length).expect("a short query");
         response.clear();
         let _ = zones.answer(&query[..2 + length], &context(), &mut response);
-        back_end.send_to(&response[2..], from).expect("an answer to the query");
+        upstream.send_to(&response[2..], from).expect("an answer to the query");
         ready.clear();
         while ready.is_empty() {
-            errands.turn(0, context().now, &mut ready);
+            forwarder.poll(0, context().now, &mut ready);
         }
     }
     // What was waited for is at hand until the next turn: then it is in the cache alone.
-    errands.turn(0, context().now, &mut ready);
+    forwarder.poll(0, context().now, &mut ready);
     relay
 }
 

@@ -1,13 +1,13 @@
-//! What the process gives up once all is open that it needs: privileges, files, and system calls (`run`, unless
+//! Confinement: once everything is open, the process gives up privileges, files and system calls (`run`, unless
 //! `--unconfined`).
 //!
-//! | what | how | what is left |
+//! | module | mechanism | remaining rights |
 //! |---|---|---|
 //! | `identity` | user and group, capabilities, `no_new_privs` | none; on Linux before 5.19 CAP_BPF, with `--coalesce` or `--busy-poll` CAP_NET_ADMIN |
-//! | `files` | Landlock | reading where the content is, the control socket |
-//! | `calls` | seccomp | what serving and reloading take; no new process |
+//! | `files` | Landlock | reading the content, the control socket |
+//! | `calls` | seccomp | the system calls of serving and reloading; no new process |
 //!
-//! All of it is inherited by threads, and taken on by one thread: so it comes before there are others.
+//! It applies to the calling thread and those that it creates. So it comes before there are other threads.
 
 mod calls;
 mod files;
@@ -20,18 +20,18 @@ use std::fs;
 
 pub use files::has_landlock;
 
-/// Whether the user is there to become which [`confine`] is told of.
+/// Checks that the user exists which [`confine`] will become.
 ///
 /// # Errors
-/// If there is no such user.
+/// There is no such user.
 pub fn check(config: &Config) -> Result<()> {
     config.user.as_deref().map(identity::find).transpose().map(drop)
 }
 
-/// Gives up what serving by `config` does not need.
+/// Gives up all rights that serving by `config` does not need.
 ///
 /// # Errors
-/// If there is no such user, or the kernel refuses what it should not. What it does not know is logged.
+/// There is no such user, or the kernel refuses a restriction that it supports. A missing mechanism is logged.
 pub fn confine(config: &Config) -> Result<()> {
     if config.unconfined {
         tracing::warn!("--unconfined: the process keeps its privileges");
@@ -39,11 +39,11 @@ pub fn confine(config: &Config) -> Result<()> {
     }
     let threads = fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
     if threads != 1 {
-        bail!("{threads} threads run already, which cannot be confined: this is an error in the program");
+        bail!("{threads} threads run already, and cannot be confined: this is a bug in the program");
     }
     let user = config.user.as_deref().map(identity::find).transpose()?;
-    let kept = identity::kept(NapiTiming::of(config.busy_poll, config.coalesce).is_some());
-    identity::renounce(user.as_ref(), &kept)?;
+    let kept = identity::needed(NapiTiming::of(config.busy_poll, config.coalesce).is_some());
+    identity::drop_privileges(user.as_ref(), &kept)?;
     let files = files::restrict(config).context("Landlock")?;
     calls::restrict().context("seccomp")?;
     tracing::info!("confined: {}, no_new_privs, seccomp, {files}", identity::describe(user.as_ref(), &kept));

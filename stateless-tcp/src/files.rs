@@ -1,7 +1,7 @@
-//! Files that the operator names: opened without waiting for anybody, and read up to a limit.
+//! Reading files that the operator names: without blocking, and up to a limit.
 //!
-//! A FIFO makes its reader wait for a writer, a terminal may become the process's own, /dev/zero never ends: of what can be
-//! named only regular files are read, and what is judged is the open file, not what its name meant a moment before.
+//! A FIFO would block its reader, a terminal may become the controlling terminal, and /dev/zero never ends. So only regular
+//! files are read. The check is of the open file, as its name may refer to another a moment later.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _};
@@ -13,7 +13,7 @@ use nix::fcntl::OFlag;
 /// Opens the regular file at `path`, of at most `limit` bytes.
 ///
 /// # Errors
-/// What the system says, or what else than a regular file of that size it is.
+/// The system's error, or the file is not regular or too large.
 pub(crate) fn open_regular(path: &Path, limit: u64) -> io::Result<File> {
     // The standard library adds O_CLOEXEC.
     let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
@@ -35,15 +35,15 @@ pub(crate) fn open_regular(path: &Path, limit: u64) -> io::Result<File> {
     Ok(file)
 }
 
-/// Reads all of a file that [`open_regular`] opened with the same limit: it may have grown since.
+/// Reads all of a file that [`open_regular`] opened with the same limit. The file may have grown since.
 ///
 /// # Errors
-/// What the system says, or that the file is larger.
+/// The system's error, or the file is too large.
 pub(crate) fn read_all(file: &File, limit: u64) -> io::Result<Vec<u8>> {
     let size = file.metadata()?.len().min(limit);
     let mut bytes = Vec::new();
     let room = usize::try_from(size).map_err(|_| too_large(limit))?;
-    // One more shows the end without another allocation.
+    // One byte more shows the end of the file without another allocation.
     bytes.try_reserve_exact(room + 1).map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
     file.take(limit + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > limit { Err(too_large(limit)) } else { Ok(bytes) }
@@ -52,7 +52,7 @@ pub(crate) fn read_all(file: &File, limit: u64) -> io::Result<Vec<u8>> {
 /// Reads the regular file at `path`, of at most `limit` bytes, as text.
 ///
 /// # Errors
-/// As [`open_regular`], or that it is not UTF-8.
+/// As [`open_regular`], or the file is not UTF-8.
 pub(crate) fn read_text(path: &Path, limit: u64) -> io::Result<String> {
     read_open_text(&open_regular(path, limit)?, limit)
 }
@@ -60,7 +60,7 @@ pub(crate) fn read_text(path: &Path, limit: u64) -> io::Result<String> {
 /// Reads all of an open file as text.
 ///
 /// # Errors
-/// As [`read_all`], or that it is not UTF-8.
+/// As [`read_all`], or the file is not UTF-8.
 pub(crate) fn read_open_text(file: &File, limit: u64) -> io::Result<String> {
     let invalid = |error: std::string::FromUtf8Error| {
         io::Error::new(io::ErrorKind::InvalidData, format!("not UTF-8: {}", error.utf8_error()))
@@ -83,7 +83,7 @@ pub(crate) mod tests {
     use std::fs;
     use std::path::PathBuf;
 
-    /// Makes a FIFO that nobody writes to.
+    /// Creates a FIFO without a writer.
     pub(crate) fn fifo(directory: &Path) -> PathBuf {
         let path = directory.join("fifo");
         nix::unistd::mkfifo(&path, Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
@@ -113,7 +113,7 @@ pub(crate) mod tests {
         assert_eq!(read_text(&path, 4).unwrap(), "1234");
         let says = "larger than 3 bytes, the most that is read of it";
         assert_eq!(read_text(&path, 3).unwrap_err().to_string(), says);
-        // It grows between the two steps.
+        // The file grows between the two steps.
         let file = open_regular(&path, 4).unwrap();
         fs::write(&path, "12345").unwrap();
         assert_eq!(

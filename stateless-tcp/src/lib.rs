@@ -1,4 +1,4 @@
-//! DNS and HTTP over TCP, answered packet by packet from an AF_XDP ring, with nothing kept for each connection.
+//! DNS and HTTP over TCP, answered packet by packet from an AF_XDP ring, with no state per connection.
 //!
 //! ```text
 //! NIC -> XDP program -> XSKMAP[queue] -> RX ring -> worker -> engine -> (same frame, rewritten) -> TX ring -> completion -> fill
@@ -7,25 +7,32 @@
 //! | module | task |
 //! |---|---|
 //! | [`stateless_tcp_core`] | every protocol decision, shared with the XDP program |
-//! | [`af_xdp`] | rings, UMEM, sockets, loading of the XDP program: the only unsafe code |
-//! | [`dataplane`] | the way of a frame from ring to ring |
-//! | [`services`] | request in, response out: DNS, HTTP, and relays of both |
-//! | [`serving`] | what is served: generations of content, and how workers change to another |
-//! | [`config`] | what the operator asks for |
-//! | [`serve`] | a running instance: start, reload, takeover, end |
-//! | [`control`] | how a running instance is found and spoken to |
+//! | [`af_xdp`] | rings, UMEM, sockets, the loader of the XDP program: the only unsafe code |
+//! | [`dataplane`] | the path of a frame from ring to ring |
+//! | [`services`] | DNS, HTTP, and relays of both: request in, response out |
+//! | [`serving`] | content, its generations, and their replacement while workers run |
+//! | [`config`] | options and their validation |
+//! | [`serve`] | the `run` command: start, reload, takeover, end |
+//! | [`control`] | the control socket of a running instance |
 //! | [`observe`] | counters, metrics, taps, dnstap |
-//! | [`commands`] | the command line, and the commands besides `run` |
-//! | [`confine`] | privileges that the process gives up |
+//! | [`commands`] | the command line, and all commands besides `run` |
+//! | [`confine`] | giving up privileges |
+//! | `system` | facts of the kernel and its interfaces |
+//! | [`acl`], [`fingerprint`], `dns_framing`, `files`, [`mailbox`] | small parts that several modules use |
 
+pub mod acl;
 pub mod af_xdp;
 pub mod commands;
 pub mod config;
 pub mod confine;
 pub mod control;
 pub mod dataplane;
+mod dns_framing;
 mod files;
+pub mod fingerprint;
+pub mod mailbox;
 pub mod observe;
 pub mod serve;
 pub mod services;
 pub mod serving;
+mod system;

@@ -1,10 +1,10 @@
-//! Arguments, then the command they name, then its exit status: 0, 1 for a failure, 2 for bad usage.
+//! The program: parses the command line, runs the command, and exits with status 0, 1 for a failure, or 2 for bad usage.
 
 use stateless_tcp::commands::cli::{self, Command, Invocation};
 use stateless_tcp::commands::{check, doctor, replay, top, trace};
 use stateless_tcp::config::LogFormat;
 use stateless_tcp::config::keys;
-use stateless_tcp::control;
+use stateless_tcp::control::client;
 use stateless_tcp::serve;
 use stateless_tcp::services::dns;
 use std::io::stderr;
@@ -27,13 +27,13 @@ fn main() -> ExitCode {
     log_to_stderr(verbose, xdp_log, format);
     let result = match command {
         Command::Run { config, source } => serve::run(*config, *source).map(|()| ExitCode::SUCCESS),
-        Command::Reload { pid } => control::reload(pid).map(|outcome| {
+        Command::Reload { pid } => client::reload(pid).map(|outcome| {
             println!("{outcome}");
             ExitCode::SUCCESS
         }),
         Command::RotateKey { file, rotation } => match keys::rotate(&file, rotation) {
             Ok(()) => {
-                println!("{} has other keys; `stateless-tcp reload` brings them into force", file.display());
+                println!("{} has new keys; `stateless-tcp reload` activates them", file.display());
                 Ok(ExitCode::SUCCESS)
             }
             Err(error) => Err(error.into()),
@@ -41,7 +41,7 @@ fn main() -> ExitCode {
         Command::Replay { input, output, config } => {
             replay::run(&config, &input, &output).map(|()| ExitCode::SUCCESS)
         }
-        Command::Doctor(options) => doctor::run(&options),
+        Command::Doctor(options, ports) => doctor::run(&options, ports),
         Command::Check(options) => check::run(&options).map(|answer| {
             println!("{answer}");
             ExitCode::SUCCESS
@@ -65,11 +65,10 @@ fn main() -> ExitCode {
     }
 }
 
-/// What the XDP program's messages are filed under: its crate.
+/// The log target of the XDP program's messages: its crate.
 const XDP_TARGET: &str = "stateless_tcp_xdp";
 
-/// `RUST_LOG` says what is logged; without it `info`, or what `-v` asks for. What the XDP program was told to log is
-/// shown in any case.
+/// Sets up the log by `RUST_LOG`, or else by `-v` with `info` as the default. Messages of the XDP program are always shown.
 fn log_to_stderr(verbose: u8, xdp_log: Option<log::Level>, format: LogFormat) {
     let default = match verbose {
         0 => "info",

@@ -3,7 +3,9 @@
 mod counting;
 
 use counting::allocations;
-use stateless_tcp::services::dns::relay::{BackEnd, ClientSubnet, Desks, Relay, RelayOptions};
+use stateless_tcp::services::dns::relay::{
+    ClientSubnet, DnsForwarders, DnsRelay, DnsRelayOptions, DnsUpstream,
+};
 use stateless_tcp::services::dns::{Cookies, DnsOptions};
 use stateless_tcp::services::{Context, MAX_RESPONSE, Origin, Service as _, Unavailable};
 use stateless_tcp_core::tcp::isn::Key;
@@ -20,41 +22,41 @@ const END: usize = 12 + 13 + 4;
 
 #[test]
 fn hit_costs_no_allocation() {
-    let back_end = UdpSocket::bind("127.0.0.1:0").unwrap();
-    back_end.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
-    let options = RelayOptions {
-        back_ends: vec![BackEnd { address: back_end.local_addr().unwrap(), weight: 1, payload: 1_232 }],
-        patience: Duration::from_secs(1),
-        total: Duration::from_secs(4),
+    let upstream = UdpSocket::bind("127.0.0.1:0").unwrap();
+    upstream.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
+    let options = DnsRelayOptions {
+        upstreams: vec![DnsUpstream { address: upstream.local_addr().unwrap(), weight: 1, payload: 1_232 }],
+        timeout: Duration::from_secs(1),
+        total_timeout: Duration::from_secs(4),
         in_flight: 64,
         cache: 1 << 20,
-        sent: 1 << 20,
-        client_subnet: ClientSubnet::AsItCame,
-        proxy: false,
+        retransmit_store: 1 << 20,
+        client_subnet: ClientSubnet::PassThrough,
+        proxy_protocol: false,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let desks = Desks::open(&options, 1, runtime.handle()).unwrap();
+    let forwarders = DnsForwarders::open(&options, 1, runtime.handle()).unwrap();
     let cookies = Some(Cookies::new(Key([7; 16]), SystemTime::UNIX_EPOCH));
     let front = DnsOptions { keepalive: 1_200, cookies, ..DnsOptions::default() };
-    let relay = Relay::new(front, Arc::new(desks));
+    let relay = DnsRelay::new(front, Arc::new(forwarders));
     let mut response = Vec::with_capacity(MAX_RESPONSE);
     let context = Context { now: UNIX_EPOCH + NOW, whole: 1_220, persistent: true, ..Context::default() };
-    let errands = relay.errands().unwrap();
+    let forwarder = relay.upstream().unwrap();
 
     let asked = relay.answer(QUERY, &context, &mut response);
     assert!(matches!(asked, Err(Unavailable::Pending(_))), "{asked:?}");
     let mut ready = Vec::new();
-    errands.turn(0, context.now, &mut ready);
+    forwarder.poll(0, context.now, &mut ready);
     let mut query = [0; 512];
-    let (_, from) = back_end.recv_from(&mut query).unwrap();
+    let (_, from) = upstream.recv_from(&mut query).unwrap();
     let mut answer = query[..END].to_vec();
     answer[2..12].copy_from_slice(&[0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 0]);
     answer.extend(b"\xc0\x0c\0\x01\0\x01\0\0\x0e\x10\0\x04\xc0\0\x02\x01");
-    back_end.send_to(&answer, from).unwrap();
+    upstream.send_to(&answer, from).unwrap();
     while ready.is_empty() {
-        errands.turn(0, context.now, &mut ready);
+        forwarder.poll(0, context.now, &mut ready);
     }
-    errands.turn(0, context.now, &mut ready);
+    forwarder.poll(0, context.now, &mut ready);
 
     for age in [1, 100, 3_000] {
         // Another request: it is in the cache alone.

@@ -12,11 +12,12 @@ use aya::{
     programs::Xdp,
 };
 use rustix::net::{AddressFamily, SocketType, socket};
+use stateless_tcp::af_xdp::load::load_fast_path;
 use stateless_tcp_core::tcp::AckPolicy;
 use stateless_tcp_core::tcp::TcpConfig;
 use stateless_tcp_core::tcp::isn::{Generations, Key, Keys};
 use stateless_tcp_core::tcp::segment::Address;
-use stateless_tcp_ebpf::abi::{self, PackedHandshakeConfig};
+use stateless_tcp_ebpf::abi::{self, FastPathProgram, PackedHandshakeConfig};
 use stateless_tcp_tests::{
     client::query,
     packet::{Packet, flags},
@@ -79,6 +80,19 @@ fn main() {
             ebpf.program_mut(abi::PROGRAM).expect("the program").try_into().expect("an XDP program");
         program.load().expect("the verifier accepts it");
         let verified = program.info().ok().and_then(|info| info.verified_instruction_count());
+        println!(
+            "{}: {verified:?} instructions of {} verified",
+            ["ring", "driver"][usize::from(handshake)],
+            abi::PROGRAM
+        );
+        let _fast_path =
+            (handshake == 1).then(|| load_fast_path(&mut ebpf).expect("the verifier accepts the fast path"));
+        for program in FastPathProgram::ALL.map(FastPathProgram::name).into_iter().filter(|_| handshake == 1)
+        {
+            let xdp: &Xdp = ebpf.program(program).expect("the program").try_into().expect("an XDP program");
+            let verified = xdp.info().ok().and_then(|info| info.verified_instruction_count());
+            println!("driver: {verified:?} instructions of {program} verified");
+        }
         let mut take = |name| ebpf.take_map(name).expect("its map");
         let mut addresses: HashMap<_, [u8; 16], u8> = take(abi::ADDRESSES).try_into().expect("a hash map");
         for server in SERVERS {
@@ -97,10 +111,6 @@ fn main() {
 
         let program: &Xdp =
             ebpf.program(abi::PROGRAM).expect("the program").try_into().expect("an XDP program");
-        println!(
-            "handshake {}: {verified:?} instructions verified",
-            ["ring", "driver"][usize::from(handshake)]
-        );
         let nobodys = frames(SERVERS[0], false)[1].1.clone();
         let nobodys = Packet { destination_port: 81, ..nobodys };
         println!("  nobody's: {:?} ns (median, 5 %)", measure(program, &nobodys.octets()));

@@ -48,6 +48,7 @@ pub mod sim;
 pub mod steady;
 pub mod topology;
 pub mod upstream;
+pub mod verifier;
 pub mod veth_xdp_peer;
 pub mod vm;
 pub mod web;

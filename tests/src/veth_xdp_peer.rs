@@ -21,7 +21,7 @@ pub struct VethXdpPeer {
 
 impl fmt::Debug for VethXdpPeer {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("Taker")
+        formatter.write_str("VethXdpPeer")
     }
 }
 

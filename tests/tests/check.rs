@@ -44,8 +44,8 @@ fn assert_says(outcome: &Result<String, String>, expected: Result<&str, &str>) {
 #[case::ipv6(&["--address", "2001:db8::1", "--name", "example.com"], Ok("at 2001:db8::1 port 53: NOERROR"))]
 #[case::no_name(&["--name", "no.example.com"], Err(": NXDOMAIN"))]
 #[case::no_page(&["--http", "/no"], Err(": status 404"))]
-#[case::not_served(&["--address", "192.0.2.77"], Err("leaves it to the kernel"))]
-#[case::denied(&["--client", "203.0.113.7"], Err("the XDP program drops it"))]
+#[case::not_served(&["--address", "192.0.2.77"], Err("passes the frame to the kernel"))]
+#[case::denied(&["--client", "203.0.113.7"], Err("the XDP program drops the frame"))]
 fn what_is_asked_is_answered_on_every_queue(
     #[case] arguments: &[&str],
     #[case] expected: Result<&str, &str>,
@@ -66,7 +66,7 @@ fn what_is_wrong_is_named() {
     assert_says(&check(pid, &PATIENT), Ok("REFUSED"));
 
     responder.signal(Signal::SIGSTOP);
-    assert_says(&check(pid, &IMPATIENT), Err("stands still"));
+    assert_says(&check(pid, &IMPATIENT), Err("is stuck"));
     responder.signal(Signal::SIGCONT);
     assert_says(&check(pid, &PATIENT), Ok("REFUSED"));
 

@@ -159,7 +159,7 @@ fn secret_file(directory: &Path, name: &str, line: &str) -> String {
 
 #[rstest]
 #[case::missing(None, "No such file")]
-#[case::no_secret(Some("0123"), "secret:1: the line has not 32 digits")]
+#[case::no_secret(Some("0123"), "secret:1: the line does not have 32 digits")]
 fn a_bad_secret_is_named(#[case] text: Option<&str>, #[case] says: &str) {
     let directory = tempfile::tempdir().expect("a directory");
     let path = match text {

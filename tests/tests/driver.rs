@@ -54,7 +54,7 @@ fn what_is_out_of_the_ordinary_reaches_the_workers() {
 #[test]
 fn auto_takes_the_ring_where_the_driver_may_not_do() {
     let topology = Topology::new(1);
-    for (mode, why) in [("auto", "which cannot be seen from here"), ("generic", "in generic mode")] {
+    for (mode, why) in [("auto", "is in another network namespace"), ("generic", "in generic mode")] {
         let responder = Responder::start(&topology, &["--xdp-mode", mode, "--handshake", "auto"]);
         let log = responder.log();
         let said: Vec<_> = log.lines().filter(|line| line.contains("through the ring")).collect();
@@ -80,12 +80,14 @@ fn the_driver_is_refused_where_it_cannot_answer() {
         Responder::try_start(&namespace, 1, &[&["run", "-i", interface], &address[..]].concat())
     };
     for (interface, cause) in [
-        ("here", "there, the other end of this veth, does not take"),
+        ("here", "there, the other end of this veth, does not receive"),
         ("lo", "the driver cannot send for XDP programs"),
     ] {
         let ended = run(interface, "driver").expect_err("it cannot answer there");
         assert_eq!(ended.status.code(), Some(1), "{}", ended.log);
-        for words in ["--handshake driver cannot be had (--handshake auto takes what can be)", cause] {
+        for words in
+            ["--handshake driver is not possible here (--handshake auto falls back to the ring)", cause]
+        {
             assert!(ended.log.contains(words), "{words:?} is not in: {}", ended.log);
         }
         run(interface, "auto").expect("it answers through the ring").stop();

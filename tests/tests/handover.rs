@@ -175,7 +175,9 @@ fn one_that_fails_leaves_nothing_behind(#[case] stage: &str, #[case] goes_on: bo
     let failed = fails(&topology, &["--test-fail-takeover", stage]);
     assert_eq!(failed.status.code(), None, "it was to end by a signal:\n{}", failed.log);
     if goes_on {
-        former.log_until(|lines| lines.iter().any(|line| line.contains("has failed: this one goes on")));
+        former.log_until(|lines| {
+            lines.iter().any(|line| line.contains("has failed: this process continues to serve"))
+        });
         assert_eq!(program(&topology), before);
         assert_eq!(answer(&port, 45_000), flags::SYN | flags::ACK);
         // And can be succeeded.

@@ -129,8 +129,8 @@ fn every_trouble_is_one_answer() {
         ("/upgrade", 502, "another protocol", 1),
         ("/slow", 504, "did not give a whole response within 2s.\n", 1),
         ("/slow-body", 504, "did not give a whole response within 2s.\n", 1),
-        ("/large", 503, "The back end's response has 65538 octets, which is too large", 1),
-        ("/endless", 503, "The back end's response is too large", 1),
+        ("/large", 503, "The upstream server's response has 65538 bytes, which is too large", 1),
+        ("/endless", 503, "The upstream server's response is too large", 1),
         ("/most", 200, "yyyyy", 0),
     ];
     for server in SERVERS {
@@ -214,13 +214,13 @@ fn a_back_end_may_end_and_come_back() {
         drop(nginx);
         let answer = ask(&topology.client, SERVERS[0], "GET", "/");
         assert_eq!(answer.status, 502);
-        assert!(answer.text().starts_with("The back end cannot be reached: "), "{}", answer.text());
+        assert!(answer.text().starts_with("The upstream server cannot be reached: "), "{}", answer.text());
     }
     // One line each time that it begins, and ends, to fail.
     let count = |lines: &[String], what: &str| lines.iter().filter(|line| line.contains(what)).count();
-    let log = responder.log_until(|lines| count(lines, "back end 127.0.0.1:8080: ") >= 4);
-    assert_eq!(count(&log, "back end 127.0.0.1:8080: "), 4, "{log:?}");
-    assert_eq!(count(&log, "back end 127.0.0.1:8080 answers again"), 3, "{log:?}");
+    let log = responder.log_until(|lines| count(lines, "upstream 127.0.0.1:8080: ") >= 4);
+    assert_eq!(count(&log, "upstream 127.0.0.1:8080: "), 4, "{log:?}");
+    assert_eq!(count(&log, "upstream 127.0.0.1:8080 answers again"), 3, "{log:?}");
     assert_eq!(responder.stop().get("http_relay_unreachable"), 4);
 }
 

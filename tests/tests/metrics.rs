@@ -306,7 +306,7 @@ fn what_cannot_be_listened_at_is_named() {
     let topology = Topology::new(1);
     let run = ["run", "-i", "eth0", "--metrics"];
     for (address, status, words) in [
-        ("127.0.0.1:80", 2, "port 80 is served to clients"),
+        ("127.0.0.1:80", 2, "HTTP is served on port 80"),
         ("192.0.2.200:9953", 1, "--metrics: cannot listen at 192.0.2.200:9953: Cannot assign"),
     ] {
         let Err(ended) = Responder::try_start(&topology.server, 1, &[&run[..], &[address]].concat()) else {

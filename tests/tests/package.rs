@@ -90,7 +90,7 @@ fn installed(host: &Host) {
     host.system.run(&format!("systemd-analyze security --offline=true --threshold={EXPOSURE} {UNIT}"));
     // Not tried again: it would fail again.
     let refused = host.system.refuse("systemctl start stateless-tcp; systemctl status stateless-tcp");
-    assert!(refused.contains("no interface to answer on"), "{refused}");
+    assert!(refused.contains("no interface to serve on"), "{refused}");
     assert_eq!((host.show("ExecMainStatus"), host.show("NRestarts")), ("2".to_owned(), "0".to_owned()));
 }
 

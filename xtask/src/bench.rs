@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
+use crate::card::{self, card};
 use crate::peers;
 use crate::process::run;
 use crate::run::{build_flood, build_release, cargo};
@@ -53,6 +54,8 @@ struct Peers {
 
 #[derive(clap::Subcommand)]
 enum Other {
+    /// Instructions that a question costs on an emulated network card, whatever the speed of this machine (root)
+    Card(card::CardOptions),
     /// Put the results of the last run, and a chart of them, into docs/
     Publish,
     /// Nanoseconds of each step, by criterion, and instructions, by callgrind
@@ -72,9 +75,14 @@ enum Other {
 
 /// Measures; the figures go to standard output.
 pub(crate) fn bench(options: &BenchOptions) -> Result<()> {
+    if let Some(Other::Card(options)) = &options.other {
+        // It needs little of what the others do.
+        return card(options);
+    }
     setup::ensure(Need::Bench)?;
     match &options.other {
         None => beside_peers(&options.peers),
+        Some(Other::Card(options)) => card(options),
         Some(Other::Publish) => {
             let docs = workspace().join("docs");
             let arguments = [OsString::from("--publish"), docs.into(), "--results".into(), results().into()];

@@ -5,6 +5,7 @@
 
 mod bench;
 mod build_ebpf;
+mod card;
 mod debian;
 mod demo;
 mod fuzz;
@@ -56,6 +57,10 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    if card::guest::is_first_process() {
+        card::guest::main();
+        return ExitCode::FAILURE;
+    }
     run_command(Arguments::parse().command).unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
         ExitCode::FAILURE

@@ -54,7 +54,7 @@ const PROGRAMS: [&str; 17] = [
 ];
 
 /// Where the loader and the libraries lie.
-const LIBRARIES: &str = "usr/lib/x86_64-linux-gnu";
+pub(crate) const LIBRARIES: &str = "usr/lib/x86_64-linux-gnu";
 
 /// The variable that names the programs' directory to the tests.
 pub(crate) const VARIABLE: &str = "STATELESS_TCP_PEERS";
@@ -62,6 +62,15 @@ pub(crate) const VARIABLE: &str = "STATELESS_TCP_PEERS";
 /// Fetches the servers unless they are there, and returns the directory of their programs. Newer ones are fetched once
 /// `target/peers` is removed.
 pub(crate) fn obtain() -> Result<PathBuf> {
+    // The tests run elsewhere.
+    let programs = root()?.join("run");
+    fs::canonicalize(&programs).with_context(|| {
+        format!("{0}/run is not whole; remove {0} and try again", target_directory().join("peers").display())
+    })
+}
+
+/// Fetches the servers unless they are there, and returns the directory that their packages are unpacked into.
+pub(crate) fn root() -> Result<PathBuf> {
     ensure!(cfg!(target_arch = "x86_64"), "the servers to compare with are fetched for x86-64, and run here");
     let root = target_directory().join("peers");
     keep(&root, |partial| {
@@ -73,11 +82,7 @@ pub(crate) fn obtain() -> Result<PathBuf> {
         let versions = versions(&partial.join("run"))?;
         fs::write(partial.join("versions"), versions).context("writing the servers' versions")
     })?;
-    // The tests run elsewhere.
-    let programs = root.join("run");
-    fs::canonicalize(&programs).with_context(|| {
-        format!("{} is not whole; remove {} and try again", programs.display(), root.display())
-    })
+    Ok(root)
 }
 
 /// Makes `run/NAME` for each program: a script that starts it by its loader. It finds the loader from where it lies.

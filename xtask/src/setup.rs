@@ -31,6 +31,8 @@ pub(crate) enum Need {
     Run,
     /// `cargo xtask demo`
     Demo,
+    /// `cargo xtask bench card`
+    Card,
     /// `cargo xtask test`, with `cargo xtask build-ebpf` included
     Test,
     /// `cargo xtask bench`
@@ -73,6 +75,10 @@ const REQUIREMENTS: &[Requirement] = &[
     program(Need::Demo, "tcpdump", "tcpdump"),
     program(Need::Demo, "ethtool", "ethtool"),
     program(Need::Demo, "unshare", "util-linux"),
+    program(Need::Card, "chrt", "util-linux"),
+    program(Need::Card, "xz", "xz-utils"),
+    program(Need::Card, "ldd", "libc-bin"),
+    program(Need::Card, "nm", "binutils"),
     program(Need::Test, "g++", "g++"),
     program(Need::Test, "drill", "ldnsutils"),
     program(Need::Test, "kdig", "knot-dnsutils"),
@@ -99,8 +105,6 @@ const REQUIREMENTS: &[Requirement] = &[
     program(Need::Test, "runc", "runc"),
     program(Need::Test, "jq", "jq"),
     program(Need::Test, "timeout", "coreutils"),
-    program(Need::Test, "xz", "xz-utils"),
-    program(Need::Test, "ldd", "libc-bin"),
     program(Need::Test, "sysctl", "procps"),
     program(Need::Test, "pidof", "sysvinit-utils"),
     program(Need::Test, "openssl", "openssl"),

@@ -16,7 +16,7 @@ use crate::process::run;
 use crate::run::{build_flood, build_release, cargo};
 use crate::setup::{self, Need};
 use crate::vm::{self, Machines};
-use crate::{fuzz, package, peers};
+use crate::{card, fuzz, package, peers};
 use summary::{Outcome, Summary};
 
 /// The command's options.
@@ -64,6 +64,8 @@ enum Step {
     Driver,
     /// The driver of a real network card, in a virtual machine; --vm has more of them (root)
     Vm,
+    /// No question costs more instructions on an emulated card than is recorded (root)
+    Card,
     /// The Debian package on a clean Debian 12 that systemd runs, and as an image (root)
     Package,
     /// Every benchmark once
@@ -116,12 +118,13 @@ pub(crate) fn test(options: &TestOptions) -> Result<ExitCode> {
 
 impl Step {
     fn needs_root(self) -> bool {
-        matches!(self, Step::Namespaces | Step::Driver | Step::Vm | Step::Package)
+        matches!(self, Step::Namespaces | Step::Driver | Step::Vm | Step::Card | Step::Package)
     }
 
     /// The step without which this one makes no sense.
     fn needs(self) -> Option<Self> {
-        matches!(self, Step::Namespaces | Step::Driver | Step::Vm | Step::Package).then_some(Step::Binary)
+        matches!(self, Step::Namespaces | Step::Driver | Step::Vm | Step::Card | Step::Package)
+            .then_some(Step::Binary)
     }
 
     fn outcome(self, scale: &Scale) -> Outcome {
@@ -185,6 +188,7 @@ impl Step {
             .env("STATELESS_TCP_HANDSHAKE", "driver")
             .env("STATELESS_TCP_BIN", build_release()?)),
             Step::Vm => vm::test(&Machines::sample()),
+            Step::Card => card::check(),
             Step::Package => package::test(),
             Step::Benches => run(cargo().args(["test", "--quiet", "--locked", "--workspace", "--benches"])),
             Step::Fuzz => fuzz::fuzz(Duration::from_secs(if scale.full { 300 } else { 10 }), scale.seed),

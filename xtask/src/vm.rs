@@ -1,9 +1,9 @@
 //! The acceptance set on the drivers of real network cards, in virtual machines: Debian's kernels, QEMU's cards. The cases
 //! and what is expected of each kernel and card are the guest program's (`tests/src/vm`).
 
-mod initramfs;
+pub(crate) mod initramfs;
 mod machine;
-mod packages;
+pub(crate) mod packages;
 
 use std::fs;
 use std::path::PathBuf;
@@ -26,12 +26,12 @@ pub(crate) struct Machines {
     kernel: Vec<Kernel>,
     /// Network card of the virtual machines; may be repeated
     #[arg(long, value_name = "NIC", value_enum, requires = "vm")]
-    nic: Vec<Nic>,
+    nic: Vec<NicModel>,
 }
 
 /// A kernel, by its version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Kernel {
+pub(crate) enum Kernel {
     /// Debian 12's
     #[value(name = "6.1")]
     V6_1,
@@ -44,7 +44,7 @@ enum Kernel {
 
 /// A network card that QEMU plays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Nic {
+enum NicModel {
     Igb,
     VirtioNet,
     E1000e,
@@ -53,7 +53,7 @@ enum Nic {
 impl Machines {
     /// The one that says most: its kernel is a stable release's.
     pub(crate) fn sample() -> Self {
-        Self { kernel: vec![Kernel::V6_12], nic: vec![Nic::VirtioNet] }
+        Self { kernel: vec![Kernel::V6_12], nic: vec![NicModel::VirtioNet] }
     }
 }
 
@@ -68,23 +68,23 @@ impl Kernel {
     }
 }
 
-impl Nic {
+impl NicModel {
     /// The device, as QEMU names it, with its options.
     fn device(self) -> &'static str {
         match self {
-            Nic::Igb => "igb",
+            NicModel::Igb => "igb",
             // Zero-copy takes a device that leaves addresses to the kernel's DMA mapping, as that of a cloud does.
             // With rings that are as large as those of other cards can be.
-            Nic::VirtioNet => {
+            NicModel::VirtioNet => {
                 "virtio-net-pci,mq=on,vectors=6,disable-legacy=on,iommu_platform=on,rx_queue_size=1024"
             }
-            Nic::E1000e => "e1000e",
+            NicModel::E1000e => "e1000e",
         }
     }
 
     /// Queues of the link's end: a virtio card has as many, the others choose queues themselves.
     fn tap_queues(self) -> usize {
-        if self == Nic::VirtioNet { machine::QUEUES } else { 1 }
+        if self == NicModel::VirtioNet { machine::QUEUES } else { 1 }
     }
 }
 
@@ -139,7 +139,7 @@ fn word(value: &impl ValueEnum) -> String {
 }
 
 /// Where what the machines are made of is kept.
-fn directory() -> Result<PathBuf> {
+pub(crate) fn directory() -> Result<PathBuf> {
     let directory = target_directory().join("vm");
     fs::create_dir_all(&directory).with_context(|| format!("creating {}", directory.display()))?;
     Ok(directory)

@@ -9,6 +9,7 @@ use stateless_tcp_core::admission::PacketKind;
 use stateless_tcp_core::steering::{ClientPolicy, Layout, Steering, Version, steer};
 use stateless_tcp_core::tcp::segment::{Address, Flags};
 use stateless_tcp_core::wire::bytes::Frame;
+use stateless_tcp_core::wire::offset::{ipv4, ipv6, tcp};
 
 /// Name of the XDP program.
 pub const PROGRAM: &str = "flood";
@@ -162,17 +163,6 @@ impl FlowClass {
         [Self::Passed, Self::Redirected, Self::Acknowledged, Self::Forged, Self::NoSocket];
 }
 
-mod field {
-    //! Offsets, in bytes from the beginning of their header.
-    pub(super) const IPV4_TOTAL_LENGTH: usize = 2;
-    pub(super) const IPV4_DESTINATION: usize = 16;
-    pub(super) const IPV6_PAYLOAD_LENGTH: usize = 4;
-    pub(super) const IPV6_DESTINATION: usize = 24;
-    pub(super) const TCP_SOURCE: usize = 0;
-    pub(super) const TCP_DATA_OFFSET: usize = 12;
-    pub(super) const TCP_FLAGS: usize = 13;
-}
-
 /// Words of a TCP header without options.
 const WORDS: u8 = 5;
 
@@ -189,13 +179,13 @@ pub fn classify<F: Frame + ?Sized>(frame: &F, plan: &Plan) -> FlowClass {
 #[expect(clippy::inline_always, reason = "see classify")]
 fn classify_complete<F: Frame + ?Sized>(frame: &F, plan: &Plan) -> Option<FlowClass> {
     let layout = steer(frame, plan).ok()?;
-    let port = u16::from_be_bytes(frame.read(layout.transport + field::TCP_SOURCE)?);
+    let port = u16::from_be_bytes(frame.read(layout.transport + tcp::SOURCE)?);
     if port != plan.port {
         return Some(FlowClass::Passed);
     }
     let receiver = match layout.version {
-        Version::V4 => Address::from_ipv4(frame.read(layout.network + field::IPV4_DESTINATION)?),
-        Version::V6 => Address(frame.read(layout.network + field::IPV6_DESTINATION)?),
+        Version::V4 => Address::from_ipv4(frame.read(layout.network + ipv4::DESTINATION)?),
+        Version::V6 => Address(frame.read(layout.network + ipv6::DESTINATION)?),
     };
     if !plan.clients.contains(&receiver) {
         return Some(FlowClass::Forged);
@@ -210,16 +200,15 @@ fn classify_complete<F: Frame + ?Sized>(frame: &F, plan: &Plan) -> Option<FlowCl
 fn is_bare_ack<F: Frame + ?Sized>(frame: &F, layout: &Layout) -> Option<bool> {
     let end = match layout.version {
         Version::V4 => {
-            layout.network
-                + usize::from(u16::from_be_bytes(frame.read(layout.network + field::IPV4_TOTAL_LENGTH)?))
+            layout.network + usize::from(u16::from_be_bytes(frame.read(layout.network + ipv4::TOTAL_LENGTH)?))
         }
         Version::V6 => {
             layout.transport
-                + usize::from(u16::from_be_bytes(frame.read(layout.network + field::IPV6_PAYLOAD_LENGTH)?))
+                + usize::from(u16::from_be_bytes(frame.read(layout.network + ipv6::PAYLOAD_LENGTH)?))
         }
     };
-    let [data_offset] = frame.read(layout.transport + field::TCP_DATA_OFFSET)?;
-    let [flags] = frame.read(layout.transport + field::TCP_FLAGS)?;
+    let [data_offset] = frame.read(layout.transport + tcp::DATA_OFFSET)?;
+    let [flags] = frame.read(layout.transport + tcp::FLAGS)?;
     let bare = data_offset >> 4 == WORDS && layout.transport + usize::from(WORDS) * 4 == end;
     Some(bare && flags & (Flags::SYN | Flags::FIN | Flags::RST).0 == 0)
 }

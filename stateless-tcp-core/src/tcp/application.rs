@@ -93,21 +93,21 @@ pub enum Unavailable<F> {
     /// It is being fetched: the request is to be put again when this is ready.
     Pending(F),
     /// It is not at hand, and [`RequestContext::policy`] does not let it be fetched.
-    Gone,
+    NotCached,
 }
 
 /// Purpose of an answer, and so what may be done to get it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FetchPolicy {
     /// To be given, at once or later: what is not at hand may be fetched.
-    Answer,
+    MayFetch,
     /// To be given at once: there is no room for requests that wait. What is not at hand is refused (DNS: SERVFAIL,
     /// HTTP: 503).
-    AtOnce,
+    AnswerNow,
     /// To be given only if it is at hand: the request may be an old one, sent again by anybody (Fast Open).
-    AtHand,
+    CachedOnly,
     /// To be given again: the client may have a part of it, so that nothing but the same bytes will do.
-    Again,
+    Repeat,
 }
 
 /// Identity of a message: every copy of it has the same, and no other message of the last minute.
@@ -178,7 +178,7 @@ impl Application for InUserSpace {
     }
 
     fn answer(&mut self, _: &[u8], _: &RequestContext) -> Result<Answered, Unavailable<()>> {
-        Err(Unavailable::Gone)
+        Err(Unavailable::NotCached)
     }
 
     fn prefetch(&mut self, _: &[u8], _: &RequestContext) {}

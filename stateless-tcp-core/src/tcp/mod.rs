@@ -127,7 +127,7 @@ pub enum Source {
 impl RxSegment<'_> {
     #[inline]
     fn policy(&self) -> FetchPolicy {
-        if self.crowded { FetchPolicy::AtOnce } else { FetchPolicy::Answer }
+        if self.crowded { FetchPolicy::AnswerNow } else { FetchPolicy::MayFetch }
     }
 }
 

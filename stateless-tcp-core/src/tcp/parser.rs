@@ -111,7 +111,7 @@ impl<F: Copy> Parsed<F> {
             }
             let before = application.response_length();
             let again = new.is_none_or(|new| before - new < beyond);
-            let policy = if again { FetchPolicy::Again } else { context.policy };
+            let policy = if again { FetchPolicy::Repeat } else { context.policy };
             let context = RequestContext { policy, ..context.behind(at) };
             let answered = match application.answer(&rest[..length], &context) {
                 Ok(answered) => answered,
@@ -120,7 +120,7 @@ impl<F: Copy> Parsed<F> {
                     prefetch(application, &context, rest, length);
                     break;
                 }
-                Err(Unavailable::Gone) if at + length <= rcv_nxt => {
+                Err(Unavailable::NotCached) if at + length <= rcv_nxt => {
                     // The client may have all of it and of those before.
                     gone = true;
                     application.truncate_responses(0);
@@ -131,7 +131,7 @@ impl<F: Copy> Parsed<F> {
                     at += length;
                     continue;
                 }
-                Err(Unavailable::Gone) => {
+                Err(Unavailable::NotCached) => {
                     gone = true;
                     break;
                 }

@@ -170,16 +170,24 @@ impl Options {
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "in BPF the verifier follows its offsets through every check")]
     pub(crate) fn read<F: Frame + ?Sized>(frame: &F, end: usize, most: usize) -> Option<Self> {
-        let mut options = Self::default();
+        let (mut mss, mut timestamps, mut fast_open) =
+            ((false, 0), (false, Timestamps { value: 0, echo: 0 }), None);
+        // Their numbers are there in either case: no verifier before Linux 6.3 has a program copy what was never written.
+        let options =
+            |(has_mss, mss): (bool, u16), (has_timestamps, timestamps): (bool, Timestamps), fast_open| Self {
+                mss: if has_mss { Some(mss) } else { None },
+                timestamps: if has_timestamps { Some(timestamps) } else { None },
+                fast_open,
+            };
         let (mut at, end) = (0, frame.forget(end));
         for _ in 0..most {
             at = frame.forget(at);
             if at >= end {
-                return Some(options);
+                return Some(options(mss, timestamps, fast_open));
             }
             let [kind] = frame.read(at)?;
             match kind {
-                END_OF_OPTIONS => return Some(options),
+                END_OF_OPTIONS => return Some(options(mss, timestamps, fast_open)),
                 NO_OPERATION => {
                     at += 1;
                     continue;
@@ -191,22 +199,22 @@ impl Options {
                 return None;
             }
             match (kind, length) {
-                (MAXIMUM_SEGMENT_SIZE, 4) => options.mss = Some(u16::from_be_bytes(frame.read(at + 2)?)),
+                (MAXIMUM_SEGMENT_SIZE, 4) => mss = (true, u16::from_be_bytes(frame.read(at + 2)?)),
                 (TIMESTAMPS, 10) => {
                     let value = u32::from_be_bytes(frame.read(at + 2)?);
                     let echo = u32::from_be_bytes(frame.read(at + 6)?);
-                    options.timestamps = Some(Timestamps { value, echo });
+                    timestamps = (true, Timestamps { value, echo });
                 }
                 (MAXIMUM_SEGMENT_SIZE | TIMESTAMPS, _) => return None,
-                (FAST_OPEN, 2) => options.fast_open = Some(FastOpen::Request),
-                (FAST_OPEN, 10) => options.fast_open = Some(FastOpen::Cookie(frame.read(at + 2)?)),
+                (FAST_OPEN, 2) => fast_open = Some(FastOpen::Request),
+                (FAST_OPEN, 10) => fast_open = Some(FastOpen::Cookie(frame.read(at + 2)?)),
                 // One whose length is not valid is to be ignored (RFC 7413 section 4.1.1).
-                (FAST_OPEN, 6 | 8 | 12 | 14 | 16 | 18) => options.fast_open = Some(FastOpen::Foreign),
+                (FAST_OPEN, 6 | 8 | 12 | 14 | 16 | 18) => fast_open = Some(FastOpen::Foreign),
                 _ => {}
             }
             at += usize::from(length);
         }
-        (at >= end).then_some(options)
+        (at >= end).then(|| options(mss, timestamps, fast_open))
     }
 }
 

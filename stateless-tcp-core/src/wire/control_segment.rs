@@ -6,6 +6,7 @@ use crate::tcp::output::TxSegment;
 use crate::tcp::segment::{Flags, FourTuple, Options, Segment, Timestamps};
 use crate::wire::bytes::{Frame, FrameMut};
 use crate::wire::headers::{self, fold, long, short, sum};
+use crate::wire::offset::tcp;
 
 /// Most options, paddings included, that are looked at. Nobody's SYN has more than ten.
 const MOST_OPTIONS: usize = 10;
@@ -19,19 +20,6 @@ pub struct ControlSegment {
     pub partial_checksum: bool,
 }
 
-mod field {
-    //! Offsets, in octets from the beginning of their header.
-    pub(super) const TCP_SOURCE: usize = 0;
-    pub(super) const TCP_DESTINATION: usize = 2;
-    pub(super) const TCP_SEQUENCE: usize = 4;
-    pub(super) const TCP_ACKNOWLEDGMENT: usize = 8;
-    pub(super) const TCP_DATA_OFFSET: usize = 12;
-    pub(super) const TCP_FLAGS: usize = 13;
-    pub(super) const TCP_WINDOW: usize = 14;
-    pub(super) const TCP_CHECKSUM: usize = 16;
-}
-
-const TCP: usize = 20;
 /// Words of four octets that the options of a header may have.
 const OPTION_WORDS: usize = 10;
 /// Words of the longest header that is sent, and where the checksum is in it.
@@ -56,15 +44,15 @@ pub fn read<F: Frame + ?Sized, R: FrameMut + ?Sized>(
     room: &mut R,
 ) -> Option<ControlSegment> {
     let (client, server, length) = headers::read(frame, layout)?;
-    let header: [u8; TCP] = frame.read(layout.transport)?;
-    let words = header[field::TCP_DATA_OFFSET] >> 4;
-    if length < TCP || usize::from(words) * 4 != length {
+    let header: [u8; tcp::HEADER] = frame.read(layout.transport)?;
+    let words = header[tcp::DATA_OFFSET] >> 4;
+    if length < tcp::HEADER || usize::from(words) * 4 != length {
         return None;
     }
     let pseudo_header = headers::pseudo_header(client, server, Protocol::Tcp, length);
     let mut sum = pseudo_header + sum(&header);
     for word in 0..OPTION_WORDS {
-        let offset = TCP + 4 * word;
+        let offset = tcp::HEADER + 4 * word;
         if offset < length {
             let octets = frame.read(layout.transport + offset)?;
             sum += u64::from(u32::from_be_bytes(octets));
@@ -72,27 +60,27 @@ pub fn read<F: Frame + ?Sized, R: FrameMut + ?Sized>(
         }
     }
     let partial_checksum = fold(sum) != 0xffff;
-    if partial_checksum && short(&header, field::TCP_CHECKSUM) != fold(pseudo_header) {
+    if partial_checksum && short(&header, tcp::CHECKSUM) != fold(pseudo_header) {
         return None;
     }
     let segment = Segment {
         tuple: FourTuple {
             server,
             client,
-            server_port: short(&header, field::TCP_DESTINATION),
-            client_port: short(&header, field::TCP_SOURCE),
+            server_port: short(&header, tcp::DESTINATION),
+            client_port: short(&header, tcp::SOURCE),
         },
-        seq: long(&header, field::TCP_SEQUENCE),
-        ack: long(&header, field::TCP_ACKNOWLEDGMENT),
-        flags: Flags(header[field::TCP_FLAGS]),
-        window: short(&header, field::TCP_WINDOW),
-        options: Options::read(room, length - TCP, MOST_OPTIONS)?,
+        seq: long(&header, tcp::SEQ),
+        ack: long(&header, tcp::ACK),
+        flags: Flags(header[tcp::FLAGS]),
+        window: short(&header, tcp::WINDOW),
+        options: Options::read(room, length - tcp::HEADER, MOST_OPTIONS)?,
         length: 0,
     };
     Some(ControlSegment { segment, partial_checksum })
 }
 
-/// The TCP header of an answer, in words of 32 bits, checksum included.
+/// The tcp::HEADER header of an answer, in words of 32 bits, checksum included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
     words: [u32; WORDS],
@@ -108,10 +96,12 @@ impl Header {
     pub fn new(tuple: &FourTuple, outgoing: &TxSegment) -> Self {
         let mss = outgoing.mss.map(|mss| MSS | u32::from(mss));
         let (options, length) = match (mss, outgoing.timestamps) {
-            (None, None) => ([0; 4], TCP),
-            (Some(mss), None) => ([mss, 0, 0, 0], TCP + 4),
-            (None, Some(Timestamps { value, echo })) => ([TIMESTAMPS, value, echo, 0], TCP + 12),
-            (Some(mss), Some(Timestamps { value, echo })) => ([mss, TIMESTAMPS, value, echo], TCP + 16),
+            (None, None) => ([0; 4], tcp::HEADER),
+            (Some(mss), None) => ([mss, 0, 0, 0], tcp::HEADER + 4),
+            (None, Some(Timestamps { value, echo })) => ([TIMESTAMPS, value, echo, 0], tcp::HEADER + 12),
+            (Some(mss), Some(Timestamps { value, echo })) => {
+                ([mss, TIMESTAMPS, value, echo], tcp::HEADER + 16)
+            }
         };
         let ports = u32::from(tuple.server_port) << 16 | u32::from(tuple.client_port);
         let offset = (length as u32 / 4) << 28;

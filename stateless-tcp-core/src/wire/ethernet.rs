@@ -1,20 +1,10 @@
 //! The Ethernet header with up to two VLAN tags (IEEE 802.3, 802.1Q).
 
+use super::offset::ethernet as field;
 use crate::steering::Version;
 
-mod field {
-    use core::ops::Range;
-    pub(super) const DESTINATION: Range<usize> = 0..6;
-    pub(super) const SOURCE: Range<usize> = 6..12;
-    /// Without tags.
-    pub(super) const ETHERTYPE: Range<usize> = 12..14;
-}
-
 /// Octets of the longest header: addresses, two tags, type.
-pub const MAX_HEADER: usize = 22;
-
-const ETHERTYPE_IPV4: u16 = 0x0800;
-const ETHERTYPE_IPV6: u16 = 0x86dd;
+pub const MAX_HEADER: usize = field::HEADER + 2 * field::TAG;
 
 /// A link header, kept apart from its frame because that is overwritten by the reply.
 #[derive(Clone, Debug)]
@@ -30,8 +20,8 @@ impl Header {
     pub fn reply(received: &[u8]) -> Self {
         let mut octets = [0; MAX_HEADER];
         octets[..received.len()].copy_from_slice(received);
-        octets[field::DESTINATION].copy_from_slice(&received[field::SOURCE]);
-        octets[field::SOURCE].copy_from_slice(&received[field::DESTINATION]);
+        octets[field::DESTINATION..field::SOURCE].copy_from_slice(&received[field::SOURCE..field::TYPE]);
+        octets[field::SOURCE..field::TYPE].copy_from_slice(&received[field::DESTINATION..field::SOURCE]);
         Self { octets, length: received.len() }
     }
 
@@ -39,14 +29,14 @@ impl Header {
     #[must_use]
     pub fn within(address: [u8; 6], version: Version) -> Self {
         let mut octets = [0; MAX_HEADER];
-        octets[field::DESTINATION].copy_from_slice(&address);
-        octets[field::SOURCE].copy_from_slice(&address);
+        octets[field::DESTINATION..field::SOURCE].copy_from_slice(&address);
+        octets[field::SOURCE..field::TYPE].copy_from_slice(&address);
         let ethertype = match version {
-            Version::V4 => ETHERTYPE_IPV4,
-            Version::V6 => ETHERTYPE_IPV6,
+            Version::V4 => field::IPV4,
+            Version::V6 => field::IPV6,
         };
-        octets[field::ETHERTYPE].copy_from_slice(&ethertype.to_be_bytes());
-        Self { octets, length: field::ETHERTYPE.end }
+        octets[field::TYPE..field::HEADER].copy_from_slice(&ethertype.to_be_bytes());
+        Self { octets, length: field::HEADER }
     }
 
     /// The header's octets.

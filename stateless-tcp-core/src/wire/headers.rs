@@ -4,25 +4,7 @@
 use crate::steering::{Layout, Protocol, Version};
 use crate::tcp::segment::{Address, FourTuple};
 use crate::wire::bytes::{Frame, FrameMut};
-
-mod field {
-    //! Offsets, in octets from the beginning of their header.
-    pub(super) const ETHERNET_DESTINATION: usize = 0;
-    pub(super) const IPV4_TOTAL_LENGTH: usize = 2;
-    pub(super) const IPV4_IDENTIFICATION: usize = 4;
-    pub(super) const IPV4_TIME_TO_LIVE: usize = 8;
-    pub(super) const IPV4_SOURCE: usize = 12;
-    pub(super) const IPV4_DESTINATION: usize = 16;
-    pub(super) const IPV6_PAYLOAD_LENGTH: usize = 4;
-    pub(super) const IPV6_SOURCE: usize = 8;
-    pub(super) const IPV6_DESTINATION: usize = 24;
-}
-
-const IPV4: usize = 20;
-const VERSION_4_IHL_5: u32 = 0x45;
-const VERSION_6: u8 = 0x60;
-/// Time to live, or hop limit.
-const HOPS: u8 = 64;
+use crate::wire::offset;
 
 /// Sender, receiver, and the octets behind the header. None if there are IP options, or anything is wrong with it.
 #[inline(always)]
@@ -38,22 +20,22 @@ pub(crate) fn read<F: Frame + ?Sized>(frame: &F, layout: &Layout) -> Option<(Add
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "see read")]
 fn ipv4<F: Frame + ?Sized>(frame: &F, layout: &Layout) -> Option<(Address, Address, usize)> {
-    let header: [u8; IPV4] = frame.read(layout.network)?;
+    let header: [u8; offset::ipv4::HEADER] = frame.read(layout.network)?;
     // The sum of a header without options is right.
-    if layout.transport != layout.network + IPV4 || fold(sum(&header)) != 0xffff {
+    if layout.transport != layout.network + offset::ipv4::HEADER || fold(sum(&header)) != 0xffff {
         return None;
     }
     let [.., s0, s1, s2, s3, d0, d1, d2, d3] = header;
-    let length = usize::from(short(&header, field::IPV4_TOTAL_LENGTH)).checked_sub(IPV4)?;
+    let length = usize::from(short(&header, offset::ipv4::TOTAL_LENGTH)).checked_sub(offset::ipv4::HEADER)?;
     Some((Address::from_ipv4([s0, s1, s2, s3]), Address::from_ipv4([d0, d1, d2, d3]), length))
 }
 
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "see read")]
 fn ipv6<F: Frame + ?Sized>(frame: &F, layout: &Layout) -> Option<(Address, Address, usize)> {
-    let length = u16::from_be_bytes(frame.read(layout.network + field::IPV6_PAYLOAD_LENGTH)?);
-    let client = Address(frame.read(layout.network + field::IPV6_SOURCE)?);
-    let server = Address(frame.read(layout.network + field::IPV6_DESTINATION)?);
+    let length = u16::from_be_bytes(frame.read(layout.network + offset::ipv6::PAYLOAD_LENGTH)?);
+    let client = Address(frame.read(layout.network + offset::ipv6::SOURCE)?);
+    let server = Address(frame.read(layout.network + offset::ipv6::DESTINATION)?);
     let mapped = client.ipv4().is_some() || server.ipv4().is_some();
     (!mapped).then_some((client, server, usize::from(length)))
 }
@@ -68,8 +50,8 @@ pub(crate) fn write_back<F: FrameMut + ?Sized>(
     tuple: &FourTuple,
     length: usize,
 ) -> Option<()> {
-    let [d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5] = frame.read(field::ETHERNET_DESTINATION)?;
-    frame.write(field::ETHERNET_DESTINATION, [s0, s1, s2, s3, s4, s5, d0, d1, d2, d3, d4, d5])?;
+    let [d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5] = frame.read(offset::ethernet::DESTINATION)?;
+    frame.write(offset::ethernet::DESTINATION, [s0, s1, s2, s3, s4, s5, d0, d1, d2, d3, d4, d5])?;
     match layout.version {
         Version::V4 => write_ipv4(frame, layout, tuple, length),
         Version::V6 => write_ipv6(frame, layout, tuple, length),
@@ -89,15 +71,16 @@ fn write_ipv4<F: FrameMut + ?Sized>(
     let ([.., s0, s1, s2, s3], [.., d0, d1, d2, d3]) = (tuple.server.0, tuple.client.0);
     let (source, destination) = ([s0, s1, s2, s3], [d0, d1, d2, d3]);
     let at = layout.network;
-    let version_and_length = VERSION_4_IHL_5 << 24 | (IPV4 + length) as u32;
-    let time_and_protocol = u32::from(HOPS) << 24 | u32::from(layout.protocol.number()) << 16;
+    let version_and_length =
+        u32::from(offset::ipv4::VERSION_4_IHL_5) << 24 | (offset::ipv4::HEADER + length) as u32;
+    let time_and_protocol = u32::from(offset::HOPS) << 24 | u32::from(layout.protocol.number()) << 16;
     let addresses = u64::from(u32::from_be_bytes(source)) + u64::from(u32::from_be_bytes(destination));
     let checksum = !fold(u64::from(version_and_length) + u64::from(time_and_protocol) + addresses);
     frame.write(at, version_and_length.to_be_bytes())?;
-    frame.write(at + field::IPV4_IDENTIFICATION, [0; 4])?;
-    frame.write(at + field::IPV4_TIME_TO_LIVE, (time_and_protocol | u32::from(checksum)).to_be_bytes())?;
-    frame.write(at + field::IPV4_SOURCE, source)?;
-    frame.write(at + field::IPV4_DESTINATION, destination)
+    frame.write(at + offset::ipv4::IDENTIFICATION, [0; 4])?;
+    frame.write(at + offset::ipv4::TIME_TO_LIVE, (time_and_protocol | u32::from(checksum)).to_be_bytes())?;
+    frame.write(at + offset::ipv4::SOURCE, source)?;
+    frame.write(at + offset::ipv4::DESTINATION, destination)
 }
 
 #[inline(always)]
@@ -111,9 +94,9 @@ fn write_ipv6<F: FrameMut + ?Sized>(
 ) -> Option<()> {
     let [high, low] = (length as u16).to_be_bytes();
     let at = layout.network;
-    frame.write(at, [VERSION_6, 0, 0, 0, high, low, layout.protocol.number(), HOPS])?;
-    frame.write(at + field::IPV6_SOURCE, tuple.server.0)?;
-    frame.write(at + field::IPV6_DESTINATION, tuple.client.0)
+    frame.write(at, [offset::ipv6::VERSION_6, 0, 0, 0, high, low, layout.protocol.number(), offset::HOPS])?;
+    frame.write(at + offset::ipv6::SOURCE, tuple.server.0)?;
+    frame.write(at + offset::ipv6::DESTINATION, tuple.client.0)
 }
 
 /// The sum of what the checksum covers besides a segment or datagram of `length`

@@ -2,26 +2,15 @@
 
 use super::Network;
 use super::checksum::Sum;
+use super::offset::HOPS;
+use super::offset::ipv4 as field;
 use crate::outcome::Outcome;
 use crate::steering::Layout;
 use core::ops::Range;
 
-mod field {
-    use core::ops::Range;
-    pub(super) const VERSION_IHL: usize = 0;
-    pub(super) const TOTAL_LENGTH: Range<usize> = 2..4;
-    pub(super) const TIME_TO_LIVE: usize = 8;
-    pub(super) const PROTOCOL: usize = 9;
-    pub(super) const CHECKSUM: Range<usize> = 10..12;
-    pub(super) const SOURCE: Range<usize> = 12..16;
-    pub(super) const DESTINATION: Range<usize> = 16..20;
-}
-
 /// Octets of the header that we send: no options.
-pub const HEADER: usize = 20;
+pub const HEADER: usize = field::HEADER;
 
-const VERSION_4_IHL_5: u8 = 0x45;
-const TIME_TO_LIVE: u8 = 64;
 const PROTOCOL_TCP: u8 = 6;
 
 /// Checks the header that `layout` found, and says whose segment stands where in the frame.
@@ -29,7 +18,7 @@ const PROTOCOL_TCP: u8 = 6;
 pub(super) fn parse(frame: &[u8], layout: &Layout) -> Result<(Network, Range<usize>), Outcome> {
     // Steering has read the ports behind it, so the header is all there.
     let header = &frame[layout.network..layout.transport];
-    let total = usize::from(u16::from_be_bytes(array(&header[field::TOTAL_LENGTH])));
+    let total = usize::from(u16::from_be_bytes(array(header, field::TOTAL_LENGTH)));
     let end = layout.network + total;
     if total < header.len() || end > frame.len() {
         return Err(Outcome::IpLength);
@@ -37,8 +26,8 @@ pub(super) fn parse(frame: &[u8], layout: &Layout) -> Result<(Network, Range<usi
     if Sum::default().over(header).fold() != 0xffff {
         return Err(Outcome::IpChecksum);
     }
-    let source = array(&header[field::SOURCE]);
-    let destination = array(&header[field::DESTINATION]);
+    let source = array(header, field::SOURCE);
+    let destination = array(header, field::DESTINATION);
     Ok((Network::V4 { source, destination }, layout.transport..end))
 }
 
@@ -49,20 +38,26 @@ pub(super) fn emit(header: &mut [u8], source: [u8; 4], destination: [u8; 4], len
     #[expect(clippy::cast_possible_truncation, reason = "a segment is at most an MSS and its header")]
     let total = (HEADER + length) as u16;
     header.fill(0);
-    header[field::VERSION_IHL] = VERSION_4_IHL_5;
-    header[field::TOTAL_LENGTH].copy_from_slice(&total.to_be_bytes());
-    header[field::TIME_TO_LIVE] = TIME_TO_LIVE;
+    header[field::VERSION_IHL] = field::VERSION_4_IHL_5;
+    put(header, field::TOTAL_LENGTH, total.to_be_bytes());
+    header[field::TIME_TO_LIVE] = HOPS;
     header[field::PROTOCOL] = PROTOCOL_TCP;
-    header[field::SOURCE].copy_from_slice(&source);
-    header[field::DESTINATION].copy_from_slice(&destination);
+    put(header, field::SOURCE, source);
+    put(header, field::DESTINATION, destination);
     let checksum = Sum::default().over(header).complement();
-    header[field::CHECKSUM].copy_from_slice(&checksum.to_be_bytes());
+    put(header, field::CHECKSUM, checksum.to_be_bytes());
 }
 
-/// A field of fixed length.
+/// The `N` bytes of a field.
 #[inline]
-pub(super) fn array<const N: usize>(octets: &[u8]) -> [u8; N] {
+pub(super) fn array<const N: usize>(octets: &[u8], at: usize) -> [u8; N] {
     let mut array = [0; N];
-    array.copy_from_slice(octets);
+    array.copy_from_slice(&octets[at..at + N]);
     array
+}
+
+/// Writes the bytes of a field.
+#[inline]
+pub(super) fn put<const N: usize>(octets: &mut [u8], at: usize, value: [u8; N]) {
+    octets[at..at + N].copy_from_slice(&value);
 }

@@ -1,27 +1,17 @@
 //! The IPv6 header (RFC 8200 section 3), with nothing between it and TCP.
 
 use super::Network;
-use super::ipv4::array;
+use super::ipv4::{array, put};
+use super::offset::HOPS;
+use super::offset::ipv6 as field;
 use crate::outcome::Outcome;
 use crate::steering::Layout;
 use crate::tcp::segment::Address;
 use core::ops::Range;
 
-mod field {
-    use core::ops::Range;
-    pub(super) const VERSION: usize = 0;
-    pub(super) const PAYLOAD_LENGTH: Range<usize> = 4..6;
-    pub(super) const NEXT_HEADER: usize = 6;
-    pub(super) const HOP_LIMIT: usize = 7;
-    pub(super) const SOURCE: Range<usize> = 8..24;
-    pub(super) const DESTINATION: Range<usize> = 24..40;
-}
-
 /// Octets of the header.
-pub const HEADER: usize = 40;
+pub const HEADER: usize = field::HEADER;
 
-const VERSION_6: u8 = 0x60;
-const HOP_LIMIT: u8 = 64;
 const NEXT_HEADER_TCP: u8 = 6;
 
 /// Checks the header that `layout` found, and says whose segment stands where in the frame.
@@ -29,13 +19,13 @@ const NEXT_HEADER_TCP: u8 = 6;
 pub(super) fn parse(frame: &[u8], layout: &Layout) -> Result<(Network, Range<usize>), Outcome> {
     // Steering has read the ports behind it, so the header is all there.
     let header = &frame[layout.network..layout.transport];
-    let payload = usize::from(u16::from_be_bytes(array(&header[field::PAYLOAD_LENGTH])));
+    let payload = usize::from(u16::from_be_bytes(array(header, field::PAYLOAD_LENGTH)));
     let end = layout.transport + payload;
     if end > frame.len() {
         return Err(Outcome::IpLength);
     }
-    let source = array(&header[field::SOURCE]);
-    let destination = array(&header[field::DESTINATION]);
+    let source = array(header, field::SOURCE);
+    let destination = array(header, field::DESTINATION);
     // Taken for an IPv4 address, it would make an IPv4 datagram of the reply, behind a link header that says IPv6.
     if Address(source).ipv4().is_some() || Address(destination).ipv4().is_some() {
         return Err(Outcome::Martian);
@@ -49,10 +39,10 @@ pub(super) fn emit(header: &mut [u8], source: [u8; 16], destination: [u8; 16], l
     #[expect(clippy::cast_possible_truncation, reason = "a segment is at most an MSS and its header")]
     let payload = length as u16;
     header.fill(0);
-    header[field::VERSION] = VERSION_6;
-    header[field::PAYLOAD_LENGTH].copy_from_slice(&payload.to_be_bytes());
+    header[field::VERSION] = field::VERSION_6;
+    put(header, field::PAYLOAD_LENGTH, payload.to_be_bytes());
     header[field::NEXT_HEADER] = NEXT_HEADER_TCP;
-    header[field::HOP_LIMIT] = HOP_LIMIT;
-    header[field::SOURCE].copy_from_slice(&source);
-    header[field::DESTINATION].copy_from_slice(&destination);
+    header[field::HOP_LIMIT] = HOPS;
+    put(header, field::SOURCE, source);
+    put(header, field::DESTINATION, destination);
 }

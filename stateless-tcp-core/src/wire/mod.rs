@@ -1,7 +1,8 @@
 //! Frames as octets: a received frame is checked once and read into a [`Segment`]; a reply is written octet by octet.
 //!
-//! What stands in a header and what that means is known to one file a protocol: [`ethernet`], [`ipv4`], [`ipv6`],
-//! [`tcp`]. This room knows nothing of rules, rings or services.
+//! One table of offsets ([`offset`]) serves every reader. [`ethernet`], [`ipv4`], [`ipv6`] and [`tcp`] read and write slices;
+//! [`headers`] and [`control_segment`] do the same in loops that the verifier can follow. This module knows nothing of rules,
+//! rings or services.
 
 pub mod bytes;
 pub mod checksum;
@@ -10,6 +11,7 @@ pub mod ethernet;
 pub mod headers;
 pub mod ipv4;
 pub mod ipv6;
+pub mod offset;
 pub mod tcp;
 
 use crate::outcome::Outcome;

@@ -1,28 +1,16 @@
 //! The TCP header (RFC 9293 section 3.1).
 
 use super::checksum::{self, Sum};
-use super::ipv4::array;
+use super::ipv4::{array, put};
+use super::offset::tcp as field;
 use super::{Network, Received};
 use crate::outcome::Outcome;
 use crate::tcp::output::TxSegment;
 use crate::tcp::segment::{Address, Flags, FourTuple, Options, Segment};
 use core::ops::Range;
 
-mod field {
-    use core::ops::Range;
-    pub(super) const SOURCE: Range<usize> = 0..2;
-    pub(super) const DESTINATION: Range<usize> = 2..4;
-    pub(super) const SEQUENCE: Range<usize> = 4..8;
-    pub(super) const ACKNOWLEDGMENT: Range<usize> = 8..12;
-    pub(super) const DATA_OFFSET: usize = 12;
-    pub(super) const FLAGS: usize = 13;
-    pub(super) const WINDOW: Range<usize> = 14..16;
-    pub(super) const CHECKSUM: Range<usize> = 16..18;
-    pub(super) const URGENT: Range<usize> = 18..20;
-}
-
 /// Octets of the header without options.
-pub const HEADER: usize = 20;
+pub const HEADER: usize = field::HEADER;
 
 /// Octets of the MSS option (RFC 9293 section 3.2).
 pub const MSS_OPTION: usize = 4;
@@ -58,7 +46,7 @@ pub(super) fn parse(frame: &[u8], network: Network, transport: Range<usize>) -> 
     }
     let pseudo_header = checksum::pseudo_header(&network, octets.len());
     let whole = pseudo_header.over(octets).fold() == 0xffff;
-    let partial_checksum = !whole && array(&octets[field::CHECKSUM]) == pseudo_header.fold().to_be_bytes();
+    let partial_checksum = !whole && array(octets, field::CHECKSUM) == pseudo_header.fold().to_be_bytes();
     if !whole && !partial_checksum {
         return Err(Outcome::TcpChecksum);
     }
@@ -73,13 +61,13 @@ pub(super) fn parse(frame: &[u8], network: Network, transport: Range<usize>) -> 
         tuple: FourTuple {
             server,
             client,
-            server_port: u16::from_be_bytes(array(&octets[field::DESTINATION])),
-            client_port: u16::from_be_bytes(array(&octets[field::SOURCE])),
+            server_port: u16::from_be_bytes(array(octets, field::DESTINATION)),
+            client_port: u16::from_be_bytes(array(octets, field::SOURCE)),
         },
-        seq: u32::from_be_bytes(array(&octets[field::SEQUENCE])),
-        ack: u32::from_be_bytes(array(&octets[field::ACKNOWLEDGMENT])),
+        seq: u32::from_be_bytes(array(octets, field::SEQ)),
+        ack: u32::from_be_bytes(array(octets, field::ACK)),
         flags: Flags(octets[field::FLAGS]),
-        window: u16::from_be_bytes(array(&octets[field::WINDOW])),
+        window: u16::from_be_bytes(array(octets, field::WINDOW)),
         options,
         length,
     };
@@ -105,17 +93,17 @@ pub(super) fn emit(
     pseudo_header: Sum,
 ) {
     let header = octets.len() - payload.len();
-    octets[field::SOURCE].copy_from_slice(&tuple.server_port.to_be_bytes());
-    octets[field::DESTINATION].copy_from_slice(&tuple.client_port.to_be_bytes());
-    octets[field::SEQUENCE].copy_from_slice(&outgoing.seq.to_be_bytes());
-    octets[field::ACKNOWLEDGMENT].copy_from_slice(&outgoing.ack.to_be_bytes());
+    put(octets, field::SOURCE, tuple.server_port.to_be_bytes());
+    put(octets, field::DESTINATION, tuple.client_port.to_be_bytes());
+    put(octets, field::SEQ, outgoing.seq.to_be_bytes());
+    put(octets, field::ACK, outgoing.ack.to_be_bytes());
     #[expect(clippy::cast_possible_truncation, reason = "a header is at most 60 octets")]
     let words = (header / 4) as u8;
     octets[field::DATA_OFFSET] = words << 4;
     octets[field::FLAGS] = outgoing.flags.0;
-    octets[field::WINDOW].copy_from_slice(&outgoing.window.to_be_bytes());
-    octets[field::CHECKSUM].fill(0);
-    octets[field::URGENT].fill(0);
+    put(octets, field::WINDOW, outgoing.window.to_be_bytes());
+    put(octets, field::CHECKSUM, [0; 2]);
+    put(octets, field::URGENT, [0; 2]);
     let mut at = HEADER;
     if let Some(mss) = outgoing.mss {
         octets[at..at + 2].copy_from_slice(&MSS);
@@ -134,5 +122,5 @@ pub(super) fn emit(
     }
     octets[header..].copy_from_slice(payload);
     let checksum = pseudo_header.over(octets).complement();
-    octets[field::CHECKSUM].copy_from_slice(&checksum.to_be_bytes());
+    put(octets, field::CHECKSUM, checksum.to_be_bytes());
 }

@@ -12,14 +12,13 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use frames::{CHUNK, Pool, Segment, frame, query};
-use stateless_tcp::dataplane::engine::{Content, Policy};
 use stateless_tcp::dataplane::responder::Responder;
 use stateless_tcp::observe::counters::Counters;
-use stateless_tcp::observe::tap::{Filter, Listener, Tap, TapRegistry};
+use stateless_tcp::observe::tap::{Tap, TapFilter, TapListener, TapRegistry};
 use stateless_tcp::services::dns::{Cookies, Dns, DnsOptions};
 use stateless_tcp::services::http::Http;
 use stateless_tcp::services::{Context, MAX_RESPONSE, Service};
-use stateless_tcp::serving::{ContentGeneration, ServingState};
+use stateless_tcp::serving::{AnswerPolicy, Content, ContentGeneration, ServingState};
 use stateless_tcp_core::outcome::Outcome;
 use stateless_tcp_core::steering;
 use stateless_tcp_core::tcp::isn::{self, CookieFields, Generations, Key, Keys, MssClass};
@@ -194,12 +193,12 @@ fn whole_frames() -> Vec<Case> {
         whole("frame/fin_ipv4", 0, Outcome::FinAcknowledged, fin),
         whole("frame/fin_ipv6", 1, Outcome::FinAcknowledged, fin),
         whole("frame/forged_ipv4", 0, Outcome::BadCookie, forged),
-        heard("frame/dns_small_traced", 0, Outcome::Answered, request(&dns), |outlet| {
-            let all = Filter { client: None, port: None, sample: 1, rate: u32::MAX };
-            Listener::to_frames([outlet].into_iter(), all)
+        heard("frame/dns_small_traced", 0, Outcome::Answered, request(&dns), |taps| {
+            let all = TapFilter { client: None, port: None, sample: 1, rate: u32::MAX };
+            TapListener::to_frames([taps].into_iter(), all)
         }),
-        heard("frame/dns_small_dnstap", 0, Outcome::Answered, request(&dns), |outlet| {
-            Listener::to_transactions([outlet].into_iter(), Arc::default())
+        heard("frame/dns_small_dnstap", 0, Outcome::Answered, request(&dns), |taps| {
+            TapListener::to_transactions([taps].into_iter(), Arc::default())
         }),
     ]
 }
@@ -218,11 +217,11 @@ fn heard(
     version: usize,
     outcome: Outcome,
     segment: Segment<'_>,
-    listen: impl FnOnce(&TapRegistry) -> Listener,
+    listen: impl FnOnce(&TapRegistry) -> TapListener,
 ) -> Case {
-    let outlet = TapRegistry::default();
-    let mut listener = listen(&outlet);
-    let mut respond = responding(name, version, outcome, segment, outlet.take().unwrap_or_default());
+    let taps = TapRegistry::default();
+    let mut listener = listen(&taps);
+    let mut respond = responding(name, version, outcome, segment, taps.take().unwrap_or_default());
     case(name, move || {
         if black_box(respond()).is_multiple_of(UNHEARD) {
             listener.discard();
@@ -246,9 +245,14 @@ fn responding(
     taps: Vec<Tap>,
 ) -> impl FnMut() -> u64 + use<> {
     let (server, client) = hosts(version);
-    let policy =
-        Policy { rules: AckPolicy::Reliable, keys: KEYS, segment_size: 1220, hints: 64, fast_open: false };
-    let offer = ServingState::first(content(server), policy);
+    let policy = AnswerPolicy {
+        rules: AckPolicy::Reliable,
+        keys: KEYS,
+        segment_size: 1220,
+        hints: 64,
+        fast_open: false,
+    };
+    let offer = ServingState::new(content(server), policy);
     let ContentGeneration { generation, content } = &offer.current;
     if outcome == Outcome::Answered {
         let octets = frame(client, server, segment);

@@ -4,7 +4,7 @@
 //! Frames that were put in there by BPF_PROG_TEST_RUN (`BPF_F_TEST_XDP_LIVE_FRAMES`) would race with it, and what they
 //! can break is the kernel's. So a frame that the XDP program has redirected in a trial is handed over here.
 
-use crate::dataplane::mailbox::Mailbox;
+use crate::mailbox::Mailbox;
 
 /// More frames than this are not kept for a worker that takes none.
 const MOST: usize = 64;
@@ -16,7 +16,7 @@ pub struct Inlet(Mailbox<Vec<u8>>);
 impl Inlet {
     /// Leaves a frame. False if the worker has taken none for long.
     pub fn post(&self, frame: Vec<u8>) -> bool {
-        self.0.leave(|frames| {
+        self.0.update(|frames| {
             let room = frames.len() < MOST;
             if room {
                 frames.push(frame);

@@ -5,6 +5,7 @@
 //! | [`interface`] | queues and attached programs of a network interface |
 //! | [`link`] | what holds a program on an interface |
 //! | [`existing_program`] | whoever has a program on an interface before us |
+//! | [`load`] | the programs of the object |
 //! | [`program`] | the XDP program: load, fill its maps, attach, count |
 //! | [`umem`] | the frames of one queue, each a value that cannot be copied |
 //! | [`socket`] | the four rings of one queue, and the account of where every frame is |
@@ -20,6 +21,7 @@ pub mod inject_queue;
 pub mod interface;
 pub mod irq_deferral;
 pub mod link;
+pub mod load;
 pub mod netlink;
 pub mod poller;
 pub mod program;
@@ -58,9 +60,13 @@ pub enum XdpError {
         /// The kernel's or the loader's words.
         reason: String,
     },
-    /// The verifier refused the program.
-    #[error("the verifier of this kernel does not accept the XDP program: {reason}")]
+    /// The verifier refused a program.
+    #[error(
+        "the verifier of this kernel does not accept the XDP program {program}: {reason}; use a newer kernel"
+    )]
     Verifier {
+        /// Name of the program.
+        program: &'static str,
         /// The verifier's words, and the kernel's.
         reason: String,
     },

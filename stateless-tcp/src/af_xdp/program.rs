@@ -4,10 +4,11 @@
 use super::XdpError;
 use super::interface::{AttachMode, Interface};
 use super::link::Link;
-use crate::serving::clients::Clients;
+use super::load::{load_fast_path, missing, refusal, xdp};
+use crate::acl::ClientPolicies;
 use aya::maps::lpm_trie::{Key, LpmTrie};
-use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, XskMap};
-use aya::programs::{ProgramError, Xdp};
+use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, ProgramArray, XskMap};
+use aya::programs::Xdp;
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
 use aya_log::EbpfLogger;
 use stateless_tcp_core::outcome::Outcome;
@@ -33,9 +34,11 @@ pub type Counts = [u64; SteeringReason::ALL.len()];
 pub struct Program {
     interface: Interface,
     ebpf: Ebpf,
-    counts: PerCpuArray<MapData, Counts>,
+    counts: PerCpuArray<MapData, u64>,
     sockets: XskMap<MapData>,
     handshake: Handshake,
+    /// The kernel empties the program array when its last descriptor is closed.
+    _fast_path: Option<ProgramArray<MapData>>,
     id: u32,
     link: Option<Link>,
 }
@@ -67,8 +70,12 @@ impl Program {
             .verifier_log_level(VerifierLogLevel::STATS)
             .load(&OBJECT.0)
             .map_err(|error| XdpError::Load { reason: chain(&error) })?;
-        xdp(&mut ebpf)?.load().map_err(|error| refusal(&error))?;
-        let id = xdp(&mut ebpf)?.info().map_err(|error| XdpError::Load { reason: chain(&error) })?.id();
+        xdp(&mut ebpf, abi::PROGRAM)?.load().map_err(|error| refusal(abi::PROGRAM, &error))?;
+        let fast_path = if handshake { Some(load_fast_path(&mut ebpf)?) } else { None };
+        let id = xdp(&mut ebpf, abi::PROGRAM)?
+            .info()
+            .map_err(|error| XdpError::Load { reason: chain(&error) })?
+            .id();
         let counts = PerCpuArray::try_from(take(&mut ebpf, abi::COUNTS)?).map_err(map_error(abi::COUNTS))?;
         let sockets = XskMap::try_from(take(&mut ebpf, abi::SOCKETS)?).map_err(map_error(abi::SOCKETS))?;
         let handshake = Handshake {
@@ -77,7 +84,16 @@ impl Program {
             events: PerCpuArray::try_from(take(&mut ebpf, abi::EVENTS)?).map_err(map_error(abi::EVENTS))?,
             place: 0,
         };
-        Ok(Self { interface: interface.clone(), ebpf, counts, sockets, handshake, id, link: None })
+        Ok(Self {
+            interface: interface.clone(),
+            ebpf,
+            counts,
+            sockets,
+            handshake,
+            _fast_path: fast_path,
+            id,
+            link: None,
+        })
     }
 
     /// The reader of the program's log messages. Where logging is off there is nothing to read.
@@ -97,7 +113,7 @@ impl Program {
         &mut self,
         addresses: impl IntoIterator<Item = Address>,
         ports: impl IntoIterator<Item = u16>,
-        clients: &Clients,
+        clients: &ClientPolicies,
         settings: &Settings,
     ) -> Result<(), XdpError> {
         // First, so that nobody is answered who is not to be.
@@ -132,7 +148,7 @@ impl Program {
         Ok(())
     }
 
-    fn treat(&mut self, clients: &Clients) -> Result<(), XdpError> {
+    fn treat(&mut self, clients: &ClientPolicies) -> Result<(), XdpError> {
         let map = self.map(abi::CLIENTS)?;
         let mut trie: LpmTrie<_, [u8; 16], u8> = LpmTrie::try_from(map).map_err(map_error(abi::CLIENTS))?;
         let wanted: collections::HashMap<(u32, [u8; 16]), u8> = clients
@@ -281,10 +297,8 @@ impl Program {
     /// If the map cannot be read.
     pub fn counts(&self) -> Result<Counts, XdpError> {
         let mut sum = [0; SteeringReason::ALL.len()];
-        for counts in self.counts.get(&0, 0).map_err(map_error(abi::COUNTS))?.iter() {
-            for (total, count) in sum.iter_mut().zip(counts) {
-                *total += count;
-            }
+        for (place, total) in (0..).zip(&mut sum) {
+            *total = self.counts.get(&place, 0).map_err(map_error(abi::COUNTS))?.iter().sum();
         }
         Ok(sum)
     }
@@ -294,12 +308,12 @@ impl Program {
     /// # Errors
     /// Never, for an object of ours.
     pub fn xdp(&mut self) -> Result<&mut Xdp, XdpError> {
-        xdp(&mut self.ebpf)
+        xdp(&mut self.ebpf, abi::PROGRAM)
     }
 
     fn file(&self) -> Result<BorrowedFd<'_>, XdpError> {
         let program = self.ebpf.program(abi::PROGRAM).map(<&Xdp>::try_from);
-        let program = program.ok_or_else(missing)?.and_then(|xdp| xdp.fd());
+        let program = program.ok_or_else(|| missing(abi::PROGRAM))?.and_then(|xdp| xdp.fd());
         Ok(program.map_err(|error| XdpError::Load { reason: chain(&error) })?.as_fd())
     }
 
@@ -310,32 +324,11 @@ impl Program {
     }
 }
 
-fn xdp(ebpf: &mut Ebpf) -> Result<&mut Xdp, XdpError> {
-    let program = ebpf.program_mut(abi::PROGRAM).ok_or_else(missing)?;
-    program.try_into().map_err(|error: ProgramError| XdpError::Load { reason: chain(&error) })
-}
-
-fn missing() -> XdpError {
-    XdpError::Load { reason: format!("no program {} in it", abi::PROGRAM) }
-}
-
-/// Why the kernel did not load the program: if its verifier has looked at it, what that says.
-fn refusal(error: &ProgramError) -> XdpError {
-    if let ProgramError::LoadError { io_error, verifier_log } = error {
-        let said = verifier_log.to_string();
-        let lines: Vec<&str> = said.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-        if !lines.is_empty() {
-            return XdpError::Verifier { reason: format!("{}: {io_error}", lines.join("; ")) };
-        }
-    }
-    XdpError::Load { reason: chain(error) }
-}
-
-fn take(ebpf: &mut Ebpf, name: &'static str) -> Result<Map, XdpError> {
+pub(super) fn take(ebpf: &mut Ebpf, name: &'static str) -> Result<Map, XdpError> {
     ebpf.take_map(name).ok_or_else(|| XdpError::Map { map: name, reason: "not in the object".to_owned() })
 }
 
-fn map_error<E: Error>(map: &'static str) -> impl Fn(E) -> XdpError {
+pub(super) fn map_error<E: Error>(map: &'static str) -> impl Fn(E) -> XdpError {
     move |error| XdpError::Map { map, reason: chain(&error) }
 }
 

@@ -1,43 +1,27 @@
-//! The `check` command: whether a running instance answers, for whoever has to decide by that.
-//!
-//! A client that is not there opens a connection on every queue, asks, and looks at the answer ([`conduct`]). Each of its
-//! frames goes through the attached XDP program, as a frame from the network does, and to the worker of the queue, whose
-//! answers go out at the interface. What that does not prove is the card's reception: frames from the network do.
+//! The `check` command: asks a running instance for a health check, for monitoring.
 
-mod client;
-pub mod conduct;
-pub mod question;
-#[cfg(test)]
-mod tests;
-
-use self::question::Question;
-use crate::control;
+use crate::control::check::{CheckQuery, CheckRequest};
+use crate::control::client;
 use anyhow::{Result, bail};
 use domain::base::Rtype;
-use serde::{Deserialize, Serialize};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Addresses that are nobody's, and to which nothing is forwarded: the dummy address of RFC 7600, and one of the prefix that
-/// is for discarding (RFC 6666).
-const CLIENTS: (Ipv4Addr, Ipv6Addr) =
-    (Ipv4Addr::new(192, 0, 0, 8), Ipv6Addr::new(0x100, 0, 0, 0, 0, 0, 0, 1));
+/// Extra time for the instance to report that there was no response.
+const REPORT_TIME: Duration = Duration::from_millis(100);
 
-/// The instance is given so much longer to say that there was no answer.
-const GRACE: Duration = Duration::from_millis(100);
+/// Pause between two attempts, and the least time of one.
+const RETRY_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Between two tries, and the least that one of them has.
-const PAUSE: Duration = Duration::from_millis(50);
-
-/// What to ask of which instance.
+/// The options of `check`.
 #[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
 pub struct CheckOptions {
-    /// Process id of the instance [default: the only one that runs]
+    /// The process ID of the instance [default: the only one that runs]
     #[arg(long, value_name = "PID")]
     pub pid: Option<u32>,
-    /// Name to ask for, which must exist [default: the root, which need not exist]
+    /// Ask for this name, which must exist [default: the root, which need not exist]
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
     /// Type to ask for
@@ -49,75 +33,55 @@ pub struct CheckOptions {
     /// Served address to ask [default: the lowest]
     #[arg(long, value_name = "IP")]
     pub address: Option<IpAddr>,
-    /// Address to ask from, which should belong to nobody [default: 192.0.0.8 or 100::1]
+    /// The address to ask from, which no host should have [default: 192.0.0.8 or 100::1]
     #[arg(long, value_name = "IP")]
     pub client: Option<IpAddr>,
-    /// Time for the answer, in milliseconds
+    /// Time limit for the response, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
     pub timeout: u64,
 }
 
-/// What an instance is told to find out.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Wish {
-    /// What to ask.
-    pub question: Question,
-    /// At which address.
-    pub address: Option<IpAddr>,
-    /// From which address.
-    pub client: Option<IpAddr>,
-    /// How long the answer may take.
-    pub timeout: Duration,
-}
-
-impl Wish {
-    /// The address to ask `server` from.
-    fn client_of(&self, server: IpAddr) -> IpAddr {
-        self.client.unwrap_or(if server.is_ipv4() { CLIENTS.0.into() } else { CLIENTS.1.into() })
-    }
-}
-
-/// Says what was answered.
+/// Runs a health check, and returns the response.
 ///
 /// # Errors
-/// There is no such instance, it was not answered in time, or wrongly.
+/// There is no such instance, or no good response in time.
 pub fn run(options: &CheckOptions) -> Result<String> {
     let CheckOptions { pid, address, client, .. } = *options;
     let timeout = Duration::from_millis(options.timeout);
-    let wish = Wish { question: question(options)?, address, client, timeout };
+    let request = CheckRequest { query: query(options)?, address, client, timeout };
     let (sender, receiver) = mpsc::channel();
-    // A process that is stopped takes connections until there is no room for more: only who does not wait for it can tell.
-    thread::spawn(move || sender.send(insist(pid, wish)));
-    match receiver.recv_timeout(timeout + GRACE) {
+    // The kernel accepts connections for a stopped process. So another thread waits for it.
+    thread::spawn(move || sender.send(check_with_retries(pid, request)));
+    match receiver.recv_timeout(timeout + REPORT_TIME) {
         Ok(outcome) => outcome,
-        Err(_) => bail!("the instance does not say anything: it stands still, or is stopped"),
+        Err(_) => bail!("the instance does not answer at the control socket: it is stuck, or stopped"),
     }
 }
 
-/// Asks until an instance has said something, and once more if that is not good: while a process takes another's place there
-/// is a moment in which neither can be asked, and one in which it seems that the program was taken off.
-fn insist(pid: Option<u32>, mut wish: Wish) -> Result<String> {
-    let deadline = Instant::now() + wish.timeout;
-    let mut refused = false;
+/// Checks until an instance has reported, and once more after a bad report. During a takeover there is a moment without a
+/// control socket, and one in which the XDP program seems to be detached.
+fn check_with_retries(pid: Option<u32>, mut request: CheckRequest) -> Result<String> {
+    let deadline = Instant::now() + request.timeout;
+    let mut failed_before = false;
     loop {
-        let outcome = control::check(pid, &wish);
-        let (said, outcome) = (outcome.is_ok(), outcome.flatten());
-        if outcome.is_ok() || said && refused {
+        let outcome = client::check(pid, &request);
+        let (reported, outcome) = (outcome.is_ok(), outcome.flatten());
+        if outcome.is_ok() || reported && failed_before {
             return outcome;
         }
-        thread::sleep(PAUSE);
-        wish.timeout = deadline.saturating_duration_since(Instant::now());
-        if wish.timeout < PAUSE {
+        thread::sleep(RETRY_INTERVAL);
+        request.timeout = deadline.saturating_duration_since(Instant::now());
+        if request.timeout < RETRY_INTERVAL {
             return outcome;
         }
-        refused |= said;
+        failed_before |= reported;
     }
 }
 
-fn question(options: &CheckOptions) -> Result<Question> {
+fn query(options: &CheckOptions) -> Result<CheckQuery> {
     match (&options.http, &options.name) {
-        (Some(path), _) => Question::http(path),
-        (None, Some(name)) => Question::dns(name, options.rtype, true),
-        (None, None) => Question::dns(".", options.rtype, false),
+        (Some(path), _) => CheckQuery::http(path),
+        (None, Some(name)) => CheckQuery::dns(name, options.rtype, true),
+        (None, None) => CheckQuery::dns(".", options.rtype, false),
     }
 }

@@ -1,21 +1,22 @@
-//! The command line. [`config`](crate::config) gives its options their meaning.
-
-use std::ffi::OsString;
-use std::path::PathBuf;
-
-use clap::{ArgAction, CommandFactory as _, Parser, Subcommand};
+//! The command line. The options of `run` are in [`config`](crate::config).
 
 use crate::commands::check::CheckOptions;
 use crate::commands::top::TopOptions;
 use crate::commands::trace::TraceOptions;
 use crate::config::keys::Rotation;
-use crate::config::{Config, ConfigError, Options, Port, Queues, Source};
+use crate::config::{
+    Config, ConfigError, ConfigSource, PortOptions, Queues, RunOptions, ServicePorts, check_interface,
+    check_key_file,
+};
 use crate::services::dns::ZoneSource;
+use clap::{ArgAction, CommandFactory as _, Parser, Subcommand};
+use std::ffi::OsString;
+use std::path::PathBuf;
 
 /// A parsed command line.
 #[derive(Debug)]
 pub struct Invocation {
-    /// How often `-v` was given.
+    /// Number of `-v` flags.
     pub verbose: u8,
     /// The command.
     pub command: Command,
@@ -24,23 +25,23 @@ pub struct Invocation {
 /// A command and its validated configuration.
 #[derive(Debug)]
 pub enum Command {
-    /// Answer on network interfaces.
+    /// Serve on network interfaces.
     Run {
-        /// The content, and the place to serve it.
+        /// The configuration.
         config: Box<Config>,
-        /// The source of the configuration, for a reload.
-        source: Box<Source>,
+        /// The source to reload it from.
+        source: Box<ConfigSource>,
     },
-    /// Have a running instance read its configuration, zones, files and keys again.
+    /// Reload a running instance.
     Reload {
-        /// Its process id; `None`: there is only one.
+        /// Its process ID; `None`: the only one.
         pid: Option<u32>,
     },
-    /// Put a new key into a key file; the current one becomes the previous.
+    /// Rotate the keys of a key file.
     RotateKey {
         /// The key file.
         file: PathBuf,
-        /// How.
+        /// The kind of rotation.
         rotation: Rotation,
     },
     /// Answer the frames of a capture.
@@ -49,39 +50,36 @@ pub enum Command {
         input: PathBuf,
         /// The capture to write.
         output: PathBuf,
-        /// The content; it names no interface.
+        /// The configuration, without interfaces.
         config: Box<Config>,
     },
     /// Examine a network interface.
-    Doctor(DoctorOptions),
-    /// Show the frames that pass a running instance.
+    Doctor(DoctorOptions, ServicePorts),
+    /// Trace the frames of a running instance.
     Trace(TraceOptions),
     /// Show rates of a running instance.
     Top(TopOptions),
-    /// Check that a running instance answers.
+    /// Check the health of a running instance.
     Check(CheckOptions),
     /// Check a zone file.
     CheckZone {
         /// The zone.
         zone: ZoneSource,
-        /// Directories that it may include files from, besides its own.
+        /// Directories for its included files, besides its own.
         include: Vec<PathBuf>,
     },
 }
 
-/// The subject of the doctor.
+/// The options of `doctor`.
 #[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
 pub struct DoctorOptions {
     /// Network interface to examine
     #[arg(short, long, value_name = "IFACE")]
     pub interface: String,
-    /// Port that DNS would be served on
-    #[arg(long, value_name = "PORT", default_value = "53")]
-    pub dns_port: Port,
-    /// Port that HTTP would be served on
-    #[arg(long, value_name = "PORT", default_value = "80")]
-    pub http_port: Port,
-    /// Receive queues that would be served [default: all]
+    /// The ports.
+    #[command(flatten)]
+    pub ports: PortOptions,
+    /// The receive queues to serve [default: all]
     #[arg(long, value_name = "LIST")]
     pub queues: Option<Queues>,
 }
@@ -90,43 +88,43 @@ pub struct DoctorOptions {
 #[derive(Parser)]
 #[command(name = "stateless-tcp", version, about, max_term_width = 110, propagate_version = false)]
 struct Cli {
-    /// Log at level debug; twice: log everything
+    /// Log more; may be repeated
     #[arg(short, long, global = true, action = ArgAction::Count)]
     verbose: u8,
     #[command(subcommand)]
-    action: Action,
+    action: Subcommands,
 }
 
 #[derive(Subcommand)]
-enum Action {
-    /// Answer on network interfaces until SIGINT or SIGTERM
+enum Subcommands {
+    /// Serve on network interfaces until SIGINT or SIGTERM
     Run {
         #[command(flatten)]
-        options: Box<Options>,
-        /// TOML file with options, named like the flags; flags override it
+        options: Box<RunOptions>,
+        /// Read options from a TOML file, with the names of the flags; flags override it
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
     },
-    /// Make a running instance read its configuration, zones, files and keys again; a broken zone keeps its old content,
-    /// and any other error changes nothing
+    /// Make a running instance read its configuration, zones, files and keys again; fails, and changes nothing, if any of them
+    /// is invalid
     Reload {
-        /// Process id of the instance [default: the only one that runs]
+        /// The process ID of the instance [default: the only one that runs]
         #[arg(long, value_name = "PID")]
         pid: Option<u32>,
     },
-    /// Put a new random key into a key file; the current key becomes the previous one, and `reload` activates both
+    /// Put a new random key into a key file; the current key becomes the previous. `reload` activates it
     RotateKey {
         /// Key file
         #[arg(value_name = "FILE")]
         file: PathBuf,
-        /// For servers that share the file, first: add a new key that is accepted but not used yet
+        /// First step for servers that share the file: add a new key that is accepted, but not used yet
         #[arg(long, conflicts_with = "used")]
         accept: bool,
-        /// Then, after all have reloaded: use that key, and accept the one used until now
+        /// Second step, after all have reloaded: use the new key, and accept the one used until now
         #[arg(long = "use")]
         used: bool,
     },
-    /// Answer the frames of a capture (pcap or pcapng) and write the frames that would be sent; needs no privileges
+    /// Answer the frames of a capture (pcap or pcapng) and write the answers; needs no privileges
     Replay {
         /// Capture to read
         #[arg(value_name = "IN.pcap")]
@@ -135,46 +133,46 @@ enum Action {
         #[arg(value_name = "OUT.pcap")]
         output: PathBuf,
         #[command(flatten)]
-        options: Box<Options>,
-        /// TOML file with options, named like the flags; flags override it
+        options: Box<RunOptions>,
+        /// Read options from a TOML file, with the names of the flags; flags override it
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
     },
-    /// Report whether an interface will serve, the changes that serving makes to it, and the command to use
+    /// Predict if an interface will serve, and print the effects and the command to use
     Doctor(DoctorOptions),
-    /// Show the frames that pass a running instance, in both directions, with relative sequence numbers
+    /// Show the frames of a running instance as they pass, in both directions, with relative sequence numbers
     Trace(TraceOptions),
-    /// Show rates of a running instance in the terminal: by rule, reason, queue, name and client
+    /// Show rates of a running instance in the terminal, by rule, reason, queue, name and client
     Top(TopOptions),
-    /// Check a zone file and report its errors and the records that would be ignored; exit status 0 or 1
+    /// Check a zone file: print its errors, and the records that would be ignored; exit status 0 or 1
     #[command(override_usage = "stateless-tcp check-zone [OPTIONS] [NAME] FILE")]
     CheckZone {
-        /// Name of the zone, if the file does not say it, and the zone file
+        /// The zone's name, if the file does not contain it, and the zone file
         #[arg(value_name = "[NAME] FILE", num_args = 1..=2, required = true)]
         zone: Vec<String>,
         /// Directory that the file may include files from, besides its own; may be repeated
         #[arg(long, value_name = "DIR")]
         zone_include_dir: Vec<PathBuf>,
     },
-    /// Check that a running instance answers, with a query through its XDP program and every worker; exit status 0 or 1
+    /// Check that a running instance answers: a query goes through its XDP program and every worker; exit status 0 or 1
     Check(CheckOptions),
 }
 
-/// The definition of the command line, to write manuals from.
+/// The definition of the command line, for manuals and completions.
 #[must_use]
 pub fn definition() -> clap::Command {
     Cli::command()
 }
 
-/// Reads the process's own command line.
+/// Parses the command line of this process.
 ///
 /// # Errors
-/// See [`ConfigError`]; asking for help or the version is one too, with exit status 0.
+/// See [`ConfigError`]. A request for help or the version is one, too, with exit status 0.
 pub fn parse() -> Result<Invocation, ConfigError> {
     parse_from(std::env::args_os())
 }
 
-/// Reads a command line, the program's name first.
+/// Parses a command line, which begins with the program's name.
 ///
 /// # Errors
 /// As [`parse`].
@@ -185,13 +183,13 @@ where
 {
     let Cli { verbose, action } = Cli::try_parse_from(arguments)?;
     let command = match action {
-        Action::Run { options, config } => {
-            let source = Box::new(Source::new(*options, config));
+        Subcommands::Run { options, config } => {
+            let source = Box::new(ConfigSource::new(*options, config));
             Command::Run { config: Box::new(source.read()?), source }
         }
-        Action::Reload { pid } => Command::Reload { pid },
-        Action::RotateKey { file, accept, used } => {
-            crate::config::check_key_file("rotate-key", Some(&file))?;
+        Subcommands::Reload { pid } => Command::Reload { pid },
+        Subcommands::RotateKey { file, accept, used } => {
+            check_key_file("rotate-key", Some(&file))?;
             let rotation = match (accept, used) {
                 (true, _) => Rotation::Accept,
                 (_, true) => Rotation::Use,
@@ -199,19 +197,19 @@ where
             };
             Command::RotateKey { file, rotation }
         }
-        Action::Replay { input, output, options, config } => {
-            let config = options.over_file(config.as_deref())?.for_replay()?;
+        Subcommands::Replay { input, output, options, config } => {
+            let config = options.with_file(config.as_deref())?.for_replay()?;
             Command::Replay { input, output, config: Box::new(config) }
         }
-        Action::Doctor(options) => {
-            crate::config::check_ports(options.dns_port, options.http_port)?;
-            crate::config::check_interface(&options.interface)?;
-            Command::Doctor(options)
+        Subcommands::Doctor(options) => {
+            let ports = options.ports.validate()?;
+            check_interface(&options.interface)?;
+            Command::Doctor(options, ports)
         }
-        Action::Trace(options) => Command::Trace(options),
-        Action::Top(options) => Command::Top(options),
-        Action::Check(options) => Command::Check(options),
-        Action::CheckZone { mut zone, zone_include_dir } => {
+        Subcommands::Trace(options) => Command::Trace(options),
+        Subcommands::Top(options) => Command::Top(options),
+        Subcommands::Check(options) => Command::Check(options),
+        Subcommands::CheckZone { mut zone, zone_include_dir } => {
             let file = zone.pop().unwrap_or_default().into();
             let name = zone
                 .pop()
@@ -229,17 +227,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn definition_is_sound() {
+    fn the_definition_is_valid() {
         definition().debug_assert();
     }
 
     #[test]
-    fn doctor_has_the_ports_and_queues() {
+    fn doctor_has_ports_and_queues() {
         let invocation =
             parse_from(["stateless-tcp", "doctor", "-vv", "-i", "eth0", "--queues", "1"]).unwrap();
         assert_eq!(invocation.verbose, 2);
-        let Command::Doctor(options) = invocation.command else { panic!("another command") };
-        assert_eq!((options.dns_port.get(), options.http_port.get()), (53, 80));
+        let Command::Doctor(options, ports) = invocation.command else { panic!("another command") };
+        assert_eq!((ports.dns, ports.http), (53, 80));
         assert_eq!(options.queues.unwrap().get(), [1]);
     }
 }

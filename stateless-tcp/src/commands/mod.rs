@@ -1,4 +1,4 @@
-//! The commands, and the command line that they are given by.
+//! The command line, and all commands besides `run`.
 
 pub mod check;
 pub mod cli;

@@ -1,13 +1,13 @@
-//! The `replay` command: the responder over a capture, without a NIC and without privileges.
+//! The `replay` command: runs the responder on a capture, without a NIC and without privileges.
 //!
-//! Every answer that would have been sent is written, octet for octet, at the time of the packet that caused it. That
-//! time is also what the clock says, so two replays of one capture under one key are equal.
+//! Each answer is written byte for byte, at the time of the packet that caused it. This time is also the clock's, so two
+//! replays of a capture with the same key are equal.
 
 use crate::config::Config;
 use crate::config::keys;
-use crate::dataplane::engine::Policy;
 use crate::dataplane::responder::{Frames, Responder};
 use crate::observe::counters::Counters;
+use crate::serving::AnswerPolicy;
 use crate::serving::build::{self, Stores};
 use anyhow::{Context as _, Result, bail, ensure};
 use pcap_file::pcap::{PcapHeader, PcapPacket, PcapReader, PcapWriter};
@@ -29,12 +29,12 @@ use std::time::{Duration, UNIX_EPOCH};
 /// is, else Ethernet).
 ///
 /// # Errors
-/// Files that cannot be read or written, and whatever is wrong with the content.
+/// A file cannot be read or written, or the content is invalid.
 pub fn run(config: &Config, input: &Path, output: &Path) -> Result<()> {
     if config.key_file.is_none() {
         tracing::warn!(
-            "without --key-file the key is a new one: only SYN and FIN are answered, for no client of the capture can \
-             have acknowledged a sequence number made by it"
+            "without --key-file the key is a new one: only SYN and FIN are answered, as no client of the capture has \
+             acknowledged a sequence number of this key"
         );
     }
     refuse_same(input, output)?;
@@ -48,13 +48,10 @@ pub fn run(config: &Config, input: &Path, output: &Path) -> Result<()> {
     let ports: Vec<u16> = services.iter().map(|&(port, _)| port).collect();
     let addresses = match &config.addresses {
         Some(addresses) => addresses.iter().map(|&address| Address::from(address)).collect(),
-        None => destinations(&packets, ports, build::datagrams(config)),
+        None => destinations(&packets, ports, build::udp_port(config)),
     };
-    let segment_size = config.segment_size.unwrap_or(config.rules.segment_size());
-    let Config { rules, hints, fast_open, .. } = *config;
-    let policy = Policy { rules, keys, segment_size, hints, fast_open };
     let content = build::compose(config, addresses, services)?;
-    let mut responder = Responder::new(content, policy);
+    let mut responder = Responder::new(content, AnswerPolicy::new(config, keys));
 
     let raw = packets.iter().all(|packet| packet.raw);
     let header = PcapHeader {
@@ -66,19 +63,18 @@ pub fn run(config: &Config, input: &Path, output: &Path) -> Result<()> {
     let failed = || format!("cannot write to {}", output.display());
     let mut writer = PcapWriter::with_header(BufWriter::new(file), header).with_context(failed)?;
     let counters = Counters::default();
-    let mut memory = Memory { sent: Vec::new() };
-    for Packet { time, octets, .. } in packets {
-        let length = octets.len();
-        let mut frame = octets;
-        frame.resize(length.max(ROOM), 0);
+    let mut memory = MemoryFrames { sent: Vec::new() };
+    for CapturedPacket { time, mut frame, .. } in packets {
+        let length = frame.len();
+        frame.resize(length.max(FRAME_SIZE), 0);
         responder.respond(UNIX_EPOCH + time, &mut memory, frame, length, &counters);
         for frame in memory.sent.drain(..) {
-            let octets = if raw { &frame[ETHERNET_HEADER..] } else { &frame[..] };
-            let length = u32::try_from(octets.len()).context("a frame of ours is short")?;
-            writer.write_packet(&PcapPacket::new(time, length, octets)).with_context(failed)?;
+            let bytes = if raw { &frame[ETHERNET_HEADER..] } else { &frame[..] };
+            let length = u32::try_from(bytes.len()).context("an answer is too long")?;
+            writer.write_packet(&PcapPacket::new(time, length, bytes)).with_context(failed)?;
         }
     }
-    // Dropped, it would say nothing of a full disk.
+    // Dropping the writer would hide an error such as a full disk.
     writer.into_writer().into_inner().map_err(IntoInnerError::into_error).with_context(failed)?;
     for &counter in Outcome::ALL {
         if counters.get(counter) > 0 {
@@ -88,57 +84,57 @@ pub fn run(config: &Config, input: &Path, output: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Refuses an output that is the input, by whatever name: it would be empty before it was read.
+/// Refuses an output that is the same file as the input, by any name: it would be truncated before it is read.
 fn refuse_same(input: &Path, output: &Path) -> Result<()> {
     let identity = |path| fs::metadata(path).map(|metadata| (metadata.dev(), metadata.ino()));
-    // What cannot be looked at cannot be read, or is not there yet.
+    // A missing input is reported later, and a missing output is created.
     if let (Ok(one), Ok(other)) = (identity(input), identity(output)) {
         let (input, output) = (input.display(), output.display());
         ensure!(
             one != other,
-            "{output} is the same file as {input}, and would be overwritten: name another output"
+            "{output} is the same file as {input}, which would be overwritten: name another output"
         );
     }
     Ok(())
 }
 
-/// Octets of a frame that a reply may be written into.
-const ROOM: usize = 4096;
+/// Size of a frame, in which answers are written.
+const FRAME_SIZE: usize = 4096;
 
 const ETHERNET_HEADER: usize = 14;
 
-/// A captured packet, with an Ethernet header in any case.
-struct Packet {
+/// A captured packet. If the capture has no Ethernet headers, one is added.
+struct CapturedPacket {
     time: Duration,
-    octets: Vec<u8>,
-    /// The Ethernet header is made up.
+    frame: Vec<u8>,
+    /// The Ethernet header was added.
     raw: bool,
 }
 
-impl Packet {
-    fn new(time: Duration, link: DataLink, octets: &[u8]) -> Result<Self> {
-        let mut frame = Vec::with_capacity(ROOM);
+impl CapturedPacket {
+    fn new(time: Duration, link: DataLink, captured: &[u8]) -> Result<Self> {
+        let mut frame = Vec::with_capacity(FRAME_SIZE);
         let raw = match link {
             DataLink::ETHERNET => false,
             DataLink::RAW | DataLink::IPV4 | DataLink::IPV6 => {
-                let ipv6 = octets.first().is_some_and(|first| first >> 4 == 6);
+                let ipv6 = captured.first().is_some_and(|first| first >> 4 == 6);
                 frame.resize(ETHERNET_HEADER - 2, 0);
                 frame.extend(if ipv6 { [0x86, 0xdd] } else { [0x08, 0x00] });
                 true
             }
             other => bail!("link type {other:?} is neither Ethernet nor raw IP"),
         };
-        frame.extend(octets);
-        Ok(Self { time, octets: frame, raw })
+        frame.extend(captured);
+        Ok(Self { time, frame, raw })
     }
 }
 
-/// Frames in plain memory. There are always more.
-struct Memory {
+/// Frames in plain memory, without a limit.
+struct MemoryFrames {
     sent: Vec<Vec<u8>>,
 }
 
-impl Frames for Memory {
+impl Frames for MemoryFrames {
     type Frame = Vec<u8>;
 
     fn octets<'a>(&'a mut self, frame: &'a mut Vec<u8>) -> &'a mut [u8] {
@@ -146,7 +142,7 @@ impl Frames for Memory {
     }
 
     fn take(&mut self) -> Option<Vec<u8>> {
-        Some(vec![0; ROOM])
+        Some(vec![0; FRAME_SIZE])
     }
 
     fn send(&mut self, mut frame: Vec<u8>, length: usize) {
@@ -157,8 +153,8 @@ impl Frames for Memory {
     fn release(&mut self, _: Vec<u8>) {}
 }
 
-/// All packets of a capture, whose first four octets say of what kind it is.
-fn read(path: &Path) -> Result<Vec<Packet>> {
+/// All packets of a capture. Its first four bytes determine the format.
+fn read(path: &Path) -> Result<Vec<CapturedPacket>> {
     let open = || File::open(path).with_context(|| format!("cannot open {}", path.display()));
     let broken = || format!("{} is not a whole capture", path.display());
     let mut magic = [0; 4];
@@ -167,18 +163,18 @@ fn read(path: &Path) -> Result<Vec<Packet>> {
     if magic == [0x0a, 0x0d, 0x0d, 0x0a] { read_pcapng(file) } else { read_pcap(file) }.with_context(broken)
 }
 
-fn read_pcap(file: impl Read) -> Result<Vec<Packet>> {
+fn read_pcap(file: impl Read) -> Result<Vec<CapturedPacket>> {
     let mut reader = PcapReader::new(file)?;
     let link = reader.header().datalink;
     let mut packets = Vec::new();
     while let Some(packet) = reader.next_packet() {
         let packet = packet?;
-        packets.push(Packet::new(packet.timestamp, link, &packet.data)?);
+        packets.push(CapturedPacket::new(packet.timestamp, link, &packet.data)?);
     }
     Ok(packets)
 }
 
-fn read_pcapng(file: impl Read) -> Result<Vec<Packet>> {
+fn read_pcapng(file: impl Read) -> Result<Vec<CapturedPacket>> {
     let mut reader = PcapNgReader::new(file)?;
     let mut links = Vec::new();
     let mut packets = Vec::new();
@@ -189,11 +185,11 @@ fn read_pcapng(file: impl Read) -> Result<Vec<Packet>> {
             Block::EnhancedPacket(packet) => {
                 let link =
                     links.get(packet.interface_id as usize).context("a packet of an unknown interface")?;
-                packets.push(Packet::new(packet.timestamp, *link, &packet.data)?);
+                packets.push(CapturedPacket::new(packet.timestamp, *link, &packet.data)?);
             }
             Block::SimplePacket(packet) => {
                 let link = links.first().context("a packet of an unknown interface")?;
-                packets.push(Packet::new(Duration::ZERO, *link, &packet.data)?);
+                packets.push(CapturedPacket::new(Duration::ZERO, *link, &packet.data)?);
             }
             _ => {}
         }
@@ -201,11 +197,11 @@ fn read_pcapng(file: impl Read) -> Result<Vec<Packet>> {
     Ok(packets)
 }
 
-/// The addresses to which the capture has TCP for one of `ports`, or UDP for `datagrams`: the server's, for all one can tell.
-fn destinations(packets: &[Packet], ports: Vec<u16>, datagrams: Option<u16>) -> HashSet<Address> {
+/// The presumed addresses of the server: destinations of TCP to one of `ports`, or of UDP to `udp_port`.
+fn destinations(packets: &[CapturedPacket], ports: Vec<u16>, udp_port: Option<u16>) -> HashSet<Address> {
     struct Observer {
         ports: Vec<u16>,
-        datagrams: Option<u16>,
+        udp_port: Option<u16>,
         last: RefCell<Option<Address>>,
     }
     impl Steering for Observer {
@@ -217,7 +213,7 @@ fn destinations(packets: &[Packet], ports: Vec<u16>, datagrams: Option<u16>) -> 
             self.ports.contains(&port)
         }
         fn datagrams(&self) -> Option<u16> {
-            self.datagrams
+            self.udp_port
         }
         fn treatment(&self, _: &Address) -> ClientPolicy {
             ClientPolicy::Serve
@@ -229,8 +225,8 @@ fn destinations(packets: &[Packet], ports: Vec<u16>, datagrams: Option<u16>) -> 
             true
         }
     }
-    let observer = Observer { ports, datagrams, last: RefCell::new(None) };
-    let steered = packets.iter().filter(|packet| steering::steer(&packet.octets[..], &observer).is_ok());
+    let observer = Observer { ports, udp_port, last: RefCell::new(None) };
+    let steered = packets.iter().filter(|packet| steering::steer(&packet.frame[..], &observer).is_ok());
     steered.filter_map(|_| *observer.last.borrow()).collect()
 }
 

@@ -1,13 +1,13 @@
-//! The `top` command: rates of a running instance, in a terminal, once a second.
+//! The `top` command: shows rates of a running instance in the terminal, updated once a second.
 
 mod state;
 mod view;
 
-use self::state::State;
-use crate::control;
-use crate::control::stream::{self, Told, Wish};
+use self::state::TopState;
+use crate::control::client;
+use crate::control::stream::{TraceEvent, TraceRequest, read_event};
 use crate::observe::snapshot::Snapshot;
-use crate::observe::tap::Filter;
+use crate::observe::tap::TapFilter;
 use anyhow::{Context as _, Result, bail};
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyModifiers};
 use std::io::{self, IsTerminal as _};
@@ -17,44 +17,44 @@ use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 
-/// Frames a second and queue that names and clients are counted by.
-const RATE: u32 = 2_000;
+/// Frames for each second and queue in which names and clients are counted.
+const SAMPLE_RATE: u32 = 2_000;
 
-/// How often the keyboard is looked at.
-const KEYS: Duration = Duration::from_millis(100);
+/// Interval at which the keyboard is read.
+const KEY_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Whom to look at, and how closely.
+/// The options of `top`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::Args)]
 pub struct TopOptions {
-    /// Process id of the instance [default: the only one that runs]
+    /// The process ID of the instance [default: the only one that runs]
     #[arg(long, value_name = "PID")]
     pub pid: Option<u32>,
-    /// Count names and clients in one connection in N
+    /// Count names and clients in one of N connections
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub sample: u32,
 }
 
-/// What has happened.
-enum Happened {
+/// An event of the instance or the terminal.
+enum TopEvent {
     Snapshot(Box<Snapshot>),
-    Told(Told),
-    /// A key that ends it.
+    Trace(TraceEvent),
+    /// The key that ends the command.
     Quit,
-    /// Another size of the terminal.
+    /// The terminal was resized.
     Resized,
 }
 
-/// Shows rates until `q`, or the end of the instance.
+/// Shows rates until `q` is pressed.
 ///
 /// # Errors
-/// There is no such instance, or no terminal.
+/// There is no such instance or no terminal, or the instance ended.
 pub fn run(options: TopOptions) -> Result<()> {
     if !io::stdout().is_terminal() {
-        bail!("top needs a terminal to draw in; --metrics has the same numbers for programs");
+        bail!("top needs a terminal; --metrics has the same numbers for programs");
     }
-    let filter = Filter { client: None, port: None, sample: options.sample, rate: RATE };
-    let (_, frames) = control::trace(options.pid, &Wish { filter, queue: None })?;
-    let snapshots = control::top(options.pid)?;
+    let filter = TapFilter { client: None, port: None, sample: options.sample, rate: SAMPLE_RATE };
+    let (_, frames) = client::trace(options.pid, &TraceRequest { filter, queue: None })?;
+    let snapshots = client::top(options.pid)?;
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start tokio")?;
     let mut terminal = ratatui::try_init().context("cannot draw in this terminal")?;
@@ -62,17 +62,17 @@ pub fn run(options: TopOptions) -> Result<()> {
         let mut snapshots = BufReader::new(open(snapshots)?).lines();
         let mut frames = BufReader::new(open(frames)?);
         let mut keys = keyboard();
-        let mut state = State::default();
+        let mut state = TopState::default();
         loop {
             match next(&mut snapshots, &mut frames, &mut keys).await? {
-                Happened::Quit => return Ok(()),
-                Happened::Told(Told::Frame { direction, octets, .. }) => {
-                    state.sample(direction, &octets);
+                TopEvent::Quit => return Ok(()),
+                TopEvent::Trace(TraceEvent::Frame { direction, bytes, .. }) => {
+                    state.sample(direction, &bytes);
                     continue;
                 }
-                Happened::Told(Told::Lost(_)) => continue,
-                Happened::Snapshot(snapshot) => state.update(*snapshot),
-                Happened::Resized => {}
+                TopEvent::Trace(TraceEvent::Lost(_)) => continue,
+                TopEvent::Snapshot(snapshot) => state.update(*snapshot),
+                TopEvent::Resized => {}
             }
             if state.is_ready() {
                 terminal.draw(|frame| view::draw(&state, frame))?;
@@ -80,7 +80,7 @@ pub fn run(options: TopOptions) -> Result<()> {
         }
     });
     ratatui::restore();
-    // The keyboard is still looked at: it is not waited for.
+    // Without waiting for the thread that reads the keyboard.
     runtime.shutdown_background();
     outcome
 }
@@ -90,50 +90,50 @@ fn open(stream: Stream) -> io::Result<UnixStream> {
     UnixStream::from_std(stream)
 }
 
-/// What happens next.
+/// The next event.
 async fn next(
     snapshots: &mut Lines<BufReader<UnixStream>>,
     frames: &mut BufReader<UnixStream>,
-    keys: &mut mpsc::UnboundedReceiver<Happened>,
-) -> Result<Happened> {
-    // Between frames, so that none is read by halves.
-    if let Ok(happened) = keys.try_recv() {
-        return Ok(happened);
+    keys: &mut mpsc::UnboundedReceiver<TopEvent>,
+) -> Result<TopEvent> {
+    // Between frames, so that no frame is read in part.
+    if let Ok(event) = keys.try_recv() {
+        return Ok(event);
     }
     tokio::select! {
         biased;
         line = snapshots.next_line() => {
             let line = line?.context("the instance ended")?;
-            Ok(Happened::Snapshot(Box::new(serde_json::from_str(&line).context("the instance is of another version")?)))
+            Ok(TopEvent::Snapshot(Box::new(serde_json::from_str(&line).context("the instance is of another version")?)))
         }
         ready = frames.fill_buf() => {
             if ready?.is_empty() {
                 bail!("the instance ended");
             }
-            Ok(Happened::Told(stream::read(frames).await?.context("the instance ended")?))
+            Ok(TopEvent::Trace(read_event(frames).await?.context("the instance ended")?))
         }
-        Some(happened) = keys.recv() => Ok(happened),
+        Some(event) = keys.recv() => Ok(event),
     }
 }
 
-/// What is pressed, from a thread of its own: a terminal is waited for by its own means.
-fn keyboard() -> mpsc::UnboundedReceiver<Happened> {
+/// Events of the terminal, from a thread of its own, as the terminal is read with blocking calls.
+fn keyboard() -> mpsc::UnboundedReceiver<TopEvent> {
     let (sender, receiver) = mpsc::unbounded_channel();
     std::thread::spawn(move || {
         while !sender.is_closed() {
-            let happened = match event::poll(KEYS).and_then(|any| any.then(event::read).transpose()) {
-                Ok(Some(Event::Resize(..))) => Happened::Resized,
+            let event = match event::poll(KEY_INTERVAL).and_then(|any| any.then(event::read).transpose()) {
+                Ok(Some(Event::Resize(..))) => TopEvent::Resized,
                 Ok(Some(Event::Key(key)))
                     if key.code == KeyCode::Char('q')
                         || key.code == KeyCode::Char('c')
                             && key.modifiers.contains(KeyModifiers::CONTROL) =>
                 {
-                    Happened::Quit
+                    TopEvent::Quit
                 }
                 Ok(_) => continue,
-                Err(_) => Happened::Quit,
+                Err(_) => TopEvent::Quit,
             };
-            let _ = sender.send(happened);
+            let _ = sender.send(event);
         }
     });
     receiver

@@ -1,13 +1,13 @@
-//! The `trace` command: what passes the workers of a running instance, as lines or as a capture.
+//! The `trace` command: shows the frames of a running instance's workers, as lines or as a capture.
 
 mod line;
 
 use self::line::{Connections, fold};
-use crate::config::prefix::Prefix;
-use crate::control;
-use crate::control::stream::{self, Told, Wish};
-use crate::observe::packet::Packet;
-use crate::observe::tap::{Direction, Filter};
+use crate::acl::Prefix;
+use crate::control::client;
+use crate::control::stream::{TraceEvent, TraceRequest, read_event};
+use crate::observe::packet::TracedPacket;
+use crate::observe::tap::{Direction, TapFilter};
 use anyhow::{Context as _, Result, anyhow, bail};
 use foldhash::fast::RandomState;
 use pcap_file::pcap::{PcapHeader, PcapPacket, PcapWriter};
@@ -24,55 +24,55 @@ use std::time::Duration;
 use tokio::io::BufReader;
 use tokio::net::UnixStream;
 
-/// Connections that ask for a name, and are remembered for that; with one more, none is.
-const CONNECTIONS: usize = 1 << 16;
+/// Most connections that are remembered for their queries. One more clears all.
+const MAX_CONNECTIONS: usize = 1 << 16;
 
-/// What to trace, and how.
+/// The options of `trace`.
 #[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
 pub struct TraceOptions {
-    /// Process id of the instance [default: the only one that runs]
+    /// The process ID of the instance [default: the only one that runs]
     #[arg(long, value_name = "PID")]
     pub pid: Option<u32>,
-    /// Only these clients: an address, or a prefix
+    /// Only clients with this address or prefix
     #[arg(long, value_name = "PREFIX")]
     pub client: Option<Prefix>,
-    /// Only this port of the server
+    /// Only this served port
     #[arg(long, value_name = "PORT")]
     pub port: Option<u16>,
-    /// Only the receive queues with this number
+    /// Only receive queues with this number
     #[arg(long, value_name = "N")]
     pub queue: Option<u32>,
-    /// Only connections that ask for this name or one below it, from the first such query on
+    /// Only connections that ask for this name or one below it, from that query on
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
-    /// Stop after this number of frames
+    /// End after N frames
     #[arg(long, value_name = "N")]
     pub count: Option<u64>,
-    /// Take one connection in N, completely
+    /// Show one of N connections, with all its frames
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub sample: u32,
-    /// Maximum of frames per second and queue; further frames are left out and counted
+    /// Most frames for each second and queue; further ones are left out, and counted
     #[arg(long, value_name = "FRAMES", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
     pub rate: u32,
-    /// File for a capture instead of lines; `-` is standard output
+    /// Write a capture to this file instead of lines; `-`: to standard output
     #[arg(long, value_name = "FILE")]
     pub pcap: Option<PathBuf>,
 }
 
-/// Shows what passes until there is enough of it, SIGINT, or the end of the instance.
+/// Shows frames until `--count` is reached or SIGINT comes.
 ///
 /// # Errors
-/// There is no such instance, or the capture cannot be written.
+/// There is no such instance, it ended, or the capture cannot be written.
 pub fn run(options: &TraceOptions) -> Result<()> {
     let TraceOptions { pid, client, port, queue, sample, rate, .. } = *options;
-    let wish = Wish { filter: Filter { client, port, sample, rate }, queue };
-    let mut sink = Sink::open(options)?;
-    let (sources, stream) = control::trace(pid, &wish)?;
-    eprintln!("tracing {}; SIGINT (Ctrl-C) ends it", sources.queues.join(", "));
-    for interface in &sources.driver {
+    let request = TraceRequest { filter: TapFilter { client, port, sample, rate }, queue };
+    let mut sink = TraceSink::open(options)?;
+    let (traced, stream) = client::trace(pid, &request)?;
+    eprintln!("tracing {}; SIGINT (Ctrl-C) ends it", traced.queues.join(", "));
+    for interface in &traced.driver {
         eprintln!(
-            "{interface} answers handshakes in the driver: SYN, FIN and acknowledgments without payload are not seen here, \
-             except what is out of the ordinary (`run --handshake ring` shows all)"
+            "{interface} answers handshakes in the driver: SYN, FIN and acknowledgments without payload are not shown, \
+             except unusual ones (`run --handshake ring` shows all)"
         );
     }
     stream.set_nonblocking(true)?;
@@ -81,7 +81,7 @@ pub fn run(options: &TraceOptions) -> Result<()> {
     let lost = runtime.block_on(async {
         let stream = UnixStream::from_std(stream)?;
         tokio::select! {
-            lost = follow(BufReader::new(stream), &sources.queues, &mut sink) => lost,
+            lost = follow(BufReader::new(stream), &traced.queues, &mut sink) => lost,
             _ = tokio::signal::ctrl_c() => Ok(None),
         }
     })?;
@@ -90,17 +90,21 @@ pub fn run(options: &TraceOptions) -> Result<()> {
     Ok(())
 }
 
-/// Shows what comes. Returns how many frames were left out, where it ends by itself.
-async fn follow(mut from: BufReader<UnixStream>, queues: &[String], sink: &mut Sink) -> Result<Option<u64>> {
+/// Shows frames. Returns the number of frames that were left out, if it ends by itself.
+async fn follow(
+    mut from: BufReader<UnixStream>,
+    queues: &[String],
+    sink: &mut TraceSink,
+) -> Result<Option<u64>> {
     while sink.shown < sink.count {
-        match stream::read(&mut from).await.context("the instance ended")? {
+        match read_event(&mut from).await.context("the instance ended")? {
             None => bail!("the instance ended"),
-            Some(Told::Lost(lost)) => sink.lost = lost,
-            Some(Told::Frame { queue, time, direction, octets }) => {
+            Some(TraceEvent::Lost(lost)) => sink.lost = lost,
+            Some(TraceEvent::Frame { queue, time, direction, bytes }) => {
                 let queue = queues.get(queue).map_or("?", String::as_str);
-                match sink.show(queue, time, direction, &octets) {
+                match sink.show(queue, time, direction, &bytes) {
                     Err(error) if error.kind() == ErrorKind::BrokenPipe => break,
-                    result => result.with_context(|| format!("cannot write to {}", sink.name_of_output()))?,
+                    result => result.with_context(|| format!("cannot write to {}", sink.output_name()))?,
                 }
             }
         }
@@ -108,8 +112,8 @@ async fn follow(mut from: BufReader<UnixStream>, queues: &[String], sink: &mut S
     Ok(None)
 }
 
-/// Where frames are shown.
-struct Sink {
+/// The output of frames.
+struct TraceSink {
     capture: Option<Capture>,
     connections: Connections,
     name: Option<String>,
@@ -119,7 +123,7 @@ struct Sink {
     lost: u64,
 }
 
-impl Sink {
+impl TraceSink {
     fn open(options: &TraceOptions) -> Result<Self> {
         let capture = |path: &PathBuf| Capture::create(path);
         let normal = |name: &String| name.trim_end_matches('.').to_ascii_lowercase();
@@ -134,39 +138,41 @@ impl Sink {
         })
     }
 
-    fn show(&mut self, queue: &str, time: Duration, direction: Direction, octets: &[u8]) -> io::Result<()> {
-        let packet = Packet::read(direction, octets);
+    fn show(&mut self, queue: &str, time: Duration, direction: Direction, frame: &[u8]) -> io::Result<()> {
+        let packet = TracedPacket::read(direction, frame);
         if !self.wants(packet.as_ref()) {
             return Ok(());
         }
         self.shown += 1;
         if let Some(capture) = &mut self.capture {
-            return capture.write(time, octets);
+            return capture.write(time, frame);
         }
         let line = match packet {
             Some(packet) => self.connections.line(time, queue, &packet),
-            None => format!("{queue} {} octets that are no segment", octets.len()),
+            None => format!("{queue} {} bytes that are not a TCP segment", frame.len()),
         };
-        // A terminal may have been made larger or smaller.
+        // The terminal may have been resized.
         let width = io::stdout().is_terminal().then(size).and_then(Result::ok);
         let line = width.map_or(line.clone(), |(columns, _)| fold(&line, columns.into()));
         writeln!(io::stdout(), "{line}")
     }
 
-    /// Where frames are shown, in words.
-    fn name_of_output(&self) -> String {
+    /// The name of the output.
+    fn output_name(&self) -> String {
         match &self.capture {
             Some(Capture { path, .. }) if !is_standard_output(path) => path.display().to_string(),
             _ => "standard output".to_owned(),
         }
     }
 
-    /// Whether its connection asks for the name, if there is one.
-    fn wants(&mut self, packet: Option<&Packet<'_>>) -> bool {
+    /// Whether the packet's connection has asked for the wanted name, if there is one.
+    fn wants(&mut self, packet: Option<&TracedPacket<'_>>) -> bool {
         let Some(wanted) = &self.name else { return true };
         let Some(packet) = packet else { return false };
-        if packet.direction == Direction::Received && packet.questions().any(|name| is_below(&name, wanted)) {
-            if self.asking.len() >= CONNECTIONS {
+        if packet.direction == Direction::Received
+            && packet.query_names().any(|name| is_within(&name, wanted))
+        {
+            if self.asking.len() >= MAX_CONNECTIONS {
                 self.asking.clear();
             }
             self.asking.insert(packet.segment.tuple);
@@ -175,11 +181,11 @@ impl Sink {
     }
 }
 
-/// Whether `name` is `above`, or ends in it, which is in lowercase.
-fn is_below(name: &str, above: &str) -> bool {
+/// Whether `name` is `domain` or a name below it. `domain` is in lowercase.
+fn is_within(name: &str, domain: &str) -> bool {
     let name = name.trim_end_matches('.').to_ascii_lowercase();
-    match name.strip_suffix(above) {
-        Some(front) => front.is_empty() || above.is_empty() || front.ends_with('.'),
+    match name.strip_suffix(domain) {
+        Some(front) => front.is_empty() || domain.is_empty() || front.ends_with('.'),
         None => false,
     }
 }
@@ -188,7 +194,7 @@ fn is_standard_output(path: &Path) -> bool {
     path.to_str() == Some("-")
 }
 
-/// A capture in a file. Nothing is held back, so that it can be read while it grows.
+/// A capture in a file. It is not buffered, so that it can be read while it grows.
 struct Capture {
     writer: PcapWriter<File>,
     path: PathBuf,
@@ -202,7 +208,9 @@ impl Capture {
         } else {
             create_private(path).map_err(|error| match error.raw_os_error() {
                 Some(nix::libc::ELOOP) => {
-                    anyhow!("cannot create {shown}: it is a symbolic link, which is not followed: name the file itself")
+                    anyhow!(
+                        "cannot create {shown}: it is a symbolic link, which is not followed: name its target"
+                    )
                 }
                 _ => anyhow!("cannot create {shown}: {error}"),
             })?
@@ -213,9 +221,9 @@ impl Capture {
         Ok(Self { writer, path: path.to_owned() })
     }
 
-    fn write(&mut self, time: Duration, octets: &[u8]) -> io::Result<()> {
-        let length = u32::try_from(octets.len()).map_err(io::Error::other)?;
-        match self.writer.write_packet(&PcapPacket::new(time, length, octets)) {
+    fn write(&mut self, time: Duration, frame: &[u8]) -> io::Result<()> {
+        let length = u32::try_from(frame.len()).map_err(io::Error::other)?;
+        match self.writer.write_packet(&PcapPacket::new(time, length, frame)) {
             Ok(_) => Ok(()),
             Err(PcapError::IoError(error)) => Err(error),
             Err(error) => Err(io::Error::other(error)),
@@ -223,13 +231,13 @@ impl Capture {
     }
 }
 
-/// A file for its owner alone, for it holds what clients say; who may write to the directory cannot have another written to
-/// by a link.
+/// Creates a file that only its owner can read, as it contains data of clients. Links are not followed, so that others who
+/// can write to the directory cannot redirect the output.
 fn create_private(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(0o600).custom_flags(nix::libc::O_NOFOLLOW);
     let file = options.open(path)?;
-    // One that was there keeps its mode otherwise. A pipe or a device is whose it is.
+    // An existing file would keep its mode. Pipes and devices keep theirs.
     if file.metadata()?.is_file() {
         file.set_permissions(Permissions::from_mode(0o600))?;
     }
@@ -243,7 +251,7 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     #[test]
-    fn a_capture_is_for_its_owner_alone() {
+    fn only_the_owner_can_read_a_capture() {
         let directory = tempfile::tempdir().unwrap();
         let [new, old] = ["new.pcap", "old.pcap"].map(|name| directory.path().join(name));
         fs::write(&old, "what was there before, and is longer than a header").unwrap();
@@ -284,15 +292,15 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_itself_and_what_is_below_it() {
-        for (name, above, expected) in [
+    fn a_domain_contains_itself_and_names_below() {
+        for (name, domain, expected) in [
             ("example.com", "example.com", true),
             ("WWW.Example.com.", "example.com", true),
             ("anexample.com", "example.com", false),
             ("com", "example.com", false),
             ("www.example.com", "", true),
         ] {
-            assert_eq!(is_below(name, above), expected, "{name} below {above}");
+            assert_eq!(is_within(name, domain), expected, "{name} within {domain}");
         }
     }
 }

@@ -1,22 +1,18 @@
-//! Options of the DNS relay: what may be said, and what follows from it.
+//! Options of the DNS relay.
 
-use super::count::Count;
-use super::relay::{Endpoint, means_nothing_without};
-use super::{ConfigError, Options};
-use crate::services::dns::relay::{BackEnd, ClientSubnet, RelayOptions};
+use super::check::{excludes, requires};
+use super::{Bounded, ConfigError, RunOptions, UpstreamAddress};
+use crate::services::dns::relay::{ClientSubnet, DnsRelayOptions, DnsUpstream};
 use serde::Deserialize;
 use std::time::Duration;
 
-/// Mebibytes that answers may take.
-pub type CacheSize = Count<0, 65_536>;
-type StoreSize = Count<1, 65_536>;
-/// At most half the IDs of one socket.
-type InFlight = Count<1, 32_768>;
-type Milliseconds = Count<10, 60_000>;
-type Weight = Count<1, 1_000>;
-/// What every server can do without EDNS (RFC 1035 section 4.2.1), and what is said to be wise at most (RFC 6891 section
-/// 6.2.5).
-type Payload = Count<512, 4_096>;
+/// Size of the cache in MiB.
+pub type CacheSize = Bounded<0, 65_536>;
+/// Queries in flight: at most half the IDs of one socket.
+type QueriesInFlight = Bounded<1, 32_768>;
+type QueryTimeout = Bounded<10, 60_000>;
+/// From the limit without EDNS (RFC 1035 section 4.2.1) to the recommended maximum (RFC 6891 section 6.2.5).
+type UdpPayload = Bounded<512, 4_096>;
 
 const CACHE: u32 = 64;
 const STORE: u32 = 64;
@@ -24,19 +20,19 @@ const IN_FLIGHT: u32 = 4_096;
 const TIMEOUT: u32 = 1_000;
 const TOTAL: u32 = 4_000;
 
-/// What every path carries (RFC 9715), and what this machine's own does.
+/// A payload that every path carries (RFC 9715), and one for the loopback interface.
 const PAYLOAD: u16 = 1_232;
 const PAYLOAD_LOOPBACK: u16 = 4_096;
 
 /// The table `[dns]` of the configuration file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-pub(super) struct Table {
-    relay: Vec<Server>,
-    timeout_ms: Option<Milliseconds>,
-    total_timeout_ms: Option<Milliseconds>,
-    in_flight: Option<InFlight>,
-    store_mib: Option<StoreSize>,
+pub(super) struct DnsTable {
+    relay: Vec<UpstreamEntry>,
+    timeout_ms: Option<QueryTimeout>,
+    total_timeout_ms: Option<QueryTimeout>,
+    in_flight: Option<QueriesInFlight>,
+    store_mib: Option<Bounded<1, 65_536>>,
     edns_client_subnet: bool,
     edns_client_subnet_from_clients: bool,
     proxy_protocol: bool,
@@ -45,90 +41,86 @@ pub(super) struct Table {
 /// A table `[[dns.relay]]`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct Server {
-    address: Endpoint,
-    weight: Option<Weight>,
-    edns_payload: Option<Payload>,
+struct UpstreamEntry {
+    address: UpstreamAddress,
+    weight: Option<Bounded<1, 1_000>>,
+    edns_payload: Option<UdpPayload>,
 }
 
-impl From<Endpoint> for Server {
-    fn from(address: Endpoint) -> Self {
+impl From<UpstreamAddress> for UpstreamEntry {
+    fn from(address: UpstreamAddress) -> Self {
         Self { address, weight: None, edns_payload: None }
     }
 }
 
-impl From<&Server> for BackEnd {
-    fn from(server: &Server) -> Self {
+impl From<&UpstreamEntry> for DnsUpstream {
+    fn from(server: &UpstreamEntry) -> Self {
         let address = server.address.get();
-        let usual = if address.ip().is_loopback() { PAYLOAD_LOOPBACK } else { PAYLOAD };
-        let said = server.edns_payload.and_then(|payload| u16::try_from(payload.get()).ok());
-        Self { address, weight: server.weight.map_or(1, Count::get), payload: said.unwrap_or(usual) }
+        let default = if address.ip().is_loopback() { PAYLOAD_LOOPBACK } else { PAYLOAD };
+        let payload = server.edns_payload.map_or(default, UdpPayload::get_u16);
+        Self { address, weight: server.weight.map_or(1, Bounded::get), payload }
     }
 }
 
-impl Options {
-    /// How questions are relayed, if they are.
-    pub(super) fn relay_dns(&self) -> Result<Option<RelayOptions>, ConfigError> {
-        let servers: Vec<Server> = match &self.dns_relay[..] {
+impl RunOptions {
+    /// The relay's options, if there is one.
+    pub(super) fn relay_dns(&self) -> Result<Option<DnsRelayOptions>, ConfigError> {
+        let servers: Vec<UpstreamEntry> = match &self.dns_relay[..] {
             [] => self.dns.relay.clone(),
-            flags => flags.iter().copied().map(Server::from).collect(),
+            flags => flags.iter().copied().map(UpstreamEntry::from).collect(),
         };
         if servers.is_empty() {
-            let said = [(self.dns_cache.is_some(), "--dns-cache"), (self.dns != Table::default(), "[dns]")];
-            return means_nothing_without("--dns-relay", &said).map(|()| None);
+            let given =
+                [(self.dns_cache.is_some(), "--dns-cache"), (self.dns != DnsTable::default(), "[dns]")];
+            return requires("--dns-relay", &given).map(|()| None);
         }
-        let zones = [(!self.zone.is_empty(), "--zone"), (!self.zone_dir.is_empty(), "--zone-dir")];
-        for (said, name) in zones.into_iter().chain([(self.minimal_any, "--minimal-any")]) {
-            if said {
+        let zones = "queries are answered by upstreams, or from zones";
+        excludes(!self.zone.is_empty(), "--dns-relay", "--zone", zones)?;
+        excludes(!self.zone_dir.is_empty(), "--dns-relay", "--zone-dir", zones)?;
+        excludes(self.minimal_any, "--dns-relay", "--minimal-any", zones)?;
+        let upstreams: Vec<DnsUpstream> = servers.iter().map(DnsUpstream::from).collect();
+        for (index, DnsUpstream { address, .. }) in upstreams.iter().enumerate() {
+            if upstreams[..index].iter().any(|other| other.address == *address) {
                 return Err(ConfigError::invalid(format!(
-                    "--dns-relay and {name} cannot both be had: questions are answered by servers or from zones; leave \
-                     out one of them"
+                    "the server {address} is named twice: name it once, and set its weight in the file"
                 )));
             }
         }
-        let back_ends: Vec<BackEnd> = servers.iter().map(BackEnd::from).collect();
-        for (index, BackEnd { address, .. }) in back_ends.iter().enumerate() {
-            if back_ends[..index].iter().any(|other| other.address == *address) {
-                return Err(ConfigError::invalid(format!(
-                    "the server {address} is named twice: name it once, and give it a weight in the file"
-                )));
-            }
-        }
-        if back_ends.len() > BackEnd::MOST {
+        if upstreams.len() > DnsUpstream::MAX {
             return Err(ConfigError::invalid(format!(
-                "{} servers are too many: {} can be asked",
-                back_ends.len(),
-                BackEnd::MOST
+                "{} servers are too many: the limit is {}",
+                upstreams.len(),
+                DnsUpstream::MAX
             )));
         }
         let table = &self.dns;
-        let timeout = table.timeout_ms.map_or(TIMEOUT, Count::get);
-        let total = table.total_timeout_ms.map_or(TOTAL.max(timeout), Count::get);
+        let timeout = table.timeout_ms.map_or(TIMEOUT, Bounded::get);
+        let total = table.total_timeout_ms.map_or(TOTAL.max(timeout), Bounded::get);
         if total < timeout {
             return Err(ConfigError::invalid(format!(
-                "total-timeout-ms = {total} leaves no server the time that timeout-ms = {timeout} gives it"
+                "total-timeout-ms = {total} is less than timeout-ms = {timeout}: it limits all attempts together"
             )));
         }
         let client_subnet = match (table.edns_client_subnet, table.edns_client_subnet_from_clients) {
-            (true, true) => ClientSubnet::OursIfNone,
-            (true, false) => ClientSubnet::Ours,
-            (false, false) => ClientSubnet::AsItCame,
+            (true, true) => ClientSubnet::FromClientOrAddress,
+            (true, false) => ClientSubnet::FromAddress,
+            (false, false) => ClientSubnet::PassThrough,
             (false, true) => {
                 return Err(ConfigError::invalid(
-                    "edns-client-subnet-from-clients means nothing without edns-client-subnet: what clients say goes on \
-                     then; leave it out",
+                    "edns-client-subnet-from-clients has no effect without edns-client-subnet: the option of clients is \
+                     forwarded then; leave it out",
                 ));
             }
         };
-        Ok(Some(RelayOptions {
-            back_ends,
-            patience: Duration::from_millis(timeout.into()),
-            total: Duration::from_millis(total.into()),
-            in_flight: table.in_flight.map_or(IN_FLIGHT, Count::get) as usize,
-            cache: u64::from(self.dns_cache.map_or(CACHE, Count::get)) << 20,
-            sent: (table.store_mib.map_or(STORE, Count::get) as usize) << 20,
+        Ok(Some(DnsRelayOptions {
+            upstreams,
+            timeout: Duration::from_millis(timeout.into()),
+            total_timeout: Duration::from_millis(total.into()),
+            in_flight: table.in_flight.map_or(IN_FLIGHT, Bounded::get) as usize,
+            cache: u64::from(self.dns_cache.map_or(CACHE, Bounded::get)) << 20,
+            retransmit_store: (table.store_mib.map_or(STORE, Bounded::get) as usize) << 20,
             client_subnet,
-            proxy: table.proxy_protocol,
+            proxy_protocol: table.proxy_protocol,
         }))
     }
 }

@@ -1,30 +1,29 @@
-//! What can be wrong with a command line or a configuration file.
+//! Errors of command lines and configuration files.
 
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-
 use thiserror::Error;
 
-/// Why there is no configuration.
+/// The reason why a configuration is refused.
 #[derive(Debug, Error)]
 pub enum ConfigError {
-    /// The command line cannot be understood, or asks for help.
+    /// The command line cannot be parsed, or asks for help.
     #[error(transparent)]
     Arguments(#[from] clap::Error),
-    /// The values do not go together.
+    /// The values contradict each other.
     #[error("{0}")]
     Invalid(String),
-    /// The configuration file cannot be understood.
+    /// The configuration file cannot be parsed.
     #[error("{path}:{line}:{column}: {message}")]
     InFile {
         /// The file.
         path: PathBuf,
-        /// From 1.
+        /// The line, from 1.
         line: usize,
-        /// From 1, in characters.
+        /// The column in characters, from 1.
         column: usize,
-        /// What is wrong, naming the key.
+        /// The error, with the key.
         message: String,
     },
     /// The configuration file cannot be read.
@@ -32,13 +31,13 @@ pub enum ConfigError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 }
 
 impl ConfigError {
-    /// 2 for bad usage, 1 for a failure, 0 where help was asked for.
+    /// The exit status: 2 for bad usage, 1 for a failure, 0 for help.
     #[must_use]
     pub fn exit_status(&self) -> u8 {
         match self {
@@ -48,10 +47,10 @@ impl ConfigError {
         }
     }
 
-    /// Tells the user: help on standard output, errors on standard error.
+    /// Prints help on standard output, or the error on standard error.
     pub fn print(&self) {
         match self {
-            // Whom should it be told, if not even this can be printed?
+            // A failure to print cannot be reported.
             Self::Arguments(error) => drop(error.print()),
             _ => eprintln!("error: {self}"),
         }
@@ -63,9 +62,9 @@ impl ConfigError {
 
     pub(super) fn in_file(path: &Path, text: &str, error: &toml::de::Error) -> Self {
         let span = error.span().unwrap_or_default();
-        let (line, column) = place(text, &span);
+        let (line, column) = position(text, &span);
         let mut message = error.message().to_owned();
-        // The parser's message names an unknown key, but not the key of a bad value.
+        // The parser's message contains an unknown key, but not the key of an invalid value.
         if let Some(key) = key_of(text, &span).filter(|key| !message.contains(&format!("`{key}`"))) {
             message = format!("{key}: {message}");
         }
@@ -73,13 +72,13 @@ impl ConfigError {
     }
 }
 
-fn place(text: &str, span: &Range<usize>) -> (usize, usize) {
+fn position(text: &str, span: &Range<usize>) -> (usize, usize) {
     let before = text.get(..span.start).unwrap_or(text);
     let line = before.rsplit('\n').next().unwrap_or_default();
     (before.matches('\n').count() + 1, line.chars().count() + 1)
 }
 
-/// The key whose value stands at `span`: what is before the last "=" that a line holds up to there.
+/// The key of the value at `span`: the text before the last "=" up to the end of its line.
 fn key_of<'a>(text: &'a str, span: &Range<usize>) -> Option<&'a str> {
     let line_end = text.get(span.start..)?.find('\n').map_or(text.len(), |end| span.start + end);
     let lines = text.get(..line_end)?.lines().rev();

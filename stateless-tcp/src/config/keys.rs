@@ -1,4 +1,4 @@
-//! Where the cookie keys come from: a file that servers can share, or the kernel's randomness.
+//! The cookie keys: from a file that servers can share, or random.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
@@ -12,12 +12,12 @@ use thiserror::Error;
 
 /// Hexadecimal digits of a key.
 const DIGITS: usize = 32;
-/// More than two keys with their line ends and some space can ever need.
+/// Largest key file in bytes: much more than two keys.
 const MAX_FILE: u64 = 64 << 10;
-/// The mode bits of everybody but the owner.
+/// The mode bits of group and others.
 const OTHERS: u32 = 0o077;
 
-/// Why there are no keys.
+/// The reason why there are no keys.
 #[derive(Debug, Error)]
 pub enum KeyError {
     /// The file cannot be read.
@@ -25,18 +25,18 @@ pub enum KeyError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// The file cannot be written.
     #[error("cannot write the key file {path}: {source}")]
     Write {
-        /// The file, or the one that is to take its place.
+        /// The file, or the one that replaces it.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// Others than the owner may read or write the file.
+    /// Group or others may read or write the file.
     #[error("the key file {path} is open to others (mode {mode:04o}): chmod 600 {path}")]
     Open {
         /// The file.
@@ -44,23 +44,23 @@ pub enum KeyError {
         /// Its permission bits.
         mode: u32,
     },
-    /// A line is no key.
+    /// A line is not a key.
     #[error("{path}:{line}: {what}; a key is 32 hexadecimal digits, as `openssl rand -hex 16` prints them")]
     Line {
         /// The file.
         path: PathBuf,
-        /// From 1.
+        /// The line, from 1.
         line: usize,
-        /// What is wrong. Says nothing of what the line holds, for that may be most of a key.
+        /// The error. It does not quote the line, which may be most of a key.
         what: &'static str,
     },
-    /// There is no second key to use.
+    /// There is no second key.
     #[error("{path} has one key: `rotate-key --accept` adds the one to be used next")]
     Alone {
         /// The file.
         path: PathBuf,
     },
-    /// The kernel has no randomness to give.
+    /// The kernel has no random numbers.
     #[error("the kernel gave no random key: {0}; give --key-file")]
     Random(getrandom::Error),
 }
@@ -72,7 +72,7 @@ pub enum KeyError {
 pub fn load(path: &Path) -> Result<Keys, KeyError> {
     let failed = |source| KeyError::Read { path: path.to_owned(), source };
     let file = open_regular(path, MAX_FILE).map_err(failed)?;
-    // Of the opened file: what is checked is what is read.
+    // The check is of the open file, which is then read.
     let mode = file.metadata().map_err(failed)?.permissions().mode() & 0o7777;
     if mode & OTHERS != 0 {
         return Err(KeyError::Open { path: path.to_owned(), mode });
@@ -81,20 +81,20 @@ pub fn load(path: &Path) -> Result<Keys, KeyError> {
     parse(&text).map_err(|(line, what)| KeyError::Line { path: path.to_owned(), line, what })
 }
 
-/// Whether the file at `path` holds keys, whoever may read it: what reads other files may quote them in its errors.
+/// Whether the file at `path` holds keys. Other files may be quoted in errors.
 #[must_use]
 pub fn are_in(path: &Path) -> bool {
     read_text(path, MAX_FILE).is_ok_and(|text| parse(&text).is_ok())
 }
 
-/// The keys of `path`, which is made with a random key if it does not exist; or without a path a random key. What is
-/// random is said in the log.
+/// The keys of the file at `path`, which is created with a random key if it does not exist; without a path a random key.
+/// The log mentions a random key.
 ///
 /// # Errors
 /// See [`KeyError`].
 pub fn load_or_create(path: Option<&Path>) -> Result<Keys, KeyError> {
     let Some(path) = path else {
-        tracing::info!("no --key-file: the cookie key is random, and forgotten when the process ends");
+        tracing::info!("no --key-file: the cookie key is random, and lost when the process ends");
         return random();
     };
     match load(path) {
@@ -107,7 +107,7 @@ pub fn load_or_create(path: Option<&Path>) -> Result<Keys, KeyError> {
     Ok(keys)
 }
 
-/// When the file at `path` was written.
+/// The time when the file at `path` was written.
 ///
 /// # Errors
 /// See [`KeyError`].
@@ -116,24 +116,24 @@ pub fn written(path: &Path) -> Result<SystemTime, KeyError> {
     time.map_err(|source| KeyError::Read { path: path.to_owned(), source })
 }
 
-/// How a key file goes from one key to the next. Of the two keys that it has, the first is in use, the second accepted.
+/// A kind of key rotation. Of the two keys in a file, the first is in use, and the second is accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rotation {
-    /// A new key is used, the one used until now accepted: for a server by itself.
+    /// A new key is used, and the one used until now is accepted: for a single server.
     AtOnce,
-    /// A new key is accepted, in the place of whatever was: the first step where servers share a file.
+    /// A new key is accepted, in place of the accepted one: the first step for servers that share a file.
     Accept,
-    /// The accepted key is used, and the other way round: the second step, once all have taken the first.
+    /// Both keys are exchanged: the second step, after all servers have taken the first.
     Use,
 }
 
-/// Changes the keys in the file at `path`. Whoever reads the file finds the old keys or the new ones, never half of them.
+/// Rotates the keys in the file at `path`. The change is atomic for readers.
 ///
 /// # Errors
-/// See [`KeyError`]; the file is then as it was.
+/// See [`KeyError`]. The file is unchanged then.
 pub fn rotate(path: &Path, rotation: Rotation) -> Result<(), KeyError> {
     let failed = |source| KeyError::Read { path: path.to_owned(), source };
-    // Where a link leads, not the link, gets the new keys.
+    // The target of a link gets the new keys, not the link.
     let path = path.canonicalize().map_err(failed)?;
     let keys = load(&path)?;
     let owner = fs::metadata(&path).map_err(failed)?;
@@ -148,8 +148,8 @@ pub fn rotate(path: &Path, rotation: Rotation) -> Result<(), KeyError> {
     write(&path, &new, Some((owner.uid(), owner.gid())))
 }
 
-/// Writes `keys` beside `path`, for `owner`, and renames. The other file is also a lock: two writers at a time would
-/// lose a key.
+/// Writes `keys` to a file beside `path`, for `owner`, and renames it. That file is also a lock, as two writers at a time
+/// would lose a key.
 fn write(path: &Path, keys: &Keys, owner: Option<(u32, u32)>) -> Result<(), KeyError> {
     let mut name = path.as_os_str().to_owned();
     name.push(".new");
@@ -166,7 +166,7 @@ fn write(path: &Path, keys: &Keys, owner: Option<(u32, u32)>) -> Result<(), KeyE
         fs::rename(&beside, path)
     })();
     written.map_err(|error| {
-        // What cannot be written can often not be removed either; the next writer says so.
+        // If removal fails, too, the next writer reports the file.
         let _ = fs::remove_file(&beside);
         failed(error)
     })
@@ -176,20 +176,31 @@ fn write(path: &Path, keys: &Keys, owner: Option<(u32, u32)>) -> Result<(), KeyE
 fn compose(keys: &Keys) -> String {
     let mut text = String::new();
     for key in std::iter::once(&keys.current).chain(&keys.previous) {
-        text.extend(key.0.iter().map(|octet| format!("{octet:02x}")));
+        text.extend(key.0.iter().map(|byte| format!("{byte:02x}")));
         text.push('\n');
     }
     text
 }
 
-/// A key of the kernel's randomness; it is forgotten when the process ends.
+/// A random key.
 ///
 /// # Errors
-/// Where the kernel has none.
+/// The kernel has no random numbers.
 pub fn random() -> Result<Keys, KeyError> {
     let mut current = [0; 16];
     getrandom::fill(&mut current).map_err(KeyError::Random)?;
     Ok(Keys { current: Key(current), previous: None })
+}
+
+/// A warning if connections of the key in use cannot continue with the keys of a file.
+#[must_use]
+pub fn dropped_key_warning(in_use: &Keys, file: &Keys) -> Option<String> {
+    let kept = file.current == in_use.current || file.previous == Some(in_use.current);
+    (!kept).then(|| {
+        "the key used until now is not in the key file: connections under way are lost (`stateless-tcp rotate-key` \
+         keeps it as the previous one)"
+            .to_owned()
+    })
 }
 
 fn parse(text: &str) -> Result<Keys, (usize, &'static str)> {
@@ -211,14 +222,14 @@ fn parse(text: &str) -> Result<Keys, (usize, &'static str)> {
 
 fn key(line: &str) -> Result<Key, &'static str> {
     if line.len() != DIGITS {
-        return Err("the line has not 32 digits");
+        return Err("the line does not have 32 digits");
     }
     let mut key = [0; 16];
-    for (octet, digits) in key.iter_mut().zip(line.as_bytes().chunks_exact(2)) {
+    for (byte, digits) in key.iter_mut().zip(line.as_bytes().chunks_exact(2)) {
         let value =
-            |digit: u8| char::from(digit).to_digit(16).ok_or("the line has something else than digits");
+            |digit: u8| char::from(digit).to_digit(16).ok_or("the line has other characters than digits");
         // Two digits of four bits each.
-        *octet = u8::try_from(value(digits[0])? << 4 | value(digits[1])?).unwrap_or_default();
+        *byte = u8::try_from(value(digits[0])? << 4 | value(digits[1])?).unwrap_or_default();
     }
     Ok(Key(key))
 }
@@ -257,9 +268,9 @@ mod tests {
 
     #[rstest]
     #[case::empty(String::new(), ":1: the file is empty")]
-    #[case::short(ONE[1..].to_owned(), ":1: the line has not 32 digits")]
-    #[case::other_letters(ONE.replace('a', "g"), ":1: the line has something else")]
-    #[case::second_line(format!("{ONE}\n0"), ":2: the line has not 32 digits")]
+    #[case::short(ONE[1..].to_owned(), ":1: the line does not have 32 digits")]
+    #[case::other_letters(ONE.replace('a', "g"), ":1: the line has other characters")]
+    #[case::second_line(format!("{ONE}\n0"), ":2: the line does not have 32 digits")]
     #[case::three(format!("{ONE}\n{TWO}\n{ONE}"), ":3: there are at most two")]
     #[case::same(format!("{ONE}\n{ONE}"), ":2: the previous key is the current one")]
     fn bad_line_is_named(#[case] text: String, #[case] says: &str) {
@@ -358,5 +369,21 @@ mod tests {
     #[test]
     fn random_keys_differ() {
         assert_ne!(random().unwrap().current, random().unwrap().current);
+    }
+
+    #[test]
+    fn a_dropped_key_is_a_warning() {
+        let [one, two, three] = [1, 2, 3].map(|byte| Key([byte; 16]));
+        let keys = |current, previous| Keys { current, previous };
+        for (in_use, file, dropped) in [
+            (keys(one, None), keys(one, None), false),
+            (keys(one, None), keys(two, Some(one)), false),
+            (keys(two, Some(one)), keys(three, Some(two)), false),
+            (keys(two, Some(one)), keys(two, None), false),
+            (keys(one, None), keys(two, None), true),
+            (keys(one, None), keys(three, Some(two)), true),
+        ] {
+            assert_eq!(dropped_key_warning(&in_use, &file).is_some(), dropped, "{in_use:?} {file:?}");
+        }
     }
 }

@@ -1,6 +1,6 @@
-//! Which clients are served, how much they may ask for, and what becomes of questions over UDP.
+//! Options about clients: access lists, rate limits, and DNS over UDP.
 
-use crate::serving::clients::Clients;
+use crate::acl::ClientPolicies;
 use clap::ValueEnum;
 use serde::Deserialize;
 use stateless_tcp_core::admission::{Limit, MAX_RATE, PacketKind};
@@ -8,46 +8,44 @@ use stateless_tcp_core::steering::ClientPolicy;
 use stateless_tcp_core::tcp::isn::Key;
 use stateless_tcp_ebpf::abi::MAX_CLIENTS;
 
-use super::count::Count;
+use super::{Bounded, ConfigError, RunOptions};
 
-use super::{ConfigError, Options};
+/// Tokens for each second.
+pub(super) type Rate = Bounded<1, MAX_RATE>;
+/// The length of an IPv4 prefix.
+pub(super) type Ipv4Length = Bounded<0, 32>;
+/// The length of an IPv6 prefix.
+pub(super) type Ipv6Length = Bounded<0, 128>;
 
-/// Tokens a second.
-pub(super) type Rate = Count<1, MAX_RATE>;
-/// Bits of an IPv4 address.
-pub(super) type Bits4 = Count<0, 32>;
-/// Bits of an IPv6 address.
-pub(super) type Bits6 = Count<0, 128>;
-
-/// The options that say something of clients.
-const TREATMENTS: [(ClientPolicy, &str); 3] = [
+/// The options that list clients.
+const LISTS: [(ClientPolicy, &str); 3] = [
     (ClientPolicy::PassToKernel, "--kernel-from"),
     (ClientPolicy::Deny, "--deny"),
     (ClientPolicy::Allow, "--allow"),
 ];
 
-/// Tokens a second for questions over UDP, where nothing else is said.
+/// Default tokens for each second for queries over UDP.
 const UDP_RATE: u32 = 1000;
 
-/// The reply to DNS queries over UDP.
+/// The handling of DNS over UDP.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
-pub enum Udp {
-    /// Leave them to the kernel, and so to a name server there
+pub enum UdpMode {
+    /// Queries are passed to the kernel, for a name server there
     #[default]
     Kernel,
-    /// Answer with TC set, so that clients ask over TCP
+    /// Queries are answered with TC, so that clients retry over TCP
     Truncate,
 }
 
-/// How much the clients of one network may ask for.
+/// The rate limit for the clients of one network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RateLimit {
-    /// Tokens a second; `None`: as many as they like, but not over UDP.
+    /// Tokens for each second; `None`: no limit, except over UDP.
     pub rate: Option<u32>,
-    /// Bits that the IPv4 addresses of a network have in common.
+    /// Prefix length of a network's IPv4 addresses.
     pub ipv4: u32,
-    /// Bits that the IPv6 addresses of a network have in common.
+    /// Prefix length of a network's IPv6 addresses.
     pub ipv6: u32,
 }
 
@@ -58,7 +56,7 @@ impl Default for RateLimit {
 }
 
 impl RateLimit {
-    /// As it is applied, by a table that `key`, which is random, makes unpredictable.
+    /// The limit that the XDP program applies. `key` is random, so that clients cannot predict collisions in its table.
     #[must_use]
     pub fn limit(&self, key: Key) -> Limit {
         let rate = |kind| match kind {
@@ -69,43 +67,43 @@ impl RateLimit {
     }
 }
 
-impl Options {
-    pub(super) fn clients(&self) -> Result<Clients, ConfigError> {
-        let mut clients = Clients::default();
-        for ((treatment, name), prefixes) in
-            TREATMENTS.into_iter().zip([&self.kernel_from, &self.deny, &self.allow])
+impl RunOptions {
+    /// The access lists.
+    pub(super) fn clients(&self) -> Result<ClientPolicies, ConfigError> {
+        let mut clients = ClientPolicies::default();
+        for ((policy, name), prefixes) in LISTS.into_iter().zip([&self.kernel_from, &self.deny, &self.allow])
         {
             for prefix in prefixes {
-                let Some(other) = clients.add(prefix, treatment) else { continue };
-                let other =
-                    TREATMENTS.iter().find(|(treatment, _)| *treatment == other).map_or("", |(_, name)| name);
+                let Some(other) = clients.add(prefix, policy) else { continue };
+                let other = LISTS.iter().find(|(policy, _)| *policy == other).map_or("", |(_, name)| name);
                 return Err(ConfigError::invalid(format!(
-                    "{name} {prefix} is said by {other} too: leave out one of them"
+                    "{name} {prefix} is listed by {other}, too: leave out one of them"
                 )));
             }
         }
         if clients.len() > MAX_CLIENTS as usize {
             return Err(ConfigError::invalid(format!(
-                "{} prefixes of --kernel-from, --deny and --allow are too many: {MAX_CLIENTS} can be told apart",
+                "{} prefixes of --kernel-from, --deny and --allow are too many: the limit is {MAX_CLIENTS}",
                 clients.len()
             )));
         }
         Ok(clients)
     }
 
+    /// The rate limit.
     pub(super) fn rate_limit(&self) -> Result<RateLimit, ConfigError> {
         let default = RateLimit::default();
         let lengths = self.rate_prefix_ipv4.is_some() || self.rate_prefix_ipv6.is_some();
-        if lengths && self.rate_limit.is_none() && self.udp.unwrap_or_default() == Udp::Kernel {
+        if lengths && self.rate_limit.is_none() && self.udp.unwrap_or_default() == UdpMode::Kernel {
             return Err(ConfigError::invalid(
-                "--rate-prefix-ipv4 and --rate-prefix-ipv6 mean nothing without --rate-limit or --udp truncate: leave \
+                "--rate-prefix-ipv4 and --rate-prefix-ipv6 have no effect without --rate-limit or --udp truncate: leave \
                  them out",
             ));
         }
         Ok(RateLimit {
             rate: self.rate_limit.map(Rate::get),
-            ipv4: self.rate_prefix_ipv4.map_or(default.ipv4, Bits4::get),
-            ipv6: self.rate_prefix_ipv6.map_or(default.ipv6, Bits6::get),
+            ipv4: self.rate_prefix_ipv4.map_or(default.ipv4, Ipv4Length::get),
+            ipv6: self.rate_prefix_ipv6.map_or(default.ipv6, Ipv6Length::get),
         })
     }
 }

@@ -1,157 +1,162 @@
-//! The configuration: flags and file taken together, validated once, and plain values from then on.
+//! The configuration: flags and a file, combined and validated once.
 //!
-//! [`Options`] is what may be said, in the same words as flags and in a TOML file; [`Config`] is what follows from it.
-//! Opens no file but the configuration file.
+//! [`RunOptions`] are the options as given, and [`Config`] is their validated result. This module opens no file but the
+//! configuration file.
 
+mod bounded;
 mod check;
-mod count;
 mod dns;
 mod error;
 mod http;
 pub mod keys;
 mod limit;
-mod observe;
 mod options;
-pub mod prefix;
-mod relay;
+mod ports;
 mod reload;
+mod sockets;
 #[cfg(test)]
 mod tests;
 mod values;
 
+pub use self::bounded::Bounded;
+pub(crate) use self::check::{check_interface, check_key_file};
+pub use self::dns::CacheSize;
+pub use self::error::ConfigError;
+pub use self::http::CacheControl;
+pub use self::limit::{RateLimit, UdpMode};
+pub use self::options::RunOptions;
+pub use self::ports::{Port, PortOptions, ServicePort, ServicePorts};
+pub use self::reload::ConfigSource;
+pub use self::sockets::{ListenAddress, SocketPath, UpstreamAddress};
+pub use self::values::{
+    HandshakeMode, InvalidValue, LogFormat, Queues, RuleSet, ServedAddress, XdpLog, XdpMode, ZeroCopy,
+};
+pub use stateless_tcp_core::tcp::AckPolicy;
+
+use self::check::{excludes, requires};
+use crate::acl::ClientPolicies;
 use crate::services::dns::ZoneOptions;
+use crate::services::dns::relay::DnsRelayOptions;
+use crate::services::http::{FileOptions, HttpRelayOptions};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::services::dns::relay::RelayOptions as DnsRelayOptions;
-use crate::services::http::{FileOptions, RelayOptions as HttpRelayOptions};
-use crate::serving::clients::Clients;
-pub use stateless_tcp_core::tcp::AckPolicy;
+/// Default idle timeout of DNS clients in seconds. An idle connection costs nothing here.
+const DNS_KEEPALIVE: u16 = 120;
 
-pub(crate) use self::check::{check_interface, check_ports, key_file as check_key_file};
-pub use self::count::Count;
-pub use self::dns::CacheSize;
-pub use self::error::ConfigError;
-pub use self::http::CacheControl;
-pub use self::limit::{RateLimit, Udp};
-pub use self::observe::{ListenAddress, LogFormat, SocketPath};
-pub use self::options::Options;
-pub use self::relay::Endpoint;
-pub use self::reload::Source;
-pub use self::values::{
-    Address, Handshake, Hints, Keepalive, Port, Queues, RuleSet, SegmentSize, XdpLog, XdpMode, ZeroCopy,
-};
+/// Default entries of a connection cache. Its 256 KiB fit a second-level cache.
+const CONN_CACHE: u32 = 4_096;
 
-/// What to serve, where and how. Validated: no two values contradict each other.
+/// The validated configuration. No two values contradict each other.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "switches that have nothing to do with each other")]
+#[expect(clippy::struct_excessive_bools, reason = "independent switches")]
 pub struct Config {
-    /// Network interfaces; none when a capture is answered.
+    /// Network interfaces; none for a capture.
     pub interfaces: Vec<String>,
-    /// The addresses to answer for; `None`: the interfaces' own (of a capture: all).
+    /// The served addresses; `None`: those of the interfaces, or all of a capture.
     pub addresses: Option<Vec<IpAddr>>,
-    /// What is done with clients.
-    pub clients: Clients,
-    /// How much the clients of one network may ask for.
+    /// Access lists.
+    pub clients: ClientPolicies,
+    /// The rate limit for each client network.
     pub rate_limit: RateLimit,
-    /// What becomes of DNS over UDP.
-    pub udp: Udp,
-    /// The port that DNS is served on.
-    pub dns_port: u16,
-    /// The port that HTTP is served on.
-    pub http_port: u16,
-    /// Zone files; none: the built-in zone.
+    /// The handling of DNS over UDP.
+    pub udp: UdpMode,
+    /// The port of each service.
+    pub ports: ServicePorts,
+    /// Zone files; if empty, the built-in zone is served.
     pub zones: ZoneOptions,
     /// Answer ANY with one set of records (RFC 8482).
     pub minimal_any: bool,
-    /// Seconds for which a connection may be idle, as told to who asks (RFC 7828); 0: nobody is told.
+    /// Idle timeout in seconds for clients that ask (RFC 7828); 0: no timeout is sent.
     pub dns_keepalive: u16,
-    /// The file with the secret of DNS cookies (RFC 9018); `None`: it is made of the cookie key.
+    /// The file with the secret of DNS cookies (RFC 9018); `None`: derived from the cookie key.
     pub dns_cookie_secret_file: Option<PathBuf>,
-    /// The servers that questions are relayed to, and how; `None`: they are answered from zones.
+    /// Options of the DNS relay; `None`: queries are answered from zones.
     pub dns_relay: Option<DnsRelayOptions>,
     /// The directory served over HTTP; `None`: the built-in pages.
     pub http_root: Option<PathBuf>,
-    /// How its files are served.
+    /// Options of its files.
     pub http_files: FileOptions,
-    /// The server that HTTP requests are relayed to, and how; `None`: they are answered here.
+    /// Options of the HTTP relay; `None`: requests are answered from files.
     pub http_relay: Option<HttpRelayOptions>,
     /// The rule set.
     pub rules: AckPolicy,
-    /// Most octets of payload in a segment; `None`: the rule set's.
+    /// Largest payload of a segment in bytes; `None`: the rule set's.
     pub segment_size: Option<u16>,
-    /// Connections that each worker remembers something of; 0: none.
+    /// Entries of each worker's connection cache; 0: no cache.
     pub hints: usize,
     /// Answer requests that come with the SYN (RFC 7413).
     pub fast_open: bool,
-    /// The file with the cookie keys; `None`: a key that is forgotten when the process ends.
+    /// The file with the cookie keys; `None`: a random key.
     pub key_file: Option<PathBuf>,
-    /// How the XDP program is attached.
+    /// The mode in which the XDP program is attached.
     pub xdp_mode: XdpMode,
-    /// Who answers what takes no content.
-    pub handshake: Handshake,
-    /// How frames get from the driver to us.
+    /// The place where handshakes are answered.
+    pub handshake: HandshakeMode,
+    /// The use of zero-copy.
     pub zero_copy: ZeroCopy,
-    /// For how long after a frame a worker polls for the next before it sleeps.
+    /// Time for which a worker polls after a frame before it sleeps.
     pub busy_poll: Duration,
-    /// For how long after an interrupt the card does not interrupt again.
+    /// Least time between interrupts of the card.
     pub coalesce: Duration,
-    /// The receive queues to serve, ascending; `None`: all.
+    /// The receive queues to serve, sorted; `None`: all.
     pub queues: Option<Vec<u32>>,
-    /// Start although `queues` leaves some of the interface's queues to the kernel.
+    /// Start although `queues` leaves queues to the kernel.
     pub uncovered_queues: bool,
-    /// Take the place of an XDP program that is attached already.
+    /// Replace an XDP program that is attached already.
     pub replace: bool,
     /// Take over from the instance that serves the interfaces.
     pub take_over: bool,
-    /// What the XDP program logs.
+    /// The log level of the XDP program.
     pub xdp_log: XdpLog,
-    /// The user to become once all is open; `None`: who started it.
+    /// The user to become after everything is open; `None`: no change.
     pub user: Option<String>,
     /// Keep all privileges.
     pub unconfined: bool,
-    /// The configuration file that was read.
+    /// The configuration file.
     pub config_file: Option<PathBuf>,
-    /// Have each worker try, at its first frame, to read this file and to start a process, to test that it cannot.
+    /// For tests: each worker tries to read this file and to start a process at its first frame.
     pub test_escape: Option<PathBuf>,
-    /// Where Prometheus finds metrics; `None`: nowhere.
+    /// The address of the metrics listener.
     pub metrics: Option<SocketAddr>,
-    /// The socket at which a dnstap reader listens; `None`: none is told anything.
+    /// The socket of a dnstap reader.
     pub dnstap: Option<PathBuf>,
-    /// How the log is written.
+    /// The format of the log.
     pub log_format: LogFormat,
-    /// Panic after so many frames, to test how the process ends.
+    /// For tests: a worker panics after this many frames.
     pub test_panic_after_frames: Option<u64>,
-    /// Have a worker get stuck upon so many frames, to test that this is noticed.
+    /// For tests: a worker hangs after this many frames.
     pub test_hang_after_frames: Option<u64>,
-    /// Keep content that was replaced for so many seconds, to test what comes after.
+    /// For tests: replaced content is retained for this many seconds.
     pub test_keep_seconds: Option<u64>,
-    /// Fail at this stage of taking over: `asked`, `attached` or `released`.
+    /// For tests: the process aborts at this stage of a takeover: `asked`, `attached` or `released`.
     pub test_fail_takeover: Option<String>,
 }
 
-impl Options {
+impl RunOptions {
+    /// Validates the options of `run`.
     pub(crate) fn for_run(self) -> Result<Config, ConfigError> {
         if self.interface.is_empty() {
             return Err(ConfigError::invalid(
-                "no interface to answer on: give -i IFACE, or name it in the configuration file",
+                "no interface to serve on: give -i IFACE, or name it in the configuration file",
             ));
         }
         self.validate()
     }
 
+    /// Validates the options of `replay`.
     pub(crate) fn for_replay(self) -> Result<Config, ConfigError> {
         if let Some(interface) = self.interface.first() {
             return Err(ConfigError::invalid(format!(
                 "replay answers a capture, not an interface: leave out -i {interface}"
             )));
         }
-        if !self.dns_relay.is_empty() || self.dns != dns::Table::default() {
-            return Err(ConfigError::invalid("replay asks no server: leave out --dns-relay and [dns]"));
+        if !self.dns_relay.is_empty() || self.dns != dns::DnsTable::default() {
+            return Err(ConfigError::invalid("replay has no upstreams: leave out --dns-relay and [dns]"));
         }
         if self.http_relay.is_some() {
-            return Err(ConfigError::invalid("replay asks no server: leave out --http-relay"));
+            return Err(ConfigError::invalid("replay has no upstreams: leave out --http-relay"));
         }
         self.validate()
     }
@@ -161,40 +166,36 @@ impl Options {
             check_interface(interface)?;
             if self.interface[..index].contains(interface) {
                 return Err(ConfigError::invalid(format!(
-                    "interface {interface} is named twice: name it once, its queues are all served"
+                    "interface {interface} is named twice: name it once, as all its queues are served"
                 )));
             }
         }
-        if self.unconfined && self.user.is_some() {
-            return Err(ConfigError::invalid(
-                "--user cannot be had with --unconfined: leave out one of them",
-            ));
-        }
-        let dns_port = self.dns_port.unwrap_or(Port::DNS);
-        let http_port = self.http_port.unwrap_or(Port::HTTP);
-        check_ports(dns_port, http_port)?;
-        check::key_file("--key-file", self.key_file.as_deref())?;
-        check::key_file("--dns-cookie-secret-file", self.dns_cookie_secret_file.as_deref())?;
-        check::metrics(self.metrics, [dns_port, http_port])?;
+        excludes(
+            self.unconfined && self.user.is_some(),
+            "--unconfined",
+            "--user",
+            "changing the user gives up privileges",
+        )?;
+        let ports = PortOptions { dns_port: self.dns_port, http_port: self.http_port }.validate()?;
+        check_key_file("--key-file", self.key_file.as_deref())?;
+        check_key_file("--dns-cookie-secret-file", self.dns_cookie_secret_file.as_deref())?;
+        check::metrics(self.metrics, ports)?;
         let xdp_mode = self.xdp_mode.unwrap_or_default();
         let zero_copy = self.zero_copy.unwrap_or_default();
-        if xdp_mode == XdpMode::Generic && zero_copy == ZeroCopy::Always {
-            return Err(ConfigError::invalid(
-                "--zero-copy always cannot be had with --xdp-mode generic, which works on copies: \
-                 leave out one of them",
-            ));
-        }
         let handshake = self.handshake.unwrap_or_default();
-        if xdp_mode == XdpMode::Generic && handshake == Handshake::Driver {
-            return Err(ConfigError::invalid(
-                "--handshake driver cannot be had with --xdp-mode generic, where no driver is asked: leave out one \
-                 of them",
-            ));
-        }
-        if self.uncovered_queues && self.queues.is_none() {
-            return Err(ConfigError::invalid(
-                "--uncovered-queues means nothing without --queues: all queues are served, leave it out",
-            ));
+        let generic = xdp_mode == XdpMode::Generic;
+        let reason = "generic mode works on copies";
+        excludes(
+            generic && zero_copy == ZeroCopy::Always,
+            "--xdp-mode generic",
+            "--zero-copy always",
+            reason,
+        )?;
+        let reason = "the driver runs no program in generic mode";
+        let driver = handshake == HandshakeMode::Driver;
+        excludes(generic && driver, "--xdp-mode generic", "--handshake driver", reason)?;
+        if self.queues.is_none() {
+            requires("--queues", &[(self.uncovered_queues, "--uncovered-queues")])?;
         }
         let zones = ZoneOptions {
             files: self.zone.clone(),
@@ -202,8 +203,7 @@ impl Options {
             include: self.zone_include_dir.clone(),
         };
         if zones.is_empty() {
-            let said = [(!zones.include.is_empty(), "--zone-include-dir")];
-            relay::means_nothing_without("--zone or --zone-dir", &said)?;
+            requires("--zone or --zone-dir", &[(!zones.include.is_empty(), "--zone-include-dir")])?;
         }
         Ok(Config {
             clients: self.clients()?,
@@ -214,16 +214,15 @@ impl Options {
             addresses: check::addresses(&self.address, &self.interface)?,
             interfaces: self.interface,
             udp: self.udp.unwrap_or_default(),
-            dns_port: dns_port.get(),
-            http_port: http_port.get(),
+            ports,
             zones,
             minimal_any: self.minimal_any,
-            dns_keepalive: self.dns_keepalive.unwrap_or_default().get(),
+            dns_keepalive: self.dns_keepalive.map_or(DNS_KEEPALIVE, Bounded::get_u16),
             dns_cookie_secret_file: self.dns_cookie_secret_file,
             http_root: self.http_root,
             rules: self.rules.map(AckPolicy::from).unwrap_or_default(),
-            segment_size: self.segment_size.map(SegmentSize::get),
-            hints: self.hints.unwrap_or_default().get(),
+            segment_size: self.segment_size.map(Bounded::get_u16),
+            hints: self.hints.map_or(CONN_CACHE, Bounded::get) as usize,
             fast_open: self.fast_open,
             key_file: self.key_file,
             xdp_mode,

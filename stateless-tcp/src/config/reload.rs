@@ -1,45 +1,44 @@
-//! The configuration read again, and what of it can change while the program runs.
+//! Reading the configuration again, and the options that need a restart.
 
+use super::{Config, ConfigError, RunOptions};
 use std::path::PathBuf;
 
-use super::{Config, ConfigError, Options};
-
-/// Where a configuration came from: flags, and the file they name. The flags stay; the file may change.
+/// The source of a configuration: flags, which stay the same, and a file, which may change.
 #[derive(Clone, Debug)]
-pub struct Source {
-    flags: Options,
+pub struct ConfigSource {
+    flags: RunOptions,
     file: Option<PathBuf>,
 }
 
-impl Source {
-    pub(crate) fn new(flags: Options, file: Option<PathBuf>) -> Self {
+impl ConfigSource {
+    pub(crate) fn new(flags: RunOptions, file: Option<PathBuf>) -> Self {
         Self { flags, file }
     }
 
-    /// The configuration of the `run` command as it reads now.
+    /// Reads the configuration of the `run` command.
     ///
     /// # Errors
     /// See [`ConfigError`].
     pub fn read(&self) -> Result<Config, ConfigError> {
-        self.flags.clone().over_file(self.file.as_deref())?.for_run()
+        self.flags.clone().with_file(self.file.as_deref())?.for_run()
     }
 }
 
 impl Config {
-    /// This configuration as far as it can come into force in a process that runs by `running`, and the options that
-    /// differ but need a restart: what sockets, the attached program and the workers were made for.
+    /// This configuration with the restart-only options of `running`, and the names of those that differ. Sockets, the
+    /// attached program and the workers were created with them.
     #[must_use]
-    pub fn within(mut self, running: &Self) -> (Self, Vec<&'static str>) {
-        let mut kept = Vec::new();
-        macro_rules! keep {
+    pub fn retain_restart_only(mut self, running: &Self) -> (Self, Vec<&'static str>) {
+        let mut retained = Vec::new();
+        macro_rules! restart_only {
             ($($field:ident: $name:literal,)*) => {
                 $(if self.$field != running.$field {
                     self.$field.clone_from(&running.$field);
-                    kept.push($name);
+                    retained.push($name);
                 })*
             };
         }
-        keep! {
+        restart_only! {
             interfaces: "interface",
             rules: "rules",
             segment_size: "segment-size",
@@ -63,6 +62,6 @@ impl Config {
             test_hang_after_frames: "test-hang-after-frames",
             test_keep_seconds: "test-keep-seconds",
         }
-        (self, kept)
+        (self, retained)
     }
 }

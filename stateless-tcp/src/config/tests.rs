@@ -1,17 +1,18 @@
-//! Tables over command lines and configuration files.
+//! Command lines and configuration files, and their configurations.
 
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{
-    AckPolicy, Config, ConfigError, Handshake, LogFormat, RateLimit, Udp, XdpLog, XdpMode, ZeroCopy,
+    AckPolicy, Config, ConfigError, HandshakeMode, LogFormat, RateLimit, ServicePorts, UdpMode, XdpLog,
+    XdpMode, ZeroCopy,
 };
+use crate::acl::ClientPolicies;
 use crate::commands::cli::{self, Command};
 use crate::services::dns::ZoneOptions;
 use crate::services::dns::relay::ClientSubnet;
 use crate::services::http::FileOptions;
-use crate::serving::clients::Clients;
 use stateless_tcp_core::steering::ClientPolicy;
 
 mod refused;
@@ -24,7 +25,7 @@ fn run(arguments: &str) -> Result<Config, ConfigError> {
     }
 }
 
-/// A configuration file in a directory that lives as long as it does.
+/// A configuration file, and its directory, which is deleted when it is dropped.
 fn file(text: &str) -> (tempfile::TempDir, PathBuf) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("s.toml");
@@ -36,11 +37,10 @@ fn defaults() -> Config {
     Config {
         interfaces: vec!["eth0".to_owned()],
         addresses: None,
-        clients: Clients::default(),
+        clients: ClientPolicies::default(),
         rate_limit: RateLimit { rate: None, ipv4: 24, ipv6: 56 },
-        udp: Udp::Kernel,
-        dns_port: 53,
-        http_port: 80,
+        udp: UdpMode::Kernel,
+        ports: ServicePorts { dns: 53, http: 80 },
         zones: ZoneOptions::default(),
         minimal_any: false,
         dns_keepalive: 120,
@@ -55,7 +55,7 @@ fn defaults() -> Config {
         fast_open: false,
         key_file: None,
         xdp_mode: XdpMode::Auto,
-        handshake: Handshake::Auto,
+        handshake: HandshakeMode::Auto,
         zero_copy: ZeroCopy::Auto,
         busy_poll: Duration::ZERO,
         coalesce: Duration::ZERO,
@@ -78,10 +78,10 @@ fn defaults() -> Config {
     }
 }
 
-fn clients(said: &[(&str, ClientPolicy)]) -> Clients {
-    let mut clients = Clients::default();
-    for (prefix, treatment) in said {
-        clients.add(&prefix.parse().unwrap(), *treatment);
+fn clients(lists: &[(&str, ClientPolicy)]) -> ClientPolicies {
+    let mut clients = ClientPolicies::default();
+    for (prefix, policy) in lists {
+        clients.add(&prefix.parse().unwrap(), *policy);
     }
     clients
 }
@@ -97,9 +97,8 @@ fn everything() -> Config {
             ("203.0.113.0/24", ClientPolicy::Allow),
         ]),
         rate_limit: RateLimit { rate: Some(50), ipv4: 32, ipv6: 48 },
-        udp: Udp::Truncate,
-        dns_port: 5353,
-        http_port: 8080,
+        udp: UdpMode::Truncate,
+        ports: ServicePorts { dns: 5353, http: 8080 },
         zones: ZoneOptions {
             files: vec!["a.zone".parse().unwrap(), "example.org=b.zone".parse().unwrap()],
             directories: vec!["zones".into()],
@@ -118,7 +117,7 @@ fn everything() -> Config {
         fast_open: true,
         key_file: Some("keys".into()),
         xdp_mode: XdpMode::Native,
-        handshake: Handshake::Driver,
+        handshake: HandshakeMode::Driver,
         zero_copy: ZeroCopy::Always,
         busy_poll: Duration::from_micros(50),
         coalesce: Duration::from_micros(100),
@@ -195,7 +194,7 @@ test-hang-after-frames = 8
 "#;
 
 #[test]
-fn flags_and_file_say_the_same() {
+fn flags_and_file_have_the_same_options() {
     assert_eq!(run("-i eth0").unwrap(), defaults());
     assert_eq!(run(EVERY_FLAG).unwrap(), everything());
     let (_directory, path) = file(EVERY_KEY);
@@ -204,7 +203,7 @@ fn flags_and_file_say_the_same() {
 }
 
 #[test]
-fn flags_win_over_the_file() {
+fn flags_override_the_file() {
     let (_directory, path) = file(EVERY_KEY);
     let flags = "-i eth9 --address 192.0.2.9 --dns-port 9 --http-port 10 --zone z --zone-dir zd --zone-include-dir zi --dns-keepalive 6553 --dns-cookie-secret-file s --http-root r --http-cache-control max-age=9 --rules reliable \
         --segment-size 99 --hints 0 --key-file k --xdp-mode auto --handshake auto --zero-copy never --busy-poll 0 --coalesce 0 --queues 9 --xdp-log off \
@@ -212,7 +211,7 @@ fn flags_win_over_the_file() {
     let config = run(&format!("{flags} --config {}", path.display())).unwrap();
     let expected = Config {
         config_file: Some(path.clone()),
-        // What only a file can switch on, flags cannot switch off.
+        // Flags cannot turn off a switch.
         minimal_any: true,
         http_files: FileOptions { cache_control: Some("max-age=9".to_owned()), dot_files: true },
         fast_open: true,
@@ -225,8 +224,8 @@ fn flags_win_over_the_file() {
 }
 
 #[test]
-fn a_relay_is_what_flags_or_the_file_say() {
-    let back_end = |address: &str, weight, payload| crate::services::dns::relay::BackEnd {
+fn flags_and_file_configure_the_dns_relay() {
+    let upstream = |address: &str, weight, payload| crate::services::dns::relay::DnsUpstream {
         address: address.parse().unwrap(),
         weight,
         payload,
@@ -235,42 +234,45 @@ fn a_relay_is_what_flags_or_the_file_say() {
         .unwrap()
         .dns_relay
         .unwrap();
-    assert_eq!(relay.back_ends, [back_end("192.0.2.1:53", 1, 1_232), back_end("[::1]:5353", 1, 4_096)]);
-    assert_eq!((relay.cache, relay.sent, relay.in_flight), (0, 64 << 20, 4_096));
-    assert_eq!((relay.patience, relay.total), (Duration::from_secs(1), Duration::from_secs(4)));
-    assert_eq!((relay.client_subnet, relay.proxy), (ClientSubnet::AsItCame, false));
+    assert_eq!(relay.upstreams, [upstream("192.0.2.1:53", 1, 1_232), upstream("[::1]:5353", 1, 4_096)]);
+    assert_eq!((relay.cache, relay.retransmit_store, relay.in_flight), (0, 64 << 20, 4_096));
+    assert_eq!((relay.timeout, relay.total_timeout), (Duration::from_secs(1), Duration::from_secs(4)));
+    assert_eq!((relay.client_subnet, relay.proxy_protocol), (ClientSubnet::PassThrough, false));
 
     let text = "dns-cache = 7\n[dns]\ntimeout-ms = 300\ntotal-timeout-ms = 900\nin-flight = 9\nstore-mib = 2\n\
         edns-client-subnet = true\nedns-client-subnet-from-clients = true\nproxy-protocol = true\n[[dns.relay]]\naddress = \"127.0.0.1:53\"\nweight = 3\n\
         [[dns.relay]]\naddress = \"192.0.2.1:53\"\nedns-payload = 1400\n";
     let (_directory, path) = file(text);
     let relay = run(&format!("-i eth0 --config {}", path.display())).unwrap().dns_relay.unwrap();
-    assert_eq!(relay.back_ends, [back_end("127.0.0.1:53", 3, 4_096), back_end("192.0.2.1:53", 1, 1_400)]);
-    assert_eq!((relay.cache, relay.sent, relay.in_flight), (7 << 20, 2 << 20, 9));
-    assert_eq!((relay.patience, relay.total), (Duration::from_millis(300), Duration::from_millis(900)));
-    assert_eq!((relay.client_subnet, relay.proxy), (ClientSubnet::OursIfNone, true));
+    assert_eq!(relay.upstreams, [upstream("127.0.0.1:53", 3, 4_096), upstream("192.0.2.1:53", 1, 1_400)]);
+    assert_eq!((relay.cache, relay.retransmit_store, relay.in_flight), (7 << 20, 2 << 20, 9));
+    assert_eq!(
+        (relay.timeout, relay.total_timeout),
+        (Duration::from_millis(300), Duration::from_millis(900))
+    );
+    assert_eq!((relay.client_subnet, relay.proxy_protocol), (ClientSubnet::FromClientOrAddress, true));
     let flags = format!("-i eth0 --dns-relay 192.0.2.9:53 --config {}", path.display());
     let relay = run(&flags).unwrap().dns_relay.unwrap();
-    assert_eq!((relay.back_ends, relay.in_flight), (vec![back_end("192.0.2.9:53", 1, 1_232)], 9));
+    assert_eq!((relay.upstreams, relay.in_flight), (vec![upstream("192.0.2.9:53", 1, 1_232)], 9));
 
-    for (text, says) in [
-        ("[dns]\nin-flight = 1\n", "[dns] means nothing"),
+    for (text, message) in [
+        ("[dns]\nin-flight = 1\n", "[dns] has no effect"),
         (
             "dns-relay = [\"192.0.2.1:53\"]\n[dns]\ntimeout-ms = 60\ntotal-timeout-ms = 50\n",
-            "leaves no server the time",
+            "is less than timeout-ms",
         ),
         (
             "dns-relay = [\"192.0.2.1:53\"]\n[dns]\nedns-client-subnet-from-clients = true\n",
-            "means nothing without edns-client-subnet",
+            "has no effect without edns-client-subnet",
         ),
     ] {
         let (_directory, path) = file(text);
         let error = run(&format!("-i eth0 --config {}", path.display())).unwrap_err();
-        assert!(error.to_string().contains(says), "{error}");
+        assert!(error.to_string().contains(message), "{error}");
     }
     let error =
         cli::parse_from(["stateless-tcp", "replay", "in", "out", "--dns-relay", "192.0.2.1:53"]).unwrap_err();
-    assert!(error.to_string().contains("replay asks no server"), "{error}");
+    assert!(error.to_string().contains("replay has no upstreams"), "{error}");
 }
 
 #[test]
@@ -302,7 +304,7 @@ fn replay_takes_content_but_no_interface() {
 }
 
 #[test]
-fn no_more_prefixes_are_told_apart_than_the_table_holds() {
+fn there_are_no_more_prefixes_than_the_table_holds() {
     let prefix = |number: u32| format!("\"{}/32\"", std::net::Ipv4Addr::from(number));
     let list = |count: u32| (0..count).map(prefix).collect::<Vec<_>>().join(",");
     let read = |count| {
@@ -318,31 +320,34 @@ fn no_more_prefixes_are_told_apart_than_the_table_holds() {
 }
 
 #[test]
-fn help_is_no_failure() {
+fn help_is_not_a_failure() {
     assert_eq!(run("--help").unwrap_err().exit_status(), 0);
     assert!(!run("--help").unwrap_err().to_string().contains("--test-panic"), "a hidden flag shows");
 }
 
 #[test]
-fn a_file_is_read_again_and_what_needs_a_restart_is_named() {
+fn a_file_is_read_again_and_options_that_need_a_restart_are_named() {
     let (_directory, path) = file("interface = [\"eth0\"]\nqueues = \"0\"\nuncovered-queues = true\n");
     let words = ["stateless-tcp", "run", "--dns-port", "5353", "--config", path.to_str().unwrap()];
     let Command::Run { config: running, source } = cli::parse_from(words).unwrap().command else {
         panic!("another command")
     };
     let running = *running;
-    assert_eq!(source.read().unwrap().within(&running), (running.clone(), vec![]), "nothing has changed");
+    assert_eq!(
+        source.read().unwrap().retain_restart_only(&running),
+        (running.clone(), vec![]),
+        "nothing has changed"
+    );
 
     let text = "interface = [\"eth1\"]\nrules = \"classic\"\nzone = [\"b.zone\"]\nminimal-any = true\nfast-open = true\n\
                 dns-keepalive = 9\ndns-cookie-secret-file = \"s\"\ndns-port = 54\nhttp-port = 8080\naddress = [\"192.0.2.7\"]\nhttp-root = \"www\"\nkey-file = \"k\"\n";
     fs::write(&path, text).unwrap();
-    let (config, kept) = source.read().unwrap().within(&running);
-    assert_eq!(kept, ["interface", "rules", "queues", "uncovered-queues"]);
+    let (config, retained) = source.read().unwrap().retain_restart_only(&running);
+    assert_eq!(retained, ["interface", "rules", "queues", "uncovered-queues"]);
     let expected = Config {
         addresses: Some(vec!["192.0.2.7".parse().unwrap()]),
-        // The flag wins, as it did at the start.
-        dns_port: 5353,
-        http_port: 8080,
+        // The flag overrides the file, as it did at the start.
+        ports: ServicePorts { dns: 5353, http: 8080 },
         zones: ZoneOptions { files: vec!["b.zone".parse().unwrap()], ..ZoneOptions::default() },
         minimal_any: true,
         fast_open: true,

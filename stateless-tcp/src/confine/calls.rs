@@ -1,4 +1,4 @@
-//! System calls: those that serving and reloading take. Others fail with EPERM.
+//! System calls: those of serving and reloading are allowed, others fail with EPERM.
 
 use anyhow::Result;
 use nix::libc;
@@ -8,7 +8,7 @@ use seccompiler::{
 };
 use std::collections::BTreeMap;
 
-/// Threads, memory, time, and the end.
+/// Threads, memory, time, and the end of the process.
 const PROCESS: &[i64] = &[
     libc::SYS_brk,
     libc::SYS_clock_getres,
@@ -48,7 +48,7 @@ const PROCESS: &[i64] = &[
     libc::SYS_uname,
 ];
 
-/// Files: which, Landlock says.
+/// Files, which Landlock restricts.
 const FILES: &[i64] = &[
     libc::SYS_close,
     libc::SYS_dup,
@@ -103,9 +103,9 @@ const SOCKETS: &[i64] = &[
     libc::SYS_socketpair,
 ];
 
-/// What this architecture has besides, by the names of old.
+/// Older system calls that only this architecture has.
 #[cfg(target_arch = "x86_64")]
-const OLD: &[i64] = &[
+const LEGACY: &[i64] = &[
     libc::SYS_access,
     libc::SYS_chmod,
     libc::SYS_epoll_wait,
@@ -118,26 +118,26 @@ const OLD: &[i64] = &[
     libc::SYS_unlink,
 ];
 #[cfg(not(target_arch = "x86_64"))]
-const OLD: &[i64] = &[];
+const LEGACY: &[i64] = &[];
 
-/// Restricts this thread, and those that it starts.
+/// Restricts this thread and those that it creates.
 pub(super) fn restrict() -> Result<()> {
     let any = |call: &i64| (*call, Vec::new());
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
-        [PROCESS, FILES, SOCKETS, OLD].into_iter().flatten().map(any).collect();
-    // A thread is made, but no process.
+        [PROCESS, FILES, SOCKETS, LEGACY].into_iter().flatten().map(any).collect();
+    // Threads may be created, but no processes.
     let thread = u64::try_from(libc::CLONE_THREAD)?;
     let makes_thread =
         SeccompCondition::new(0, SeccompCmpArgLen::Qword, SeccompCmpOp::MaskedEq(thread), thread)?;
     rules.insert(libc::SYS_clone, vec![SeccompRule::new(vec![makes_thread])?]);
-    // What clone3 makes cannot be seen from outside: where there seems to be none, clone is used.
+    // A filter cannot inspect the arguments of clone3. If it seems to be missing, the C library uses clone.
     let clone3 = [(libc::SYS_clone3, Vec::new())].into();
     apply(clone3, SeccompAction::Allow, SeccompAction::Errno(libc::ENOSYS.cast_unsigned()))?;
-    // Last, as no further filter can be made then.
+    // Last, as this filter prevents further ones.
     apply(rules, SeccompAction::Errno(libc::EPERM.cast_unsigned()), SeccompAction::Allow)
 }
 
-/// What `rules` hold of gets `matching`, all else `other`.
+/// Applies `matching` to calls that match `rules`, and `other` to all others.
 fn apply(
     rules: BTreeMap<i64, Vec<SeccompRule>>,
     other: SeccompAction,

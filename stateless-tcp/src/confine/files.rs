@@ -1,7 +1,7 @@
-//! Files: reading where the content was at the start, and removing the control socket at the end.
+//! Files: the directories of the content at the start are readable, and the control socket can be removed at the end.
 //!
-//! A file may take another's place by renaming, and a rule is about what is there when it is made. So what is named is
-//! readable with all else in its directory.
+//! A Landlock rule applies to the file that exists when it is made, and a later file may replace it by renaming. So the rules
+//! are for the directories of configured files.
 
 use crate::config::Config;
 use crate::control;
@@ -13,19 +13,19 @@ use landlock::{
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Rights that are known here. Of these, the kernel enforces what it knows.
-const KNOWN: ABI = ABI::V6;
+/// The version of the handled rights. The kernel enforces those that it supports.
+const HANDLED: ABI = ABI::V6;
 
-/// Receive queues, and which CPUs there can be: read while it runs.
+/// Receive queues and CPUs, which are read at run time.
 const SYSTEM: [&str; 2] = ["/sys/class/net", "/sys/devices"];
 
-/// Restricts this thread, and those that it starts, to what serving by `config` needs. Says what that came to.
+/// Restricts this thread, and those that it creates, to the files of `config`. Returns the result in words.
 pub(super) fn restrict(config: &Config) -> Result<&'static str> {
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
     let socket = read | AccessFs::RemoveFile;
     let status = Ruleset::default()
-        .handle_access(AccessFs::from_all(KNOWN))?
-        .scope(Scope::from_all(KNOWN))?
+        .handle_access(AccessFs::from_all(HANDLED))?
+        .scope(Scope::from_all(HANDLED))?
         .create()?
         .add_rules(path_beneath_rules(content(config), read))?
         .add_rules(path_beneath_rules(SYSTEM, read))?
@@ -45,15 +45,15 @@ pub fn has_landlock() -> bool {
     ruleset.handle_access(AccessFs::from_all(ABI::V1)).and_then(Ruleset::create).is_ok()
 }
 
-/// Where content is, and what says what it is.
+/// The directories of the content, the secrets, and the configuration file.
 fn content(config: &Config) -> Vec<PathBuf> {
     let Config { zones, key_file, dns_cookie_secret_file, config_file, http_root, .. } = config;
     let zone_files = || zones.files.iter().map(|zone| zone.file.clone());
-    // A link can lead elsewhere: what it leads to is replaced there.
+    // The target of a link is replaced in its own directory.
     let linked = zone_files().chain(zones.directories.iter().flat_map(|path| entries(path)));
     let targets = linked.filter_map(|path| path.canonicalize().ok());
     let secrets = key_file.iter().chain(dns_cookie_secret_file).chain(config_file).cloned();
-    let files = zone_files().chain(targets).chain(secrets).map(|path| beside(&path));
+    let files = zone_files().chain(targets).chain(secrets).map(|path| directory_of(&path));
     let directories = zones.directories.iter().chain(&zones.include).chain(http_root);
     let mut content: Vec<PathBuf> = files.chain(directories.cloned()).collect();
     content.sort_unstable();
@@ -61,13 +61,13 @@ fn content(config: &Config) -> Vec<PathBuf> {
     content
 }
 
-/// What is in a directory, as far as that can be told.
+/// The entries of a directory, or none if it cannot be read.
 fn entries(directory: &Path) -> Vec<PathBuf> {
     fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
 }
 
-/// The directory of a file, unless that is the root of all.
-fn beside(path: &Path) -> PathBuf {
+/// The directory of a file, or the file itself if that is the root directory.
+fn directory_of(path: &Path) -> PathBuf {
     match path.parent() {
         Some(directory) if directory.as_os_str().is_empty() => PathBuf::from("."),
         Some(directory) if directory.parent().is_some() => directory.to_owned(),
@@ -85,7 +85,7 @@ mod tests {
     #[case("zones/a.zone", "zones")]
     #[case("a.zone", ".")]
     #[case("/a.zone", "/a.zone")]
-    fn the_root_of_all_is_never_opened(#[case] path: &str, #[case] opened: &str) {
-        assert_eq!(beside(Path::new(path)), Path::new(opened));
+    fn the_root_directory_is_never_opened(#[case] path: &str, #[case] opened: &str) {
+        assert_eq!(directory_of(Path::new(path)), Path::new(opened));
     }
 }

@@ -1,29 +1,30 @@
 //! User, group and capabilities.
 
+use crate::system::kernel_version;
 use anyhow::{Context as _, Result};
 use caps::{CapSet, Capability, CapsHashSet, securebits};
 use nix::sys::prctl::set_no_new_privs;
 use nix::unistd::{Uid, User, setgroups, setresgid, setresuid};
 
-/// The first kernel that lets whoever holds a map change it without CAP_BPF, where unprivileged BPF is disabled.
-const NEEDS_NO_CAP_BPF: (u32, u32) = (5, 19);
+/// The first kernel on which the holder of a map can change it without CAP_BPF if unprivileged BPF is disabled.
+const MAPS_NEED_NO_CAP_BPF: (u32, u32) = (5, 19);
 
-/// The user of this name.
+/// The user with this name.
 pub(super) fn find(name: &str) -> Result<User> {
     let found = User::from_name(name).with_context(|| format!("--user {name}: cannot look it up"))?;
     found
         .with_context(|| format!("--user {name}: there is no such user; `useradd --system {name}` makes one"))
 }
 
-/// Becomes `user`, if there is one, and drops what privileges there are but `kept`.
-pub(super) fn renounce(user: Option<&User>, kept: &CapsHashSet) -> Result<()> {
+/// Becomes `user`, if it is given, and drops all privileges except `kept`.
+pub(super) fn drop_privileges(user: Option<&User>, kept: &CapsHashSet) -> Result<()> {
     let may_drop = caps::has_cap(None, CapSet::Effective, Capability::CAP_SETPCAP).unwrap_or(false);
     for capability in caps::all().difference(kept).filter(|_| may_drop) {
-        // What this kernel does not know it cannot give.
+        // A capability that this kernel lacks cannot be dropped.
         let _ = caps::drop(None, CapSet::Bounding, *capability);
     }
     if let Some(user) = user {
-        securebits::set_keepcaps(true).context("cannot keep a capability over --user")?;
+        securebits::set_keepcaps(true).context("cannot keep a capability across --user")?;
         let become_user = || {
             setgroups(&[user.gid])?;
             setresgid(user.gid, user.gid, user.gid)?;
@@ -43,13 +44,12 @@ pub(super) fn renounce(user: Option<&User>, kept: &CapsHashSet) -> Result<()> {
     set_no_new_privs().context("no_new_privs")
 }
 
-/// What is needed still: by a reload, and at the end to give back `interrupts` that were put off (`--coalesce`, `--busy-poll`).
-pub(super) fn kept(interrupts: bool) -> CapsHashSet {
-    let release = nix::sys::utsname::uname().map(|name| name.release().to_string_lossy().into_owned());
-    let version = release.ok().and_then(|release| crate::commands::doctor::kernel_version(&release));
-    let needs_none = version.is_some_and(|version| version >= NEEDS_NO_CAP_BPF);
+/// The capabilities that are still needed: for a reload, and at the end to restore interrupts if they are `deferred`
+/// (`--coalesce`, `--busy-poll`).
+pub(super) fn needed(deferred: bool) -> CapsHashSet {
+    let needs_none = kernel_version().is_some_and(|version| version >= MAPS_NEED_NO_CAP_BPF);
     let reload = (!needs_none).then_some(Capability::CAP_BPF);
-    reload.into_iter().chain(interrupts.then_some(Capability::CAP_NET_ADMIN)).collect()
+    reload.into_iter().chain(deferred.then_some(Capability::CAP_NET_ADMIN)).collect()
 }
 
 pub(super) fn describe(user: Option<&User>, kept: &CapsHashSet) -> String {

@@ -1,35 +1,48 @@
-//! Instances that are found and asked.
+//! A client and a server of the control socket.
 
+use super::check::CheckTargets;
+use super::client::reload_in;
+use super::handover::HandoverService;
+use super::server::{ControlHandles, ControlSocket, ReloadRequest};
 use super::*;
-use crate::dataplane::engine::{Content, Policy};
-use crate::serving::{ServingState, Switch};
+use crate::serving::{ActiveState, AnswerPolicy, Content, ServingState};
 use stateless_tcp_core::tcp::AckPolicy;
 use stateless_tcp_core::tcp::isn::{Key, Keys};
+use std::io::Read as _;
+use std::os::unix::net::UnixListener;
+use std::sync::Arc;
+use tokio::sync::mpsc;
 
-fn services(reloads: mpsc::UnboundedSender<Request>) -> Services {
+fn handles(reloads: mpsc::UnboundedSender<ReloadRequest>) -> ControlHandles {
     let keys = Keys { current: Key([1; 16]), previous: None };
     let rules = AckPolicy::Reliable;
-    let policy = Policy { rules, keys, segment_size: 1220, hints: 0, fast_open: false };
-    let switch = Arc::new(Switch::new(ServingState::first(Content::new([], Vec::new()), policy)));
-    let house = House { doors: Arc::new([]), switch, trials: mpsc::unbounded_channel().0 };
-    let handovers = Handovers { programs: Arc::new([]), steps: mpsc::unbounded_channel().0 };
-    Services { reloads, looks: mpsc::unbounded_channel().0, sources: Arc::new([]), handovers, house }
+    let policy = AnswerPolicy { rules, keys, segment_size: 1220, hints: 0, fast_open: false };
+    let active = Arc::new(ActiveState::from_pointee(ServingState::new(Content::new([], Vec::new()), policy)));
+    let targets = CheckTargets { queues: Arc::new([]), active, test_frames: mpsc::unbounded_channel().0 };
+    let handover = HandoverService { programs: Arc::new([]), steps: mpsc::unbounded_channel().0 };
+    ControlHandles {
+        reloads,
+        snapshots: mpsc::unbounded_channel().0,
+        sources: Arc::new([]),
+        handover,
+        targets,
+    }
 }
 
-fn listen(directory: &Path, outcome: Outcome) -> Listener {
-    let (sender, mut requests) = mpsc::unbounded_channel::<Request>();
-    let listener = Listener::bind_in(directory).unwrap();
-    listener.listen(services(sender)).unwrap();
+fn listen(directory: &Path, result: CommandResult) -> ControlSocket {
+    let (sender, mut requests) = mpsc::unbounded_channel::<ReloadRequest>();
+    let listener = ControlSocket::bind_in(directory).unwrap();
+    listener.listen(handles(sender)).unwrap();
     std::thread::spawn(move || {
         while let Some(request) = requests.blocking_recv() {
-            request.send(outcome.clone()).unwrap();
+            request.send(result.clone()).unwrap();
         }
     });
     listener
 }
 
 #[test]
-fn the_outcome_reaches_the_caller() {
+fn the_result_reaches_the_client() {
     for (outcome, expected) in [
         (Ok("served".to_owned()), "served".to_owned()),
         (
@@ -48,37 +61,40 @@ fn the_outcome_reaches_the_caller() {
 }
 
 #[test]
-fn an_instance_is_found_or_asked_for() {
+fn an_instance_is_found_or_named() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path();
     let missing = path.join("missing");
     assert!(reload_in(&missing, None).unwrap_err().to_string().contains("no instance runs"));
     // Left by a process that was killed.
-    drop(UnixListener::bind(path_of(path, 4_000_001)).unwrap());
+    drop(UnixListener::bind(socket_path(path, 4_000_001)).unwrap());
     assert!(reload_in(path, None).unwrap_err().to_string().contains("no instance runs"));
-    assert!(!path_of(path, 4_000_001).exists(), "it is cleared away");
+    assert!(!socket_path(path, 4_000_001).exists(), "it is removed");
 
     let listener = listen(path, Ok(String::new()));
-    let other = UnixListener::bind(path_of(path, 1)).unwrap();
+    let other = UnixListener::bind(socket_path(path, 1)).unwrap();
     let error = reload_in(path, None).unwrap_err().to_string();
-    assert_eq!(error, format!("several instances run: say which by --pid 1 or --pid {}", std::process::id()));
+    assert_eq!(
+        error,
+        format!("several instances run: choose one by --pid 1 or --pid {}", std::process::id())
+    );
     let error = reload_in(path, Some(4_000_001)).unwrap_err().to_string();
     assert!(error.contains("process 4000001"), "{error}");
     drop(other);
     drop(listener);
-    assert!(!path_of(path, std::process::id()).exists(), "it goes with its process");
+    assert!(!socket_path(path, std::process::id()).exists(), "it is removed with its process");
 }
 
 #[test]
-fn other_words_ask_for_nothing() {
+fn an_unknown_command_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let (sender, mut requests) = mpsc::unbounded_channel();
-    let listener = Listener::bind_in(directory.path()).unwrap();
-    listener.listen(services(sender)).unwrap();
-    let mut stream = UnixStream::connect(path_of(directory.path(), std::process::id())).unwrap();
+    let listener = ControlSocket::bind_in(directory.path()).unwrap();
+    listener.listen(handles(sender)).unwrap();
+    let mut stream = UnixStream::connect(socket_path(directory.path(), std::process::id())).unwrap();
     stream.write_all(b"stop\n").unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
-    assert_eq!(answer, "failed \"stop\" cannot be asked for");
+    assert_eq!(answer, "failed \"stop\" is not a command");
     assert!(requests.try_recv().is_err());
 }

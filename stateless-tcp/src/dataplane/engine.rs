@@ -7,160 +7,17 @@ use crate::dataplane::query_log::QueryLog;
 use crate::observe::counters::Counters;
 use crate::observe::snapshot::Occupancy;
 use crate::observe::transaction::Role;
-use crate::services::{FetchId, Service, Upstream};
-use crate::serving::ServingState;
-use crate::serving::clients::Clients;
-use crate::serving::fingerprint::Fingerprint;
+use crate::services::{FetchId, Upstream};
+use crate::serving::{Content, ServingState};
 use application::ServedApplication;
-use foldhash::fast::RandomState;
-use stateless_tcp_core::admission::PacketKind;
 use stateless_tcp_core::outcome::Outcome;
-use stateless_tcp_core::steering::{ClientPolicy, Steering};
 pub use stateless_tcp_core::tcp::Source;
-use stateless_tcp_core::tcp::isn::Keys;
 use stateless_tcp_core::tcp::output::TxSegment;
 use stateless_tcp_core::tcp::parser::MAX_RESPONSES;
-use stateless_tcp_core::tcp::segment::{Address, Segment};
-use stateless_tcp_core::tcp::{AckPolicy, Assembly, Engine, Handled, Pending, RxSegment, Transmit};
-use stateless_tcp_ebpf::abi::Settings;
-use std::collections::HashSet;
+use stateless_tcp_core::tcp::segment::Segment;
+use stateless_tcp_core::tcp::{Assembly, Engine, Handled, Pending, RxSegment, Transmit};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
-
-/// Counts the changes of this program that give another answer to a question, octet by octet, from the same content: what
-/// was begun by one version may be finished by the next.
-const ANSWERS: u32 = 1;
-
-/// What is served where. Shared by all workers.
-#[derive(Clone)]
-pub struct Content {
-    addresses: HashSet<Address, RandomState>,
-    services: Vec<(u16, Arc<dyn Service>)>,
-    fingerprint: Option<Fingerprint>,
-    clients: Clients,
-    settings: Settings,
-}
-
-impl Content {
-    /// Serves each service at its TCP port on all of `addresses`. Reads through all that they answer from.
-    #[must_use]
-    pub fn new(addresses: impl IntoIterator<Item = Address>, services: Vec<(u16, Arc<dyn Service>)>) -> Self {
-        let of = |(port, service): &(u16, Arc<dyn Service>)| Some((*port, service.fingerprint()?));
-        let all: Option<Vec<_>> = services.iter().map(of).collect();
-        Self {
-            addresses: addresses.into_iter().collect(),
-            fingerprint: all.map(|all| Fingerprint::of(&(ANSWERS, all))),
-            services,
-            clients: Clients::default(),
-            settings: Settings::default(),
-        }
-    }
-
-    /// The same, to clients as is said of them.
-    #[must_use]
-    pub fn treating(self, clients: Clients) -> Self {
-        Self { clients, ..self }
-    }
-
-    /// The same, by these settings.
-    #[must_use]
-    pub fn set(self, settings: Settings) -> Self {
-        Self { settings, ..self }
-    }
-
-    /// What the operator has said besides. That clients are limited is seen to by the XDP program, before anything gets
-    /// here.
-    #[must_use]
-    pub fn settings(&self) -> &Settings {
-        &self.settings
-    }
-
-    /// What is said of clients.
-    #[must_use]
-    pub fn clients(&self) -> &Clients {
-        &self.clients
-    }
-
-    /// The served addresses.
-    pub fn addresses(&self) -> impl Iterator<Item = &Address> {
-        self.addresses.iter()
-    }
-
-    /// The served ports.
-    pub fn ports(&self) -> impl Iterator<Item = u16> {
-        self.services.iter().map(|&(port, _)| port)
-    }
-
-    /// Whether every process that serves this gives the same answers: none is fetched from elsewhere.
-    #[must_use]
-    pub fn is_pure(&self) -> bool {
-        self.errands().next().is_none()
-    }
-
-    /// Of the services and their ports, where that can be told of all: connections that begin with one content can go on with
-    /// another that has the same, octet by octet.
-    #[must_use]
-    pub fn fingerprint(&self) -> Option<Fingerprint> {
-        self.fingerprint
-    }
-
-    fn errands(&self) -> impl Iterator<Item = &dyn Upstream> {
-        self.services.iter().filter_map(|(_, service)| service.errands())
-    }
-
-    #[inline]
-    fn service(&self, port: u16) -> Option<&dyn Service> {
-        self.services.iter().find(|&&(served, _)| served == port).map(|(_, service)| &**service)
-    }
-}
-
-impl Steering for Content {
-    #[inline]
-    fn address(&self, address: &Address) -> bool {
-        self.addresses.contains(address)
-    }
-
-    #[inline]
-    fn port(&self, port: u16) -> bool {
-        self.service(port).is_some()
-    }
-
-    #[inline]
-    fn datagrams(&self) -> Option<u16> {
-        self.settings.datagrams()
-    }
-
-    #[inline]
-    fn treatment(&self, client: &Address) -> ClientPolicy {
-        self.clients.treatment(client)
-    }
-
-    #[inline]
-    fn limits_segments(&self) -> bool {
-        false
-    }
-
-    #[inline]
-    fn affords(&self, _: &Address, _: PacketKind) -> bool {
-        true
-    }
-}
-
-/// How segments are answered.
-#[derive(Clone, Debug)]
-pub struct Policy {
-    /// Rule set.
-    pub rules: AckPolicy,
-    /// Cookie keys.
-    pub keys: Keys,
-    /// Largest payload sent, in octets. The same on all servers that share a key: a client acknowledges where segments
-    /// end.
-    pub segment_size: u16,
-    /// Connections that each worker remembers something of ([`ConnCache`]).
-    pub hints: usize,
-    /// Answer requests that come with the SYN (RFC 7413).
-    pub fast_open: bool,
-}
 
 /// A segment, and everything that its answer depends on besides.
 #[derive(Clone, Copy)]
@@ -192,7 +49,7 @@ pub struct DeferredSegment {
 pub struct TcpEngine {
     worker: usize,
     state: Arc<ServingState>,
-    /// The responses to one segment. Never grow: [`Service::answer`] is given less room than there is.
+    /// The responses to one segment. Never grow: [`Service::answer`](crate::services::Service::answer) is given less room than there is.
     responses: Vec<u8>,
     query_log: QueryLog,
     /// Memory of [`Assembly`].
@@ -240,8 +97,8 @@ impl TcpEngine {
     }
 
     /// The upstreams of all services, each once, though it may run for several generations.
-    pub fn errands(&self) -> impl Iterator<Item = &dyn Upstream> {
-        let all = || self.state.editions().flat_map(|edition| edition.content.errands());
+    pub fn upstreams(&self) -> impl Iterator<Item = &dyn Upstream> {
+        let all = || self.state.contents().flat_map(|content| content.content.upstreams());
         let first = move |&(index, upstream): &(usize, &dyn Upstream)| {
             !all().take(index).any(|other| std::ptr::addr_eq(other, upstream))
         };

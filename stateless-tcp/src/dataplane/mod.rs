@@ -8,11 +8,9 @@
 //! | [`conn_cache`] | what is remembered of connections, and never needed |
 //! | [`pending`] | requests that wait for an upstream's answer |
 //! | `query_log` | queries and responses of one segment, for taps |
-//! | [`mailbox`] | what other threads leave for a worker |
 
 pub mod conn_cache;
 pub mod engine;
-pub mod mailbox;
 pub mod pending;
 mod query_log;
 pub mod responder;

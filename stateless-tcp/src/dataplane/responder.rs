@@ -7,14 +7,14 @@
 //! The frame that carried the request carries the reply; only a response of several segments takes further frames. A request
 //! whose answer is still to be fetched is parked, and considered again in [`Responder::turn`].
 
-use crate::dataplane::engine::{Arrival, Content, Policy, Source, TcpEngine};
+use crate::dataplane::engine::{Arrival, Source, TcpEngine};
 use crate::dataplane::pending::{PendingRequest, PendingRequests};
 use crate::observe::counters::Counters;
 use crate::observe::snapshot::Occupancy;
 use crate::observe::tap::{Direction, Tap, Taps};
 use crate::observe::transaction::Transaction;
 use crate::services::FetchId;
-use crate::serving::ServingState;
+use crate::serving::{AnswerPolicy, Content, ServingState};
 use stateless_tcp_core::outcome::Outcome;
 use stateless_tcp_core::steering::{self, Layout, Protocol};
 use stateless_tcp_core::tcp::Transmit;
@@ -68,8 +68,8 @@ struct Asker {
 impl Responder {
     /// A responder for `content`.
     #[must_use]
-    pub fn new(content: Content, policy: Policy) -> Self {
-        Self::of(0, Arc::new(ServingState::first(content, policy)))
+    pub fn new(content: Content, policy: AnswerPolicy) -> Self {
+        Self::of(0, Arc::new(ServingState::new(content, policy)))
     }
 
     /// A responder for what is on offer, of the worker with this number.
@@ -105,20 +105,20 @@ impl Responder {
     /// The files on which an idle worker is to wait.
     #[must_use]
     pub fn descriptors(&self) -> Vec<RawFd> {
-        self.engine.errands().flat_map(|errands| errands.descriptors(self.worker)).collect()
+        self.engine.upstreams().flat_map(|upstream| upstream.fds(self.worker)).collect()
     }
 
     /// How long an idle worker may wait.
     #[must_use]
     pub fn due(&self, now: SystemTime) -> Option<Duration> {
-        self.engine.errands().filter_map(|errands| errands.due(self.worker, now)).min()
+        self.engine.upstreams().filter_map(|upstream| upstream.poll_timeout(self.worker, now)).min()
     }
 
-    /// Does the errands of the services, and answers what waited for them.
+    /// Polls the upstreams of the services, and answers what waited for them.
     #[inline]
     pub fn turn<F: Frames>(&mut self, now: SystemTime, frames: &mut F, counters: &Counters) {
-        for errands in self.engine.errands() {
-            errands.turn(self.worker, now, &mut self.ready);
+        for upstream in self.engine.upstreams() {
+            upstream.poll(self.worker, now, &mut self.ready);
         }
         let mut ready = std::mem::take(&mut self.ready);
         for ticket in ready.drain(..) {
@@ -219,8 +219,15 @@ impl Responder {
     fn tell(&mut self, now: SystemTime, asker: &Asker, reached: usize) {
         for (role, question, answer) in self.engine.logged_queries(reached) {
             let tuple = *asker.reply.tuple();
-            let framed = Transaction { role, tuple, asked: asker.since, answered: now, question, answer };
-            if let Some(transaction) = framed.message() {
+            let framed = Transaction {
+                role,
+                tuple,
+                asked: asker.since,
+                answered: now,
+                query: question,
+                response: answer,
+            };
+            if let Some(transaction) = framed.unframed() {
                 self.taps.transaction(&transaction);
             }
         }

@@ -8,7 +8,8 @@ use crate::observe::counters::Counters;
 use crate::observe::histogram::Histogram;
 use crate::observe::snapshot::Occupancy;
 use crate::observe::tap::TapRegistry;
-use crate::serving::{Follower, Switch};
+use crate::serving::ActiveState;
+use arc_swap::Cache;
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::eventfd::EventFd;
 use nix::unistd::Pid;
@@ -23,141 +24,143 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::mpsc::UnboundedSender;
 use xsk_rs::socket::XdpStatistics;
 
-/// After so long an idle worker looks whether it shall end.
+/// An idle worker wakes this often to see whether it was told to stop.
 const IDLE: Duration = Duration::from_millis(100);
 
-/// After so long a worker with frames in the TX ring gives the kernel another push.
+/// A worker with frames in the TX ring wakes the kernel again after this time.
 const SENDING: Duration = Duration::from_millis(1);
 
-/// So often a worker reports how it is, busy or not.
+/// Interval of the worker's status reports.
 const REPORT: Duration = Duration::from_millis(100);
 
-/// How a worker is. What it counts can be read at any time; this it has to say.
+/// The status that a worker reports. Its counters, in contrast, can be read at any time.
 #[derive(Clone, Debug)]
 pub struct WorkerStatus {
-    /// Where its frames are.
-    pub account: FrameCounts,
+    /// Its frames, by place.
+    pub frames: FrameCounts,
     /// Frames that the kernel has sent.
     pub completed: u64,
-    /// What the kernel has counted at its socket, if it tells.
+    /// The kernel's statistics of its socket, if they can be read.
     pub statistics: Option<XdpStatistics>,
-    /// How full its tables are, once it has some.
+    /// Occupancy of its tables; `None` before the first report.
     pub tables: Option<[Occupancy; 2]>,
 }
 
-/// What main and a worker share.
+/// State that the main thread and a worker share.
 #[derive(Debug)]
 pub struct Shared {
-    /// How the worker is told to end.
+    /// Tells the worker to stop.
     pub stop: Stop,
-    /// How often it has looked for frames: it grows, several times a second, unless the worker is stuck.
+    /// Turns of the worker's loop. It grows several times a second unless the worker is stuck.
     pub turns: AtomicU64,
-    /// What became of its frames.
+    /// Its counters.
     pub counters: Arc<Counters>,
-    /// For how long after a frame it polls for the next before it sleeps.
+    /// Time for which it polls after a frame before it sleeps.
     pub busy_poll: Duration,
-    /// For tests: what to try to read at the first frame.
+    /// For tests: a file that it tries to read at the first frame.
     pub escape: Option<PathBuf>,
-    /// From receiving a batch to handing over its answers, for each frame.
+    /// Time from receiving a batch to handing over its answers, for each frame.
     pub duration: Histogram,
-    /// How it was when it last reported.
-    pub vitals: Mutex<Option<WorkerStatus>>,
-    /// Where those are left who want a copy of its frames.
-    pub outlet: Arc<TapRegistry>,
-    /// Where frames are left that are to be answered as if they had come through the ring.
-    pub inlet: Inlet,
-    /// For tests: panic upon so many frames.
+    /// Its last status report.
+    pub status: Mutex<Option<WorkerStatus>>,
+    /// New taps, which get copies of its frames.
+    pub taps: Arc<TapRegistry>,
+    /// Frames to answer as if they had come through the ring.
+    pub inject_queue: Inlet,
+    /// For tests: panic after this many frames.
     pub panic_after: Option<u64>,
-    /// For tests: get stuck upon so many frames.
+    /// For tests: hang after this many frames.
     pub hang_after: Option<u64>,
 }
 
-/// Tells a worker to end: when its ring is empty, at once if it sleeps.
+/// Tells a worker to stop once its ring is empty. It wakes a worker that sleeps.
 #[derive(Debug)]
 pub struct Stop {
     asked: AtomicBool,
-    bell: EventFd,
+    wakeup: EventFd,
 }
 
 impl Stop {
-    /// One that does not tell it yet.
+    /// Creates the event descriptor.
     ///
     /// # Errors
-    /// If there are no descriptors left.
+    /// No descriptors are left.
     pub fn new() -> io::Result<Self> {
-        Ok(Self { asked: AtomicBool::new(false), bell: EventFd::new()? })
+        Ok(Self { asked: AtomicBool::new(false), wakeup: EventFd::new()? })
     }
 
-    /// Tells it.
-    pub fn ask(&self) {
+    /// Tells the worker to stop.
+    pub fn request(&self) {
         self.asked.store(true, Relaxed);
-        // Where the bell does not ring, the worker looks when it is idle.
-        let _ = self.bell.write(1);
+        // Without the wakeup the worker sees the flag when it is idle next.
+        let _ = self.wakeup.write(1);
     }
 
-    fn is_asked(&self) -> bool {
+    fn is_requested(&self) -> bool {
         self.asked.load(Relaxed)
     }
 }
 
-/// Starts a worker, the one with this number, which answers what comes to `socket` from what is in `switch`, on a thread of
-/// its own, pinned to a CPU. When it ends, for whatever reason, `ended` hears of it.
+/// Starts worker number `worker` on a thread of its own, pinned to a CPU. It answers the frames of `socket` from
+/// `active`, and sends its result to `ended` when it ends for any reason.
 ///
 /// # Errors
-/// If the thread cannot be made.
+/// The thread cannot be created.
 pub fn spawn(
     name: String,
     worker: usize,
     socket: Socket,
-    switch: Arc<Switch>,
+    active: Arc<ActiveState>,
     shared: Arc<Shared>,
     ended: UnboundedSender<io::Result<()>>,
 ) -> io::Result<()> {
-    // Whoever asks before it has said anything is told where the frames are, too.
-    let vitals = WorkerStatus { account: socket.account(), completed: 0, statistics: None, tables: None };
-    *shared.vitals.lock().unwrap_or_else(PoisonError::into_inner) = Some(vitals);
+    // A snapshot before the first report shows the frames, too.
+    let status = WorkerStatus { frames: socket.account(), completed: 0, statistics: None, tables: None };
+    *shared.status.lock().unwrap_or_else(PoisonError::into_inner) = Some(status);
     let work = move || {
         pin(worker % std::thread::available_parallelism().map_or(1, usize::from));
-        // Whoever no longer listens has no use for the news.
-        let _ = ended.send(run(worker, socket, switch, &shared));
+        // The supervisor may have given up already.
+        let _ = ended.send(run(worker, socket, active, &shared));
     };
     std::thread::Builder::new().name(name).spawn(work).map(drop)
 }
 
-/// One straight path a turn: receive, respond, transmit, replenish.
-fn run(worker: usize, mut socket: Socket, switch: Arc<Switch>, shared: &Shared) -> io::Result<()> {
-    let (mut follower, offer) = Follower::new(switch);
-    let mut responder = Responder::of(worker, offer);
-    let mut waiter = waiter_of(&socket, &responder, shared);
+/// The loop: each turn receives, responds, transmits and replenishes.
+fn run(worker: usize, mut socket: Socket, active: Arc<ActiveState>, shared: &Shared) -> io::Result<()> {
+    let mut active = Cache::new(active);
+    let mut state = Arc::clone(active.load());
+    let mut responder = Responder::of(worker, Arc::clone(&state));
+    let mut poller = poller(&socket, &responder, shared);
     let mut batch = Vec::with_capacity(BATCH);
     let mut frames = 0;
     let mut reported = SystemTime::UNIX_EPOCH;
     loop {
         shared.turns.fetch_add(1, Relaxed);
         socket.receive(&mut batch);
-        // An idle worker comes here every IDLE milliseconds: it lets go of what is no longer served, too.
-        if let Some(offer) = follower.news() {
-            responder.switch(offer);
-            waiter = waiter_of(&socket, &responder, shared);
+        // An idle worker passes here every IDLE milliseconds, so that it releases a replaced state in time, too.
+        if !Arc::ptr_eq(active.load(), &state) {
+            state = Arc::clone(active.load());
+            responder.switch(Arc::clone(&state));
+            poller = self::poller(&socket, &responder, shared);
         }
-        // Before the taps: who leaves a frame wants to see what becomes of it.
-        let left = shared.inlet.take();
-        if let Some(taps) = shared.outlet.take() {
+        // Before the taps: the sender of a frame has added a tap to see its answer.
+        let injected = shared.inject_queue.take();
+        if let Some(taps) = shared.taps.take() {
             responder.tap(taps);
         }
-        // One reading of the clock serves a batch: Date has seconds.
+        // The clock is read once a batch, as Date has a resolution of a second.
         let mut now = SystemTime::now();
         let received = batch.len() as u64;
-        if batch.is_empty() && left.is_empty() {
-            if shared.stop.is_asked() {
+        if batch.is_empty() && injected.is_empty() {
+            if shared.stop.is_requested() {
                 report(&socket, &responder, shared);
                 return Ok(());
             }
             let idle = if socket.is_sending() { SENDING } else { IDLE };
-            waiter.wait(&socket, responder.due(now).map_or(idle, |due| due.min(idle)))?;
+            poller.wait(&socket, responder.due(now).map_or(idle, |due| due.min(idle)))?;
             now = SystemTime::now();
         } else {
-            waiter.frames_came();
+            poller.frames_came();
             if let (0, Some(path)) = (frames, &shared.escape) {
                 escape(path);
             }
@@ -173,17 +176,17 @@ fn run(worker: usize, mut socket: Socket, switch: Arc<Switch>, shared: &Shared) 
                 std::thread::park();
             }
         }
-        for octets in left {
-            respond_to(&octets, now, &mut responder, &mut socket, &shared.counters);
+        for bytes in injected {
+            respond_to(&bytes, now, &mut responder, &mut socket, &shared.counters);
         }
         responder.turn(now, &mut socket, &shared.counters);
         socket.transmit()?;
         if received > 0 {
-            // And another one says how long it took, which nothing in it is to know.
+            // The second reading of the clock measures the batch.
             shared.duration.record(now.elapsed().unwrap_or_default(), received);
         }
         socket.replenish();
-        // A clock that was set back forgets the last report.
+        // A clock that was set back triggers a report.
         if now.duration_since(reported).map_or(true, |since| since >= REPORT) {
             report(&socket, &responder, shared);
             reported = now;
@@ -191,52 +194,50 @@ fn run(worker: usize, mut socket: Socket, switch: Arc<Switch>, shared: &Shared) 
     }
 }
 
-/// Waits for frames, for what the responder waits for, and to be told to end.
-fn waiter_of(socket: &Socket, responder: &Responder, shared: &Shared) -> Poller {
+/// The poller for frames, the responder's upstreams, and the order to stop.
+fn poller(socket: &Socket, responder: &Responder, shared: &Shared) -> Poller {
     let mut files = responder.descriptors();
-    files.push(shared.stop.bell.as_raw_fd());
+    files.push(shared.stop.wakeup.as_raw_fd());
     Poller::new(socket, &files, shared.busy_poll)
 }
 
-/// Answers a frame that did not come through the ring, in one of the pool's.
+/// Answers a frame that did not come through the ring, in a frame of the pool.
 fn respond_to(
-    octets: &[u8],
+    bytes: &[u8],
     now: SystemTime,
     responder: &mut Responder,
     socket: &mut Socket,
     counters: &Counters,
 ) {
     let Some(mut frame) = socket.take() else { return counters.add(Outcome::NoFrame, 1) };
-    match socket.octets(&mut frame).get_mut(..octets.len()) {
+    match socket.octets(&mut frame).get_mut(..bytes.len()) {
         Some(place) => {
-            place.copy_from_slice(octets);
-            responder.respond(now, socket, frame, octets.len(), counters);
+            place.copy_from_slice(bytes);
+            responder.respond(now, socket, frame, bytes.len(), counters);
         }
         None => socket.release(frame),
     }
 }
 
-/// Asked for by `--test-escape`: what somebody would try who has taken over a worker.
+/// For `--test-escape`: tries what an attacker who controls a worker would try.
 fn escape(path: &Path) {
-    let read = std::fs::read(path).map(|octets| octets.len());
+    let read = std::fs::read(path).map(|bytes| bytes.len());
     let started = Command::new("/bin/true").status();
     tracing::warn!("escape: {} {read:?}, a process {started:?}", path.display());
 }
 
-/// Says how it is between two turns, when all frames are in some ring or free; unless somebody is just looking.
+/// Reports the status between two turns, when each frame is in a ring or free. Skips it while a reader holds the lock.
 fn report(socket: &Socket, responder: &Responder, shared: &Shared) {
-    if let Ok(mut vitals) = shared.vitals.try_lock() {
-        let (account, statistics) = (socket.account(), socket.statistics().ok());
+    if let Ok(mut status) = shared.status.try_lock() {
+        let (frames, statistics) = (socket.account(), socket.statistics().ok());
         let [sent, no_room] =
             [Outcome::Sent, Outcome::TxRingFull].map(|counter| shared.counters.get(counter));
-        let completed = sent.saturating_sub(no_room + account.sending as u64);
-        *vitals =
-            Some(WorkerStatus { account, completed, statistics, tables: Some(responder.occupancies()) });
+        let completed = sent.saturating_sub(no_room + frames.sending as u64);
+        *status = Some(WorkerStatus { frames, completed, statistics, tables: Some(responder.occupancies()) });
     }
 }
 
-/// Keeps the thread on one CPU, so that the caches stay warm. A wish, not a condition: in a container the CPU may not
-/// be ours.
+/// Pins the thread to one CPU, to keep its caches warm. A container may not allow that CPU, so failure is no error.
 fn pin(cpu: usize) {
     let mut set = CpuSet::new();
     let pinned = set.set(cpu).and_then(|()| sched_setaffinity(Pid::from_raw(0), &set));

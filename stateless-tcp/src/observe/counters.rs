@@ -1,9 +1,9 @@
-//! One counter for each thing that can become of a frame in user space: [`Outcome`].
+//! A counter for each [`Outcome`] of a frame in user space. Metrics, log and `top` take all of them from its table.
 
 use stateless_tcp_core::outcome::Outcome;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// The counters of one worker. Only it adds; anyone may read.
+/// The counters of one worker. Only the worker adds; every thread may read.
 #[derive(Debug)]
 pub struct Counters([AtomicU64; Outcome::COUNT]);
 
@@ -14,14 +14,14 @@ impl Default for Counters {
 }
 
 impl Counters {
-    /// Adds `amount`. A load and a store, not a locked addition: there is one writer.
+    /// Adds `amount`. There is one writer, so a load and a store suffice.
     #[inline]
     pub fn add(&self, outcome: Outcome, amount: u64) {
         let cell = &self.0[outcome as usize];
         cell.store(cell.load(Relaxed).wrapping_add(amount), Relaxed);
     }
 
-    /// The value now.
+    /// The present value.
     #[must_use]
     pub fn get(&self, outcome: Outcome) -> u64 {
         self.0[outcome as usize].load(Relaxed)

@@ -1,15 +1,15 @@
-//! dnstap: what was asked and answered over DNS, written to the UNIX socket of a program that collects it.
+//! The dnstap output: DNS queries and responses, written to the UNIX socket of a reader.
 //!
-//! A thread of its own connects, and again whenever the other end went away; only while it is connected do workers copy
-//! anything. What it cannot pass on in time finds no room in their rings ([`ring`](super::ring)) and is counted.
+//! A thread connects, and again after the reader has closed the connection. Workers copy transactions only while it is
+//! connected. Transactions that it cannot write in time find no room in the rings ([`ring`](super::ring)), and count as lost.
 
 mod frame_streams;
 mod schema;
 
-use self::frame_streams::{Control, append};
-use self::schema::Dnstap;
+use self::frame_streams::{ControlFrame, append};
+use self::schema::DnstapEvent;
 use super::snapshot;
-use super::tap::{Listener, TapRegistry};
+use super::tap::{TapListener, TapRegistry};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::ffi::OsString;
@@ -25,134 +25,136 @@ use std::time::Duration;
 
 const CONTENT_TYPE: Option<&[u8]> = Some(b"protobuf:dnstap.Dnstap");
 
-/// After so long the socket is tried again.
-const AGAIN: Duration = Duration::from_secs(1);
+/// Pause before the next attempt to connect.
+const RECONNECT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The other end has so long to answer a control frame.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Time limit for the reader to answer a control frame.
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How often the rings are looked at when they were empty, in milliseconds; and a writer that waits, at whether it shall end.
-const PAUSE: u16 = 10;
+/// Interval in milliseconds at which empty rings are read again, and a blocked write checks for the stop flag.
+const POLL_INTERVAL: u16 = 10;
 
-/// What is written at the end may take so long.
-const END: Duration = Duration::from_secs(2);
+/// Time limit for the last writes.
+const END_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Octets that are written at a time.
+/// Bytes that are collected before a write.
 const BUFFER: usize = 1 << 16;
 
-/// The output of a process. Dropped, it goes on; [`Output::end`] ends it.
+/// The output of a process. Dropping it does not end it; [`DnstapOutput::end`] does.
 #[derive(Debug)]
-pub struct Output {
-    shared: Arc<Shared>,
+pub struct DnstapOutput {
+    status: Arc<OutputStatus>,
     ended: mpsc::Receiver<()>,
 }
 
 #[derive(Debug, Default)]
-struct Shared {
+struct OutputStatus {
     stop: AtomicBool,
     connected: AtomicBool,
     written: AtomicU64,
     lost: Arc<AtomicU64>,
 }
 
-impl Output {
-    /// Writes what passes at `outlets` to the socket at `path`, in the name of this host, whenever somebody listens there.
+impl DnstapOutput {
+    /// Writes the transactions of these workers to the socket at `path` while a reader listens there. The events have the name
+    /// of this host.
     ///
     /// # Errors
-    /// If there can be no thread.
-    pub fn start(path: PathBuf, outlets: Vec<Arc<TapRegistry>>) -> io::Result<Self> {
-        let shared = Arc::new(Shared::default());
+    /// The thread cannot be created.
+    pub fn start(path: PathBuf, registries: Vec<Arc<TapRegistry>>) -> io::Result<Self> {
+        let status = Arc::new(OutputStatus::default());
         let (end, ended) = mpsc::channel();
         let identity = nix::unistd::gethostname().ok().map(OsString::into_encoded_bytes);
-        let mut writer = Writer { path, outlets, shared: Arc::clone(&shared), event: Dnstap::of(identity) };
+        let event = DnstapEvent::new(identity);
+        let mut writer = DnstapWriter { path, registries, status: Arc::clone(&status), event };
         let work = move || {
             writer.run();
-            // Whoever no longer waits has no use for it.
+            // Nobody may wait for the end.
             let _ = end.send(());
         };
         thread::Builder::new().name("dnstap".to_owned()).spawn(work)?;
-        Ok(Self { shared, ended })
+        Ok(Self { status, ended })
     }
 
-    /// What can be seen of it now.
+    /// Its part of a snapshot.
     #[must_use]
-    pub fn look(&self) -> snapshot::Dnstap {
-        let Shared { connected, written, lost, .. } = &*self.shared;
-        snapshot::Dnstap {
+    pub fn snapshot(&self) -> snapshot::DnstapSnapshot {
+        let OutputStatus { connected, written, lost, .. } = &*self.status;
+        snapshot::DnstapSnapshot {
             connected: connected.load(Relaxed),
             written: written.load(Relaxed),
             lost: lost.load(Relaxed),
         }
     }
 
-    /// Writes what there is left, and ends the stream; waits for that, but not for ever.
+    /// Writes the remaining transactions and ends the stream, within a time limit.
     pub fn end(self) {
-        self.shared.stop.store(true, Relaxed);
-        if self.ended.recv_timeout(END).is_err() {
+        self.status.stop.store(true, Relaxed);
+        if self.ended.recv_timeout(END_TIMEOUT).is_err() {
             tracing::warn!("dnstap: the end of the stream could not be written in time");
         }
     }
 }
 
-struct Writer {
+struct DnstapWriter {
     path: PathBuf,
-    outlets: Vec<Arc<TapRegistry>>,
-    shared: Arc<Shared>,
-    event: Dnstap,
+    registries: Vec<Arc<TapRegistry>>,
+    status: Arc<OutputStatus>,
+    event: DnstapEvent,
 }
 
-impl Writer {
+impl DnstapWriter {
     fn run(&mut self) {
-        let mut said = None;
+        let mut logged = None;
         while !self.stops() {
             let outcome = connect(&self.path).and_then(|stream| {
-                said = None;
+                logged = None;
                 self.follow(stream)
             });
             if let Err(error) = outcome
-                && said != Some(error.kind())
+                && logged != Some(error.kind())
             {
-                said = Some(error.kind());
+                logged = Some(error.kind());
                 let path = self.path.display();
                 tracing::warn!("dnstap: {path}: {error}; it is tried again every second");
             }
             if !self.stops() {
-                thread::sleep(AGAIN);
+                thread::sleep(RECONNECT_INTERVAL);
             }
         }
     }
 
     fn stops(&self) -> bool {
-        self.shared.stop.load(Relaxed)
+        self.status.stop.load(Relaxed)
     }
 
-    /// Writes what passes until it shall end, or the other end does.
+    /// Writes transactions until the output ends, or the reader closes the connection.
     fn follow(&mut self, mut stream: UnixStream) -> io::Result<()> {
         tracing::info!("dnstap: {} listens", self.path.display());
-        let outlets = self.outlets.iter().map(|outlet| &**outlet);
-        let mut listener = Listener::to_transactions(outlets, Arc::clone(&self.shared.lost));
-        self.shared.connected.store(true, Relaxed);
-        let outcome = self.pass_on(&mut listener, &mut stream);
-        self.shared.connected.store(false, Relaxed);
-        // What has not been read was lost as well.
-        self.shared.lost.fetch_add(listener.discard(), Relaxed);
+        let registries = self.registries.iter().map(|registry| &**registry);
+        let mut listener = TapListener::to_transactions(registries, Arc::clone(&self.status.lost));
+        self.status.connected.store(true, Relaxed);
+        let outcome = self.write_all(&mut listener, &mut stream);
+        self.status.connected.store(false, Relaxed);
+        // Unread transactions are lost, too.
+        self.status.lost.fetch_add(listener.discard(), Relaxed);
         outcome
     }
 
-    fn pass_on(&mut self, listener: &mut Listener, stream: &mut UnixStream) -> io::Result<()> {
-        let mut buffer = Buffer { shared: Arc::clone(&self.shared), octets: Vec::new(), transactions: 0 };
+    fn write_all(&mut self, listener: &mut TapListener, stream: &mut UnixStream) -> io::Result<()> {
+        let mut buffer = Buffer { status: Arc::clone(&self.status), bytes: Vec::new(), transactions: 0 };
         loop {
-            // Before the rings are emptied, so that nothing is left in them at the end.
+            // Read before the rings, so that nothing is left in them at the end.
             let stops = self.stops();
             let any = listener.transactions(|transaction| {
-                self.event.events(transaction, |event| append(&mut buffer.octets, event));
+                self.event.events(transaction, |event| append(&mut buffer.bytes, event));
                 buffer.transactions += 1;
-                if buffer.octets.len() < BUFFER { Ok(()) } else { buffer.write(stream) }
+                if buffer.bytes.len() < BUFFER { Ok(()) } else { buffer.write(stream) }
             })?;
             buffer.write(stream)?;
             if stops {
-                stream.write_all(&Control::Stop.frame(None))?;
-                return Control::Finish.expect(stream, None);
+                stream.write_all(&ControlFrame::Stop.encode(None))?;
+                return ControlFrame::Finish.expect(stream, None);
             }
             if !any {
                 wait(stream)?;
@@ -161,58 +163,58 @@ impl Writer {
     }
 }
 
-/// A connection to the program that listens at `path`, which has agreed to take dnstap.
+/// Connects to the reader at `path`, and negotiates the content type.
 fn connect(path: &Path) -> io::Result<UnixStream> {
     let mut stream = UnixStream::connect(path)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(Duration::from_millis(PAUSE.into())))?;
-    stream.write_all(&Control::Ready.frame(CONTENT_TYPE))?;
-    Control::Accept.expect(&mut stream, CONTENT_TYPE)?;
-    stream.write_all(&Control::Start.frame(CONTENT_TYPE))?;
+    stream.set_read_timeout(Some(READ_TIMEOUT))?;
+    stream.set_write_timeout(Some(Duration::from_millis(POLL_INTERVAL.into())))?;
+    stream.write_all(&ControlFrame::Ready.encode(CONTENT_TYPE))?;
+    ControlFrame::Accept.expect(&mut stream, CONTENT_TYPE)?;
+    stream.write_all(&ControlFrame::Start.encode(CONTENT_TYPE))?;
     Ok(stream)
 }
 
-/// Waits a moment, or until the other end is gone: it has nothing to say.
+/// Waits for [`POLL_INTERVAL`]. The reader sends nothing meanwhile unless it ends the stream.
 fn wait(stream: &mut UnixStream) -> io::Result<()> {
     let mut descriptors = [PollFd::new(stream.as_fd(), PollFlags::POLLIN)];
-    match poll(&mut descriptors, PollTimeout::from(PAUSE)) {
+    match poll(&mut descriptors, PollTimeout::from(POLL_INTERVAL)) {
         Ok(0) | Err(Errno::EINTR) => return Ok(()),
         any => any?,
     };
     match stream.read(&mut [0]) {
-        Ok(0) => Err(io::Error::new(ErrorKind::UnexpectedEof, "the other end closed")),
-        Ok(_) => Err(io::Error::new(ErrorKind::InvalidData, "the other end ends the stream")),
+        Ok(0) => Err(io::Error::new(ErrorKind::UnexpectedEof, "the reader closed the connection")),
+        Ok(_) => Err(io::Error::new(ErrorKind::InvalidData, "the reader ended the stream")),
         Err(error) => Err(error),
     }
 }
 
-/// Events that are to be written. Dropped, they are lost.
+/// Events to write. Dropping it counts them as lost.
 struct Buffer {
-    shared: Arc<Shared>,
-    octets: Vec<u8>,
+    status: Arc<OutputStatus>,
+    bytes: Vec<u8>,
     transactions: u64,
 }
 
 impl Buffer {
-    /// Writes all, however long the other end takes, unless it shall end.
+    /// Writes all events, however long the reader takes, until the output ends.
     fn write(&mut self, stream: &mut UnixStream) -> io::Result<()> {
-        let mut rest = self.octets.as_slice();
+        let mut rest = self.bytes.as_slice();
         while !rest.is_empty() {
             match stream.write(rest) {
                 Ok(written) => rest = &rest[written..],
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock && !self.shared.stop.load(Relaxed) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock && !self.status.stop.load(Relaxed) => {}
                 Err(error) => return Err(error),
             }
         }
-        self.octets.clear();
-        self.shared.written.fetch_add(std::mem::take(&mut self.transactions), Relaxed);
+        self.bytes.clear();
+        self.status.written.fetch_add(std::mem::take(&mut self.transactions), Relaxed);
         Ok(())
     }
 }
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        self.shared.lost.fetch_add(self.transactions, Relaxed);
+        self.status.lost.fetch_add(self.transactions, Relaxed);
     }
 }

@@ -1,4 +1,4 @@
-//! The HTTP server that Prometheus asks: `GET /metrics`.
+//! The HTTP server for Prometheus: `GET /metrics`.
 
 use super::metrics::{self, CONTENT_TYPE};
 use super::snapshot::Snapshot;
@@ -17,36 +17,40 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 
-/// Somebody's wish for a snapshot, which goes to it.
-pub type Look = oneshot::Sender<Snapshot>;
+/// The sender for a requested snapshot.
+pub type SnapshotRequest = oneshot::Sender<Snapshot>;
 
-/// Most connections at a time: with one more, the oldest ends, so that the newest scrape is always answered.
-const CONNECTIONS: usize = 64;
+/// Most connections at a time. A further one ends the oldest, so that the newest scrape is always answered.
+const MAX_CONNECTIONS: usize = 64;
 
-/// A connection has so long to say what it wants, and so long to take some of what it gets.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Time limit for a client to send its request, and to accept a part of the response.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// After a connection that the system did not give, the next is waited for: it lacks descriptors.
-const PAUSE: Duration = Duration::from_secs(1);
+/// Pause after a failed accept, for which file descriptors are missing.
+const ACCEPT_RETRY: Duration = Duration::from_secs(1);
 
 const PATH: &str = "/metrics";
 
-/// A listener at `address`.
+/// Listens at `address`.
 ///
 /// # Errors
-/// The system's reason for refusing it.
+/// The system's error.
 pub fn listen(address: SocketAddr) -> io::Result<net::TcpListener> {
     let listener = net::TcpListener::bind(address)?;
     listener.set_nonblocking(true)?;
     Ok(listener)
 }
 
-/// Answers who connects to `listener` from what `looks` gives, for ever.
-pub async fn serve(listener: TcpListener, looks: mpsc::UnboundedSender<Look>) {
-    serve_patiently(listener, looks, PATIENCE).await;
+/// Serves the clients of `listener`, with snapshots from `requests`, for ever.
+pub async fn serve(listener: TcpListener, requests: mpsc::UnboundedSender<SnapshotRequest>) {
+    serve_with_timeout(listener, requests, TIMEOUT).await;
 }
 
-async fn serve_patiently(listener: TcpListener, looks: mpsc::UnboundedSender<Look>, patience: Duration) {
+async fn serve_with_timeout(
+    listener: TcpListener,
+    requests: mpsc::UnboundedSender<SnapshotRequest>,
+    timeout: Duration,
+) {
     // The oldest first.
     let mut connections: VecDeque<AbortHandle> = VecDeque::new();
     loop {
@@ -54,32 +58,36 @@ async fn serve_patiently(listener: TcpListener, looks: mpsc::UnboundedSender<Loo
             Ok((stream, _)) => stream,
             Err(error) => {
                 tracing::debug!("metrics: {error}");
-                tokio::time::sleep(PAUSE).await;
+                tokio::time::sleep(ACCEPT_RETRY).await;
                 continue;
             }
         };
         connections.retain(|connection| !connection.is_finished());
-        if connections.len() >= CONNECTIONS
+        if connections.len() >= MAX_CONNECTIONS
             && let Some(oldest) = connections.pop_front()
         {
             oldest.abort();
         }
-        let looks = looks.clone();
-        connections.push_back(tokio::spawn(attend(stream, looks, patience)).abort_handle());
+        let requests = requests.clone();
+        connections.push_back(tokio::spawn(serve_connection(stream, requests, timeout)).abort_handle());
     }
 }
 
-/// Answers one connection to its end.
-async fn attend(stream: TcpStream, looks: mpsc::UnboundedSender<Look>, patience: Duration) {
-    // The kernel ends the connection of a reader that takes nothing for so long, or is gone.
-    let milliseconds = u32::try_from(patience.as_millis()).unwrap_or(u32::MAX);
+/// Serves one connection to its end.
+async fn serve_connection(
+    stream: TcpStream,
+    requests: mpsc::UnboundedSender<SnapshotRequest>,
+    timeout: Duration,
+) {
+    // The kernel ends the connection of a client that accepts nothing for this time.
+    let milliseconds = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
     if let Err(error) = setsockopt(&stream, sockopt::TcpUserTimeout, &milliseconds) {
         tracing::debug!("metrics: {error}");
     }
-    let service = service_fn(|request| answer(request, &looks));
+    let service = service_fn(|request| answer(request, &requests));
     let connection = Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(patience)
+        .header_read_timeout(timeout)
         .serve_connection(TokioIo::new(stream), service);
     if let Err(error) = connection.await {
         tracing::debug!("metrics: {error}");
@@ -88,7 +96,7 @@ async fn attend(stream: TcpStream, looks: mpsc::UnboundedSender<Look>, patience:
 
 async fn answer(
     request: Request<Incoming>,
-    looks: &mpsc::UnboundedSender<Look>,
+    requests: &mpsc::UnboundedSender<SnapshotRequest>,
 ) -> hyper::http::Result<Response<Full<Bytes>>> {
     let plain =
         |status: StatusCode, text: &'static str| Response::builder().status(status).body(Full::from(text));
@@ -99,7 +107,7 @@ async fn answer(
         return plain(StatusCode::METHOD_NOT_ALLOWED, "Metrics can only be read.\n");
     }
     let (sender, receiver) = oneshot::channel();
-    let snapshot = match looks.send(sender) {
+    let snapshot = match requests.send(sender) {
         Ok(()) => receiver.await.ok(),
         Err(_) => None,
     };
@@ -124,59 +132,59 @@ mod tests {
         answer
     }
 
-    /// Listens, and answers all who ask.
-    fn begin(patience: Duration) -> SocketAddr {
+    /// Starts a server of empty snapshots.
+    fn begin(timeout: Duration) -> SocketAddr {
         let listener = TcpListener::from_std(listen("127.0.0.1:0".parse().unwrap()).unwrap()).unwrap();
         let address = listener.local_addr().unwrap();
-        let (looks, mut wishes) = mpsc::unbounded_channel::<Look>();
-        tokio::spawn(serve_patiently(listener, looks, patience));
+        let (sender, mut requests) = mpsc::unbounded_channel::<SnapshotRequest>();
+        tokio::spawn(serve_with_timeout(listener, sender, timeout));
         tokio::spawn(async move {
-            while let Some(look) = wishes.recv().await {
-                let _ = look.send(Snapshot::default());
+            while let Some(request) = requests.recv().await {
+                let _ = request.send(Snapshot::default());
             }
         });
         address
     }
 
-    /// However many wait, or ask more and more and read nothing.
+    /// The number of connections that wait, or read nothing, does not matter.
     #[test]
     fn the_newest_scrape_is_answered() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            // Nobody is given up for want of patience.
+            // No connection times out.
             let address = begin(Duration::from_hours(1));
             let pipelined = "GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n".repeat(1_000);
             let mut others = Vec::new();
-            for said in ["", "GET /metrics", &pipelined] {
+            for sent in ["", "GET /metrics", &pipelined] {
                 for _ in 0..100 {
                     let stream = TcpStream::connect(address).await.unwrap();
-                    // As much as fits: nobody need read it.
-                    let _ = stream.try_write(said.as_bytes());
+                    // As much as fits.
+                    let _ = stream.try_write(sent.as_bytes());
                     others.push(stream);
                 }
                 let asked = tokio::time::timeout(Duration::from_mins(1), ask(address, "GET /metrics")).await;
                 assert!(
-                    asked.expect("it is not waited for others").starts_with("HTTP/1.1 200"),
-                    "{said:.20}"
+                    asked.expect("other connections do not delay it").starts_with("HTTP/1.1 200"),
+                    "{sent:.20}"
                 );
             }
-            // The oldest make room.
+            // The oldest connections end.
             let ended = tokio::time::timeout(Duration::from_mins(1), others[0].read_u8()).await;
             assert!(ended.expect("it has ended").is_err());
         });
     }
 
     #[test]
-    fn a_slow_reader_is_answered_and_one_that_stopped_is_given_up() {
+    fn a_slow_client_is_served_and_a_stopped_one_is_not() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let address = begin(Duration::from_secs(1));
-            // Octet by octet, and longer than that in all.
+            // Byte by byte, and longer than the timeout in total.
             let mut slow = TcpStream::connect(address).await.unwrap();
             slow.write_all(b"GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await.unwrap();
             let mut answer = Vec::new();
-            while let Ok(octet) = slow.read_u8().await {
-                answer.push(octet);
+            while let Ok(byte) = slow.read_u8().await {
+                answer.push(byte);
                 if answer.len() % 200 == 0 {
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
@@ -185,31 +193,31 @@ mod tests {
             let mut stopped = TcpStream::connect(address).await.unwrap();
             let request = "GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n".repeat(50);
             let end = tokio::time::Instant::now() + Duration::from_mins(1);
-            let given_up = loop {
-                // Once nothing more fits, only the end of the connection ends this.
+            let ended = loop {
+                // Once the buffers are full, only the end of the connection ends this loop.
                 match stopped.try_write(request.as_bytes()) {
                     Err(error) if error.kind() != io::ErrorKind::WouldBlock => break true,
                     _ if tokio::time::Instant::now() > end => break false,
                     _ => tokio::time::sleep(Duration::from_millis(20)).await,
                 }
             };
-            assert!(given_up, "it is waited for still");
+            assert!(ended, "the server still waits");
             let _ = stopped.shutdown().await;
         });
     }
 
     #[test]
-    fn metrics_can_be_read_and_nothing_else() {
+    fn only_metrics_can_be_read() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
             let listener = TcpListener::from_std(listener).unwrap();
             let address = listener.local_addr().unwrap();
-            let (looks, mut wishes) = mpsc::unbounded_channel::<Look>();
-            tokio::spawn(serve(listener, looks));
+            let (sender, mut requests) = mpsc::unbounded_channel::<SnapshotRequest>();
+            tokio::spawn(serve(listener, sender));
             tokio::spawn(async move {
                 let snapshot = Snapshot { generation: 77, ..Snapshot::default() };
-                wishes.recv().await.unwrap().send(snapshot).unwrap();
+                requests.recv().await.unwrap().send(snapshot).unwrap();
             });
             let answer = ask(address, "GET /metrics").await;
             assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
@@ -217,7 +225,7 @@ mod tests {
             assert!(answer.contains("\nstateless_tcp_generation 77\n"), "{answer}");
             assert!(ask(address, "GET /").await.starts_with("HTTP/1.1 404"));
             assert!(ask(address, "POST /metrics").await.starts_with("HTTP/1.1 405"));
-            // Whoever could tell is gone.
+            // The supervisor is gone.
             assert!(ask(address, "GET /metrics").await.starts_with("HTTP/1.1 503"));
         });
     }

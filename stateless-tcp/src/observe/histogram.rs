@@ -1,34 +1,34 @@
-//! How long something took, counted by classes.
+//! Histograms of durations.
 
 use serde::{Deserialize, Serialize};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-/// Upper bounds of the classes, in microseconds; what is above the last is counted behind them. From what one frame takes
-/// to what no client waits for.
+/// Upper bounds of the classes, in microseconds: from the duration of one frame to one that no client waits for. A further
+/// class counts longer durations.
 pub const BOUNDS: [u64; 22] = [
     1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000,
     500_000, 1_000_000, 2_000_000, 5_000_000, 10_000_000,
 ];
 
-/// Anyone may add, and read.
+/// A histogram that several threads add to and read.
 #[derive(Debug, Default)]
 pub struct Histogram {
     classes: [AtomicU64; BOUNDS.len() + 1],
     nanoseconds: AtomicU64,
 }
 
-/// What a [`Histogram`] held at one moment.
+/// A copy of a [`Histogram`].
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Distribution {
-    /// How many there are in each class, and above all.
+    /// The count of each class.
     pub classes: [u64; BOUNDS.len() + 1],
-    /// All together, in seconds.
+    /// The sum of all durations, in seconds.
     pub seconds: f64,
 }
 
 impl Histogram {
-    /// Counts that each of `times` took `duration`.
+    /// Counts `duration` `times` times.
     #[inline]
     pub fn record(&self, duration: Duration, times: u64) {
         let nanoseconds = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
@@ -37,7 +37,7 @@ impl Histogram {
         self.nanoseconds.fetch_add(nanoseconds.saturating_mul(times), Relaxed);
     }
 
-    /// What it holds now.
+    /// A copy.
     #[must_use]
     pub fn read(&self) -> Distribution {
         Distribution {
@@ -52,7 +52,7 @@ impl Histogram {
 }
 
 impl Distribution {
-    /// How many there are.
+    /// The number of durations.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.classes.iter().sum()
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_is_in_the_class_of_the_least_bound_that_it_does_not_exceed() {
+    fn a_duration_is_in_the_class_of_the_least_bound_that_it_does_not_exceed() {
         let histogram = Histogram::default();
         for (nanoseconds, times) in
             [(0, 1), (1_000, 2), (1_001, 4), (10_000_000_000, 8), (10_000_000_001, 16)]

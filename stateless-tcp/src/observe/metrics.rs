@@ -1,17 +1,17 @@
-//! A snapshot as Prometheus reads it: names, units and help by its conventions.
+//! A snapshot in Prometheus's text format, with names, units and help by its conventions.
 //!
-//! Every counter with a fixed set of names is there by all of them, zeros too: a rate can be asked for before there is anything
-//! to be counted. What there is none of, as of relays, has no family.
+//! A counter with a fixed set of names has a sample of each, zeros too, so that a rate exists before the first event. A
+//! family without samples, as of relays that are not configured, is left out.
 
 use super::histogram::{BOUNDS, Distribution};
-use super::snapshot::{Counts, Dnstap, Occupancy, Queue, Snapshot, Unit, Zones};
+use super::snapshot::{DnstapSnapshot, NamedCounts, Occupancy, QueueSnapshot, Snapshot, Unit, ZonesSnapshot};
 use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
 use prometheus::{Encoder as _, TextEncoder};
 
-/// What the octets of [`text`] are, for HTTP.
+/// The content type of [`text`].
 pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
 
-/// Labels of a sample.
+/// The labels of a sample.
 type Labels<'a> = &'a [(&'a str, &'a str)];
 
 /// The snapshot in Prometheus's text format.
@@ -22,17 +22,17 @@ pub fn text(snapshot: &Snapshot) -> prometheus::Result<Vec<u8>> {
     let mut families = vec![
         gauge("build_info", "The version, as a label of a constant 1.")
             .sample(&[("version", env!("CARGO_PKG_VERSION"))], 1.0),
-        gauge("start_time_seconds", "When the process began to serve, in seconds since 1970.")
+        gauge("start_time_seconds", "Time when the process began to serve, in seconds since 1970.")
             .sample(&[], snapshot.started),
-        gauge("generation", "Number of the content that new connections get, 0 to 255 and over again.")
+        gauge("generation", "Number of the content for new connections, 0 to 255 and then again from 0.")
             .sample(&[], snapshot.generation.into()),
-        gauge("generation_start_time_seconds", "When that content came into force, in seconds since 1970.")
+        gauge("generation_start_time_seconds", "Time when that content was activated, in seconds since 1970.")
             .sample(&[], snapshot.generation_since),
-        gauge("former_generations", "Contents before it that connections get which began with them.")
+        gauge("former_generations", "Earlier contents that are served to connections which began with them.")
             .sample(&[], float(snapshot.former_generations)),
         gauge(
             "key_start_time_seconds",
-            "When the key file in use was last written, in seconds since 1970; without one, when the key was made.",
+            "Time when the key file was last written, in seconds since 1970; without one, when the key was made.",
         )
         .sample(&[], snapshot.key_since),
     ];
@@ -55,16 +55,16 @@ pub fn text(snapshot: &Snapshot) -> prometheus::Result<Vec<u8>> {
 fn interfaces(snapshot: &Snapshot) -> [Family; 5] {
     let mut info = gauge(
         "interface_info",
-        "How an interface is served: XDP mode, copies, and who answers the handshake.",
+        "XDP mode and copy mode of an interface, and the place where handshakes are answered.",
     );
     let mut steered =
-        counter("xdp_frames_total", "Frames that the XDP program saw, by what it took them for.");
+        counter("xdp_frames_total", "Frames that the XDP program received, by the reason of their steering.");
     let mut answered =
-        counter("driver_answers_total", "Segments that the XDP program answered by itself, by rule.");
+        counter("driver_answers_total", "Segments that the XDP program answered itself, by rule.");
     let mut refused =
-        counter("driver_refusals_total", "Segments that the XDP program dropped by itself, by reason.");
+        counter("driver_refusals_total", "Segments that the XDP program dropped itself, by reason.");
     let mut partial =
-        counter("driver_partial_checksums_total", "Segments, of those two, with a partial checksum.");
+        counter("driver_partial_checksums_total", "Segments of both kinds with a partial checksum.");
     for interface in &snapshot.interfaces {
         let name = [("interface", &*interface.name)];
         let modes = [
@@ -82,21 +82,24 @@ fn interfaces(snapshot: &Snapshot) -> [Family; 5] {
 }
 
 fn queues(snapshot: &Snapshot) -> Vec<Family> {
-    let mut answered = counter("answers_total", "Segments by the rule that answered them, or took them in.");
+    let mut answered = counter("answers_total", "Segments by the rule that answered or accepted them.");
     let mut refused =
         counter("refusals_total", "Segments that were not answered, and answers not sent, by reason.");
-    let mut socket =
-        counter("socket_events_total", "What happened to the AF_XDP socket in the kernel, by event.");
-    let mut frames = gauge("frames", "Frames of packet memory, by where they are.");
+    let mut socket = counter("socket_events_total", "Events of the AF_XDP socket in the kernel.");
+    let mut frames = gauge("frames", "Frames of packet memory, by place.");
     let mut duration = histogram(
         "answer_duration_seconds",
-        "From taking a frame off the RX ring to having its answer in the TX ring, by batch.",
+        "Time from taking a frame off the RX ring to putting its answer into the TX ring, by batch.",
     );
     let mut traffic: Vec<(&str, Family)> = [
         ("received", "frames_received_total", "Frames taken off the RX ring."),
         ("sent", "segments_sent_total", "Segments sent."),
         ("messages", "messages_total", "Requests answered; a segment may hold several."),
-        ("partial_checksum", "partial_checksums_total", "Segments with the checksum of a local sender."),
+        (
+            "partial_checksum",
+            "partial_checksums_total",
+            "Segments with the partial checksum of a local sender.",
+        ),
     ]
     .map(|(name, family, help)| (name, counter(family, help)))
     .into();
@@ -123,14 +126,14 @@ fn queues(snapshot: &Snapshot) -> Vec<Family> {
 fn tables(snapshot: &Snapshot) -> [Family; 4] {
     let mut families = [
         gauge("table_entries", "Entries in use of a table of fixed size."),
-        gauge("table_limit_entries", "Entries that the table has room for."),
-        gauge("store_bytes", "Octets in use of a store of fixed size."),
-        gauge("store_limit_bytes", "Octets that the store has room for."),
+        gauge("table_limit_entries", "Capacity of the table in entries."),
+        gauge("store_bytes", "Bytes in use of a store of fixed size."),
+        gauge("store_limit_bytes", "Capacity of the store in bytes."),
     ];
     let mut add = |labels: Labels<'_>, table: &Occupancy| {
         let (used, label) = match table.unit {
             Unit::Entries => (0, "table"),
-            Unit::Octets => (2, "store"),
+            Unit::Bytes => (2, "store"),
         };
         let labels = [labels, &[(label, &*table.table)]].concat();
         for (family, value) in [(used, table.used), (used + 1, table.limit)] {
@@ -147,10 +150,10 @@ fn tables(snapshot: &Snapshot) -> [Family; 4] {
 }
 
 fn relays(snapshot: &Snapshot) -> [Family; 3] {
-    let mut events = counter("relay_events_total", "What became of what was relayed, by event.");
-    let mut up = gauge("back_end_up", "1 if the server answers, 0 if it is passed over, or fails.");
+    let mut events = counter("relay_events_total", "Events of relays.");
+    let mut up = gauge("back_end_up", "1 if the upstream answers, 0 if it is skipped or fails.");
     let mut duration =
-        histogram("back_end_duration_seconds", "From a question to a server until its answer.");
+        histogram("back_end_duration_seconds", "Time from a query to an upstream until its response.");
     for relay in &snapshot.relays {
         let service = [("service", &*relay.service)];
         events = events.counts(&service, "event", &relay.counts);
@@ -158,36 +161,32 @@ fn relays(snapshot: &Snapshot) -> [Family; 3] {
             let number = queue.queue.to_string();
             events = events.counts(&[&labels(queue, &number)[..], &service].concat(), "event", counts);
         }
-        for back_end in &relay.back_ends {
-            let labels = [service[0], ("back_end", &back_end.address)];
-            up = up.sample(&labels, u8::from(back_end.up).into());
-            duration = duration.distribution(&labels, &back_end.duration);
+        for upstream in &relay.upstreams {
+            let labels = [service[0], ("back_end", &upstream.address)];
+            up = up.sample(&labels, u8::from(upstream.up).into());
+            duration = duration.distribution(&labels, &upstream.duration);
         }
     }
     [events, up, duration]
 }
 
-fn zones(zones: &Zones) -> [Family; 3] {
-    let Zones { current, older, broken, unknown, names, memory } = *zones;
+fn zones(zones: &ZonesSnapshot) -> [Family; 3] {
+    let ZonesSnapshot { current, older, broken, unknown, names, memory } = *zones;
     let states = [("current", current), ("older", older), ("broken", broken), ("unknown", unknown)];
     let count = states.into_iter().fold(
-        gauge(
-            "zones",
-            "Zones by what is served for them: but for current ones, their files cannot be loaded.",
-        ),
+        gauge("zones", "Zones by state. The files of all but current ones cannot be loaded."),
         |family, (state, count)| family.sample(&[("state", state)], float(count)),
     );
-    let names =
-        gauge("zone_names", "Names in all zones, owners and targets alike.").sample(&[], float(names));
-    let memory = gauge("zone_memory_bytes", "Memory that the zones take.").sample(&[], float(memory));
+    let names = gauge("zone_names", "Names in all zones, owners and targets.").sample(&[], float(names));
+    let memory = gauge("zone_memory_bytes", "Memory of all zones.").sample(&[], float(memory));
     [count, names, memory]
 }
 
-fn dnstap(dnstap: &Dnstap) -> [Family; 2] {
-    let Dnstap { connected, written, lost } = *dnstap;
+fn dnstap(dnstap: &DnstapSnapshot) -> [Family; 2] {
+    let DnstapSnapshot { connected, written, lost } = *dnstap;
     let connected = gauge("dnstap_connected", "1 if a dnstap reader is connected, else 0.")
         .sample(&[], u8::from(connected).into());
-    let help = "Questions with their answers, by what became of them while a dnstap reader was connected.";
+    let help = "Queries with their responses while a dnstap reader was connected, by outcome.";
     let transactions = [("written", written), ("lost", lost)]
         .into_iter()
         .fold(counter("dnstap_transactions_total", help), |family, (outcome, count)| {
@@ -196,11 +195,11 @@ fn dnstap(dnstap: &Dnstap) -> [Family; 2] {
     [connected, transactions]
 }
 
-fn labels<'a>(queue: &'a Queue, number: &'a str) -> [(&'a str, &'a str); 2] {
+fn labels<'a>(queue: &'a QueueSnapshot, number: &'a str) -> [(&'a str, &'a str); 2] {
     [("interface", &queue.interface), ("queue", number)]
 }
 
-/// A family of samples in the making.
+/// A family of samples that is being built.
 #[derive(Default)]
 struct Family(MetricFamily);
 
@@ -216,8 +215,8 @@ fn histogram(name: &str, help: &str) -> Family {
     Family::new(MetricType::HISTOGRAM, name, help)
 }
 
-/// A value as the format has it.
-#[expect(clippy::cast_precision_loss, reason = "the format has 53 bits: beyond them a rate does not suffer")]
+/// A value of the format.
+#[expect(clippy::cast_precision_loss, reason = "the format has 53 bits, which suffice for rates")]
 fn float(value: u64) -> f64 {
     value as f64
 }
@@ -245,8 +244,8 @@ impl Family {
         self.push(labels, metric)
     }
 
-    /// A sample for each of `counts`, whose names are values of `label`.
-    fn counts(self, labels: Labels<'_>, label: &str, counts: &Counts) -> Self {
+    /// Adds a sample for each of `counts`, with its name as the value of `label`.
+    fn counts(self, labels: Labels<'_>, label: &str, counts: &NamedCounts) -> Self {
         counts.iter().fold(self, |family, (name, count)| {
             family.sample(&[labels, &[(label, &**name)]].concat(), float(*count))
         })
@@ -287,18 +286,18 @@ impl Family {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::observe::snapshot::{BackEnd, Name, Relay};
+    use crate::observe::snapshot::{Label, RelaySnapshot, UpstreamSnapshot};
 
-    fn queue(queue: u32) -> Queue {
-        Queue {
-            interface: Name::Borrowed("eth0"),
+    fn queue(queue: u32) -> QueueSnapshot {
+        QueueSnapshot {
+            interface: Label::Borrowed("eth0"),
             queue,
-            traffic: vec![(Name::Borrowed("received"), 7)],
-            answered: vec![(Name::Borrowed("syn_ack"), 1)],
-            refused: vec![(Name::Borrowed("bad_cookie"), 2)],
+            traffic: vec![(Label::Borrowed("received"), 7)],
+            answered: vec![(Label::Borrowed("syn_ack"), 1)],
+            refused: vec![(Label::Borrowed("bad_cookie"), 2)],
             duration: Distribution::default(),
-            frames: vec![(Name::Borrowed("free"), 3)],
-            socket: vec![(Name::Borrowed("rx_ring_full"), 4)],
+            frames: vec![(Label::Borrowed("free"), 3)],
+            socket: vec![(Label::Borrowed("rx_ring_full"), 4)],
             tables: vec![Occupancy::entries("hints", 5, 6)],
         }
     }
@@ -307,20 +306,27 @@ mod tests {
     fn each_value_has_its_labels() {
         let mut duration = Distribution { seconds: 0.003, ..Distribution::default() };
         (duration.classes[0], duration.classes[2]) = (2, 3);
-        let back_end = BackEnd { address: "192.0.2.1:53".to_owned(), up: true, duration };
-        let relay = Relay {
-            service: Name::Borrowed("dns"),
+        let upstream = UpstreamSnapshot { address: "192.0.2.1:53".to_owned(), up: true, duration };
+        let relay = RelaySnapshot {
+            service: Label::Borrowed("dns"),
             counts: vec![],
-            by_queue: vec![vec![(Name::Borrowed("queries"), 8)], vec![(Name::Borrowed("queries"), 9)]],
-            tables: vec![Occupancy::octets("dns_cache", 10, 11)],
+            by_queue: vec![vec![(Label::Borrowed("queries"), 8)], vec![(Label::Borrowed("queries"), 9)]],
+            tables: vec![Occupancy::bytes("dns_cache", 10, 11)],
             tables_by_queue: vec![vec![], vec![Occupancy::entries("dns_in_flight", 12, 13)]],
-            back_ends: vec![back_end],
+            upstreams: vec![upstream],
         };
         let snapshot = Snapshot {
             queues: vec![queue(0), queue(1)],
             relays: vec![relay],
-            zones: Some(Zones { current: 3, older: 1, broken: 2, unknown: 0, names: 77, memory: 4_096 }),
-            dnstap: Some(Dnstap { connected: true, written: 14, lost: 15 }),
+            zones: Some(ZonesSnapshot {
+                current: 3,
+                older: 1,
+                broken: 2,
+                unknown: 0,
+                names: 77,
+                memory: 4_096,
+            }),
+            dnstap: Some(DnstapSnapshot { connected: true, written: 14, lost: 15 }),
             ..Snapshot::default()
         };
         let text = String::from_utf8(text(&snapshot).unwrap()).unwrap();

@@ -1,19 +1,18 @@
-//! What the program shows of itself while it runs.
+//! Observation of the running process. It never makes a worker wait: workers count in atomics, and leave copies of frames
+//! in rings.
 //!
-//! | module | what it holds |
+//! | module | task |
 //! |---|---|
-//! | [`histogram`] | how long something took, counted by classes |
-//! | [`snapshot`] | everything that can be read off at one moment |
-//! | [`metrics`] | a snapshot as Prometheus reads it |
-//! | [`exporter`] | the HTTP server that Prometheus asks |
-//! | [`ring`] | records on their way from a worker to who listens |
-//! | [`tap`] | a copy of what passes a worker: frames, questions and answers |
-//! | [`transaction`] | a question and its answer |
-//! | [`dnstap`] | these, as DNS operators' tools read them |
-//! | [`packet`] | such a frame as people read it |
-//!
-//! None of it is waited for by a worker: what workers count are numbers that anyone may read, and the rest they leave where
-//! it can be found.
+//! | [`counters`] | counters of outcomes |
+//! | [`histogram`] | histograms of durations |
+//! | [`snapshot`] | the state of the process at one moment |
+//! | [`metrics`] | a snapshot in Prometheus's text format |
+//! | [`exporter`] | the HTTP server for Prometheus |
+//! | [`ring`] | a ring of records from a worker to a listener |
+//! | [`tap`] | copies of a worker's frames and DNS transactions |
+//! | [`transaction`] | a DNS query and its response |
+//! | [`dnstap`] | the dnstap output |
+//! | [`packet`] | a copied frame in words |
 
 pub mod counters;
 pub mod dnstap;

@@ -1,7 +1,7 @@
-//! A copied frame as a segment, and what its payload says: for people to read.
+//! A copied frame as a TCP segment, and its payload in words.
 
 use super::tap::Direction;
-use crate::services::dns::PREFIX;
+use crate::dns_framing::messages;
 use domain::base::Message;
 use domain::base::iana::Opcode;
 use stateless_tcp_core::admission::PacketKind;
@@ -9,15 +9,14 @@ use stateless_tcp_core::steering::{self, ClientPolicy, Steering};
 use stateless_tcp_core::tcp::segment::{Address, Segment};
 use stateless_tcp_core::wire;
 use std::fmt::Write as _;
-use std::ops::Range;
 
-/// Most octets of a line of HTTP that are shown.
+/// Most characters of an HTTP line that are shown.
 const LINE: usize = 60;
 
-/// Everything is served: what was copied was.
-struct Everything;
+/// Steers every frame to the service, as the frame was copied there.
+struct ServeAll;
 
-impl Steering for Everything {
+impl Steering for ServeAll {
     fn address(&self, _address: &Address) -> bool {
         true
     }
@@ -43,31 +42,31 @@ impl Steering for Everything {
     }
 }
 
-/// A segment of either direction.
+/// A TCP segment of either direction.
 #[derive(Clone, Copy, Debug)]
-pub struct Packet<'a> {
-    /// Where to.
+pub struct TracedPacket<'a> {
+    /// Its direction.
     pub direction: Direction,
-    /// Its header; the connection is seen from the server's side, whoever sent it.
+    /// Its header. The connection is that of the server's side in both directions.
     pub segment: Segment,
     /// Its payload.
     pub payload: &'a [u8],
 }
 
-impl<'a> Packet<'a> {
-    /// Reads a frame. None if it is no whole segment.
+impl<'a> TracedPacket<'a> {
+    /// Parses a frame; `None` if it is not a whole segment.
     #[must_use]
-    pub fn read(direction: Direction, octets: &'a [u8]) -> Option<Self> {
-        let layout = steering::steer(octets, &Everything).ok()?;
-        let received = wire::parse(octets, &layout).ok()?;
+    pub fn read(direction: Direction, frame: &'a [u8]) -> Option<Self> {
+        let layout = steering::steer(frame, &ServeAll).ok()?;
+        let received = wire::parse(frame, &layout).ok()?;
         let mut segment = received.segment;
         if direction == Direction::Sent {
             segment.tuple = wire::swapped(segment.tuple);
         }
-        Some(Self { direction, segment, payload: octets.get(received.payload())? })
+        Some(Self { direction, segment, payload: frame.get(received.payload())? })
     }
 
-    /// What the payload says, as far as it can be told from this segment alone.
+    /// The payload in words, as far as this segment alone tells.
     #[must_use]
     pub fn describe(&self) -> String {
         if self.payload.is_empty() {
@@ -78,8 +77,8 @@ impl<'a> Packet<'a> {
         if messages.is_empty() { line(self.payload).unwrap_or_default() } else { messages.join(", ") }
     }
 
-    /// The names that are asked for.
-    pub fn questions(&self) -> impl Iterator<Item = String> {
+    /// The names of DNS queries in the payload.
+    pub fn query_names(&self) -> impl Iterator<Item = String> {
         let messages = messages(self.payload).filter_map(|at| Message::from_octets(&self.payload[at]).ok());
         messages
             .filter(|message| message.header().opcode() == Opcode::QUERY && !message.header().qr())
@@ -87,20 +86,9 @@ impl<'a> Packet<'a> {
     }
 }
 
-/// Where the whole DNS messages stand in `stream`, which begins with one. Of octets that are none it finds some, too.
-pub fn messages(stream: &[u8]) -> impl Iterator<Item = Range<usize>> {
-    let mut at = 0;
-    std::iter::from_fn(move || {
-        let &prefix: &[u8; PREFIX] = stream.get(at..)?.first_chunk()?;
-        let begin = at + PREFIX;
-        at = begin + usize::from(u16::from_be_bytes(prefix));
-        (at <= stream.len()).then_some(begin..at)
-    })
-}
-
 /// A DNS message: `0x1234 A? example.com.`, or `0x1234 NOERROR 1/0/1 A example.com.`
-fn message(octets: &[u8]) -> Option<String> {
-    let message = Message::from_octets(octets).ok()?;
+fn message(bytes: &[u8]) -> Option<String> {
+    let message = Message::from_octets(bytes).ok()?;
     let header = message.header();
     let question = message.first_question()?;
     let (name, kind) = (question.qname(), question.qtype());
@@ -115,10 +103,10 @@ fn message(octets: &[u8]) -> Option<String> {
     Some(text)
 }
 
-/// The first line of what can be read.
-fn line(octets: &[u8]) -> Option<String> {
-    let line = octets.split(|octet| matches!(octet, b'\r' | b'\n')).next()?;
-    let printable = line.iter().all(|octet| octet.is_ascii_graphic() || *octet == b' ');
+/// The first line of printable text.
+fn line(bytes: &[u8]) -> Option<String> {
+    let line = bytes.split(|byte| matches!(byte, b'\r' | b'\n')).next()?;
+    let printable = line.iter().all(|byte| byte.is_ascii_graphic() || *byte == b' ');
     let text = str::from_utf8(line).ok().filter(|line| printable && !line.is_empty())?;
     let text: String = text.chars().take(LINE).collect();
     Some(text)
@@ -127,13 +115,6 @@ fn line(octets: &[u8]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn messages_are_found_one_behind_the_other() {
-        let stream = b"\0\x03abc\0\0\0\x02de\0\x09cut";
-        assert_eq!(messages(stream).collect::<Vec<_>>(), [2..5, 7..7, 9..11]);
-        assert_eq!(messages(b"\0").count(), 0);
-    }
 
     #[test]
     fn a_message_is_described() {

@@ -1,48 +1,48 @@
-//! Records on their way from a worker to who listens, by a ring of octets at which neither end waits.
+//! A ring of records from a worker to a listener. Neither end waits.
 //!
 //! ```text
-//! length of the rest (4 octets, network byte order) | octets
+//! length of the content (4 bytes, network byte order) | content
 //! ```
 
 use rtrb::{Consumer, Producer, RingBuffer};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// Octets that each worker may be ahead of who listens.
+/// Size of a ring in bytes.
 pub const SIZE: usize = 1 << 20;
 
-/// Octets before those of a record.
+/// Bytes before a record's content.
 pub const HEADER: usize = 4;
 
 /// The worker's end.
 #[derive(Debug)]
-pub struct Writer {
+pub struct RingWriter {
     ring: Producer<u8>,
     lost: Arc<AtomicU64>,
 }
 
-/// The other end. Dropped, the ring is abandoned.
+/// The listener's end. Dropping it abandons the ring.
 #[derive(Debug)]
-pub struct Reader {
+pub struct RingReader {
     ring: Consumer<u8>,
-    octets: Vec<u8>,
+    record: Vec<u8>,
 }
 
-/// Both ends of a ring. Records that find no room in it are counted in `lost`.
+/// Both ends of a new ring. `lost` counts the records that found no room.
 #[must_use]
-pub fn pair(lost: &Arc<AtomicU64>) -> (Writer, Reader) {
-    let (ring, other_end) = RingBuffer::new(SIZE);
-    (Writer { ring, lost: Arc::clone(lost) }, Reader { ring: other_end, octets: Vec::new() })
+pub fn pair(lost: &Arc<AtomicU64>) -> (RingWriter, RingReader) {
+    let (producer, consumer) = RingBuffer::new(SIZE);
+    (RingWriter { ring: producer, lost: Arc::clone(lost) }, RingReader { ring: consumer, record: Vec::new() })
 }
 
-impl Writer {
-    /// Whether nobody listens any more.
+impl RingWriter {
+    /// Whether the listener is gone.
     #[must_use]
     pub fn is_abandoned(&self) -> bool {
         self.ring.is_abandoned()
     }
 
-    /// Writes one record of `parts`, one behind the other, or counts it as lost.
+    /// Writes one record of all `parts`, or counts it as lost.
     pub fn write(&mut self, parts: &[&[u8]]) {
         let length = parts.iter().map(|part| part.len()).sum::<usize>();
         let header = u32::try_from(length).map(u32::to_be_bytes);
@@ -52,7 +52,7 @@ impl Writer {
         let (mut front, mut back) = chunk.as_mut_slices();
         for part in [&header[..]].iter().chain(parts) {
             let (first, second) = part.split_at(part.len().min(front.len()));
-            // There is room for all of them.
+            // The chunk has room for all parts.
             if let Some(place) = front.split_off_mut(..first.len()) {
                 place.copy_from_slice(first);
             }
@@ -60,25 +60,25 @@ impl Writer {
                 place.copy_from_slice(second);
             }
         }
-        // In one piece: who reads sees all of a record or nothing.
+        // All at once, so that a reader never sees a part of a record.
         chunk.commit_all();
     }
 
-    /// Counts a record that is not written.
+    /// Counts a lost record.
     pub fn lose(&self) {
         self.lost.fetch_add(1, Relaxed);
     }
 }
 
-impl Reader {
-    /// The oldest record, if there is any.
+impl RingReader {
+    /// The oldest record, if there is one.
     pub fn read(&mut self) -> Option<&[u8]> {
         let mut header = [0; HEADER];
         self.ring.pop_entire_slice(&mut header).ok()?;
-        self.octets.resize(u32::from_be_bytes(header) as usize, 0);
-        // It came with its header.
-        self.ring.pop_entire_slice(&mut self.octets).ok()?;
-        Some(&self.octets)
+        self.record.resize(u32::from_be_bytes(header) as usize, 0);
+        // It was written together with its header.
+        self.ring.pop_entire_slice(&mut self.record).ok()?;
+        Some(&self.record)
     }
 }
 
@@ -95,7 +95,7 @@ mod tests {
             writer.write(&[&part, &[], b"end"]);
             writer.write(&[]);
             let expected = [&part[..], b"end"].concat();
-            assert_eq!(reader.read(), Some(&expected[..]), "more than the ring holds, all in all");
+            assert_eq!(reader.read(), Some(&expected[..]), "more than the ring holds in total");
             assert_eq!(reader.read(), Some(&[][..]));
             assert_eq!(reader.read(), None);
         }
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn what_finds_no_room_is_counted_and_nobody_waits() {
+    fn records_without_room_are_counted_and_nobody_waits() {
         let lost = Arc::default();
         let (mut writer, mut reader) = pair(&lost);
         for _ in 0..1_000 {
@@ -114,6 +114,6 @@ mod tests {
         assert_eq!(read.len() as u64 + lost.load(Relaxed), 1_000);
         assert!(!writer.is_abandoned());
         drop(reader);
-        assert!(writer.is_abandoned(), "nobody listens any more");
+        assert!(writer.is_abandoned(), "the listener is gone");
     }
 }

@@ -1,6 +1,6 @@
-//! Everything that can be read off at one moment.
+//! Snapshots of the running process.
 //!
-//! What it is made of is read one after another while everything goes on: sums over it may be off by what happened meanwhile.
+//! The parts of a snapshot are read one after another while the process works: sums over them may be slightly off.
 
 use super::histogram::Distribution;
 use serde::{Deserialize, Serialize};
@@ -8,180 +8,182 @@ use stateless_tcp_core::steering::SteeringReason;
 use std::borrow::Cow;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// A name, written here or read from elsewhere.
-pub type Name = Cow<'static, str>;
+/// A name of a counter, interface or table.
+pub type Label = Cow<'static, str>;
 
-/// What is counted, by name.
-pub type Counts = Vec<(Name, u64)>;
+/// Counts by name.
+pub type NamedCounts = Vec<(Label, u64)>;
 
 /// The state of a whole process.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Snapshot {
-    /// When this was so, in seconds since 1970, as all times here.
+    /// Time of the snapshot, in seconds since 1970 as all times here.
     pub time: f64,
-    /// When the process began to serve.
+    /// Time when the process began to serve.
     pub started: f64,
-    /// The generation of content that new connections get.
+    /// Generation number of the content for new connections.
     pub generation: u8,
-    /// When that came into force.
+    /// Time when that content was activated.
     pub generation_since: f64,
-    /// Generations before it that are still served to connections that began with them.
+    /// Number of earlier generations, which are served to connections that began with them.
     #[serde(default)]
     pub former_generations: u64,
-    /// When the key file was last written that the key comes from; of a random key, when it was made.
+    /// Time when the key file was last written, or the random key was made.
     pub key_since: f64,
     /// By interface.
-    pub interfaces: Vec<Interface>,
+    pub interfaces: Vec<InterfaceSnapshot>,
     /// By receive queue.
-    pub queues: Vec<Queue>,
+    pub queues: Vec<QueueSnapshot>,
     /// By relay.
-    pub relays: Vec<Relay>,
-    /// The zones that are configured, if any are.
+    pub relays: Vec<RelaySnapshot>,
+    /// The configured zones, if there are any.
     #[serde(default)]
-    pub zones: Option<Zones>,
-    /// What became of what was told by dnstap, if it is to be.
-    pub dnstap: Option<Dnstap>,
+    pub zones: Option<ZonesSnapshot>,
+    /// The dnstap output, if it is configured.
+    pub dnstap: Option<DnstapSnapshot>,
 }
 
-/// What became of zones when they were loaded last.
+/// Results of the last loading of zones.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Zones {
-    /// Served as their files have them.
+pub struct ZonesSnapshot {
+    /// Zones that are served as their files are.
     pub current: u64,
-    /// Served as they were before, as their files cannot be loaded any more.
+    /// Zones that are served as before, as their files cannot be loaded any more.
     pub older: u64,
-    /// Answered with SERVFAIL, as their files cannot be loaded.
+    /// Zones that are answered with SERVFAIL, as their files cannot be loaded.
     pub broken: u64,
-    /// Not known by name, as their files cannot be loaded.
+    /// Zones with unknown names, as their files cannot be loaded.
     pub unknown: u64,
-    /// Names in all of them.
+    /// Number of names in all zones.
     pub names: u64,
-    /// Bytes of memory that they take.
+    /// Memory of all zones, in bytes.
     pub memory: u64,
 }
 
-/// What became of questions and answers that a dnstap reader was to hear of.
+/// The dnstap output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Dnstap {
-    /// Somebody reads.
+pub struct DnstapSnapshot {
+    /// A reader is connected.
     pub connected: bool,
-    /// Questions, with their answers, that were written.
+    /// Queries, with their responses, that were written.
     pub written: u64,
-    /// The same that the reader was too slow for, or that were under way when it went.
+    /// Queries, with their responses, that were lost: the reader was too slow, or closed the connection.
     pub lost: u64,
 }
 
-/// What the XDP program of an interface did.
+/// The XDP program of an interface.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Interface {
-    /// Its name.
-    pub name: Name,
+pub struct InterfaceSnapshot {
+    /// The name of the interface.
+    pub name: Label,
     /// `native` or `generic`.
-    pub xdp_mode: Name,
+    pub xdp_mode: Label,
     /// `zero-copy` or `copy`.
-    pub copy: Name,
-    /// Where the handshake is answered: `driver` or `ring`.
-    pub handshake: Name,
-    /// Frames by where they went.
-    pub steered: Counts,
-    /// What it answered by itself, by rule.
-    pub answered: Counts,
-    /// What it dropped by itself, by reason.
-    pub refused: Counts,
-    /// Of both, frames with a partial checksum.
+    pub copy: Label,
+    /// The place where handshakes are answered: `driver` or `ring`.
+    pub handshake: Label,
+    /// Frames by the reason of their steering.
+    pub steered: NamedCounts,
+    /// Segments that the program answered, by rule.
+    pub answered: NamedCounts,
+    /// Segments that the program dropped, by reason.
+    pub refused: NamedCounts,
+    /// Segments of both with a partial checksum.
     pub partial_checksums: u64,
 }
 
-/// What the worker of a queue did, and how it is.
+/// The worker of a queue.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Queue {
-    /// Its interface.
-    pub interface: Name,
-    /// Its number there.
+pub struct QueueSnapshot {
+    /// The name of the interface.
+    pub interface: Label,
+    /// The number of the queue.
     pub queue: u32,
-    /// What passed.
-    pub traffic: Counts,
+    /// Frames, segments and messages.
+    pub traffic: NamedCounts,
     /// Segments by the rule that answered them.
-    pub answered: Counts,
-    /// Segments by the reason for which they were not.
-    pub refused: Counts,
-    /// From when a frame was taken from the RX ring until what answers it was in the TX ring, by batch, for each frame.
+    pub answered: NamedCounts,
+    /// Segments by the reason of their refusal.
+    pub refused: NamedCounts,
+    /// Time from taking a frame off the RX ring until its answer is in the TX ring, measured by batch, for each frame.
     pub duration: Distribution,
-    /// Frames by where they are. Empty before the worker has first reported.
-    pub frames: Counts,
-    /// What happened to the socket in the kernel.
-    pub socket: Counts,
-    /// How full its tables are.
+    /// Frames by place. Empty before the worker's first report.
+    pub frames: NamedCounts,
+    /// The kernel's counters of the socket.
+    pub socket: NamedCounts,
+    /// Occupancy of its tables.
     pub tables: Vec<Occupancy>,
 }
 
-/// What a relay did.
+/// A relay.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Relay {
+pub struct RelaySnapshot {
     /// `dns` or `http`.
-    pub service: Name,
-    /// What is counted for all queues together.
-    pub counts: Counts,
-    /// What is counted for each queue, in the order of [`Snapshot::queues`].
-    pub by_queue: Vec<Counts>,
-    /// How full what all queues share is.
+    pub service: Label,
+    /// Counters of all queues together.
+    pub counts: NamedCounts,
+    /// Counters of each queue, in the order of [`Snapshot::queues`].
+    pub by_queue: Vec<NamedCounts>,
+    /// Occupancy of the tables that all queues share.
     pub tables: Vec<Occupancy>,
-    /// The same of what each queue has.
+    /// Occupancy of the tables of each queue.
     pub tables_by_queue: Vec<Vec<Occupancy>>,
-    /// Who is asked.
-    pub back_ends: Vec<BackEnd>,
+    /// Its upstreams.
+    #[serde(rename = "back_ends")]
+    pub upstreams: Vec<UpstreamSnapshot>,
 }
 
-/// A server that is asked.
+/// An upstream of a relay.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct BackEnd {
-    /// Where it listens.
+pub struct UpstreamSnapshot {
+    /// Its address and port.
     pub address: String,
-    /// It is not taken for dead.
+    /// It is considered alive.
     pub up: bool,
-    /// From a question to its answer.
+    /// Time from a query to its response.
     pub duration: Distribution,
 }
 
-/// How full a table of fixed size is.
+/// The occupancy of a table of fixed size.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Occupancy {
-    /// Its name.
-    pub table: Name,
-    /// What is measured.
+    /// The name of the table.
+    pub table: Label,
+    /// The unit of the numbers.
     pub unit: Unit,
-    /// In use.
+    /// Amount in use.
     pub used: u64,
-    /// At most.
+    /// Capacity.
     pub limit: u64,
 }
 
-/// What the size of a table is measured in.
+/// The unit of a table's size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Unit {
     /// Entries.
     Entries,
-    /// Octets.
-    Octets,
+    /// Bytes.
+    #[serde(rename = "Octets")]
+    Bytes,
 }
 
 impl Occupancy {
-    /// A table with so many entries of at most `limit`.
+    /// A table with `used` entries of at most `limit`.
     #[must_use]
     pub fn entries(table: &'static str, used: usize, limit: usize) -> Self {
-        Self { table: Name::Borrowed(table), unit: Unit::Entries, used: used as u64, limit: limit as u64 }
+        Self { table: Label::Borrowed(table), unit: Unit::Entries, used: used as u64, limit: limit as u64 }
     }
 
-    /// A store with so many octets of at most `limit`.
+    /// A store with `used` bytes of at most `limit`.
     #[must_use]
-    pub fn octets(table: &'static str, used: u64, limit: u64) -> Self {
-        Self { table: Name::Borrowed(table), unit: Unit::Octets, used, limit }
+    pub fn bytes(table: &'static str, used: u64, limit: u64) -> Self {
+        Self { table: Label::Borrowed(table), unit: Unit::Bytes, used, limit }
     }
 }
 
-/// What [`Interface::steered`] calls a reason.
+/// The name of a reason in [`InterfaceSnapshot::steered`].
 #[must_use]
-pub fn name_of(reason: SteeringReason) -> &'static str {
+pub fn steering_label(reason: SteeringReason) -> &'static str {
     reason.name().trim_start_matches("xdp_")
 }
 

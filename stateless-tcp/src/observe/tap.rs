@@ -1,13 +1,13 @@
-//! A copy of what passes a worker, for whoever wants to look at it: frames, or questions with their answers.
+//! Copies of a worker's frames, or of its DNS transactions, for listeners.
 //!
-//! Who listens hands each worker a [`Tap`], one end of a ring of octets, through the worker's [`TapRegistry`]. While nobody
-//! does, that costs the worker one look at a flag for each turn. A worker never waits for who listens: what finds no room in
-//! the ring, or is more than was asked for, is left out and counted.
+//! A listener passes a [`Tap`], the writer of a ring, to each worker through the worker's [`TapRegistry`]. Without listeners
+//! a worker checks one flag a turn. A worker never waits for a listener: a record that finds no room in the ring, or exceeds
+//! the requested rate, is left out and counted.
 
-use super::ring::{self, Reader, Writer};
+use super::ring::{self, RingReader, RingWriter};
 use super::transaction::Transaction;
-use crate::config::prefix::Prefix;
-use crate::dataplane::mailbox::Mailbox;
+use crate::acl::Prefix;
+use crate::mailbox::Mailbox;
 use foldhash::quality::RandomState;
 use serde::{Deserialize, Serialize};
 use stateless_tcp_core::tcp::segment::FourTuple;
@@ -16,50 +16,50 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// So often it is counted anew how many frames may be copied.
+/// Rate-limit window.
 const WINDOW: Duration = Duration::from_millis(100);
-const WINDOWS_A_SECOND: u32 = 10;
+const WINDOWS_PER_SECOND: u32 = 10;
 
-/// Which frames are copied.
+/// The frames to copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Filter {
-    /// Only of these clients.
+pub struct TapFilter {
+    /// Frames of these clients only.
     pub client: Option<Prefix>,
-    /// Only of this port of ours.
+    /// Frames of this served port only.
     pub port: Option<u16>,
-    /// One connection of so many, whole.
+    /// Frames of one in this many connections.
     pub sample: u32,
-    /// Most frames a second and queue: beyond, they are left out.
+    /// Most frames for each second and queue; further ones are left out.
     pub rate: u32,
 }
 
-/// Where a frame went.
+/// The direction of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
-    /// It came from a client.
+    /// From a client.
     Received,
-    /// It was sent to one.
+    /// To a client.
     Sent,
 }
 
-/// A frame that passed.
+/// A copied frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Record<'a> {
-    /// When, as far as the worker knows: the time of its batch. In whole nanoseconds since 1970.
+pub struct FrameRecord<'a> {
+    /// Time of its batch, since 1970.
     pub time: Duration,
-    /// Where to.
+    /// Its direction.
     pub direction: Direction,
-    /// From the Ethernet header on.
-    pub octets: &'a [u8],
+    /// The frame, from the Ethernet header on.
+    pub bytes: &'a [u8],
 }
 
-/// A worker's end of a ring.
+/// The worker's end of a listener's ring.
 #[derive(Debug)]
 pub enum Tap {
-    /// For frames.
+    /// Of a listener to frames.
     Frames(FrameTap),
-    /// For questions and answers.
-    Transactions(Writer),
+    /// Of a listener to DNS transactions.
+    Transactions(RingWriter),
 }
 
 impl Tap {
@@ -71,36 +71,36 @@ impl Tap {
     }
 }
 
-/// A ring for frames, and which.
+/// A ring for frames, with its filter.
 #[derive(Debug)]
 pub struct FrameTap {
-    filter: Filter,
-    ring: Writer,
+    filter: TapFilter,
+    ring: RingWriter,
     hasher: RandomState,
-    /// When the present window began, and what was copied in it.
+    /// Start of the rate-limit window, and the number of frames copied in it.
     window: SystemTime,
     copied: u32,
 }
 
-/// Octets before those of a frame: when, and where to.
+/// Bytes of time and direction before a frame.
 const HEAD: usize = 9;
 
 impl FrameTap {
-    /// Copies a frame that passes the filter, if there is room. False if nobody listens any more.
-    fn offer(
+    /// Copies a frame that passes the filter, if there is room. Returns false if the listener is gone.
+    fn copy(
         &mut self,
         now: SystemTime,
         tuple: Option<&FourTuple>,
         direction: Direction,
-        octets: &[u8],
+        bytes: &[u8],
     ) -> bool {
         if self.ring.is_abandoned() {
             return false;
         }
         if self.wants(tuple) {
-            if self.has_time(now) {
+            if self.is_within_rate(now) {
                 let time = nanoseconds(now).to_be_bytes();
-                self.ring.write(&[&time, &[u8::from(direction == Direction::Sent)], octets]);
+                self.ring.write(&[&time, &[u8::from(direction == Direction::Sent)], bytes]);
             } else {
                 self.ring.lose();
             }
@@ -108,9 +108,9 @@ impl FrameTap {
         true
     }
 
-    /// Whether a frame passes the filter. One that cannot be read is of no client and no port.
+    /// Whether a frame passes the filter. A frame that cannot be parsed has no client and no port.
     fn wants(&self, tuple: Option<&FourTuple>) -> bool {
-        let Filter { client, port, sample, .. } = self.filter;
+        let TapFilter { client, port, sample, .. } = self.filter;
         let Some(tuple) = tuple else { return client.is_none() && port.is_none() };
         client.is_none_or(|client| client.contains(&tuple.client))
             && port.is_none_or(|port| port == tuple.server_port)
@@ -118,47 +118,47 @@ impl FrameTap {
                 || self.hasher.hash_one((tuple.client, tuple.client_port)) % u64::from(sample) == 0)
     }
 
-    fn has_time(&mut self, now: SystemTime) -> bool {
-        // A clock that was set back begins a window.
+    fn is_within_rate(&mut self, now: SystemTime) -> bool {
+        // A clock that was set back begins a new window.
         if now.duration_since(self.window).map_or(true, |since| since >= WINDOW) {
             (self.window, self.copied) = (now, 0);
         }
         self.copied += 1;
-        self.copied <= self.filter.rate.div_ceil(WINDOWS_A_SECOND)
+        self.copied <= self.filter.rate.div_ceil(WINDOWS_PER_SECOND)
     }
 }
 
-/// Since 1970, as a ring has it.
+/// Nanoseconds since 1970.
 pub(super) fn nanoseconds(time: SystemTime) -> u64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_nanos()).unwrap_or_default()
 }
 
-/// The taps of one worker, mostly none.
+/// The taps of one worker, usually none.
 #[derive(Debug, Default)]
 pub struct Taps {
     frames: Vec<FrameTap>,
-    transactions: Vec<Writer>,
+    transactions: Vec<RingWriter>,
 }
 
 impl Taps {
-    /// Whether nobody listens.
+    /// Whether there are no listeners.
     #[inline]
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.frames.is_empty() && self.transactions.is_empty()
     }
 
-    /// Whether somebody wants questions and answers.
+    /// Whether there is a listener to DNS transactions.
     #[inline]
     #[must_use]
     pub fn want_transactions(&self) -> bool {
         !self.transactions.is_empty()
     }
 
-    /// More who listen.
+    /// Adds taps.
     pub fn add(&mut self, taps: Vec<Tap>) {
-        // Where nothing passes, nobody else looks who has gone.
+        // Without traffic nothing else removes the taps of listeners that are gone.
         self.frames.retain(|tap| !tap.ring.is_abandoned());
         self.transactions.retain(|ring| !ring.is_abandoned());
         for tap in taps {
@@ -169,13 +169,13 @@ impl Taps {
         }
     }
 
-    /// Copies a frame for all who want it.
+    /// Copies a frame for all listeners whose filter it passes.
     #[cold]
-    pub fn frame(&mut self, now: SystemTime, tuple: Option<&FourTuple>, direction: Direction, octets: &[u8]) {
-        self.frames.retain_mut(|tap| tap.offer(now, tuple, direction, octets));
+    pub fn frame(&mut self, now: SystemTime, tuple: Option<&FourTuple>, direction: Direction, bytes: &[u8]) {
+        self.frames.retain_mut(|tap| tap.copy(now, tuple, direction, bytes));
     }
 
-    /// Copies a question and its answer for all who want them.
+    /// Copies a DNS transaction for all listeners.
     #[cold]
     pub fn transaction(&mut self, transaction: &Transaction<'_>) {
         self.transactions.retain(|tap| !tap.is_abandoned());
@@ -183,64 +183,70 @@ impl Taps {
     }
 }
 
-/// Where taps are left for one worker. Once it has taken them, it copies.
+/// New taps for one worker.
 pub type TapRegistry = Mailbox<Tap>;
 
-/// The other ends of the rings of several workers. Dropped, nothing is copied for it any more.
+/// The listener's ends of the rings of several workers. Dropping it ends the copying.
 #[derive(Debug)]
-pub struct Listener {
-    rings: Vec<Reader>,
+pub struct TapListener {
+    rings: Vec<RingReader>,
     lost: Arc<AtomicU64>,
 }
 
-impl Listener {
-    /// Listens at `outlets` to the frames that pass `filter`.
-    pub fn to_frames<'a>(outlets: impl Iterator<Item = &'a TapRegistry>, filter: Filter) -> Self {
+impl TapListener {
+    /// Listens to the frames of these workers that pass `filter`.
+    pub fn to_frames<'a>(registries: impl Iterator<Item = &'a TapRegistry>, filter: TapFilter) -> Self {
         let hasher = RandomState::default();
         let tap = |ring| {
             let hasher = hasher.clone();
             Tap::Frames(FrameTap { filter, ring, hasher, window: UNIX_EPOCH, copied: 0 })
         };
-        Self::attach(outlets, Arc::default(), tap)
+        Self::attach(registries, Arc::default(), tap)
     }
 
-    /// Listens at `outlets` to questions and answers; `lost` counts those that are left out.
-    pub fn to_transactions<'a>(outlets: impl Iterator<Item = &'a TapRegistry>, lost: Arc<AtomicU64>) -> Self {
-        Self::attach(outlets, lost, Tap::Transactions)
+    /// Listens to the DNS transactions of these workers. `lost` counts those that are left out.
+    pub fn to_transactions<'a>(
+        registries: impl Iterator<Item = &'a TapRegistry>,
+        lost: Arc<AtomicU64>,
+    ) -> Self {
+        Self::attach(registries, lost, Tap::Transactions)
     }
 
     fn attach<'a>(
-        outlets: impl Iterator<Item = &'a TapRegistry>,
+        registries: impl Iterator<Item = &'a TapRegistry>,
         lost: Arc<AtomicU64>,
-        tap: impl Fn(Writer) -> Tap,
+        tap: impl Fn(RingWriter) -> Tap,
     ) -> Self {
-        let attach = |outlet: &TapRegistry| {
-            let (ring, other_end) = ring::pair(&lost);
-            outlet.leave(|taps| {
-                // Who listens may be gone before a worker that stands still has looked.
+        let attach = |registry: &TapRegistry| {
+            let (writer, reader) = ring::pair(&lost);
+            registry.update(|taps| {
+                // Listeners may be gone before a stuck worker takes their taps.
                 taps.retain(|tap| !tap.is_abandoned());
-                taps.push(tap(ring));
+                taps.push(tap(writer));
             });
-            other_end
+            reader
         };
-        Self { rings: outlets.map(attach).collect(), lost }
+        Self { rings: registries.map(attach).collect(), lost }
     }
 
-    /// Takes the frames that have passed, by the number of the outlet. False if there was none.
+    /// Passes the copied frames to `take`, with the index of their worker. Returns false if there was none.
     ///
     /// # Errors
     /// Those of `take`.
-    pub fn frames<E>(&mut self, mut take: impl FnMut(usize, Record<'_>) -> Result<(), E>) -> Result<bool, E> {
-        self.drain(|number, octets| {
-            let Some((head, octets)) = octets.split_first_chunk::<HEAD>() else { return Ok(()) };
+    pub fn frames<E>(
+        &mut self,
+        mut take: impl FnMut(usize, FrameRecord<'_>) -> Result<(), E>,
+    ) -> Result<bool, E> {
+        self.drain(|number, record| {
+            let Some((head, bytes)) = record.split_first_chunk::<HEAD>() else { return Ok(()) };
             let [time @ .., direction] = *head;
             let direction = if direction == 0 { Direction::Received } else { Direction::Sent };
             let time = Duration::from_nanos(u64::from_be_bytes(time));
-            take(number, Record { time, direction, octets })
+            take(number, FrameRecord { time, direction, bytes })
         })
     }
 
-    /// Takes the questions that were answered. False if there was none.
+    /// Passes the copied transactions to `take`. Returns false if there was none.
     ///
     /// # Errors
     /// Those of `take`.
@@ -248,10 +254,10 @@ impl Listener {
         &mut self,
         mut take: impl FnMut(&Transaction<'_>) -> Result<(), E>,
     ) -> Result<bool, E> {
-        self.drain(|_, octets| Transaction::read(octets).map_or(Ok(()), |transaction| take(&transaction)))
+        self.drain(|_, record| Transaction::read(record).map_or(Ok(()), |transaction| take(&transaction)))
     }
 
-    /// Takes whatever there is, and says how much it was.
+    /// Discards all records, and returns their number.
     pub fn discard(&mut self) -> u64 {
         self.rings.iter_mut().map(|ring| std::iter::from_fn(|| ring.read().map(|_| ())).count() as u64).sum()
     }
@@ -259,15 +265,15 @@ impl Listener {
     fn drain<E>(&mut self, mut take: impl FnMut(usize, &[u8]) -> Result<(), E>) -> Result<bool, E> {
         let mut any = false;
         for (number, ring) in self.rings.iter_mut().enumerate() {
-            while let Some(octets) = ring.read() {
-                take(number, octets)?;
+            while let Some(record) = ring.read() {
+                take(number, record)?;
                 any = true;
             }
         }
         Ok(any)
     }
 
-    /// How many were left out that passed the filter.
+    /// Number of records that passed the filter and were left out.
     #[must_use]
     pub fn lost(&self) -> u64 {
         self.lost.load(Ordering::Relaxed)

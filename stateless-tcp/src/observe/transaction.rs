@@ -1,40 +1,39 @@
-//! A question and its answer, as a worker tells whoever listens of them.
+//! A DNS query and its response, as copied to listeners.
 
-use super::ring::Writer;
+use super::ring::RingWriter;
 use super::tap::nanoseconds;
-use crate::services::dns::PREFIX;
+use crate::dns_framing::LENGTH_PREFIX;
 use stateless_tcp_core::tcp::segment::{Address, FourTuple};
 use std::time::{Duration, SystemTime};
 
-/// What somebody is who answers questions.
+/// The role of a DNS service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// It has the zones.
+    /// It answers from its own zones.
     Authority,
-    /// It asks others.
+    /// It forwards queries to upstreams.
     Forwarder,
 }
 
-/// A question that was answered. Where the answer, or the whole connection, is lost on the way, the client asks again, and
-/// is answered again: then there are two.
+/// A query that was answered. If the response is lost in the network, the client asks again: then there are two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Transaction<'a> {
-    /// What answered it.
+    /// The role of the service that answered.
     pub role: Role,
-    /// From whom to whom.
+    /// The connection.
     pub tuple: FourTuple,
-    /// When the last octet of the question came, as far as the worker knows: the time of its batch.
+    /// Time of the batch with the last byte of the query.
     pub asked: SystemTime,
-    /// When the answer was sent, likewise.
+    /// Time of the batch in which the response was sent.
     pub answered: SystemTime,
-    /// The question, a DNS message.
-    pub question: &'a [u8],
-    /// The answer, another.
-    pub answer: &'a [u8],
+    /// The query, a DNS message.
+    pub query: &'a [u8],
+    /// The response, a DNS message.
+    pub response: &'a [u8],
 }
 
 mod field {
-    //! Where things stand in a record.
+    //! Positions in a record.
     use std::ops::Range;
     pub(super) const ROLE: usize = 0;
     pub(super) const ASKED: Range<usize> = 1..9;
@@ -43,22 +42,22 @@ mod field {
     pub(super) const CLIENT: Range<usize> = 33..49;
     pub(super) const SERVER_PORT: Range<usize> = 49..51;
     pub(super) const CLIENT_PORT: Range<usize> = 51..53;
-    /// Octets of the question, which follows; the rest is the answer.
-    pub(super) const QUESTION: Range<usize> = 53..57;
+    /// Length of the query, which follows; the rest is the response.
+    pub(super) const QUERY: Range<usize> = 53..57;
     pub(super) const HEAD: usize = 57;
 }
 
 impl<'a> Transaction<'a> {
-    /// The same of messages that each stand behind their length; none if there is none.
+    /// Strips the length before both messages; `None` if a message is missing.
     #[must_use]
-    pub fn message(self) -> Option<Self> {
-        let (question, answer) = (self.question.get(PREFIX..)?, self.answer.get(PREFIX..)?);
-        Some(Self { question, answer, ..self })
+    pub fn unframed(self) -> Option<Self> {
+        let (query, response) = (self.query.get(LENGTH_PREFIX..)?, self.response.get(LENGTH_PREFIX..)?);
+        Some(Self { query, response, ..self })
     }
 
-    /// Puts it into `ring`.
-    pub(super) fn write(&self, ring: &mut Writer) {
-        let Self { role, tuple, asked, answered, question, answer } = self;
+    /// Writes it to `ring`.
+    pub(super) fn write(&self, ring: &mut RingWriter) {
+        let Self { role, tuple, asked, answered, query, response } = self;
         let mut head = [0; field::HEAD];
         head[field::ROLE] = u8::from(*role == Role::Forwarder);
         head[field::ASKED].copy_from_slice(&nanoseconds(*asked).to_be_bytes());
@@ -67,16 +66,16 @@ impl<'a> Transaction<'a> {
         head[field::CLIENT].copy_from_slice(&tuple.client.0);
         head[field::SERVER_PORT].copy_from_slice(&tuple.server_port.to_be_bytes());
         head[field::CLIENT_PORT].copy_from_slice(&tuple.client_port.to_be_bytes());
-        let length = u32::try_from(question.len()).unwrap_or(u32::MAX);
-        head[field::QUESTION].copy_from_slice(&length.to_be_bytes());
-        ring.write(&[&head, question, answer]);
+        let length = u32::try_from(query.len()).unwrap_or(u32::MAX);
+        head[field::QUERY].copy_from_slice(&length.to_be_bytes());
+        ring.write(&[&head, query, response]);
     }
 
-    /// Reads what was put there.
+    /// Parses a record.
     pub(super) fn read(record: &'a [u8]) -> Option<Self> {
         let (head, messages) = record.split_first_chunk::<{ field::HEAD }>()?;
-        let length = u32::from_be_bytes(head[field::QUESTION].try_into().ok()?);
-        let (question, answer) = messages.split_at_checked(length as usize)?;
+        let length = u32::from_be_bytes(head[field::QUERY].try_into().ok()?);
+        let (query, response) = messages.split_at_checked(length as usize)?;
         let time = |at: std::ops::Range<usize>| {
             let nanoseconds = u64::from_be_bytes(head[at].try_into().ok()?);
             SystemTime::UNIX_EPOCH.checked_add(Duration::from_nanos(nanoseconds))
@@ -92,8 +91,8 @@ impl<'a> Transaction<'a> {
             },
             asked: time(field::ASKED)?,
             answered: time(field::ANSWERED)?,
-            question,
-            answer,
+            query,
+            response,
         })
     }
 }
@@ -105,7 +104,7 @@ mod tests {
     use std::sync::Arc;
 
     #[test]
-    fn what_is_written_is_read() {
+    fn a_transaction_is_read_as_it_was_written() {
         let tuple = FourTuple {
             server: Address::from_ipv4([192, 0, 2, 1]),
             client: Address([7; 16]),
@@ -113,17 +112,17 @@ mod tests {
             client_port: 4_000,
         };
         let at = |seconds| SystemTime::UNIX_EPOCH + Duration::new(seconds, 7);
-        let whole = Transaction {
+        let framed = Transaction {
             role: Role::Forwarder,
             tuple,
             asked: at(1_700_000_000),
             answered: at(1_700_000_001),
-            question: b"\0\x08question",
-            answer: b"\0\x06answer",
+            query: b"\0\x08question",
+            response: b"\0\x06answer",
         };
-        let transaction = whole.message().unwrap();
-        assert_eq!((transaction.question, transaction.answer), (&b"question"[..], &b"answer"[..]));
-        assert_eq!(Transaction { answer: &[], ..whole }.message(), None);
+        let transaction = framed.unframed().unwrap();
+        assert_eq!((transaction.query, transaction.response), (&b"question"[..], &b"answer"[..]));
+        assert_eq!(Transaction { response: &[], ..framed }.unframed(), None);
         let (mut writer, mut reader) = ring::pair(&Arc::default());
         transaction.write(&mut writer);
         let record = reader.read().unwrap().to_vec();

@@ -1,13 +1,12 @@
-//! Giving the place to a successor (`--take-over`): what the supervisor does of
-//! [`control::handover`](crate::control::handover).
+//! Handing over to a successor (`--take-over`): the supervisor's part of [`control::handover`](crate::control::handover).
 
 use super::reload::Reloader;
-use super::watch::Served;
+use super::running::{AttachedProgram, LoadTimes};
 use crate::af_xdp::XdpError;
 use crate::af_xdp::interface::AttachMode;
 use crate::af_xdp::socket::CopyMode;
-use crate::control::handover::{Handed, HandedInterface, Step};
-use crate::dataplane::engine::Policy;
+use crate::control::handover::{HandoverInterface, HandoverState, HandoverStep};
+use crate::serving::AnswerPolicy;
 use anyhow::{Result, bail};
 use stateless_tcp_core::tcp::AckPolicy;
 use stateless_tcp_core::tcp::isn::Key;
@@ -17,98 +16,108 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, oneshot};
 
-/// A successor whose sockets are not open after so long opens none any more.
-const PATIENCE: Duration = Duration::from_mins(1);
+/// Time limit for the successor to serve after the sockets are closed.
+const SUCCESSOR_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// Where a successor gets its answer.
-pub(super) type Answer = oneshot::Sender<Result<(Handed, Vec<OwnedFd>), String>>;
+/// The reply to a successor's request.
+type HandoverReply = oneshot::Sender<Result<(HandoverState, Vec<OwnedFd>), String>>;
 
-/// How far this process has handed over. What is served does not change meanwhile.
+/// The progress of a handover. The content does not change during one.
 #[derive(Default)]
-pub(super) struct Handing {
+pub(super) struct HandoverProgress {
     begun: bool,
-    /// Who waits until no former content is kept any more, which ends with this process.
-    waiting: Option<Answer>,
+    /// The successor that waits until no earlier content is retained, which would end with this process.
+    waiting: Option<HandoverReply>,
 }
 
-impl Handing {
+impl HandoverProgress {
     pub(super) fn is_under_way(&self) -> bool {
         self.begun
     }
 
-    /// Answers who waits, if nothing has to be waited for.
-    pub(super) fn proceed(&mut self, served: &[Served], metrics: Option<&TcpListener>, reloader: &Reloader) {
+    /// Replies to a waiting successor if no earlier content is retained.
+    pub(super) fn proceed(
+        &mut self,
+        programs: &[AttachedProgram],
+        metrics: Option<&TcpListener>,
+        reloader: &Reloader,
+    ) {
         if reloader.is_at_rest()
-            && let Some(answer) = self.waiting.take()
+            && let Some(reply) = self.waiting.take()
         {
-            self.begun = hand(served, metrics, reloader, answer);
+            self.begun = send_state(programs, metrics, reloader, reply);
         }
     }
 
-    /// Takes a successor's next step. Where it wants the sockets closed, it is to hear that they are.
-    pub(super) fn take(
+    /// Takes the successor's next step. For [`HandoverStep::Release`] it returns the sender that reports closed sockets.
+    pub(super) fn step(
         &mut self,
-        step: Step,
-        served: &[Served],
+        step: HandoverStep,
+        programs: &[AttachedProgram],
     ) -> Result<Option<oneshot::Sender<()>>, XdpError> {
         match step {
-            Step::Begin(answer) if self.begun => {
-                let _ = answer.send(Err("another process is taking over already".to_owned()));
+            HandoverStep::Begin(reply) if self.begun => {
+                let _ = reply.send(Err("another process is taking over already".to_owned()));
             }
-            Step::Begin(answer) => (self.begun, self.waiting) = (true, Some(answer)),
-            Step::Release(done) => return Ok(Some(done)),
-            Step::GoOn | Step::End => {
+            HandoverStep::Begin(reply) => (self.begun, self.waiting) = (true, Some(reply)),
+            HandoverStep::Release(done) => return Ok(Some(done)),
+            HandoverStep::Resume | HandoverStep::End => {
                 self.begun = false;
-                go_on(served)?;
+                resume(programs)?;
             }
         }
         Ok(None)
     }
 }
 
-/// Tells a successor what is served, and gives it the files. False if these cannot be given: then nothing has begun.
-fn hand(served: &[Served], metrics: Option<&TcpListener>, reloader: &Reloader, answer: Answer) -> bool {
-    let files = match files(served, metrics) {
+/// Sends the state and the files to a successor. Returns false if the files cannot be passed: the handover does not begin.
+fn send_state(
+    programs: &[AttachedProgram],
+    metrics: Option<&TcpListener>,
+    reloader: &Reloader,
+    reply: HandoverReply,
+) -> bool {
+    let files = match files(programs, metrics) {
         Ok(files) => files,
         Err(error) => {
-            // Whoever no longer waits has no use for it.
-            let _ = answer.send(Err(format!("it cannot share its files: {error}")));
+            // The successor may have ended.
+            let _ = reply.send(Err(format!("it cannot pass its files: {error}")));
             return false;
         }
     };
-    let (since, offer) = (reloader.since, reloader.offer());
-    let former = reloader.former().map(|(former, rest)| (former, rest.as_secs())).collect();
-    let Policy { keys, rules, segment_size, .. } = &offer.policy;
+    let LoadTimes { content: loaded, key } = reloader.load_times();
+    let state = reloader.state();
+    let AnswerPolicy { keys, rules, segment_size, .. } = &state.policy;
     let Key(current) = keys.current;
-    let handed = Handed {
-        interfaces: served.iter().map(interface).collect(),
+    let handover = HandoverState {
+        interfaces: programs.iter().map(interface).collect(),
         metrics: metrics.and_then(|listener| listener.local_addr().ok()),
         keys: (current, keys.previous.map(|Key(previous)| previous)),
-        key_since: seconds(since.key),
-        generation: offer.current.generation,
-        loaded: seconds(since.generation),
-        fingerprint: offer.current.content.fingerprint(),
-        former,
+        key_since: seconds(key),
+        generation: state.current.generation,
+        loaded: seconds(loaded),
+        fingerprint: state.current.content.fingerprint(),
+        former: reloader.reserved().map(|(retired, rest)| (retired, rest.as_secs())).collect(),
         reliable: *rules == AckPolicy::Reliable,
         segment_size: *segment_size,
     };
-    let _ = answer.send(Ok((handed, files)));
+    let _ = reply.send(Ok((handover, files)));
     true
 }
 
-fn interface(served: &Served) -> HandedInterface {
-    let Served { program, attach, copy, .. } = served;
-    HandedInterface {
+fn interface(attached: &AttachedProgram) -> HandoverInterface {
+    let AttachedProgram { program, mode, copy, .. } = attached;
+    HandoverInterface {
         name: program.interface().name.clone(),
         program: program.id(),
-        generic: *attach == AttachMode::Generic,
+        generic: *mode == AttachMode::Generic,
         zero_copy: *copy == CopyMode::ZeroCopy,
     }
 }
 
-/// The links, in the order of the interfaces, and the listener.
-fn files(served: &[Served], metrics: Option<&TcpListener>) -> io::Result<Vec<OwnedFd>> {
-    let links = served.iter().filter_map(|served| served.program.link());
+/// The links in the order of the interfaces, and the metrics listener.
+fn files(programs: &[AttachedProgram], metrics: Option<&TcpListener>) -> io::Result<Vec<OwnedFd>> {
+    let links = programs.iter().filter_map(|attached| attached.program.link());
     links
         .map(|link| link.as_fd())
         .chain(metrics.map(TcpListener::as_fd))
@@ -116,21 +125,21 @@ fn files(served: &[Served], metrics: Option<&TcpListener>) -> io::Result<Vec<Own
         .collect()
 }
 
-/// Goes on, as the successor has failed. It says so once that is true.
-fn go_on(served: &[Served]) -> Result<(), XdpError> {
-    served.iter().try_for_each(|served| served.program.return_to_link())?;
-    tracing::warn!("the process that was to take over has failed: this one goes on");
+/// Continues after the successor has failed. The log line comes once the programs are attached again.
+fn resume(programs: &[AttachedProgram]) -> Result<(), XdpError> {
+    programs.iter().try_for_each(|attached| attached.program.return_to_link())?;
+    tracing::warn!("the process that was taking over has failed: this process continues to serve");
     Ok(())
 }
 
-/// Waits until the successor, which has been told that the sockets are closed, serves.
-pub(super) async fn conclude(steps: &mut mpsc::UnboundedReceiver<Step>) -> Result<()> {
-    match tokio::time::timeout(PATIENCE, steps.recv()).await {
-        Ok(Some(Step::End)) => {
+/// Waits until the successor serves. It has been told that the sockets are closed.
+pub(super) async fn conclude(steps: &mut mpsc::UnboundedReceiver<HandoverStep>) -> Result<()> {
+    match tokio::time::timeout(SUCCESSOR_TIMEOUT, steps.recv()).await {
+        Ok(Some(HandoverStep::End)) => {
             tracing::info!("another process has taken over");
             Ok(())
         }
-        _ => bail!("the process that was to take over has failed: the kernel has the ports back"),
+        _ => bail!("the process that was taking over has failed: the kernel has the ports back"),
     }
 }
 

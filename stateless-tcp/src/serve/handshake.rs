@@ -1,18 +1,18 @@
-//! Where the handshake is answered on an interface: in the driver, where what is sent from there arrives, or through the
-//! ring.
+//! The choice of who answers handshakes on an interface: the XDP program in the driver, if its frames arrive, or the
+//! workers.
 
 use crate::af_xdp::XdpError;
 use crate::af_xdp::interface::{AttachMode, Interface};
 use crate::af_xdp::program::Program;
 use crate::af_xdp::socket::CopyMode;
-use crate::commands::doctor::{Transmits, answers};
-use crate::config::{Config, Handshake};
+use crate::config::{Config, HandshakeMode};
+use crate::system::driver::{DriverAnswers, driver_answers};
 
-/// The program for `interface`, and whether it answers by itself.
+/// Loads the program for `interface`. The second value is true if it answers handshakes.
 pub(super) fn load(
     config: &Config,
     interface: &Interface,
-    attach: AttachMode,
+    mode: AttachMode,
     copy: CopyMode,
 ) -> Result<(Program, bool), XdpError> {
     let log = config.xdp_log.level();
@@ -21,23 +21,23 @@ pub(super) fn load(
         tracing::info!(interface = interface.name, "the handshake is answered through the ring: {reason}");
         Ok((Program::load(interface, log, false)?, false))
     };
-    if config.handshake == Handshake::Ring {
+    if config.handshake == HandshakeMode::Ring {
         return Ok((Program::load(interface, log, false)?, false));
     }
-    if attach == AttachMode::Generic {
-        return fall_back(&"in generic mode no driver is asked");
+    if mode == AttachMode::Generic {
+        return fall_back(&"the driver runs no program in generic mode");
     }
-    match (answers(&interface.name, copy == CopyMode::ZeroCopy), config.handshake) {
-        (Transmits::Yes, _) => {}
-        (Transmits::Unknown(reason), Handshake::Driver) => {
+    match (driver_answers(&interface.name, copy == CopyMode::ZeroCopy), config.handshake) {
+        (DriverAnswers::Yes, _) => {}
+        (DriverAnswers::Unknown(reason), HandshakeMode::Driver) => {
             tracing::warn!(interface = interface.name, "{reason}");
         }
-        (Transmits::No(reason), Handshake::Driver) => return Err(refusal(reason)),
-        (Transmits::Unknown(reason) | Transmits::No(reason), _) => return fall_back(&reason),
+        (DriverAnswers::No(reason), HandshakeMode::Driver) => return Err(refusal(reason)),
+        (DriverAnswers::Unknown(reason) | DriverAnswers::No(reason), _) => return fall_back(&reason),
     }
     match Program::load(interface, log, true) {
         Ok(program) => Ok((program, true)),
-        Err(error) if config.handshake == Handshake::Auto => fall_back(&error),
+        Err(error) if config.handshake == HandshakeMode::Auto => fall_back(&error),
         Err(error) => Err(error),
     }
 }

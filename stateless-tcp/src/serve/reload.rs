@@ -1,198 +1,194 @@
-//! Replacing what is served while it is served.
+//! Reloading: replacing the content and keys while they are served.
 //!
-//! All that can fail is done beside the running service, on another thread: the configuration, zones, files and keys
-//! are read and checked as at the start. Then the XDP program is told the addresses and ports, and the workers the
-//! content. The content before is kept for [`KEEP`], and so are the ones before that ([`History`]): none ends before its
-//! connections can be expected to have. Where as many are kept as may be, a wish for a reload waits for the oldest.
+//! Everything that can fail happens on another thread, beside the running service: the configuration, zones, files and keys
+//! are read and checked as at the start. Then the XDP program gets the addresses and ports, and the workers the content.
+//! The previous content is retained for [`RETENTION`], and so are those before it ([`History`]): none ends before its
+//! connections can be expected to end. At the limit of retained content, a reload waits for the oldest to expire.
 
-use super::addresses;
-use super::manager::Manager;
-use super::watch::Served;
+use super::interface::{addresses, steer};
+use super::running::{AttachedProgram, ContentStatus, LoadTimes};
+use super::sd_notify::SdNotify;
 use crate::af_xdp::XdpError;
 use crate::af_xdp::interface::Interface;
 use crate::config::keys;
-use crate::config::{Config, Source};
-use crate::control::{Outcome, Request};
-use crate::dataplane::engine::{Content, Policy};
+use crate::config::{Config, ConfigSource};
+use crate::control::CommandResult;
+use crate::control::server::ReloadRequest;
 use crate::serving::build::{self, Stores};
 use crate::serving::{
-    Full, History, MAX_GENERATIONS, PATIENCE_OF_CLIENTS, RetiredGeneration, ServingState, Switch,
+    ActiveState, AnswerPolicy, CLIENT_RETRY_TIME, Content, GenerationLimit, History, MAX_GENERATIONS,
+    RetiredGeneration, ServingState,
 };
 use anyhow::{Error, Result, bail};
 use stateless_tcp_core::tcp::TcpConfig;
-use stateless_tcp_core::tcp::isn::Keys;
 use stateless_tcp_core::tcp::segment::Address;
 use stateless_tcp_ebpf::abi::MAX_ADDRESSES;
+use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-/// How long content is kept for its connections after another has taken its place: longer than a client's timer
-/// takes through several losses in a row.
-pub(super) const KEEP: Duration = Duration::from_mins(1);
+/// Time for which replaced content is served to its connections. A client's retransmission timer reaches it after several
+/// losses in a row.
+const RETENTION: Duration = Duration::from_mins(1);
 
-/// How long an offer that no worker should hold any more is held here: workers are to find nothing left to free.
-const LINGER: Duration = Duration::from_secs(1);
+/// Time for which a replaced state is held here, so that no worker frees it.
+const RELEASE_DELAY: Duration = Duration::from_secs(1);
 
-/// What takes the place of what is served.
-struct Prepared {
+/// The result of reading everything anew.
+struct PreparedReload {
     config: Config,
     addresses: Vec<IpAddr>,
     content: Content,
-    policy: Policy,
-    loaded: SystemTime,
-    /// When the key file was written.
-    key_since: Option<SystemTime>,
-    /// For the user.
+    policy: AnswerPolicy,
+    load_times: LoadTimes,
+    /// Notes for the user.
     notes: Vec<String>,
 }
 
-/// What is served now, and the reload under way, if any.
+/// The active state, and the reload under way, if there is one.
 pub(super) struct Reloader {
-    source: Source,
+    source: ConfigSource,
     config: Config,
     interfaces: Vec<Interface>,
-    switch: Arc<Switch>,
+    active: Arc<ActiveState>,
     stores: Arc<Stores>,
-    manager: Arc<Manager>,
+    service_manager: Arc<SdNotify>,
     history: History,
-    /// When the history's clock began.
+    /// Start of the history's clock.
     epoch: Instant,
-    /// Something new is being read; those who asked for it are told what becomes of it.
-    reading: Option<(JoinHandle<Result<Prepared>>, Wish)>,
-    /// What is to begin when it can.
-    wish: Option<Wish>,
-    /// No reload begins: somebody takes over.
+    /// The reload that is reading.
+    reading: Option<(JoinHandle<Result<PreparedReload>>, PendingReload)>,
+    /// The reload that begins next.
+    pending: Option<PendingReload>,
+    /// No reload begins, as a successor takes over.
     held: bool,
-    /// Since when what is in force is.
-    pub(super) since: Since,
+    load_times: LoadTimes,
 }
 
-/// Since when something is in force.
-#[derive(Clone, Copy)]
-pub(super) struct Since {
-    /// The content that new connections get: since it was loaded.
-    pub(super) generation: SystemTime,
-    /// The keys: since they were written, or made.
-    pub(super) key: SystemTime,
-}
-
-/// A wish for a reload.
-struct Wish {
-    /// Who is told the outcome.
-    requests: Vec<Request>,
-    /// Since when it has waited for a generation to end, if it had to.
+/// A reload that was requested.
+#[derive(Default)]
+struct PendingReload {
+    /// The requests that get its result.
+    requests: Vec<ReloadRequest>,
+    /// The time since which it waits for a generation to expire, if it does.
     waits_since: Option<Instant>,
 }
 
 impl Reloader {
-    #[expect(clippy::too_many_arguments, reason = "all that runs")]
+    #[expect(clippy::too_many_arguments, reason = "everything that runs")]
     pub(super) fn new(
-        source: Source,
+        source: ConfigSource,
         config: Config,
         interfaces: Vec<Interface>,
-        switch: Arc<Switch>,
-        former: Vec<(RetiredGeneration, Duration)>,
+        active: Arc<ActiveState>,
+        reserved: Vec<(RetiredGeneration, Duration)>,
         stores: Arc<Stores>,
-        since: Since,
-        manager: Arc<Manager>,
+        load_times: LoadTimes,
+        service_manager: Arc<SdNotify>,
     ) -> Self {
-        let keep = config.test_keep_seconds.map_or(KEEP, Duration::from_secs);
-        let history = History::new(keep).after(former, &switch.offer());
-        let epoch = Instant::now();
-        let (reading, wish, held) = (None, None, false);
+        let retention = config.test_keep_seconds.map_or(RETENTION, Duration::from_secs);
+        let history = History::new(retention).with_predecessor(reserved, &active.load());
         Self {
             source,
             config,
             interfaces,
-            switch,
+            active,
             stores,
-            manager,
+            service_manager,
             history,
-            epoch,
-            reading,
-            wish,
-            held,
-            since,
+            epoch: Instant::now(),
+            reading: None,
+            pending: None,
+            held: false,
+            load_times,
         }
     }
 
-    /// What is in force.
-    pub(super) fn offer(&self) -> Arc<ServingState> {
-        self.switch.offer()
+    /// The active state.
+    pub(super) fn state(&self) -> Arc<ServingState> {
+        self.active.load_full()
     }
 
-    /// Generations that are served besides the one in force.
-    pub(super) fn kept(&self) -> usize {
-        self.history.kept()
+    /// Load times of the active content and keys.
+    pub(super) fn load_times(&self) -> LoadTimes {
+        self.load_times
     }
 
-    /// Generations that connections may be of besides the one in force, and for how long.
-    pub(super) fn former(&self) -> impl Iterator<Item = (RetiredGeneration, Duration)> {
-        self.history.former(self.epoch.elapsed())
+    /// The content's part of a snapshot.
+    pub(super) fn status(&self) -> ContentStatus {
+        ContentStatus {
+            generation: self.state().current.generation,
+            load_times: self.load_times,
+            retained: self.history.retained(),
+        }
     }
 
-    /// Whether nothing is being read, and nothing kept.
+    /// The earlier generations that connections may belong to, and for how long.
+    pub(super) fn reserved(&self) -> impl Iterator<Item = (RetiredGeneration, Duration)> {
+        self.history.reserved(self.epoch.elapsed())
+    }
+
+    /// Whether no reload is reading, and no earlier content is retained.
     pub(super) fn is_at_rest(&self) -> bool {
-        self.reading.is_none() && self.history.kept() == 0
+        self.reading.is_none() && self.history.retained() == 0
     }
 
-    /// Has a reload begin as soon as one can. One serves all who ask for it meanwhile; `requests` are told the outcome.
-    pub(super) fn ask(&mut self, requests: impl IntoIterator<Item = Request>) {
-        let wish = self.wish.get_or_insert_with(|| Wish { requests: Vec::new(), waits_since: None });
-        wish.requests.extend(requests);
+    /// Requests a reload, which begins as soon as possible. One reload serves all requests that come until it begins.
+    pub(super) fn request(&mut self, requests: impl IntoIterator<Item = ReloadRequest>) {
+        self.pending.get_or_insert_default().requests.extend(requests);
     }
 
-    /// Has no reload begin, or lets them again.
+    /// Prevents reloads from beginning, or allows them again.
     pub(super) fn hold(&mut self, held: bool) {
         self.held = held;
     }
 
-    /// Begins what is wished for, if that can be.
+    /// Begins the pending reload if that is possible.
     fn begin(&mut self) {
         if self.reading.is_some() || self.held {
             return;
         }
-        let Some(mut wish) = self.wish.take() else { return };
+        let Some(mut reload) = self.pending.take() else { return };
         let now = self.epoch.elapsed();
-        if let Some(full) = self.history.full(now) {
-            wish.waits_since.get_or_insert_with(|| {
-                let (Full::Places(until) | Full::Numbers(until)) = full;
+        if let Some(limit) = self.history.limit(now) {
+            reload.waits_since.get_or_insert_with(|| {
+                let (GenerationLimit::Generations(until) | GenerationLimit::Numbers(until)) = limit;
                 let rest = until.saturating_sub(now).as_secs() + 1;
-                tracing::warn!("a reload waits {rest} s: {}", describe(full));
+                tracing::warn!("a reload waits {rest} s: {}", describe(limit));
                 Instant::now()
             });
-            self.wish = Some(wish);
+            self.pending = Some(reload);
             return;
         }
-        self.manager.reloading();
+        self.service_manager.reloading();
         let (source, running) = (self.source.clone(), self.config.clone());
-        let (interfaces, offer) = (self.interfaces.clone(), self.switch.offer());
-        let stores = Arc::clone(&self.stores);
+        let (interfaces, state) = (self.interfaces.clone(), self.state());
+        let (stores, key_since) = (Arc::clone(&self.stores), self.load_times.key);
         let reading = tokio::task::spawn_blocking(move || {
-            prepare(&source, &running, &interfaces, &offer.policy, &stores)
+            prepare(&source, &running, &interfaces, &state.policy, key_since, &stores)
         });
-        self.reading = Some((reading, wish));
+        self.reading = Some((reading, reload));
     }
 
-    /// When something of the past is over that was waited for, or served.
+    /// The time when the next generation expires, or a pending reload can begin.
     fn due(&self) -> Option<Instant> {
-        let waits = self.reading.is_none() && !self.held && self.wish.is_some();
-        let full = if waits { self.history.full(self.epoch.elapsed()) } else { None };
-        let number = match full {
-            Some(Full::Numbers(until)) => Some(until),
+        let waits = self.reading.is_none() && !self.held && self.pending.is_some();
+        let limit = if waits { self.history.limit(self.epoch.elapsed()) } else { None };
+        let number = match limit {
+            Some(GenerationLimit::Numbers(until)) => Some(until),
             _ => None,
         };
-        self.history.ends().into_iter().chain(number).min().map(|until| self.epoch + until)
+        self.history.next_expiry().into_iter().chain(number).min().map(|until| self.epoch + until)
     }
 
-    /// Carries on with what is under way, for ever if that is nothing. May be given up and called again at any time.
-    pub(super) async fn proceed(&mut self, programs: &mut [Served]) {
+    /// Waits for the next event of a reload or a generation, and handles it. Cancel safe.
+    pub(super) async fn proceed(&mut self, programs: &mut [AttachedProgram]) {
         self.begin();
         let due = self.due();
-        let over = async {
+        let expiry = async {
             match due {
                 Some(due) => tokio::time::sleep_until(due).await,
                 None => std::future::pending().await,
@@ -206,76 +202,79 @@ impl Reloader {
         };
         let prepared = tokio::select! {
             prepared = read => prepared,
-            () = over => return self.expire(programs),
+            () = expiry => return self.expire(programs),
         };
-        let Some((_, wish)) = self.reading.take() else { return };
+        let Some((_, reload)) = self.reading.take() else { return };
         let outcome = match prepared {
-            Ok(Ok(prepared)) => self.enforce(prepared, programs).map_err(Into::into),
+            Ok(Ok(prepared)) => self.activate(prepared, programs).map_err(Into::into),
             Ok(Err(error)) => Err(error),
             Err(error) => Err(error.into()),
         };
-        let refused = |error: Error| format!("reload failed; still serving the previous content: {error:#}");
-        let failures: Vec<String> = match outcome {
-            Ok(_) => self.stores.zones.report().failures().collect(),
-            Err(_) => Vec::new(),
-        };
-        let waited = wish.waits_since.map_or_else(String::new, |since| {
-            let seconds = since.elapsed().as_secs();
-            format!(
-                "\nit waited {seconds} s for the oldest of {MAX_GENERATIONS} generations of content to end"
-            )
-        });
-        let outcome =
-            outcome.map(|text| text + &waited).map_err(refused).and_then(|text| match &failures[..] {
-                [] => Ok(text),
-                failures => Err(format!(
-                    "not all zones could be loaded:\n{}\nall else is {text}",
-                    failures.join("\n")
-                )),
-            });
-        self.tell(&outcome, wish.requests);
+        let result = self.result(outcome, reload.waits_since);
+        self.report(&result, reload.requests);
     }
 
-    /// Serves no more what has been kept for its time.
-    fn expire(&mut self, programs: &mut [Served]) {
-        let Some((offer, gone)) = self.history.expire(&self.switch.offer(), self.epoch.elapsed()) else {
+    /// The text for the user, which is an error if a zone could not be loaded.
+    fn result(&self, outcome: Result<String, Error>, waits_since: Option<Instant>) -> CommandResult {
+        let mut text = outcome
+            .map_err(|error| format!("reload failed; still serving the previous content: {error:#}"))?;
+        if let Some(since) = waits_since {
+            let seconds = since.elapsed().as_secs();
+            // Writing to a string never fails.
+            let _ = write!(
+                text,
+                "\nit waited {seconds} s for the oldest of {MAX_GENERATIONS} generations of content to end"
+            );
+        }
+        let failures: Vec<String> = self.stores.zones.report().failures().collect();
+        if failures.is_empty() {
+            return Ok(text);
+        }
+        Err(format!("not all zones could be loaded:\n{}\nall else is {text}", failures.join("\n")))
+    }
+
+    /// Ends the generations whose time has expired.
+    fn expire(&mut self, programs: &mut [AttachedProgram]) {
+        let Some((state, expired)) = self.history.expire(&self.state(), self.epoch.elapsed()) else {
             return;
         };
-        // First the programs: what they do not know is left to the workers.
-        go_on(programs, &offer.tcp_config());
-        linger(self.switch.put(offer));
-        for generation in gone {
-            tracing::debug!("generation {generation} is gone");
+        // The programs come first: they leave segments of unknown generations to the workers.
+        configure_handshakes(programs, state.tcp_config());
+        release_later(self.active.swap(Arc::new(state)));
+        for generation in expired {
+            tracing::debug!("generation {generation} has expired");
         }
     }
 
-    /// Puts what is prepared in force. Steering comes first, as it is what can fail: a frame for a new address that
-    /// a worker gets before it hears of that is lost, and comes again.
+    /// Activates what is prepared. Steering comes first, as it can fail. A worker that gets a frame for a new address before
+    /// it has the new state drops it, and the client sends it again.
     ///
-    /// Meanwhile the programs answer nothing by themselves: so all is decided by one and the same offer, and no connection
-    /// can begin at a new address with content that does not know it. They go on when the new offer is in the switch: what
-    /// a client says to a SYN,ACK of theirs gets into a ring after that, and so to a worker that looks there first and
-    /// finds the key and the generation.
-    fn enforce(&mut self, prepared: Prepared, programs: &mut [Served]) -> Result<String, XdpError> {
-        let Prepared { config, addresses, content, policy, loaded, key_since, notes } = prepared;
-        let before = self.switch.offer();
-        let steered = programs.iter_mut().try_for_each(|served| served.program.answer_nothing());
-        if let Err(error) = steered.and_then(|()| steer(programs, &content)) {
-            // What was possible a moment ago is so again.
-            steer(programs, &before.current.content)?;
-            go_on(programs, &before.tcp_config());
+    /// Meanwhile the programs answer no handshakes. So each is decided by one state, and no connection can begin at a new
+    /// address with content that does not know the address. They answer again after the new state is active: a client's
+    /// reply to their SYN,ACK reaches a ring later than that, and so a worker with the new key and generation.
+    fn activate(
+        &mut self,
+        prepared: PreparedReload,
+        programs: &mut [AttachedProgram],
+    ) -> Result<String, XdpError> {
+        let PreparedReload { config, addresses, content, policy, load_times, notes } = prepared;
+        let before = self.state();
+        let steered = programs.iter_mut().try_for_each(|attached| attached.program.answer_nothing());
+        if let Err(error) = steered.and_then(|()| steer_all(programs, &content)) {
+            // The maps had room for this content a moment ago.
+            steer_all(programs, &before.current.content)?;
+            configure_handshakes(programs, before.tcp_config());
             return Err(error);
         }
-        let offer = self.history.succeed(&before, content, policy, self.epoch.elapsed());
-        let replaced = offer.current.generation != before.current.generation;
-        let terms = *offer.tcp_config();
-        self.stores.zones.commit();
-        linger(self.switch.put(offer));
-        go_on(programs, &terms);
-        if replaced {
-            self.since.generation = loaded;
+        let state = self.history.replace(&before, content, policy, self.epoch.elapsed());
+        if state.current.generation != before.current.generation {
+            self.load_times.content = load_times.content;
         }
-        self.since.key = key_since.unwrap_or(self.since.key);
+        self.load_times.key = load_times.key;
+        let tcp_config = *state.tcp_config();
+        self.stores.zones.commit();
+        release_later(self.active.swap(Arc::new(state)));
+        configure_handshakes(programs, &tcp_config);
         let mut text = format!("reloaded: {}", build::describe(&config, &self.stores, &addresses));
         for note in notes {
             text.push('\n');
@@ -285,119 +284,85 @@ impl Reloader {
         Ok(text)
     }
 
-    /// Has everybody know what came of it.
-    fn tell(&self, outcome: &Outcome, requests: Vec<Request>) {
-        match outcome {
+    /// Logs the result, and sends it to the service manager and the requests.
+    fn report(&self, result: &CommandResult, requests: Vec<ReloadRequest>) {
+        match result {
             Ok(text) => text.lines().for_each(|line| tracing::info!("{line}")),
             Err(reason) => reason.lines().for_each(|line| tracing::error!("{line}")),
         }
-        let (Ok(text) | Err(text)) = outcome;
-        self.manager.ready(text);
+        let (Ok(text) | Err(text)) = result;
+        self.service_manager.ready(text);
         for request in requests {
-            // Whoever no longer listens has no use for the news.
-            let _ = request.send(outcome.clone());
+            // The client may have closed its connection.
+            let _ = request.send(result.clone());
         }
     }
 }
 
 /// Reads and checks everything anew.
 fn prepare(
-    source: &Source,
+    source: &ConfigSource,
     running: &Config,
     interfaces: &[Interface],
-    policy: &Policy,
+    policy: &AnswerPolicy,
+    key_since: SystemTime,
     stores: &Stores,
-) -> Result<Prepared> {
-    let (config, kept) = source.read()?.within(running);
+) -> Result<PreparedReload> {
+    let (config, kept) = source.read()?.retain_restart_only(running);
     let mut notes = Vec::new();
     if !kept.is_empty() {
         notes.push(format!("unchanged until a restart: {}", kept.join(", ")));
     }
     let (keys, key_since) = match &config.key_file {
-        Some(path) => (keys::load(path)?, Some(keys::written(path)?)),
+        Some(path) => (keys::load(path)?, keys::written(path)?),
         // A random key stays as long as the process does.
-        None => (policy.keys, None),
+        None => (policy.keys, key_since),
     };
-    let loaded = SystemTime::now();
-    let services = build::load(&config, &keys, loaded, stores)?;
-    let zones = stores.zones.news();
+    let load_times = LoadTimes { content: SystemTime::now(), key: key_since };
+    let services = build::load(&config, &keys, load_times.content, stores)?;
+    let zones = stores.zones.pending_report();
     notes.extend(zones.warnings());
-    notes.extend(loss(&policy.keys, &keys));
+    notes.extend(keys::dropped_key_warning(&policy.keys, &keys));
     let addresses = addresses(&config, interfaces)?;
     if addresses.len() > MAX_ADDRESSES as usize {
-        bail!("{} addresses are too many: {MAX_ADDRESSES} can be served", addresses.len());
+        bail!("{} addresses are too many: at most {MAX_ADDRESSES} can be served", addresses.len());
     }
     let content = build::compose(&config, addresses.iter().map(|&address| Address::from(address)), services)?;
-    let policy = Policy { keys, fast_open: config.fast_open, ..policy.clone() };
-    Ok(Prepared { config, addresses, content, policy, loaded, key_since, notes })
+    let policy = AnswerPolicy { keys, fast_open: config.fast_open, ..policy.clone() };
+    Ok(PreparedReload { config, addresses, content, policy, load_times, notes })
 }
 
-/// What is lost where `keys` take the place of `former`.
-pub(super) fn loss(former: &Keys, keys: &Keys) -> Option<String> {
-    let kept = keys.current == former.current || keys.previous == Some(former.current);
-    (!kept).then(|| {
-        "the key used until now is not in the key file: connections under way are lost (`stateless-tcp rotate-key` \
-         keeps it as the previous one)"
-            .to_owned()
-    })
+fn steer_all(programs: &mut [AttachedProgram], content: &Content) -> Result<(), XdpError> {
+    programs.iter_mut().try_for_each(|attached| steer(&mut attached.program, content))
 }
 
-fn steer(programs: &mut [Served], content: &Content) -> Result<(), XdpError> {
-    programs.iter_mut().try_for_each(|served| {
-        let addresses = content.addresses().copied();
-        served.program.serve(addresses, content.ports(), content.clients(), content.settings())
-    })
-}
-
-/// Has the programs answer by `terms`. Those that cannot be told leave everything to the workers, or what they do not know.
-fn go_on(programs: &mut [Served], terms: &TcpConfig) {
-    for Served { program, .. } in programs {
-        if let Err(error) = program.answer_by(terms) {
+/// Makes the programs answer handshakes by `config`. A program that fails leaves unknown handshakes to the workers.
+fn configure_handshakes(programs: &mut [AttachedProgram], config: &TcpConfig) {
+    for AttachedProgram { program, .. } in programs {
+        if let Err(error) = program.answer_by(config) {
             tracing::warn!(interface = program.interface().name, "the workers answer alone: {error}");
         }
     }
 }
 
-/// Why a reload has to wait.
-fn describe(full: Full) -> String {
-    match full {
-        Full::Places(_) => format!(
-            "{MAX_GENERATIONS} generations of content are served, and each of the former is kept for its connections for \
-             {} s",
-            KEEP.as_secs()
+/// The reason why a reload waits.
+fn describe(limit: GenerationLimit) -> String {
+    match limit {
+        GenerationLimit::Generations(_) => format!(
+            "{MAX_GENERATIONS} generations of content are served, and each of the earlier ones is kept for its connections \
+             for {} s",
+            RETENTION.as_secs()
         ),
-        Full::Numbers(_) => format!(
-            "content was replaced so often within {} minutes that clients may remember every number that there is",
-            PATIENCE_OF_CLIENTS.as_secs() / 60
+        GenerationLimit::Numbers(_) => format!(
+            "content was replaced so often within {} minutes that clients may remember every generation number",
+            CLIENT_RETRY_TIME.as_secs() / 60
         ),
     }
 }
 
-fn linger(offer: Arc<ServingState>) {
+fn release_later(state: Arc<ServingState>) {
     tokio::spawn(async move {
-        tokio::time::sleep(LINGER).await;
-        drop(offer);
+        tokio::time::sleep(RELEASE_DELAY).await;
+        drop(state);
     });
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use stateless_tcp_core::tcp::isn::Key;
-
-    #[test]
-    fn a_key_that_is_dropped_is_named() {
-        let [one, two, three] = [1, 2, 3].map(|octet| Key([octet; 16]));
-        let keys = |current, previous| Keys { current, previous };
-        for (former, new, lost) in [
-            (keys(one, None), keys(one, None), false),
-            (keys(one, None), keys(two, Some(one)), false),
-            (keys(two, Some(one)), keys(three, Some(two)), false),
-            (keys(two, Some(one)), keys(two, None), false),
-            (keys(one, None), keys(two, None), true),
-            (keys(one, None), keys(three, Some(two)), true),
-        ] {
-            assert_eq!(loss(&former, &new).is_some(), lost, "{former:?} {new:?}");
-        }
-    }
 }

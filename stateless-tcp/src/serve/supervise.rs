@@ -1,27 +1,29 @@
-//! The running service: its workers, what signals ask of it, and its end.
+//! The running service: starts the workers, reacts to signals and commands, and ends everything in order.
 
-use super::handover::{self, Handing};
-use super::manager::Pulse;
+use super::handover::{self, HandoverProgress};
+use super::interface::ServedInterface;
 use super::reload::Reloader;
-use super::watch::{self, Served, Worker};
-use super::{Front, Opened};
+use super::running::{AttachedProgram, LoadTimes, WorkerHandle};
+use super::sd_notify::{SdNotify, Watchdog};
+use super::status;
 use crate::af_xdp::inject_queue::Inlet;
 use crate::af_xdp::irq_deferral::Deferral;
 use crate::af_xdp::umem;
-use crate::config::{Config, Source};
-use crate::control::Services;
-use crate::control::handover::Handovers;
+use crate::config::{Config, ConfigSource};
+use crate::control::handover::{HandoverService, ReleasedPredecessor};
+use crate::control::server::{ControlHandles, ControlSocket};
 use crate::dataplane::worker::{self, Shared, Stop};
-use crate::observe::dnstap::Output;
+use crate::observe::dnstap::DnstapOutput;
 use crate::observe::exporter;
 use crate::observe::histogram::Histogram;
-use crate::serving::Switch;
 use crate::serving::build::{self, Stores};
+use crate::serving::{ActiveState, RetiredGeneration};
 use anyhow::{Context as _, Error, Result, anyhow, bail};
 use stateless_tcp_core::outcome::{Outcome, OutcomeKind};
 use stateless_tcp_core::steering::SteeringReason;
 use std::io;
 use std::iter;
+use std::net::{self, IpAddr};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
@@ -30,119 +32,133 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::sync::oneshot;
 
-/// How long workers may take to end after the program is off: they answer what is in their rings.
-const DRAIN: Duration = Duration::from_secs(2);
+/// Time limit for the workers to end after the program is detached. They answer the frames in their rings.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Why the service ends.
-enum Ending {
-    /// It was asked to.
-    Asked,
-    /// A worker has failed.
-    Failed(anyhow::Error),
-    /// Another process takes over, and is to hear when the sockets are closed.
-    Release(oneshot::Sender<()>),
+/// Everything that was opened before the process gave up its privileges.
+pub(super) struct Resources {
+    pub(super) interfaces: Vec<ServedInterface>,
+    pub(super) active: Arc<ActiveState>,
+    /// Generations of a predecessor that connections may belong to, and for how long.
+    pub(super) reserved: Vec<(RetiredGeneration, Duration)>,
+    pub(super) stores: Arc<Stores>,
+    pub(super) addresses: Vec<IpAddr>,
+    pub(super) load_times: LoadTimes,
+    /// The metrics listener.
+    pub(super) metrics: Option<net::TcpListener>,
+    pub(super) control: Option<ControlSocket>,
+    pub(super) service_manager: SdNotify,
+    /// The predecessor, which waits to hear that this process serves.
+    pub(super) predecessor: Option<ReleasedPredecessor>,
 }
 
-/// Starts the workers, says `ready`, and waits for the end.
-pub(super) async fn supervise(config: Config, source: Source, opened: Opened) -> Result<()> {
-    let Opened { fronts, switch, former, stores, addresses, since, metrics, control, manager, released } =
-        opened;
+/// The reason why the service ends.
+enum StopReason {
+    /// A signal.
+    Signal,
+    /// A worker failed.
+    Failed(Error),
+    /// Another process takes over. The sender reports that the sockets are closed.
+    Handover(oneshot::Sender<()>),
+}
+
+/// Starts the workers, reports `ready`, and runs the service until its end.
+pub(super) async fn supervise(config: Config, source: ConfigSource, resources: Resources) -> Result<()> {
+    let Resources { interfaces, active, stores, metrics, control, .. } = resources;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut report = signal(SignalKind::user_defined1())?;
     let mut hangup = signal(SignalKind::hangup())?;
     let (ended, mut ends) = mpsc::unbounded_channel();
     let started = SystemTime::now();
-    let Started { mut programs, workers, served, deferrals } = start(&config, fronts, &switch, &ended)?;
+    let Started { mut programs, workers, descriptions, deferrals } =
+        start(&config, interfaces, &active, &ended)?;
     drop(ended);
-    let (requested, mut requests) = mpsc::unbounded_channel();
-    let (look, mut looks) = mpsc::unbounded_channel();
-    let (trial, mut trials) = mpsc::unbounded_channel();
-    let (stepped, mut steps) = mpsc::unbounded_channel();
-    let sources = watch::sources(&programs, &workers);
+    let (reload_sender, mut reloads) = mpsc::unbounded_channel();
+    let (snapshot_sender, mut snapshots) = mpsc::unbounded_channel();
+    let (test_sender, mut test_frames) = mpsc::unbounded_channel();
+    let (step_sender, mut handover_steps) = mpsc::unbounded_channel();
     if let Some(control) = &control {
-        let ids = programs.iter().map(|served| served.program.id()).collect();
-        let handovers = Handovers { programs: ids, steps: stepped };
-        let house = watch::house(&programs, &workers, Arc::clone(&switch), trial);
-        let services = Services { reloads: requested, looks: look.clone(), sources, handovers, house };
-        control.listen(services).context("cannot start a thread for the control socket")?;
+        let ids = programs.iter().map(|attached| attached.program.id()).collect();
+        let handles = ControlHandles {
+            reloads: reload_sender,
+            snapshots: snapshot_sender.clone(),
+            sources: status::tap_sources(&programs, &workers),
+            handover: HandoverService { programs: ids, steps: step_sender },
+            targets: status::check_targets(&programs, &workers, Arc::clone(&active), test_sender),
+        };
+        control.listen(handles).context("cannot start a thread for the control socket")?;
     }
     if let Some(listener) = &metrics {
-        tokio::spawn(exporter::serve(TcpListener::from_std(listener.try_clone()?)?, look));
+        tokio::spawn(exporter::serve(TcpListener::from_std(listener.try_clone()?)?, snapshot_sender));
     }
-    let dnstap = tell(&config, &workers).context("cannot start a thread for --dnstap")?;
-    let ready = format!("{} on {}", build::describe(&config, &stores, &addresses), served.join(", "));
+    let dnstap = start_dnstap(&config, &workers).context("cannot start a thread for --dnstap")?;
+    let ready =
+        format!("{} on {}", build::describe(&config, &stores, &resources.addresses), descriptions.join(", "));
     println!("ready: {ready}");
-    let manager = Arc::new(manager);
-    manager.ready(&ready);
-    let mut pulse = Pulse::new();
-    if let Some(released) = released {
-        released.serving();
+    let service_manager = Arc::new(resources.service_manager);
+    service_manager.ready(&ready);
+    let mut watchdog = Watchdog::new();
+    if let Some(predecessor) = resources.predecessor {
+        predecessor.serving();
     }
-    let interfaces = programs.iter().map(|served| served.program.interface().clone()).collect();
+    let interfaces = programs.iter().map(|attached| attached.program.interface().clone()).collect();
     let mut reloader = Reloader::new(
         source,
         config,
         interfaces,
-        switch,
-        former,
+        active,
+        resources.reserved,
         Arc::clone(&stores),
-        since,
-        Arc::clone(&manager),
+        resources.load_times,
+        Arc::clone(&service_manager),
     );
-    let mut handing = Handing::default();
-    let ending = loop {
-        handing.proceed(&programs, metrics.as_ref(), &reloader);
-        reloader.hold(handing.is_under_way());
+    let mut handover = HandoverProgress::default();
+    let reason = loop {
+        handover.proceed(&programs, metrics.as_ref(), &reloader);
+        reloader.hold(handover.is_under_way());
         tokio::select! {
-            _ = interrupt.recv() => break Ending::Asked,
-            _ = terminate.recv() => break Ending::Asked,
+            _ = interrupt.recv() => break StopReason::Signal,
+            _ = terminate.recv() => break StopReason::Signal,
             _ = report.recv() => log_counters(&programs, &workers, &stores),
-            Some(()) = hangup.recv() => reloader.ask(None),
-            Some(request) = requests.recv() => {
-                reloader.ask(iter::once(request).chain(iter::from_fn(|| requests.try_recv().ok())));
+            Some(()) = hangup.recv() => reloader.request(None),
+            Some(request) = reloads.recv() => {
+                reloader.request(iter::once(request).chain(iter::from_fn(|| reloads.try_recv().ok())));
             }
-            Some(look) = looks.recv() => {
-                // Whoever no longer waits has no use for it.
-                let _ = look.send(watch::look(started, &programs, &workers, &stores, &reloader, dnstap.as_ref()));
+            Some(request) = snapshots.recv() => {
+                let content = reloader.status();
+                let snapshot =
+                    status::snapshot(started, &programs, &workers, &stores, &content, dnstap.as_ref());
+                // The client may have closed its connection.
+                let _ = request.send(snapshot);
             }
-            Some(trial) = trials.recv() => watch::attempt(&mut programs, trial),
+            Some(test) = test_frames.recv() => status::run_program(&mut programs, test),
             () = reloader.proceed(&mut programs) => {}
-            () = pulse.due() => pulse.look(&workers, &manager),
-            Some(step) = steps.recv() => {
-                if let Some(done) = handing.take(step, &programs)? {
-                    break Ending::Release(done);
+            () = watchdog.due() => watchdog.check(&workers, &service_manager),
+            Some(step) = handover_steps.recv() => {
+                if let Some(done) = handover.step(step, &programs)? {
+                    break StopReason::Handover(done);
                 }
             }
             Some(end) = ends.recv() => {
                 let error = end.err().map_or_else(|| anyhow!("for no reason"), Error::from);
-                break Ending::Failed(error.context("a worker ended, so nothing is served any more"));
+                break StopReason::Failed(error.context("a worker ended, so nothing is served any more"));
             }
         }
     };
-    manager.stopping();
-    // First the ports, then the frames: what is in the rings is still answered. Who takes over has the ports already.
-    if !matches!(ending, Ending::Release(_)) {
-        for served in &mut programs {
-            served.program.detach();
+    service_manager.stopping();
+    // The programs first: the workers then answer the frames in their rings. A successor has the ports already.
+    if !matches!(reason, StopReason::Handover(_)) {
+        for attached in &mut programs {
+            attached.program.detach();
         }
     }
     let drained = drain(&workers, &mut ends).await;
-    let outcome = match ending {
-        Ending::Asked => Ok(()),
-        Ending::Failed(error) => Err(error),
-        Ending::Release(_) if !drained => {
-            // Its sockets go with the process: the successor hears of that end, and binds then.
-            bail!("a worker is stuck: this process ends at once, as another takes its place");
-        }
-        Ending::Release(done) => {
-            // Interrupts come as before, and are then the successor's. Whoever asks from now on asks that one.
-            drop((deferrals, control));
-            // Whoever no longer waits has failed.
-            let _ = done.send(());
-            handover::conclude(&mut steps).await
-        }
-    };
+    if !drained && matches!(reason, StopReason::Handover(_)) {
+        // The sockets close with the process. The successor notices that, and binds its own then.
+        bail!("a worker is stuck: this process ends at once, as another takes over");
+    }
+    let outcome = conclude(reason, drained, (deferrals, control), &mut handover_steps).await;
     if let Some(dnstap) = dnstap {
         dnstap.end();
     }
@@ -150,50 +166,75 @@ pub(super) async fn supervise(config: Config, source: Source, opened: Opened) ->
     outcome
 }
 
-/// Starts to tell a dnstap reader what is answered, if it is to be.
-fn tell(config: &Config, workers: &[Worker]) -> io::Result<Option<Output>> {
-    let outlets = workers.iter().map(|worker| Arc::clone(&worker.shared.outlet)).collect();
-    config.dnstap.clone().map(|path| Output::start(path, outlets)).transpose()
+/// The result of the service, once its workers have ended or are stuck. `held` is dropped when a successor takes over: the
+/// interrupts are as before then, and the successor's; commands are for the successor from then on.
+async fn conclude<T>(
+    reason: StopReason,
+    drained: bool,
+    held: T,
+    steps: &mut UnboundedReceiver<crate::control::handover::HandoverStep>,
+) -> Result<()> {
+    match reason {
+        StopReason::Signal => Ok(()),
+        StopReason::Failed(error) => Err(error),
+        StopReason::Handover(_) if !drained => {
+            // The sockets close with the process. The successor notices that, and binds its own then.
+            bail!("a worker is stuck: this process ends at once, as another takes over");
+        }
+        StopReason::Handover(done) => {
+            drop(held);
+            // The successor may have failed.
+            let _ = done.send(());
+            handover::conclude(steps).await
+        }
+    }
 }
 
-/// Has the workers answer what is in their rings, and end. False if one does not.
-async fn drain(workers: &[Worker], ends: &mut UnboundedReceiver<io::Result<()>>) -> bool {
+/// Starts the dnstap output if it is configured.
+fn start_dnstap(config: &Config, workers: &[WorkerHandle]) -> io::Result<Option<DnstapOutput>> {
+    let taps = workers.iter().map(|worker| Arc::clone(&worker.shared.taps)).collect();
+    config.dnstap.clone().map(|path| DnstapOutput::start(path, taps)).transpose()
+}
+
+/// Stops the workers once their rings are empty. Returns false if one does not end in time.
+async fn drain(workers: &[WorkerHandle], ends: &mut UnboundedReceiver<io::Result<()>>) -> bool {
     for worker in workers {
-        worker.shared.stop.ask();
+        worker.shared.stop.request();
     }
-    let drained = tokio::time::timeout(DRAIN, async { while ends.recv().await.is_some() {} }).await;
+    let drained = tokio::time::timeout(DRAIN_TIMEOUT, async { while ends.recv().await.is_some() {} }).await;
     if drained.is_err() {
         tracing::warn!("workers did not end in time");
     }
     drained.is_ok()
 }
 
-/// What runs.
+/// The running parts.
 struct Started {
-    programs: Vec<Served>,
-    workers: Vec<Worker>,
-    /// Each interface, and how it is served, in words.
-    served: Vec<String>,
-    /// To be held until the end.
+    programs: Vec<AttachedProgram>,
+    workers: Vec<WorkerHandle>,
+    /// A description of each interface.
+    descriptions: Vec<String>,
+    /// Interrupt deferrals, which last until these are dropped.
     deferrals: Vec<Deferral>,
 }
 
-/// Starts a worker for each socket, whose end `ended` hears of.
+/// Starts a worker for each socket. `ended` gets the result of each.
 fn start(
     config: &Config,
-    fronts: Vec<Front>,
-    switch: &Arc<Switch>,
+    interfaces: Vec<ServedInterface>,
+    active: &Arc<ActiveState>,
     ended: &UnboundedSender<io::Result<()>>,
 ) -> Result<Started> {
-    let (mut programs, mut workers, mut served) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut programs, mut workers, mut descriptions) = (Vec::new(), Vec::new(), Vec::new());
     let mut deferrals = Vec::new();
-    for front in fronts {
-        let Front { interface, mut program, attach, copy, handshake, sockets, deferral } = front;
+    for ServedInterface { mut attached, sockets, deferral } in interfaces {
         deferrals.extend(deferral);
+        let AttachedProgram { program, mode, copy, handshake } = &mut attached;
+        let interface = program.interface().clone();
         let name = &interface.name;
         let count = sockets.len();
-        let by = if handshake { "handshake in the driver, " } else { "" };
-        served.push(format!("{name} ({} mode, {}, {by}{count} queue(s))", attach.name(), copy.name()));
+        let by = if *handshake { "handshake in the driver, " } else { "" };
+        descriptions.push(format!("{name} ({} mode, {}, {by}{count} queue(s))", mode.name(), copy.name()));
         if config.xdp_log.level().is_some() {
             tokio::spawn(read_log(program.logger()?));
         }
@@ -203,19 +244,19 @@ fn start(
                 turns: AtomicU64::new(0),
                 counters,
                 duration: Histogram::default(),
-                vitals: Mutex::new(None),
+                status: Mutex::new(None),
                 busy_poll: config.busy_poll,
                 escape: config.test_escape.clone(),
-                outlet: Arc::default(),
-                inlet: Inlet::default(),
+                taps: Arc::default(),
+                inject_queue: Inlet::default(),
                 panic_after: config.test_panic_after_frames,
                 hang_after: config.test_hang_after_frames,
             });
             let number = workers.len();
             let thread = format!("{name}-{queue}");
-            worker::spawn(thread, number, socket, Arc::clone(switch), Arc::clone(&shared), ended.clone())
+            worker::spawn(thread, number, socket, Arc::clone(active), Arc::clone(&shared), ended.clone())
                 .with_context(|| format!("cannot start a thread for queue {queue} of {name}"))?;
-            workers.push(Worker { interface: name.clone(), queue, shared });
+            workers.push(WorkerHandle { interface: name.clone(), queue, shared });
         }
         if interface.queues().is_ok_and(|now| config.queues.is_none() && now.len() != count) {
             tracing::warn!(
@@ -223,15 +264,14 @@ fn start(
                 "attaching changed the number of RX queues: restart to cover them all"
             );
         }
-        programs.push(Served { program, attach, copy, handshake });
+        programs.push(attached);
     }
-    Ok(Started { programs, workers, served, deferrals })
+    Ok(Started { programs, workers, descriptions, deferrals })
 }
 
-/// Logs what is not zero: what the XDP program did with frames, what became of those that are ours, what the relays did,
-/// where the frames are.
-fn log_counters(served: &[Served], workers: &[Worker], stores: &Stores) {
-    let programs = || served.iter().map(|served| &served.program);
+/// Logs all counters that are not zero, of XDP programs, workers and relays, and each worker's frames by place.
+fn log_counters(programs: &[AttachedProgram], workers: &[WorkerHandle], stores: &Stores) {
+    let programs = || programs.iter().map(|attached| &attached.program);
     for reason in SteeringReason::ALL {
         let counts = programs().filter_map(|program| program.counts().ok());
         log_counter(reason.name(), counts.map(|counts| counts[reason as usize]).sum());
@@ -241,7 +281,7 @@ fn log_counters(served: &[Served], workers: &[Worker], stores: &Stores) {
         .iter()
         .map(|&counter| workers.iter().map(|worker| worker.shared.counters.get(counter)).sum())
         .collect();
-    // What the program decided counts as if it had come here: only who decided differs.
+    // A frame that the program decided counts as if a worker had received it.
     for (outcome, count) in programs().filter_map(|program| program.events().ok()).flatten() {
         totals[outcome as usize] += count;
         totals[Outcome::Received as usize] += count;
@@ -262,10 +302,10 @@ fn log_counters(served: &[Served], workers: &[Worker], stores: &Stores) {
     for (name, value) in stores.counts() {
         log_counter(name, value);
     }
-    for Worker { interface, queue, shared } in workers {
-        if let Some(account) = shared.vitals.lock().ok().and_then(|vitals| Some(vitals.as_ref()?.account)) {
-            tracing::info!("frames {interface} {queue} {account}");
-            if !account.is_whole() {
+    for WorkerHandle { interface, queue, shared } in workers {
+        if let Some(frames) = shared.status.lock().ok().and_then(|status| Some(status.as_ref()?.frames)) {
+            tracing::info!("frames {interface} {queue} {frames}");
+            if !frames.is_whole() {
                 tracing::error!("frames of queue {queue} of {interface} do not add up to {}", umem::FRAMES);
             }
         }
@@ -278,11 +318,11 @@ fn log_counter(name: &str, value: u64) {
     }
 }
 
-/// Passes on what the XDP program logs, several times a second: soon enough for a reader, and no burden on the queues.
+/// Reads the log of the XDP program several times a second: soon enough for people, at little cost.
 async fn read_log(mut log: aya_log::EbpfLogger<&'static dyn log::Log>) {
-    let mut turns = tokio::time::interval(Duration::from_millis(100));
+    let mut ticks = tokio::time::interval(Duration::from_millis(100));
     loop {
-        turns.tick().await;
+        ticks.tick().await;
         log.flush();
     }
 }

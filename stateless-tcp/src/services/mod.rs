@@ -1,49 +1,49 @@
-//! What is answered: octets of one request in, octets of one response out.
+//! Services: bytes of one request in, bytes of one response out.
 //!
-//! A [`Service`] knows nothing of TCP: it sees the client's stream from a message boundary on, and is asked first where
-//! the message ends, then for its answer. It reads no clock. One whose content is prepared beforehand does no I/O, so
-//! that a request costs no allocation; one that asks others ([`Upstream`]) says that its answer is [`Unavailable::Pending`].
+//! A [`Service`] knows nothing of TCP: it sees the client's stream from a message boundary on. It first finds the end
+//! of the message, then answers it. It reads no clock. A service whose content is compiled beforehand does no I/O and
+//! allocates nothing per request. A relay fetches its answers from others ([`Upstream`]) and returns
+//! [`Unavailable::Pending`] meanwhile.
 
 pub mod dns;
 pub mod http;
-mod retransmit_store;
+pub mod retransmit_store;
 
-pub use retransmit_store::{NoRoom, Sent};
 pub use stateless_tcp_core::tcp::application::{Answered, FetchPolicy, Framing, Origin};
 
+use crate::fingerprint::Fingerprint;
 use crate::observe::transaction::Role;
-use crate::serving::fingerprint::Fingerprint;
 use stateless_tcp_core::tcp::application;
 use stateless_tcp_core::tcp::segment::{Address, FourTuple};
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-/// Most octets that one response, or all the responses to one segment together, may have (docs/protocol.md).
+/// Limit in bytes on one response, and on all responses to one segment together (docs/protocol.md).
 pub const MAX_RESPONSE: usize = application::MAX_RESPONSE as usize;
 
-/// Most octets at the front of a response that may change.
+/// Limit on the bytes at the front of a response that may change.
 pub const MAX_VOLATILE: usize = application::MAX_NON_REPEATABLE as usize;
 
-/// Reason why there is no answer now.
+/// The reason why there is no answer.
 pub type Unavailable = application::Unavailable<FetchId>;
 
 /// A protocol over a TCP stream, whose answers are a pure function of (message, content, [`Context`]).
 pub trait Service: Send + Sync {
-    /// Where the first message of `stream` (never empty) ends.
+    /// Finds the end of the first message of `stream` (never empty).
     fn frame(&self, stream: &[u8]) -> Framing;
 
-    /// Whether a message can begin as `stream` (never empty) does. Where the client's octets do not tell where a message
-    /// begins, this keeps the inside of one from being taken for another.
-    fn begins(&self, stream: &[u8]) -> bool;
+    /// Whether a message can begin as `stream` (never empty) does. This keeps the inside of a message from being taken
+    /// for the start of another when the position in the stream is uncertain.
+    fn starts_message(&self, stream: &[u8]) -> bool;
 
-    /// Whether `tail`, which [`Service::frame`] found to be incomplete, is no more than what [`Service::prefix`] restores.
+    /// Whether `tail`, an incomplete message by [`Service::frame`], is no more than [`Service::prefix`] restores.
     fn is_prefix(&self, tail: &[u8]) -> bool {
         let _ = tail;
         false
     }
 
-    /// The octets before `stream`, if it goes on where a message's length stood and tells that length itself.
+    /// The length prefix before `stream`, if `stream` begins behind one and its own content implies that length.
     fn prefix(&self, stream: &[u8]) -> Option<[u8; 2]> {
         let _ = stream;
         None
@@ -51,12 +51,13 @@ pub trait Service: Send + Sync {
 
     /// Appends the response to `message`, one whole message as [`Service::frame`] delimited it, to `response`.
     ///
-    /// At most `context.room` octets are appended: where the true response is larger, a short one that says so (DNS:
-    /// SERVFAIL, HTTP: 503), which is [`Answered::last`]: being one segment, it is received whole or not at all, and may
-    /// be another when the request comes again. Where not even that fits, nothing is appended. The capacity of `response` always covers
-    /// `context.room`, so that appending never allocates.
+    /// At most `context.room` bytes are appended. If the true response is larger, a short error takes its place (DNS:
+    /// SERVFAIL, HTTP: 503), marked [`Answered::last`]: it is one segment, so the client receives all of it or nothing,
+    /// and a resent request may get another answer. If not even that fits, nothing is appended. The capacity of
+    /// `response` always covers `context.room`, so appending never allocates.
     /// # Errors
-    /// Why there is no answer now; nothing is appended then. Never from a service without [`Service::errands`].
+    /// The reason why there is no answer now; nothing is appended then. A service without
+    /// [`Service::upstream`] never fails.
     fn answer(
         &self,
         message: &[u8],
@@ -64,56 +65,56 @@ pub trait Service: Send + Sync {
         response: &mut Vec<u8>,
     ) -> Result<Answered, Unavailable>;
 
-    /// Fetches what the answer to `message` takes, if it is not at hand: it stands behind one that is pending.
+    /// Starts to fetch the answer to `message`, which stands behind a pending one, unless it is cached.
     fn prepare(&self, message: &[u8], context: &Context) {
         let _ = (message, context);
     }
 
-    /// What it is to those who ask it, if its messages are DNS messages, each behind its length.
+    /// Its DNS role, if its messages are DNS messages with a length prefix.
     fn role(&self) -> Option<Role> {
         None
     }
 
-    /// What it has in common with a service that gives the same answers octet by octet, wherever that is; the octets of
-    /// DNS cookies aside. `None`: that cannot be told.
+    /// A fingerprint of its answers: services with equal fingerprints give the same answers byte by byte, apart from
+    /// DNS cookies. `None` if the answers are not known beforehand.
     fn fingerprint(&self) -> Option<Fingerprint> {
         None
     }
 
-    /// What is to be done for answers that are pending.
-    fn errands(&self) -> Option<&dyn Upstream> {
+    /// The upstream to poll while answers are pending.
+    fn upstream(&self) -> Option<&dyn Upstream> {
         None
     }
 }
 
-/// What a service does between one frame and the next, so that answers that are pending can be given. Each worker does its
-/// own part: what concerns one never waits for another.
+/// A service's work between frames, which makes pending answers available. Each worker does its own part and never
+/// waits for another.
 pub trait Upstream: Send + Sync {
-    /// The files on which an idle worker is to wait besides its socket: readable when there is something to be done. Always
-    /// the same (a changing set of sockets is one epoll instance).
-    fn descriptors(&self, worker: usize) -> Vec<RawFd>;
+    /// File descriptors on which an idle worker waits besides its socket: readable when there is work. They never
+    /// change (a changing set of sockets is one epoll instance).
+    fn fds(&self, worker: usize) -> Vec<RawFd>;
 
-    /// Sends what is to be sent, takes in what has come, gives up what takes too long; never waits. The tickets of
-    /// answers that can now be given, or refused, are appended to `ready`.
-    fn turn(&self, worker: usize, now: SystemTime, ready: &mut Vec<FetchId>);
+    /// Sends queries, receives answers and expires old queries; never waits. Appends to `ready` the fetches that have
+    /// ended, with an answer or without.
+    fn poll(&self, worker: usize, now: SystemTime, ready: &mut Vec<FetchId>);
 
-    /// How long the worker may wait if nothing comes. None: as long as it likes.
-    fn due(&self, worker: usize, now: SystemTime) -> Option<Duration>;
+    /// The longest time that the worker may sleep if nothing arrives. `None`: no limit.
+    fn poll_timeout(&self, worker: usize, now: SystemTime) -> Option<Duration>;
 }
 
-/// What several requests may wait for. No two errands of a process have the same.
+/// One fetch, for which several requests may wait. Unique within the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FetchId(u64);
 
-/// Hands out tickets.
+/// Generates fetch identifiers.
 #[derive(Debug)]
 pub struct FetchIds(u64);
 
 impl FetchIds {
-    /// Of each so many.
+    /// Identifiers for each generator.
     const EACH: u64 = 1 << 40;
 
-    /// Tickets that nobody else hands out.
+    /// A generator whose identifiers no other one generates.
     #[must_use]
     #[expect(clippy::new_without_default, reason = "no two are the same")]
     pub fn new() -> Self {
@@ -128,29 +129,29 @@ impl FetchIds {
     }
 }
 
-/// What an answer depends on besides the message and the content.
+/// The inputs of an answer besides the message and the content.
 #[derive(Clone, Copy, Debug)]
 pub struct Context {
-    /// The worker that asks, counted from 0.
+    /// The worker, counted from 0.
     pub worker: usize,
-    /// Where the message comes from.
+    /// The origin of the message.
     pub origin: Origin,
-    /// What the answer is for.
-    pub purpose: FetchPolicy,
+    /// The effort allowed for the answer.
+    pub policy: FetchPolicy,
     /// Wall-clock time, for HTTP's Date and DNS cookies.
     pub now: SystemTime,
     /// The connection stays open after this answer, unless it is [`Answered::last`].
     pub persistent: bool,
-    /// A response of at most so many octets goes out in one segment, and so is received whole or not at all: all of it
-    /// may depend on `now`, if [`Answered::volatile`] says so. 0 where another response goes before it and nothing keeps
-    /// them apart.
+    /// A response of at most this many bytes goes out in one segment, so the client receives all of it or nothing: all
+    /// of it may depend on `now`, if [`Answered::volatile`] says so. 0 if another response goes before it in the same
+    /// segment.
     pub whole: usize,
-    /// Most octets this response may have: the client's window and [`MAX_RESPONSE`], less what goes before it.
+    /// Limit on the response in bytes: the client's window and [`MAX_RESPONSE`], minus the responses before it.
     pub room: usize,
 }
 
 impl Default for Context {
-    /// The least that can be said: nobody in particular, in 1970, once, and all the room that there ever is.
+    /// An unspecified client in 1970, with all the room there is.
     fn default() -> Self {
         Self {
             worker: 0,
@@ -163,7 +164,7 @@ impl Default for Context {
                 },
                 seq: 0,
             },
-            purpose: FetchPolicy::Answer,
+            policy: FetchPolicy::MayFetch,
             now: SystemTime::UNIX_EPOCH,
             persistent: false,
             whole: 0,

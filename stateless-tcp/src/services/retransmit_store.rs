@@ -1,12 +1,13 @@
-//! Answers that were sent, to be sent again.
+//! Sent answers, kept for retransmission.
 //!
-//! An answer that somebody else gave, or that counts a time down, is another when it is asked for again. A client that has a
-//! part of it has to get the same octets nevertheless. So what is sent in several segments is kept for as long as a client
-//! may ask for the rest; what goes out in one segment for a while, so that a copy of its request on the way gets the same.
+//! An upstream's answer, or one with a TTL that counts down, differs when it is asked for again. A client that has a
+//! part of it must get the same bytes nevertheless. So an answer of several segments is kept for as long as a client
+//! may ask for the rest. An answer of one segment is kept for a while, so that a duplicate of its request gets the same
+//! one.
 
-mod ring;
+mod answer_ring;
 
-use self::ring::Ring;
+use self::answer_ring::AnswerRing;
 use super::Origin;
 use crate::observe::snapshot::Occupancy;
 use foldhash::fast::RandomState;
@@ -14,86 +15,93 @@ use std::collections::{HashMap, VecDeque};
 use std::hash::BuildHasher;
 use std::time::{Duration, SystemTime};
 
-/// How long a client may resend its request: longer than its timer takes through several losses in a row.
-const KEEP: Duration = Duration::from_mins(1);
+/// The time in which a client may resend its request: its timer gets through several losses in a row.
+const RETENTION: Duration = Duration::from_mins(1);
 
-/// Octets that an answer takes besides its own.
+/// Bytes of memory per answer besides its own.
 const OVERHEAD: usize = 128;
 
-/// Answers by the requests that they went to. Of bounded size: of the two kinds each has half of it.
+/// Sent answers by request. The size is bounded; each of the two kinds has half of it.
 #[derive(Debug)]
-pub struct Sent {
+pub struct RetransmitStore {
     hasher: RandomState,
-    /// Each for [`KEEP`], and then until its place is needed.
-    several: Shelf,
-    /// Each until its place is needed.
-    single: Ring,
+    /// Each for [`RETENTION`], and then until its space is needed.
+    multi_segment: PinnedAnswers,
+    /// Each until its space is needed.
+    single_segment: AnswerRing,
 }
 
-/// There is no room for an answer as long as those before it may be asked for.
+/// No space for an answer: clients may still ask for the older ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NoRoom;
+pub struct StoreFull;
 
 #[derive(Debug)]
-struct Shelf {
+struct PinnedAnswers {
     answers: HashMap<u64, Box<[u8]>, RandomState>,
-    /// In the order in which they came, and when.
+    /// Keys and times, oldest first.
     order: VecDeque<(u64, SystemTime)>,
-    octets: usize,
+    bytes: usize,
     capacity: usize,
 }
 
-impl Sent {
-    /// A store of `capacity` octets.
+impl RetransmitStore {
+    /// A store of `capacity` bytes.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
-        let (several, single) = (capacity / 2, capacity / 2);
-        let several =
-            Shelf { answers: HashMap::default(), order: VecDeque::new(), octets: 0, capacity: several };
-        Self { hasher: RandomState::default(), several, single: Ring::new(single) }
+        let (multi_segment, single_segment) = (capacity / 2, capacity / 2);
+        let multi_segment = PinnedAnswers {
+            answers: HashMap::default(),
+            order: VecDeque::new(),
+            bytes: 0,
+            capacity: multi_segment,
+        };
+        Self {
+            hasher: RandomState::default(),
+            multi_segment,
+            single_segment: AnswerRing::new(single_segment),
+        }
     }
 
-    /// How full it is by answers that may not be thrown out: the others' half always is, in the end.
+    /// Usage by answers that must be kept. The other half is always full in the end.
     #[must_use]
     pub fn occupancy(&self, name: &'static str) -> Occupancy {
-        Occupancy::octets(name, self.several.octets as u64, self.several.capacity as u64)
+        Occupancy::bytes(name, self.multi_segment.bytes as u64, self.multi_segment.capacity as u64)
     }
 
-    /// What `message` of `origin` was answered.
+    /// The answer that `message` of `origin` got.
     #[must_use]
     pub fn find(&self, origin: &Origin, message: &[u8]) -> Option<&[u8]> {
         let key = self.key(origin, message);
-        self.single.find(key).or_else(|| self.several.answers.get(&key).map(|answer| &**answer))
+        self.single_segment.find(key).or_else(|| self.multi_segment.answers.get(&key).map(|answer| &**answer))
     }
 
-    /// Keeps what `message` of `origin` is answered in several segments, in the place of answers that nobody can ask for
-    /// any more.
+    /// Keeps the answer of several segments to `message` of `origin`. It replaces expired answers.
     ///
     /// # Errors
-    /// [`NoRoom`]: it must not be sent.
+    /// [`StoreFull`]: it must not be sent.
     pub fn keep(
         &mut self,
         now: SystemTime,
         origin: &Origin,
         message: &[u8],
         answer: &[u8],
-    ) -> Result<(), NoRoom> {
+    ) -> Result<(), StoreFull> {
         let key = self.key(origin, message);
-        if self.several.answers.contains_key(&key) {
+        if self.multi_segment.answers.contains_key(&key) {
             return Ok(());
         }
-        if !self.several.make_room(answer.len(), now) {
-            return Err(NoRoom);
+        if !self.multi_segment.make_room(answer.len(), now) {
+            return Err(StoreFull);
         }
-        self.several.put(key, now, answer);
+        self.multi_segment.put(key, now, answer);
         Ok(())
     }
 
-    /// Remembers what `message` of `origin` is answered in one segment, in the place of the oldest.
+    /// Remembers the answer of one segment to `message` of `origin`. It replaces the oldest.
     pub fn remember(&mut self, origin: &Origin, message: &[u8], answer: &[u8]) {
         let key = self.key(origin, message);
-        if self.single.find(key).is_none() {
-            self.single.put(key, answer);
+        if self.single_segment.find(key).is_none() {
+            self.single_segment.put(key, answer);
         }
     }
 
@@ -102,27 +110,26 @@ impl Sent {
     }
 }
 
-impl Shelf {
-    /// Throws out the oldest answers, as far as nobody can ask for them any more, until so many octets find room. False if
-    /// they do not.
-    fn make_room(&mut self, octets: usize, now: SystemTime) -> bool {
-        let old = |since: SystemTime| now.duration_since(since).is_ok_and(|age| age >= KEEP);
-        let needed = octets + OVERHEAD;
+impl PinnedAnswers {
+    /// Evicts expired answers, oldest first, until this many bytes fit. False if they do not.
+    fn make_room(&mut self, bytes: usize, now: SystemTime) -> bool {
+        let old = |since: SystemTime| now.duration_since(since).is_ok_and(|age| age >= RETENTION);
+        let needed = bytes + OVERHEAD;
         if needed > self.capacity {
             return false;
         }
-        while self.octets + needed > self.capacity {
+        while self.bytes + needed > self.capacity {
             let Some(&(key, _)) = self.order.front().filter(|&&(_, since)| old(since)) else { return false };
             self.order.pop_front();
             if let Some(answer) = self.answers.remove(&key) {
-                self.octets -= answer.len() + OVERHEAD;
+                self.bytes -= answer.len() + OVERHEAD;
             }
         }
         true
     }
 
     fn put(&mut self, key: u64, now: SystemTime, answer: &[u8]) {
-        self.octets += answer.len() + OVERHEAD;
+        self.bytes += answer.len() + OVERHEAD;
         self.order.push_back((key, now));
         self.answers.insert(key, answer.into());
     }
@@ -145,13 +152,13 @@ mod tests {
 
     #[test]
     fn long_answers_are_kept_for_a_minute_whatever_comes() {
-        let mut sent = Sent::new(2 * 3 * EACH);
+        let mut sent = RetransmitStore::new(2 * 3 * EACH);
         for seq in 0..3 {
             assert_eq!(sent.keep(at(10 + u64::from(seq)), &origin(seq), b"?", &[b'a'; 1_000]), Ok(()));
         }
-        assert_eq!(sent.keep(at(69), &origin(3), b"?", b"no room"), Err(NoRoom));
+        assert_eq!(sent.keep(at(69), &origin(3), b"?", b"no room"), Err(StoreFull));
         assert_eq!(sent.keep(at(70), &origin(3), b"?", &[b'b'; 1_000]), Ok(()));
-        assert_eq!(sent.keep(at(70), &origin(4), b"?", b"no room"), Err(NoRoom));
+        assert_eq!(sent.keep(at(70), &origin(4), b"?", b"no room"), Err(StoreFull));
         let found = |seq| sent.find(&origin(seq), b"?").map(|answer| answer[0]);
         assert_eq!([0, 1, 2, 3, 4].map(found), [None, Some(b'a'), Some(b'a'), Some(b'b'), None]);
         assert_eq!(sent.find(&origin(1), b"!"), None, "another message");
@@ -159,7 +166,7 @@ mod tests {
 
     #[test]
     fn what_was_sent_first_stays() {
-        let mut sent = Sent::new(8 * EACH);
+        let mut sent = RetransmitStore::new(8 * EACH);
         assert_eq!(sent.keep(at(0), &origin(1), b"?", b"first"), Ok(()));
         assert_eq!(sent.keep(at(1), &origin(1), b"?", b"second"), Ok(()));
         sent.remember(&origin(2), b"?", b"first");
@@ -169,7 +176,7 @@ mod tests {
 
     #[test]
     fn short_answers_give_way() {
-        let mut sent = Sent::new(2 * 2 * EACH);
+        let mut sent = RetransmitStore::new(2 * 2 * EACH);
         assert_eq!(sent.keep(at(0), &origin(9), b"?", &[b'l'; 1_000]), Ok(()));
         for seq in 0..3 {
             sent.remember(&origin(seq), b"?", &[b's'; 1_000]);

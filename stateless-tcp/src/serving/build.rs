@@ -1,13 +1,13 @@
-//! What is served, made of the configuration.
+//! Builds the served content from the configuration.
 
 use crate::config::keys;
-use crate::config::{Config, Udp};
-use crate::dataplane::engine::Content;
+use crate::config::{Config, UdpMode};
 use crate::observe::snapshot;
 use crate::services::Service;
-use crate::services::dns::relay::{Desks, Relay, RelayOptions};
+use crate::services::dns::relay::{DnsForwarders, DnsRelay, DnsRelayOptions};
 use crate::services::dns::{Cookies, Dns, DnsOptions, Library};
 use crate::services::http::{self, Http};
+use crate::serving::{AnswerPolicy, Content};
 use anyhow::{Context as _, Result, bail};
 use stateless_tcp_core::tcp::isn::{Key, Keys};
 use stateless_tcp_core::tcp::segment::Address;
@@ -18,125 +18,133 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::SystemTime;
 use tokio::runtime::Handle;
 
-/// What outlives a reload: the zones that have been loaded, and the relays, where a service may be relayed.
+/// State that outlives a reload: loaded zones, and relays if the process can have them.
 #[derive(Default)]
 pub struct Stores {
     /// Zones.
     pub zones: Library,
-    /// Relays.
-    pub relays: Option<Relays>,
+    relays: Option<Relays>,
 }
 
 impl Stores {
-    /// With relays that so many workers ask, and whose connections live on `runtime`.
+    /// Stores of a process with this number of workers. Connections of relays live on `runtime`.
     #[must_use]
     pub fn new(workers: usize, runtime: Handle) -> Self {
         Self { zones: Library::default(), relays: Some(Relays::new(workers, runtime)) }
     }
 
-    /// What the relay of each service did, and how it is.
+    /// Snapshots of the relays.
     #[must_use]
-    pub fn relays(&self) -> Vec<snapshot::Relay> {
-        self.relays.as_ref().map(Relays::report).unwrap_or_default()
+    pub fn relay_snapshots(&self) -> Vec<snapshot::RelaySnapshot> {
+        self.relays.as_ref().map(Relays::snapshots).unwrap_or_default()
     }
 
-    /// What the relays that run have counted, by name.
+    /// Counters of all open relays, by name.
     #[must_use]
     pub fn counts(&self) -> Vec<(&'static str, u64)> {
         self.relays.as_ref().map(Relays::counts).unwrap_or_default()
     }
+
+    fn relays(&self, option: &str) -> Result<&Relays> {
+        self.relays.as_ref().with_context(|| format!("{option}: this command has no upstreams"))
+    }
 }
 
-/// The relays of a process. One that runs is served on as long as it is configured as it is: what it has in flight, and has
-/// kept to be sent again, outlives a reload.
-pub struct Relays {
+/// The relays of a process. A relay stays open as long as its options stay the same, so that its requests in flight and its
+/// stored responses outlive a reload.
+struct Relays {
     workers: usize,
     runtime: Handle,
-    dns: Running<RelayOptions, Desks>,
-    http: Running<http::RelayOptions, http::Relay>,
+    dns: OpenRelays<DnsRelayOptions, DnsForwarders>,
+    http: OpenRelays<http::HttpRelayOptions, http::HttpRelay>,
 }
 
 impl Relays {
-    /// For relays that so many workers ask, and whose connections live on `runtime`.
-    #[must_use]
-    pub fn new(workers: usize, runtime: Handle) -> Self {
-        Self { workers, runtime, dns: Running::default(), http: Running::default() }
+    fn new(workers: usize, runtime: Handle) -> Self {
+        Self { workers, runtime, dns: OpenRelays::default(), http: OpenRelays::default() }
     }
 
-    /// What the relay of each service did, and how it is. Of two, as there are for a minute after a reload that changes its
-    /// options, the one in force.
-    #[must_use]
-    pub fn report(&self) -> Vec<snapshot::Relay> {
-        let dns = self.dns.all().pop().map(|desks| desks.report());
+    /// Snapshots of the relays. After a reload with other options a service has two relays for a minute; the snapshot is of the
+    /// active one.
+    fn snapshots(&self) -> Vec<snapshot::RelaySnapshot> {
+        let dns = self.dns.all().pop().map(|forwarders| forwarders.report());
         dns.into_iter().chain(self.http.all().pop().map(|relay| relay.report())).collect()
     }
 
-    /// What the relays that run have counted, by name.
-    #[must_use]
-    pub fn counts(&self) -> Vec<(&'static str, u64)> {
-        let mut counts: Vec<_> = self.dns.all().iter().flat_map(|desks| desks.counts()).collect();
+    fn counts(&self) -> Vec<(&'static str, u64)> {
+        let mut counts: Vec<_> = self.dns.all().iter().flat_map(|forwarders| forwarders.counts()).collect();
         counts.extend(self.http.all().iter().flat_map(|relay| relay.counts()));
         counts
     }
 
-    fn dns(&self, options: &RelayOptions) -> Result<Arc<Desks>> {
-        self.dns.find_or(options, || Desks::open(options, self.workers, &self.runtime).context("--dns-relay"))
+    fn dns(&self, options: &DnsRelayOptions) -> Result<Arc<DnsForwarders>> {
+        self.dns.find_or_open(options, || {
+            DnsForwarders::open(options, self.workers, &self.runtime).context("--dns-relay")
+        })
     }
 
-    fn http(&self, options: &http::RelayOptions) -> Result<Arc<http::Relay>> {
-        self.http.find_or(options, || {
-            http::Relay::new(options, self.workers, self.runtime.clone()).context("--http-relay")
+    fn http(&self, options: &http::HttpRelayOptions) -> Result<Arc<http::HttpRelay>> {
+        self.http.find_or_open(options, || {
+            http::HttpRelay::new(options, self.workers, self.runtime.clone()).context("--http-relay")
         })
     }
 }
 
-/// What was opened with which options, as long as anybody uses it.
-struct Running<O, R>(Mutex<Vec<(O, Weak<R>)>>);
+/// Open relays and their options. A relay closes when its last user drops it.
+struct OpenRelays<O, R>(Mutex<Vec<(O, Weak<R>)>>);
 
-impl<O, R> Default for Running<O, R> {
+impl<O, R> Default for OpenRelays<O, R> {
     fn default() -> Self {
         Self(Mutex::default())
     }
 }
 
-impl<O: Clone + PartialEq, R> Running<O, R> {
+impl<O: Clone + PartialEq, R> OpenRelays<O, R> {
     fn all(&self) -> Vec<Arc<R>> {
-        let running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        running.iter().filter_map(|(_, relay)| relay.upgrade()).collect()
+        let open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        open.iter().filter_map(|(_, relay)| relay.upgrade()).collect()
     }
 
-    fn find_or(&self, options: &O, open: impl FnOnce() -> Result<R>) -> Result<Arc<R>> {
-        let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        running.retain(|(_, relay)| relay.strong_count() > 0);
-        let same = running.iter().find(|(others, _)| others == options);
+    fn find_or_open(&self, options: &O, open: impl FnOnce() -> Result<R>) -> Result<Arc<R>> {
+        let mut relays = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        relays.retain(|(_, relay)| relay.strong_count() > 0);
+        let same = relays.iter().find(|(others, _)| others == options);
         if let Some(relay) = same.and_then(|(_, relay)| relay.upgrade()) {
             return Ok(relay);
         }
         let relay = Arc::new(open()?);
-        running.push((options.clone(), Arc::downgrade(&relay)));
+        relays.push((options.clone(), Arc::downgrade(&relay)));
         Ok(relay)
     }
 }
 
-/// Reads zones and files, or takes the built-in ones where none are named. DNS cookies that must not depend on the time
-/// when they are asked for say `now`; without a secret of their own they are made by one that `keys` give. Services
-/// configured as relays use those of `stores`.
+/// Creates all services, with their ports. Each is a line here; zones and files are read.
+///
+/// `now` is the time for DNS cookies that must not depend on the clock. Without a secret file their secret is derived from
+/// `keys`. Relays are those of `stores`.
 ///
 /// # Errors
-/// Whatever is wrong with a zone or the files, or keeps a relay from working.
+/// A zone or file is invalid, or a relay cannot be opened.
 pub fn load(
     config: &Config,
     keys: &Keys,
     now: SystemTime,
     stores: &Stores,
 ) -> Result<Vec<(u16, Arc<dyn Service>)>> {
+    Ok(vec![
+        (config.ports.dns, dns_service(config, keys, now, stores)?),
+        (config.ports.http, http_service(config, stores)?),
+    ])
+}
+
+fn dns_service(config: &Config, keys: &Keys, now: SystemTime, stores: &Stores) -> Result<Arc<dyn Service>> {
     let cookies = match &config.dns_cookie_secret_file {
         Some(path) => Cookies::new(keys::load(path).context("--dns-cookie-secret-file")?.current, now),
         None => Cookies::derived(&keys.current, now),
     };
     let options = DnsOptions {
         minimal_any: config.minimal_any,
-        // Configuration has whole seconds, the wire units of 100 ms (RFC 7828 section 3.1).
+        // The option is in seconds, the wire format in units of 100 ms (RFC 7828 section 3.1).
         keepalive: config.dns_keepalive.saturating_mul(10),
         cookies: Some(cookies),
     };
@@ -145,31 +153,27 @@ pub fn load(
     }
     let secrets = [&config.key_file, &config.dns_cookie_secret_file, &config.config_file];
     let secrets: Vec<&Path> = secrets.into_iter().flatten().map(PathBuf::as_path).collect();
-    // Also where there are none, so that none are reported any more.
+    // Also without zones, so that those of an earlier configuration are not reported any more.
     let zones = stores.zones.load(&config.zones, &secrets)?;
-    let dns: Arc<dyn Service> = match (&config.dns_relay, &config.zones) {
-        (Some(relay), _) => match &stores.relays {
-            Some(relays) => Arc::new(Relay::new(options, relays.dns(relay)?)),
-            None => bail!("--dns-relay: there is nothing here that could ask a server"),
-        },
-        (None, zones) if zones.is_empty() => Arc::new(Dns::builtin(options)),
-        (None, _) => Arc::new(Dns::new(zones, options)),
-    };
-    let http: Arc<dyn Service> = match (&config.http_relay, &config.http_root) {
-        (Some(relay), _) => match &stores.relays {
-            Some(relays) => relays.http(relay)?,
-            None => bail!("--http-relay: there is nothing here that could ask a server"),
-        },
-        (None, Some(root)) => Arc::new(Http::load(root, &config.http_files)?),
-        (None, None) => Arc::new(Http::builtin()),
-    };
-    Ok(vec![(config.dns_port, dns), (config.http_port, http)])
+    Ok(match &config.dns_relay {
+        Some(relay) => Arc::new(DnsRelay::new(options, stores.relays("--dns-relay")?.dns(relay)?)),
+        None if config.zones.is_empty() => Arc::new(Dns::builtin(options)),
+        None => Arc::new(Dns::new(zones, options)),
+    })
 }
 
-/// What is served at `addresses`, and to whom.
+fn http_service(config: &Config, stores: &Stores) -> Result<Arc<dyn Service>> {
+    Ok(match (&config.http_relay, &config.http_root) {
+        (Some(relay), _) => stores.relays("--http-relay")?.http(relay)?,
+        (None, Some(root)) => Arc::new(Http::load(root, &config.http_files)?),
+        (None, None) => Arc::new(Http::builtin()),
+    })
+}
+
+/// The content for `addresses` and these services, with the configured clients and settings of the XDP program.
 ///
 /// # Errors
-/// If there are no random numbers.
+/// The kernel has no random numbers.
 pub fn compose(
     config: &Config,
     addresses: impl IntoIterator<Item = Address>,
@@ -177,17 +181,17 @@ pub fn compose(
 ) -> Result<Content> {
     let mut key = Key([0; 16]);
     getrandom::fill(&mut key.0).context("no random numbers")?;
-    let settings = Settings::new(config.rate_limit.limit(key), datagrams(config));
-    Ok(Content::new(addresses, services).treating(config.clients.clone()).set(settings))
+    let settings = Settings::new(config.rate_limit.limit(key), udp_port(config));
+    Ok(Content::new(addresses, services).with_clients(config.clients.clone()).with_settings(settings))
 }
 
-/// The UDP port where questions are answered, if any.
+/// The UDP port whose queries are answered, if there is one.
 #[must_use]
-pub fn datagrams(config: &Config) -> Option<u16> {
-    (config.udp == Udp::Truncate).then_some(config.dns_port)
+pub fn udp_port(config: &Config) -> Option<u16> {
+    (config.udp == UdpMode::Truncate).then_some(config.ports.dns)
 }
 
-/// One line that says what is served where.
+/// A line about all services and addresses.
 #[must_use]
 pub fn describe(config: &Config, stores: &Stores, addresses: &[IpAddr]) -> String {
     let zones = match (&config.dns_relay, stores.zones.report().count()) {
@@ -197,13 +201,24 @@ pub fn describe(config: &Config, stores: &Stores, addresses: &[IpAddr]) -> Strin
         (None, count) => format!("{count} zones"),
     };
     let pages = match (&config.http_relay, &config.http_root) {
-        (Some(relay), _) => format!("relay to {}", relay.back_end),
+        (Some(relay), _) => format!("relay to {}", relay.upstream),
         (None, Some(_)) => "files".to_owned(),
         (None, None) => "built-in page".to_owned(),
     };
+    let services = [(zones, config.ports.dns), (pages, config.ports.http)];
+    let services = services.map(|(text, port)| format!("{text} at port {port}")).join(" and ");
     let addresses: Vec<String> = addresses.iter().map(IpAddr::to_string).collect();
-    let (dns, http) = (config.dns_port, config.http_port);
-    format!("{zones} at port {dns} and {pages} at port {http} of {}", addresses.join(", "))
+    format!("{services} of {}", addresses.join(", "))
+}
+
+impl AnswerPolicy {
+    /// The configured options of the TCP engine, with these keys.
+    #[must_use]
+    pub fn new(config: &Config, keys: Keys) -> Self {
+        let Config { rules, hints, fast_open, .. } = *config;
+        let segment_size = config.segment_size.unwrap_or(rules.segment_size());
+        Self { rules, keys, segment_size, hints, fast_open }
+    }
 }
 
 #[cfg(test)]
@@ -214,7 +229,7 @@ mod tests {
     use rstest::rstest;
     use stateless_tcp_core::tcp::isn::Key;
 
-    /// The options of a first DNS answer to `example.com. A`, asked with a client cookie and for keepalive.
+    /// The EDNS options of the first response to `example.com. A` with a client cookie and edns-tcp-keepalive.
     fn options(arguments: &[&str], key: u8) -> Vec<u8> {
         const QUERY: &[u8] = b"\0\x38\x12\x34\0\0\0\x01\0\0\0\0\0\x01\x07example\x03com\0\0\x01\0\x01\
             \0\0\x29\x04\xd0\0\0\0\0\0\x10\0\x0b\0\0\0\x0a\0\x08a client";
@@ -229,7 +244,7 @@ mod tests {
             .1
             .answer(QUERY, &Context { persistent: true, ..Context::default() }, &mut response)
             .unwrap();
-        let opt = response.windows(3).position(|octets| octets == [0, 0, 41]).unwrap();
+        let opt = response.windows(3).position(|bytes| bytes == [0, 0, 41]).unwrap();
         response.split_off(opt + 11)
     }
 
@@ -237,14 +252,14 @@ mod tests {
     #[case::default(&[], Some([4, 176]))]
     #[case::seconds(&["--dns-keepalive", "7"], Some([0, 70]))]
     #[case::none(&["--dns-keepalive", "0"], None)]
-    fn keepalive_is_told_in_units_of_100_ms(#[case] arguments: &[&str], #[case] said: Option<[u8; 2]>) {
+    fn keepalive_is_in_units_of_100_ms(#[case] arguments: &[&str], #[case] expected: Option<[u8; 2]>) {
         let options = options(arguments, 1);
         let keepalive = options.strip_prefix(&[0, 11, 0, 2]).map(|rest| [rest[0], rest[1]]);
-        assert_eq!(keepalive, said);
+        assert_eq!(keepalive, expected);
     }
 
     #[test]
-    fn a_key_is_not_quoted_as_if_it_were_a_zone() {
+    fn a_key_is_not_quoted_as_a_zone() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("key");
         keys::load_or_create(Some(&path)).unwrap();
@@ -260,30 +275,26 @@ mod tests {
     }
 
     #[test]
-    fn a_relay_is_kept_as_long_as_it_is_configured_so() {
-        let running = Running::default();
-        let first = running.find_or(&1, || Ok("first")).unwrap();
-        let second = running.find_or(&2, || Ok("second")).unwrap();
+    fn a_relay_stays_open_while_its_options_stay_the_same() {
+        let relays = OpenRelays::default();
+        let first = relays.find_or_open(&1, || Ok("first")).unwrap();
+        let second = relays.find_or_open(&2, || Ok("second")).unwrap();
         assert_eq!((*first, *second), ("first", "second"));
-        assert_eq!(*running.find_or(&1, || Ok("another")).unwrap(), "first");
-        assert_eq!(running.all().len(), 2);
+        assert_eq!(*relays.find_or_open(&1, || Ok("another")).unwrap(), "first");
+        assert_eq!(relays.all().len(), 2);
         drop(first);
-        assert_eq!(running.all(), [second]);
-        assert_eq!(
-            *running.find_or(&1, || Ok("another")).unwrap(),
-            "another",
-            "nobody needed the first any more"
-        );
-        assert!(running.find_or(&3, || bail!("it cannot be opened")).is_err());
+        assert_eq!(relays.all(), [second]);
+        assert_eq!(*relays.find_or_open(&1, || Ok("another")).unwrap(), "another", "the first has closed");
+        assert!(relays.find_or_open(&3, || bail!("it cannot be opened")).is_err());
     }
 
     #[test]
-    fn the_secret_is_the_file_s_or_made_of_the_current_key() {
+    fn the_cookie_secret_is_from_the_file_or_derived_from_the_current_key() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("secret");
         keys::load_or_create(Some(&path)).unwrap();
         let given = ["--dns-cookie-secret-file", path.to_str().unwrap()];
-        assert_eq!(options(&given, 1), options(&given, 2), "the file's, whatever the key");
+        assert_eq!(options(&given, 1), options(&given, 2), "the secret of the file, with any key");
         assert_ne!(options(&[], 1), options(&[], 2));
         assert_ne!(options(&given, 1), options(&[], 1));
     }

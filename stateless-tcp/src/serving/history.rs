@@ -1,118 +1,118 @@
-//! How long a generation is served after another has taken its place, and how long its number means nothing else.
+//! The lifetime of replaced generations: how long they are served, and how long their numbers are reserved.
 //!
-//! Times are durations since some beginning, of a clock that never goes back.
+//! Times are durations since an arbitrary start of a monotonic clock.
 
-use super::{RetiredGeneration, ServingState};
-use crate::dataplane::engine::{Content, Policy};
+use super::{AnswerPolicy, Content, RetiredGeneration, ServingState};
 use stateless_tcp_core::tcp::isn::GENERATION_MASK;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// Most generations that are served at once, the current one included. A guess is right as many times as often
+/// Most generations that are served at once, the current one included. An attacker's guess succeeds as many times as often
 /// (docs/protocol.md, "Generations").
 pub const MAX_GENERATIONS: usize = 8;
 
-/// Numbers that connections with timestamps can tell apart.
+/// Distinct generation numbers in cookies of connections with timestamps.
 const NUMBERS: usize = GENERATION_MASK as usize + 1;
 
-/// How long a client sends its request again before it gives up (Linux: `net.ipv4.tcp_retries2`), and the minute for which
-/// its generation is served.
-pub const PATIENCE_OF_CLIENTS: Duration = Duration::from_mins(16);
+/// The time for which a client may remember a generation: its retransmissions until it gives up (Linux:
+/// `net.ipv4.tcp_retries2`), and the minute for which the generation is served.
+pub const CLIENT_RETRY_TIME: Duration = Duration::from_mins(16);
 
-/// Why no further generation can begin yet, and when it can.
+/// The reason why no further generation can begin yet, and the time when it can.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Full {
-    /// As many are served as may be.
-    Places(Duration),
-    /// Clients may remember so many that no number is left.
+pub enum GenerationLimit {
+    /// [`MAX_GENERATIONS`] are served.
+    Generations(Duration),
+    /// Clients may remember every number.
     Numbers(Duration),
 }
 
-/// The generations that connections may still be of, besides the current one.
+/// The replaced generations that connections may still belong to.
 #[derive(Debug)]
 pub struct History {
     keep: Duration,
-    /// Numbers of those that are served, and until when. The oldest is the first.
-    kept: VecDeque<(u8, Duration)>,
-    /// Those, and others that are not served any more: until when nothing else has their numbers.
-    recent: Vec<(RetiredGeneration, Duration)>,
+    /// Numbers of the served ones, and the time when each expires; the oldest first.
+    retained: VecDeque<(u8, Duration)>,
+    /// The served ones and expired ones, and the time until which each number is reserved.
+    reserved: Vec<(RetiredGeneration, Duration)>,
 }
 
 impl History {
-    /// A generation is kept for `keep` after another has taken its place.
+    /// Serves a generation for `keep` after its replacement.
     #[must_use]
     pub fn new(keep: Duration) -> Self {
-        Self { keep, kept: VecDeque::new(), recent: Vec::new() }
+        Self { keep, retained: VecDeque::new(), reserved: Vec::new() }
     }
 
-    /// The same, where `offer` follows generations that another process served, which are not to be taken for others until
-    /// then.
+    /// The history of a process whose first state is `state` and that took over from a process with the generations
+    /// `reserved`, each for this time.
     #[must_use]
-    pub fn after(
+    pub fn with_predecessor(
         self,
-        former: impl IntoIterator<Item = (RetiredGeneration, Duration)>,
-        offer: &ServingState,
+        reserved: impl IntoIterator<Item = (RetiredGeneration, Duration)>,
+        state: &ServingState,
     ) -> Self {
-        let others = former.into_iter().filter(|(former, _)| former.generation != offer.current.generation);
-        Self { recent: others.collect(), ..self }
+        let current = state.current.generation;
+        let others = reserved.into_iter().filter(|(retired, _)| retired.generation != current);
+        Self { reserved: others.collect(), ..self }
     }
 
-    /// What clients may still be of, and for how long from `now` on.
-    pub fn former(&self, now: Duration) -> impl Iterator<Item = (RetiredGeneration, Duration)> {
+    /// The generations that clients may remember, and for how long from `now` on.
+    pub fn reserved(&self, now: Duration) -> impl Iterator<Item = (RetiredGeneration, Duration)> {
         let rest =
-            move |&(former, until): &(RetiredGeneration, Duration)| (former, until.saturating_sub(now));
-        self.recent.iter().map(rest).filter(|(_, rest)| !rest.is_zero())
+            move |&(retired, until): &(RetiredGeneration, Duration)| (retired, until.saturating_sub(now));
+        self.reserved.iter().map(rest).filter(|(_, rest)| !rest.is_zero())
     }
 
-    /// Whether a further generation has to wait.
+    /// The limit that a further generation has to wait for, if there is one.
     #[must_use]
-    pub fn full(&self, now: Duration) -> Option<Full> {
-        let numbers = self.recent.iter().filter(|(_, until)| *until > now);
+    pub fn limit(&self, now: Duration) -> Option<GenerationLimit> {
+        let numbers = self.reserved.iter().filter(|(_, until)| *until > now);
         let number = (numbers.clone().count() + 1 >= NUMBERS).then(|| numbers.map(|&(_, until)| until).min());
-        let place = (self.kept.len() + 1 >= MAX_GENERATIONS).then(|| self.ends());
-        let number = number.flatten().map(Full::Numbers);
-        number.or_else(|| place.flatten().map(Full::Places))
+        let place = (self.retained.len() + 1 >= MAX_GENERATIONS).then(|| self.next_expiry());
+        let number = number.flatten().map(GenerationLimit::Numbers);
+        number.or_else(|| place.flatten().map(GenerationLimit::Generations))
     }
 
-    /// When the oldest generation that is kept ends.
+    /// The time when the oldest retained generation expires.
     #[must_use]
-    pub fn ends(&self) -> Option<Duration> {
-        self.kept.front().map(|&(_, until)| until)
+    pub fn next_expiry(&self) -> Option<Duration> {
+        self.retained.front().map(|&(_, until)| until)
     }
 
-    /// Generations that are served besides the current one.
+    /// Number of generations that are served besides the current one.
     #[must_use]
-    pub fn kept(&self) -> usize {
-        self.kept.len()
+    pub fn retained(&self) -> usize {
+        self.retained.len()
     }
 
-    /// What `offer` becomes when `content` takes the place of its own; not to be asked while it is [`History::full`].
-    pub fn succeed(
+    /// The state after `state` whose current content is `content`. There must be no [`History::limit`].
+    pub fn replace(
         &mut self,
-        offer: &ServingState,
+        state: &ServingState,
         content: Content,
-        policy: Policy,
+        policy: AnswerPolicy,
         now: Duration,
     ) -> ServingState {
-        self.recent.retain(|(_, until)| *until > now);
-        let recent: Vec<RetiredGeneration> = self.recent.iter().map(|&(former, _)| former).collect();
-        let next = offer.succeeded_by(content, policy, &recent);
-        let (before, after) = (offer.current.former(), next.current.generation);
-        // Of content that stayed the same nothing has to be kept.
+        self.reserved.retain(|(_, until)| *until > now);
+        let reserved: Vec<RetiredGeneration> = self.reserved.iter().map(|&(retired, _)| retired).collect();
+        let next = state.with_content(content, policy, &reserved);
+        let (before, after) = (state.current.retired(), next.current.generation);
+        // The same content is still current.
         if before.generation != after {
-            self.kept.retain(|&(number, _)| number != after);
-            self.recent.retain(|(former, _)| former.generation != after);
-            self.kept.push_back((before.generation, now + self.keep));
-            self.recent.push((before, now + PATIENCE_OF_CLIENTS));
+            self.retained.retain(|&(number, _)| number != after);
+            self.reserved.retain(|(retired, _)| retired.generation != after);
+            self.retained.push_back((before.generation, now + self.keep));
+            self.reserved.push((before, now + CLIENT_RETRY_TIME));
         }
         next
     }
 
-    /// What `offer` becomes without the generations whose time is over, if there are any; and their numbers.
-    pub fn expire(&mut self, offer: &ServingState, now: Duration) -> Option<(ServingState, Vec<u8>)> {
-        let over = self.kept.iter().take_while(|&&(_, until)| until <= now).count();
-        let gone: Vec<u8> = self.kept.drain(..over).map(|(number, _)| number).collect();
-        (over > 0).then(|| (offer.keeping(|number| !gone.contains(&number)), gone))
+    /// The state after `state` without the generations that have expired, and their numbers; `None` if none has expired.
+    pub fn expire(&mut self, state: &ServingState, now: Duration) -> Option<(ServingState, Vec<u8>)> {
+        let expired = self.retained.iter().take_while(|&&(_, until)| until <= now).count();
+        let gone: Vec<u8> = self.retained.drain(..expired).map(|(number, _)| number).collect();
+        (expired > 0).then(|| (state.retaining(|number| !gone.contains(&number)), gone))
     }
 }
 
@@ -124,78 +124,78 @@ mod tests {
     const KEEP: Duration = Duration::from_mins(1);
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn numbers(offer: &ServingState) -> Vec<u8> {
-        offer.editions().map(|edition| edition.generation).collect()
+    fn numbers(state: &ServingState) -> Vec<u8> {
+        state.contents().map(|content| content.generation).collect()
     }
 
     #[test]
-    fn seven_former_generations_are_kept_each_for_its_time() {
-        let (mut history, mut offer) = (History::new(KEEP), ServingState::first(known(0), policy()));
+    fn seven_replaced_generations_are_served_each_for_its_time() {
+        let (mut history, mut state) = (History::new(KEEP), ServingState::new(known(0), policy()));
         for number in 1..8 {
-            assert_eq!(history.full(number * SECOND), None);
-            offer = history.succeed(&offer, known(number.into()), policy(), number * SECOND);
+            assert_eq!(history.limit(number * SECOND), None);
+            state = history.replace(&state, known(number.into()), policy(), number * SECOND);
         }
-        assert_eq!(numbers(&offer).len(), MAX_GENERATIONS);
-        assert_eq!(history.full(8 * SECOND), Some(Full::Places(61 * SECOND)));
-        assert!(history.expire(&offer, 60 * SECOND).is_none());
-        let served = numbers(&offer);
-        let (left, gone) = history.expire(&offer, 62 * SECOND).expect("the two oldest are over");
+        assert_eq!(numbers(&state).len(), MAX_GENERATIONS);
+        assert_eq!(history.limit(8 * SECOND), Some(GenerationLimit::Generations(61 * SECOND)));
+        assert!(history.expire(&state, 60 * SECOND).is_none());
+        let served = numbers(&state);
+        let (left, gone) = history.expire(&state, 62 * SECOND).expect("the two oldest have expired");
         assert_eq!(numbers(&left), served[..6], "the latest is the first");
         assert_eq!(gone, [served[7], served[6]]);
-        assert_eq!(history.full(62 * SECOND), None);
-        assert_eq!(history.ends(), Some(63 * SECOND));
+        assert_eq!(history.limit(62 * SECOND), None);
+        assert_eq!(history.next_expiry(), Some(63 * SECOND));
     }
 
     #[test]
-    fn what_comes_back_takes_its_own_place() {
-        let (mut history, first) = (History::new(KEEP), ServingState::first(known(1), policy()));
-        let second = history.succeed(&first, known(2), policy(), SECOND);
-        let back = history.succeed(&second, known(1), policy(), 2 * SECOND);
+    fn content_that_comes_back_replaces_its_retained_copy() {
+        let (mut history, first) = (History::new(KEEP), ServingState::new(known(1), policy()));
+        let second = history.replace(&first, known(2), policy(), SECOND);
+        let back = history.replace(&second, known(1), policy(), 2 * SECOND);
         assert_eq!(numbers(&back), [numbers(&first)[0], numbers(&second)[0]]);
-        assert_eq!((history.kept(), history.ends()), (1, Some(62 * SECOND)));
-        let same = history.succeed(&back, known(1), policy(), 3 * SECOND);
-        assert_eq!((numbers(&same), history.kept()), (numbers(&back), 1), "and is replaced in it");
-        // It is not over when it would have been had it not come back.
-        let (left, _) = history.expire(&same, 62 * SECOND).expect("the second is over");
+        assert_eq!((history.retained(), history.next_expiry()), (1, Some(62 * SECOND)));
+        let same = history.replace(&back, known(1), policy(), 3 * SECOND);
+        assert_eq!((numbers(&same), history.retained()), (numbers(&back), 1), "and replaces itself");
+        // It does not expire at the time of its earlier replacement.
+        let (left, _) = history.expire(&same, 62 * SECOND).expect("the second has expired");
         assert_eq!(numbers(&left), numbers(&first));
     }
 
     #[test]
     fn no_number_is_given_twice_while_clients_remember_it() {
-        let (mut history, mut offer) = (History::new(SECOND), ServingState::first(known(0), policy()));
+        let (mut history, mut state) = (History::new(SECOND), ServingState::new(known(0), policy()));
         let mut now = Duration::ZERO;
         for number in 1..64 {
             now += 2 * SECOND;
-            offer = history.expire(&offer, now).map_or(offer, |(offer, _)| offer);
-            assert_eq!(history.full(now), None, "{number}");
-            offer = history.succeed(&offer, known(number), policy(), now);
+            state = history.expire(&state, now).map_or(state, |(state, _)| state);
+            assert_eq!(history.limit(now), None, "{number}");
+            state = history.replace(&state, known(number), policy(), now);
         }
         now += 2 * SECOND;
-        let free = 2 * SECOND + PATIENCE_OF_CLIENTS;
-        assert_eq!(history.full(now), Some(Full::Numbers(free)));
-        let former = history.former(now).map(|(former, _)| former).chain([offer.current.former()]);
-        let mut seen: Vec<u8> = former.map(|former| former.generation & GENERATION_MASK).collect();
+        let free = 2 * SECOND + CLIENT_RETRY_TIME;
+        assert_eq!(history.limit(now), Some(GenerationLimit::Numbers(free)));
+        let reserved = history.reserved(now).map(|(retired, _)| retired).chain([state.current.retired()]);
+        let mut seen: Vec<u8> = reserved.map(|retired| retired.generation & GENERATION_MASK).collect();
         seen.sort_unstable();
         assert_eq!(seen, (0..64).collect::<Vec<u8>>());
-        assert_eq!(history.full(free), None);
+        assert_eq!(history.limit(free), None);
     }
 
     #[test]
-    fn a_successor_spares_its_predecessors_numbers() {
-        let offer = ServingState::first(known(1), policy());
+    fn a_successor_reserves_its_predecessors_numbers() {
+        let state = ServingState::new(known(1), policy());
         let mut history = History::new(KEEP);
-        history.succeed(&offer, known(2), policy(), SECOND);
-        let former: Vec<_> =
-            history.former(6 * SECOND).map(|(former, rest)| (former, rest + 5 * SECOND)).collect();
-        assert_eq!(former, [(offer.current.former(), PATIENCE_OF_CLIENTS)]);
+        history.replace(&state, known(2), policy(), SECOND);
+        let reserved: Vec<_> =
+            history.reserved(6 * SECOND).map(|(retired, rest)| (retired, rest + 5 * SECOND)).collect();
+        assert_eq!(reserved, [(state.current.retired(), CLIENT_RETRY_TIME)]);
         let other = RetiredGeneration {
-            generation: ServingState::first(known(3), policy()).current.generation,
+            generation: ServingState::new(known(3), policy()).current.generation,
             fingerprint: None,
         };
-        let mut history = History::new(KEEP).after([(other, 9 * SECOND)], &offer);
-        let next = history.succeed(&offer, known(3), policy(), SECOND);
+        let mut history = History::new(KEEP).with_predecessor([(other, 9 * SECOND)], &state);
+        let next = history.replace(&state, known(3), policy(), SECOND);
         assert_ne!(numbers(&next)[0] & GENERATION_MASK, other.generation & GENERATION_MASK);
-        let next = history.succeed(&offer, known(3), policy(), 9 * SECOND);
+        let next = history.replace(&state, known(3), policy(), 9 * SECOND);
         assert_eq!(numbers(&next)[0], other.generation);
     }
 }

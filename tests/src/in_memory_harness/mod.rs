@@ -13,7 +13,6 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use stateless_tcp::dataplane::engine::{Content, Policy};
 use stateless_tcp::dataplane::responder::Responder;
 use stateless_tcp::observe::counters::Counters;
 use stateless_tcp::services::{
@@ -21,6 +20,7 @@ use stateless_tcp::services::{
     dns::{Cookies, Dns, DnsOptions},
     http::Http,
 };
+use stateless_tcp::serving::{AnswerPolicy, Content};
 use stateless_tcp_core::outcome::Outcome;
 use stateless_tcp_core::tcp::AckPolicy;
 use stateless_tcp_core::tcp::isn::{Key, Keys};
@@ -135,7 +135,7 @@ impl Harness {
         Self {
             responder: Responder::new(
                 Content::new(SERVERS.map(Into::into), services),
-                Policy { rules, keys, segment_size, hints: 0, fast_open },
+                AnswerPolicy { rules, keys, segment_size, hints: 0, fast_open },
             ),
             counters: Counters::default(),
             rules,

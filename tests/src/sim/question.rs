@@ -3,8 +3,8 @@
 
 use std::{sync::LazyLock, time::UNIX_EPOCH};
 
+use stateless_tcp::fingerprint::Fingerprint;
 use stateless_tcp::services::{Answered, Context, Framing, Service, Unavailable};
-use stateless_tcp::serving::fingerprint::Fingerprint;
 
 use crate::seed::Random;
 
@@ -161,7 +161,7 @@ pub struct Toy {
 
 impl Service for Toy {
     fn fingerprint(&self) -> Option<Fingerprint> {
-        Some(Fingerprint::of(&self.generation))
+        Some(Fingerprint::new(&self.generation))
     }
 
     fn frame(&self, stream: &[u8]) -> Framing {
@@ -174,7 +174,7 @@ impl Service for Toy {
         end.filter(|&end| end <= stream.len()).map_or(Framing::Incomplete, Framing::Message)
     }
 
-    fn begins(&self, stream: &[u8]) -> bool {
+    fn starts_message(&self, stream: &[u8]) -> bool {
         begins(self.style, stream)
     }
 

@@ -6,9 +6,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use stateless_tcp::services::retransmit_store::RetransmitStore;
 use stateless_tcp::services::{
-    Answered, Context, FetchId, FetchIds, FetchPolicy, Framing, MAX_RESPONSE, Origin, Sent, Service,
-    Unavailable, Upstream,
+    Answered, Context, FetchId, FetchIds, FetchPolicy, Framing, MAX_RESPONSE, Origin, Service, Unavailable,
+    Upstream,
 };
 
 use super::{
@@ -41,7 +42,7 @@ pub struct Relay {
 struct SimForwarder {
     random: Random,
     tickets: FetchIds,
-    sent: Sent,
+    sent: RetransmitStore,
     asked: HashMap<Vec<u8>, DueAnswer>,
     variant: u8,
 }
@@ -59,7 +60,7 @@ impl Relay {
         let desk = SimForwarder {
             random,
             tickets: FetchIds::new(),
-            sent: Sent::new(CAPACITY),
+            sent: RetransmitStore::new(CAPACITY),
             asked: HashMap::new(),
             variant: 0,
         };
@@ -91,8 +92,8 @@ impl Service for Relay {
         self.toy.frame(stream)
     }
 
-    fn begins(&self, stream: &[u8]) -> bool {
-        self.toy.begins(stream)
+    fn starts_message(&self, stream: &[u8]) -> bool {
+        self.toy.starts_message(stream)
     }
 
     fn is_prefix(&self, tail: &[u8]) -> bool {
@@ -130,10 +131,10 @@ impl Service for Relay {
             response.extend_from_slice(sent);
             return Ok(Answered { volatile, last });
         }
-        match context.purpose {
-            FetchPolicy::Answer => {}
-            FetchPolicy::AtOnce => unreachable!("no run has so many requests"),
-            FetchPolicy::AtHand | FetchPolicy::Again => return Err(Unavailable::Gone),
+        match context.policy {
+            FetchPolicy::MayFetch => {}
+            FetchPolicy::AnswerNow => unreachable!("no run has so many requests"),
+            FetchPolicy::CachedOnly | FetchPolicy::Repeat => return Err(Unavailable::NotCached),
         }
         let asked = desk.ask(message, context.now, self.manner.delay);
         let Some(variant) = asked.came else { return Err(Unavailable::Pending(asked.ticket)) };
@@ -154,17 +155,17 @@ impl Service for Relay {
         }
     }
 
-    fn errands(&self) -> Option<&dyn Upstream> {
+    fn upstream(&self) -> Option<&dyn Upstream> {
         Some(self)
     }
 }
 
 impl Upstream for Relay {
-    fn descriptors(&self, _: usize) -> Vec<i32> {
+    fn fds(&self, _: usize) -> Vec<i32> {
         Vec::new()
     }
 
-    fn turn(&self, _: usize, now: SystemTime, ready: &mut Vec<FetchId>) {
+    fn poll(&self, _: usize, now: SystemTime, ready: &mut Vec<FetchId>) {
         let SimForwarder { asked, variant, .. } = &mut *self.desk();
         // What came is there for whoever waits for it now, and then asked for anew.
         asked.retain(|_, asked| asked.came.is_none());
@@ -177,7 +178,7 @@ impl Upstream for Relay {
         }
     }
 
-    fn due(&self, _: usize, now: SystemTime) -> Option<Duration> {
+    fn poll_timeout(&self, _: usize, now: SystemTime) -> Option<Duration> {
         let desk = self.desk();
         let waiting = desk.asked.values().filter(|asked| asked.came.is_none());
         waiting.map(|asked| asked.due.duration_since(now).unwrap_or_default()).min()

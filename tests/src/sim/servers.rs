@@ -7,11 +7,11 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use stateless_tcp::dataplane::engine::{Arrival, Content, DeferredSegment, Policy, Source, TcpEngine};
+use stateless_tcp::dataplane::engine::{Arrival, DeferredSegment, Source, TcpEngine};
 use stateless_tcp::dataplane::pending::{PendingRequest, PendingRequests};
 use stateless_tcp::observe::counters::Counters;
 use stateless_tcp::services::{Service, Upstream};
-use stateless_tcp::serving::{History, ServingState};
+use stateless_tcp::serving::{AnswerPolicy, Content, History, ServingState};
 use stateless_tcp_core::outcome::Outcome;
 use stateless_tcp_core::tcp::AckPolicy;
 use stateless_tcp_core::tcp::isn::{Key, Keys, MssClass};
@@ -67,8 +67,8 @@ impl Servers {
         let relay = scenario.relay.map(|manner| Arc::new(Relay::new(plan.style, manner, random)));
         let generation = 0;
         let keys = Keys { current: Key(*b"sixteen octets !"), previous: None };
-        let policy = Policy { rules: AckPolicy::Reliable, keys, segment_size, hints, fast_open: false };
-        let offer = Arc::new(ServingState::first(content(generation, relay.as_ref()), policy));
+        let policy = AnswerPolicy { rules: AckPolicy::Reliable, keys, segment_size, hints, fast_open: false };
+        let offer = Arc::new(ServingState::new(content(generation, relay.as_ref()), policy));
         Self {
             exchanges: (0..servers).map(|_| TcpEngine::new(0, Arc::clone(&offer))).collect(),
             counters: Counters::default(),
@@ -107,13 +107,13 @@ impl Servers {
     /// Other content for new connections, on all of them; false if that has to wait.
     pub fn reload(&mut self, now: Micros, generation: u8) -> bool {
         let clock = Duration::from_micros(now);
-        if self.history.full(clock).is_some() {
+        if self.history.limit(clock).is_some() {
             return false;
         }
         self.replaced.insert(self.generation, now);
         self.generation = generation;
         let (policy, content) = (self.offer.policy.clone(), content(generation, self.relay.as_ref()));
-        let offer = self.history.succeed(&self.offer, content, policy, clock);
+        let offer = self.history.replace(&self.offer, content, policy, clock);
         self.switch(offer);
         true
     }
@@ -171,7 +171,7 @@ impl Servers {
 
     /// When the relay has something to be done, after `now`.
     pub fn next(&self, now: Micros) -> Option<Micros> {
-        let due = self.relay.as_ref()?.due(0, clock(now))?;
+        let due = self.relay.as_ref()?.poll_timeout(0, clock(now))?;
         Some(now + Micros::try_from(due.as_micros()).expect("64 bits"))
     }
 
@@ -182,7 +182,7 @@ impl Servers {
     pub fn turn(&mut self, now: Micros, mss: u16, sent: &mut Vec<SimSegment>) -> Result<(), String> {
         let mut ready = Vec::new();
         if let Some(relay) = &self.relay {
-            relay.turn(0, clock(now), &mut ready);
+            relay.poll(0, clock(now), &mut ready);
         }
         for ticket in ready {
             for PendingRequest { waiting: DeferredSegment { segment, payload, .. }, .. } in

@@ -8,15 +8,18 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 
 use super::Expected;
+use super::expect::kernel_version;
 use crate::client::{Client, port};
 use crate::handbook::text::is_as_shown;
 use crate::handbook::{self, OPERATIONS, Runner};
 use crate::netns::{Netns, execute, text};
 use crate::responder::Responder;
 use crate::topology::{INTERFACE, SERVERS, Topology};
+use crate::verifier::assert_within_budget;
 
 /// By name, in the order in which they run.
-pub(super) const CASES: [(&str, fn()); 9] = [
+pub(super) const CASES: [(&str, fn()); 10] = [
+    ("verifier", programs_are_within_the_verifier_budget),
     ("doctor", doctor_tells_what_happens),
     ("native-copied", native_copied),
     ("native-zero-copy", native_zero_copy),
@@ -32,6 +35,11 @@ pub(super) const CASES: [(&str, fn()); 9] = [
 const CONNECTIONS: u16 = 64;
 /// How long the kernel may take to let go of what a process held.
 const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Linux 6.1 refuses the programs of the fast path.
+fn programs_are_within_the_verifier_budget() {
+    assert_within_budget(kernel_version() >= (6, 12));
+}
 
 /// What `doctor` says, what a start without options does, and what the table has, are the same.
 fn doctor_tells_what_happens() {
@@ -103,7 +111,7 @@ fn handshake_in_the_driver() {
     let (topology, expected) = stage();
     let options = ["--handshake", "driver"];
     if !expected.handshake {
-        return refuse(&topology, &options, "--handshake driver cannot be had");
+        return refuse(&topology, &options, "--handshake driver is not possible here");
     }
     let responder = Responder::start(&topology, &options);
     ask(&topology.client);

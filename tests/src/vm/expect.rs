@@ -58,16 +58,20 @@ impl Expected {
     pub(super) fn of(server: &Netns) -> Self {
         let about = server.run(&format!("ethtool -i {INTERFACE}"));
         let driver = about.lines().find_map(|line| line.strip_prefix("driver: ")).expect("a driver");
-        let name = uname().expect("the kernel's name");
-        let mut numbers =
-            name.release().to_str().expect("UTF-8").split(['.', '-', '+']).map(str::parse::<u32>);
-        let (Some(Ok(major)), Some(Ok(minor))) = (numbers.next(), numbers.next()) else {
-            panic!("a kernel of no version: {name:?}")
-        };
         let rows = EXPECTED.iter().rev().filter(|row| row.driver == driver);
         *rows
             .into_iter()
-            .find(|row| row.kernel <= (major, minor))
+            .find(|row| row.kernel <= kernel_version())
             .unwrap_or_else(|| panic!("nothing is expected of {driver}"))
     }
+}
+
+/// Major and minor number of the running kernel.
+pub(super) fn kernel_version() -> (u32, u32) {
+    let name = uname().expect("the kernel's name");
+    let mut numbers = name.release().to_str().expect("UTF-8").split(['.', '-', '+']).map(str::parse::<u32>);
+    let (Some(Ok(major)), Some(Ok(minor))) = (numbers.next(), numbers.next()) else {
+        panic!("a kernel of no version: {name:?}")
+    };
+    (major, minor)
 }

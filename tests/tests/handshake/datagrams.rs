@@ -65,7 +65,8 @@ fn questions_over_udp_get_the_same_from_all() {
     let settings = Settings::new(Limit::NONE, Some(DNS_PORT));
     let mut kernel = HandshakeProgram::load();
     kernel.set(&settings);
-    let mut responder = Responder::new(content(1).set(settings), policy(AckPolicy::Reliable, false, None));
+    let mut responder =
+        Responder::new(content(1).with_settings(settings), policy(AckPolicy::Reliable, false, None));
     let mut random = Random::new("datagrams");
     let counters = Counters::default();
     for _ in 0..size(20_000, 200_000) {

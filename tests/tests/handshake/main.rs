@@ -12,14 +12,14 @@ use std::{
 
 use aya::{
     Ebpf, EbpfLoader, TestRun, TestRunOptions,
-    maps::{Array, HashMap, MapData, PerCpuArray, XskMap},
+    maps::{Array, HashMap, MapData, PerCpuArray, ProgramArray, XskMap},
     programs::Xdp,
 };
 use rustix::net::{AddressFamily, SocketType, socket};
-use stateless_tcp::dataplane::engine::{Content, Policy};
+use stateless_tcp::af_xdp::load::load_fast_path;
 use stateless_tcp::dataplane::responder::Responder;
 use stateless_tcp::observe::counters::Counters;
-use stateless_tcp::serving::ServingState;
+use stateless_tcp::serving::{AnswerPolicy, Content, ServingState};
 use stateless_tcp_core::outcome::{Outcome, OutcomeKind};
 use stateless_tcp_core::steering::steer;
 use stateless_tcp_core::tcp::AckPolicy;
@@ -33,6 +33,7 @@ use stateless_tcp_tests::{
     packet::Packet,
     seed::{Random, size},
     topology::SERVERS,
+    verifier::assert_within_budget,
 };
 
 use client::{HandshakeClient, disturb};
@@ -60,6 +61,7 @@ struct HandshakeProgram {
     partial: bool,
     /// In the slot of queue 0, the only queue of a test run.
     _socket: OwnedFd,
+    _fast_path: ProgramArray<MapData>,
 }
 
 impl HandshakeProgram {
@@ -72,6 +74,7 @@ impl HandshakeProgram {
         let program: &mut Xdp =
             ebpf.program_mut(abi::PROGRAM).expect("the program").try_into().expect("an XDP program");
         program.load().expect("the verifier accepts it");
+        let fast_path = load_fast_path(&mut ebpf).expect("the verifier accepts the fast path");
         let mut take = |name| ebpf.take_map(name).expect("its map");
         let mut addresses: HashMap<_, [u8; 16], u8> =
             HashMap::try_from(take(abi::ADDRESSES)).expect("a hash map");
@@ -96,6 +99,7 @@ impl HandshakeProgram {
             before: vec![0; abi::MAX_EVENTS as usize],
             partial: false,
             _socket: socket,
+            _fast_path: fast_path,
         }
     }
 
@@ -171,9 +175,9 @@ struct Trio {
     seen: BTreeMap<&'static str, u64>,
 }
 
-fn policy(rules: AckPolicy, fast_open: bool, previous: Option<Key>) -> Policy {
+fn policy(rules: AckPolicy, fast_open: bool, previous: Option<Key>) -> AnswerPolicy {
     let keys = Keys { current: Key(*b"sixteen octets !"), previous };
-    Policy { rules, keys, segment_size: 1220, hints: 256, fast_open }
+    AnswerPolicy { rules, keys, segment_size: 1220, hints: 256, fast_open }
 }
 
 /// With the same number, the same content.
@@ -184,7 +188,7 @@ fn content(number: u16) -> Content {
 
 impl Trio {
     fn new() -> Self {
-        let offer = ServingState::first(content(1), policy(AckPolicy::Reliable, false, None));
+        let offer = ServingState::new(content(1), policy(AckPolicy::Reliable, false, None));
         let terms = *offer.tcp_config();
         let mut kernel = HandshakeProgram::load();
         kernel.answer_by(&terms);
@@ -232,22 +236,27 @@ impl Trio {
 }
 
 #[test]
+fn each_program_is_within_the_verifier_budget() {
+    assert_within_budget(true);
+}
+
+#[test]
 fn the_kernel_answers_as_user_space_does() {
     let conversations = size(20_000, 200_000);
     let mut random = Random::new("handshake");
     let mut trio = Trio::new();
-    let mut offer = ServingState::first(content(1), policy(AckPolicy::Reliable, false, None));
+    let mut offer = ServingState::new(content(1), policy(AckPolicy::Reliable, false, None));
     for number in 0..conversations {
         if number % 50 == 0 {
             let rules = if random.one_in(5) { AckPolicy::Classic } else { AckPolicy::Reliable };
             let former = random.one_in(2).then_some(Key(*b"the key before i"));
-            offer = offer.succeeded_by(
+            offer = offer.with_content(
                 content(1 + random.short() % 9),
                 policy(rules, random.one_in(3), former),
                 &[],
             );
             if random.one_in(3) {
-                offer = offer.keeping(|_| random.one_in(2));
+                offer = offer.retaining(|_| random.one_in(2));
             }
             trio.switch(offer.clone());
         }

@@ -19,7 +19,7 @@ use aya::{
     programs::Xdp,
 };
 use rustix::net::{AddressFamily, SocketType, socket};
-use stateless_tcp::serving::clients::Clients;
+use stateless_tcp::acl::ClientPolicies;
 use stateless_tcp_core::admission::{Limit, PacketKind};
 use stateless_tcp_core::steering::{Action, ClientPolicy, Steering, SteeringReason, steer};
 use stateless_tcp_core::tcp::segment::Address;
@@ -51,7 +51,7 @@ const LEAST: usize = 500;
 /// The program as the kernel has it, attached to nothing.
 struct SteeringProgram {
     ebpf: Ebpf,
-    counts: PerCpuArray<MapData, [u64; SteeringReason::ALL.len()]>,
+    counts: PerCpuArray<MapData, u64>,
     before: Vec<u64>,
     /// In the slot of queue 0, the only queue of a test run.
     _socket: Option<OwnedFd>,
@@ -133,8 +133,8 @@ impl SteeringProgram {
             other => panic!("XDP action {other} for {frame:02x?}"),
         };
         let mut after = vec![0; SteeringReason::ALL.len()];
-        for cpu in self.counts.get(&0, 0).expect("read the counters").iter() {
-            after.iter_mut().zip(cpu).for_each(|(sum, count)| *sum += count);
+        for (place, sum) in (0..).zip(&mut after) {
+            *sum = self.counts.get(&place, 0).expect("read the counters").iter().sum();
         }
         let grown: Vec<_> = (0..after.len()).filter(|&index| after[index] != self.before[index]).collect();
         let [index] = grown[..] else { panic!("not one counter went up, but {grown:?}, for {frame:02x?}") };
@@ -144,8 +144,8 @@ impl SteeringProgram {
     }
 }
 
-fn clients() -> Clients {
-    let mut clients = Clients::default();
+fn clients() -> ClientPolicies {
+    let mut clients = ClientPolicies::default();
     for (prefix, treatment) in CLIENTS {
         clients.add(&prefix.parse().expect("a prefix"), treatment);
     }
@@ -154,7 +154,7 @@ fn clients() -> Clients {
 
 /// The same addresses and ports as in the maps; notes whether the port was asked about.
 struct MapSteering {
-    clients: Clients,
+    clients: ClientPolicies,
     port_tested: Cell<bool>,
 }
 
@@ -174,7 +174,7 @@ impl Steering for MapSteering {
     }
 
     fn treatment(&self, client: &Address) -> ClientPolicy {
-        self.clients.treatment(client)
+        self.clients.policy(client)
     }
 
     fn limits_segments(&self) -> bool {

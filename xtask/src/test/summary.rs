@@ -125,7 +125,7 @@ mod tests {
         let mut summary = summary(&scale, vec![(Step::Unit, Outcome::Failed("a test".to_owned()))]);
         assert_eq!(summary.missing(Step::Namespaces), None, "the binary has not failed");
         summary.outcomes.push((Step::Binary, Outcome::Failed("a compiler".to_owned())));
-        for step in [Step::Namespaces, Step::Driver, Step::Vm, Step::Package] {
+        for step in [Step::Namespaces, Step::Driver, Step::Vm, Step::Card, Step::Package] {
             let missing = summary.missing(step).expect("it needs the binary");
             assert!(missing == Step::Binary);
             summary.outcomes.push((step, Outcome::Skipped(missing)));
@@ -133,6 +133,6 @@ mod tests {
         assert_eq!(summary.missing(Step::Benches), None, "it needs no binary");
         let text = summary.to_string();
         assert!(text.contains("\nnot run  vm: it needs binary, which failed\n"), "{text}");
-        assert!(text.ends_with("\n0 passed, 2 failed, 4 skipped"), "{text}");
+        assert!(text.ends_with("\n0 passed, 2 failed, 5 skipped"), "{text}");
     }
 }

@@ -17,8 +17,11 @@ use crate::setup::find_program;
 const PROGRAMS: [&str; 12] =
     ["ip", "ethtool", "setpriv", "dig", "curl", "ping", "bash", "nproc", "ls", "sort", "grep", "cat"];
 
+/// The time of each file, in seconds since 1970: the same in each archive.
+const MODIFIED: u32 = 1_000_000_000;
+
 /// An archive in the format that the kernel unpacks (`newc`).
-pub(super) struct Initramfs {
+pub(crate) struct Initramfs {
     out: BufWriter<File>,
     /// Names that are in it, without a slash before them.
     names: BTreeSet<PathBuf>,
@@ -27,26 +30,36 @@ pub(super) struct Initramfs {
 impl Initramfs {
     /// Writes the archive: `guest` is started, `responder` is what it tries, `modules` are loaded in their order.
     pub(super) fn write(path: &Path, guest: &Path, responder: &Path, modules: &[PathBuf]) -> Result<()> {
+        let mut archive = Self::create(path, guest, modules)?;
+        archive.program("bin/stateless-tcp", responder)?;
+        for name in PROGRAMS {
+            let program = find_program(name).with_context(|| format!("there is no program {name} here"))?;
+            archive.program(&format!("bin/{name}"), &program)?;
+        }
+        archive.finish()
+    }
+
+    /// Begins an archive: `guest` is started, `modules` are there to be loaded in the order of their names.
+    pub(crate) fn create(path: &Path, guest: &Path, modules: &[PathBuf]) -> Result<Self> {
         let file = File::create(path).with_context(|| format!("creating {}", path.display()))?;
         let mut archive = Self { out: BufWriter::new(file), names: BTreeSet::new() };
         for directory in ["dev", "proc", "sys", "run", "tmp", "etc"] {
             archive.directory(Path::new(directory))?;
         }
         archive.program("init", guest)?;
-        archive.program("bin/stateless-tcp", responder)?;
-        for name in PROGRAMS {
-            let program = find_program(name).with_context(|| format!("there is no program {name} here"))?;
-            archive.program(&format!("bin/{name}"), &program)?;
-        }
         for (place, module) in modules.iter().enumerate() {
             let name = module.file_name().unwrap_or_default().to_string_lossy();
             archive.file(Path::new(&format!("modules/{place:02}-{name}")), module)?;
         }
-        newc::trailer(archive.out)?.flush().context("writing the initramfs")
+        Ok(archive)
+    }
+
+    pub(crate) fn finish(self) -> Result<()> {
+        newc::trailer(self.out)?.flush().context("writing the initramfs")
     }
 
     /// A program and the libraries that the loader would give it here.
-    fn program(&mut self, name: &str, program: &Path) -> Result<()> {
+    pub(crate) fn program(&mut self, name: &str, program: &Path) -> Result<()> {
         self.file(Path::new(name), program)?;
         let libraries = read(Command::new("ldd").arg(program))?;
         for library in libraries.lines().flat_map(str::split_whitespace).filter(|word| word.starts_with('/'))
@@ -56,15 +69,20 @@ impl Initramfs {
         Ok(())
     }
 
-    fn file(&mut self, name: &Path, source: &Path) -> Result<()> {
+    pub(crate) fn file(&mut self, name: &Path, source: &Path) -> Result<()> {
         let bytes = fs::read(source).with_context(|| format!("reading {}", source.display()))?;
+        self.content(name, &bytes)
+    }
+
+    /// A file with `bytes` in it.
+    pub(crate) fn content(&mut self, name: &Path, bytes: &[u8]) -> Result<()> {
         if let Some(parent) = name.parent() {
             self.directory(parent)?;
         }
-        self.entry(name, ModeFileType::Regular, &bytes)
+        self.entry(name, ModeFileType::Regular, bytes)
     }
 
-    fn directory(&mut self, name: &Path) -> Result<()> {
+    pub(crate) fn directory(&mut self, name: &Path) -> Result<()> {
         if name.as_os_str().is_empty() {
             return Ok(());
         }
@@ -81,7 +99,8 @@ impl Initramfs {
         let name = name.to_str().context("a name that is not UTF-8")?;
         // The kernel takes files of one number for links of one file.
         let number = u32::try_from(self.names.len())?;
-        let entry = newc::Builder::new(name).ino(number).mode(0o755).set_mode_file_type(kind);
+        // NSD takes a zone file of 1970 for one that is not there.
+        let entry = newc::Builder::new(name).ino(number).mtime(MODIFIED).mode(0o755).set_mode_file_type(kind);
         let mut writer = entry.write(&mut self.out, u32::try_from(bytes.len())?);
         writer.write_all(bytes)?;
         writer.finish().map(drop).context("writing the initramfs")

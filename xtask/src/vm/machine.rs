@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use nix::sched::{CloneFlags, unshare};
 
-use super::Nic;
+use super::NicModel;
 use super::packages::Qemu;
 use crate::process::run;
 
@@ -29,7 +29,7 @@ pub(super) struct Boot<'a> {
     pub(super) qemu: &'a Qemu,
     pub(super) kernel: &'a Path,
     pub(super) initramfs: &'a Path,
-    pub(super) nic: Nic,
+    pub(super) nic: NicModel,
 }
 
 impl Boot<'_> {
@@ -40,7 +40,7 @@ impl Boot<'_> {
             let machine = scope.spawn(|| {
                 unshare(CloneFlags::CLONE_NEWNET).context("making a network namespace")?;
                 link(self.nic.tap_queues())?;
-                let mut machine = Machine(self.command().spawn().context("starting QEMU")?);
+                let mut machine = VirtualMachine(self.command().spawn().context("starting QEMU")?);
                 let outcome = judge(&machine.console(), &mut File::create(log)?);
                 drop(machine);
                 outcome
@@ -88,9 +88,9 @@ fn link(queues: usize) -> Result<()> {
 }
 
 /// A running QEMU; dropped, it is killed.
-struct Machine(Child);
+struct VirtualMachine(Child);
 
-impl Machine {
+impl VirtualMachine {
     /// The console's lines, until it ends.
     fn console(&mut self) -> Receiver<String> {
         let (sender, receiver) = mpsc::channel();
@@ -108,7 +108,7 @@ impl Machine {
     }
 }
 
-impl Drop for Machine {
+impl Drop for VirtualMachine {
     fn drop(&mut self) {
         // Fails where it has ended by itself.
         let _ = self.0.kill();

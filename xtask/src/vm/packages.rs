@@ -20,23 +20,27 @@ const LIBRARIES: &str = "usr/lib/x86_64-linux-gnu";
 /// The modules of the network cards; what they depend on comes with them.
 const MODULES: [&str; 4] = ["igb", "e1000e", "virtio_net", "virtio_pci"];
 
+/// What to do where nothing can be fetched.
+const REMEDY: &str = "QEMU and kernels come as Debian's packages: /etc/apt must name a mirror of Debian within reach, and \
+                      target/ needs half a GB of disk";
+
 /// QEMU for x86-64, unpacked.
-pub(super) struct Qemu {
+pub(crate) struct Qemu {
     root: PathBuf,
 }
 
 /// A kernel, unpacked.
-pub(super) struct Unpacked {
+pub(crate) struct Unpacked {
     /// Its package, which names its version.
-    pub(super) package: String,
+    pub(crate) package: String,
     /// The image that a boot loader starts.
-    pub(super) image: PathBuf,
+    pub(crate) image: PathBuf,
     /// The modules of its network cards, each after what it depends on.
-    pub(super) modules: Vec<PathBuf>,
+    pub(crate) modules: Vec<PathBuf>,
 }
 
 impl Qemu {
-    pub(super) fn obtain() -> Result<Self> {
+    pub(crate) fn obtain() -> Result<Self> {
         let root = super::directory()?.join(format!("qemu-{QEMU_SUITE}"));
         keep(&root, |partial| {
             eprintln!("fetching QEMU of Debian's {QEMU_SUITE}");
@@ -45,12 +49,13 @@ impl Qemu {
                 .download_whole(&["qemu-system-x86"])?
                 .iter()
                 .try_for_each(|package| debian::unpack(package, partial))
-        })?;
+        })
+        .context(REMEDY)?;
         Ok(Self { root })
     }
 
     /// QEMU, run by the loader and with the libraries of its own release.
-    pub(super) fn command(&self) -> Command {
+    pub(crate) fn command(&self) -> Command {
         let at = |path: &str| self.root.join(path);
         let libraries = at(LIBRARIES);
         let mut command = Command::new("setpriv");
@@ -65,7 +70,7 @@ impl Qemu {
 }
 
 impl Unpacked {
-    pub(super) fn obtain(kernel: Kernel) -> Result<Self> {
+    pub(crate) fn obtain(kernel: Kernel) -> Result<Self> {
         let suite = kernel.suite();
         let root = super::directory()?.join(format!("linux-{suite}"));
         keep(&root, |partial| {
@@ -80,7 +85,8 @@ impl Unpacked {
             }
             select(whole.path(), partial)?;
             fs::write(partial.join("package"), package).map_err(Into::into)
-        })?;
+        })
+        .context(REMEDY)?;
         let read =
             |name| fs::read_to_string(root.join(name)).with_context(|| format!("reading {}", root.display()));
         let modules = read("modules")?.lines().map(|name| root.join(name)).collect();
@@ -91,6 +97,10 @@ impl Unpacked {
 fn one(names: Vec<String>) -> Result<String> {
     match <[String; 1]>::try_from(names) {
         Ok([name]) => Ok(name),
+        Err(names) if names.is_empty() => bail!(
+            "the mirror of this machine's apt carries no linux-image-amd64 of that release; have /etc/apt name a mirror \
+             of Debian that does"
+        ),
         Err(names) => bail!("linux-image-amd64 stands for one kernel, not for {names:?}"),
     }
 }

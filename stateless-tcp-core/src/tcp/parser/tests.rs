@@ -34,7 +34,7 @@ fn what_this_reply_carries_nothing_of_is_not_promised(
     let tuple = FourTuple { server: address, client: address, server_port: 0, client_port: 0 };
     let context = RequestContext {
         origin: Origin { tuple, seq: 0 },
-        policy: FetchPolicy::Answer,
+        policy: FetchPolicy::MayFetch,
         persistent: true,
         whole: 0,
         room: LONGEST,

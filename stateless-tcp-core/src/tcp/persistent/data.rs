@@ -68,7 +68,7 @@ pub(in super::super) fn early_reply<A: Application, C: ConnCache>(
     if !engine.application.select(config.generations.current(), segment.tuple.server_port) {
         return None;
     }
-    let mut handler = DataHandler::new(engine, *rx, tcb, FetchPolicy::AtHand);
+    let mut handler = DataHandler::new(engine, *rx, tcb, FetchPolicy::CachedOnly);
     let messages = handler.parse(Stream::Payload, 0, 0)?;
     let whole = messages.last || messages.end == segment.length;
     if !whole || messages.new == 0 {
@@ -305,7 +305,7 @@ impl<'e, 'a, A: Application, C: ConnCache> DataHandler<'e, 'a, A, C> {
         // It is answered when the client has the answers before it.
         let incomplete = part && messages.incomplete && nothing_parsed;
         let rest = self.bytes(stream).len();
-        let nothing = ParsedMessages { rest, incomplete, ..ParsedMessages::default() };
+        let nothing = ParsedMessages { incomplete, rest, ..ParsedMessages::default() };
         if self.buffer(&nothing, stream, snd_nxt) {
             return Ok(self.handled(Outcome::Buffered, Transmit::Nothing));
         }

@@ -79,10 +79,11 @@ impl Client {
     fn hear(&mut self, sent: &[TxSegment]) {
         self.echo = sent.last().and_then(|last| last.timestamps).expect("a timestamp").value;
     }
+}
 
-    fn acked(&self, segment: &TxSegment) -> u32 {
-        segment.ack.wrapping_sub(ISN).wrapping_sub(1)
-    }
+/// The acknowledgment number, relative to the first byte.
+fn acked(segment: &TxSegment) -> u32 {
+    segment.ack.wrapping_sub(ISN).wrapping_sub(1)
 }
 
 #[test]
@@ -92,7 +93,7 @@ fn an_answer_of_one_segment_acknowledges_its_request() {
         let (outcome, sent) = client.send(Flags::ACK, 40 * round, 100 * round, 40, 100);
         assert_eq!((outcome, sent.len()), (Outcome::Answered, 1));
         assert_eq!((sent[0].flags, sent[0].length), (Flags::ACK, 100));
-        assert_eq!(client.acked(&sent[0]), 40 * (round + 1));
+        assert_eq!(acked(&sent[0]), 40 * (round + 1));
         // Lost, it is asked for again, and comes again.
         assert_eq!(client.send(Flags::ACK, 40 * round, 100 * round, 40, 100).1, sent);
         client.hear(&sent);
@@ -105,7 +106,7 @@ fn an_answer_of_several_segments_is_acknowledged_when_it_is_received() {
     let mut client = Client::open();
     let (outcome, sent) = client.send(Flags::ACK, 0, 0, 40, 5_000);
     assert_eq!(outcome, Outcome::Answered);
-    assert!(sent.len() > 4 && sent.iter().all(|segment| client.acked(segment) == 0), "{sent:?}");
+    assert!(sent.len() > 4 && sent.iter().all(|segment| acked(segment) == 0), "{sent:?}");
     // The client has the first segment, and sends the request again.
     let first = u32::from(sent.iter().min_by_key(|segment| segment.offset).expect("a segment").length);
     assert!(first <= SIZE);
@@ -116,7 +117,7 @@ fn an_answer_of_several_segments_is_acknowledged_when_it_is_received() {
     // It has everything: the request is acknowledged by an ACK alone.
     let (outcome, acks) = client.send(Flags::ACK, 40, 5_000, 0, 0);
     assert_eq!((outcome, acks.len(), acks[0].length), (Outcome::Confirmed, 1, 0));
-    assert_eq!(client.acked(&acks[0]), 40);
+    assert_eq!(acked(&acks[0]), 40);
 }
 
 /// An acknowledgment inside a segment of ours is a guess.
@@ -144,7 +145,7 @@ fn a_request_beyond_rcv_nxt_takes_the_cache(
     }
     let (outcome, sent) = client.send(Flags::ACK, 40, 0, 40, 100);
     assert_eq!((outcome, sent.len()), (expected, count));
-    assert!(sent.iter().all(|segment| client.acked(segment) == 0), "the echo covers nothing yet");
+    assert!(sent.iter().all(|segment| acked(segment) == 0), "the echo covers nothing yet");
 }
 
 #[test]
@@ -155,7 +156,7 @@ fn fin_is_answered_by_fin_in_its_turn() {
     assert_eq!(client.send(fin, 40, 0, 0, 0).0, Outcome::OutOfOrder, "the answer is not received");
     client.hear(&sent);
     let (outcome, sent) = client.send(fin, 40, 100, 0, 0);
-    assert_eq!((outcome, sent[0].flags, client.acked(&sent[0])), (Outcome::Confirmed, fin, 41));
+    assert_eq!((outcome, sent[0].flags, acked(&sent[0])), (Outcome::Confirmed, fin, 41));
     client.hear(&sent);
     assert_eq!(client.send(Flags::ACK, 41, 101, 0, 0).0, Outcome::Confirmed);
 }

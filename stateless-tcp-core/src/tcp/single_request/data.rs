@@ -39,7 +39,7 @@ pub(in super::super) fn early_reply<A: Application, C: ConnCache>(
 ) -> Option<Reply> {
     let config = engine.config;
     let request = prove(&config.keys, &config.generations, rx.segment, 0).ok()?;
-    let Found { response, .. } = find(engine, rx, false, request, FetchPolicy::AtHand).ok()?;
+    let Found { response, .. } = find(engine, rx, false, request, FetchPolicy::CachedOnly).ok()?;
     let whole = response.complete && response.length > 0;
     whole.then(|| request.reply(config.ack_policy, rx.segment, response, config.segment_size).ok())?
 }
@@ -56,7 +56,7 @@ fn answer<A: Application, C: ConnCache>(
     let ack_policy = config.ack_policy;
     let Found { response, messages, cut } = match find(engine, rx, assembled, request, rx.policy()) {
         Ok(found) => found,
-        Err(Unavailable::Gone) => return Err(Outcome::NonRepeatable),
+        Err(Unavailable::NotCached) => return Err(Outcome::NonRepeatable),
         Err(Unavailable::Pending(fetch)) => {
             let acknowledges = ack_policy == AckPolicy::Classic && rx.source == Source::Client;
             let transmit = if acknowledges {
@@ -247,7 +247,7 @@ fn find<A: Application, C: ConnCache>(
         // others may be cut anywhere.
         let (room, whole) =
             if messages == 0 { (context.room, context.whole) } else { (MAX_RESPONSE as usize, 0) };
-        let policy = if before < received { FetchPolicy::Again } else { context.policy };
+        let policy = if before < received { FetchPolicy::Repeat } else { context.policy };
         let message = RequestContext { policy, whole, room, ..context.behind(at) };
         let answered = application.answer(&rest[..length], &message).inspect_err(|unavailable| {
             if matches!(unavailable, Unavailable::Pending(_)) {

@@ -1,26 +1,27 @@
-//! What the facts mean. Pure.
+//! Judges the facts.
 
 mod interface;
 mod system;
 #[cfg(test)]
 mod tests;
 
-use super::facts::{Facts, Link};
-pub(super) use interface::answers;
+use super::facts::Facts;
+use crate::system::driver::native_xdp;
+use crate::system::link::LinkFacts;
 
-/// How much a finding matters.
+/// The severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Verdict {
+pub(super) enum Severity {
     Ok,
-    /// Good to know.
+    /// Information.
     Note,
-    /// It will work, but the operator should think about it.
+    /// It will work, but the operator should consider the remedy.
     Warn,
     /// It will not work.
     Fail,
 }
 
-impl Verdict {
+impl Severity {
     pub(super) const fn word(self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -31,19 +32,19 @@ impl Verdict {
     }
 }
 
-/// A line of the table.
+/// One check: its finding and severity.
 #[derive(Clone, Debug)]
 pub(super) struct Check {
     pub(super) name: &'static str,
     pub(super) finding: String,
-    pub(super) verdict: Verdict,
-    /// What to do; empty where there is nothing to do.
+    pub(super) severity: Severity,
+    /// The remedy; empty if none is needed.
     pub(super) remedy: String,
 }
 
 impl Check {
-    fn new(name: &'static str, verdict: Verdict, finding: impl Into<String>) -> Self {
-        Self { name, finding: finding.into(), verdict, remedy: String::new() }
+    fn new(name: &'static str, severity: Severity, finding: impl Into<String>) -> Self {
+        Self { name, finding: finding.into(), severity, remedy: String::new() }
     }
 
     fn remedy(mut self, remedy: impl Into<String>) -> Self {
@@ -52,19 +53,19 @@ impl Check {
     }
 }
 
-/// All that is to be said.
+/// The result of all checks.
 #[derive(Clone, Debug)]
 pub(super) struct Diagnosis {
     pub(super) checks: Vec<Check>,
     pub(super) summary: String,
-    /// The command to use; none where no command would do.
+    /// The command to use; `None` if no command would work.
     pub(super) command: Option<String>,
 }
 
 impl Diagnosis {
-    /// Whether the command will answer.
+    /// Whether the interface will serve.
     pub(super) fn works(&self) -> bool {
-        self.checks.iter().all(|check| check.verdict < Verdict::Fail)
+        self.checks.iter().all(|check| check.severity < Severity::Fail)
     }
 }
 
@@ -72,7 +73,7 @@ impl Diagnosis {
 pub(super) fn judge(facts: &Facts) -> Diagnosis {
     let Some(link) = &facts.link else {
         let there = facts.interfaces.join(", ");
-        let missing = Check::new("interface", Verdict::Fail, format!("{} does not exist", facts.interface))
+        let missing = Check::new("interface", Severity::Fail, format!("{} does not exist", facts.interface))
             .remedy(format!("choose one of: {there} (another network namespace has others)"));
         let summary = format!("there is no interface {} to serve on.", facts.interface);
         return Diagnosis { checks: vec![missing], summary, command: None };
@@ -83,39 +84,40 @@ pub(super) fn judge(facts: &Facts) -> Diagnosis {
     Diagnosis { checks, summary, command: Some(plan.command(facts)) }
 }
 
-/// How `run` would go about it.
+/// The choices that `run` would make.
 struct Plan {
     native: Native,
-    /// Queues of the interface that would be served, and those that would not.
+    /// Queues that would be served.
     served: Vec<u32>,
+    /// Queues that would be left to the kernel.
     uncovered: Vec<u32>,
-    /// Queues asked for that the interface has not.
+    /// Queues in `--queues` that the interface lacks.
     missing: Vec<u32>,
     replaces: bool,
-    /// Where a full segment would not fit the MTU.
+    /// The largest segment that fits the MTU, if a full one does not.
     segment_size: Option<u32>,
     needs_root: bool,
 }
 
-/// Whether the driver runs XDP programs itself.
+/// Native XDP on an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Native {
     Yes,
-    /// The driver could, but not with this MTU.
+    /// The driver supports it, but not with this MTU.
     TooLarge,
     No,
 }
 
-/// Frames of a larger MTU do not fit a page beside XDP's headroom (256) and the kernel's own data (320).
+/// The largest MTU for native XDP: a page less the frame's header, XDP's headroom (256) and the kernel's data (320).
 const NATIVE_MTU: u32 = 3_498;
-/// IP and TCP headers beside a segment's payload: IPv6 without options.
+/// Bytes of the IPv6 and TCP headers without options.
 const HEADERS: u32 = 60;
-/// The largest payload that is sent in a segment.
+/// The default payload of a full segment.
 const SEGMENT: u32 = 1_220;
 
 impl Plan {
-    fn new(facts: &Facts, link: &Link) -> Self {
-        let native = match interface::native(facts, link) {
+    fn new(facts: &Facts, link: &LinkFacts) -> Self {
+        let native = match native_xdp(link, &facts.system.release) {
             (false, _) => Native::No,
             (true, _) if link.mtu > NATIVE_MTU && !link.loopback => Native::TooLarge,
             (true, _) => Native::Yes,
@@ -145,12 +147,10 @@ impl Plan {
             words.push("sudo".to_owned());
         }
         words.extend(["stateless-tcp", "run", "-i", &facts.interface].map(str::to_owned));
-        let [dns, http] = facts.ports;
-        if dns != 53 {
-            words.push(format!("--dns-port {dns}"));
-        }
-        if http != 80 {
-            words.push(format!("--http-port {http}"));
+        for service in facts.ports.all() {
+            if service.port != service.default {
+                words.push(format!("{} {}", service.flag, service.port));
+            }
         }
         if self.native != Native::Yes {
             words.push("--xdp-mode generic".to_owned());
@@ -172,18 +172,18 @@ impl Plan {
 }
 
 fn summary(facts: &Facts, checks: &[Check]) -> String {
-    let named = |verdict: Verdict| {
-        let of_verdict = checks.iter().filter(|check| check.verdict == verdict);
-        of_verdict.map(|check| check.name).collect::<Vec<_>>().join(", ")
+    let named = |severity: Severity| {
+        let selected = checks.iter().filter(|check| check.severity == severity);
+        selected.map(|check| check.name).collect::<Vec<_>>().join(", ")
     };
-    let (failing, warning) = (named(Verdict::Fail), named(Verdict::Warn));
+    let (failing, warning) = (named(Severity::Fail), named(Severity::Warn));
     let interface = &facts.interface;
     if !failing.is_empty() {
-        format!("{interface} will not serve as things are ({failing}). When that is mended:")
+        format!("{interface} will not serve ({failing}). After the remedies:")
     } else if warning.is_empty() {
         format!("{interface} will serve. Use:")
     } else {
-        format!("{interface} will serve; mind what is said of: {warning}. Use:")
+        format!("{interface} will serve; consider the findings of: {warning}. Use:")
     }
 }
 

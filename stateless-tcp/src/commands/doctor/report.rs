@@ -1,4 +1,4 @@
-//! The diagnosis as text.
+//! Formats the diagnosis.
 
 use std::fmt::Write as _;
 
@@ -6,18 +6,18 @@ use super::judge::Diagnosis;
 
 /// Columns of the table.
 const WIDTH: usize = 110;
-const VERDICT: usize = 6;
+const SEVERITY: usize = 6;
 
-/// The table, the verdict and the command.
+/// The table of checks, the summary and the command.
 pub(super) fn render(diagnosis: &Diagnosis) -> String {
     let name = diagnosis.checks.iter().map(|check| check.name.len()).max().unwrap_or(0) + 2;
-    let indent = VERDICT + name;
+    let indent = SEVERITY + name;
     let mut text = String::new();
-    // Writing to a string cannot fail.
+    // Writing to a string never fails.
     for check in &diagnosis.checks {
         let mut lines = wrap(&check.finding, WIDTH - indent).into_iter();
         let first = lines.next().unwrap_or_default();
-        let _ = writeln!(text, "{:VERDICT$}{:name$}{first}", check.verdict.word(), check.name);
+        let _ = writeln!(text, "{:SEVERITY$}{:name$}{first}", check.severity.word(), check.name);
         let remedy = wrap(&check.remedy, WIDTH - indent - 3);
         let remedy = remedy
             .into_iter()
@@ -51,7 +51,7 @@ fn wrap(text: &str, width: usize) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::judge::{Check, Verdict};
+    use super::super::judge::{Check, Severity};
     use super::*;
 
     #[test]
@@ -59,7 +59,7 @@ mod tests {
         let check = |name, finding: &str, remedy: &str| Check {
             name,
             finding: finding.to_owned(),
-            verdict: Verdict::Warn,
+            severity: Severity::Warn,
             remedy: remedy.to_owned(),
         };
         let diagnosis = Diagnosis {

@@ -1,71 +1,73 @@
-//! What is shown: rates between two snapshots, and names and clients as sampled.
+//! The shown state: rates between two snapshots, and sampled names and clients.
 
 use crate::observe::histogram::{BOUNDS, Distribution};
-use crate::observe::packet::Packet;
-use crate::observe::snapshot::{Counts, Interface, Name, Queue, Snapshot, name_of};
+use crate::observe::packet::TracedPacket;
+use crate::observe::snapshot::{
+    InterfaceSnapshot, Label, NamedCounts, QueueSnapshot, Snapshot, steering_label,
+};
 use crate::observe::tap::Direction;
 use stateless_tcp_core::steering::{Action, SteeringReason};
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Names and clients that are counted between two snapshots; further ones are not.
-const MOST: usize = 4_096;
+/// Most names, and most clients, that are counted between two snapshots.
+const MAX_COUNTED: usize = 4_096;
 
-/// What clients of one network have in common, in bits.
+/// Prefix lengths by which clients are counted.
 const NETWORK_V4: u32 = 24;
 const NETWORK_V6: u32 = 56;
 
-/// Something, and how often a second.
+/// Names and their rates for each second.
 pub(super) type Rates = Vec<(String, f64)>;
 
-/// All that is shown.
+/// The shown state.
 #[derive(Debug, Default)]
-pub(super) struct State {
+pub(super) struct TopState {
     before: Snapshot,
     pub(super) now: Snapshot,
     names: HashMap<String, u32>,
     clients: HashMap<String, u32>,
-    /// Of what was sampled between the last two snapshots.
+    /// Rates of names and clients between the last two snapshots, sampled.
     pub(super) by_name: Rates,
     pub(super) by_client: Rates,
 }
 
-/// What is shown of a queue.
+/// A row of the table of queues.
 pub(super) struct QueueRow {
     pub(super) name: String,
     pub(super) received: f64,
     pub(super) sent: f64,
     pub(super) messages: f64,
-    /// Seconds below which 50 % and 99 % are.
+    /// The 50th and 99th percentile of durations, in seconds.
     pub(super) quantiles: [Option<f64>; 2],
     pub(super) free: u64,
-    /// Frames lost by the kernel, and answers not sent, a second.
+    /// Frames that the kernel lost, and answers that were not sent, for each second.
     pub(super) lost: f64,
 }
 
-impl State {
-    /// Takes in a snapshot, one second or so after the last.
+impl TopState {
+    /// Takes the next snapshot.
     pub(super) fn update(&mut self, snapshot: Snapshot) {
         self.before = std::mem::replace(&mut self.now, snapshot);
         let seconds = self.seconds();
         let rates = |counts: &mut HashMap<String, u32>| {
-            sorted(counts.drain().map(|(of, count)| (of, f64::from(count) / seconds)).collect())
+            sorted(counts.drain().map(|(name, count)| (name, f64::from(count) / seconds)).collect())
         };
         (self.by_name, self.by_client) = (rates(&mut self.names), rates(&mut self.clients));
     }
 
-    /// Takes in a frame that passed.
-    pub(super) fn sample(&mut self, direction: Direction, octets: &[u8]) {
-        let Some(packet) = Packet::read(direction, octets) else { return };
+    /// Counts the names and the client of a frame.
+    pub(super) fn sample(&mut self, direction: Direction, frame: &[u8]) {
+        let Some(packet) = TracedPacket::read(direction, frame) else { return };
         if direction != Direction::Received || packet.payload.is_empty() {
             return;
         }
         let client = network(packet.segment.tuple.client.into());
-        packet.questions().for_each(|name| count(&mut self.names, name.to_ascii_lowercase()));
+        packet.query_names().for_each(|name| count(&mut self.names, name.to_ascii_lowercase()));
         count(&mut self.clients, client);
     }
 
-    /// Whether there are two snapshots, and so rates.
+    /// Whether there are two snapshots.
     pub(super) fn is_ready(&self) -> bool {
         self.before.time > 0.0
     }
@@ -74,25 +76,25 @@ impl State {
         (self.now.time - self.before.time).max(0.001)
     }
 
-    /// How often each rule answered, by workers and driver together.
+    /// The rate of each rule, of workers and XDP programs together.
     pub(super) fn by_rule(&self) -> Rates {
         self.rates(|queue| &queue.answered, |interface| &interface.answered)
     }
 
-    /// How often each reason kept from answering, likewise, those among them for which the XDP program drops whatever it is.
+    /// The rate of each reason of a refusal, likewise, with those for which the XDP program drops frames.
     pub(super) fn by_reason(&self) -> Rates {
         self.rates(|queue| &queue.refused, |interface| interface.refused.iter().chain(dropped(interface)))
     }
 
-    fn rates<'a, I: IntoIterator<Item = &'a (Name, u64)>>(
+    fn rates<'a, I: IntoIterator<Item = &'a (Label, u64)>>(
         &'a self,
-        of_queue: impl Fn(&'a Queue) -> &'a Counts,
-        of_interface: impl Fn(&'a Interface) -> I,
+        queue_counts: impl Fn(&'a QueueSnapshot) -> &'a NamedCounts,
+        interface_counts: impl Fn(&'a InterfaceSnapshot) -> I,
     ) -> Rates {
         let totals = |snapshot: &'a Snapshot| {
             let mut totals: HashMap<String, u64> = HashMap::new();
-            let queues = snapshot.queues.iter().flat_map(&of_queue);
-            for (name, count) in queues.chain(snapshot.interfaces.iter().flat_map(&of_interface)) {
+            let queues = snapshot.queues.iter().flat_map(&queue_counts);
+            for (name, count) in queues.chain(snapshot.interfaces.iter().flat_map(&interface_counts)) {
                 *totals.entry(name.to_string()).or_default() += count;
             }
             totals
@@ -105,18 +107,18 @@ impl State {
         sorted(totals(&self.now).into_iter().map(rate).collect())
     }
 
-    /// The queues.
+    /// The table of queues.
     pub(super) fn queues(&self) -> Vec<QueueRow> {
-        let before = |queue: &Queue| {
+        let before = |queue: &QueueSnapshot| {
             self.before
                 .queues
                 .iter()
                 .find(|other| (&other.interface, other.queue) == (&queue.interface, queue.queue))
         };
-        let row = |queue: &Queue| {
+        let row = |queue: &QueueSnapshot| {
             let before = before(queue);
-            let rate = |counts: fn(&Queue) -> &Counts, names: &[&str]| {
-                let sum = |queue: &Queue| total(counts(queue), names);
+            let rate = |counts: fn(&QueueSnapshot) -> &NamedCounts, names: &[&str]| {
+                let sum = |queue: &QueueSnapshot| total(counts(queue), names);
                 per_second(before.map(sum).unwrap_or_default(), sum(queue), self.seconds())
             };
             QueueRow {
@@ -135,28 +137,30 @@ impl State {
     }
 }
 
-/// What goes to nobody, such as what denied clients send.
-fn dropped(interface: &Interface) -> impl Iterator<Item = &(Name, u64)> {
+/// Counts of frames that the XDP program drops, as those of denied clients.
+fn dropped(interface: &InterfaceSnapshot) -> impl Iterator<Item = &(Label, u64)> {
     let drops = |name: &str| {
-        SteeringReason::ALL.iter().any(|&reason| reason.action() == Action::Drop && name_of(reason) == name)
+        SteeringReason::ALL
+            .iter()
+            .any(|&reason| reason.action() == Action::Drop && steering_label(reason) == name)
     };
     interface.steered.iter().filter(move |(name, _)| drops(name))
 }
 
-fn count(counts: &mut HashMap<String, u32>, of: String) {
-    if counts.len() < MOST || counts.contains_key(&of) {
-        *counts.entry(of).or_default() += 1;
+fn count(counts: &mut HashMap<String, u32>, name: String) {
+    if counts.len() < MAX_COUNTED || counts.contains_key(&name) {
+        *counts.entry(name).or_default() += 1;
     }
 }
 
-/// The most frequent first, and of equals the first by name; without what there is none of.
+/// Sorts by rate, then by name, and removes rates of zero.
 fn sorted(mut rates: Rates) -> Rates {
     rates.retain(|(_, rate)| *rate > 0.0);
     rates.sort_by(|(name, rate), (other, more)| more.total_cmp(rate).then_with(|| name.cmp(other)));
     rates
 }
 
-fn total(counts: &Counts, names: &[&str]) -> u64 {
+fn total(counts: &NamedCounts, names: &[&str]) -> u64 {
     counts.iter().filter(|(name, _)| names.contains(&&**name)).map(|(_, count)| count).sum()
 }
 
@@ -165,7 +169,7 @@ fn per_second(before: u64, now: u64, seconds: f64) -> f64 {
     now.saturating_sub(before) as f64 / seconds
 }
 
-/// The bound, in seconds, below which this share of what came since `before` is.
+/// The quantile `share` of the durations since `before`, in seconds, as the upper bound of its class.
 #[expect(clippy::cast_precision_loss, reason = "as above")]
 fn quantile(before: Option<&Distribution>, now: &Distribution, share: f64) -> Option<f64> {
     let former = before.cloned().unwrap_or_default();
@@ -180,7 +184,7 @@ fn quantile(before: Option<&Distribution>, now: &Distribution, share: f64) -> Op
     Some(BOUNDS.get(class).or(BOUNDS.last()).copied().unwrap_or_default() as f64 / 1e6)
 }
 
-/// The client's network.
+/// The network of a client.
 fn network(client: IpAddr) -> String {
     match client {
         IpAddr::V4(address) => {
@@ -198,29 +202,29 @@ fn network(client: IpAddr) -> String {
 pub(super) mod tests {
     use super::*;
 
-    /// A snapshot at `time`, with `count` of everything until then.
+    /// A snapshot at `time` with `count` for every counter.
     pub(in crate::commands::top) fn snapshot(time: f64, count: u64, queues: u32) -> Snapshot {
-        let counts = |names: &[&'static str]| -> Counts {
-            names.iter().map(|&name| (Name::Borrowed(name), count)).collect()
+        let counts = |names: &[&'static str]| -> NamedCounts {
+            names.iter().map(|&name| (Label::Borrowed(name), count)).collect()
         };
         let mut duration = Distribution::default();
         (duration.classes[3], duration.classes[9]) = (count * 9, count);
-        let queue = |queue| Queue {
-            interface: Name::Borrowed("eth0"),
+        let queue = |queue| QueueSnapshot {
+            interface: Label::Borrowed("eth0"),
             queue,
             traffic: counts(&["received", "sent", "messages"]),
             answered: counts(&["syn_ack", "answered"]),
             refused: counts(&["bad_cookie", "tx_ring_full"]),
             duration: duration.clone(),
-            frames: vec![(Name::Borrowed("free"), 2_048)],
+            frames: vec![(Label::Borrowed("free"), 2_048)],
             socket: counts(&["rx_ring_full"]),
             tables: vec![],
         };
-        let interface = Interface {
-            name: Name::Borrowed("eth0"),
-            xdp_mode: Name::Borrowed("native"),
-            copy: Name::Borrowed("copy"),
-            handshake: Name::Borrowed("driver"),
+        let interface = InterfaceSnapshot {
+            name: Label::Borrowed("eth0"),
+            xdp_mode: Label::Borrowed("native"),
+            copy: Label::Borrowed("copy"),
+            handshake: Label::Borrowed("driver"),
             steered: counts(&["served", "denied"]),
             answered: counts(&["syn_ack"]),
             refused: vec![],
@@ -231,8 +235,8 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn rates_are_of_what_came_between() {
-        let mut state = State::default();
+    fn rates_are_between_two_snapshots() {
+        let mut state = TopState::default();
         state.update(snapshot(100.0, 1_000, 2));
         assert!(!state.is_ready());
         state.update(snapshot(102.0, 1_500, 2));

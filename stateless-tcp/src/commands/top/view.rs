@@ -1,28 +1,28 @@
-//! What is shown, drawn: as much of it as the terminal has room for.
+//! Draws the state, as far as the terminal has room.
 
-use super::state::{QueueRow, Rates, State};
-use crate::observe::snapshot::Interface;
+use super::state::{QueueRow, Rates, TopState};
+use crate::observe::snapshot::InterfaceSnapshot;
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Style, Stylize as _};
 use ratatui::text::Line;
 use ratatui::widgets::{Block, Paragraph, Row, Table};
 
-/// Lines above the queues.
+/// Height of the headline.
 const HEAD: u16 = 2;
 
-/// Lines of a table besides its rows: two of border and one of titles.
-const AROUND: u16 = 3;
+/// Lines of a table besides its rows: two of border, one of titles.
+const TABLE_OVERHEAD: u16 = 3;
 
-/// Columns that a rate takes.
-const RATE: u16 = 8;
+/// Width of a rate.
+const RATE_WIDTH: u16 = 8;
 
 /// Draws everything.
-pub(super) fn draw(state: &State, frame: &mut Frame<'_>) {
+pub(super) fn draw(state: &TopState, frame: &mut Frame<'_>) {
     let area = frame.area();
-    // At most a third of the lines for queues, the rest in two rows of two.
+    // The queues have at most a third of the lines, the four tables of rates the rest.
     let queues = u16::try_from(state.now.queues.len()).unwrap_or(u16::MAX);
-    let queues = queues.saturating_add(AROUND).min(area.height / 3).max(AROUND + 1);
+    let queues = queues.saturating_add(TABLE_OVERHEAD).min(area.height / 3).max(TABLE_OVERHEAD + 1);
     let [head, middle, upper, lower, foot] = Layout::vertical([
         Constraint::Length(HEAD),
         Constraint::Length(queues),
@@ -46,10 +46,10 @@ pub(super) fn draw(state: &State, frame: &mut Frame<'_>) {
     frame.render_widget(Paragraph::new("a second; q ends").dim(), foot);
 }
 
-fn headline(state: &State) -> Vec<Line<'static>> {
+fn headline(state: &TopState) -> Vec<Line<'static>> {
     let now = &state.now;
-    let interface = |interface: &Interface| {
-        let Interface { name, xdp_mode, copy, handshake, .. } = interface;
+    let interface = |interface: &InterfaceSnapshot| {
+        let InterfaceSnapshot { name, xdp_mode, copy, handshake, .. } = interface;
         format!("{name}: {xdp_mode}, {copy}, handshake by the {handshake}")
     };
     let interfaces: Vec<String> = now.interfaces.iter().map(interface).collect();
@@ -67,12 +67,12 @@ fn headline(state: &State) -> Vec<Line<'static>> {
     ]
 }
 
-/// What is served besides the latest content.
+/// The number of earlier generations that are served.
 fn former(generations: u64) -> String {
     if generations == 0 { String::new() } else { format!(" ({generations} before it kept)") }
 }
 
-fn draw_queues(state: &State, frame: &mut Frame<'_>, area: Rect) {
+fn draw_queues(state: &TopState, frame: &mut Frame<'_>, area: Rect) {
     let titles = ["queue", "in", "out", "answers", "50 %", "99 %", "free", "lost"];
     let time = |seconds: Option<f64>| seconds.map_or_else(|| "-".to_owned(), duration);
     let row = |row: QueueRow| {
@@ -98,12 +98,12 @@ fn draw_queues(state: &State, frame: &mut Frame<'_>, area: Rect) {
 
 fn draw_rates(title: &'static str, rates: &Rates, frame: &mut Frame<'_>, area: Rect) {
     let rows = rates.iter().map(|(name, rate)| Row::new([name.clone(), format!("{:>7}", number(*rate))]));
-    let table = Table::new(rows, [Constraint::Fill(1), Constraint::Length(RATE)])
+    let table = Table::new(rows, [Constraint::Fill(1), Constraint::Length(RATE_WIDTH)])
         .block(Block::bordered().title(title));
     frame.render_widget(table, area);
 }
 
-/// Three digits or so: `7.5`, `312`, `41.2k`, `3.1M`.
+/// A number with about three digits: `7.5`, `312`, `41.2k`, `3.1M`.
 fn number(value: f64) -> String {
     match value {
         value if value >= 1e6 => format!("{:.1}M", value / 1e6),
@@ -113,7 +113,7 @@ fn number(value: f64) -> String {
     }
 }
 
-/// At most so long.
+/// A duration without decimals.
 fn duration(seconds: f64) -> String {
     match seconds {
         seconds if seconds >= 1.0 => format!("{seconds:.0} s"),
@@ -122,7 +122,7 @@ fn duration(seconds: f64) -> String {
     }
 }
 
-/// In the largest unit that there is one of.
+/// An age in its largest unit.
 fn age(seconds: f64) -> String {
     let units = [(86_400.0, "d"), (3_600.0, "h"), (60.0, "min")];
     let unit = units.into_iter().find(|&(unit, _)| seconds >= unit);
@@ -144,8 +144,8 @@ mod tests {
     #[case::small(80, 24, 2)]
     #[case::many_queues(80, 24, 64)]
     #[case::large(200, 50, 8)]
-    fn everything_has_its_place(#[case] width: u16, #[case] height: u16, #[case] queues: u32) {
-        let mut state = State::default();
+    fn everything_is_drawn(#[case] width: u16, #[case] height: u16, #[case] queues: u32) {
+        let mut state = TopState::default();
         state.update(snapshot(100.0, 1_000, queues));
         state.update(snapshot(101.0, 13_345, queues));
         state.by_name = vec![("www.example.com".to_owned(), 7.0)];

@@ -1,6 +1,6 @@
-//! A frame as a line, with sequence numbers relative to where its connection began.
+//! Formats a frame as a line, with sequence numbers relative to the start of its connection.
 
-use crate::observe::packet::Packet;
+use crate::observe::packet::TracedPacket;
 use crate::observe::tap::Direction;
 use foldhash::fast::RandomState;
 use stateless_tcp_core::tcp::segment::{Address, Flags, FourTuple};
@@ -9,31 +9,31 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-/// Connections whose beginnings are remembered; with one more, all are seen anew.
-const CONNECTIONS: usize = 1 << 16;
+/// Most connections whose start is remembered. One more clears all.
+const MAX_CONNECTIONS: usize = 1 << 16;
 
-const SECONDS_A_DAY: u64 = 86_400;
+const SECONDS_PER_DAY: u64 = 86_400;
 
-/// Where connections began, as far as was seen.
+/// The observed starts of connections.
 #[derive(Debug, Default)]
-pub(super) struct Connections(HashMap<FourTuple, Beginning, RandomState>);
+pub(super) struct Connections(HashMap<FourTuple, InitialNumbers, RandomState>);
 
-/// The sequence numbers that count as 0.
+/// The sequence numbers that are shown as 0.
 #[derive(Clone, Copy, Debug, Default)]
-struct Beginning {
+struct InitialNumbers {
     client: u32,
     server: u32,
 }
 
 impl Connections {
-    /// The line of a frame that passed `queue`.
-    pub(super) fn line(&mut self, time: Duration, queue: &str, packet: &Packet<'_>) -> String {
-        let Packet { direction, segment, payload } = packet;
+    /// The line of a frame of `queue`.
+    pub(super) fn line(&mut self, time: Duration, queue: &str, packet: &TracedPacket<'_>) -> String {
+        let TracedPacket { direction, segment, payload } = packet;
         let tuple = &segment.tuple;
-        let beginning = self.beginning(packet);
+        let initial = self.initial_numbers(packet);
         let (from, to, own, other) = match direction {
-            Direction::Received => (client(tuple), server(tuple), beginning.client, beginning.server),
-            Direction::Sent => (server(tuple), client(tuple), beginning.server, beginning.client),
+            Direction::Received => (client(tuple), server(tuple), initial.client, initial.server),
+            Direction::Sent => (server(tuple), client(tuple), initial.server, initial.client),
         };
         let mut line = format!("{} {queue} {from} > {to}: [{}] seq ", clock(time), flags(segment.flags));
         let seq = segment.seq.wrapping_sub(own);
@@ -48,37 +48,37 @@ impl Connections {
         if let Some(mss) = segment.options.mss {
             let _ = write!(line, " mss {mss}");
         }
-        let said = packet.describe();
-        if said.is_empty() {
+        let text = packet.describe();
+        if text.is_empty() {
             let _ = write!(line, " length {}", payload.len());
         } else {
-            let _ = write!(line, " length {}: {said}", payload.len());
+            let _ = write!(line, " length {}: {text}", payload.len());
         }
         line
     }
 
-    /// Where its connection began: told by SYN, and for one that was under way by what its first segment acknowledges.
-    fn beginning(&mut self, packet: &Packet<'_>) -> Beginning {
+    /// The initial numbers of the packet's connection: those of its SYN, or else those of the first observed segment.
+    fn initial_numbers(&mut self, packet: &TracedPacket<'_>) -> InitialNumbers {
         let segment = &packet.segment;
-        if self.0.len() >= CONNECTIONS && !self.0.contains_key(&segment.tuple) {
+        if self.0.len() >= MAX_CONNECTIONS && !self.0.contains_key(&segment.tuple) {
             self.0.clear();
         }
         let first = |number: u32| number.wrapping_sub(1);
         let is_syn = segment.flags.contains(Flags::SYN);
         let own = if is_syn { segment.seq } else { first(segment.seq) };
-        let begun = match packet.direction {
-            Direction::Received => Beginning { client: own, server: first(segment.ack) },
-            Direction::Sent => Beginning { client: first(segment.ack), server: own },
+        let observed = match packet.direction {
+            Direction::Received => InitialNumbers { client: own, server: first(segment.ack) },
+            Direction::Sent => InitialNumbers { client: first(segment.ack), server: own },
         };
-        let known = self.0.entry(segment.tuple).or_insert(begun);
+        let known = self.0.entry(segment.tuple).or_insert(observed);
         if is_syn {
-            *known = begun;
+            *known = observed;
         }
         *known
     }
 }
 
-/// The line in several where the terminal has no more than `width` columns: broken at spaces, and indented.
+/// Breaks the line at spaces for a terminal of `width` columns, and indents the continuation.
 pub(super) fn fold(line: &str, width: usize) -> String {
     const INDENT: &str = "    ";
     let mut folded = String::new();
@@ -99,9 +99,9 @@ pub(super) fn fold(line: &str, width: usize) -> String {
     folded
 }
 
-/// The time of day, UTC, as the frames of a capture have it.
+/// The time of day, UTC.
 fn clock(time: Duration) -> String {
-    let seconds = time.as_secs() % SECONDS_A_DAY;
+    let seconds = time.as_secs() % SECONDS_PER_DAY;
     let (hours, minutes, seconds) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
     format!("{hours:02}:{minutes:02}:{seconds:02}.{:06}", time.subsec_micros())
 }
@@ -118,7 +118,7 @@ fn socket(address: Address, port: u16) -> SocketAddr {
     SocketAddr::new(IpAddr::from(address), port)
 }
 
-/// As tcpdump writes them.
+/// The flags as tcpdump writes them.
 fn flags(flags: Flags) -> String {
     let letters = [
         (Flags::SYN, 'S'),
@@ -142,7 +142,7 @@ mod tests {
     const SYN_ACK: Flags = Flags(0x12);
     const PSH_ACK: Flags = Flags(0x18);
 
-    fn packet(direction: Direction, seq: u32, ack: u32, flags: Flags, payload: &[u8]) -> Packet<'_> {
+    fn packet(direction: Direction, seq: u32, ack: u32, flags: Flags, payload: &[u8]) -> TracedPacket<'_> {
         let tuple = FourTuple {
             server: Address::from_ipv4([192, 0, 2, 1]),
             client: Address::from_ipv4([192, 0, 2, 9]),
@@ -151,14 +151,14 @@ mod tests {
         };
         let options = Options { mss: flags.contains(Flags::SYN).then_some(1_220), ..Options::default() };
         let segment = Segment { tuple, seq, ack, flags, window: 4_095, length: 0, options };
-        Packet { direction, segment, payload }
+        TracedPacket { direction, segment, payload }
     }
 
     #[test]
-    fn numbers_count_from_the_beginning_of_the_connection() {
+    fn numbers_are_relative_to_the_start_of_the_connection() {
         let mut connections = Connections::default();
         let mut line = |direction, seq, ack, flags, payload| {
-            let time = Duration::new(3 * SECONDS_A_DAY + 3_661, 5_000);
+            let time = Duration::new(3 * SECONDS_PER_DAY + 3_661, 5_000);
             connections.line(time, "eth0/1", &packet(direction, seq, ack, flags, payload))
         };
         for (got, expected) in [
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_under_way_begins_with_what_is_seen_of_it() {
+    fn a_connection_under_way_starts_with_its_first_observed_segment() {
         let mut connections = Connections::default();
         let mut numbers = |direction, seq, ack| {
             let line = connections.line(Duration::ZERO, "", &packet(direction, seq, ack, PSH_ACK, b"\0"));

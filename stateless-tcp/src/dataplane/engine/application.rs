@@ -20,7 +20,7 @@ impl ServedApplication<'_> {
     #[inline]
     fn context(&self, request: &RequestContext) -> Context {
         let RequestContext { origin, policy, persistent, whole, room } = *request;
-        Context { worker: self.worker, origin, purpose: policy, now: self.now, persistent, whole, room }
+        Context { worker: self.worker, origin, policy, now: self.now, persistent, whole, room }
     }
 }
 
@@ -40,7 +40,7 @@ impl Application for ServedApplication<'_> {
 
     #[inline]
     fn starts_message(&self, stream: &[u8]) -> bool {
-        self.service.is_some_and(|service| service.begins(stream))
+        self.service.is_some_and(|service| service.starts_message(stream))
     }
 
     fn is_prefix(&self, tail: &[u8]) -> bool {
@@ -54,7 +54,7 @@ impl Application for ServedApplication<'_> {
     #[inline]
     fn answer(&mut self, message: &[u8], request: &RequestContext) -> Result<Answered, Unavailable<FetchId>> {
         let context = self.context(request);
-        self.service.ok_or(Unavailable::Gone)?.answer(message, &context, self.responses)
+        self.service.ok_or(Unavailable::NotCached)?.answer(message, &context, self.responses)
     }
 
     fn prefetch(&mut self, message: &[u8], request: &RequestContext) {

@@ -1,8 +1,8 @@
-//! Frame Streams, as `fstrm` speaks them in both directions over a stream socket: who writes says what it has (READY), hears
-//! that it is wanted (ACCEPT), and begins (START); at the end STOP is answered by FINISH.
+//! Frame Streams, bidirectional as in `fstrm`: the writer offers a content type (READY), the reader accepts it (ACCEPT), and
+//! the writer begins (START). At the end the writer sends STOP, and the reader answers FINISH.
 //!
 //! ```text
-//! length (4 octets) | data
+//! length (4 bytes) | data
 //! 0 (4) | length of the rest (4) | type (4) | fields: 1 (4) | length (4) | content type
 //! ```
 //!
@@ -10,15 +10,15 @@
 
 use std::io::{self, ErrorKind, Read};
 
-/// Octets of a control frame at the most, as `fstrm` has it.
-const LONGEST: usize = 512;
+/// Largest control frame in bytes, as in `fstrm`.
+const MAX_CONTROL_FRAME: usize = 512;
 
-/// Type of the only field that there is.
+/// Type of the content type field, the only one.
 const CONTENT_TYPE: u32 = 1;
 
-/// What a control frame says.
+/// A control frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Control {
+pub(super) enum ControlFrame {
     Accept = 1,
     Start = 2,
     Stop = 3,
@@ -26,9 +26,9 @@ pub(super) enum Control {
     Finish = 5,
 }
 
-impl Control {
-    /// The frame, about data of this type, if any.
-    pub(super) fn frame(self, content_type: Option<&[u8]>) -> Vec<u8> {
+impl ControlFrame {
+    /// The frame's bytes, with a content type if there is one.
+    pub(super) fn encode(self, content_type: Option<&[u8]>) -> Vec<u8> {
         let mut body = (self as u32).to_be_bytes().to_vec();
         if let Some(content_type) = content_type {
             body.extend(CONTENT_TYPE.to_be_bytes());
@@ -39,27 +39,30 @@ impl Control {
         frame
     }
 
-    /// Waits for such a frame, about data of this type.
+    /// Reads such a frame with this content type.
     ///
     /// # Errors
-    /// Something else came, or nothing.
+    /// Another frame came, or none.
     pub(super) fn expect(self, from: &mut impl Read, content_type: Option<&[u8]>) -> io::Result<()> {
         let mut head = [0; 8];
         from.read_exact(&mut head)?;
         let [escape @ .., a, b, c, d] = head;
         let length = u32::from_be_bytes([a, b, c, d]) as usize;
-        let mut body = vec![0; length.min(LONGEST)];
+        let mut body = vec![0; length.min(MAX_CONTROL_FRAME)];
         from.read_exact(&mut body)?;
-        let whole = escape == [0; 4] && length <= LONGEST;
-        if !whole || !self.is_said_by(&body, content_type) {
-            return Err(io::Error::new(ErrorKind::InvalidData, format!("it does not answer by {self:?}")));
+        let whole = escape == [0; 4] && length <= MAX_CONTROL_FRAME;
+        if !whole || !self.matches(&body, content_type) {
+            return Err(io::Error::new(
+                ErrorKind::InvalidData,
+                format!("the reader did not answer with {self:?}"),
+            ));
         }
         Ok(())
     }
 
-    fn is_said_by(self, body: &[u8], content_type: Option<&[u8]>) -> bool {
+    fn matches(self, body: &[u8], content_type: Option<&[u8]>) -> bool {
         let Some((kind, mut fields)) = body.split_first_chunk() else { return false };
-        // Who takes everything names nothing.
+        // A reader that accepts every content type names none.
         let mut wanted = fields.is_empty();
         while let Some((field, rest)) = fields.split_first_chunk() {
             let Some((length, rest)) = rest.split_first_chunk() else { return false };
@@ -73,9 +76,9 @@ impl Control {
     }
 }
 
-/// Appends a frame of data, or of what has a length before it in the same way.
+/// Appends `data` behind its length.
 pub(super) fn append(out: &mut Vec<u8>, data: &[u8]) {
-    // A DNS message, and little besides.
+    // A dnstap event is not much larger than a DNS message.
     let length = u32::try_from(data.len()).unwrap_or(u32::MAX);
     out.extend(length.to_be_bytes());
     out.extend(data);
@@ -87,10 +90,10 @@ mod tests {
     use rstest::rstest;
 
     #[test]
-    fn control_frames_are_written_as_others_read_them() {
+    fn control_frames_are_encoded_as_in_fstrm() {
         let ready = b"\0\0\0\0\0\0\0\x0f\0\0\0\x04\0\0\0\x01\0\0\0\x03a:b";
-        assert_eq!(Control::Ready.frame(Some(b"a:b")), ready);
-        assert_eq!(Control::Stop.frame(None), b"\0\0\0\0\0\0\0\x04\0\0\0\x03");
+        assert_eq!(ControlFrame::Ready.encode(Some(b"a:b")), ready);
+        assert_eq!(ControlFrame::Stop.encode(None), b"\0\0\0\0\0\0\0\x04\0\0\0\x03");
         let mut data = Vec::new();
         append(&mut data, b"four");
         assert_eq!(data, b"\0\0\0\x04four");
@@ -106,7 +109,7 @@ mod tests {
     #[case::field_too_long(b"\0\0\0\0\0\0\0\x0f\0\0\0\x01\0\0\0\x01\0\0\0\x04a:b", false)]
     #[case::too_long(b"\0\0\0\0\0\0\x02\x01\0\0\0\x01", false)]
     #[case::cut_off(b"\0\0\0\0\0\0\0\x0f\0\0\0\x01", false)]
-    fn an_answer_is_the_right_one_or_none(#[case] octets: &[u8], #[case] good: bool) {
-        assert_eq!(Control::Accept.expect(&mut &octets[..], Some(b"a:b")).is_ok(), good);
+    fn an_answer_is_the_expected_one_or_an_error(#[case] bytes: &[u8], #[case] good: bool) {
+        assert_eq!(ControlFrame::Accept.expect(&mut &bytes[..], Some(b"a:b")).is_ok(), good);
     }
 }

@@ -1,4 +1,4 @@
-//! What of dnstap's schema is written (<https://dnstap.info>, `dnstap.proto`), its fields by their numbers there.
+//! The part of the dnstap schema that is written, with the field numbers of `dnstap.proto` (<https://dnstap.info>).
 
 use crate::observe::transaction::{Role, Transaction};
 use prost::{Enumeration, Message as _};
@@ -7,27 +7,27 @@ use std::time::{Duration, SystemTime};
 
 /// One event.
 #[derive(Clone, PartialEq, prost::Message)]
-pub(super) struct Dnstap {
+pub(super) struct DnstapEvent {
     /// The server's name.
     #[prost(bytes = "vec", optional, tag = "1")]
     identity: Option<Vec<u8>>,
     #[prost(bytes = "vec", optional, tag = "2")]
     version: Option<Vec<u8>>,
-    #[prost(enumeration = "Type", required, tag = "15")]
+    #[prost(enumeration = "EventType", required, tag = "15")]
     kind: i32,
     #[prost(message, optional, tag = "14")]
-    message: Option<Message>,
+    message: Option<DnstapMessage>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enumeration)]
 #[repr(i32)]
-enum Type {
+enum EventType {
     Message = 1,
 }
 
-/// A question or an answer, as the side that answers sees it.
+/// A query or a response, as seen by the responder.
 #[derive(Clone, PartialEq, prost::Message)]
-struct Message {
+struct DnstapMessage {
     #[prost(enumeration = "MessageType", required, tag = "1")]
     kind: i32,
     #[prost(enumeration = "SocketFamily", optional, tag = "2")]
@@ -56,8 +56,8 @@ struct Message {
     response: Option<Vec<u8>>,
 }
 
-/// `AUTH_*` is what a server of zones sees (Knot DNS, NSD and BIND write it), `CLIENT_*` what one sees that has others
-/// asked (dnsdist does).
+/// `AUTH_*` are messages of an authoritative server (as Knot DNS, NSD and BIND write), `CLIENT_*` those of a forwarder (as
+/// dnsdist writes).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enumeration)]
 #[repr(i32)]
 enum MessageType {
@@ -80,29 +80,29 @@ enum SocketProtocol {
     Tcp = 2,
 }
 
-impl Dnstap {
-    /// Events of a server of this name.
-    pub(super) fn of(identity: Option<Vec<u8>>) -> Self {
+impl DnstapEvent {
+    /// A template for events of a server with this name.
+    pub(super) fn new(identity: Option<Vec<u8>>) -> Self {
         let version = concat!("stateless-tcp ", env!("CARGO_PKG_VERSION"));
-        Self { identity, version: Some(version.into()), kind: Type::Message.into(), message: None }
+        Self { identity, version: Some(version.into()), kind: EventType::Message.into(), message: None }
     }
 
-    /// Calls `write` with the two events of `transaction`: that it was asked, and that it was answered.
+    /// Calls `write` with the two events of `transaction`, query and response.
     pub(super) fn events(&mut self, transaction: &Transaction<'_>, mut write: impl FnMut(&[u8])) {
         let (query, response) = match transaction.role {
             Role::Authority => (MessageType::AuthQuery, MessageType::AuthResponse),
             Role::Forwarder => (MessageType::ClientQuery, MessageType::ClientResponse),
         };
-        let asked = Message::new(transaction);
+        let common = DnstapMessage::new(transaction);
         let (response_seconds, response_nanoseconds) = since_1970(transaction.answered);
-        let answered = Message {
+        let answered = DnstapMessage {
             kind: response.into(),
             response_seconds,
             response_nanoseconds,
-            response: Some(transaction.answer.to_vec()),
-            ..asked.clone()
+            response: Some(transaction.response.to_vec()),
+            ..common.clone()
         };
-        let asked = Message { kind: query.into(), query: Some(transaction.question.to_vec()), ..asked };
+        let asked = DnstapMessage { kind: query.into(), query: Some(transaction.query.to_vec()), ..common };
         for message in [asked, answered] {
             self.message = Some(message);
             write(&self.encode_to_vec());
@@ -110,8 +110,8 @@ impl Dnstap {
     }
 }
 
-impl Message {
-    /// What all messages about it have in common.
+impl DnstapMessage {
+    /// The fields that both messages have in common.
     fn new(transaction: &Transaction<'_>) -> Self {
         let tuple = &transaction.tuple;
         let (query_seconds, query_nanoseconds) = since_1970(transaction.asked);
@@ -119,8 +119,8 @@ impl Message {
         Self {
             family: Some(family.into()),
             protocol: Some(SocketProtocol::Tcp.into()),
-            query_address: Some(octets(tuple.client.into())),
-            response_address: Some(octets(tuple.server.into())),
+            query_address: Some(address_bytes(tuple.client.into())),
+            response_address: Some(address_bytes(tuple.server.into())),
             query_port: Some(tuple.client_port.into()),
             response_port: Some(tuple.server_port.into()),
             query_seconds,
@@ -130,15 +130,15 @@ impl Message {
     }
 }
 
-/// 4 of an IPv4 address, 16 of an IPv6 address.
-fn octets(address: IpAddr) -> Vec<u8> {
+/// 4 bytes of an IPv4 address, or 16 of an IPv6 address.
+fn address_bytes(address: IpAddr) -> Vec<u8> {
     match address {
         IpAddr::V4(address) => address.octets().into(),
         IpAddr::V6(address) => address.octets().into(),
     }
 }
 
-/// Seconds, and nanoseconds beyond them.
+/// Seconds since 1970, and the rest in nanoseconds.
 fn since_1970(time: SystemTime) -> (Option<u64>, Option<u32>) {
     let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
     (Some(since.as_secs()), Some(since.subsec_nanos()))
@@ -162,18 +162,18 @@ mod tests {
             },
             asked: at(1),
             answered: at(2),
-            question: b"Q",
-            answer: b"A",
+            query: b"Q",
+            response: b"A",
         };
         let mut events = Vec::new();
-        Dnstap::of(Some(b"me".to_vec())).events(&transaction, |octets| events.push(octets.to_vec()));
+        DnstapEvent::new(Some(b"me".to_vec())).events(&transaction, |event| events.push(event.to_vec()));
         let version = concat!("stateless-tcp ", env!("CARGO_PKG_VERSION"));
         let [asked, answered] = [
             (5, &b"\x52\x01Q"[..]),
             (6, b"\x60\x02\x6d\x05\0\0\0\x72\x01A"),
         ]
         .map(|(kind, end)| {
-            // Number and type of each field, and what it holds.
+            // Number, type and value of each field.
             let common = b"\x10\x01\x18\x02\x22\x04\xc0\0\x02\x02\x2a\x04\xc0\0\x02\x01\x30\xa0\x1f\x38\x35\x40\x01\x4d\x05\0\0\0";
             let message = [&[8, kind][..], common, end].concat();
             let head = [b"\x0a\x02me\x12", &[u8::try_from(version.len()).unwrap()][..], version.as_bytes()];

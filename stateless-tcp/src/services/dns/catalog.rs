@@ -1,54 +1,54 @@
-//! All zones served: which one a name belongs to, and what one zone says of names that occur in another.
+//! All zones served: the zone of a name, and the addresses of names across zones.
 //!
-//! Zones are numbered, and so are the names of all of them: a number tells a name from all others while an answer is put
-//! together.
+//! Zones and their names are numbered: a number identifies a name among all zones while a response is built.
 
-use super::name::Name;
-use super::zone::{Data, Found, NameId, SetId, Zone, hash, rtype};
+use super::name::DomainName;
+use super::rtype;
+use super::zone::{NameId, NodeMatch, RecordData, RrsetId, Zone, hash};
 use hashbrown::HashTable;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-/// A zone, or what is left of one.
+/// A zone of the catalog.
 #[derive(Clone, Debug)]
-pub(super) enum Served {
-    /// Its content.
+pub(super) enum CatalogZone {
+    /// Loaded.
     Zone(Arc<Zone>),
-    /// It could not be loaded, and there is nothing older: SERVFAIL.
+    /// Not loaded, and without previous content: SERVFAIL.
     Broken,
 }
 
-/// An apex, and what is served there.
+/// An apex and its zone.
 #[derive(Debug)]
-struct Place {
+struct CatalogEntry {
     apex: Box<[u8]>,
-    served: Served,
-    /// Where the numbers of its names begin.
+    served: CatalogZone,
+    /// The number of its first name.
     names: u32,
-    /// Another zone lies below it.
+    /// Another zone lies below this one.
     has_child: bool,
 }
 
 /// All zones served.
 #[derive(Debug, Default)]
 pub(super) struct Catalog {
-    zones: Vec<Place>,
+    zones: Vec<CatalogEntry>,
     /// Indices by apex.
     index: HashTable<u32>,
-    /// Bit d set: some zone's apex has d labels.
+    /// Bit d is set if some zone's apex has d labels.
     depths: u128,
 }
 
 /// One zone of a catalog.
 #[derive(Clone, Copy)]
-pub(super) struct View<'a> {
+pub(super) struct ZoneView<'a> {
     pub(super) zone: &'a Zone,
     index: u32,
     names: u32,
 }
 
-impl View<'_> {
-    /// The name's number, which no other name of any zone has.
+impl ZoneView<'_> {
+    /// The name's number, unique among all zones.
     pub(super) fn number(self, name: NameId) -> u32 {
         self.names + name.0
     }
@@ -58,41 +58,41 @@ impl View<'_> {
     }
 }
 
-/// A set of records, wherever it is.
+/// A reference to an RRset of any zone.
 #[derive(Clone, Copy)]
-pub(super) struct Rrset<'a> {
-    pub(super) view: View<'a>,
+pub(super) struct RrsetRef<'a> {
+    pub(super) view: ZoneView<'a>,
     pub(super) owner: NameId,
-    pub(super) set: SetId,
+    pub(super) id: RrsetId,
 }
 
-/// What is served for a name.
+/// The authority for a name.
 pub(super) enum Authority<'a> {
-    Zone(View<'a>),
-    /// Its zone, whose apex has so many labels, could not be loaded.
+    Zone(ZoneView<'a>),
+    /// The zone, whose apex has this many labels, could not be loaded.
     Broken(usize),
     None,
 }
 
 impl Catalog {
-    /// Puts zones together. `None` where their names and records are more than 32 bits can count.
-    pub(super) fn new(zones: impl IntoIterator<Item = (Name, Served)>) -> Option<Self> {
+    /// Combines zones. `None` if they have more names than 32 bits can count.
+    pub(super) fn new(zones: impl IntoIterator<Item = (DomainName, CatalogZone)>) -> Option<Self> {
         let mut catalog = Self::default();
         let mut names = 0_u32;
         for (apex, served) in zones {
             let more = match &served {
-                Served::Zone(zone) => zone.names.len(),
-                Served::Broken => 0,
+                CatalogZone::Zone(zone) => zone.names.len(),
+                CatalogZone::Broken => 0,
             };
             let index = u32::try_from(catalog.zones.len()).ok()?;
-            catalog.zones.push(Place { apex: apex.wire().into(), served, names, has_child: false });
+            catalog.zones.push(CatalogEntry { apex: apex.wire().into(), served, names, has_child: false });
             names = names.checked_add(u32::try_from(more).ok()?)?;
             let zones = &catalog.zones;
             catalog.index.insert_unique(hash(apex.wire()), index, |&index| hash(&zones[index as usize].apex));
             catalog.depths |= 1 << apex.depth();
         }
         for index in 0..catalog.zones.len() {
-            let Some((apex, _)) = Name::read(&catalog.zones[index].apex) else { continue };
+            let Some((apex, _)) = DomainName::read(&catalog.zones[index].apex) else { continue };
             let above = apex.depth().checked_sub(1).and_then(|depth| catalog.position(&apex, depth));
             if let Some(parent) = above {
                 catalog.zones[parent as usize].has_child = true;
@@ -101,8 +101,8 @@ impl Catalog {
         Some(catalog)
     }
 
-    /// The deepest zone with at most `depth` labels that `name` lies in.
-    fn position(&self, name: &Name, depth: usize) -> Option<u32> {
+    /// The deepest zone of `name` whose apex has at most `depth` labels.
+    fn position(&self, name: &DomainName, depth: usize) -> Option<u32> {
         let mut depths = self.depths & (u128::MAX >> (127 - depth.min(name.depth())));
         while depths != 0 {
             let deepest = depths.ilog2();
@@ -117,21 +117,21 @@ impl Catalog {
         None
     }
 
-    fn view(&self, index: u32) -> Option<View<'_>> {
-        let Place { served, names, .. } = &self.zones[index as usize];
+    fn view(&self, index: u32) -> Option<ZoneView<'_>> {
+        let CatalogEntry { served, names, .. } = &self.zones[index as usize];
         match served {
-            Served::Zone(zone) => Some(View { zone, index, names: *names }),
-            Served::Broken => None,
+            CatalogZone::Zone(zone) => Some(ZoneView { zone, index, names: *names }),
+            CatalogZone::Broken => None,
         }
     }
 
-    /// What is served for the name by the deepest zone with at most `depth` labels.
-    pub(super) fn authority(&self, name: &Name, depth: usize) -> Authority<'_> {
+    /// The deepest authority for the name whose apex has at most `depth` labels.
+    pub(super) fn authority(&self, name: &DomainName, depth: usize) -> Authority<'_> {
         let Some(index) = self.position(name, depth) else { return Authority::None };
         self.view(index).map_or_else(
             || {
                 Authority::Broken(
-                    Name::read(&self.zones[index as usize].apex).map_or(0, |(apex, _)| apex.depth()),
+                    DomainName::read(&self.zones[index as usize].apex).map_or(0, |(apex, _)| apex.depth()),
                 )
             },
             Authority::Zone,
@@ -139,12 +139,12 @@ impl Catalog {
     }
 
     /// A zone by its index.
-    pub(super) fn by_index(&self, index: u32) -> Option<View<'_>> {
+    pub(super) fn by_index(&self, index: u32) -> Option<ZoneView<'_>> {
         self.view(index)
     }
 
-    /// The sets of A and AAAA that a name of one zone's data has, in whatever zone they lie.
-    pub(super) fn addresses<'a>(&'a self, view: View<'a>, name: NameId) -> [Option<Rrset<'a>>; 2] {
+    /// The A and AAAA RRsets of a name in a zone's data, from the zone that holds them.
+    pub(super) fn addresses<'a>(&'a self, view: ZoneView<'a>, name: NameId) -> [Option<RrsetRef<'a>>; 2] {
         let zone = view.zone;
         if !self.zones[view.index as usize].has_child && zone.is_node(name) {
             return addresses_of(view, name);
@@ -155,44 +155,45 @@ impl Catalog {
         self.addresses_of_name(&zone.names.name(name))
     }
 
-    /// The same of any name.
-    pub(super) fn addresses_of_name(&self, name: &Name) -> [Option<Rrset<'_>>; 2] {
+    /// The A and AAAA RRsets of any name.
+    pub(super) fn addresses_of_name(&self, name: &DomainName) -> [Option<RrsetRef<'_>>; 2] {
         let mut depth = name.depth();
         while let Some(index) = self.position(name, depth) {
             if let Some(view) = self.view(index)
-                && let Found::Exact(node) = view.zone.find(name)
+                && let NodeMatch::Exact(node) = view.zone.find(name)
             {
                 return addresses_of(view, node);
             }
-            let Some((apex, _)) = Name::read(&self.zones[index as usize].apex) else { break };
+            let Some((apex, _)) = DomainName::read(&self.zones[index as usize].apex) else { break };
             let Some(above) = apex.depth().checked_sub(1) else { break };
             depth = above;
         }
         [None; 2]
     }
 
-    /// Hands `each` the addresses of every name that they belong to where this set is in an answer, until it fails or has
-    /// enough.
+    /// Calls `each` with the addresses of every name in this RRset that needs them (RFC 1034 section 3.7), until it
+    /// fails or has enough.
     pub(super) fn additional<'a, E>(
         &'a self,
-        view: View<'a>,
-        set: SetId,
-        mut each: impl FnMut([Option<Rrset<'a>>; 2]) -> Result<ControlFlow<()>, E>,
+        view: ZoneView<'a>,
+        set: RrsetId,
+        mut each: impl FnMut([Option<RrsetRef<'a>>; 2]) -> Result<ControlFlow<()>, E>,
     ) -> Result<ControlFlow<()>, E> {
         let zone = view.zone;
-        let Some(skipped) = target_of(zone.set(set).rtype) else { return Ok(ControlFlow::Continue(())) };
-        for data in zone.records(zone.set(set)) {
+        let Some(skipped) = target_of(zone.rrset(set).rtype) else { return Ok(ControlFlow::Continue(())) };
+        for data in zone.records(zone.rrset(set)) {
             match data {
-                Data::Names(_, targets, _) => {
+                RecordData::Names(_, targets, _) => {
                     for target in targets.iter() {
                         if each(self.addresses(view, target))?.is_break() {
                             return Ok(ControlFlow::Break(()));
                         }
                     }
                 }
-                Data::Plain(data) => {
-                    // The root stands for the owner, or for nothing (RFC 9460 section 2.5): its addresses are not meant.
-                    if let Some((name, _)) = data.get(skipped..).and_then(Name::read)
+                RecordData::Plain(data) => {
+                    // The root stands for the owner or for nothing (RFC 9460 section 2.5), so its addresses are not
+                    // added.
+                    if let Some((name, _)) = data.get(skipped..).and_then(DomainName::read)
                         && name.depth() > 0
                         && each(self.addresses_of_name(&name))?.is_break()
                     {
@@ -205,7 +206,7 @@ impl Catalog {
     }
 }
 
-/// Bytes before the name in a type's data whose addresses belong into the additional section (RFC 1035 section 3.3, RFC
+/// Offset of the name in a type's data whose addresses belong in the additional section (RFC 1035 section 3.3, RFC
 /// 2782, RFC 9460 section 4.1).
 const fn target_of(rtype: u16) -> Option<usize> {
     match rtype {
@@ -216,7 +217,7 @@ const fn target_of(rtype: u16) -> Option<usize> {
     }
 }
 
-fn addresses_of(view: View<'_>, owner: NameId) -> [Option<Rrset<'_>>; 2] {
+fn addresses_of(view: ZoneView<'_>, owner: NameId) -> [Option<RrsetRef<'_>>; 2] {
     [rtype::A, rtype::AAAA]
-        .map(|rtype| view.zone.find_set(owner, rtype).map(|set| Rrset { view, owner, set }))
+        .map(|rtype| view.zone.find_rrset(owner, rtype).map(|id| RrsetRef { view, owner, id }))
 }

@@ -1,46 +1,46 @@
-//! Where names stand in a message under construction, for others to point at (RFC 1035 section 4.1.4).
+//! Name compression (RFC 1035 section 4.1.4): the offsets of names in a message under construction.
 
-use super::catalog::View;
+use super::catalog::ZoneView;
 use super::zone::NameId;
 
-/// What a compression pointer can reach.
+/// Offsets below this fit a compression pointer.
 pub(super) const REACH: usize = 0x4000;
-/// Names whose places are remembered. Beyond that names are written out: right, only longer.
+/// Limit on the names in the table. Further names are written uncompressed.
 const PLACES: usize = 96;
-/// No zone has written a name yet, or several have.
+/// Values of `zone`: no names yet, or names of several zones.
 const NO_ZONE: u32 = u32::MAX;
 const MIXED: u32 = u32::MAX - 1;
 
-/// Names written, and where.
-pub(super) struct Places {
-    /// By [`View::number`].
+/// The names written so far and their offsets.
+pub(super) struct CompressionTable {
+    /// By [`ZoneView::number`].
     names: [u32; PLACES],
     at: [u16; PLACES],
     count: usize,
-    /// The zone whose names these are.
+    /// The zone of these names.
     zone: u32,
-    /// How often names of several zones may still be compared.
+    /// The remaining comparisons of names of different zones.
     comparisons: u16,
 }
 
-/// Most comparisons of names of different zones for one message. Beyond that such names are written out.
+/// Limit on comparisons of names of different zones for one message. Beyond it, such names are written uncompressed.
 const COMPARISONS: u16 = 2_000;
 
-/// A state to return to.
+/// A state of the table to return to.
 #[derive(Clone, Copy)]
-pub(super) struct Mark {
+pub(super) struct CompressionMark {
     count: usize,
     zone: u32,
 }
 
-impl Places {
+impl CompressionTable {
     pub(super) const fn new() -> Self {
-        // All zero: cleared by a few wide stores.
+        // All zero, so a few wide stores initialize it.
         Self { names: [0; PLACES], at: [0; PLACES], count: 0, zone: NO_ZONE, comparisons: COMPARISONS }
     }
 
-    /// Remembers that `name` can be read at `at`, written in full, and so its ancestors behind it.
-    pub(super) fn note(&mut self, view: View<'_>, name: NameId, at: usize) {
+    /// Records that `name` is written in full at `at`, followed by its ancestors.
+    pub(super) fn note(&mut self, view: ZoneView<'_>, name: NameId, at: usize) {
         let names = &view.zone.names;
         let (mut name, mut at) = (name, at);
         while name != NameId::ROOT {
@@ -50,8 +50,8 @@ impl Places {
         }
     }
 
-    /// Remembers that `name` can be read at `at`.
-    pub(super) fn place(&mut self, view: View<'_>, name: NameId, at: usize) {
+    /// Records that `name` is at `at`.
+    pub(super) fn place(&mut self, view: ZoneView<'_>, name: NameId, at: usize) {
         if self.count < PLACES
             && let Ok(place) = u16::try_from(at)
             && at < REACH
@@ -67,8 +67,14 @@ impl Places {
         }
     }
 
-    /// Where `name` has been written in `message`, of which what stands before `end` is whole.
-    pub(super) fn find(&mut self, message: &[u8], view: View<'_>, name: NameId, end: usize) -> Option<u16> {
+    /// The offset of `name` in `message`, which is complete before `end`.
+    pub(super) fn find(
+        &mut self,
+        message: &[u8],
+        view: ZoneView<'_>,
+        name: NameId,
+        end: usize,
+    ) -> Option<u16> {
         let number = view.number(name);
         if let Some(index) = self.names[..self.count].iter().position(|&placed| placed == number) {
             return Some(self.at[index]);
@@ -76,7 +82,7 @@ impl Places {
         if self.zone == view.index() || self.zone == NO_ZONE {
             return None;
         }
-        // What another zone calls otherwise can be the same name. One that is still being written cannot be read.
+        // A name of another zone has another number, so it is compared label by label. An incomplete name is skipped.
         let mut written = self.at[..self.count].iter().copied().filter(|&at| usize::from(at) < end);
         let comparisons = &mut self.comparisons;
         written.find(|&at| {
@@ -86,19 +92,19 @@ impl Places {
         })
     }
 
-    /// What is remembered now.
-    pub(super) const fn mark(&self) -> Mark {
-        Mark { count: self.count, zone: self.zone }
+    /// The current state.
+    pub(super) const fn mark(&self) -> CompressionMark {
+        CompressionMark { count: self.count, zone: self.zone }
     }
 
-    /// Forgets what has been written since.
-    pub(super) const fn return_to(&mut self, mark: Mark) {
+    /// Forgets the names recorded since.
+    pub(super) const fn return_to(&mut self, mark: CompressionMark) {
         (self.count, self.zone) = (mark.count, mark.zone);
     }
 }
 
-/// Whether `name` is what can be read at `at`.
-fn reads(message: &[u8], at: usize, view: View<'_>, name: NameId) -> bool {
+/// Whether the name at `at` is `name`.
+fn reads(message: &[u8], at: usize, view: ZoneView<'_>, name: NameId) -> bool {
     let names = &view.zone.names;
     let (mut at, mut name) = (at, name);
     loop {

@@ -1,61 +1,62 @@
-//! DNS cookies (RFC 7873), with server cookies that other makers' servers accept (RFC 9018).
+//! DNS cookies (RFC 7873) with interoperable server cookies (RFC 9018).
 //!
 //! ```text
-//! COOKIE option: client cookie (8 octets) | server cookie (16 octets)
+//! COOKIE option: client cookie (8 bytes) | server cookie (16 bytes)
 //! server cookie: version (1) | reserved (3) | timestamp (4) | SipHash-2-4 of all before it and the client's address (8)
 //! ```
 //!
-//! TCP has proven already where the client is, so a cookie decides nothing here: it is made for what the client will ask
-//! over UDP. That leaves one question, the time in it, for an answer that depends on the time is another when it is asked
-//! for again.
+//! TCP has already proven the client's address, so a cookie decides nothing here: the client will use it over UDP. The
+//! timestamp is the only problem, because an answer that depends on the time changes when it is asked for again.
 
-use siphasher::sip::SipHasher24;
-use siphasher::sip128::{Hasher128 as _, SipHasher24 as SipHasher24x128};
+use domain::base::Serial;
+use domain::base::opt::cookie::{ClientCookie, ServerCookie, StandardServerCookie};
+use siphasher::sip128::{Hasher128 as _, SipHasher24};
 use stateless_tcp_core::tcp::isn::Key;
 use stateless_tcp_core::tcp::segment::Address;
 use std::hash::Hasher as _;
+use std::net::IpAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Octets of a client cookie.
+/// Bytes of a client cookie.
 const CLIENT: usize = 8;
-/// Octets of a server cookie of ours, and where its hash begins.
+/// Bytes of a server cookie by RFC 9018.
 const SERVER: usize = 16;
-const HASH: usize = 8;
-/// Octets of the whole option's data.
+/// Bytes of the option's data in an answer.
 pub(super) const DATA: usize = CLIENT + SERVER;
-/// Of a server cookie (RFC 9018 section 4.1).
+/// Version of server cookies (RFC 9018 section 4.1).
 const VERSION: u8 = 1;
 
-/// Seconds after which a cookie is replaced, and those for which it is good, into the past and into the future (RFC
-/// 9018 section 4.3).
+/// Age in seconds from which a valid cookie is replaced, and the limits of a valid cookie's age: into the past and into
+/// the future (RFC 9018 section 4.3).
 const RENEW: i32 = 1_800;
 const PAST: i32 = 3_600;
 const FUTURE: i32 = 300;
 
-/// What the secret is made for, where it is made of another key.
+/// Label for the secret that is derived from another key.
 const LABEL: &[u8] = b"stateless-tcp: DNS cookie secret";
 
-/// Makes server cookies, and knows its own.
+/// Creates and validates server cookies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cookies {
     secret: Key,
-    /// When the content was loaded: seconds since 1970, modulo 2^32.
+    /// Load time of the content: seconds since 1970, modulo 2^32.
     loaded: u32,
 }
 
-/// What an answer's COOKIE option says.
-pub(super) struct Renewed {
+/// The answer's COOKIE option.
+pub(super) struct CookieReply {
     pub(super) data: [u8; DATA],
-    /// What came.
-    pub(super) sent: Sent,
+    /// The verdict on the query's option.
+    pub(super) status: CookieStatus,
 }
 
-/// The server cookie that came with a query.
+/// The server cookie of a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Sent {
-    None,
-    Bad,
-    Good,
+pub(super) enum CookieStatus {
+    /// The query has a client cookie alone.
+    ClientOnly,
+    Invalid,
+    Valid,
 }
 
 impl Cookies {
@@ -65,68 +66,53 @@ impl Cookies {
         Self { secret, loaded: seconds(loaded) }
     }
 
-    /// As [`Cookies::new`], by a secret made from `key`: who knows one of the two learns nothing about the other's use.
+    /// Like [`Cookies::new`], with a secret derived from `key`: knowing one of the two reveals nothing about the other.
     #[must_use]
     pub fn derived(key: &Key, loaded: SystemTime) -> Self {
-        let mut hasher = SipHasher24x128::new_with_key(&key.0);
+        let mut hasher = SipHasher24::new_with_key(&key.0);
         hasher.write(LABEL);
         Self::new(Key(hasher.finish128().as_bytes()), loaded)
     }
 
     /// The answer to the well-formed option data `presented` of the client at `address`.
     ///
-    /// With a time: the cookie that came if it is good and no older than half an hour, else one of that time. Without,
-    /// the answer must be the same whenever it is asked for: the cookie that came if we made it since the content was
-    /// loaded, else one of when it was.
-    pub(super) fn renew(&self, presented: &[u8], address: Address, now: Option<SystemTime>) -> Renewed {
+    /// With a time, the answer repeats a valid cookie that is younger than half an hour, and otherwise has a cookie of that
+    /// time. Without a time, the answer must not change: it repeats a cookie that this server made since the content was
+    /// loaded, and otherwise has a cookie of the load time.
+    pub(super) fn answer(&self, presented: &[u8], address: Address, now: Option<SystemTime>) -> CookieReply {
+        let (address, now) = (IpAddr::from(address), now.map(seconds));
+        let (client, server) = presented.split_first_chunk().unwrap_or((&[0; CLIENT], &[]));
+        let client = ClientCookie::from_octets(*client);
+        let ours = Some(server).filter(|server| server.len() == SERVER);
+        let ours = ours.and_then(|server| ServerCookie::from_octets(server).try_to_standard());
+        let ours = ours.filter(|cookie| {
+            cookie.version() == VERSION && cookie.check_hash(client, address, &self.secret.0)
+        });
+        let age = |cookie: &StandardServerCookie, time: u32| {
+            time.wrapping_sub(cookie.timestamp().into_int()).cast_signed()
+        };
+        let valid = ours.filter(|cookie| now.is_none_or(|now| (-FUTURE..=PAST).contains(&age(cookie, now))));
+        let kept = valid.filter(|cookie| match now {
+            Some(now) => age(cookie, now) < RENEW,
+            None => age(cookie, self.loaded) <= 0,
+        });
+        let status = match (server, valid) {
+            ([], _) => CookieStatus::ClientOnly,
+            (_, Some(_)) => CookieStatus::Valid,
+            (_, None) => CookieStatus::Invalid,
+        };
+        let server = kept.unwrap_or_else(|| {
+            let time = Serial(now.unwrap_or(self.loaded));
+            StandardServerCookie::calculate(client, time, address, &self.secret.0)
+        });
         let mut data = [0; DATA];
-        let length = presented.len().min(DATA);
-        data[..length].copy_from_slice(&presented[..length]);
-        let now = now.map(seconds);
-        let made_by_us = presented.len() == DATA
-            && presented[CLIENT] == VERSION
-            && self.hash(&data, address) == data[CLIENT + HASH..];
-        let age = |time: u32| time.wrapping_sub(timestamp(&data)).cast_signed();
-        let (good, keep) = match now {
-            Some(now) => {
-                let good = made_by_us && (-FUTURE..=PAST).contains(&age(now));
-                (good, good && age(now) < RENEW)
-            }
-            None => (made_by_us, made_by_us && age(self.loaded) <= 0),
-        };
-        let sent = match presented.len() {
-            CLIENT => Sent::None,
-            _ if good => Sent::Good,
-            _ => Sent::Bad,
-        };
-        if !keep {
-            data[CLIENT..].fill(0);
-            data[CLIENT] = VERSION;
-            data[CLIENT + 4..][..4].copy_from_slice(&now.unwrap_or(self.loaded).to_be_bytes());
-            let hash = self.hash(&data, address);
-            data[CLIENT + HASH..].copy_from_slice(&hash);
-        }
-        Renewed { data, sent }
-    }
-
-    /// RFC 9018 section 4.4, over the reserved octets as they are.
-    fn hash(&self, data: &[u8; DATA], address: Address) -> [u8; 8] {
-        let mut hasher = SipHasher24::new_with_key(&self.secret.0);
-        hasher.write(&data[..CLIENT + HASH]);
-        match address.ipv4() {
-            Some(octets) => hasher.write(&octets),
-            None => hasher.write(&address.0),
-        }
-        hasher.finish().to_le_bytes()
+        data[..CLIENT].copy_from_slice(client.as_ref());
+        data[CLIENT..].copy_from_slice(ServerCookie::from(server).as_ref());
+        CookieReply { data, status }
     }
 }
 
-fn timestamp(data: &[u8; DATA]) -> u32 {
-    let at = CLIENT + 4;
-    u32::from_be_bytes([data[at], data[at + 1], data[at + 2], data[at + 3]])
-}
-
-/// Seconds since 1970, modulo 2^32 (RFC 9018 section 4.3); before, 0.
+/// Seconds since 1970, modulo 2^32 (RFC 9018 section 4.3); 0 for an earlier time.
 #[expect(clippy::cast_possible_truncation, reason = "cookies compare times modulo 2^32")]
 fn seconds(time: SystemTime) -> u32 {
     time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as u32)
@@ -145,12 +131,12 @@ mod tests {
     const OTHER: &str = "203.0.113.203";
     const SIX: &str = "2001:db8:220:1:59de:d0f4:8769:82b8";
 
-    fn octets(digits: &str) -> Vec<u8> {
+    fn bytes(digits: &str) -> Vec<u8> {
         (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(&digits[at..][..2], 16).unwrap()).collect()
     }
 
     fn key(digits: &str) -> Key {
-        Key(octets(digits).try_into().unwrap())
+        Key(bytes(digits).try_into().unwrap())
     }
 
     fn address(text: &str) -> Address {
@@ -177,7 +163,7 @@ mod tests {
         "2464c4abcf10c957010000005cf79f111f8130c3eee29480",
         "2464c4abcf10c957010000005cf7a871d4a564a1442aca77"
     )]
-    #[case::a3_reserved_octets(
+    #[case::a3_reserved_bytes(
         SECRET,
         OTHER,
         1_559_734_700,
@@ -199,76 +185,92 @@ mod tests {
         #[case] answered: &str,
     ) {
         let cookies = Cookies::new(key(secret), UNIX_EPOCH);
-        let renewed = cookies.renew(&octets(sent), address(client), Some(at(now)));
-        assert_eq!(renewed.data, octets(answered)[..]);
+        let renewed = cookies.answer(&bytes(sent), address(client), Some(at(now)));
+        assert_eq!(renewed.data, bytes(answered)[..]);
     }
 
     /// Those that the clients of RFC 9018 appendix A send: good at the time that they say, by the right secret.
     #[rstest]
-    #[case::a2(SECRET, ONE, "2464c4abcf10c957010000005cf79f111f8130c3eee29480", Sent::Good)]
-    #[case::a3_reserved_octets(SECRET, OTHER, "fc93fc62807ddb8601abcdef5cf78f71a314227b6679ebf5", Sent::Good)]
+    #[case::a2(SECRET, ONE, "2464c4abcf10c957010000005cf79f111f8130c3eee29480", CookieStatus::Valid)]
+    #[case::a3_reserved_bytes(
+        SECRET,
+        OTHER,
+        "fc93fc62807ddb8601abcdef5cf78f71a314227b6679ebf5",
+        CookieStatus::Valid
+    )]
     #[case::a4_before(
         "dd3bdf9344b678b185a6f5cb60fca715",
         SIX,
         "22681ab97d52c298010000005cf7c57926556bd0934c72f8",
-        Sent::Good
+        CookieStatus::Valid
     )]
     #[case::a4_after(
         "445536bcd2513298075a5d379663c962",
         SIX,
         "22681ab97d52c298010000005cf7c57926556bd0934c72f8",
-        Sent::Bad
+        CookieStatus::Invalid
     )]
-    #[case::another_client(SECRET, OTHER, "2464c4abcf10c957010000005cf79f111f8130c3eee29480", Sent::Bad)]
+    #[case::another_client(
+        SECRET,
+        OTHER,
+        "2464c4abcf10c957010000005cf79f111f8130c3eee29480",
+        CookieStatus::Invalid
+    )]
     fn cookies_of_rfc_9018_are_known(
         #[case] secret: &str,
         #[case] client: &str,
         #[case] sent: &str,
-        #[case] found: Sent,
+        #[case] found: CookieStatus,
     ) {
-        let sent = octets(sent);
+        let sent = bytes(sent);
         let now = u32::from_be_bytes(sent[12..16].try_into().unwrap());
         let cookies = Cookies::new(key(secret), UNIX_EPOCH);
-        let renewed = cookies.renew(&sent, address(client), Some(at(now.into())));
-        assert_eq!(renewed.sent, found);
-        assert_eq!(renewed.data == sent[..], found == Sent::Good);
+        let renewed = cookies.answer(&sent, address(client), Some(at(now.into())));
+        assert_eq!(renewed.status, found);
+        assert_eq!(renewed.data == sent[..], found == CookieStatus::Valid);
     }
 
     #[rstest]
-    #[case::new(0, Sent::Good, true)]
-    #[case::just_young(1_799, Sent::Good, true)]
-    #[case::half_an_hour(1_800, Sent::Good, false)]
-    #[case::an_hour(3_600, Sent::Good, false)]
-    #[case::over_an_hour(3_601, Sent::Bad, false)]
-    #[case::another_clock(-300, Sent::Good, true)]
-    #[case::the_future(-301, Sent::Bad, false)]
-    fn time_passes(#[case] age: i64, #[case] found: Sent, #[case] kept: bool) {
+    #[case::new(0, CookieStatus::Valid, true)]
+    #[case::just_young(1_799, CookieStatus::Valid, true)]
+    #[case::half_an_hour(1_800, CookieStatus::Valid, false)]
+    #[case::an_hour(3_600, CookieStatus::Valid, false)]
+    #[case::over_an_hour(3_601, CookieStatus::Invalid, false)]
+    #[case::another_clock(-300, CookieStatus::Valid, true)]
+    #[case::the_future(-301, CookieStatus::Invalid, false)]
+    fn time_passes(#[case] age: i64, #[case] found: CookieStatus, #[case] kept: bool) {
         // So that a cookie's time lies on either side of 2^32 (RFC 9018 section 4.3: serial number arithmetic).
         for begin in [1_700_000_000, 1 << 32] {
             let cookies = Cookies::new(key(SECRET), UNIX_EPOCH);
-            let made = cookies.renew(&[7; 8], address(SIX), Some(at(begin))).data;
+            let made = cookies.answer(&[7; 8], address(SIX), Some(at(begin))).data;
             let now = at(begin.checked_add_signed(age).unwrap());
-            let renewed = cookies.renew(&made, address(SIX), Some(now));
-            assert_eq!((renewed.sent, renewed.data == made), (found, kept), "{begin}");
-            assert_eq!(cookies.renew(&renewed.data, address(SIX), Some(now)).data, renewed.data);
+            let renewed = cookies.answer(&made, address(SIX), Some(now));
+            assert_eq!((renewed.status, renewed.data == made), (found, kept), "{begin}");
+            assert_eq!(cookies.answer(&renewed.data, address(SIX), Some(now)).data, renewed.data);
         }
     }
 
-    /// What the hash of another version is taken of, only who makes such cookies knows.
+    /// RFC 9018 defines version 1 alone: a right hash does not make another version valid.
     #[test]
     fn another_version_is_not_known() {
         let cookies = Cookies::new(key(SECRET), UNIX_EPOCH);
-        let mut data = cookies.renew(&[7; 8], address(ONE), Some(at(9))).data;
+        let mut data = cookies.answer(&[7; 8], address(ONE), Some(at(9))).data;
         for version in [0, 1, 2, 255] {
             data[CLIENT] = version;
-            let hash = cookies.hash(&data, address(ONE));
-            data[CLIENT + HASH..].copy_from_slice(&hash);
-            let found = if version == VERSION { Sent::Good } else { Sent::Bad };
-            assert_eq!(cookies.renew(&data, address(ONE), Some(at(9))).sent, found, "version {version}");
+            let mut hasher = siphasher::sip::SipHasher24::new_with_key(&cookies.secret.0);
+            hasher.write(&data[..CLIENT + 8]);
+            hasher.write(&address(ONE).ipv4().unwrap());
+            data[CLIENT + 8..].copy_from_slice(&hasher.finish().to_le_bytes());
+            let expected = if version == VERSION { CookieStatus::Valid } else { CookieStatus::Invalid };
+            assert_eq!(
+                cookies.answer(&data, address(ONE), Some(at(9))).status,
+                expected,
+                "version {version}"
+            );
         }
     }
 
-    /// Without a time the answer is a function of what is sent and of when the content was loaded.
+    /// Without a time the answer depends on the query and the load time alone.
     #[rstest]
     #[case::made_before(-1, false)]
     #[case::made_then(0, true)]
@@ -277,46 +279,46 @@ mod tests {
         let loaded: u64 = 1_700_000_000;
         let cookies = Cookies::new(key(SECRET), at(loaded));
         let made = loaded.checked_add_signed(after).unwrap();
-        let made = cookies.renew(&[7; 8], address(ONE), Some(at(made))).data;
-        let renewed = cookies.renew(&made, address(ONE), None);
-        assert_eq!((renewed.sent, renewed.data == made), (Sent::Good, kept));
-        let of_loading = cookies.renew(&[7; 8], address(ONE), Some(at(loaded))).data;
-        let first = cookies.renew(&[7; 8], address(ONE), None);
-        assert_eq!((first.sent, first.data), (Sent::None, of_loading));
+        let made = cookies.answer(&[7; 8], address(ONE), Some(at(made))).data;
+        let renewed = cookies.answer(&made, address(ONE), None);
+        assert_eq!((renewed.status, renewed.data == made), (CookieStatus::Valid, kept));
+        let of_loading = cookies.answer(&[7; 8], address(ONE), Some(at(loaded))).data;
+        let first = cookies.answer(&[7; 8], address(ONE), None);
+        assert_eq!((first.status, first.data), (CookieStatus::ClientOnly, of_loading));
         assert!(kept || renewed.data == of_loading);
     }
 
     #[test]
     fn a_derived_secret_is_neither_the_key_nor_that_of_another() {
-        let secrets = [[1; 16], [2; 16]].map(|octets| Cookies::derived(&Key(octets), UNIX_EPOCH).secret.0);
+        let secrets = [[1; 16], [2; 16]].map(|bytes| Cookies::derived(&Key(bytes), UNIX_EPOCH).secret.0);
         assert!(![[1; 16], [2; 16], secrets[1]].contains(&secrets[0]));
         assert_eq!(Cookies::derived(&Key([1; 16]), UNIX_EPOCH).secret.0, secrets[0], "servers agree on it");
     }
 
     proptest! {
-        /// What we made is good for who got it, and with any bit changed for nobody; the client's half always comes back.
+        /// A cookie is valid for the client that got it, and invalid with any bit changed; the client cookie always comes back.
         #[test]
         fn only_what_was_made_is_good(
             secret: [u8; 16], client: [u8; 8], host: [u8; 16], now: u32, bit in 0..DATA * 8, other in 16_usize..=40,
         ) {
             let cookies = Cookies::new(Key(secret), UNIX_EPOCH);
             let (host, now) = (Address(host), Some(at(now.into())));
-            let made = cookies.renew(&client, host, now);
-            prop_assert_eq!((made.sent, &made.data[..CLIENT]), (Sent::None, &client[..]));
-            let again = cookies.renew(&made.data, host, now);
-            prop_assert_eq!((again.sent, again.data), (Sent::Good, made.data));
+            let made = cookies.answer(&client, host, now);
+            prop_assert_eq!((made.status, &made.data[..CLIENT]), (CookieStatus::ClientOnly, &client[..]));
+            let again = cookies.answer(&made.data, host, now);
+            prop_assert_eq!((again.status, again.data), (CookieStatus::Valid, made.data));
 
             let mut changed = made.data;
             changed[bit / 8] ^= 1 << (bit % 8);
-            let mended = cookies.renew(&changed, host, now);
-            prop_assert_eq!((mended.sent, &mended.data[..CLIENT]), (Sent::Bad, &changed[..CLIENT]));
+            let mended = cookies.answer(&changed, host, now);
+            prop_assert_eq!((mended.status, &mended.data[..CLIENT]), (CookieStatus::Invalid, &changed[..CLIENT]));
             prop_assert_eq!(bit < CLIENT * 8, mended.data != made.data);
 
             let mut longer = [0; 40];
             longer[..DATA].copy_from_slice(&made.data);
-            let found = if other == DATA { Sent::Good } else { Sent::Bad };
-            let renewed = cookies.renew(&longer[..other], host, now);
-            prop_assert_eq!((renewed.sent, renewed.data), (found, made.data));
+            let found = if other == DATA { CookieStatus::Valid } else { CookieStatus::Invalid };
+            let renewed = cookies.answer(&longer[..other], host, now);
+            prop_assert_eq!((renewed.status, renewed.data), (found, made.data));
         }
     }
 }

@@ -1,60 +1,60 @@
-//! The OPT record (RFC 6891): what a query's says, and composing an answer's.
+//! The OPT record (RFC 6891): parsing a query's, and composing an answer's.
 
 use super::cookie;
 
-/// What our OPT says of UDP, which we do not serve: the size that every path carries (RFC 9715).
+/// The UDP payload size in our OPT record, which every path carries (RFC 9715). This server does not serve UDP.
 const UDP_SIZE: u16 = 1232;
 
 /// Option codes (RFC 7873 section 4, RFC 7828 section 3.1).
 pub(super) const COOKIE: u16 = 10;
 pub(super) const KEEPALIVE: u16 = 11;
 
-/// Octets before an option's data: code and length.
+/// Bytes before an option's data: code and length.
 pub(super) const OPTION_HEAD: usize = 4;
-/// Octets of an OPT record without options, and where it holds the UDP payload size, the high bits of the response code
+/// Bytes of an OPT record without options, and the offsets of the UDP payload size, the high bits of the response code
 /// and the length of the options (RFC 6891 section 6.1.2).
 pub(super) const FIXED: usize = 11;
 pub(super) const SIZE: usize = 3;
 const EXTENDED: usize = 5;
 const DATA_LENGTH: usize = 9;
-/// Octets of the largest OPT that is composed: both options.
+/// Bytes of the largest OPT that is composed: both options.
 const MAX: usize = FIXED + OPTION_HEAD + 2 + OPTION_HEAD + cookie::DATA;
 
 /// The query's OPT record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Edns<'a> {
-    /// DO: signatures and proofs are wanted (RFC 3225).
-    pub(super) signed: bool,
-    /// How long the connection stays open is asked for (RFC 7828).
+    /// The DO bit: the client wants signatures and proofs (RFC 3225).
+    pub(super) dnssec_ok: bool,
+    /// The client asks for the idle timeout (RFC 7828).
     pub(super) keepalive: bool,
-    /// The data of the COOKIE option, of a length that it may have.
+    /// The data of the COOKIE option, of a valid length.
     pub(super) cookie: Option<&'a [u8]>,
     /// All options, well formed.
     pub(super) options: &'a [u8],
 }
 
 impl<'a> Edns<'a> {
-    /// An OPT record whose options are not looked at.
-    pub(super) fn without_options(signed: bool) -> Self {
-        Self { signed, keepalive: false, cookie: None, options: &[] }
+    /// An OPT record whose options are ignored.
+    pub(super) fn without_options(dnssec_ok: bool) -> Self {
+        Self { dnssec_ok, keepalive: false, cookie: None, options: &[] }
     }
 
-    /// An OPT record with its data; none where an option is malformed. Unknown ones are skipped.
-    pub(super) fn read(signed: bool, mut data: &'a [u8]) -> Option<Self> {
-        let mut edns = Self { options: data, ..Self::without_options(signed) };
+    /// Parses an OPT record's options; `None` if one is malformed. Unknown options are skipped.
+    pub(super) fn read(dnssec_ok: bool, mut data: &'a [u8]) -> Option<Self> {
+        let mut edns = Self { options: data, ..Self::without_options(dnssec_ok) };
         while !data.is_empty() {
             let (code, option, rest) = split_option(data)?;
             match code {
-                // Of several, the first counts (RFC 7873 section 5.2).
+                // The first of several counts (RFC 7873 section 5.2).
                 COOKIE if edns.cookie.is_none() => {
-                    // A client's alone, or with a server's of 8 to 32 octets (RFC 7873 section 5.2.2).
+                    // A client cookie alone, or with a server cookie of 8 to 32 bytes (RFC 7873 section 5.2.2).
                     if !matches!(option.len(), 8 | 16..=40) {
                         return None;
                     }
                     edns.cookie = Some(option);
                 }
                 KEEPALIVE => {
-                    // A client says no time (RFC 7828 section 3.2.1).
+                    // A client states no timeout (RFC 7828 section 3.2.1).
                     if !option.is_empty() {
                         return None;
                     }
@@ -68,47 +68,59 @@ impl<'a> Edns<'a> {
     }
 }
 
-/// The first of some options: its code, its data, and those behind it. None where it is cut off.
+/// Splits off the first option: its code, its data and the rest. `None` if it is cut off.
 pub(super) fn split_option(options: &[u8]) -> Option<(u16, &[u8], &[u8])> {
     let [code_high, code_low, high, low, rest @ ..] = options else { return None };
     let (data, rest) = rest.split_at_checked(u16::from_be_bytes([*high, *low]).into())?;
     Some((u16::from_be_bytes([*code_high, *code_low]), data, rest))
 }
 
-/// Well-formed options one by one: code, and all octets.
+/// Iterates over well-formed options: code and whole option.
 pub(super) fn options(options: &[u8]) -> impl Iterator<Item = (u16, &[u8])> + Clone {
     let mut rest = options;
     std::iter::from_fn(move || {
         let (code, data, behind) = split_option(rest)?;
-        let octets = &rest[..OPTION_HEAD + data.len()];
+        let bytes = &rest[..OPTION_HEAD + data.len()];
         rest = behind;
-        Some((code, octets))
+        Some((code, bytes))
     })
 }
 
 /// An OPT record under construction.
 pub(super) struct Opt {
-    octets: [u8; MAX],
+    bytes: [u8; MAX],
     length: usize,
 }
 
 impl Opt {
-    /// One without options: root, type 41, size, version 0, DO as it came (RFC 6891 section 6.1.3).
-    pub(super) fn new(signed: bool) -> Self {
+    /// A record without options: root, type 41, size, version 0, the client's DO bit (RFC 6891 section 6.1.3).
+    pub(super) fn new(dnssec_ok: bool) -> Self {
         let [high, low] = UDP_SIZE.to_be_bytes();
-        let mut octets = [0; MAX];
-        octets[..FIXED].copy_from_slice(&[0, 0, 41, high, low, 0, 0, if signed { 0x80 } else { 0 }, 0, 0, 0]);
-        Self { octets, length: FIXED }
+        let mut bytes = [0; MAX];
+        bytes[..FIXED].copy_from_slice(&[
+            0,
+            0,
+            41,
+            high,
+            low,
+            0,
+            0,
+            if dnssec_ok { 0x80 } else { 0 },
+            0,
+            0,
+            0,
+        ]);
+        Self { bytes, length: FIXED }
     }
 
-    /// Octets so far.
+    /// The length so far.
     pub(super) fn len(&self) -> usize {
         self.length
     }
 
-    /// Adds an option. Each kind at most once, for there is no room for more.
+    /// Adds an option. Each kind at most once: the buffer has no space for more.
     pub(super) fn option<const N: usize>(&mut self, code: u16, data: &[u8; N]) {
-        let option = &mut self.octets[self.length..][..OPTION_HEAD + N];
+        let option = &mut self.bytes[self.length..][..OPTION_HEAD + N];
         #[expect(clippy::cast_possible_truncation, reason = "less than MAX")]
         let length = N as u16;
         option[..2].copy_from_slice(&code.to_be_bytes());
@@ -117,13 +129,13 @@ impl Opt {
         self.length += OPTION_HEAD + N;
     }
 
-    /// The whole record, with the high bits of the response code, but for `further` octets of options that follow it.
+    /// The record with the high bits of the response code. The caller appends `further` bytes of options.
     pub(super) fn finish(&mut self, rcode: u16, further: usize) -> &[u8] {
         #[expect(clippy::cast_possible_truncation, reason = "12 bits, and an OPT record of a message")]
         let (extended, options) = ((rcode >> 4) as u8, (self.length - FIXED + further) as u16);
-        self.octets[EXTENDED] = extended;
-        self.octets[DATA_LENGTH..][..2].copy_from_slice(&options.to_be_bytes());
-        &self.octets[..self.length]
+        self.bytes[EXTENDED] = extended;
+        self.bytes[DATA_LENGTH..][..2].copy_from_slice(&options.to_be_bytes());
+        &self.bytes[..self.length]
     }
 }
 
@@ -144,14 +156,15 @@ mod tests {
             let data = option(COOKIE, &cookie);
             let edns = Edns::read(true, &data);
             let good = length == 8 || (16..=40).contains(&length);
-            let expected = Edns { signed: true, keepalive: false, cookie: Some(&cookie[..]), options: &data };
-            assert_eq!(edns, good.then_some(expected), "{length} octets");
+            let expected =
+                Edns { dnssec_ok: true, keepalive: false, cookie: Some(&cookie[..]), options: &data };
+            assert_eq!(edns, good.then_some(expected), "{length} bytes");
         }
     }
 
     #[rstest]
     #[case::empty(&[], true)]
-    #[case::one_octet(&[0], false)]
+    #[case::one_byte(&[0], false)]
     #[case::a_time(&[0, 100], false)]
     fn a_client_s_keepalive_is_empty(#[case] data: &[u8], #[case] good: bool) {
         let data = option(KEEPALIVE, data);
@@ -169,7 +182,7 @@ mod tests {
         ]
         .concat();
         let edns = Edns::read(false, &data).unwrap();
-        let expected = Edns { signed: false, keepalive: true, cookie: Some(b"the-1st."), options: &data };
+        let expected = Edns { dnssec_ok: false, keepalive: true, cookie: Some(b"the-1st."), options: &data };
         assert_eq!(edns, expected);
         let ends: Vec<usize> =
             (0..=data.len()).filter(|&end| Edns::read(false, &data[..end]).is_some()).collect();

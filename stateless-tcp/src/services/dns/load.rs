@@ -1,109 +1,110 @@
-//! From zone files to zones: each by itself, several at a time, and what has not changed not at all.
+//! Loads zone files into zones, in parallel; unchanged files are not read again.
 //!
-//! A zone that cannot be loaded costs nobody else anything: its last good content is served on, or SERVFAIL.
+//! A zone that cannot be loaded does not affect the others: its last good content stays, or its queries get SERVFAIL.
 
 mod report;
 mod source;
 
-pub use report::{Failure, Instead, Report, Summary};
+pub use report::{Fallback, ZoneFailure, ZoneReport, ZoneSummary};
 pub use source::{ZoneName, ZoneOptions, ZoneSource};
 
-use super::catalog::{Catalog, Served};
-use super::name::Name;
-use super::zone::{Builder, Zone};
-use super::zonefile::{self, Files, Policy, Reading, Source, ZoneError};
-use crate::serving::fingerprint::Fingerprint;
+use super::catalog::{Catalog, CatalogZone};
+use super::name::DomainName;
+use super::zone::Zone;
+use super::zone::build::ZoneBuilder;
+use super::zonefile::{self, IncludePolicy, ReadOutcome, ZoneError, ZoneFiles, ZoneInput};
+use crate::fingerprint::Fingerprint;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-/// The outcome of reading one zone file: what of it can be served, and the files that say so.
+/// The result of reading one zone file.
 #[derive(Debug)]
-struct Attempt {
-    /// The name, if anything said it.
-    apex: Option<Name>,
-    content: Result<Content, Arc<ZoneError>>,
-    files: Files,
+struct LoadAttempt {
+    /// The apex, if the file or the configuration states it.
+    apex: Option<DomainName>,
+    content: Result<ZoneContent, Arc<ZoneError>>,
+    files: ZoneFiles,
 }
 
-/// What is served of a zone.
+/// The content of a zone.
 #[derive(Clone, Debug)]
-struct Content {
+struct ZoneContent {
     zone: Arc<Zone>,
     fingerprint: Fingerprint,
     warnings: Arc<[String]>,
 }
 
-/// What a zone is, and what became of its file.
+/// A configured zone: the last attempt to load it, and its previous content.
 #[derive(Debug)]
-struct Held {
-    attempt: Attempt,
-    /// Older content, where the file cannot be loaded any more.
-    fallback: Option<Content>,
+struct ZoneEntry {
+    attempt: LoadAttempt,
+    /// Previous content, if the file can no longer be loaded.
+    fallback: Option<ZoneContent>,
 }
 
-/// Zones that have been loaded, by what they are loaded from; for as long as they are wanted.
+/// Loaded zones by their sources, from one reload to the next.
 #[derive(Debug, Default)]
 pub struct Library {
-    state: Mutex<State>,
-    /// What has been loaded, and is not served yet.
-    loaded: Mutex<Option<State>>,
+    state: Mutex<LibraryState>,
+    /// Loaded zones that are not served yet.
+    loaded: Mutex<Option<LibraryState>>,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    held: HashMap<ZoneSource, Arc<Held>>,
-    /// Which files could be read.
-    policy: Policy,
-    report: Report,
+struct LibraryState {
+    held: HashMap<ZoneSource, Arc<ZoneEntry>>,
+    /// The files that were allowed.
+    policy: IncludePolicy,
+    report: ZoneReport,
 }
 
-/// What a [`Library`] has loaded.
+/// The zones of one load.
 #[derive(Debug)]
-pub struct Zones {
+pub struct LoadedZones {
     pub(super) catalog: Catalog,
     pub(super) fingerprint: Fingerprint,
-    pub(super) report: Report,
+    pub(super) report: ZoneReport,
 }
 
 impl Library {
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, LibraryState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn loaded(&self) -> MutexGuard<'_, Option<State>> {
+    fn loaded(&self) -> MutexGuard<'_, Option<LibraryState>> {
         self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What came of loading the zones that are served.
+    /// The report on the zones that are served.
     #[must_use]
-    pub fn report(&self) -> Report {
+    pub fn report(&self) -> ZoneReport {
         self.state().report.clone()
     }
 
-    /// What came of loading those that are not served yet.
+    /// The report on the zones that are loaded but not served yet.
     #[must_use]
-    pub fn news(&self) -> Report {
+    pub fn pending_report(&self) -> ZoneReport {
         self.loaded().as_ref().map(|state| state.report.clone()).unwrap_or_default()
     }
 
-    /// What has been loaded is served now.
+    /// Marks the loaded zones as served.
     pub fn commit(&self) {
         if let Some(state) = self.loaded().take() {
             *self.state() = state;
         }
     }
 
-    /// Loads zones, which can include anything but `secrets`. What is served, and was loaded from files that have not changed
-    /// since, is not read again. No zones at all is what is served without any.
+    /// Loads zones, which can include anything but `secrets`. A served zone whose files have not changed is not read
+    /// again. Without configured zones the result is empty.
     ///
     /// # Errors
-    /// If there are zones, but none could be loaded, now or before: the first one's error. If a directory cannot be read. If
-    /// they take more than this server can number.
-    pub fn load(&self, options: &ZoneOptions, secrets: &[&Path]) -> Result<Zones, Arc<ZoneError>> {
-        let mut policy = Policy::default();
+    /// The first zone's error, if zones are configured but none can be loaded, now or before. An error if a
+    /// directory cannot be read, or if the zones have more names than this server can number.
+    pub fn load(&self, options: &ZoneOptions, secrets: &[&Path]) -> Result<LoadedZones, Arc<ZoneError>> {
+        let mut policy = IncludePolicy::default();
         options.include.iter().for_each(|directory| policy.allow(directory));
         for file in secrets {
             policy.forbid(file);
@@ -114,7 +115,7 @@ impl Library {
             (state.held.clone(), state.policy == policy)
         };
         let (held, read) = load_all(&sources, &policy, is_same_policy, &before);
-        let mut report = Report { read, warnings: ignored, ..Report::default() };
+        let mut report = ZoneReport { read, warnings: ignored, ..ZoneReport::default() };
         let claims = Claims::new(&sources, &held);
         let (mut served, mut fingerprints) = (Vec::new(), Vec::new());
         for (index, (source, held)) in sources.iter().zip(&held).enumerate() {
@@ -123,14 +124,14 @@ impl Library {
             let content = report.note(held, is_known, &source.file, other);
             let Some(apex) = held.attempt.apex.as_ref().filter(|_| other.is_none()) else { continue };
             fingerprints
-                .push(content.map_or_else(|| Fingerprint::of(&apex.wire()), |content| content.fingerprint));
+                .push(content.map_or_else(|| Fingerprint::new(&apex.wire()), |content| content.fingerprint));
             served.push((
                 apex.clone(),
-                content.map_or(Served::Broken, |content| Served::Zone(Arc::clone(&content.zone))),
+                content.map_or(CatalogZone::Broken, |content| CatalogZone::Zone(Arc::clone(&content.zone))),
             ));
         }
         if report.served == 0
-            && report.failures.iter().all(|failure| failure.instead != Instead::Older)
+            && report.failures.iter().all(|failure| failure.fallback != Fallback::Previous)
             && let Some(first) = report.failures.first()
         {
             return Err(Arc::clone(&first.error));
@@ -140,17 +141,18 @@ impl Library {
             what: "this and the other zones have more than 4,294,967,295 names, which this server cannot hold".to_owned(),
         }))?;
         let held = sources.into_iter().zip(held).collect();
-        *self.loaded() = Some(State { held, policy, report: report.clone() });
-        Ok(Zones { catalog, fingerprint: Fingerprint::of_all(fingerprints), report })
+        *self.loaded() = Some(LibraryState { held, policy, report: report.clone() });
+        Ok(LoadedZones { catalog, fingerprint: Fingerprint::of_set(fingerprints), report })
     }
 }
 
-/// Whose each zone is where several files say that they are it.
+/// The source of each zone, if several files claim the same zone.
 struct Claims(HashMap<ZoneName, usize>);
 
 impl Claims {
-    /// A file that can be loaded goes before one that could be once, and that before one that cannot; else the first.
-    fn new(sources: &[ZoneSource], held: &[Arc<Held>]) -> Self {
+    /// A loaded file takes precedence over one with previous content only, and that over a broken one; among equals the
+    /// first wins.
+    fn new(sources: &[ZoneSource], held: &[Arc<ZoneEntry>]) -> Self {
         let mut order: Vec<usize> = (0..sources.len()).collect();
         order.sort_by_key(|&index| (held[index].attempt.content.is_err(), held[index].fallback.is_none()));
         let mut claims = HashMap::new();
@@ -162,21 +164,20 @@ impl Claims {
         Self(claims)
     }
 
-    /// The source that the zone of this one is served from, if it is another.
-    fn other(&self, index: usize, held: &Held) -> Option<usize> {
+    /// The source that serves this zone, if it is another one.
+    fn other(&self, index: usize, held: &ZoneEntry) -> Option<usize> {
         let apex = held.attempt.apex.as_ref()?;
         self.0.get(&ZoneName::new(apex)).copied().filter(|&other| other != index)
     }
 }
 
-/// Loads what has changed, or all if other files may be included now, on as many threads as there are processors, and counts
-/// that.
+/// Loads the changed zones, or all if the include policy has changed, on one thread per processor; and counts them.
 fn load_all(
     sources: &[ZoneSource],
-    policy: &Policy,
+    policy: &IncludePolicy,
     is_same_policy: bool,
-    before: &HashMap<ZoneSource, Arc<Held>>,
-) -> (Vec<Arc<Held>>, usize) {
+    before: &HashMap<ZoneSource, Arc<ZoneEntry>>,
+) -> (Vec<Arc<ZoneEntry>>, usize) {
     let (next, read) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let work = || {
         let mut loaded = Vec::new();
@@ -197,7 +198,7 @@ fn load_all(
             if fallback.is_some() {
                 attempt.apex = known.and_then(|known| known.attempt.apex.clone());
             }
-            loaded.push((index, Arc::new(Held { attempt, fallback })));
+            loaded.push((index, Arc::new(ZoneEntry { attempt, fallback })));
         }
     };
     let threads = thread::available_parallelism().map_or(1, usize::from).min(sources.len());
@@ -213,49 +214,93 @@ fn load_all(
     (loaded.into_iter().map(|(_, held)| held).collect(), read.into_inner())
 }
 
-impl Held {
-    fn content(&self) -> Option<&Content> {
+impl ZoneReport {
+    /// Adds a zone to the report, and returns its content. `other` is the file that serves the zone instead of `file`.
+    fn note<'a>(
+        &mut self,
+        held: &'a ZoneEntry,
+        is_known: bool,
+        file: &Path,
+        other: Option<&Path>,
+    ) -> Option<&'a ZoneContent> {
+        let content = match (&held.attempt.content, other) {
+            (Ok(_), Some(other)) => {
+                let apex = held.attempt.apex.clone().unwrap_or_else(DomainName::root);
+                let what = format!("zone {apex} is already served from {}", other.display());
+                let error = Arc::new(ZoneError::File { file: file.to_owned(), what });
+                self.failures.push(ZoneFailure { error, fallback: Fallback::Duplicate });
+                None
+            }
+            (Ok(content), None) => {
+                self.served += 1;
+                if !is_known {
+                    self.warnings.extend(content.warnings.iter().cloned());
+                }
+                Some(content)
+            }
+            (Err(error), other) => {
+                let fallback = match (other, &held.fallback, &held.attempt.apex) {
+                    (Some(_), _, _) => Fallback::Duplicate,
+                    (None, Some(_), _) => Fallback::Previous,
+                    (None, None, Some(_)) => Fallback::ServFail,
+                    (None, None, None) => Fallback::NotServed,
+                };
+                self.failures.push(ZoneFailure { error: Arc::clone(error), fallback });
+                held.fallback.as_ref().filter(|_| other.is_none())
+            }
+        };
+        if let Some(ZoneContent { zone, .. }) = content {
+            self.names += zone.names.len();
+            self.memory += zone.memory();
+        }
+        content
+    }
+}
+
+impl ZoneEntry {
+    fn content(&self) -> Option<&ZoneContent> {
         self.attempt.content.as_ref().ok().or(self.fallback.as_ref())
     }
 }
 
-fn attempt(source: &ZoneSource, policy: &Policy) -> Attempt {
-    let mut builder = Builder::new();
+fn attempt(source: &ZoneSource, policy: &IncludePolicy) -> LoadAttempt {
+    let mut builder = ZoneBuilder::new();
     let name = source.name.as_ref().map(ZoneName::name);
-    let origin = name.as_ref().map(Name::wire);
-    let source = Source { path: &source.file, origin, policy };
+    let origin = name.as_ref().map(DomainName::wire);
+    let source = ZoneInput { path: &source.file, origin, policy };
     let reading = zonefile::read(&source, &mut |record| builder.add(&record));
-    let Reading { files, name: said, result } = reading;
-    let mut apex = name.clone().or_else(|| said.and_then(|wire| Name::read(&wire)).map(|(name, _)| name));
+    let ReadOutcome { files, name: said, result } = reading;
+    let mut apex =
+        name.clone().or_else(|| said.and_then(|wire| DomainName::read(&wire)).map(|(name, _)| name));
     let content = result.and_then(|()| {
         let built = builder.finish(name.as_ref()).map_err(|problem| problem.within(&files))?;
         apex = Some(built.zone.names.name(built.zone.apex));
-        Ok(Content {
+        Ok(ZoneContent {
             zone: Arc::new(built.zone),
             fingerprint: built.fingerprint,
             warnings: built.warnings.into_iter().map(|problem| problem.within(&files).to_string()).collect(),
         })
     });
-    Attempt { apex, content: content.map_err(Arc::new), files }
+    LoadAttempt { apex, content: content.map_err(Arc::new), files }
 }
 
-/// Loads one zone, to see what would become of it.
+/// Loads one zone to check it.
 ///
 /// # Errors
 /// The first thing wrong with it, by file, line and column.
-pub fn check(source: &ZoneSource, include: &[PathBuf]) -> Result<Summary, Arc<ZoneError>> {
-    let mut policy = Policy::default();
+pub fn check(source: &ZoneSource, include: &[PathBuf]) -> Result<ZoneSummary, Arc<ZoneError>> {
+    let mut policy = IncludePolicy::default();
     for directory in include {
         policy.allow(directory);
     }
-    let Attempt { apex, content, .. } = attempt(source, &policy);
+    let LoadAttempt { apex, content, .. } = attempt(source, &policy);
     let content = content?;
-    Ok(Summary::new(&apex.unwrap_or_else(Name::root), &content))
+    Ok(ZoneSummary::new(&apex.unwrap_or_else(DomainName::root), &content.zone, &content.warnings))
 }
 
-/// A zone given as text, which must be right.
-pub(super) fn text(name: &Path, text: &str) -> Result<(Name, Zone, Fingerprint), ZoneError> {
-    let mut builder = Builder::new();
+/// Compiles a zone given as text.
+pub(super) fn text(name: &Path, text: &str) -> Result<(DomainName, Zone, Fingerprint), ZoneError> {
+    let mut builder = ZoneBuilder::new();
     let reading = zonefile::read_text(name, text.as_bytes(), None, &mut |record| builder.add(&record));
     reading.result?;
     let built = builder.finish(None).map_err(|problem| problem.within(&reading.files))?;

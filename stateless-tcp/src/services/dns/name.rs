@@ -1,56 +1,56 @@
-//! Domain names in wire form, as the lookups need them: lowercased, on the stack, any suffix at hand.
+//! Domain names in wire form for lookups: lowercase, on the stack, with access to any suffix.
 
 use std::fmt;
 
-/// Most octets of a name on the wire, the root's zero included (RFC 1035 section 2.3.4).
+/// Longest name in bytes on the wire, including the root's zero (RFC 1035 section 2.3.4).
 pub(super) const MAX_NAME: usize = 255;
-/// Most octets of a label.
+/// Longest label in bytes.
 const MAX_LABEL: u8 = 63;
-/// Most labels of a name: 127 of one octet each, and the root.
+/// Limit on labels: 127 of one byte each, and the root.
 pub(super) const MAX_LABELS: usize = 127;
 
-/// A name in lowercase wire form with the places of its labels. Its *depth* is its number of labels, the root's not
+/// A name in lowercase wire form with the offsets of its labels. Its *depth* is its number of labels, the root's not
 /// counted; a *suffix* is named by its own depth.
 #[derive(Clone)]
-pub(super) struct Name {
-    octets: [u8; MAX_NAME],
+pub(super) struct DomainName {
+    bytes: [u8; MAX_NAME],
     length: u8,
     starts: [u8; MAX_LABELS],
     depth: u8,
 }
 
-impl Name {
-    /// Reads the uncompressed name that `octets` begins with, and tells how many octets it takes. `None` where it is cut
-    /// off or too long, or holds anything but plain labels: a question has nothing before it that it could point at.
-    pub(super) fn read(octets: &[u8]) -> Option<(Self, usize)> {
+impl DomainName {
+    /// Parses the uncompressed name at the front of `bytes`, and returns its length. `None` if it is cut off or too
+    /// long, or holds anything but plain labels: a question has nothing before it to point at.
+    pub(super) fn read(bytes: &[u8]) -> Option<(Self, usize)> {
         let mut name = Self::root();
-        let length = name.fill(octets)?;
+        let length = name.fill(bytes)?;
         Some((name, length))
     }
 
-    /// The same in place of what this name was; it is no name any more where there is none to be read.
-    pub(super) fn fill(&mut self, octets: &[u8]) -> Option<usize> {
-        let octets = &octets[..octets.len().min(MAX_NAME)];
+    /// Parses into this name; after a failure it is no valid name.
+    pub(super) fn fill(&mut self, bytes: &[u8]) -> Option<usize> {
+        let bytes = &bytes[..bytes.len().min(MAX_NAME)];
         let mut starts = self.starts.iter_mut();
         let mut at = 0;
         loop {
-            let label = *octets.get(at)?;
+            let label = *bytes.get(at)?;
             if label == 0 {
                 break;
             }
             if label > MAX_LABEL {
                 return None;
             }
-            #[expect(clippy::cast_possible_truncation, reason = "octets are at most 255")]
+            #[expect(clippy::cast_possible_truncation, reason = "a name has at most 255 bytes")]
             let start = at as u8;
             *starts.next()? = start;
             at += 1 + usize::from(label);
         }
         let depth = MAX_LABELS - starts.len();
         let length = at + 1;
-        let wire = &mut self.octets[..length];
-        wire.copy_from_slice(&octets[..length]);
-        // Length octets are below 64, hence no letters: the whole may be lowercased at once.
+        let wire = &mut self.bytes[..length];
+        wire.copy_from_slice(&bytes[..length]);
+        // Length bytes are below 64 and so no letters: the whole name can be lowercased at once.
         wire.make_ascii_lowercase();
         self.length = u8::try_from(length).ok()?;
         self.depth = u8::try_from(depth).ok()?;
@@ -59,15 +59,15 @@ impl Name {
 
     /// The root.
     pub(super) const fn root() -> Self {
-        Self { octets: [0; MAX_NAME], length: 1, starts: [0; MAX_LABELS], depth: 0 }
+        Self { bytes: [0; MAX_NAME], length: 1, starts: [0; MAX_LABELS], depth: 0 }
     }
 
     /// The whole name in lowercase wire form.
     pub(super) fn wire(&self) -> &[u8] {
-        &self.octets[..usize::from(self.length)]
+        &self.bytes[..usize::from(self.length)]
     }
 
-    /// Octets on the wire.
+    /// Bytes on the wire.
     pub(super) fn len(&self) -> usize {
         usize::from(self.length)
     }
@@ -77,12 +77,12 @@ impl Name {
         usize::from(self.depth)
     }
 
-    /// The suffix of so many labels.
+    /// The suffix of this many labels.
     pub(super) fn suffix(&self, depth: usize) -> &[u8] {
         &self.wire()[self.suffix_start(depth)..]
     }
 
-    /// Where the suffix of so many labels begins.
+    /// The offset of the suffix of this many labels.
     pub(super) fn suffix_start(&self, depth: usize) -> usize {
         match self.depth() - depth {
             skipped if skipped == self.depth() => self.len() - 1,
@@ -90,8 +90,8 @@ impl Name {
         }
     }
 
-    /// The name with its suffix of `depth` labels replaced by `target`, or `None` where that is no name any more
-    /// because it is too long (RFC 6672 section 2.2).
+    /// The name with its suffix of `depth` labels replaced by `target`, or `None` if the result is too long (RFC 6672
+    /// section 2.2).
     pub(super) fn redirect(&self, depth: usize, target: &[u8]) -> Option<Self> {
         let kept = &self.wire()[..self.suffix_start(depth)];
         let mut whole = [0; 2 * MAX_NAME];
@@ -101,25 +101,25 @@ impl Name {
     }
 }
 
-impl fmt::Debug for Name {
+impl fmt::Debug for DomainName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
 }
 
-impl fmt::Display for Name {
+impl fmt::Display for DomainName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.depth == 0 {
             return f.write_str(".");
         }
         for &start in &self.starts[..self.depth()] {
             let start = usize::from(start);
-            let length = usize::from(self.octets[start]);
-            for &octet in &self.octets[start + 1..][..length] {
-                match octet {
-                    b'.' | b'\\' | b'"' | b';' | b'(' | b')' => write!(f, "\\{}", char::from(octet))?,
-                    b'!'..=b'~' => write!(f, "{}", char::from(octet))?,
-                    _ => write!(f, "\\{octet:03}")?,
+            let length = usize::from(self.bytes[start]);
+            for &byte in &self.bytes[start + 1..][..length] {
+                match byte {
+                    b'.' | b'\\' | b'"' | b';' | b'(' | b')' => write!(f, "\\{}", char::from(byte))?,
+                    b'!'..=b'~' => write!(f, "{}", char::from(byte))?,
+                    _ => write!(f, "\\{byte:03}")?,
                 }
             }
             f.write_str(".")?;
@@ -128,26 +128,26 @@ impl fmt::Display for Name {
     }
 }
 
-/// A key whose plain octet order is the canonical order of names (RFC 4034 section 6.1): the labels from the right, each
-/// ended by 0, with 0 and 1 inside a label escaped so that they sort after the end.
+/// A sort key: its byte order is the canonical order of names (RFC 4034 section 6.1). It holds the labels from the
+/// right, each ended by 0; bytes 0 and 1 inside a label are escaped so that they sort after the end.
 pub(super) struct CanonicalKey {
-    octets: [u8; 2 * MAX_NAME],
+    bytes: [u8; 2 * MAX_NAME],
     length: usize,
 }
 
 impl CanonicalKey {
-    /// The key of the name's suffix of so many labels.
-    pub(super) fn of(name: &Name, depth: usize) -> Self {
-        let mut key = Self { octets: [0; 2 * MAX_NAME], length: 0 };
+    /// The key of the name's suffix of this many labels.
+    pub(super) fn new(name: &DomainName, depth: usize) -> Self {
+        let mut key = Self { bytes: [0; 2 * MAX_NAME], length: 0 };
         for &start in name.starts[name.depth() - depth..name.depth()].iter().rev() {
             let start = usize::from(start);
-            let length = usize::from(name.octets[start]);
-            for &octet in &name.octets[start + 1..][..length] {
-                if octet <= 1 {
+            let length = usize::from(name.bytes[start]);
+            for &byte in &name.bytes[start + 1..][..length] {
+                if byte <= 1 {
                     key.push(1);
-                    key.push(octet + 1);
+                    key.push(byte + 1);
                 } else {
-                    key.push(octet);
+                    key.push(byte);
                 }
             }
             key.push(0);
@@ -155,13 +155,13 @@ impl CanonicalKey {
         key
     }
 
-    fn push(&mut self, octet: u8) {
-        self.octets[self.length] = octet;
+    fn push(&mut self, byte: u8) {
+        self.bytes[self.length] = byte;
         self.length += 1;
     }
 
     pub(super) fn as_slice(&self) -> &[u8] {
-        &self.octets[..self.length]
+        &self.bytes[..self.length]
     }
 }
 
@@ -180,11 +180,11 @@ mod tests {
         wire
     }
 
-    fn name(text: &str) -> Name {
-        Name::read(&wire(text)).unwrap().0
+    fn name(text: &str) -> DomainName {
+        DomainName::read(&wire(text)).unwrap().0
     }
 
-    /// A name of so many octets on the wire.
+    /// A name of this many bytes on the wire.
     fn of_length(length: usize) -> Vec<u8> {
         let mut wire = Vec::new();
         let mut left = length - 1;
@@ -201,8 +201,8 @@ mod tests {
 
     #[rstest]
     #[case::root(vec![0], Some(0))]
-    #[case::of_255_octets(of_length(255), Some(4))]
-    #[case::of_256_octets(of_length(256), None)]
+    #[case::of_255_bytes(of_length(255), Some(4))]
+    #[case::of_256_bytes(of_length(256), None)]
     #[case::of_127_labels([1, b'a'].repeat(127).into_iter().chain([0]).collect(), Some(127))]
     #[case::of_128_labels([1, b'a'].repeat(128).into_iter().chain([0]).collect(), None)]
     #[case::label_of_63([&[63][..], &[b'a'; 63], &[0]].concat(), Some(1))]
@@ -212,8 +212,8 @@ mod tests {
     #[case::cut_in_label(vec![5, b'a'], None)]
     #[case::no_root(vec![1, b'a'], None)]
     #[case::empty(vec![], None)]
-    fn reads_plain_names_within_the_limits(#[case] octets: Vec<u8>, #[case] depth: Option<usize>) {
-        assert_eq!(Name::read(&octets).map(|(name, _)| name.depth()), depth);
+    fn reads_plain_names_within_the_limits(#[case] bytes: Vec<u8>, #[case] depth: Option<usize>) {
+        assert_eq!(DomainName::read(&bytes).map(|(name, _)| name.depth()), depth);
     }
 
     #[test]
@@ -236,7 +236,7 @@ mod tests {
     fn a_redirection_may_overflow() {
         assert!(name("abc.example").redirect(1, &of_length(251)).is_some());
         assert!(name("abc.example").redirect(1, &of_length(252)).is_none());
-        assert!(Name::read(&of_length(255)).unwrap().0.redirect(0, &of_length(255)).is_none());
+        assert!(DomainName::read(&of_length(255)).unwrap().0.redirect(0, &of_length(255)).is_none());
     }
 
     #[test]
@@ -249,8 +249,8 @@ mod tests {
         sorted.push(wire("*.z.example"));
         sorted.push([&[1, 200][..], &wire("z.example")].concat());
         let key = |wire: &[u8]| {
-            let name = Name::read(wire).unwrap().0;
-            CanonicalKey::of(&name, name.depth()).as_slice().to_vec()
+            let name = DomainName::read(wire).unwrap().0;
+            CanonicalKey::new(&name, name.depth()).as_slice().to_vec()
         };
         let keys: Vec<Vec<u8>> = sorted.iter().map(|wire| key(wire)).collect();
         assert!(keys.is_sorted_by(|a, b| a < b), "{keys:?}");
@@ -260,6 +260,6 @@ mod tests {
     #[test]
     fn a_suffixs_key_is_that_of_the_suffix_alone() {
         let (whole, suffix) = (name("x.www.example.com"), name("example.com"));
-        assert_eq!(CanonicalKey::of(&whole, 2).as_slice(), CanonicalKey::of(&suffix, 2).as_slice());
+        assert_eq!(CanonicalKey::new(&whole, 2).as_slice(), CanonicalKey::new(&suffix, 2).as_slice());
     }
 }

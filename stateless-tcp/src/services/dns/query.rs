@@ -1,55 +1,20 @@
-//! Reading a query: header, question, OPT. Whatever else it holds is skipped, but must be well formed.
+//! Parsing a query: header, question, OPT. Other records are skipped, but must be well formed.
 
 use super::edns::Edns;
-use super::message::{FIXED, Full, HEADER, Message};
-use super::name::{MAX_NAME, Name};
-use super::zone::rtype;
+use super::name::{DomainName, MAX_NAME};
+use super::response_writer::{Overflow, ResponseWriter};
+use super::rtype;
+use super::wire::{
+    ADDITIONALS, ANSWERS, AUTHORITIES, CLASS_ANY, CLASS_IN, FIXED, HEADER, QUESTIONS, Rcode, TYPE_CLASS,
+    flag, skip_name, word,
+};
 
-/// Where the header counts questions, and the records of each section (RFC 1035 section 4.1.1).
-pub(super) const QUESTIONS: usize = 4;
-pub(super) const ANSWERS: usize = 6;
-pub(super) const AUTHORITIES: usize = 8;
-pub(super) const ADDITIONALS: usize = 10;
-/// Class IN.
-const IN: u16 = 1;
-/// Class ANY.
-const ANY_CLASS: u16 = 255;
-/// Octets of type and class, which end the question.
-pub(super) const TYPE_CLASS: usize = 4;
-
-/// Response codes (RFC 1035 section 4.1.1, RFC 6672 section 2.2, RFC 6891 section 9, RFC 7873 section 8, RFC 8945 section 3). The high 8 bits
-/// go into the OPT.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Rcode {
-    NoError = 0,
-    FormErr = 1,
-    ServFail = 2,
-    NxDomain = 3,
-    NotImp = 4,
-    Refused = 5,
-    YxDomain = 6,
-    NotAuth = 9,
-    BadVers = 16,
-    BadCookie = 23,
-}
-
-/// Bits of the header's second 16.
-pub(super) mod flag {
-    pub(in super::super) const QR: u16 = 0x8000;
-    pub(in super::super) const OPCODE: u16 = 0x7800;
-    pub(in super::super) const AA: u16 = 0x0400;
-    pub(in super::super) const TC: u16 = 0x0200;
-    pub(in super::super) const RD: u16 = 0x0100;
-    pub(in super::super) const AD: u16 = 0x0020;
-    pub(in super::super) const CD: u16 = 0x0010;
-}
-
-/// What every response repeats of its query, whatever becomes of it.
+/// A parsed query: the parts that every response repeats, and its EDNS and TSIG records.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Envelope<'a> {
+pub(super) struct ParsedQuery<'a> {
     pub(super) id: [u8; 2],
     pub(super) flags: u16,
-    /// The question, octet for octet; empty where there is none, or it cannot be read.
+    /// The question's bytes; empty if there is none, or if it is malformed.
     pub(super) question: &'a [u8],
     pub(super) edns: Option<Edns<'a>>,
     /// The TSIG record that signs the message.
@@ -58,13 +23,13 @@ pub(super) struct Envelope<'a> {
     pub(super) others: bool,
 }
 
-/// A TSIG record (RFC 8945 section 4.2), as far as one answers that the key is not known.
+/// A TSIG record (RFC 8945 section 4.2), as far as the answer BADKEY needs it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tsig<'a> {
-    /// The message, and where the record's owner stands in it: the key's name, which may be compressed.
+    /// The message, and the offset of the record's owner in it: the key's name, which may be compressed.
     message: &'a [u8],
     owner: usize,
-    /// The algorithm's name, the time, and how far that may be off.
+    /// The algorithm's name, the time and the fudge.
     terms: &'a [u8],
 }
 
@@ -74,23 +39,25 @@ const TIME_FUDGE: usize = 8;
 const BADKEY: u16 = 17;
 
 impl<'a> Tsig<'a> {
-    /// Reads the record whose owner stands at `owner`. None where it is malformed.
+    /// Parses the record whose owner is at `owner`. `None` if it is malformed.
     fn read(message: &'a [u8], owner: usize, class: u16, data: &'a [u8]) -> Option<Self> {
-        let algorithm = Name::read(data)?.1;
+        let algorithm = DomainName::read(data)?.1;
         let terms = data.get(..algorithm + TIME_FUDGE)?;
-        (class == ANY_CLASS && expand(message, owner).is_some()).then_some(Self { message, owner, terms })
+        (class == CLASS_ANY && expand(message, owner).is_some()).then_some(Self { message, owner, terms })
     }
 
-    /// Answers to a key that is not known (RFC 8945 section 5.2.1): without a signature, the error BADKEY.
-    pub(super) fn answer(&self, id: [u8; 2], message: &mut Message<'_>) -> Result<(), Full> {
+    /// Answers an unknown key (RFC 8945 section 5.2.1): unsigned, with error BADKEY.
+    pub(super) fn answer(&self, id: [u8; 2], message: &mut ResponseWriter<'_>) -> Result<(), Overflow> {
         let Some((name, length)) = expand(self.message, self.owner) else { return Ok(()) };
         let (no_signature, no_other_data) = ([0; 2], [0; 2]);
-        message
-            .tsig(&name[..length], &[self.terms, &no_signature, &id, &BADKEY.to_be_bytes(), &no_other_data])
+        message.write_tsig(
+            &name[..length],
+            &[self.terms, &no_signature, &id, &BADKEY.to_be_bytes(), &no_other_data],
+        )
     }
 }
 
-/// The name at `at` without pointers, and its length.
+/// The decompressed name at `at`, and its length.
 fn expand(message: &[u8], mut at: usize) -> Option<([u8; MAX_NAME], usize)> {
     let (mut name, mut length) = ([0; MAX_NAME], 0);
     loop {
@@ -103,7 +70,7 @@ fn expand(message: &[u8], mut at: usize) -> Option<([u8; MAX_NAME], usize)> {
             }
             high @ 0xc0.. => {
                 let target = usize::from(u16::from_be_bytes([high & 0x3f, *message.get(at + 1)?]));
-                // Only backwards, so that it ends.
+                // Only backwards, so the loop ends.
                 at = (target < at).then_some(target)?;
             }
             _ => return None,
@@ -111,27 +78,27 @@ fn expand(message: &[u8], mut at: usize) -> Option<([u8; MAX_NAME], usize)> {
     }
 }
 
-/// What is asked.
-pub(super) struct Question {
-    pub(super) name: Name,
+/// The question of a query.
+pub(super) struct DnsQuestion {
+    pub(super) name: DomainName,
     pub(super) rtype: u16,
     class: u16,
 }
 
-impl Question {
-    /// This question, if the zones of class IN may be asked it, or the code that answers it without a look at them.
-    pub(super) fn of_zones(&self) -> Result<&Self, Rcode> {
-        if self.class != IN {
+impl DnsQuestion {
+    /// Accepts a question for the zones of class IN, or returns the code that answers it without a lookup.
+    pub(super) fn check_authoritative(&self) -> Result<&Self, Rcode> {
+        if self.class != CLASS_IN {
             return Err(Rcode::Refused);
         }
         match self.rtype {
             rtype::MAILA | rtype::MAILB => Err(Rcode::NotImp),
-            _ => self.of_anyone(),
+            _ => self.check_relayable(),
         }
     }
 
-    /// This question, if any server may be asked it over a connection like ours: it is no transfer.
-    pub(super) fn of_anyone(&self) -> Result<&Self, Rcode> {
+    /// Accepts a question that a relay may forward: anything but a zone transfer.
+    pub(super) fn check_relayable(&self) -> Result<&Self, Rcode> {
         match self.rtype {
             rtype::OPT => Err(Rcode::FormErr),
             rtype::AXFR | rtype::IXFR => Err(Rcode::Refused),
@@ -140,13 +107,13 @@ impl Question {
     }
 }
 
-/// Whether `message` is to be answered at all: it has a header, and is no response (two servers would answer each
-/// other for ever).
+/// Whether `message` deserves an answer: it has a header and is no response (two servers would answer each other for
+/// ever).
 pub(super) fn is_query(message: &[u8]) -> bool {
     message.len() >= HEADER && word(message, 2) & flag::QR == 0
 }
 
-/// Whether `message` begins as the queries of clients do: one question, no answer, and besides it what IXFR, EDNS and
+/// Whether `message` begins as clients' queries do: one question, no answer, and no more records than IXFR, EDNS and
 /// signed queries have. The inside of a message hardly ever does.
 pub(super) fn is_plain(message: &[u8]) -> bool {
     is_query(message)
@@ -156,7 +123,7 @@ pub(super) fn is_plain(message: &[u8]) -> bool {
         && word(message, 10) <= 2
 }
 
-/// Octets of the query that `stream` begins with, by what its records say.
+/// The length of the query that `stream` begins with, computed from its records.
 pub(super) fn length(stream: &[u8]) -> Option<usize> {
     if !is_plain(stream) {
         return None;
@@ -171,9 +138,9 @@ pub(super) fn length(stream: &[u8]) -> Option<usize> {
     (at <= stream.len()).then_some(at)
 }
 
-/// Reads a message for which [`is_query`] holds: what is asked, or the code that answers it whatever is served.
-pub(super) fn parse(message: &[u8]) -> (Envelope<'_>, Result<Question, Rcode>) {
-    let mut envelope = Envelope {
+/// Parses a message for which [`is_query`] holds: the question, or the code that answers it without a lookup.
+pub(super) fn parse(message: &[u8]) -> (ParsedQuery<'_>, Result<DnsQuestion, Rcode>) {
+    let mut query = ParsedQuery {
         id: [message[0], message[1]],
         flags: word(message, 2),
         question: &[],
@@ -181,20 +148,24 @@ pub(super) fn parse(message: &[u8]) -> (Envelope<'_>, Result<Question, Rcode>) {
         tsig: None,
         others: false,
     };
-    let mut question = Question { name: Name::root(), rtype: 0, class: 0 };
-    let result = examine(message, &mut envelope, &mut question);
-    (envelope, result.map(|()| question))
+    let mut question = DnsQuestion { name: DomainName::root(), rtype: 0, class: 0 };
+    let result = examine(message, &mut query, &mut question);
+    (query, result.map(|()| question))
 }
 
-fn examine<'a>(message: &'a [u8], envelope: &mut Envelope<'a>, question: &mut Question) -> Result<(), Rcode> {
-    if envelope.flags & flag::OPCODE != 0 {
+fn examine<'a>(
+    message: &'a [u8],
+    query: &mut ParsedQuery<'a>,
+    question: &mut DnsQuestion,
+) -> Result<(), Rcode> {
+    if query.flags & flag::OPCODE != 0 {
         return Err(Rcode::NotImp);
     }
     match word(message, QUESTIONS) {
         0 => {
-            records(message, HEADER, envelope)?;
-            // No question is one for a server cookie (RFC 7873 section 5.4).
-            let asks_for_cookie = envelope.edns.is_some_and(|edns| edns.cookie.is_some());
+            records(message, HEADER, query)?;
+            // A query without a question may ask for a server cookie (RFC 7873 section 5.4).
+            let asks_for_cookie = query.edns.is_some_and(|edns| edns.cookie.is_some());
             return Err(if asks_for_cookie { Rcode::NoError } else { Rcode::FormErr });
         }
         1 => {}
@@ -202,13 +173,13 @@ fn examine<'a>(message: &'a [u8], envelope: &mut Envelope<'a>, question: &mut Qu
     }
     let length = question.name.fill(&message[HEADER..]).ok_or(Rcode::FormErr)?;
     let end = HEADER + length + TYPE_CLASS;
-    envelope.question = message.get(HEADER..end).ok_or(Rcode::FormErr)?;
+    query.question = message.get(HEADER..end).ok_or(Rcode::FormErr)?;
     (question.rtype, question.class) = (word(message, end - 4), word(message, end - 2));
-    records(message, end, envelope)
+    records(message, end, query)
 }
 
-/// Reads what follows the question, from `at` to the message's end.
-fn records<'a>(message: &'a [u8], mut at: usize, envelope: &mut Envelope<'a>) -> Result<(), Rcode> {
+/// Parses the records behind the question, from `at` to the message's end.
+fn records<'a>(message: &'a [u8], mut at: usize, query: &mut ParsedQuery<'a>) -> Result<(), Rcode> {
     let count = |at| u32::from(word(message, at));
     let (answers, authorities, additionals) = (count(ANSWERS), count(AUTHORITIES), count(ADDITIONALS));
     let mut version = 0;
@@ -222,26 +193,26 @@ fn records<'a>(message: &'a [u8], mut at: usize, envelope: &mut Envelope<'a>) ->
         at += FIXED + usize::from(word(fixed, 8));
         let data = message.get(at - usize::from(word(fixed, 8))..at).ok_or(Rcode::FormErr)?;
         if word(fixed, 0) == rtype::OPT {
-            // One, in the additional section, of the root (RFC 6891 section 6.1.1).
+            // One OPT record, owned by the root, in the additional section (RFC 6891 section 6.1.1).
             let misplaced = index < answers + authorities;
-            if misplaced || !is_root || envelope.edns.is_some() {
-                envelope.edns = None;
+            if misplaced || !is_root || query.edns.is_some() {
+                query.edns = None;
                 return Err(Rcode::FormErr);
             }
             version = fixed[5];
-            let signed = fixed[6] & 0x80 != 0;
-            // Is an option malformed, the answer has an OPT all the same (RFC 6891 section 7).
-            envelope.edns = Some(Edns::without_options(signed));
+            let dnssec_ok = fixed[6] & 0x80 != 0;
+            // The answer to a malformed option has an OPT record nevertheless (RFC 6891 section 7).
+            query.edns = Some(Edns::without_options(dnssec_ok));
             if version == 0 {
-                envelope.edns = Some(Edns::read(signed, data).ok_or(Rcode::FormErr)?);
+                query.edns = Some(Edns::read(dnssec_ok, data).ok_or(Rcode::FormErr)?);
             }
         } else {
-            envelope.others = true;
+            query.others = true;
             if word(fixed, 0) == rtype::TSIG {
                 // The last record of the additional section (RFC 8945 section 5.1).
                 let misplaced = index < answers + authorities || index + 1 < all;
                 let tsig = Tsig::read(message, owner, word(fixed, 2), data).filter(|_| !misplaced);
-                envelope.tsig = Some(tsig.ok_or(Rcode::FormErr)?);
+                query.tsig = Some(tsig.ok_or(Rcode::FormErr)?);
             }
         }
     }
@@ -252,20 +223,4 @@ fn records<'a>(message: &'a [u8], mut at: usize, envelope: &mut Envelope<'a>) ->
         return Err(Rcode::BadVers);
     }
     Ok(())
-}
-
-/// Where the name at `at` ends. A pointer ends it; where it leads does not matter.
-pub(super) fn skip_name(message: &[u8], mut at: usize) -> Option<usize> {
-    loop {
-        match *message.get(at)? {
-            0 => return Some(at + 1),
-            label @ 1..=63 => at += 1 + usize::from(label),
-            0xc0..=0xff => return (at + 1 < message.len()).then_some(at + 2),
-            _ => return None,
-        }
-    }
-}
-
-pub(super) fn word(octets: &[u8], at: usize) -> u16 {
-    u16::from_be_bytes([octets[at], octets[at + 1]])
 }

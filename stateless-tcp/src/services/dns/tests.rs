@@ -51,7 +51,7 @@ fn answer(dns: &Dns, query: &[u8], room: usize) -> Option<Vec<u8>> {
     // A refusal for want of room ends the stream; nothing else is SERVFAIL here.
     let refused = response.get(5).is_some_and(|flags| flags & 0xf == 2);
     assert_eq!((answered.volatile, !response.is_empty() && answered.last), (0, refused));
-    assert!(response.len() <= room, "{} octets in a room of {room}", response.len());
+    assert!(response.len() <= room, "{} bytes in a room of {room}", response.len());
     let (prefix, message) = response.split_at_checked(2)?;
     assert_eq!(usize::from(u16::from_be_bytes([prefix[0], prefix[1]])), message.len());
     // Every record of every section can be read, and nothing follows the last.
@@ -73,7 +73,7 @@ fn builtin() -> Dns {
 
 /// A service of one zone given as text.
 fn zone(text: &str) -> Dns {
-    Dns::of_text(text, DnsOptions::default()).unwrap()
+    Dns::from_text(text, DnsOptions::default()).unwrap()
 }
 
 /// An alias leads to another zone, where a name has the same label twice: its rest is no name that has been written.
@@ -127,7 +127,7 @@ fn the_transaction_of_2009_is_229_octets() {
 #[case::pointer_loop(message(0, 1, 0, &[&[1, b'a', 0xc0, 12, 0, 1, 0, 1]]), 0x8001, 0)]
 #[case::pointer_past_the_end(message(0, 1, 0, &[&[0xff, 0xff, 0, 1, 0, 1]]), 0x8001, 0)]
 #[case::reserved_label(message(0, 1, 0, &[&[0x41, 1, 0, 0, 1, 0, 1]]), 0x8001, 0)]
-#[case::octet_after_the_end(message(0, 1, 0, &[&wire("example.com"), &[0, 1, 0, 1, 0]]), 0x8001, 1)]
+#[case::byte_after_the_end(message(0, 1, 0, &[&wire("example.com"), &[0, 1, 0, 1, 0]]), 0x8001, 1)]
 #[case::additional_missing(message(0, 1, 1, &[&wire("example.com"), &[0, 1, 0, 1]]), 0x8001, 1)]
 #[case::additional_cut(message(0, 1, 1, &[&wire("example.com"), &[0, 1, 0, 1], &OPT[..10]]), 0x8001, 1)]
 #[case::two_opts(message(0, 1, 2, &[&wire("example.com"), &[0, 1, 0, 1], &OPT, &OPT]), 0x8001, 1)]

@@ -1,93 +1,66 @@
-//! One zone, compiled: what an answer may hold, in wire form or one step from it, linked by indices.
+//! One compiled zone: records in wire form or close to it, linked by indices.
 //!
-//! A zone knows nothing of other zones, so that one can be replaced while the others stay: [`super::catalog`] puts them
-//! together. It never changes once it is built ([`build`]).
+//! A zone knows no other zone, so it can be replaced alone; [`super::catalog`] combines zones. A zone never changes
+//! once it is built ([`build`]).
 
-mod build;
+pub(super) mod build;
 mod check;
+mod compile_denial;
 mod denial;
-mod names;
+mod name_tree;
 mod problem;
-mod prove;
 
-pub(super) use build::Builder;
-pub(super) use denial::{Denial, Prover};
-pub(super) use names::{NameId, Names, hash};
+pub(super) use denial::{Denial, ProofOwner};
+pub(super) use name_tree::{NameId, NameTree, hash};
 
-use super::name::Name;
+use super::name::DomainName;
 use super::rdata;
-use denial::Proof;
-use names::flag;
+use super::rtype;
+use denial::DenialProof;
+use name_tree::flag;
 use std::sync::LazyLock;
 
-/// Record types that the algorithms tell apart.
-pub(super) mod rtype {
-    pub(in super::super) const A: u16 = 1;
-    pub(in super::super) const NS: u16 = 2;
-    pub(in super::super) const CNAME: u16 = 5;
-    pub(in super::super) const SOA: u16 = 6;
-    pub(in super::super) const MX: u16 = 15;
-    pub(in super::super) const AAAA: u16 = 28;
-    pub(in super::super) const SRV: u16 = 33;
-    pub(in super::super) const DNAME: u16 = 39;
-    pub(in super::super) const OPT: u16 = 41;
-    pub(in super::super) const DS: u16 = 43;
-    pub(in super::super) const RRSIG: u16 = 46;
-    pub(in super::super) const NSEC: u16 = 47;
-    pub(in super::super) const NSEC3: u16 = 50;
-    pub(in super::super) const NSEC3PARAM: u16 = 51;
-    pub(in super::super) const SVCB: u16 = 64;
-    pub(in super::super) const HTTPS: u16 = 65;
-    pub(in super::super) const TSIG: u16 = 250;
-    pub(in super::super) const IXFR: u16 = 251;
-    pub(in super::super) const AXFR: u16 = 252;
-    pub(in super::super) const MAILB: u16 = 253;
-    pub(in super::super) const MAILA: u16 = 254;
-    pub(in super::super) const ANY: u16 = 255;
-}
-
-/// A set of records of one owner and type, with its signatures.
+/// An RRset, the records of one owner and type, with its signatures.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Set {
+pub(super) struct Rrset {
     pub(super) rtype: u16,
-    /// Of signatures. A set may have nothing else: the file has a signature of what it does not have.
+    /// The number of signatures. An RRset may have nothing else: a signature of records that the zone does not have.
     signatures: u16,
-    /// Of records.
+    /// The number of records.
     count: u32,
     pub(super) ttl: u32,
-    /// Where its records and its signatures begin in [`Zone::data`].
+    /// Offsets of its records and its signatures in [`Zone::data`].
     data: u32,
     signed: u32,
 }
 
-impl Set {
-    /// It is not of signatures alone.
+impl Rrset {
+    /// The RRset has records, not only signatures.
     pub(super) const fn has_records(&self) -> bool {
         self.count > 0
     }
 }
 
-/// A set's place in its zone.
+/// The index of an RRset in its zone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct SetId(pub(super) u32);
+pub(super) struct RrsetId(pub(super) u32);
 
-/// What a zone keeps of one record: its data, in wire form, or with [`NameId`]s in place of the names that may be
-/// compressed.
+/// The stored data of one record: in wire form, or with [`NameId`]s in place of compressible names.
 #[derive(Clone, Copy)]
-pub(super) enum Data<'a> {
+pub(super) enum RecordData<'a> {
     Plain(&'a [u8]),
     /// Bytes before the names, the names, bytes after them.
-    Names(&'a [u8], Targets, &'a [u8]),
+    Names(&'a [u8], RdataNames, &'a [u8]),
 }
 
-/// One name, or two.
+/// One or two names.
 #[derive(Clone, Copy)]
-pub(super) struct Targets {
+pub(super) struct RdataNames {
     first: NameId,
     second: Option<NameId>,
 }
 
-impl Targets {
+impl RdataNames {
     pub(super) fn iter(self) -> impl Iterator<Item = NameId> {
         std::iter::once(self.first).chain(self.second)
     }
@@ -96,44 +69,44 @@ impl Targets {
 /// A zone.
 #[derive(Debug)]
 pub(super) struct Zone {
-    pub(super) names: Names,
+    pub(super) names: NameTree,
     pub(super) apex: NameId,
-    /// Labels of the apex, and of its deepest node.
+    /// Label counts of the apex and of the deepest node.
     pub(super) depth: usize,
     deepest: usize,
-    sets: Vec<Set>,
-    /// The records of all sets: each its length (16 bits) and data as [`Data`] has it.
+    sets: Vec<Rrset>,
+    /// The records of all RRsets: each a length (16 bits) and its [`RecordData`].
     data: Vec<u8>,
-    /// Nodes with a child `*`, in order, and that.
+    /// Sorted nodes with a child `*`, and that child.
     wildcards: Vec<(NameId, NameId)>,
-    pub(super) soa: SetId,
+    pub(super) soa: RrsetId,
     /// TTL of the SOA in a negative answer (RFC 2308 section 3).
     pub(super) negative_ttl: u32,
     pub(super) denial: Denial,
-    /// By name; empty where nothing is to be proved.
-    proofs: Vec<Proof>,
+    /// By name; empty for an unsigned zone.
+    proofs: Vec<DenialProof>,
 }
 
-/// How a name relates to a zone's nodes.
+/// The result of a search for a name among a zone's nodes.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Found {
+pub(super) enum NodeMatch {
     /// The node of this name.
     Exact(NameId),
-    /// There is none: this is its closest encloser (RFC 4592 section 3.3.1), at this depth.
+    /// No node of this name: its closest encloser (RFC 4592 section 3.3.1), and that one's depth.
     Below(NameId, usize),
 }
 
 impl Zone {
     /// Looks up a name at or below the apex.
     ///
-    /// Every ancestor of a node down from the apex is a node, so that the closest encloser is found by bisection over
-    /// the depth: a name of 127 labels costs no more than the zone's own depth allows.
-    pub(super) fn find(&self, name: &Name) -> Found {
+    /// Every ancestor of a node below the apex is a node, so bisection over the depth finds the closest encloser: the
+    /// cost is bounded by the zone's depth, even for a name of 127 labels.
+    pub(super) fn find(&self, name: &DomainName) -> NodeMatch {
         let depth = name.depth();
         if depth <= self.deepest
             && let Some(node) = self.node(name, depth)
         {
-            return Found::Exact(node);
+            return NodeMatch::Exact(node);
         }
         let (mut encloser, mut low) = (self.apex, self.depth);
         let mut high = self.deepest.min(depth.saturating_sub(1)).max(low);
@@ -144,11 +117,11 @@ impl Zone {
                 None => high = middle - 1,
             }
         }
-        Found::Below(encloser, low)
+        NodeMatch::Below(encloser, low)
     }
 
-    /// The node of the suffix of so many labels of a name at or below the apex.
-    pub(super) fn node(&self, name: &Name, depth: usize) -> Option<NameId> {
+    /// The node of the suffix of this many labels of a name at or below the apex.
+    pub(super) fn node(&self, name: &DomainName, depth: usize) -> Option<NameId> {
         self.names.find_below(name, depth, self.apex).filter(|&id| self.is_node(id))
     }
 
@@ -156,7 +129,7 @@ impl Zone {
         self.names.has(id, flag::NODE)
     }
 
-    /// The topmost zone cut at or above the node: what lies below it is the child's (RFC 1034 section 4.2.1).
+    /// The topmost zone cut at or above the node: names below it belong to the child zone (RFC 1034 section 4.2.1).
     pub(super) fn cut(&self, node: NameId) -> Option<NameId> {
         let (mut cut, mut id) = (None, node);
         while id != self.apex {
@@ -168,12 +141,12 @@ impl Zone {
         cut
     }
 
-    pub(super) fn cname(&self, node: NameId) -> Option<SetId> {
-        self.names.has(node, flag::CNAME).then(|| self.find_set(node, rtype::CNAME)).flatten()
+    pub(super) fn cname(&self, node: NameId) -> Option<RrsetId> {
+        self.names.has(node, flag::CNAME).then(|| self.find_rrset(node, rtype::CNAME)).flatten()
     }
 
-    pub(super) fn dname(&self, node: NameId) -> Option<SetId> {
-        self.names.has(node, flag::DNAME).then(|| self.find_set(node, rtype::DNAME)).flatten()
+    pub(super) fn dname(&self, node: NameId) -> Option<RrsetId> {
+        self.names.has(node, flag::DNAME).then(|| self.find_rrset(node, rtype::DNAME)).flatten()
     }
 
     /// The node's child `*`.
@@ -185,89 +158,89 @@ impl Zone {
         Some(self.wildcards[at].1)
     }
 
-    /// The sets of an owner with their ids, in the zone file's order.
-    pub(super) fn sets_of(&self, owner: NameId) -> impl Iterator<Item = (SetId, &Set)> {
+    /// The RRsets of an owner with their ids, in the zone file's order.
+    pub(super) fn rrsets_of(&self, owner: NameId) -> impl Iterator<Item = (RrsetId, &Rrset)> {
         let (first, count) = self.names.sets(owner);
         let start = first as usize;
-        (first..).map(SetId).zip(&self.sets[start..start + usize::from(count)])
+        (first..).map(RrsetId).zip(&self.sets[start..start + usize::from(count)])
     }
 
-    /// The owner's set of this type.
-    pub(super) fn find_set(&self, owner: NameId, rtype: u16) -> Option<SetId> {
-        self.sets_of(owner).find_map(|(id, set)| (set.rtype == rtype && set.count > 0).then_some(id))
+    /// The owner's RRset of this type.
+    pub(super) fn find_rrset(&self, owner: NameId, rtype: u16) -> Option<RrsetId> {
+        self.rrsets_of(owner).find_map(|(id, set)| (set.rtype == rtype && set.count > 0).then_some(id))
     }
 
-    /// The set that proves something at the owner of a [`Proof`]: of the kind that the zone denies by.
-    pub(super) fn proof_set(&self, owner: NameId) -> Option<SetId> {
+    /// The NSEC or NSEC3 RRset at the owner of a [`DenialProof`].
+    pub(super) fn proof_rrset(&self, owner: NameId) -> Option<RrsetId> {
         let rtype = if matches!(self.denial, Denial::Nsec3(_)) { rtype::NSEC3 } else { rtype::NSEC };
-        self.find_set(owner, rtype)
+        self.find_rrset(owner, rtype)
     }
 
-    pub(super) fn set(&self, id: SetId) -> &Set {
+    pub(super) fn rrset(&self, id: RrsetId) -> &Rrset {
         &self.sets[id.0 as usize]
     }
 
-    pub(super) fn proof(&self, node: NameId) -> Proof {
+    pub(super) fn proof(&self, node: NameId) -> DenialProof {
         self.proofs.get(node.get()).copied().unwrap_or_default()
     }
 
-    /// The records of a set.
-    pub(super) fn records(&self, set: &Set) -> Records<'_> {
-        Records { rest: &self.data[set.data as usize..], left: set.count, names: compressible(set.rtype) }
+    /// The records of an RRset.
+    pub(super) fn records(&self, set: &Rrset) -> RecordIter<'_> {
+        RecordIter { rest: &self.data[set.data as usize..], left: set.count, names: compressible(set.rtype) }
     }
 
-    /// The signatures of a set.
-    pub(super) fn signatures(&self, set: &Set) -> Records<'_> {
-        Records { rest: &self.data[set.signed as usize..], left: set.signatures.into(), names: (0, 0) }
+    /// The signatures of an RRset.
+    pub(super) fn signatures(&self, set: &Rrset) -> RecordIter<'_> {
+        RecordIter { rest: &self.data[set.signed as usize..], left: set.signatures.into(), names: (0, 0) }
     }
 
-    /// The name that a CNAME or DNAME leads to, in wire form and any case.
-    pub(super) fn target(&self, set: SetId) -> Option<Name> {
-        match self.records(self.set(set)).next()? {
-            Data::Plain(wire) => Name::read(wire).map(|(name, _)| name),
-            Data::Names(_, targets, _) => Some(self.names.name(targets.first)),
+    /// The target of a CNAME or DNAME.
+    pub(super) fn target(&self, set: RrsetId) -> Option<DomainName> {
+        match self.records(self.rrset(set)).next()? {
+            RecordData::Plain(wire) => DomainName::read(wire).map(|(name, _)| name),
+            RecordData::Names(_, targets, _) => Some(self.names.name(targets.first)),
         }
     }
 
-    /// Owners, and empty non-terminals.
+    /// The number of nodes: owners and empty non-terminals.
     pub(super) fn owners(&self) -> usize {
         self.names.ids().filter(|&id| self.is_node(id)).count()
     }
 
-    /// Records, signatures among them.
+    /// The number of records, including signatures.
     pub(super) fn record_count(&self) -> usize {
         self.sets.iter().map(|set| set.count as usize + usize::from(set.signatures)).sum()
     }
 
-    /// Bytes of memory that it takes.
+    /// Its memory in bytes.
     pub(super) fn memory(&self) -> usize {
         self.names.memory()
-            + self.sets.capacity() * size_of::<Set>()
+            + self.sets.capacity() * size_of::<Rrset>()
             + self.data.capacity()
-            + self.proofs.capacity() * size_of::<Proof>()
+            + self.proofs.capacity() * size_of::<DenialProof>()
             + self.denial.memory()
     }
 }
 
-/// Records of one set, one by one.
-pub(super) struct Records<'a> {
+/// An iterator over the records of one RRset.
+pub(super) struct RecordIter<'a> {
     rest: &'a [u8],
     left: u32,
     names: (usize, usize),
 }
 
-impl<'a> Iterator for Records<'a> {
-    type Item = Data<'a>;
+impl<'a> Iterator for RecordIter<'a> {
+    type Item = RecordData<'a>;
 
     #[inline]
-    fn next(&mut self) -> Option<Data<'a>> {
+    fn next(&mut self) -> Option<RecordData<'a>> {
         self.left = self.left.checked_sub(1)?;
         let (length, rest) = self.rest.split_first_chunk::<LENGTH>()?;
         let (data, rest) = rest.split_at_checked(u16::from_ne_bytes(*length).into())?;
         self.rest = rest;
         let (before, names) = self.names;
         if names == 0 {
-            return Some(Data::Plain(data));
+            return Some(RecordData::Plain(data));
         }
         let (before, rest) = data.split_at_checked(before)?;
         let (first, rest) = name_id(rest)?;
@@ -275,22 +248,22 @@ impl<'a> Iterator for Records<'a> {
             2 => name_id(rest).map(|(second, after)| (Some(second), after))?,
             _ => (None, rest),
         };
-        Some(Data::Names(before, Targets { first, second }, after))
+        Some(RecordData::Names(before, RdataNames { first, second }, after))
     }
 }
 
-/// Where the names in a type's data lie that may be compressed: bytes before them, and how many there are. Those types are
-/// all among the first 16 (RFC 3597 section 4).
+/// The compressible names in a type's data: bytes before them, and their number. All such types are among the first 16
+/// (RFC 3597 section 4).
 fn compressible(rtype: u16) -> (usize, usize) {
     static FIRST: LazyLock<[(usize, usize); 16]> = LazyLock::new(|| {
         std::array::from_fn(|number| {
-            u16::try_from(number).map_or((0, 0), |number| rdata::of(number).compressible())
+            u16::try_from(number).map_or((0, 0), |number| rdata::record_type(number).compressible())
         })
     });
     FIRST.get(usize::from(rtype)).copied().unwrap_or_default()
 }
 
-/// Bytes of the length before a record's data.
+/// Bytes of the length before a record's stored data.
 const LENGTH: usize = 2;
 
 fn name_id(bytes: &[u8]) -> Option<(NameId, &[u8])> {

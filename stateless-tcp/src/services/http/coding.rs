@@ -1,19 +1,19 @@
-//! In which coding a file is sent (RFC 9110 12.5.3). Knows nothing of files.
+//! Negotiation of the content coding (RFC 9110 12.5.3). Knows nothing of files.
 
-use super::conditions::List;
+use super::conditions::ListField;
 
-/// A content coding (RFC 9110 8.4.1): of files that are compressed already.
+/// A content coding (RFC 9110 8.4.1) of files that are compressed beforehand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Coding {
+pub(super) enum ContentCoding {
     Brotli,
     Zstandard,
     Gzip,
 }
 
-impl Coding {
+impl ContentCoding {
     pub(super) const ALL: [Self; 3] = [Self::Brotli, Self::Zstandard, Self::Gzip];
 
-    /// As it stands in Content-Encoding.
+    /// Its name in Content-Encoding.
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Brotli => "br",
@@ -22,7 +22,7 @@ impl Coding {
         }
     }
 
-    /// How the name of a file in this coding ends.
+    /// The suffix of a file in this coding.
     pub(super) const fn suffix(self) -> &'static str {
         match self {
             Self::Brotli => ".br",
@@ -39,22 +39,24 @@ impl Coding {
 }
 
 /// In thousandths.
-type Weight = u16;
-const FULL: Weight = 1000;
+type QValue = u16;
+const FULL: QValue = 1000;
 
-/// What an Accept-Encoding field says of each coding, if anything.
+/// The weights in an Accept-Encoding field; `None` for a coding that it does not name.
 #[derive(Clone, Copy, Debug, Default)]
-struct Weights {
-    codings: [Option<Weight>; Coding::ALL.len()],
-    identity: Option<Weight>,
-    others: Option<Weight>,
+struct QValues {
+    codings: [Option<QValue>; ContentCoding::ALL.len()],
+    identity: Option<QValue>,
+    others: Option<QValue>,
 }
 
-/// The place in `offered`, where the best comes first, of the coding that the client likes best. None if it likes none, or
-/// what is not coded better.
-pub(super) fn choose(accepted: &List<'_>, offered: impl Iterator<Item = Coding>) -> Option<usize> {
-    let weights = Weights::read(accepted);
-    let mut best: Option<(usize, Weight)> = None;
+/// The index of the client's preferred coding in `offered`, best first. `None` if it accepts none, or prefers identity.
+pub(super) fn choose(
+    accepted: &ListField<'_>,
+    offered: impl Iterator<Item = ContentCoding>,
+) -> Option<usize> {
+    let weights = QValues::read(accepted);
+    let mut best: Option<(usize, QValue)> = None;
     for (place, coding) in offered.enumerate() {
         let weight = weights.codings[coding as usize].or(weights.others).unwrap_or(0);
         if weight > best.map_or(0, |(_, best)| best) {
@@ -65,16 +67,16 @@ pub(super) fn choose(accepted: &List<'_>, offered: impl Iterator<Item = Coding>)
         .map(|(place, _)| place)
 }
 
-impl Weights {
-    fn read(accepted: &List<'_>) -> Self {
+impl QValues {
+    fn read(accepted: &ListField<'_>) -> Self {
         let mut weights = Self::default();
-        for element in accepted.lines().flat_map(|line| line.split(|octet| *octet == b',')) {
-            let mut parts = element.split(|octet| *octet == b';').map(<[u8]>::trim_ascii);
+        for element in accepted.lines().flat_map(|line| line.split(|byte| *byte == b',')) {
+            let mut parts = element.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
             let token = parts.next().unwrap_or_default();
             let weight = parts.find_map(|part| part.strip_prefix(b"q=").or_else(|| part.strip_prefix(b"Q=")));
-            // Whatever is no weight is none.
+            // A malformed weight counts as 0.
             let weight = Some(weight.map_or(FULL, |weight| read_weight(weight).unwrap_or(0)));
-            if let Some(coding) = Coding::ALL.into_iter().find(|coding| coding.is(token)) {
+            if let Some(coding) = ContentCoding::ALL.into_iter().find(|coding| coding.is(token)) {
                 weights.codings[coding as usize] = weight;
             } else if token.eq_ignore_ascii_case(b"identity") {
                 weights.identity = weight;
@@ -86,16 +88,16 @@ impl Weights {
     }
 }
 
-/// RFC 9110 12.4.2: from 0 to 1, with at most three digits behind the point.
-fn read_weight(value: &[u8]) -> Option<Weight> {
+/// Parses a weight (RFC 9110 12.4.2): 0 to 1, with at most three decimals.
+fn read_weight(value: &[u8]) -> Option<QValue> {
     let (whole, fraction) = match value {
         [whole] | [whole, b'.'] => (whole, &[][..]),
         [whole, b'.', fraction @ ..] if fraction.len() <= 3 => (whole, fraction),
         _ => return None,
     };
     let digits = std::iter::once(whole).chain(fraction).chain(std::iter::repeat(&b'0')).take(4);
-    let weight = digits.into_iter().try_fold(0, |sum: Weight, digit| {
-        digit.is_ascii_digit().then(|| sum * 10 + Weight::from(digit - b'0'))
+    let weight = digits.into_iter().try_fold(0, |sum: QValue, digit| {
+        digit.is_ascii_digit().then(|| sum * 10 + QValue::from(digit - b'0'))
     })?;
     (weight <= FULL).then_some(weight)
 }
@@ -106,36 +108,36 @@ mod tests {
     use rstest::rstest;
 
     #[rstest]
-    #[case::gzip("gzip", Some(Coding::Gzip))]
-    #[case::old_name("x-gzip", Some(Coding::Gzip))]
-    #[case::capitals("GZIP", Some(Coding::Gzip))]
-    #[case::browser("gzip, deflate, br, zstd", Some(Coding::Brotli))]
-    #[case::zstandard("gzip, zstd", Some(Coding::Zstandard))]
-    #[case::weights("br;q=0.5, gzip;q=0.8", Some(Coding::Gzip))]
-    #[case::spaces("br ; q=0.5 ,\tgzip ; q=0.501", Some(Coding::Gzip))]
-    #[case::equal_weights("gzip;q=0.5, br;q=0.500", Some(Coding::Brotli))]
+    #[case::gzip("gzip", Some(ContentCoding::Gzip))]
+    #[case::old_name("x-gzip", Some(ContentCoding::Gzip))]
+    #[case::capitals("GZIP", Some(ContentCoding::Gzip))]
+    #[case::browser("gzip, deflate, br, zstd", Some(ContentCoding::Brotli))]
+    #[case::zstandard("gzip, zstd", Some(ContentCoding::Zstandard))]
+    #[case::weights("br;q=0.5, gzip;q=0.8", Some(ContentCoding::Gzip))]
+    #[case::spaces("br ; q=0.5 ,\tgzip ; q=0.501", Some(ContentCoding::Gzip))]
+    #[case::equal_weights("gzip;q=0.5, br;q=0.500", Some(ContentCoding::Brotli))]
     #[case::refused("gzip;q=0", None)]
     #[case::refused_in_full("gzip;q=0.000", None)]
-    #[case::any("*", Some(Coding::Brotli))]
-    #[case::any_but_one("*, br;q=0", Some(Coding::Zstandard))]
-    #[case::any_less("gzip, *;q=0.5", Some(Coding::Gzip))]
+    #[case::any("*", Some(ContentCoding::Brotli))]
+    #[case::any_but_one("*, br;q=0", Some(ContentCoding::Zstandard))]
+    #[case::any_less("gzip, *;q=0.5", Some(ContentCoding::Gzip))]
     #[case::none("", None)]
     #[case::none_known("deflate, compress", None)]
     #[case::identity_alone("identity", None)]
     #[case::identity_better("gzip;q=0.5, identity", None)]
-    #[case::identity_worse("gzip, identity;q=0.5", Some(Coding::Gzip))]
-    #[case::identity_as_good("identity, gzip", Some(Coding::Gzip))]
-    #[case::identity_refused("identity;q=0, gzip;q=0.1", Some(Coding::Gzip))]
+    #[case::identity_worse("gzip, identity;q=0.5", Some(ContentCoding::Gzip))]
+    #[case::identity_as_good("identity, gzip", Some(ContentCoding::Gzip))]
+    #[case::identity_refused("identity;q=0, gzip;q=0.1", Some(ContentCoding::Gzip))]
     #[case::not_the_name("gzipped, agzip", None)]
     #[case::weight_too_large("gzip;q=2", None)]
     #[case::weight_too_long("gzip;q=0.1234", None)]
     #[case::weight_is_none("gzip;q=a", None)]
-    #[case::small_weight("gzip;q=0.001", Some(Coding::Gzip))]
-    #[case::full_weight("gzip;q=1.000", Some(Coding::Gzip))]
+    #[case::small_weight("gzip;q=0.001", Some(ContentCoding::Gzip))]
+    #[case::full_weight("gzip;q=1.000", Some(ContentCoding::Gzip))]
     #[case::other_parameter("gzip;a=b;q=0", None)]
-    fn coding_is_chosen(#[case] accepted: &'static str, #[case] expected: Option<Coding>) {
-        let list = List::one("accept-encoding", accepted.as_bytes());
-        let chosen = choose(&list, Coding::ALL.into_iter()).map(|place| Coding::ALL[place]);
+    fn coding_is_chosen(#[case] accepted: &'static str, #[case] expected: Option<ContentCoding>) {
+        let list = ListField::one("accept-encoding", accepted.as_bytes());
+        let chosen = choose(&list, ContentCoding::ALL.into_iter()).map(|place| ContentCoding::ALL[place]);
         assert_eq!(chosen, expected);
     }
 }

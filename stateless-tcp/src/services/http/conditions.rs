@@ -1,36 +1,36 @@
-//! The header fields that choose among a file's answers: preconditions, ranges and codings (RFC 9110 13, 14, 12.5.3).
-//! Knows nothing of files but their validators.
+//! The header fields that select a response: preconditions, ranges and codings (RFC 9110 13, 14, 12.5.3). Knows nothing
+//! of files but their validators.
 
 use std::time::SystemTime;
 
 use httparse::Header;
 
-/// The fields of one request, as they came.
+/// The raw fields of one request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Conditions<'a> {
-    matches: Option<List<'a>>,
-    none_match: Option<List<'a>>,
-    modified_since: Option<&'a [u8]>,
-    unmodified_since: Option<&'a [u8]>,
+    if_match: Option<ListField<'a>>,
+    if_none_match: Option<ListField<'a>>,
+    if_modified_since: Option<&'a [u8]>,
+    if_unmodified_since: Option<&'a [u8]>,
     range: Option<&'a [u8]>,
     if_range: Option<&'a [u8]>,
     /// The codings that the client accepts.
-    pub(super) accept_encoding: Option<List<'a>>,
+    pub(super) accept_encoding: Option<ListField<'a>>,
 }
 
-/// What tells one version of a file from another (RFC 9110 8.8).
+/// The validators of a file's version (RFC 9110 8.8).
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Validators<'a> {
-    /// The entity tag, a strong one, with its quotes.
-    pub(super) tag: &'a [u8],
-    /// In whole seconds, as it stands in Last-Modified.
+    /// The strong entity tag with its quotes.
+    pub(super) etag: &'a [u8],
+    /// In whole seconds, as in Last-Modified.
     pub(super) modified: Option<SystemTime>,
 }
 
-/// What the preconditions lead to.
+/// The result of the preconditions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
-    /// The request is answered as one without them.
+pub(super) enum Precondition {
+    /// The request is answered as if it had none.
     Proceed,
     /// 304: the client has this version.
     NotModified,
@@ -39,96 +39,97 @@ pub(super) enum Verdict {
 }
 
 impl<'a> Conditions<'a> {
-    /// Those of `head`, the octets of which are `octets`.
-    pub(super) fn read(octets: &'a [u8], head: &httparse::Request<'_, 'a>) -> Self {
+    /// The conditions of `head`, whose bytes are `bytes`.
+    pub(super) fn read(bytes: &'a [u8], head: &httparse::Request<'_, 'a>) -> Self {
         let mut conditions = Self::default();
         for header in &*head.headers {
-            conditions.add(octets, header);
+            conditions.add(bytes, header);
         }
         conditions
     }
 
-    fn add(&mut self, octets: &'a [u8], header: &Header<'a>) {
-        // Most fields of a request are none of these, which their length tells.
+    fn add(&mut self, bytes: &'a [u8], header: &Header<'a>) {
+        // Most fields of a request are irrelevant, and their length tells that.
         let field = match header.name.len() {
             5 | 8 | 13 | 15 | 17 | 19 => header,
             _ => return,
         };
         let is = |name: &str| field.name.eq_ignore_ascii_case(name);
         if is("if-match") {
-            List::add(&mut self.matches, "if-match", field.value, octets);
+            ListField::add(&mut self.if_match, "if-match", field.value, bytes);
         } else if is("if-none-match") {
-            List::add(&mut self.none_match, "if-none-match", field.value, octets);
+            ListField::add(&mut self.if_none_match, "if-none-match", field.value, bytes);
         } else if is("if-modified-since") {
-            put(&mut self.modified_since, field.value);
+            put(&mut self.if_modified_since, field.value);
         } else if is("if-unmodified-since") {
-            put(&mut self.unmodified_since, field.value);
+            put(&mut self.if_unmodified_since, field.value);
         } else if is("range") {
             put(&mut self.range, field.value);
         } else if is("if-range") {
             put(&mut self.if_range, field.value);
         } else if is("accept-encoding") {
-            List::add(&mut self.accept_encoding, "accept-encoding", field.value, octets);
+            ListField::add(&mut self.accept_encoding, "accept-encoding", field.value, bytes);
         }
     }
 
-    /// What becomes of a GET or HEAD of the file with these validators, in the order of RFC 9110 13.2.2.
-    pub(super) fn judge(&self, validators: &Validators<'_>) -> Verdict {
-        let Validators { tag, modified } = *validators;
-        let holds = match (&self.matches, self.unmodified_since.and_then(date), modified) {
-            (Some(tags), ..) => tags.names(tag, Comparison::Strong),
+    /// Evaluates the preconditions of a GET or HEAD in the order of RFC 9110 13.2.2.
+    pub(super) fn evaluate(&self, validators: &Validators<'_>) -> Precondition {
+        let Validators { etag, modified } = *validators;
+        let holds = match (&self.if_match, self.if_unmodified_since.and_then(date), modified) {
+            (Some(tags), ..) => tags.names(etag, TagComparison::Strong),
             (None, Some(since), Some(modified)) => modified <= since,
             _ => true,
         };
         if !holds {
-            return Verdict::Failed;
+            return Precondition::Failed;
         }
-        let has_it = match (&self.none_match, self.modified_since.and_then(date), modified) {
-            (Some(tags), ..) => tags.names(tag, Comparison::Weak),
-            // The very time: a file that was put back to an older version is another one (nginx: if_modified_since exact).
+        let has_it = match (&self.if_none_match, self.if_modified_since.and_then(date), modified) {
+            (Some(tags), ..) => tags.names(etag, TagComparison::Weak),
+            // The times must be equal: a file that was reset to an older version has changed (nginx: if_modified_since
+            // exact).
             (None, Some(since), Some(modified)) => modified == since,
             _ => false,
         };
-        if has_it { Verdict::NotModified } else { Verdict::Proceed }
+        if has_it { Precondition::NotModified } else { Precondition::Proceed }
     }
 
-    /// The Range field of a GET, if it counts: not where If-Range says that it is about another version (RFC 9110 13.1.5).
+    /// The Range field of a GET, unless If-Range names another version (RFC 9110 13.1.5).
     pub(super) fn range(&self, validators: &Validators<'_>) -> Option<&'a [u8]> {
         let same = |version: &[u8]| match version {
-            [b'"', ..] => version == validators.tag,
+            [b'"', ..] => version == validators.etag,
             _ => validators.modified.is_some_and(|modified| date(version) == Some(modified)),
         };
         self.range.filter(|_| self.if_range.is_none_or(same))
     }
 }
 
-/// Sets a field that can stand once only; where it stands several times, its value is none that means anything.
+/// Sets a field that may occur once; repeated, its value is invalid.
 fn put<'a>(field: &mut Option<&'a [u8]>, value: &'a [u8]) {
     *field = Some(if field.is_none() { value } else { b"" });
 }
 
-/// None for what is no date: the field counts for nothing then (RFC 9110 13.1.3, 13.1.4).
+/// Parses a date. `None` if it is invalid: the field is ignored then (RFC 9110 13.1.3, 13.1.4).
 fn date(value: &[u8]) -> Option<SystemTime> {
     httpdate::parse_http_date(str::from_utf8(value).ok()?).ok()
 }
 
-/// How entity tags are compared (RFC 9110 8.8.3.2).
+/// The comparison of entity tags (RFC 9110 8.8.3.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Comparison {
+enum TagComparison {
     Strong,
     Weak,
 }
 
 /// A field whose value is a list, which may be spread over several lines (RFC 9110 5.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct List<'a> {
+pub(super) struct ListField<'a> {
     name: &'static str,
     first: &'a [u8],
-    /// The head, where there are more lines than the first.
+    /// The head, if the field has more lines than the first.
     head: Option<&'a [u8]>,
 }
 
-impl<'a> List<'a> {
+impl<'a> ListField<'a> {
     fn add(list: &mut Option<Self>, name: &'static str, value: &'a [u8], head: &'a [u8]) {
         match list {
             Some(list) => list.head = Some(head),
@@ -136,7 +137,7 @@ impl<'a> List<'a> {
         }
     }
 
-    /// Of one line.
+    /// A field of one line.
     pub(super) const fn one(name: &'static str, value: &'a [u8]) -> Self {
         Self { name, first: value, head: None }
     }
@@ -144,40 +145,41 @@ impl<'a> List<'a> {
     /// The values of its lines.
     pub(super) fn lines(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         let Self { name, first, head } = *self;
-        let all = head.unwrap_or_default().split(|octet| *octet == b'\n').filter_map(move |line| {
-            let (field, value) = line.split_at(line.iter().position(|octet| *octet == b':')?);
+        let all = head.unwrap_or_default().split(|byte| *byte == b'\n').filter_map(move |line| {
+            let (field, value) = line.split_at(line.iter().position(|byte| *byte == b':')?);
             field.eq_ignore_ascii_case(name.as_bytes()).then(|| value[1..].trim_ascii())
         });
         head.is_none().then_some(first).into_iter().chain(all)
     }
 
-    /// Whether `tag` is one of the entity tags in it, or "*" stands there, which means every one.
-    fn names(&self, tag: &[u8], comparison: Comparison) -> bool {
+    /// Whether the list contains this entity tag, or "*", which means every one.
+    fn names(&self, etag: &[u8], comparison: TagComparison) -> bool {
         self.lines().any(|line| {
             line == b"*"
-                || Tags(line).any(|(one, weak)| one == tag && (comparison == Comparison::Weak || !weak))
+                || EntityTags(line)
+                    .any(|(one, weak)| one == etag && (comparison == TagComparison::Weak || !weak))
         })
     }
 }
 
-/// The entity tags of a line, with their quotes, and whether they are weak; they end where one is malformed.
-struct Tags<'a>(&'a [u8]);
+/// Iterates over the entity tags of a line, with quotes and weakness, up to the first malformed one.
+struct EntityTags<'a>(&'a [u8]);
 
-impl<'a> Iterator for Tags<'a> {
+impl<'a> Iterator for EntityTags<'a> {
     type Item = (&'a [u8], bool);
 
     fn next(&mut self) -> Option<Self::Item> {
         // RFC 9110 5.6.1.2: empty elements are passed over.
-        let start = self.0.iter().position(|octet| !matches!(octet, b' ' | b'\t' | b','))?;
+        let start = self.0.iter().position(|byte| !matches!(byte, b' ' | b'\t' | b','))?;
         let line = &self.0[start..];
         let (weak, quoted) = match line.strip_prefix(b"W/") {
             Some(quoted) => (true, quoted),
             None => (false, line),
         };
-        let end = 2 + quoted.strip_prefix(b"\"")?.iter().position(|octet| *octet == b'"')?;
-        let (tag, rest) = quoted.split_at(end);
+        let end = 2 + quoted.strip_prefix(b"\"")?.iter().position(|byte| *byte == b'"')?;
+        let (etag, rest) = quoted.split_at(end);
         self.0 = rest;
-        Some((tag, weak))
+        Some((etag, weak))
     }
 }
 
@@ -205,9 +207,9 @@ mod tests {
     #[case::empty("", false, false)]
     #[case::any_among_others("*, \"b\"", false, false)]
     fn tags_are_compared(#[case] value: &str, #[case] weak: bool, #[case] strong: bool) {
-        let list = List::one("if-match", value.as_bytes());
-        assert_eq!(list.names(b"\"a\"", Comparison::Weak), weak);
-        assert_eq!(list.names(b"\"a\"", Comparison::Strong), strong);
+        let list = ListField::one("if-match", value.as_bytes());
+        assert_eq!(list.names(b"\"a\"", TagComparison::Weak), weak);
+        assert_eq!(list.names(b"\"a\"", TagComparison::Strong), strong);
     }
 
     #[test]
@@ -215,11 +217,11 @@ mod tests {
         let head =
             b"GET / HTTP/1.1\r\nIf-Match: \"b\"\r\nHost: a\nIF-MATCH:\"a\" \nIf-Match-Not: \"c\"\r\n\r\n";
         let mut list = None;
-        List::add(&mut list, "if-match", b"\"b\"", head);
-        List::add(&mut list, "if-match", b"\"a\"", head);
+        ListField::add(&mut list, "if-match", b"\"b\"", head);
+        ListField::add(&mut list, "if-match", b"\"a\"", head);
         let list = list.unwrap();
         assert_eq!(list.lines().collect::<Vec<_>>(), [&b"\"b\""[..], b"\"a\""]);
-        assert!(list.names(b"\"a\"", Comparison::Strong));
-        assert!(!list.names(b"\"c\"", Comparison::Strong));
+        assert!(list.names(b"\"a\"", TagComparison::Strong));
+        assert!(!list.names(b"\"c\"", TagComparison::Strong));
     }
 }

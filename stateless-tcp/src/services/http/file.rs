@@ -1,4 +1,4 @@
-//! A file as it is served: answers made ready beforehand, and the choice among them.
+//! A served file: static responses, and the selection among them.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -6,63 +6,63 @@ use std::time::SystemTime;
 
 use sha1::{Digest as _, Sha1};
 
-use super::coding::{self, Coding};
-use super::conditions::{Conditions, Validators, Verdict};
-use super::faults::{Fault, Faults};
-use super::load::FileOptions;
-use super::prepared::{self, Answer, Prepared, write_text};
-use super::range::{self, Wanted};
+use super::coding::{self, ContentCoding};
+use super::conditions::{Conditions, Precondition, Validators};
+use super::error_pages::{ErrorPages, HttpError};
+use super::options::FileOptions;
+use super::range::{self, RequestedRange};
+use super::static_response::{self, ResponseParts, StaticResponse, write_text};
 use crate::services::MAX_RESPONSE;
 
-/// Octets of a file's hash that its entity tag shows: two different contents have the same by chance only.
+/// Bytes of a file's hash in its entity tag: enough that different contents practically never share one.
 const HASH: usize = 16;
-/// Octets of an entity tag: two hexadecimal digits an octet, in quotes.
-const TAG: usize = 2 * HASH + 2;
+/// Bytes of an entity tag: two hexadecimal digits per byte, in quotes.
+const ETAG_LEN: usize = 2 * HASH + 2;
 
-/// Most octets of what is put together for one request: fields with numbers.
+/// Buffer in bytes for the fields that one request computes.
 pub(super) const TEXT: usize = 128;
 
 /// The content of a file.
 #[derive(Clone, Debug)]
-pub(super) struct Content {
-    /// All of it; nothing where it is too large.
+pub(super) struct FileContent {
+    /// The whole content; empty if it is too large.
     pub(super) body: Arc<[u8]>,
-    /// Octets of all of it.
+    /// The length of the whole content.
     pub(super) len: u64,
-    /// When it was modified: in whole seconds, as it stands in Last-Modified.
+    /// Modification time in whole seconds, as in Last-Modified.
     pub(super) modified: Option<SystemTime>,
 }
 
-/// The answers to requests for a file.
+/// The responses to requests for a file.
 #[derive(Debug, Hash)]
-pub(super) struct File {
-    /// As it is; or how many octets the response would have, which is too large.
+pub(super) struct ServedFile {
+    /// The file itself, or the length of a response that would be too large.
     plain: Result<Representation, u64>,
-    /// As others have compressed it, the smallest first.
-    coded: Box<[(Coding, Representation)]>,
+    /// The compressed variants, the smallest first.
+    coded: Box<[(ContentCoding, Representation)]>,
 }
 
 /// The file in one coding.
 #[derive(Debug, Hash)]
 struct Representation {
-    found: Prepared,
-    /// Octets of the fields of `found` that a part of it has too.
+    found: StaticResponse,
+    /// Bytes of the fields of `found` that a partial response shares.
     common: usize,
-    not_modified: Prepared,
-    tag: [u8; TAG],
+    not_modified: StaticResponse,
+    etag: [u8; ETAG_LEN],
     modified: Option<SystemTime>,
 }
 
-impl File {
-    /// A file of this name with its `content`, and as it is `coded` already.
+impl ServedFile {
+    /// A file with this name and content, and its compressed variants.
     pub(super) fn new(
         name: &Path,
-        content: Content,
-        coded: Vec<(Coding, Content)>,
+        content: FileContent,
+        coded: Vec<(ContentCoding, FileContent)>,
         options: &FileOptions,
     ) -> Self {
         let varies = !coded.is_empty();
-        let represent = |coding, content: Content| {
+        let represent = |coding, content: FileContent| {
             let unread = content.len - content.body.len() as u64;
             let file = Representation::new(name, coding, varies, content, options);
             let len = file.found.len() as u64 + unread;
@@ -76,25 +76,25 @@ impl File {
         Self { plain: represent(None, content), coded: coded.into() }
     }
 
-    /// Octets of the response that would have all of the file, where it is too large to be sent as it is.
+    /// The length of the full uncompressed response, if it is too large to be sent.
     pub(super) fn too_large(&self) -> Option<u64> {
         self.plain.as_ref().err().copied()
     }
 
-    /// Whether there is anything of it that can be sent.
+    /// Whether any representation can be sent.
     pub(super) fn is_served(&self) -> bool {
         self.plain.is_ok() || !self.coded.is_empty()
     }
 
-    /// The answer to a request with these conditions, parts of which are written to `text`; or how many octets it would
-    /// have, which is too many.
-    pub(super) fn answer<'a>(
+    /// The response to a request with these conditions; computed fields go to `text`. The error is the length of a
+    /// response that is too large.
+    pub(super) fn parts<'a>(
         &'a self,
         conditions: &Conditions<'_>,
         head_only: bool,
-        faults: &'a Faults,
+        error_pages: &'a ErrorPages,
         text: &'a mut [u8; TEXT],
-    ) -> Result<Answer<'a>, u64> {
+    ) -> Result<ResponseParts<'a>, u64> {
         let accepted = conditions.accept_encoding.as_ref().filter(|_| !self.coded.is_empty());
         let chosen =
             accepted.and_then(|list| coding::choose(list, self.coded.iter().map(|(coding, _)| *coding)));
@@ -102,32 +102,32 @@ impl File {
             Some(chosen) => &self.coded[chosen].1,
             None => self.plain.as_ref().map_err(|len| *len)?,
         };
-        let validators = Validators { tag: &file.tag, modified: file.modified };
-        match conditions.judge(&validators) {
-            Verdict::NotModified => return Ok(file.not_modified.answer()),
-            Verdict::Failed => return Ok(faults.of(Fault::Precondition).answer()),
-            Verdict::Proceed => {}
+        let validators = Validators { etag: &file.etag, modified: file.modified };
+        match conditions.evaluate(&validators) {
+            Precondition::NotModified => return Ok(file.not_modified.parts()),
+            Precondition::Failed => return Ok(error_pages.get(HttpError::PreconditionFailed).parts()),
+            Precondition::Proceed => {}
         }
         // RFC 9110 14.2: ranges are for GET alone.
         let range = conditions.range(&validators).filter(|_| !head_only);
         let len = file.found.body().len();
-        Ok(match range.map_or(Wanted::All, |range| range::wanted(range, len)) {
-            Wanted::All => file.found.answer(),
-            Wanted::Part(first, last) => {
+        Ok(match range.map_or(RequestedRange::All, |range| range::requested(range, len)) {
+            RequestedRange::All => file.found.parts(),
+            RequestedRange::Part(first, last) => {
                 let body = &file.found.body()[first..=last];
                 let count = body.len();
                 let lines =
                     format_args!("Content-Range: bytes {first}-{last}/{len}\r\nContent-Length: {count}\r\n");
-                Answer::part(file.found.fields(file.common), write_text(text, lines), body)
+                ResponseParts::partial(file.found.fields(file.common), write_text(text, lines), body)
             }
-            Wanted::Nothing => {
+            RequestedRange::Nothing => {
                 let line = write_text(text, format_args!("Content-Range: bytes */{len}\r\n"));
-                faults.of(Fault::Range).with_text(0, line)
+                error_pages.get(HttpError::RangeNotSatisfiable).with_text(0, line)
             }
         })
     }
 
-    /// Octets of memory, besides the content's.
+    /// Its memory in bytes, besides the content's.
     pub(super) fn size(&self) -> usize {
         let coded = self.coded.iter().map(|(_, file)| file);
         size_of::<Self>() + self.plain.iter().chain(coded).map(Representation::size).sum::<usize>()
@@ -137,19 +137,19 @@ impl File {
 impl Representation {
     fn new(
         name: &Path,
-        coding: Option<Coding>,
+        coding: Option<ContentCoding>,
         varies: bool,
-        content: Content,
+        content: FileContent,
         options: &FileOptions,
     ) -> Self {
-        let Content { body, len, modified } = content;
-        let tag = tag(&body, coding);
-        let date = |time| format!("Last-Modified: {}\r\n", prepared::http_date(time));
-        // What a 304 has too (RFC 9110 15.4.5).
+        let FileContent { body, len, modified } = content;
+        let etag = etag(&body, coding);
+        let date = |time| format!("Last-Modified: {}\r\n", static_response::http_date(time));
+        // The fields that a 304 has too (RFC 9110 15.4.5).
         let always = format!(
             "{}ETag: {}\r\n{}{}",
             modified.map(date).unwrap_or_default(),
-            String::from_utf8_lossy(&tag),
+            String::from_utf8_lossy(&etag),
             if varies { "Vary: Accept-Encoding\r\n" } else { "" },
             options.cache_control_field()
         );
@@ -158,10 +158,10 @@ impl Representation {
         let common = format!("{always}Content-Type: {}\r\n{coding}", content_type(name));
         let fields = format!("{common}Accept-Ranges: bytes\r\nContent-Length: {len}\r\n");
         Self {
-            found: Prepared::new("200 OK", &fields, body),
+            found: StaticResponse::new("200 OK", &fields, body),
             common: common.len(),
-            not_modified: Prepared::new("304 Not Modified", &always, []),
-            tag,
+            not_modified: StaticResponse::new("304 Not Modified", &always, []),
+            etag,
             modified,
         }
     }
@@ -171,22 +171,22 @@ impl Representation {
     }
 }
 
-/// The entity tag of `content`: the same on every server and after every restart, and another for other content, and in
-/// another coding.
-fn tag(content: &[u8], coding: Option<Coding>) -> [u8; TAG] {
+/// The entity tag of `content`: equal on every server and after every restart, and different for other content and
+/// codings.
+fn etag(content: &[u8], coding: Option<ContentCoding>) -> [u8; ETAG_LEN] {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut hash = Sha1::new();
-    hash.update(coding.map_or("", Coding::name));
+    hash.update(coding.map_or("", ContentCoding::name));
     hash.update(content);
-    let mut tag = [b'"'; TAG];
-    for (digits, octet) in tag[1..].chunks_exact_mut(2).zip(hash.finalize().iter().take(HASH)) {
-        digits[0] = DIGITS[usize::from(octet >> 4)];
-        digits[1] = DIGITS[usize::from(octet & 0xf)];
+    let mut etag = [b'"'; ETAG_LEN];
+    for (digits, byte) in etag[1..].chunks_exact_mut(2).zip(hash.finalize().iter().take(HASH)) {
+        digits[0] = DIGITS[usize::from(byte >> 4)];
+        digits[1] = DIGITS[usize::from(byte & 0xf)];
     }
-    tag
+    etag
 }
 
-/// The type of a file by its name; text is taken to be UTF-8.
+/// The media type by file name; text is assumed to be UTF-8.
 fn content_type(name: &Path) -> String {
     let guess = mime_guess::from_path(name).first_or_octet_stream();
     if guess.type_() == mime_guess::mime::TEXT && guess.get_param("charset").is_none() {

@@ -1,58 +1,59 @@
-//! Which page a path names. Knows nothing of pages.
+//! Normalises the path of a request. Knows nothing of pages.
 
-use super::faults::Fault;
+use super::error_pages::HttpError;
 use super::request::MAX_LINE;
 
-/// Whether `path` may name another page than the one at just these octets.
-pub(super) fn is_plain(path: &[u8]) -> bool {
+/// Whether `path` needs neither decoding nor normalisation.
+pub(super) fn is_normal(path: &[u8]) -> bool {
     !path.contains(&b'%') && !path.windows(2).any(|two| matches!(two, b"//" | b"/."))
 }
 
-/// Decodes the percent-encoded `path` into `place`, and resolves "//", "/./" and "/../" in it, encoded or not, as nginx
-/// does: what follows names a page below the root.
+/// Decodes the percent-encoded `path` into `buffer`, and resolves "//", "/./" and "/../", encoded or not, as nginx
+/// does. The result never leads above the root.
 ///
 /// # Errors
-/// [`Fault::Target`] where it is wrongly encoded, has NUL in it, or leads above the root.
-pub(super) fn normalise<'a>(path: &[u8], place: &'a mut [u8; MAX_LINE]) -> Result<&'a [u8], Fault> {
+/// [`HttpError::BadTarget`] if its encoding is invalid, it contains NUL, or it leads above the root.
+pub(super) fn normalise<'a>(path: &[u8], buffer: &'a mut [u8; MAX_LINE]) -> Result<&'a [u8], HttpError> {
     let mut len = 0;
     let mut rest = path;
-    while let Some((octet, after)) = next(rest)? {
+    while let Some((byte, after)) = next(rest)? {
         rest = after;
-        if octet == b'/' {
-            len = end_segment(&place[..len])?;
-            // Of several in a row one is left.
-            if place[..len].ends_with(b"/") {
+        if byte == b'/' {
+            len = end_segment(&buffer[..len])?;
+            // Of several slashes in a row one is kept.
+            if buffer[..len].ends_with(b"/") {
                 continue;
             }
         }
-        *place.get_mut(len).ok_or(Fault::Target)? = octet;
+        *buffer.get_mut(len).ok_or(HttpError::BadTarget)? = byte;
         len += 1;
     }
-    let len = end_segment(&place[..len])?;
-    Ok(&place[..len])
+    let len = end_segment(&buffer[..len])?;
+    Ok(&buffer[..len])
 }
 
-/// The first octet of `path`, decoded, and what follows it.
-fn next(path: &[u8]) -> Result<Option<(u8, &[u8])>, Fault> {
+/// The first byte of `path`, decoded, and what follows it.
+fn next(path: &[u8]) -> Result<Option<(u8, &[u8])>, HttpError> {
     match path {
         [] => Ok(None),
         [b'%', high, low, after @ ..] => {
-            let octet = hexadecimal(*high).zip(hexadecimal(*low)).map(|(high, low)| high << 4 | low);
-            octet.filter(|octet| *octet != 0).map(|octet| Some((octet, after))).ok_or(Fault::Target)
+            let byte = hexadecimal(*high).zip(hexadecimal(*low)).map(|(high, low)| high << 4 | low);
+            byte.filter(|byte| *byte != 0).map(|byte| Some((byte, after))).ok_or(HttpError::BadTarget)
         }
-        [b'%', ..] => Err(Fault::Target),
-        [octet, after @ ..] => Ok(Some((*octet, after))),
+        [b'%', ..] => Err(HttpError::BadTarget),
+        [byte, after @ ..] => Ok(Some((*byte, after))),
     }
 }
 
-/// How much is left of a path whose last segment ends: without it if it is ".", without it and the one before if "..".
-fn end_segment(path: &[u8]) -> Result<usize, Fault> {
+/// The length of a path after its last segment ends: without that segment if it is ".", without the one before too if
+/// it is "..".
+fn end_segment(path: &[u8]) -> Result<usize, HttpError> {
     if path.ends_with(b"/.") {
         return Ok(path.len() - 1);
     }
     let Some(above) = path.strip_suffix(b"/..") else { return Ok(path.len()) };
-    // RFC 3986 5.2.4 would stay at the root; whoever asks for this means nothing good.
-    above.iter().rposition(|octet| *octet == b'/').map(|slash| slash + 1).ok_or(Fault::Target)
+    // RFC 3986 5.2.4 would stay at the root, but such a request is malicious.
+    above.iter().rposition(|byte| *byte == b'/').map(|slash| slash + 1).ok_or(HttpError::BadTarget)
 }
 
 fn hexadecimal(digit: u8) -> Option<u8> {
@@ -102,15 +103,15 @@ mod tests {
     #[case::cut_more("/a%4", None)]
     #[case::no_digits("/%4g", None)]
     fn path_is_normalised(#[case] path: &str, #[case] expected: Option<&str>) {
-        let mut place = [0; MAX_LINE];
-        assert_eq!(normalise(path.as_bytes(), &mut place).ok(), expected.map(str::as_bytes));
-        if is_plain(path.as_bytes()) {
+        let mut buffer = [0; MAX_LINE];
+        assert_eq!(normalise(path.as_bytes(), &mut buffer).ok(), expected.map(str::as_bytes));
+        if is_normal(path.as_bytes()) {
             assert_eq!(expected, Some(path));
         }
     }
 
     proptest! {
-        /// Whatever comes out is a path below the root, and stays the same.
+        /// The result is a path below the root, and normalising it again changes nothing.
         #[test]
         fn nothing_leads_above_the_root(path in "/([./a]|%2e|%2F|%25|%61){0,20}") {
             let (mut once, mut twice) = ([0; MAX_LINE], [0; MAX_LINE]);

@@ -1,39 +1,39 @@
-//! Which part of a file is asked for (RFC 9110 14).
+//! Range requests (RFC 9110 14).
 
-/// What a Range field asks for.
+/// The part of a file that a Range field requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wanted {
-    /// All of the file: there is no range, or several, or the unit is not known.
+pub(super) enum RequestedRange {
+    /// The whole file: no range, several ranges, or an unknown unit.
     All,
-    /// The octets from the first position to the last, both of them included.
+    /// The bytes from the first position to the last one, inclusive.
     Part(usize, usize),
-    /// Nothing that the file has: 416.
+    /// Nothing in the file: 416.
     Nothing,
 }
 
-/// What `value` asks for of a file of `len` octets. As nginx does, what is no range asks for nothing.
-pub(super) fn wanted(value: &[u8], len: usize) -> Wanted {
+/// The part of a file of `len` bytes that `value` requests. As in nginx, a malformed range is not satisfiable.
+pub(super) fn requested(value: &[u8], len: usize) -> RequestedRange {
     const UNIT: &[u8] = b"bytes=";
-    let Some((unit, ranges)) = value.split_at_checked(UNIT.len()) else { return Wanted::All };
+    let Some((unit, ranges)) = value.split_at_checked(UNIT.len()) else { return RequestedRange::All };
     if !unit.eq_ignore_ascii_case(UNIT) || ranges.is_empty() {
-        return Wanted::All;
+        return RequestedRange::All;
     }
-    let mut wanted = Wanted::Nothing;
-    for range in ranges.split(|octet| *octet == b',') {
-        match (part(range.trim_ascii(), len), wanted) {
-            (Some(Wanted::Nothing), _) => {}
-            (Some(one), Wanted::Nothing) => wanted = one,
-            // Several may be answered as none (RFC 9110 14.2).
-            (Some(_), _) => wanted = Wanted::All,
-            (None, _) => return Wanted::Nothing,
+    let mut requested = RequestedRange::Nothing;
+    for range in ranges.split(|byte| *byte == b',') {
+        match (part(range.trim_ascii(), len), requested) {
+            (Some(RequestedRange::Nothing), _) => {}
+            (Some(one), RequestedRange::Nothing) => requested = one,
+            // Several ranges may be ignored (RFC 9110 14.2).
+            (Some(_), _) => requested = RequestedRange::All,
+            (None, _) => return RequestedRange::Nothing,
         }
     }
-    wanted
+    requested
 }
 
-/// What one range asks for: `first-`, `first-last` or `-length`. None where it is no range.
-fn part(range: &[u8], len: usize) -> Option<Wanted> {
-    let dash = range.iter().position(|octet| *octet == b'-')?;
+/// Parses one range: `first-`, `first-last` or `-length`. `None` if it is malformed.
+fn part(range: &[u8], len: usize) -> Option<RequestedRange> {
+    let dash = range.iter().position(|byte| *byte == b'-')?;
     let (first, last) = (range[..dash].trim_ascii(), range[dash + 1..].trim_ascii());
     let (first, end) = match (first, last) {
         ([], length) => (len.saturating_sub(number(length)?), len),
@@ -41,14 +41,14 @@ fn part(range: &[u8], len: usize) -> Option<Wanted> {
         (first, last) => (number(first)?, number(last)?.saturating_add(1).min(len)),
     };
     Some(match end.checked_sub(1) {
-        Some(last) if first <= last => Wanted::Part(first, last),
-        // All of an empty file.
-        None if first == 0 && len == 0 => Wanted::All,
-        _ => Wanted::Nothing,
+        Some(last) if first <= last => RequestedRange::Part(first, last),
+        // The whole of an empty file.
+        None if first == 0 && len == 0 => RequestedRange::All,
+        _ => RequestedRange::Nothing,
     })
 }
 
-/// A position; one too large to be counted is large all the same.
+/// Parses a position; an overflow counts as the largest number.
 fn number(digits: &[u8]) -> Option<usize> {
     let valid = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
     valid.then(|| str::from_utf8(digits).ok()?.parse().ok()).map(|number| number.unwrap_or(usize::MAX))
@@ -60,42 +60,42 @@ mod tests {
     use rstest::rstest;
 
     #[rstest]
-    #[case::first_and_last("bytes=2-5", Wanted::Part(2, 5))]
-    #[case::one_octet("bytes=0-0", Wanted::Part(0, 0))]
-    #[case::to_the_end("bytes=7-", Wanted::Part(7, 9))]
-    #[case::beyond_the_end("bytes=7-700", Wanted::Part(7, 9))]
-    #[case::huge("bytes=7-99999999999999999999999", Wanted::Part(7, 9))]
-    #[case::all("bytes=0-", Wanted::Part(0, 9))]
-    #[case::suffix("bytes=-3", Wanted::Part(7, 9))]
-    #[case::long_suffix("bytes=-300", Wanted::Part(0, 9))]
-    #[case::no_suffix("bytes=-0", Wanted::Nothing)]
-    #[case::behind_the_end("bytes=10-", Wanted::Nothing)]
-    #[case::far_behind("bytes=99999999999999999999999-", Wanted::Nothing)]
-    #[case::backwards("bytes=5-4", Wanted::Nothing)]
-    #[case::spaces("bytes= 2 - 5 ", Wanted::Part(2, 5))]
-    #[case::capitals("BYTES=2-5", Wanted::Part(2, 5))]
-    #[case::several("bytes=0-1,5-6", Wanted::All)]
-    #[case::one_of_several("bytes=20-30, 5-6, 10-", Wanted::Part(5, 6))]
-    #[case::none_of_several("bytes=20-30,10-", Wanted::Nothing)]
-    #[case::another_unit("lines=1-2", Wanted::All)]
-    #[case::no_unit("1-2", Wanted::All)]
-    #[case::nothing("", Wanted::All)]
-    #[case::no_range("bytes=", Wanted::All)]
-    #[case::no_dash("bytes=5", Wanted::Nothing)]
-    #[case::no_digits("bytes=a-b", Wanted::Nothing)]
-    #[case::only_a_dash("bytes=-", Wanted::Nothing)]
-    #[case::negative("bytes=--5", Wanted::Nothing)]
-    #[case::second_is_none("bytes=1-2,x", Wanted::Nothing)]
-    fn part_of_ten_octets(#[case] value: &str, #[case] expected: Wanted) {
-        assert_eq!(wanted(value.as_bytes(), 10), expected);
+    #[case::first_and_last("bytes=2-5", RequestedRange::Part(2, 5))]
+    #[case::one_byte("bytes=0-0", RequestedRange::Part(0, 0))]
+    #[case::to_the_end("bytes=7-", RequestedRange::Part(7, 9))]
+    #[case::beyond_the_end("bytes=7-700", RequestedRange::Part(7, 9))]
+    #[case::huge("bytes=7-99999999999999999999999", RequestedRange::Part(7, 9))]
+    #[case::all("bytes=0-", RequestedRange::Part(0, 9))]
+    #[case::suffix("bytes=-3", RequestedRange::Part(7, 9))]
+    #[case::long_suffix("bytes=-300", RequestedRange::Part(0, 9))]
+    #[case::no_suffix("bytes=-0", RequestedRange::Nothing)]
+    #[case::behind_the_end("bytes=10-", RequestedRange::Nothing)]
+    #[case::far_behind("bytes=99999999999999999999999-", RequestedRange::Nothing)]
+    #[case::backwards("bytes=5-4", RequestedRange::Nothing)]
+    #[case::spaces("bytes= 2 - 5 ", RequestedRange::Part(2, 5))]
+    #[case::capitals("BYTES=2-5", RequestedRange::Part(2, 5))]
+    #[case::several("bytes=0-1,5-6", RequestedRange::All)]
+    #[case::one_of_several("bytes=20-30, 5-6, 10-", RequestedRange::Part(5, 6))]
+    #[case::none_of_several("bytes=20-30,10-", RequestedRange::Nothing)]
+    #[case::another_unit("lines=1-2", RequestedRange::All)]
+    #[case::no_unit("1-2", RequestedRange::All)]
+    #[case::nothing("", RequestedRange::All)]
+    #[case::no_range("bytes=", RequestedRange::All)]
+    #[case::no_dash("bytes=5", RequestedRange::Nothing)]
+    #[case::no_digits("bytes=a-b", RequestedRange::Nothing)]
+    #[case::only_a_dash("bytes=-", RequestedRange::Nothing)]
+    #[case::negative("bytes=--5", RequestedRange::Nothing)]
+    #[case::second_is_none("bytes=1-2,x", RequestedRange::Nothing)]
+    fn part_of_ten_bytes(#[case] value: &str, #[case] expected: RequestedRange) {
+        assert_eq!(requested(value.as_bytes(), 10), expected);
     }
 
     #[rstest]
-    #[case::all("bytes=0-", Wanted::All)]
-    #[case::suffix("bytes=-5", Wanted::All)]
-    #[case::first("bytes=0-0", Wanted::All)]
-    #[case::behind("bytes=1-", Wanted::Nothing)]
-    fn part_of_an_empty_file(#[case] value: &str, #[case] expected: Wanted) {
-        assert_eq!(wanted(value.as_bytes(), 0), expected);
+    #[case::all("bytes=0-", RequestedRange::All)]
+    #[case::suffix("bytes=-5", RequestedRange::All)]
+    #[case::first("bytes=0-0", RequestedRange::All)]
+    #[case::behind("bytes=1-", RequestedRange::Nothing)]
+    fn part_of_an_empty_file(#[case] value: &str, #[case] expected: RequestedRange) {
+        assert_eq!(requested(value.as_bytes(), 0), expected);
     }
 }

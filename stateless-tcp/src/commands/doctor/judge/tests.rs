@@ -1,18 +1,21 @@
-//! Tables over facts: each case spoils one fact of an interface that serves well.
+//! Each case spoils one fact of an interface that serves well.
 
 use rstest::rstest;
 
-use super::super::facts::{Facts, Firewall, Link, Peer, Program, Socket, System};
-use super::{Check, Diagnosis, Verdict, judge, list};
+use super::super::facts::{Facts, Firewall, SystemFacts};
+use super::{Check, Diagnosis, Severity, judge, list};
+use crate::config::ServicePorts;
+use crate::system::link::{LinkFacts, ProgramFacts, VethPeer};
+use crate::system::proc::SocketFacts;
 
-/// A card and a machine on which nothing is to be remarked.
+/// The facts of an interface and a machine without any remark.
 fn good() -> Facts {
     Facts {
         interface: "eth0".to_owned(),
-        ports: [53, 80],
+        ports: ServicePorts { dns: 53, http: 80 },
         queues: None,
         interfaces: vec!["lo".to_owned(), "eth0".to_owned()],
-        link: Some(Link {
+        link: Some(LinkFacts {
             up: true,
             carrier: true,
             loopback: false,
@@ -27,9 +30,9 @@ fn good() -> Facts {
             offloads: Ok(["rx-gro", "tx-checksum-ipv4"].map(str::to_owned).into()),
             xdp_features: Ok(0b1011),
             programs: vec![],
-            peer: Peer::None,
+            peer: VethPeer::None,
         }),
-        system: System {
+        system: SystemFacts {
             release: "6.12.0".to_owned(),
             version: Some((6, 12)),
             xdp_sockets: Ok(true),
@@ -48,7 +51,7 @@ fn good() -> Facts {
     }
 }
 
-fn link(facts: &mut Facts) -> &mut Link {
+fn link(facts: &mut Facts) -> &mut LinkFacts {
     facts.link.as_mut().unwrap()
 }
 
@@ -60,19 +63,19 @@ fn without_capability(number: u32) -> u64 {
     !(1 << number)
 }
 
-fn program(holder: Result<Option<String>, String>) -> Program {
-    Program { id: 7, mode: "native", name: Ok("other".to_owned()), holder }
+fn program(holder: Result<Option<String>, String>) -> ProgramFacts {
+    ProgramFacts { id: 7, mode: "native", name: Ok("other".to_owned()), holder }
 }
 
-fn socket(local: &str, listening: bool) -> Socket {
-    Socket { local: local.parse().unwrap(), listening }
+fn socket(local: &str, listening: bool) -> SocketFacts {
+    SocketFacts { local: local.parse().unwrap(), listening }
 }
 
 #[test]
 fn good_interface_serves() {
     let diagnosis = judge(&good());
     for check in &diagnosis.checks {
-        assert_eq!((check.verdict, check.remedy.as_str()), (Verdict::Ok, ""), "{check:?}");
+        assert_eq!((check.severity, check.remedy.as_str()), (Severity::Ok, ""), "{check:?}");
     }
     assert!(diagnosis.works());
     assert_eq!(diagnosis.command.as_deref(), Some("stateless-tcp run -i eth0"));
@@ -86,114 +89,114 @@ fn missing_interface_has_no_command() {
     assert!(find(&diagnosis, "interface").remedy.contains("lo, eth0"));
 }
 
-/// Name of the case, what is spoilt, the check that must say so, how, with which words, and the command then.
+/// The spoilt fact, the check that reports it, its severity and text, and the options of the command.
 #[rstest]
-#[case::down(|f: &mut Facts| link(f).up = false, "interface", Verdict::Fail, "is down", "")]
-#[case::no_carrier(|f: &mut Facts| link(f).carrier = false, "interface", Verdict::Warn, "without carrier", "")]
-#[case::no_address(|f: &mut Facts| link(f).addresses.clear(), "interface", Verdict::Warn, "no address", "")]
-#[case::loopback(|f: &mut Facts| link(f).loopback = true, "interface", Verdict::Fail, "to itself", "")]
-#[case::no_native(|f: &mut Facts| link(f).xdp_features = Ok(0), "native XDP", Verdict::Warn, "the kernel says so",
+#[case::down(|f: &mut Facts| link(f).up = false, "interface", Severity::Fail, "is down", "")]
+#[case::no_carrier(|f: &mut Facts| link(f).carrier = false, "interface", Severity::Warn, "without carrier", "")]
+#[case::no_address(|f: &mut Facts| link(f).addresses.clear(), "interface", Severity::Warn, "no address", "")]
+#[case::loopback(|f: &mut Facts| link(f).loopback = true, "interface", Severity::Fail, "to itself", "")]
+#[case::no_native(|f: &mut Facts| link(f).xdp_features = Ok(0), "native XDP", Severity::Warn, "the kernel reports it",
     " --xdp-mode generic")]
-#[case::no_redirect(|f: &mut Facts| link(f).xdp_features = Ok(1), "native XDP", Verdict::Warn, "not supported",
+#[case::no_redirect(|f: &mut Facts| link(f).xdp_features = Ok(1), "native XDP", Severity::Warn, "not supported",
     " --xdp-mode generic")]
 #[case::old_kernel_known_driver(|f: &mut Facts| link(f).xdp_features = Err("no netdev".to_owned()), "native XDP",
-    Verdict::Ok, "what is known of the driver", "")]
+    Severity::Ok, "list of known drivers", "")]
 #[case::old_kernel_unknown_driver(|f: &mut Facts| {
     link(f).xdp_features = Err("no netdev".to_owned());
     link(f).driver = Some("e100".to_owned());
-}, "native XDP", Verdict::Warn, "what is known of the driver", " --xdp-mode generic")]
-#[case::copies(|f: &mut Facts| link(f).xdp_features = Ok(3), "zero-copy", Verdict::Note, "copied", "")]
-#[case::jumbo(|f: &mut Facts| link(f).mtu = 9000, "MTU", Verdict::Warn, "3498", " --xdp-mode generic")]
-#[case::largest_mtu(|f: &mut Facts| link(f).mtu = 3498, "MTU", Verdict::Ok, "3498", "")]
-#[case::small_mtu(|f: &mut Facts| link(f).mtu = 1279, "MTU", Verdict::Warn, "do not fit", " --segment-size 1219")]
-#[case::smallest_mtu(|f: &mut Facts| link(f).mtu = 1280, "MTU", Verdict::Ok, "1280", "")]
-#[case::tiny_mtu(|f: &mut Facts| link(f).mtu = 123, "MTU", Verdict::Fail, "too small", "")]
-#[case::uncovered(|f: &mut Facts| f.queues = Some(vec![0, 2]), "queues", Verdict::Warn, "leaves out 1,3",
+}, "native XDP", Severity::Warn, "list of known drivers", " --xdp-mode generic")]
+#[case::copies(|f: &mut Facts| link(f).xdp_features = Ok(3), "zero-copy", Severity::Note, "copied", "")]
+#[case::jumbo(|f: &mut Facts| link(f).mtu = 9000, "MTU", Severity::Warn, "3498", " --xdp-mode generic")]
+#[case::largest_mtu(|f: &mut Facts| link(f).mtu = 3498, "MTU", Severity::Ok, "3498", "")]
+#[case::small_mtu(|f: &mut Facts| link(f).mtu = 1279, "MTU", Severity::Warn, "do not fit", " --segment-size 1219")]
+#[case::smallest_mtu(|f: &mut Facts| link(f).mtu = 1280, "MTU", Severity::Ok, "1280", "")]
+#[case::tiny_mtu(|f: &mut Facts| link(f).mtu = 123, "MTU", Severity::Fail, "too small", "")]
+#[case::uncovered(|f: &mut Facts| f.queues = Some(vec![0, 2]), "queues", Severity::Warn, "leaves out 1,3",
     " --queues 0,2 --uncovered-queues")]
-#[case::covered(|f: &mut Facts| f.queues = Some(vec![0, 1, 2, 3]), "queues", Verdict::Ok, "4 to receive",
+#[case::covered(|f: &mut Facts| f.queues = Some(vec![0, 1, 2, 3]), "queues", Severity::Ok, "4 to receive",
     " --queues 0-3")]
-#[case::no_such_queue(|f: &mut Facts| f.queues = Some(vec![0, 1, 2, 3, 4]), "queues", Verdict::Fail, "no queue 4",
+#[case::no_such_queue(|f: &mut Facts| f.queues = Some(vec![0, 1, 2, 3, 4]), "queues", Severity::Fail, "no queue 4",
     " --queues 0-3")]
-#[case::too_many_queues(|f: &mut Facts| link(f).rx_queues = Ok((0..257).collect()), "queues", Verdict::Fail,
+#[case::too_many_queues(|f: &mut Facts| link(f).rx_queues = Ok((0..257).collect()), "queues", Severity::Fail,
     "at most 256", "")]
-#[case::few_cpus(|f: &mut Facts| f.system.cpu_count = 2, "queues", Verdict::Note, "share CPUs", "")]
-#[case::queues_unseen(|f: &mut Facts| link(f).rx_queues = Err("no sysfs".to_owned()), "queues", Verdict::Warn,
+#[case::few_cpus(|f: &mut Facts| f.system.cpu_count = 2, "queues", Severity::Note, "share CPUs", "")]
+#[case::queues_unseen(|f: &mut Facts| link(f).rx_queues = Err("no sysfs".to_owned()), "queues", Severity::Warn,
     "no sysfs", "")]
-#[case::gro_in_generic_mode(|f: &mut Facts| link(f).xdp_features = Ok(0), "receive offloads", Verdict::Warn,
+#[case::gro_in_generic_mode(|f: &mut Facts| link(f).xdp_features = Ok(0), "receive offloads", Severity::Warn,
     "GRO is on", " --xdp-mode generic")]
 #[case::lro(|f: &mut Facts| { link(f).offloads = Ok(["rx-lro".to_owned()].into()); }, "receive offloads",
-    Verdict::Warn, "LRO is on", "")]
-#[case::peer_elsewhere(|f: &mut Facts| link(f).peer = Peer::Elsewhere, "veth peer", Verdict::Note, "another", "")]
+    Severity::Warn, "LRO is on", "")]
+#[case::peer_elsewhere(|f: &mut Facts| link(f).peer = VethPeer::Elsewhere, "veth peer", Severity::Note, "another", "")]
 #[case::partial_checksums(|f: &mut Facts| {
-    link(f).peer = Peer::Here { name: "p".to_owned(), leaves_checksums: true, takes_frames: false };
-}, "veth peer", Verdict::Note, "partial", "")]
-#[case::vlans(|f: &mut Facts| link(f).vlans = vec!["eth0.7".to_owned()], "VLANs", Verdict::Note, "eth0.7", "")]
+    link(f).peer = VethPeer::Here { name: "p".to_owned(), leaves_checksums: true, takes_frames: false };
+}, "veth peer", Severity::Note, "partial", "")]
+#[case::vlans(|f: &mut Facts| link(f).vlans = vec!["eth0.7".to_owned()], "VLANs", Severity::Note, "eth0.7", "")]
 #[case::vlans_stripped(|f: &mut Facts| {
     link(f).vlans = vec!["eth0.7".to_owned()];
     link(f).offloads = Ok(["rx-vlan-hw-parse".to_owned()].into());
-}, "VLANs", Verdict::Warn, "takes tags off", "")]
-#[case::bridged(|f: &mut Facts| link(f).master = Some("br0".to_owned()), "master", Verdict::Note, "br0", "")]
-#[case::program(|f: &mut Facts| link(f).programs = vec![program(Ok(None))], "XDP programs", Verdict::Fail,
+}, "VLANs", Severity::Warn, "strips tags", "")]
+#[case::bridged(|f: &mut Facts| link(f).master = Some("br0".to_owned()), "master", Severity::Note, "br0", "")]
+#[case::program(|f: &mut Facts| link(f).programs = vec![program(Ok(None))], "XDP programs", Severity::Fail,
     "other, id 7, is attached in native mode", " --replace")]
 #[case::program_of_unknown_holder(|f: &mut Facts| link(f).programs = vec![program(Err("hidden".to_owned()))],
-    "XDP programs", Verdict::Fail, "unknown: hidden", " --replace")]
+    "XDP programs", Severity::Fail, "holds it: hidden", " --replace")]
 #[case::program_held(|f: &mut Facts| link(f).programs = vec![program(Ok(Some("p (pid 9)".to_owned())))],
-    "XDP programs", Verdict::Fail, "BPF link of p (pid 9)", "")]
-#[case::no_xdp_sockets(|f: &mut Facts| f.system.xdp_sockets = Ok(false), "kernel", Verdict::Fail,
+    "XDP programs", Severity::Fail, "BPF link of p (pid 9)", "")]
+#[case::no_xdp_sockets(|f: &mut Facts| f.system.xdp_sockets = Ok(false), "kernel", Severity::Fail,
     "no XDP sockets", "")]
-#[case::old_kernel(|f: &mut Facts| f.system.version = Some((5, 8)), "kernel", Verdict::Fail, "BPF links", "")]
-#[case::oldest_kernel(|f: &mut Facts| f.system.version = Some((5, 9)), "kernel", Verdict::Ok, "BTF", "")]
-#[case::kernel_that_gives_up(|f: &mut Facts| f.system.version = Some((6, 11)), "handshake", Verdict::Note,
+#[case::old_kernel(|f: &mut Facts| f.system.version = Some((5, 8)), "kernel", Severity::Fail, "BPF links", "")]
+#[case::oldest_kernel(|f: &mut Facts| f.system.version = Some((5, 9)), "kernel", Severity::Ok, "BTF", "")]
+#[case::kernel_that_gives_up(|f: &mut Facts| f.system.version = Some((6, 11)), "handshake", Severity::Note,
     "through the ring: the program that answers in the driver is known to pass the verifier since Linux 6.12", "")]
-#[case::kernel_that_follows(|f: &mut Facts| f.system.version = Some((6, 12)), "handshake", Verdict::Ok,
+#[case::kernel_that_follows(|f: &mut Facts| f.system.version = Some((6, 12)), "handshake", Severity::Ok,
     "answered in the driver", "")]
 #[case::drops_from_zero_copy(|f: &mut Facts| link(f).driver = Some("virtio_net".to_owned()), "handshake",
-    Verdict::Note, "through the ring: with zero-copy virtio_net drops what an XDP program sends", "")]
+    Severity::Note, "through the ring: with zero-copy, virtio_net drops frames that an XDP program sends", "")]
 #[case::sends_copies(|f: &mut Facts| {
     link(f).driver = Some("virtio_net".to_owned());
     link(f).xdp_features = Ok(3);
-}, "handshake", Verdict::Ok, "answered in the driver", "")]
-#[case::no_jit(|f: &mut Facts| f.system.jit = Ok(false), "BPF JIT", Verdict::Warn, "interpreted", "")]
-#[case::listener(|f: &mut Facts| f.sockets = Ok(vec![socket("192.0.2.1:53", true)]), "listeners", Verdict::Warn,
+}, "handshake", Severity::Ok, "answered in the driver", "")]
+#[case::no_jit(|f: &mut Facts| f.system.jit = Ok(false), "BPF JIT", Severity::Warn, "interpreted", "")]
+#[case::listener(|f: &mut Facts| f.sockets = Ok(vec![socket("192.0.2.1:53", true)]), "listeners", Severity::Warn,
     "192.0.2.1:53", "")]
-#[case::listener_on_all(|f: &mut Facts| f.sockets = Ok(vec![socket("[::]:80", true)]), "listeners", Verdict::Warn,
+#[case::listener_on_all(|f: &mut Facts| f.sockets = Ok(vec![socket("[::]:80", true)]), "listeners", Severity::Warn,
     "[::]:80", "")]
 #[case::listener_elsewhere(|f: &mut Facts| f.sockets = Ok(vec![socket("192.0.2.9:53", true)]), "listeners",
-    Verdict::Ok, "no kernel TCP service", "")]
+    Severity::Ok, "no kernel TCP service", "")]
 #[case::listener_on_another_port(|f: &mut Facts| f.sockets = Ok(vec![socket("0.0.0.0:22", true)]), "listeners",
-    Verdict::Ok, "no kernel TCP service", "")]
+    Severity::Ok, "no kernel TCP service", "")]
 #[case::connections(|f: &mut Facts| f.sockets = Ok(vec![socket("[2001:db8::1]:80", false); 3]), "connections",
-    Verdict::Warn, "3 open kernel TCP connections on [2001:db8::1]:80 will become black holes", "")]
+    Severity::Warn, "3 open kernel TCP connections on [2001:db8::1]:80 will become black holes", "")]
 #[case::nftables(|f: &mut Facts| f.firewall.nftables = Ok(vec![("inet f".to_owned(), 2)]), "firewall",
-    Verdict::Warn, "table inet f (2 rules)", "")]
-#[case::iptables(|f: &mut Facts| f.firewall.iptables = Ok(vec!["nat".to_owned()]), "firewall", Verdict::Warn,
+    Severity::Warn, "table inet f (2 rules)", "")]
+#[case::iptables(|f: &mut Facts| f.firewall.iptables = Ok(vec!["nat".to_owned()]), "firewall", Severity::Warn,
     "iptables tables nat", "")]
-#[case::conntrack_alone(|f: &mut Facts| f.firewall.conntrack = Some(0), "firewall", Verdict::Ok, "no rules", "")]
+#[case::conntrack_alone(|f: &mut Facts| f.firewall.conntrack = Some(0), "firewall", Severity::Ok, "no rules", "")]
 #[case::firewall_unseen(|f: &mut Facts| f.firewall.nftables = Err("not permitted".to_owned()), "firewall",
-    Verdict::Note, "could not see nftables (not permitted)", "")]
+    Severity::Note, "unknown: nftables (not permitted)", "")]
 #[case::locked_memory(|f: &mut Facts| f.system.capabilities = Ok(without_capability(14)), "locked memory",
-    Verdict::Fail, "64 MiB are needed", "")]
+    Severity::Fail, "64 MiB are needed", "")]
 #[case::memory_unlimited(|f: &mut Facts| {
     f.system.capabilities = Ok(without_capability(14));
     f.system.memlock = Ok(None);
-}, "locked memory", Verdict::Ok, "unlimited", "")]
-#[case::other_ports(|f: &mut Facts| f.ports = [5353, 8080], "listeners", Verdict::Ok, "5353 and 8080",
+}, "locked memory", Severity::Ok, "unlimited", "")]
+#[case::other_ports(|f: &mut Facts| f.ports = ServicePorts { dns: 5353, http: 8080 }, "listeners", Severity::Ok, "5353 and 8080",
     " --dns-port 5353 --http-port 8080")]
-fn spoilt_fact_is_told(
+fn a_spoilt_fact_is_reported(
     #[case] spoil: fn(&mut Facts),
     #[case] name: &str,
-    #[case] verdict: Verdict,
-    #[case] says: &str,
+    #[case] severity: Severity,
+    #[case] text: &str,
     #[case] options: &str,
 ) {
     let mut facts = good();
     spoil(&mut facts);
     let diagnosis = judge(&facts);
     let check = find(&diagnosis, name);
-    assert_eq!(check.verdict, verdict, "{check:?}");
-    assert!(check.finding.contains(says), "{check:?}");
-    assert_eq!(diagnosis.works(), verdict != Verdict::Fail);
-    assert!(verdict < Verdict::Warn || diagnosis.summary.contains(name), "{}", diagnosis.summary);
+    assert_eq!(check.severity, severity, "{check:?}");
+    assert!(check.finding.contains(text), "{check:?}");
+    assert_eq!(diagnosis.works(), severity != Severity::Fail);
+    assert!(severity < Severity::Warn || diagnosis.summary.contains(name), "{}", diagnosis.summary);
     assert_eq!(diagnosis.command, Some(format!("stateless-tcp run -i eth0{options}")));
 }
 
@@ -210,13 +213,13 @@ fn missing_capability_takes_sudo(#[case] number: u32, #[case] capability: &str) 
 }
 
 #[rstest]
-#[case::sys_admin_does_for_both(without_capability(38) & without_capability(39), Verdict::Ok)]
-#[case::both_do_without_it(without_capability(21), Verdict::Ok)]
-#[case::neither(without_capability(21) & without_capability(39), Verdict::Warn)]
-fn sys_admin_is_bpf_and_perfmon(#[case] set: u64, #[case] verdict: Verdict) {
+#[case::sys_admin_does_for_both(without_capability(38) & without_capability(39), Severity::Ok)]
+#[case::both_do_without_it(without_capability(21), Severity::Ok)]
+#[case::neither(without_capability(21) & without_capability(39), Severity::Warn)]
+fn sys_admin_is_bpf_and_perfmon(#[case] set: u64, #[case] severity: Severity) {
     let mut facts = good();
     facts.system.capabilities = Ok(set);
-    assert_eq!(find(&judge(&facts), "capabilities").verdict, verdict);
+    assert_eq!(find(&judge(&facts), "capabilities").severity, severity);
 }
 
 #[rstest]

@@ -1,11 +1,11 @@
 //! A request on the SYN gets what it would get behind it, whatever it is.
 
-use crate::dataplane::engine::{Arrival, Content, Policy, TcpEngine};
+use crate::dataplane::engine::{Arrival, TcpEngine};
 use crate::observe::counters::Counters;
 use crate::services::Service;
 use crate::services::dns::{Cookies, Dns, DnsOptions};
 use crate::services::http::Http;
-use crate::serving::ServingState;
+use crate::serving::{AnswerPolicy, Content, ServingState};
 use proptest::prelude::*;
 use stateless_tcp_core::outcome::Outcome;
 use stateless_tcp_core::tcp::AckPolicy;
@@ -26,8 +26,8 @@ fn exchange(rules: AckPolicy, segment_size: u16, fast_open: bool) -> TcpEngine {
         let dns = Dns::builtin(DnsOptions { cookies, keepalive: 1_200, ..DnsOptions::default() });
         [(53, Arc::new(dns)), (80, Arc::new(Http::builtin()))]
     });
-    let policy = Policy { rules, keys: KEYS, segment_size, hints: 0, fast_open };
-    TcpEngine::new(0, Arc::new(ServingState::first(Content::new([SERVER], SERVICES.to_vec()), policy)))
+    let policy = AnswerPolicy { rules, keys: KEYS, segment_size, hints: 0, fast_open };
+    TcpEngine::new(0, Arc::new(ServingState::new(Content::new([SERVER], SERVICES.to_vec()), policy)))
 }
 
 fn query(name: &str, qtype: u8, cookie: bool) -> Vec<u8> {

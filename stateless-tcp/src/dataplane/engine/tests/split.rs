@@ -1,9 +1,9 @@
 //! Messages in several segments, and which answers go out whole.
 
-use crate::dataplane::engine::{Arrival, Content, Policy, TcpEngine};
+use crate::dataplane::engine::{Arrival, TcpEngine};
 use crate::observe::counters::Counters;
 use crate::services::{Answered, Context, Framing, Service, Unavailable, dns, http};
-use crate::serving::ServingState;
+use crate::serving::{AnswerPolicy, Content, ServingState};
 use rstest::rstest;
 use stateless_tcp_core::outcome::Outcome;
 use stateless_tcp_core::tcp::AckPolicy;
@@ -21,7 +21,7 @@ impl Service for Telling {
         Framing::Message(1)
     }
 
-    fn begins(&self, _: &[u8]) -> bool {
+    fn starts_message(&self, _: &[u8]) -> bool {
         true
     }
 
@@ -64,14 +64,14 @@ impl Pair {
             (DNS, Arc::new(dns::Dns::builtin(dns::DnsOptions::default()))),
             (HTTP, Arc::new(http::Http::builtin())),
         ];
-        let policy = Policy {
+        let policy = AnswerPolicy {
             rules: AckPolicy::Reliable,
             keys: Keys { current: Key([7; 16]), previous: None },
             segment_size: 1220,
             hints,
             fast_open: false,
         };
-        let offer = Arc::new(ServingState::first(Content::new([server], services), policy));
+        let offer = Arc::new(ServingState::new(Content::new([server], services), policy));
         let tuple = FourTuple {
             server,
             client: Address::from_ipv4([192, 0, 2, 2]),

@@ -1,8 +1,8 @@
-//! Which zones are to be served: how they are named, on the command line and in the configuration file.
+//! Configured zones: their form on the command line and in the configuration file.
 
-use super::super::name::Name;
-use super::super::zonefile;
-use super::ZoneError;
+use super::super::name::DomainName;
+use super::super::presentation;
+use super::super::zonefile::ZoneError;
 use serde::{Deserialize, Deserializer, de::Error as _};
 use std::ffi::OsStr;
 use std::fmt;
@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
-/// Which zones are served.
+/// The configured zones.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ZoneOptions {
     /// Zone files.
@@ -23,7 +23,7 @@ pub struct ZoneOptions {
     pub include: Vec<PathBuf>,
 }
 
-/// How the files in a directory of zones end; what stands before that is the zone's name.
+/// Suffix of zone files in a directory; the rest of the file name is the zone's name.
 const SUFFIX: &[u8] = b".zone";
 
 impl ZoneOptions {
@@ -33,7 +33,8 @@ impl ZoneOptions {
         self.files.is_empty() && self.directories.is_empty()
     }
 
-    /// All zones, those of directories by name, behind the others; and a line for each file there that can be none.
+    /// All zones, those of directories last and sorted by name; and a warning for each file there whose name is no
+    /// domain name.
     pub(super) fn sources(&self) -> Result<(Vec<ZoneSource>, Vec<String>), Arc<ZoneError>> {
         let (mut sources, mut ignored) = (self.files.clone(), Vec::new());
         for directory in &self.directories {
@@ -57,16 +58,16 @@ impl ZoneOptions {
     }
 }
 
-/// A zone as it is configured: its file, and its name where the file need not say that.
+/// A configured zone: its file, and optionally its name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ZoneSource {
-    /// The name; without one, that of the SOA record.
+    /// The name; by default the owner of the SOA record.
     pub name: Option<ZoneName>,
     /// The zone file.
     pub file: PathBuf,
 }
 
-/// `NAME=FILE`, or `FILE` alone. What holds a slash before its first equals sign is no name.
+/// `NAME=FILE`, or `FILE` alone. A text with a slash before its first equals sign is a file alone.
 impl FromStr for ZoneSource {
     type Err = String;
 
@@ -97,19 +98,19 @@ impl<'de> Deserialize<'de> for ZoneSource {
             untagged,
             expecting = "expected a file, \"NAME=FILE\", or a table with `file` and perhaps `name`"
         )]
-        enum Said {
+        enum ZoneValue {
             Text(String),
-            Table(Table),
+            Table(ZoneTable),
         }
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
-        struct Table {
+        struct ZoneTable {
             name: Option<String>,
             file: PathBuf,
         }
-        match Said::deserialize(deserializer)? {
-            Said::Text(text) => text.parse().map_err(D::Error::custom),
-            Said::Table(Table { name, file }) => {
+        match ZoneValue::deserialize(deserializer)? {
+            ZoneValue::Text(text) => text.parse().map_err(D::Error::custom),
+            ZoneValue::Table(ZoneTable { name, file }) => {
                 let name = name.map(|name| name.parse()).transpose().map_err(D::Error::custom)?;
                 Ok(Self { name, file })
             }
@@ -122,12 +123,12 @@ impl<'de> Deserialize<'de> for ZoneSource {
 pub struct ZoneName(Box<[u8]>);
 
 impl ZoneName {
-    pub(super) fn new(name: &Name) -> Self {
+    pub(super) fn new(name: &DomainName) -> Self {
         Self(name.wire().into())
     }
 
-    pub(super) fn name(&self) -> Name {
-        Name::read(&self.0).map_or_else(Name::root, |(name, _)| name)
+    pub(super) fn name(&self) -> DomainName {
+        DomainName::read(&self.0).map_or_else(DomainName::root, |(name, _)| name)
     }
 }
 
@@ -137,9 +138,9 @@ impl FromStr for ZoneName {
     /// Reads presentation form, with or without the last dot.
     fn from_str(text: &str) -> Result<Self, String> {
         let mut wire = Vec::new();
-        let read = zonefile::name(text.as_bytes(), Some(&[0]), &mut wire);
+        let read = presentation::name(text.as_bytes(), Some(&[0]), &mut wire);
         read.map_err(|what| format!("\"{text}\" is no domain name: {what}"))?;
-        Name::read(&wire)
+        DomainName::read(&wire)
             .map(|(name, _)| Self::new(&name))
             .ok_or_else(|| format!("\"{text}\" is no domain name"))
     }

@@ -10,13 +10,13 @@ const SERVFAIL: u8 = 2;
 const REFUSED: u8 = 5;
 
 /// Zone files, and a library that loads them.
-struct Case {
+struct LoadCase {
     directory: TempDir,
     library: Library,
     options: ZoneOptions,
 }
 
-impl Case {
+impl LoadCase {
     fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         Self { directory, library: Library::default(), options: ZoneOptions::default() }
@@ -55,7 +55,7 @@ impl Case {
 
 struct Loaded {
     dns: Dns,
-    report: Report,
+    report: ZoneReport,
 }
 
 impl Loaded {
@@ -82,7 +82,7 @@ fn named(name: &str, number: u8) -> String {
 
 #[test]
 fn the_configuration_names_a_zone() {
-    let mut case = Case::new();
+    let mut case = LoadCase::new();
     case.zone(Some("one.example"), "zone", &anonymous(1));
     case.options
         .files
@@ -95,7 +95,7 @@ fn the_configuration_names_a_zone() {
 
 #[test]
 fn files_in_a_directory_are_named_after_their_zones() {
-    let mut case = Case::new();
+    let mut case = LoadCase::new();
     case.options.directories.push(case.directory.path().to_owned());
     case.write("b.example.zone", &anonymous(2));
     case.write("a.example.zone", &named("a.example", 1));
@@ -124,7 +124,7 @@ fn files_in_a_directory_are_named_after_their_zones() {
 
 #[test]
 fn a_broken_zone_costs_nobody_else_anything() {
-    let mut case = Case::new();
+    let mut case = LoadCase::new();
     case.zone(None, "good", &named("good.example", 1));
     case.zone(Some("bad.example"), "bad", "@ 60 SOA ns h 1 2 3 4 5\nwww 60 A 192.0.2.256\n");
     case.zone(None, "origin", "$ORIGIN origin.example.\n@ 60 NS ns\n");
@@ -134,20 +134,20 @@ fn a_broken_zone_costs_nobody_else_anything() {
     assert_eq!(loaded.ask("www.good.example"), (NOERROR, Some(1)));
     assert_eq!(loaded.ask("www.bad.example"), (SERVFAIL, None));
     assert_eq!(loaded.ask("www.origin.example").0, REFUSED, "an origin may be anything");
-    let instead: Vec<Instead> = loaded.report.failures.iter().map(|failure| failure.instead).collect();
-    assert_eq!(instead, [Instead::ServFail, Instead::Nothing, Instead::Nothing, Instead::Nothing]);
+    let fallback: Vec<Fallback> = loaded.report.failures.iter().map(|failure| failure.fallback).collect();
+    assert_eq!(fallback, [Fallback::ServFail, Fallback::NotServed, Fallback::NotServed, Fallback::NotServed]);
     let numbers = loaded.report.numbers().unwrap();
     assert_eq!((numbers.current, numbers.older, numbers.broken, numbers.unknown), (1, 0, 1, 3));
     let lines: Vec<String> = loaded.report.failures().map(|line| case.shorten(&line)).collect();
     assert!(lines[0].starts_with("bad:2:10: "), "{lines:?}");
-    assert!(lines[0].ends_with(" (questions for this zone get SERVFAIL)"), "{lines:?}");
+    assert!(lines[0].ends_with(" (queries for this zone get SERVFAIL)"), "{lines:?}");
     assert!(lines[3].starts_with("missing: cannot be read: No such file"), "{lines:?}");
     assert!(lines[3].contains("give it as NAME=FILE"), "{lines:?}");
 }
 
 #[test]
 fn a_zone_that_breaks_is_served_as_it_was_until_it_is_mended() {
-    let mut case = Case::new();
+    let mut case = LoadCase::new();
     case.zone(None, "zone", &named("a.example", 1));
     case.zone(None, "other", &named("b.example", 1));
     let first = case.load().unwrap();
@@ -157,7 +157,7 @@ fn a_zone_that_breaks_is_served_as_it_was_until_it_is_mended() {
     let second = case.load().unwrap();
     assert_eq!(second.ask("www.a.example"), (NOERROR, Some(1)), "as it was");
     assert_eq!(second.ask("www.b.example"), (NOERROR, Some(2)), "as it is now");
-    assert_eq!(second.report.failures[0].instead, Instead::Older);
+    assert_eq!(second.report.failures[0].fallback, Fallback::Previous);
     assert_eq!(second.report.numbers().unwrap().older, 1);
     assert_ne!(second.dns.fingerprint, fingerprint);
     // Still broken, and nothing has changed: not read again, and told again.
@@ -175,7 +175,7 @@ fn a_zone_that_breaks_is_served_as_it_was_until_it_is_mended() {
 
 #[test]
 fn only_what_has_changed_is_read_again() {
-    let mut case = Case::new();
+    let mut case = LoadCase::new();
     case.write("common", "common 60 A 192.0.2.7\n");
     case.zone(None, "a", &format!("{}$INCLUDE common\n", named("a.example", 1)));
     case.zone(None, "b", &named("b.example", 2));
@@ -192,7 +192,7 @@ fn only_what_has_changed_is_read_again() {
 
 #[test]
 fn what_may_be_included_now_is_included() {
-    let mut case = Case::new();
+    let mut case = LoadCase::new();
     let elsewhere = tempfile::tempdir().unwrap();
     fs::write(elsewhere.path().join("common"), "common 60 A 192.0.2.7\n").unwrap();
     let include = format!("$INCLUDE {}/common\n", elsewhere.path().display());
@@ -204,12 +204,12 @@ fn what_may_be_included_now_is_included() {
     let loaded = case.load().unwrap();
     assert_eq!(loaded.ask("common.a.example"), (NOERROR, Some(7)), "no file has changed");
     case.options.include.clear();
-    assert_eq!(case.load().unwrap().report.failures[0].instead, Instead::Older);
+    assert_eq!(case.load().unwrap().report.failures[0].fallback, Fallback::Previous);
 }
 
 #[test]
 fn what_no_answer_can_hold_is_warned_of() {
-    let mut case = Case::new();
+    let mut case = LoadCase::new();
     let addresses = |count: u16| -> String {
         let line = |[high, low]: [u8; 2]| format!("www 60 A 10.0.{high}.{low}\n");
         (0..count).map(|number| line(number.to_be_bytes())).collect::<Vec<_>>().concat()
@@ -236,9 +236,9 @@ fn what_no_answer_can_hold_is_warned_of() {
     let warnings: Vec<String> =
         case.load().unwrap().report.warnings().map(|line| case.shorten(&line)).collect();
     let expected = [
-        "not:3:1: the 4096 A records at this name take more than 65,535 bytes, which no answer holds: SERVFAIL to who asks",
+        "not:3:1: the 4096 A records at this name take more than 65,535 bytes, too many for an answer: queries get SERVFAIL",
         "not:2:1: no NS record at the apex: resolvers and other servers may refuse the zone",
-        "orphan:5:1: an RRSIG record of MX records, of which there are none at this name: served to who asks for RRSIG",
+        "orphan:5:1: an RRSIG record of MX records, but this name has none: only queries for RRSIG get it",
         "outside:5:1: a.example. lies outside the zone d.example.: ignored, and 1 more such records",
     ];
     assert_eq!(warnings, expected);
@@ -246,7 +246,7 @@ fn what_no_answer_can_hold_is_warned_of() {
 
 #[test]
 fn nothing_begins_without_any_zone() {
-    let mut case = Case::new();
+    let mut case = LoadCase::new();
     case.zone(Some("a.example"), "zone", "@ 60 NS ns\n");
     assert_eq!(case.load().err().unwrap(), "zone: no SOA record of a.example.: a zone begins with one");
     case.write("zone", &anonymous(1));
@@ -257,7 +257,7 @@ fn nothing_begins_without_any_zone() {
 
 #[test]
 fn each_zone_is_given_once() {
-    let mut case = Case::new();
+    let mut case = LoadCase::new();
     case.zone(None, "one", &named("a.example", 1));
     case.zone(None, "two", &named("A.Example", 1));
     case.zone(Some("a.example"), "three", "broken");
@@ -266,10 +266,10 @@ fn each_zone_is_given_once() {
     let lines: Vec<String> = loaded.report.failures().map(|line| case.shorten(&line)).collect();
     assert_eq!(
         lines[0],
-        "two: zone a.example. is that of one already (that one is served; give each zone once)"
+        "two: zone a.example. is already served from one (that one is served; give each zone once)"
     );
     assert!(lines[1].starts_with("three:1:7: "), "{lines:?}");
-    // What can be loaded goes before what cannot.
+    // A file that loads takes precedence over a broken one.
     case.write("one", "broken");
     assert_eq!(
         case.load().unwrap().ask("www.a.example"),
@@ -278,15 +278,15 @@ fn each_zone_is_given_once() {
     );
 }
 
-/// What is loaded for a reload that fails elsewhere is not what is served.
+/// Zones loaded for a reload that fails elsewhere are not served.
 #[test]
 fn what_is_not_served_in_the_end_is_forgotten() {
-    let mut case = Case::new();
+    let mut case = LoadCase::new();
     case.zone(None, "a", &named("a.example", 1));
     case.zone(None, "b", &named("b.example", 1));
     case.load().unwrap();
     case.write("a", "broken");
-    assert_eq!(case.load().unwrap().report.failures[0].instead, Instead::Older);
+    assert_eq!(case.load().unwrap().report.failures[0].fallback, Fallback::Previous);
     let without = ZoneOptions { files: vec![case.options.files[1].clone()], ..ZoneOptions::default() };
     drop(case.library.load(&without, &[]).unwrap());
     assert_eq!(case.library.report().numbers().unwrap().older, 1, "still served");
@@ -295,7 +295,7 @@ fn what_is_not_served_in_the_end_is_forgotten() {
 
 #[test]
 fn a_key_file_is_no_zone() {
-    let mut case = Case::new();
+    let mut case = LoadCase::new();
     case.zone(None, "a", &named("a.example", 1));
     case.zone(None, "key", "0123456789abcdef0123456789abcdef\n");
     let key = case.path("key");
@@ -306,7 +306,7 @@ fn a_key_file_is_no_zone() {
 
 #[test]
 fn hundreds_of_zones_are_loaded_side_by_side() {
-    let mut case = Case::new();
+    let mut case = LoadCase::new();
     for number in 0..300 {
         let number = u8::try_from(number % 250).unwrap();
         let (name, file) =

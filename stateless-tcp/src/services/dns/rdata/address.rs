@@ -1,9 +1,9 @@
 //! Addresses: of IP, of Ethernet, and those that RFC 6742 writes like them.
 
-use super::cursor::{Cursor, Malformed};
+use super::cursor::{Cursor, MalformedRdata};
 use super::field::Field;
 use super::present::put;
-use crate::services::dns::zonefile::{Fault, Words};
+use crate::services::dns::presentation::{ParseError, Words};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
@@ -19,18 +19,18 @@ const IPV6: &str = "an IPv6 address";
 pub(super) struct Ipv4;
 
 impl Field for Ipv4 {
-    fn parse(&self, words: &mut Words<'_, '_>, out: &mut Vec<u8>) -> Result<(), Fault> {
+    fn parse(&self, words: &mut Words<'_, '_>, out: &mut Vec<u8>) -> Result<(), ParseError> {
         let word = words.plain(IPV4)?;
         let address: Ipv4Addr = address(word.raw).ok_or_else(|| words.unexpected(&word, IPV4))?;
         out.extend_from_slice(&address.octets());
         Ok(())
     }
 
-    fn check(&self, data: &mut Cursor<'_>) -> Result<(), Malformed> {
+    fn check(&self, data: &mut Cursor<'_>) -> Result<(), MalformedRdata> {
         data.array::<4>(IPV4).map(drop)
     }
 
-    fn present(&self, data: &mut Cursor<'_>, out: &mut String) -> Result<(), Malformed> {
+    fn present(&self, data: &mut Cursor<'_>, out: &mut String) -> Result<(), MalformedRdata> {
         put!(out, "{}", Ipv4Addr::from(data.array::<4>(IPV4)?));
         Ok(())
     }
@@ -40,18 +40,18 @@ impl Field for Ipv4 {
 pub(super) struct Ipv6;
 
 impl Field for Ipv6 {
-    fn parse(&self, words: &mut Words<'_, '_>, out: &mut Vec<u8>) -> Result<(), Fault> {
+    fn parse(&self, words: &mut Words<'_, '_>, out: &mut Vec<u8>) -> Result<(), ParseError> {
         let word = words.plain(IPV6)?;
         let address: Ipv6Addr = address(word.raw).ok_or_else(|| words.unexpected(&word, IPV6))?;
         out.extend_from_slice(&address.octets());
         Ok(())
     }
 
-    fn check(&self, data: &mut Cursor<'_>) -> Result<(), Malformed> {
+    fn check(&self, data: &mut Cursor<'_>) -> Result<(), MalformedRdata> {
         data.array::<16>(IPV6).map(drop)
     }
 
-    fn present(&self, data: &mut Cursor<'_>, out: &mut String) -> Result<(), Malformed> {
+    fn present(&self, data: &mut Cursor<'_>, out: &mut String) -> Result<(), MalformedRdata> {
         put!(out, "{}", Ipv6Addr::from(data.array::<16>(IPV6)?));
         Ok(())
     }
@@ -61,7 +61,7 @@ impl Field for Ipv6 {
 pub(super) struct Groups {
     pub(super) what: &'static str,
     pub(super) separator: u8,
-    /// How many groups there are, and of how many bytes each.
+    /// The number of groups, and the bytes of each.
     pub(super) count: usize,
     pub(super) bytes: usize,
     /// Groups must have all their digits.
@@ -89,16 +89,16 @@ impl Groups {
 }
 
 impl Field for Groups {
-    fn parse(&self, words: &mut Words<'_, '_>, out: &mut Vec<u8>) -> Result<(), Fault> {
+    fn parse(&self, words: &mut Words<'_, '_>, out: &mut Vec<u8>) -> Result<(), ParseError> {
         let word = words.plain(self.what)?;
         self.digits(word.raw, out).ok_or_else(|| words.unexpected(&word, self.what))
     }
 
-    fn check(&self, data: &mut Cursor<'_>) -> Result<(), Malformed> {
+    fn check(&self, data: &mut Cursor<'_>) -> Result<(), MalformedRdata> {
         data.take(self.count * self.bytes, self.what).map(drop)
     }
 
-    fn present(&self, data: &mut Cursor<'_>, out: &mut String) -> Result<(), Malformed> {
+    fn present(&self, data: &mut Cursor<'_>, out: &mut String) -> Result<(), MalformedRdata> {
         for (index, group) in data.take(self.count * self.bytes, self.what)?.chunks(self.bytes).enumerate() {
             if index > 0 {
                 out.push(self.separator.into());

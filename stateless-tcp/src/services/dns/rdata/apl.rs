@@ -1,10 +1,10 @@
 //! Lists of address prefixes (RFC 3123).
 
 use super::address::address;
-use super::cursor::{Cursor, Malformed};
+use super::cursor::{Cursor, MalformedRdata};
 use super::field::Field;
 use super::present::put;
-use crate::services::dns::zonefile::{Fault, Words, decimal};
+use crate::services::dns::presentation::{ParseError, Words, decimal};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// The prefix is an exception; shares a byte with the length of the address.
@@ -14,7 +14,7 @@ const NEGATED: u8 = 0x80;
 pub(super) struct Prefixes;
 
 impl Field for Prefixes {
-    fn parse(&self, words: &mut Words<'_, '_>, out: &mut Vec<u8>) -> Result<(), Fault> {
+    fn parse(&self, words: &mut Words<'_, '_>, out: &mut Vec<u8>) -> Result<(), ParseError> {
         while let Some(word) = words.next()? {
             let prefix = if word.quoted { None } else { push(word.raw, out) };
             prefix.ok_or_else(|| {
@@ -24,7 +24,7 @@ impl Field for Prefixes {
         Ok(())
     }
 
-    fn check(&self, data: &mut Cursor<'_>) -> Result<(), Malformed> {
+    fn check(&self, data: &mut Cursor<'_>) -> Result<(), MalformedRdata> {
         while !data.is_at_end() {
             let family = data.u16("an address family")?;
             let bits = data.u8("a prefix length")?;
@@ -33,16 +33,20 @@ impl Field for Prefixes {
             let whole = match family {
                 1 => 4,
                 2 => 16,
-                _ => return Err(Malformed::new(format!("address family {family}: only 1 and 2 are known"))),
+                _ => {
+                    return Err(MalformedRdata::new(format!(
+                        "address family {family}: only 1 and 2 are known"
+                    )));
+                }
             };
             if bits > 8 * whole || length > whole || address.last() == Some(&0) {
-                return Err(Malformed::new("a prefix is too long, or its address ends with 0"));
+                return Err(MalformedRdata::new("a prefix is too long, or its address ends with 0"));
             }
         }
         Ok(())
     }
 
-    fn present(&self, data: &mut Cursor<'_>, out: &mut String) -> Result<(), Malformed> {
+    fn present(&self, data: &mut Cursor<'_>, out: &mut String) -> Result<(), MalformedRdata> {
         let mut separator = "";
         while !data.is_at_end() {
             let family = data.u16("an address family")?;

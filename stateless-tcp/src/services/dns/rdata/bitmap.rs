@@ -1,9 +1,9 @@
 //! Sets of record types.
 
-use super::cursor::{Cursor, Malformed};
+use super::cursor::{Cursor, MalformedRdata};
 use super::field::Field;
 use super::present::put;
-use crate::services::dns::zonefile::{Fault, Words};
+use crate::services::dns::presentation::{ParseError, Words};
 
 /// Most bytes of the bits of one window.
 const WINDOW: usize = 32;
@@ -13,7 +13,7 @@ const WINDOW: usize = 32;
 pub(super) struct Types;
 
 impl Field for Types {
-    fn parse(&self, words: &mut Words<'_, '_>, out: &mut Vec<u8>) -> Result<(), Fault> {
+    fn parse(&self, words: &mut Words<'_, '_>, out: &mut Vec<u8>) -> Result<(), ParseError> {
         let start = out.len();
         while let Some(word) = words.next()? {
             let rtype = (!word.quoted).then(|| super::by_name(word.raw)).flatten();
@@ -22,16 +22,16 @@ impl Field for Types {
         Ok(())
     }
 
-    fn check(&self, data: &mut Cursor<'_>) -> Result<(), Malformed> {
+    fn check(&self, data: &mut Cursor<'_>) -> Result<(), MalformedRdata> {
         let mut last = None;
         while !data.is_at_end() {
             let window = data.u8("a window of record types")?;
             let bits = data.string("the bits of record types")?;
             if last.is_some_and(|last| last >= window) {
-                return Err(Malformed::new("the windows of record types are not in ascending order"));
+                return Err(MalformedRdata::new("the windows of record types are not in ascending order"));
             }
             if bits.is_empty() || bits.len() > WINDOW || bits.last() == Some(&0) {
-                return Err(Malformed::new(
+                return Err(MalformedRdata::new(
                     "a window of record types is empty, longer than 32 bytes or ends with 0",
                 ));
             }
@@ -40,7 +40,7 @@ impl Field for Types {
         Ok(())
     }
 
-    fn present(&self, data: &mut Cursor<'_>, out: &mut String) -> Result<(), Malformed> {
+    fn present(&self, data: &mut Cursor<'_>, out: &mut String) -> Result<(), MalformedRdata> {
         let mut separator = "";
         while !data.is_at_end() {
             let window = data.u8("a window of record types")?;
@@ -84,7 +84,7 @@ fn add(rtype: u16, start: usize, out: &mut Vec<u8>) {
 pub(super) struct NxtTypes;
 
 impl Field for NxtTypes {
-    fn parse(&self, words: &mut Words<'_, '_>, out: &mut Vec<u8>) -> Result<(), Fault> {
+    fn parse(&self, words: &mut Words<'_, '_>, out: &mut Vec<u8>) -> Result<(), ParseError> {
         const EXPECTED: &str = "a record type below 128";
         let start = out.len();
         while words.has_more()? {
@@ -98,20 +98,20 @@ impl Field for NxtTypes {
         Ok(())
     }
 
-    fn check(&self, data: &mut Cursor<'_>) -> Result<(), Malformed> {
+    fn check(&self, data: &mut Cursor<'_>) -> Result<(), MalformedRdata> {
         let bits = data.rest();
-        // Its highest bit would say that the bits have another form.
+        // The highest bit would mark another form.
         let is_bitmap = bits.last().is_none_or(|&last| last != 0)
             && bits.len() <= 16
             && bits.first().is_none_or(|first| first & 0x80 == 0);
         if is_bitmap {
             Ok(())
         } else {
-            Err(Malformed::new("the record types are not in the form of RFC 2535"))
+            Err(MalformedRdata::new("the record types are not in the form of RFC 2535"))
         }
     }
 
-    fn present(&self, data: &mut Cursor<'_>, out: &mut String) -> Result<(), Malformed> {
+    fn present(&self, data: &mut Cursor<'_>, out: &mut String) -> Result<(), MalformedRdata> {
         let mut separator = "";
         for (index, bits) in (0_u16..).zip(data.rest()) {
             for bit in (0..8).filter(|bit| bits & (0x80 >> bit) != 0) {

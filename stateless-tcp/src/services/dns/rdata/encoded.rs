@@ -1,8 +1,8 @@
 //! Bytes as hexadecimal digits, base64 and base32.
 
-use super::cursor::{Cursor, Malformed};
+use super::cursor::{Cursor, MalformedRdata};
 use super::field::Field;
-use crate::services::dns::zonefile::{Fault, Word, Words, decimal};
+use crate::services::dns::presentation::{ParseError, Word, Words, decimal};
 use data_encoding::{BASE32HEX_NOPAD, BASE64, DecodePartial, Encoding, HEXLOWER_PERMISSIVE, HEXUPPER};
 use memchr::memchr;
 use std::sync::LazyLock;
@@ -14,10 +14,10 @@ static BASE64_LENIENT: LazyLock<Encoding> = LazyLock::new(|| {
     specification.encoding().unwrap_or(BASE64)
 });
 
-/// Appends what `text` encodes, if it does encode anything.
+/// Appends the decoded `text`, if it is valid.
 fn decode(encoding: &Encoding, text: &[u8], out: &mut Vec<u8>) -> Option<()> {
     let start = out.len();
-    // Padding ends it: the library would take several encodings one behind the other.
+    // Padding must be at the end: the library would accept several concatenated encodings.
     if memchr(b'=', &text[..text.len().saturating_sub(2)]).is_some() {
         return None;
     }
@@ -42,14 +42,14 @@ pub(super) fn base64(text: &[u8], out: &mut Vec<u8>) -> Option<()> {
     decode(&BASE64_LENIENT, text, out)
 }
 
-/// Reads all words that are left as one text in `encoding`.
+/// Decodes all remaining words as one text.
 fn rest(
     encoding: &Encoding,
     words: &mut Words<'_, '_>,
     what: &'static str,
     form: &'static str,
     out: &mut Vec<u8>,
-) -> Result<(), Fault> {
+) -> Result<(), ParseError> {
     let first = words.gather(what)?;
     decode(encoding, words.scratch, out)
         .ok_or_else(|| words.unexpected(&first, format_args!("{what}, in {form}")))
@@ -59,39 +59,39 @@ fn rest(
 pub(super) struct Base64(pub(super) &'static str);
 
 impl Field for Base64 {
-    fn parse(&self, words: &mut Words<'_, '_>, out: &mut Vec<u8>) -> Result<(), Fault> {
+    fn parse(&self, words: &mut Words<'_, '_>, out: &mut Vec<u8>) -> Result<(), ParseError> {
         rest(&BASE64_LENIENT, words, self.0, "base64", out)
     }
 
-    fn check(&self, data: &mut Cursor<'_>) -> Result<(), Malformed> {
+    fn check(&self, data: &mut Cursor<'_>) -> Result<(), MalformedRdata> {
         data.u8(self.0)?;
         data.rest();
         Ok(())
     }
 
-    fn present(&self, data: &mut Cursor<'_>, out: &mut String) -> Result<(), Malformed> {
+    fn present(&self, data: &mut Cursor<'_>, out: &mut String) -> Result<(), MalformedRdata> {
         BASE64.encode_append(data.rest(), out);
         Ok(())
     }
 }
 
-/// Base64 up to the end of the data, which may be nothing; a word that says so may stand in for nothing.
+/// Base64 up to the end of the data, which may be empty; an optional word stands for empty data.
 pub(super) struct OptionalBase64(pub(super) &'static str, pub(super) Option<&'static str>);
 
 impl Field for OptionalBase64 {
-    fn parse(&self, words: &mut Words<'_, '_>, out: &mut Vec<u8>) -> Result<(), Fault> {
+    fn parse(&self, words: &mut Words<'_, '_>, out: &mut Vec<u8>) -> Result<(), ParseError> {
         if self.1.is_some_and(|nothing| words.is_next(nothing.as_bytes()).unwrap_or(false)) {
             return words.plain(self.0).map(drop);
         }
         if self.1.is_some() || words.has_more()? { Base64(self.0).parse(words, out) } else { Ok(()) }
     }
 
-    fn check(&self, data: &mut Cursor<'_>) -> Result<(), Malformed> {
+    fn check(&self, data: &mut Cursor<'_>) -> Result<(), MalformedRdata> {
         data.rest();
         Ok(())
     }
 
-    fn present(&self, data: &mut Cursor<'_>, out: &mut String) -> Result<(), Malformed> {
+    fn present(&self, data: &mut Cursor<'_>, out: &mut String) -> Result<(), MalformedRdata> {
         match (data.rest(), self.1) {
             ([], Some(nothing)) => out.push_str(nothing),
             (rest, _) => BASE64.encode_append(rest, out),
@@ -104,17 +104,17 @@ impl Field for OptionalBase64 {
 pub(super) struct Hex(pub(super) &'static str);
 
 impl Field for Hex {
-    fn parse(&self, words: &mut Words<'_, '_>, out: &mut Vec<u8>) -> Result<(), Fault> {
+    fn parse(&self, words: &mut Words<'_, '_>, out: &mut Vec<u8>) -> Result<(), ParseError> {
         rest(&HEXLOWER_PERMISSIVE, words, self.0, "pairs of hexadecimal digits", out)
     }
 
-    fn check(&self, data: &mut Cursor<'_>) -> Result<(), Malformed> {
+    fn check(&self, data: &mut Cursor<'_>) -> Result<(), MalformedRdata> {
         data.u8(self.0)?;
         data.rest();
         Ok(())
     }
 
-    fn present(&self, data: &mut Cursor<'_>, out: &mut String) -> Result<(), Malformed> {
+    fn present(&self, data: &mut Cursor<'_>, out: &mut String) -> Result<(), MalformedRdata> {
         HEXUPPER.encode_append(data.rest(), out);
         Ok(())
     }
@@ -127,7 +127,7 @@ fn prefixed(
     encoding: &Encoding,
     expected: &str,
     out: &mut Vec<u8>,
-) -> Result<(), Fault> {
+) -> Result<(), ParseError> {
     let start = out.len();
     out.push(0);
     decode(encoding, word.raw, out).ok_or_else(|| words.unexpected(word, expected))?;
@@ -140,7 +140,7 @@ fn prefixed(
 pub(super) struct Salt;
 
 impl Field for Salt {
-    fn parse(&self, words: &mut Words<'_, '_>, out: &mut Vec<u8>) -> Result<(), Fault> {
+    fn parse(&self, words: &mut Words<'_, '_>, out: &mut Vec<u8>) -> Result<(), ParseError> {
         const EXPECTED: &str = "a salt, in pairs of hexadecimal digits or - for none";
         let word = words.plain(EXPECTED)?;
         if word.raw == b"-" {
@@ -150,11 +150,11 @@ impl Field for Salt {
         prefixed(words, &word, &HEXLOWER_PERMISSIVE, EXPECTED, out)
     }
 
-    fn check(&self, data: &mut Cursor<'_>) -> Result<(), Malformed> {
+    fn check(&self, data: &mut Cursor<'_>) -> Result<(), MalformedRdata> {
         data.string("a salt").map(drop)
     }
 
-    fn present(&self, data: &mut Cursor<'_>, out: &mut String) -> Result<(), Malformed> {
+    fn present(&self, data: &mut Cursor<'_>, out: &mut String) -> Result<(), MalformedRdata> {
         match data.string("a salt")? {
             [] => out.push('-'),
             salt => HEXUPPER.encode_append(salt, out),
@@ -167,7 +167,7 @@ impl Field for Salt {
 pub(super) struct NextHash;
 
 impl Field for NextHash {
-    fn parse(&self, words: &mut Words<'_, '_>, out: &mut Vec<u8>) -> Result<(), Fault> {
+    fn parse(&self, words: &mut Words<'_, '_>, out: &mut Vec<u8>) -> Result<(), ParseError> {
         const EXPECTED: &str = "a hashed owner name, in base32";
         let word = words.plain(EXPECTED)?;
         words.scratch.clear();
@@ -184,21 +184,21 @@ impl Field for NextHash {
         Ok(())
     }
 
-    fn check(&self, data: &mut Cursor<'_>) -> Result<(), Malformed> {
+    fn check(&self, data: &mut Cursor<'_>) -> Result<(), MalformedRdata> {
         match data.string("a hashed owner name")? {
-            [] => Err(Malformed::new("the next hashed owner name is empty")),
+            [] => Err(MalformedRdata::new("the next hashed owner name is empty")),
             _ => Ok(()),
         }
     }
 
-    fn present(&self, data: &mut Cursor<'_>, out: &mut String) -> Result<(), Malformed> {
+    fn present(&self, data: &mut Cursor<'_>, out: &mut String) -> Result<(), MalformedRdata> {
         BASE32HEX_NOPAD.encode_append(data.string("a hashed owner name")?, out);
         Ok(())
     }
 }
 
 /// Reads the form of RFC 3597 section 5 behind its `\#`: a length, and so many bytes in hexadecimal digits.
-pub(in super::super) fn opaque(words: &mut Words<'_, '_>, out: &mut Vec<u8>) -> Result<(), Fault> {
+pub(in super::super) fn opaque(words: &mut Words<'_, '_>, out: &mut Vec<u8>) -> Result<(), ParseError> {
     const LENGTH: &str = "a length, 0 to 65535";
     let word = words.plain(LENGTH)?;
     let length = decimal(word.raw).filter(|&length| length <= u16::MAX.into());

@@ -1,68 +1,68 @@
-//! What a field of record data can do, and the fields that are names.
+//! The operations of a field of record data, and the fields that are names.
 
-use super::cursor::{Cursor, Malformed};
+use super::cursor::{Cursor, MalformedRdata};
 use super::present::escape_name;
-use crate::services::dns::zonefile::{Fault, Words};
+use crate::services::dns::presentation::{ParseError, Words};
 
-/// One field of a type's data, in its three forms: what it is called, to whom it matters, stands in the errors.
+/// One field of a type's data. Errors name the field.
 pub(super) trait Field: Sync {
     /// Reads the presentation form, and appends the wire form.
-    fn parse(&self, words: &mut Words<'_, '_>, out: &mut Vec<u8>) -> Result<(), Fault>;
+    fn parse(&self, words: &mut Words<'_, '_>, out: &mut Vec<u8>) -> Result<(), ParseError>;
 
-    /// Takes the field out of the data, if it has its form.
-    fn check(&self, data: &mut Cursor<'_>) -> Result<(), Malformed>;
+    /// Takes the field from the data, and checks it.
+    fn check(&self, data: &mut Cursor<'_>) -> Result<(), MalformedRdata>;
 
-    /// Appends the presentation form of the field, which is taken out of checked data.
-    fn present(&self, data: &mut Cursor<'_>, out: &mut String) -> Result<(), Malformed>;
+    /// Takes the field from checked data, and appends its presentation form.
+    fn present(&self, data: &mut Cursor<'_>, out: &mut String) -> Result<(), MalformedRdata>;
 
-    /// What may be done to the names in it.
-    fn case(&self) -> Case {
-        Case::Kept
+    /// The case rule of its names.
+    fn case(&self) -> NameCase {
+        NameCase::Kept
     }
 
     /// Lower-cases the names in the field's wire form.
     fn fold(&self, _field: &mut [u8]) {}
 
-    /// How many bytes it takes, where that is fixed.
+    /// Its length in bytes if that is fixed, else 0.
     fn width(&self) -> usize {
         0
     }
 }
 
-/// What may be done to a name in record data.
+/// The rule for the case and compression of a name in record data.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Case {
-    /// Nothing: its case counts.
+pub(super) enum NameCase {
+    /// Its case counts.
     Kept,
-    /// Lower-case it to compare records (RFC 4034 section 6.2).
+    /// It is lower-cased to compare records (RFC 4034 section 6.2).
     Folded,
-    /// That, and compress it in messages (RFC 3597 section 4).
+    /// The same, and it is compressed in messages (RFC 3597 section 4).
     Compressed,
 }
 
 /// A name.
-pub(super) struct Name(pub(super) &'static str, pub(super) Case);
+pub(super) struct NameField(pub(super) &'static str, pub(super) NameCase);
 
-impl Field for Name {
-    fn parse(&self, words: &mut Words<'_, '_>, out: &mut Vec<u8>) -> Result<(), Fault> {
+impl Field for NameField {
+    fn parse(&self, words: &mut Words<'_, '_>, out: &mut Vec<u8>) -> Result<(), ParseError> {
         words.name(self.0, out)
     }
 
-    fn check(&self, data: &mut Cursor<'_>) -> Result<(), Malformed> {
+    fn check(&self, data: &mut Cursor<'_>) -> Result<(), MalformedRdata> {
         data.name(self.0).map(drop)
     }
 
-    fn present(&self, data: &mut Cursor<'_>, out: &mut String) -> Result<(), Malformed> {
+    fn present(&self, data: &mut Cursor<'_>, out: &mut String) -> Result<(), MalformedRdata> {
         escape_name(data.name(self.0)?, out);
         Ok(())
     }
 
-    fn case(&self) -> Case {
+    fn case(&self) -> NameCase {
         self.1
     }
 
     fn fold(&self, field: &mut [u8]) {
-        if self.1 != Case::Kept {
+        if self.1 != NameCase::Kept {
             // Length bytes are below 64, hence no letters.
             field.make_ascii_lowercase();
         }
@@ -70,24 +70,24 @@ impl Field for Name {
 }
 
 /// Names up to the end of the data.
-pub(super) struct Names(pub(super) &'static str);
+pub(super) struct NameListField(pub(super) &'static str);
 
-impl Field for Names {
-    fn parse(&self, words: &mut Words<'_, '_>, out: &mut Vec<u8>) -> Result<(), Fault> {
+impl Field for NameListField {
+    fn parse(&self, words: &mut Words<'_, '_>, out: &mut Vec<u8>) -> Result<(), ParseError> {
         while words.has_more()? {
             words.name(self.0, out)?;
         }
         Ok(())
     }
 
-    fn check(&self, data: &mut Cursor<'_>) -> Result<(), Malformed> {
+    fn check(&self, data: &mut Cursor<'_>) -> Result<(), MalformedRdata> {
         while !data.is_at_end() {
             data.name(self.0)?;
         }
         Ok(())
     }
 
-    fn present(&self, data: &mut Cursor<'_>, out: &mut String) -> Result<(), Malformed> {
+    fn present(&self, data: &mut Cursor<'_>, out: &mut String) -> Result<(), MalformedRdata> {
         let mut first = true;
         while !data.is_at_end() {
             if !first {

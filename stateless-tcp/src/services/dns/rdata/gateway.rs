@@ -1,27 +1,27 @@
-//! Gateways: IPSECKEY (RFC 4025) and AMTRELAY (RFC 8777) say by a type what form theirs has.
+//! Gateways: in IPSECKEY (RFC 4025) and AMTRELAY (RFC 8777) a type states the form of the gateway.
 
 use super::address::{Ipv4, Ipv6, address};
-use super::cursor::{Cursor, Malformed};
+use super::cursor::{Cursor, MalformedRdata};
 use super::encoded::OptionalBase64;
-use super::field::{Case, Field, Name};
+use super::field::{Field, NameCase, NameField};
 use super::present::put;
-use crate::services::dns::zonefile::{Fault, Words};
+use crate::services::dns::presentation::{ParseError, Words};
 
-const GATEWAY: Name = Name("a gateway name", Case::Kept);
+const GATEWAY: NameField = NameField("a gateway name", NameCase::Kept);
 const KEY: OptionalBase64 = OptionalBase64("a public key", None);
 
-/// What form a gateway of this type has; `None` for the one that is not there.
-fn form(kind: u8) -> Result<Option<&'static dyn Field>, Malformed> {
+/// The form of a gateway of this type; `None` for no gateway.
+fn form(kind: u8) -> Result<Option<&'static dyn Field>, MalformedRdata> {
     match kind {
         0 => Ok(None),
         1 => Ok(Some(&Ipv4)),
         2 => Ok(Some(&Ipv6)),
         3 => Ok(Some(&GATEWAY)),
-        _ => Err(Malformed::new(format!("gateway type {kind}: only 0 to 3 are known"))),
+        _ => Err(MalformedRdata::new(format!("gateway type {kind}: only 0 to 3 are known"))),
     }
 }
 
-fn parse(kind: u8, words: &mut Words<'_, '_>, out: &mut Vec<u8>) -> Result<(), Fault> {
+fn parse(kind: u8, words: &mut Words<'_, '_>, out: &mut Vec<u8>) -> Result<(), ParseError> {
     const NONE: &str = ". for no gateway";
     match form(kind).map_err(|malformed| words.malformed(&malformed))? {
         Some(field) => field.parse(words, out),
@@ -32,11 +32,11 @@ fn parse(kind: u8, words: &mut Words<'_, '_>, out: &mut Vec<u8>) -> Result<(), F
     }
 }
 
-fn check(kind: u8, data: &mut Cursor<'_>) -> Result<(), Malformed> {
+fn check(kind: u8, data: &mut Cursor<'_>) -> Result<(), MalformedRdata> {
     form(kind)?.map_or(Ok(()), |field| field.check(data))
 }
 
-fn present(kind: u8, data: &mut Cursor<'_>, out: &mut String) -> Result<(), Malformed> {
+fn present(kind: u8, data: &mut Cursor<'_>, out: &mut String) -> Result<(), MalformedRdata> {
     if let Some(field) = form(kind)? {
         return field.present(data, out);
     }
@@ -48,7 +48,7 @@ fn present(kind: u8, data: &mut Cursor<'_>, out: &mut String) -> Result<(), Malf
 pub(super) struct IpsecKey;
 
 impl Field for IpsecKey {
-    fn parse(&self, words: &mut Words<'_, '_>, out: &mut Vec<u8>) -> Result<(), Fault> {
+    fn parse(&self, words: &mut Words<'_, '_>, out: &mut Vec<u8>) -> Result<(), ParseError> {
         let mut head = [0; 3];
         for (byte, what) in head.iter_mut().zip(["a precedence", "a gateway type", "an algorithm"]) {
             *byte = words.byte(what)?;
@@ -58,13 +58,13 @@ impl Field for IpsecKey {
         KEY.parse(words, out)
     }
 
-    fn check(&self, data: &mut Cursor<'_>) -> Result<(), Malformed> {
+    fn check(&self, data: &mut Cursor<'_>) -> Result<(), MalformedRdata> {
         let [_, kind, _] = data.array("precedence, gateway type and algorithm")?;
         check(kind, data)?;
         KEY.check(data)
     }
 
-    fn present(&self, data: &mut Cursor<'_>, out: &mut String) -> Result<(), Malformed> {
+    fn present(&self, data: &mut Cursor<'_>, out: &mut String) -> Result<(), MalformedRdata> {
         let [precedence, kind, algorithm] = data.array("precedence, gateway type and algorithm")?;
         put!(out, "{precedence} {kind} {algorithm} ");
         present(kind, data, out)?;
@@ -82,24 +82,24 @@ pub(super) struct AmtRelay;
 const OPTIONAL: u8 = 0x80;
 
 impl Field for AmtRelay {
-    fn parse(&self, words: &mut Words<'_, '_>, out: &mut Vec<u8>) -> Result<(), Fault> {
+    fn parse(&self, words: &mut Words<'_, '_>, out: &mut Vec<u8>) -> Result<(), ParseError> {
         let precedence = words.byte("a precedence")?;
         let optional = words.number("whether discovery is optional", 1)?;
         let kind = words.byte("a relay type")?;
         if kind >= OPTIONAL {
-            let malformed = Malformed::new(format!("gateway type {kind}: only 0 to 3 are known"));
+            let malformed = MalformedRdata::new(format!("gateway type {kind}: only 0 to 3 are known"));
             return Err(words.malformed(&malformed));
         }
         out.extend_from_slice(&[precedence, kind | if optional == 1 { OPTIONAL } else { 0 }]);
         parse(kind, words, out)
     }
 
-    fn check(&self, data: &mut Cursor<'_>) -> Result<(), Malformed> {
+    fn check(&self, data: &mut Cursor<'_>) -> Result<(), MalformedRdata> {
         let [_, kind] = data.array("precedence and relay type")?;
         check(kind & !OPTIONAL, data)
     }
 
-    fn present(&self, data: &mut Cursor<'_>, out: &mut String) -> Result<(), Malformed> {
+    fn present(&self, data: &mut Cursor<'_>, out: &mut String) -> Result<(), MalformedRdata> {
         let [precedence, kind] = data.array("precedence and relay type")?;
         put!(out, "{precedence} {} {} ", kind >> 7, kind & !OPTIONAL);
         present(kind & !OPTIONAL, data, out)
@@ -124,7 +124,7 @@ impl A6 {
 const PREFIX_NAME: &str = "the name of the prefix";
 
 impl Field for A6 {
-    fn parse(&self, words: &mut Words<'_, '_>, out: &mut Vec<u8>) -> Result<(), Fault> {
+    fn parse(&self, words: &mut Words<'_, '_>, out: &mut Vec<u8>) -> Result<(), ParseError> {
         const BITS: &str = "a prefix length";
         const SUFFIX: &str = "an IPv6 address";
         #[expect(clippy::cast_possible_truncation, reason = "at most 128")]
@@ -141,19 +141,19 @@ impl Field for A6 {
         if bits > 0 { words.name(PREFIX_NAME, out) } else { Ok(()) }
     }
 
-    fn check(&self, data: &mut Cursor<'_>) -> Result<(), Malformed> {
+    fn check(&self, data: &mut Cursor<'_>) -> Result<(), MalformedRdata> {
         let bits = data.u8("a prefix length")?;
         if bits > 128 {
-            return Err(Malformed::new("expected a prefix length, 0 to 128"));
+            return Err(MalformedRdata::new("expected a prefix length, 0 to 128"));
         }
         let suffix = data.take(Self::suffix(bits), "an address suffix")?;
         if suffix.first().is_some_and(|first| first & !Self::mask(bits) != 0) {
-            return Err(Malformed::new("the address suffix has bits of the prefix"));
+            return Err(MalformedRdata::new("the address suffix has bits of the prefix"));
         }
         if bits > 0 { data.name(PREFIX_NAME).map(drop) } else { Ok(()) }
     }
 
-    fn present(&self, data: &mut Cursor<'_>, out: &mut String) -> Result<(), Malformed> {
+    fn present(&self, data: &mut Cursor<'_>, out: &mut String) -> Result<(), MalformedRdata> {
         let bits = data.u8("a prefix length")?;
         put!(out, "{bits}");
         if bits < 128 {
@@ -169,8 +169,8 @@ impl Field for A6 {
         Ok(())
     }
 
-    fn case(&self) -> Case {
-        Case::Folded
+    fn case(&self) -> NameCase {
+        NameCase::Folded
     }
 
     fn fold(&self, field: &mut [u8]) {

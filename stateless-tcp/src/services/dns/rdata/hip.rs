@@ -1,30 +1,30 @@
 //! The Host Identity Protocol's data (RFC 8005 section 5).
 
-use super::cursor::{Cursor, Malformed};
+use super::cursor::{Cursor, MalformedRdata};
 use super::encoded::{base64, hex};
-use super::field::{Field, Names};
+use super::field::{Field, NameListField};
 use super::present::put;
-use crate::services::dns::zonefile::{Fault, Words};
+use crate::services::dns::presentation::{ParseError, Words};
 use data_encoding::{BASE64, HEXUPPER};
 
-const SERVERS: Names = Names("a rendezvous server");
+const SERVERS: NameListField = NameListField("a rendezvous server");
 
 /// Algorithm, host identity tag, public key, rendezvous servers.
 pub(super) struct Hip;
 
 /// Lengths of tag and key stand before both, with the algorithm between them.
-fn head(data: &mut Cursor<'_>) -> Result<(u8, usize, usize), Malformed> {
+fn head(data: &mut Cursor<'_>) -> Result<(u8, usize, usize), MalformedRdata> {
     let tag = data.u8("the length of a host identity tag")?;
     let algorithm = data.u8("a public key algorithm")?;
     let key = data.u16("the length of a public key")?;
     if tag == 0 || key == 0 {
-        return Err(Malformed::new("the host identity tag or the public key is empty"));
+        return Err(MalformedRdata::new("the host identity tag or the public key is empty"));
     }
     Ok((algorithm, tag.into(), key.into()))
 }
 
 impl Field for Hip {
-    fn parse(&self, words: &mut Words<'_, '_>, out: &mut Vec<u8>) -> Result<(), Fault> {
+    fn parse(&self, words: &mut Words<'_, '_>, out: &mut Vec<u8>) -> Result<(), ParseError> {
         const TAG: &str = "a host identity tag, in 1 to 255 pairs of hexadecimal digits";
         const KEY: &str = "a public key, in base64 without blanks";
         let algorithm = words.byte("a public key algorithm")?;
@@ -43,14 +43,14 @@ impl Field for Hip {
         SERVERS.parse(words, out)
     }
 
-    fn check(&self, data: &mut Cursor<'_>) -> Result<(), Malformed> {
+    fn check(&self, data: &mut Cursor<'_>) -> Result<(), MalformedRdata> {
         let (_, tag, key) = head(data)?;
         data.take(tag, "a host identity tag")?;
         data.take(key, "a public key")?;
         SERVERS.check(data)
     }
 
-    fn present(&self, data: &mut Cursor<'_>, out: &mut String) -> Result<(), Malformed> {
+    fn present(&self, data: &mut Cursor<'_>, out: &mut String) -> Result<(), MalformedRdata> {
         let (algorithm, tag, key) = head(data)?;
         put!(out, "{algorithm} ");
         HEXUPPER.encode_append(data.take(tag, "a host identity tag")?, out);

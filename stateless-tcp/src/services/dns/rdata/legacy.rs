@@ -1,12 +1,12 @@
-//! Data of types that hardly anybody uses any more.
+//! Data of legacy types.
 
 use super::address::Ipv4;
-use super::cursor::{Cursor, Malformed};
+use super::cursor::{Cursor, MalformedRdata};
 use super::encoded::hex;
 use super::field::Field;
 use super::mnemonic::{PROTOCOLS, SERVICES};
 use super::present::put;
-use crate::services::dns::zonefile::{Fault, Words, decimal};
+use crate::services::dns::presentation::{ParseError, Words, decimal};
 use data_encoding::HEXUPPER;
 
 /// Most bytes of the bits of 65,536 ports.
@@ -16,7 +16,7 @@ const PORTS: usize = 8_192;
 pub(super) struct WellKnownServices;
 
 impl Field for WellKnownServices {
-    fn parse(&self, words: &mut Words<'_, '_>, out: &mut Vec<u8>) -> Result<(), Fault> {
+    fn parse(&self, words: &mut Words<'_, '_>, out: &mut Vec<u8>) -> Result<(), ParseError> {
         const PROTOCOL: &str = "a protocol, 0 to 255 or a mnemonic";
         const SERVICE: &str = "a service, 0 to 65535 or a mnemonic";
         Ipv4.parse(words, out)?;
@@ -42,20 +42,20 @@ impl Field for WellKnownServices {
         Ok(())
     }
 
-    fn check(&self, data: &mut Cursor<'_>) -> Result<(), Malformed> {
+    fn check(&self, data: &mut Cursor<'_>) -> Result<(), MalformedRdata> {
         data.array::<5>("an IPv4 address and a protocol")?;
         if data.rest().len() > PORTS {
-            return Err(Malformed::new("more bits than there are ports"));
+            return Err(MalformedRdata::new("more bits than there are ports"));
         }
         Ok(())
     }
 
-    fn present(&self, data: &mut Cursor<'_>, out: &mut String) -> Result<(), Malformed> {
+    fn present(&self, data: &mut Cursor<'_>, out: &mut String) -> Result<(), MalformedRdata> {
         Ipv4.present(data, out)?;
         put!(out, " {}", data.u8("a protocol")?);
         let ports = data.rest();
         if ports.last() == Some(&0) {
-            return Err(Malformed::new("a zero at the end, which text cannot say"));
+            return Err(MalformedRdata::new("a zero at the end, which text cannot say"));
         }
         for (index, bits) in ports.iter().enumerate() {
             for bit in (0..8).filter(|bit| bits & (0x80 >> bit) != 0) {
@@ -70,7 +70,7 @@ impl Field for WellKnownServices {
 pub(super) struct Nsap;
 
 impl Field for Nsap {
-    fn parse(&self, words: &mut Words<'_, '_>, out: &mut Vec<u8>) -> Result<(), Fault> {
+    fn parse(&self, words: &mut Words<'_, '_>, out: &mut Vec<u8>) -> Result<(), ParseError> {
         const EXPECTED: &str = "0x and pairs of hexadecimal digits";
         let word = words.plain(EXPECTED)?;
         let digits = word.raw.strip_prefix(b"0x").or_else(|| word.raw.strip_prefix(b"0X"));
@@ -78,20 +78,20 @@ impl Field for Nsap {
         digits.ok_or_else(|| words.unexpected(&word, EXPECTED))
     }
 
-    fn check(&self, data: &mut Cursor<'_>) -> Result<(), Malformed> {
+    fn check(&self, data: &mut Cursor<'_>) -> Result<(), MalformedRdata> {
         data.u8("an address")?;
         data.rest();
         Ok(())
     }
 
-    fn present(&self, data: &mut Cursor<'_>, out: &mut String) -> Result<(), Malformed> {
+    fn present(&self, data: &mut Cursor<'_>, out: &mut String) -> Result<(), MalformedRdata> {
         out.push_str("0x");
         HEXUPPER.encode_append(data.rest(), out);
         Ok(())
     }
 }
 
-/// Appends what hexadecimal digits with dots between them stand for; at least one byte.
+/// Decodes hexadecimal digits with dots between them, at least one byte.
 fn without_dots(digits: &[u8], scratch: &mut Vec<u8>, out: &mut Vec<u8>) -> Option<()> {
     scratch.clear();
     scratch.extend(digits.iter().filter(|&&byte| byte != b'.'));
@@ -102,7 +102,7 @@ fn without_dots(digits: &[u8], scratch: &mut Vec<u8>, out: &mut Vec<u8>) -> Opti
 pub(super) struct AtmAddress;
 
 impl Field for AtmAddress {
-    fn parse(&self, words: &mut Words<'_, '_>, out: &mut Vec<u8>) -> Result<(), Fault> {
+    fn parse(&self, words: &mut Words<'_, '_>, out: &mut Vec<u8>) -> Result<(), ParseError> {
         const EXPECTED: &str = "an ATM address: + and digits, or pairs of hexadecimal digits";
         let word = words.plain(EXPECTED)?;
         let read = if let Some(digits) = word.raw.strip_prefix(b"+") {
@@ -118,16 +118,16 @@ impl Field for AtmAddress {
         read.ok_or_else(|| words.unexpected(&word, EXPECTED))
     }
 
-    fn check(&self, data: &mut Cursor<'_>) -> Result<(), Malformed> {
+    fn check(&self, data: &mut Cursor<'_>) -> Result<(), MalformedRdata> {
         let format = data.u8("a format")?;
         let address = data.rest();
         if address.is_empty() || format == 1 && !address.iter().all(u8::is_ascii_digit) || format > 1 {
-            return Err(Malformed::new("expected an ATM address in format 0, or of digits in format 1"));
+            return Err(MalformedRdata::new("expected an ATM address in format 0, or of digits in format 1"));
         }
         Ok(())
     }
 
-    fn present(&self, data: &mut Cursor<'_>, out: &mut String) -> Result<(), Malformed> {
+    fn present(&self, data: &mut Cursor<'_>, out: &mut String) -> Result<(), MalformedRdata> {
         match data.u8("a format")? {
             1 => {
                 out.push('+');

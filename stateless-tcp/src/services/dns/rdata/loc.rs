@@ -1,9 +1,9 @@
 //! Places on Earth (RFC 1876).
 
-use super::cursor::{Cursor, Malformed};
+use super::cursor::{Cursor, MalformedRdata};
 use super::field::Field;
 use super::present::put;
-use crate::services::dns::zonefile::{Fault, Word, Words, decimal};
+use crate::services::dns::presentation::{ParseError, Word, Words, decimal};
 
 /// Thousandths of a second of arc: a degree, and what stands for the equator or the prime meridian.
 const DEGREE: u32 = 3_600_000;
@@ -19,7 +19,7 @@ const DEFAULTS: [u8; 3] = [0x12, 0x16, 0x13];
 pub(super) struct Location;
 
 impl Field for Location {
-    fn parse(&self, words: &mut Words<'_, '_>, out: &mut Vec<u8>) -> Result<(), Fault> {
+    fn parse(&self, words: &mut Words<'_, '_>, out: &mut Vec<u8>) -> Result<(), ParseError> {
         const ALTITUDE: &str = "an altitude, -100000.00m to 42849672.95m";
         const SIZE: &str = "a size or precision, 0.00m to 90000000.00m";
         let latitude = angle(words, "a latitude", 90, *b"NS")?;
@@ -41,29 +41,31 @@ impl Field for Location {
         Ok(())
     }
 
-    fn check(&self, data: &mut Cursor<'_>) -> Result<(), Malformed> {
+    fn check(&self, data: &mut Cursor<'_>) -> Result<(), MalformedRdata> {
         if data.u8("a version")? != 0 {
-            // Nothing is known of its form (RFC 1876 section 2).
+            // The form of other versions is unknown (RFC 1876 section 2).
             data.rest();
             return Ok(());
         }
         for byte in data.array::<3>("size and precisions")? {
             if byte >> 4 > 9 || byte & 15 > 9 || byte >> 4 == 0 && byte != 0 {
-                return Err(Malformed::new("a size or precision is not one digit and an exponent of ten"));
+                return Err(MalformedRdata::new(
+                    "a size or precision is not one digit and an exponent of ten",
+                ));
             }
         }
         for (what, degrees) in [("the latitude", 90), ("the longitude", 180)] {
             if data.u32(what)?.abs_diff(ZERO) > degrees * DEGREE {
-                return Err(Malformed::new(format!("{what} is beyond {degrees} degrees")));
+                return Err(MalformedRdata::new(format!("{what} is beyond {degrees} degrees")));
             }
         }
         data.u32("the altitude").map(drop)
     }
 
-    fn present(&self, data: &mut Cursor<'_>, out: &mut String) -> Result<(), Malformed> {
+    fn present(&self, data: &mut Cursor<'_>, out: &mut String) -> Result<(), MalformedRdata> {
         let [version, sizes @ ..] = data.array::<4>("version, size and precisions")?;
         if version != 0 {
-            return Err(Malformed::new("this version has no presentation form"));
+            return Err(MalformedRdata::new("this version has no presentation form"));
         }
         for (what, [positive, negative]) in [("the latitude", ["N", "S"]), ("the longitude", ["E", "W"])] {
             let angle = data.u32(what)?;
@@ -90,7 +92,7 @@ fn angle(
     what: &'static str,
     most: u32,
     [positive, negative]: [u8; 2],
-) -> Result<u32, Fault> {
+) -> Result<u32, ParseError> {
     let expected = format!(
         "{what}, as in {most} 0 0.000 {}: degrees up to {most}, minutes and seconds below 60, then {0} or {}",
         char::from(positive),

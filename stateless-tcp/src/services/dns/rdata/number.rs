@@ -1,14 +1,14 @@
-//! Numbers, times and what has mnemonics for its numbers.
+//! Numbers, times, and numbers with mnemonics.
 
-use super::cursor::{Cursor, Malformed};
+use super::cursor::{Cursor, MalformedRdata};
 use super::field::Field;
 use super::present::put;
-use crate::services::dns::zonefile::{Fault, Words, decimal, seconds};
+use crate::services::dns::presentation::{ParseError, Words, decimal, seconds};
 
 /// A decimal number of `N` bytes.
 pub(super) struct Number<const N: usize>(pub(super) &'static str);
 
-/// Most that a number of so many bytes can be.
+/// The largest number of this many bytes.
 const fn largest(width: usize) -> u64 {
     u64::MAX >> (64 - 8 * width)
 }
@@ -19,16 +19,16 @@ fn push(number: u64, width: usize, out: &mut Vec<u8>) {
 }
 
 impl<const N: usize> Field for Number<N> {
-    fn parse(&self, words: &mut Words<'_, '_>, out: &mut Vec<u8>) -> Result<(), Fault> {
+    fn parse(&self, words: &mut Words<'_, '_>, out: &mut Vec<u8>) -> Result<(), ParseError> {
         push(words.number(self.0, largest(N))?, N, out);
         Ok(())
     }
 
-    fn check(&self, data: &mut Cursor<'_>) -> Result<(), Malformed> {
+    fn check(&self, data: &mut Cursor<'_>) -> Result<(), MalformedRdata> {
         data.number(N, self.0).map(drop)
     }
 
-    fn present(&self, data: &mut Cursor<'_>, out: &mut String) -> Result<(), Malformed> {
+    fn present(&self, data: &mut Cursor<'_>, out: &mut String) -> Result<(), MalformedRdata> {
         put!(out, "{}", data.number(N, self.0)?);
         Ok(())
     }
@@ -42,7 +42,7 @@ impl<const N: usize> Field for Number<N> {
 pub(super) struct Named<const N: usize>(pub(super) &'static str, pub(super) &'static [(&'static str, u16)]);
 
 impl<const N: usize> Field for Named<N> {
-    fn parse(&self, words: &mut Words<'_, '_>, out: &mut Vec<u8>) -> Result<(), Fault> {
+    fn parse(&self, words: &mut Words<'_, '_>, out: &mut Vec<u8>) -> Result<(), ParseError> {
         let word = words.plain(self.0)?;
         let named = || self.1.iter().find(|(name, _)| word.is(name)).map(|&(_, number)| number.into());
         let number = decimal(word.raw).or_else(named).filter(|&number| number <= largest(N));
@@ -53,11 +53,11 @@ impl<const N: usize> Field for Named<N> {
         Ok(())
     }
 
-    fn check(&self, data: &mut Cursor<'_>) -> Result<(), Malformed> {
+    fn check(&self, data: &mut Cursor<'_>) -> Result<(), MalformedRdata> {
         data.number(N, self.0).map(drop)
     }
 
-    fn present(&self, data: &mut Cursor<'_>, out: &mut String) -> Result<(), Malformed> {
+    fn present(&self, data: &mut Cursor<'_>, out: &mut String) -> Result<(), MalformedRdata> {
         put!(out, "{}", data.number(N, self.0)?);
         Ok(())
     }
@@ -67,7 +67,7 @@ impl<const N: usize> Field for Named<N> {
 pub(super) struct KeyFlags;
 
 impl Field for KeyFlags {
-    fn parse(&self, words: &mut Words<'_, '_>, out: &mut Vec<u8>) -> Result<(), Fault> {
+    fn parse(&self, words: &mut Words<'_, '_>, out: &mut Vec<u8>) -> Result<(), ParseError> {
         const EXPECTED: &str = "flags, 0 to 65535 or mnemonics";
         let word = words.plain(EXPECTED)?;
         let named = |name: &[u8]| {
@@ -88,11 +88,11 @@ impl Field for KeyFlags {
         Ok(())
     }
 
-    fn check(&self, data: &mut Cursor<'_>) -> Result<(), Malformed> {
+    fn check(&self, data: &mut Cursor<'_>) -> Result<(), MalformedRdata> {
         data.u16("flags").map(drop)
     }
 
-    fn present(&self, data: &mut Cursor<'_>, out: &mut String) -> Result<(), Malformed> {
+    fn present(&self, data: &mut Cursor<'_>, out: &mut String) -> Result<(), MalformedRdata> {
         put!(out, "{}", data.u16("flags")?);
         Ok(())
     }
@@ -102,7 +102,7 @@ impl Field for KeyFlags {
 pub(super) struct Span(pub(super) &'static str);
 
 impl Field for Span {
-    fn parse(&self, words: &mut Words<'_, '_>, out: &mut Vec<u8>) -> Result<(), Fault> {
+    fn parse(&self, words: &mut Words<'_, '_>, out: &mut Vec<u8>) -> Result<(), ParseError> {
         let word = words.plain(self.0)?;
         let span = seconds(word.raw).and_then(|span| u32::try_from(span).ok());
         let span = span.ok_or_else(|| {
@@ -112,11 +112,11 @@ impl Field for Span {
         Ok(())
     }
 
-    fn check(&self, data: &mut Cursor<'_>) -> Result<(), Malformed> {
+    fn check(&self, data: &mut Cursor<'_>) -> Result<(), MalformedRdata> {
         data.u32(self.0).map(drop)
     }
 
-    fn present(&self, data: &mut Cursor<'_>, out: &mut String) -> Result<(), Malformed> {
+    fn present(&self, data: &mut Cursor<'_>, out: &mut String) -> Result<(), MalformedRdata> {
         put!(out, "{}", data.u32(self.0)?);
         Ok(())
     }
@@ -126,7 +126,7 @@ impl Field for Span {
 pub(super) struct Date(pub(super) &'static str);
 
 impl Field for Date {
-    fn parse(&self, words: &mut Words<'_, '_>, out: &mut Vec<u8>) -> Result<(), Fault> {
+    fn parse(&self, words: &mut Words<'_, '_>, out: &mut Vec<u8>) -> Result<(), ParseError> {
         let word = words.plain(self.0)?;
         let time = match decimal(word.raw) {
             Some(seconds) if word.raw.len() <= 10 => seconds.try_into().ok(),
@@ -140,30 +140,30 @@ impl Field for Date {
         Ok(())
     }
 
-    fn check(&self, data: &mut Cursor<'_>) -> Result<(), Malformed> {
+    fn check(&self, data: &mut Cursor<'_>) -> Result<(), MalformedRdata> {
         data.u32(self.0).map(drop)
     }
 
-    fn present(&self, data: &mut Cursor<'_>, out: &mut String) -> Result<(), Malformed> {
+    fn present(&self, data: &mut Cursor<'_>, out: &mut String) -> Result<(), MalformedRdata> {
         let time = data.u32(self.0)?;
         let (days, second) = (i64::from(time / 86_400), time % 86_400);
-        let (year, month, day) = date_of(days);
+        let (year, month, day) = civil_from_days(days);
         let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
         put!(out, "{year:04}{month:02}{day:02}{hour:02}{minute:02}{second:02}");
         Ok(())
     }
 }
 
-/// Seconds from 1970 to a date written as one number, modulo 2^32 (RFC 4034 section 3.1.5).
+/// Seconds since 1970 of a date written as one number, modulo 2^32 (RFC 4034 section 3.1.5).
 fn since_1970(date: u64) -> Option<u32> {
     let two_digits = |behind: u64| i64::try_from(date / behind % 100).unwrap_or(0);
     let year = i64::try_from(date / 10_000_000_000).ok()?;
     let [month, day] = [100_000_000, 1_000_000].map(two_digits);
     let [hour, minute, second] = [10_000, 100, 1].map(two_digits);
-    let days = days_until(year, month, day);
+    let days = days_from_civil(year, month, day);
     // A leap second counts as the second behind it, as in POSIX.
     let is_time = hour < 24 && minute < 60 && second <= 60;
-    if year < 1970 || !is_time || !(1..=12).contains(&month) || date_of(days) != (year, month, day) {
+    if year < 1970 || !is_time || !(1..=12).contains(&month) || civil_from_days(days) != (year, month, day) {
         return None;
     }
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "serial number arithmetic")]
@@ -171,7 +171,7 @@ fn since_1970(date: u64) -> Option<u32> {
 }
 
 /// Days from 1970-01-01 to a date of the Gregorian calendar: years begin in March, so that a leap day ends one.
-fn days_until(year: i64, month: i64, day: i64) -> i64 {
+fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let era = year.div_euclid(400);
     let year_of_era = year.rem_euclid(400);
@@ -181,7 +181,7 @@ fn days_until(year: i64, month: i64, day: i64) -> i64 {
 }
 
 /// Year, month and day so many days after 1970-01-01.
-fn date_of(days: i64) -> (i64, i64, i64) {
+fn civil_from_days(days: i64) -> (i64, i64, i64) {
     let days = days + 719_468;
     let era = days.div_euclid(146_097);
     let day_of_era = days.rem_euclid(146_097);
@@ -194,21 +194,21 @@ fn date_of(days: i64) -> (i64, i64, i64) {
 }
 
 /// A record type, by mnemonic or as `TYPE123`.
-pub(super) struct RecordType(pub(super) &'static str);
+pub(super) struct RecordTypeField(pub(super) &'static str);
 
-impl Field for RecordType {
-    fn parse(&self, words: &mut Words<'_, '_>, out: &mut Vec<u8>) -> Result<(), Fault> {
+impl Field for RecordTypeField {
+    fn parse(&self, words: &mut Words<'_, '_>, out: &mut Vec<u8>) -> Result<(), ParseError> {
         let word = words.plain(self.0)?;
         let number = super::by_name(word.raw).ok_or_else(|| words.unexpected(&word, self.0))?;
         out.extend_from_slice(&number.to_be_bytes());
         Ok(())
     }
 
-    fn check(&self, data: &mut Cursor<'_>) -> Result<(), Malformed> {
+    fn check(&self, data: &mut Cursor<'_>) -> Result<(), MalformedRdata> {
         data.u16(self.0).map(drop)
     }
 
-    fn present(&self, data: &mut Cursor<'_>, out: &mut String) -> Result<(), Malformed> {
+    fn present(&self, data: &mut Cursor<'_>, out: &mut String) -> Result<(), MalformedRdata> {
         put!(out, "{}", super::mnemonic(data.u16(self.0)?));
         Ok(())
     }

@@ -1,17 +1,17 @@
 //! The values of service parameters, by key (IANA's registry of SvcParamKeys).
 
 use super::address::address;
-use super::cursor::{Cursor, Malformed};
+use super::cursor::{Cursor, MalformedRdata};
 use super::encoded::base64;
 use super::present::{put, quote};
-use crate::services::dns::zonefile::decimal;
+use crate::services::dns::presentation::decimal;
 use data_encoding::BASE64;
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// What form a value has.
+/// The form of a value.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Form {
+enum ValueForm {
     /// Keys in ascending order.
     Keys,
     /// Strings, at least one, none empty.
@@ -36,23 +36,23 @@ pub(super) const ALPN: u16 = 1;
 pub(super) const NO_DEFAULT_ALPN: u16 = 2;
 
 /// Name and form of each key from 0 on.
-const KEYS: [(&str, Form); 12] = [
-    ("mandatory", Form::Keys),
-    ("alpn", Form::Protocols),
-    ("no-default-alpn", Form::Flag),
-    ("port", Form::Number),
-    ("ipv4hint", Form::Ipv4s),
-    ("ech", Form::Base64),
-    ("ipv6hint", Form::Ipv6s),
-    ("dohpath", Form::Bytes),
-    ("ohttp", Form::Flag),
-    ("tls-supported-groups", Form::Numbers),
-    ("docpath", Form::Segments),
-    ("pvd", Form::Flag),
+const KEYS: [(&str, ValueForm); 12] = [
+    ("mandatory", ValueForm::Keys),
+    ("alpn", ValueForm::Protocols),
+    ("no-default-alpn", ValueForm::Flag),
+    ("port", ValueForm::Number),
+    ("ipv4hint", ValueForm::Ipv4s),
+    ("ech", ValueForm::Base64),
+    ("ipv6hint", ValueForm::Ipv6s),
+    ("dohpath", ValueForm::Bytes),
+    ("ohttp", ValueForm::Flag),
+    ("tls-supported-groups", ValueForm::Numbers),
+    ("docpath", ValueForm::Segments),
+    ("pvd", ValueForm::Flag),
 ];
 
-fn form(key: u16) -> Form {
-    KEYS.get(usize::from(key)).map_or(Form::Opaque, |&(_, form)| form)
+fn form(key: u16) -> ValueForm {
+    KEYS.get(usize::from(key)).map_or(ValueForm::Opaque, |&(_, form)| form)
 }
 
 /// The key as text.
@@ -76,43 +76,43 @@ pub(super) fn by_name(word: &[u8]) -> Option<u16> {
 pub(super) fn encode(key: u16, value: Option<&[u8]>, out: &mut Vec<u8>) -> Result<(), &'static str> {
     let form = form(key);
     let value = match (form, value) {
-        (Form::Flag | Form::Segments | Form::Opaque, None) => return Ok(()),
-        (Form::Flag, Some(_)) => return Err("it takes no value"),
+        (ValueForm::Flag | ValueForm::Segments | ValueForm::Opaque, None) => return Ok(()),
+        (ValueForm::Flag, Some(_)) => return Err("it takes no value"),
         (_, None) => return Err("it takes a value"),
         (_, Some(value)) => value,
     };
     let items = || value.split(|&byte| byte == b',');
     match form {
-        Form::Keys => {
+        ValueForm::Keys => {
             let keys = items().map(by_name).collect::<Option<Vec<u16>>>();
             let mut keys = keys.ok_or("expected keys with commas between them")?;
             keys.sort_unstable();
             out.extend(keys.into_iter().flat_map(u16::to_be_bytes));
         }
-        Form::Protocols | Form::Segments if value.is_empty() => {}
-        Form::Protocols | Form::Segments => strings(value, out)?,
-        Form::Number | Form::Numbers => {
+        ValueForm::Protocols | ValueForm::Segments if value.is_empty() => {}
+        ValueForm::Protocols | ValueForm::Segments => strings(value, out)?,
+        ValueForm::Number | ValueForm::Numbers => {
             for item in items() {
                 let number = decimal(item).and_then(|number| u16::try_from(number).ok());
                 out.extend_from_slice(&number.ok_or("expected a number, 0 to 65535")?.to_be_bytes());
             }
         }
-        Form::Ipv4s => {
+        ValueForm::Ipv4s => {
             for item in items() {
                 let address: Ipv4Addr =
                     address(item).ok_or("expected IPv4 addresses with commas between them")?;
                 out.extend_from_slice(&address.octets());
             }
         }
-        Form::Ipv6s => {
+        ValueForm::Ipv6s => {
             for item in items() {
                 let address: Ipv6Addr =
                     address(item).ok_or("expected IPv6 addresses with commas between them")?;
                 out.extend_from_slice(&address.octets());
             }
         }
-        Form::Base64 => base64(value, out).ok_or("expected base64")?,
-        Form::Bytes | Form::Opaque | Form::Flag => out.extend_from_slice(value),
+        ValueForm::Base64 => base64(value, out).ok_or("expected base64")?,
+        ValueForm::Bytes | ValueForm::Opaque | ValueForm::Flag => out.extend_from_slice(value),
     }
     Ok(())
 }
@@ -147,25 +147,25 @@ pub(super) fn check(key: u16, value: &[u8]) -> Result<(), &'static str> {
     let pairs = || value.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]]));
     let even = !value.is_empty() && value.len().is_multiple_of(2);
     let (holds, otherwise) = match form(key) {
-        Form::Keys => (
+        ValueForm::Keys => (
             even && pairs().is_sorted_by(|a, b| a < b) && pairs().all(|key| key != MANDATORY),
             "expected keys, each once, without mandatory itself",
         ),
-        Form::Protocols => (
+        ValueForm::Protocols => (
             !value.is_empty() && every_string(value, |string| !string.is_empty()),
             "expected protocols, none of them empty",
         ),
-        Form::Segments => (every_string(value, |_| true), "expected strings"),
-        Form::Flag => (value.is_empty(), "it takes no value"),
-        Form::Number => (value.len() == 2, "expected one number"),
-        Form::Numbers => {
+        ValueForm::Segments => (every_string(value, |_| true), "expected strings"),
+        ValueForm::Flag => (value.is_empty(), "it takes no value"),
+        ValueForm::Number => (value.len() == 2, "expected one number"),
+        ValueForm::Numbers => {
             let repeated =
                 pairs().enumerate().any(|(index, number)| pairs().take(index).any(|n| n == number));
             (even && !repeated, "expected numbers, each once")
         }
-        Form::Ipv4s => (!value.is_empty() && value.len().is_multiple_of(4), "expected IPv4 addresses"),
-        Form::Ipv6s => (!value.is_empty() && value.len().is_multiple_of(16), "expected IPv6 addresses"),
-        Form::Base64 | Form::Bytes | Form::Opaque => (true, ""),
+        ValueForm::Ipv4s => (!value.is_empty() && value.len().is_multiple_of(4), "expected IPv4 addresses"),
+        ValueForm::Ipv6s => (!value.is_empty() && value.len().is_multiple_of(16), "expected IPv6 addresses"),
+        ValueForm::Base64 | ValueForm::Bytes | ValueForm::Opaque => (true, ""),
     };
     if holds { Ok(()) } else { Err(otherwise) }
 }
@@ -181,26 +181,26 @@ fn every_string(value: &[u8], holds: impl Fn(&[u8]) -> bool) -> bool {
 }
 
 /// Appends a parameter in presentation form.
-pub(super) fn present(key: u16, value: &[u8], out: &mut String) -> Result<(), Malformed> {
+pub(super) fn present(key: u16, value: &[u8], out: &mut String) -> Result<(), MalformedRdata> {
     put!(out, "{}", name(key));
     let form = form(key);
-    if value.is_empty() && matches!(form, Form::Flag | Form::Segments | Form::Opaque) {
+    if value.is_empty() && matches!(form, ValueForm::Flag | ValueForm::Segments | ValueForm::Opaque) {
         return Ok(());
     }
     out.push('=');
     let mut separator = "";
     match form {
-        Form::Keys | Form::Number | Form::Numbers => {
+        ValueForm::Keys | ValueForm::Number | ValueForm::Numbers => {
             for pair in value.chunks_exact(2) {
                 let number = u16::from_be_bytes([pair[0], pair[1]]);
                 match form {
-                    Form::Keys => put!(out, "{separator}{}", name(number)),
+                    ValueForm::Keys => put!(out, "{separator}{}", name(number)),
                     _ => put!(out, "{separator}{number}"),
                 }
                 separator = ",";
             }
         }
-        Form::Protocols | Form::Segments => {
+        ValueForm::Protocols | ValueForm::Segments => {
             let mut list = Vec::with_capacity(value.len());
             let mut data = Cursor::new(value);
             let mut first = true;
@@ -218,20 +218,20 @@ pub(super) fn present(key: u16, value: &[u8], out: &mut String) -> Result<(), Ma
             }
             quote(&list, out);
         }
-        Form::Ipv4s => {
+        ValueForm::Ipv4s => {
             for &address in value.as_chunks::<4>().0 {
                 put!(out, "{separator}{}", Ipv4Addr::from(address));
                 separator = ",";
             }
         }
-        Form::Ipv6s => {
+        ValueForm::Ipv6s => {
             for &address in value.as_chunks::<16>().0 {
                 put!(out, "{separator}{}", Ipv6Addr::from(address));
                 separator = ",";
             }
         }
-        Form::Base64 => BASE64.encode_append(value, out),
-        Form::Flag | Form::Bytes | Form::Opaque => quote(value, out),
+        ValueForm::Base64 => BASE64.encode_append(value, out),
+        ValueForm::Flag | ValueForm::Bytes | ValueForm::Opaque => quote(value, out),
     }
     Ok(())
 }

@@ -1,8 +1,8 @@
-//! What presentation forms are made of.
+//! Helpers for presentation forms.
 
 use std::fmt::{self, Write as _};
 
-/// Appends what `format!` would make of the arguments behind the first.
+/// Appends formatted text to the first argument.
 macro_rules! put {
     ($out:expr, $($format:tt)*) => {
         $crate::services::dns::rdata::present::append(&mut *$out, format_args!($($format)*))

@@ -1,12 +1,12 @@
 //! Strings.
 
-use super::cursor::{Cursor, Malformed};
+use super::cursor::{Cursor, MalformedRdata};
 use super::field::Field;
 use super::present::quote;
-use crate::services::dns::zonefile::{Fault, Word, Words};
+use crate::services::dns::presentation::{ParseError, Word, Words};
 
 /// Appends `word` as a string with its length before it.
-pub(super) fn push(words: &Words<'_, '_>, word: &Word<'_>, out: &mut Vec<u8>) -> Result<(), Fault> {
+pub(super) fn push(words: &Words<'_, '_>, word: &Word<'_>, out: &mut Vec<u8>) -> Result<(), ParseError> {
     let start = out.len();
     out.push(0);
     words.decode(word, out)?;
@@ -20,16 +20,16 @@ pub(super) fn push(words: &Words<'_, '_>, word: &Word<'_>, out: &mut Vec<u8>) ->
 pub(super) struct Text(pub(super) &'static str);
 
 impl Field for Text {
-    fn parse(&self, words: &mut Words<'_, '_>, out: &mut Vec<u8>) -> Result<(), Fault> {
+    fn parse(&self, words: &mut Words<'_, '_>, out: &mut Vec<u8>) -> Result<(), ParseError> {
         let word = words.any(self.0)?;
         push(words, &word, out)
     }
 
-    fn check(&self, data: &mut Cursor<'_>) -> Result<(), Malformed> {
+    fn check(&self, data: &mut Cursor<'_>) -> Result<(), MalformedRdata> {
         data.string(self.0).map(drop)
     }
 
-    fn present(&self, data: &mut Cursor<'_>, out: &mut String) -> Result<(), Malformed> {
+    fn present(&self, data: &mut Cursor<'_>, out: &mut String) -> Result<(), MalformedRdata> {
         quote(data.string(self.0)?, out);
         Ok(())
     }
@@ -39,15 +39,15 @@ impl Field for Text {
 pub(super) struct OptionalText(pub(super) &'static str);
 
 impl Field for OptionalText {
-    fn parse(&self, words: &mut Words<'_, '_>, out: &mut Vec<u8>) -> Result<(), Fault> {
+    fn parse(&self, words: &mut Words<'_, '_>, out: &mut Vec<u8>) -> Result<(), ParseError> {
         if words.has_more()? { Text(self.0).parse(words, out) } else { Ok(()) }
     }
 
-    fn check(&self, data: &mut Cursor<'_>) -> Result<(), Malformed> {
+    fn check(&self, data: &mut Cursor<'_>) -> Result<(), MalformedRdata> {
         if data.is_at_end() { Ok(()) } else { Text(self.0).check(data) }
     }
 
-    fn present(&self, data: &mut Cursor<'_>, out: &mut String) -> Result<(), Malformed> {
+    fn present(&self, data: &mut Cursor<'_>, out: &mut String) -> Result<(), MalformedRdata> {
         if data.is_at_end() { Ok(()) } else { Text(self.0).present(data, out) }
     }
 }
@@ -56,7 +56,7 @@ impl Field for OptionalText {
 pub(super) struct Texts(pub(super) &'static str);
 
 impl Field for Texts {
-    fn parse(&self, words: &mut Words<'_, '_>, out: &mut Vec<u8>) -> Result<(), Fault> {
+    fn parse(&self, words: &mut Words<'_, '_>, out: &mut Vec<u8>) -> Result<(), ParseError> {
         let first = words.any(self.0)?;
         push(words, &first, out)?;
         while let Some(word) = words.next()? {
@@ -65,7 +65,7 @@ impl Field for Texts {
         Ok(())
     }
 
-    fn check(&self, data: &mut Cursor<'_>) -> Result<(), Malformed> {
+    fn check(&self, data: &mut Cursor<'_>) -> Result<(), MalformedRdata> {
         data.string(self.0)?;
         while !data.is_at_end() {
             data.string(self.0)?;
@@ -73,7 +73,7 @@ impl Field for Texts {
         Ok(())
     }
 
-    fn present(&self, data: &mut Cursor<'_>, out: &mut String) -> Result<(), Malformed> {
+    fn present(&self, data: &mut Cursor<'_>, out: &mut String) -> Result<(), MalformedRdata> {
         quote(data.string(self.0)?, out);
         while !data.is_at_end() {
             out.push(' ');
@@ -91,7 +91,7 @@ pub(super) struct LongText {
 }
 
 impl Field for LongText {
-    fn parse(&self, words: &mut Words<'_, '_>, out: &mut Vec<u8>) -> Result<(), Fault> {
+    fn parse(&self, words: &mut Words<'_, '_>, out: &mut Vec<u8>) -> Result<(), ParseError> {
         let word = words.any(self.what)?;
         if self.quoted && !word.quoted {
             return Err(words.unexpected(&word, format_args!("{} in quotes", self.what)));
@@ -99,12 +99,12 @@ impl Field for LongText {
         words.decode(&word, out)
     }
 
-    fn check(&self, data: &mut Cursor<'_>) -> Result<(), Malformed> {
+    fn check(&self, data: &mut Cursor<'_>) -> Result<(), MalformedRdata> {
         data.rest();
         Ok(())
     }
 
-    fn present(&self, data: &mut Cursor<'_>, out: &mut String) -> Result<(), Malformed> {
+    fn present(&self, data: &mut Cursor<'_>, out: &mut String) -> Result<(), MalformedRdata> {
         quote(data.rest(), out);
         Ok(())
     }
@@ -114,7 +114,7 @@ impl Field for LongText {
 pub(super) struct Tag(pub(super) &'static str);
 
 impl Field for Tag {
-    fn parse(&self, words: &mut Words<'_, '_>, out: &mut Vec<u8>) -> Result<(), Fault> {
+    fn parse(&self, words: &mut Words<'_, '_>, out: &mut Vec<u8>) -> Result<(), ParseError> {
         let word = words.plain(self.0)?;
         if !word.raw.iter().all(u8::is_ascii_alphanumeric) {
             return Err(words.unexpected(&word, format_args!("{} of letters and digits", self.0)));
@@ -122,17 +122,17 @@ impl Field for Tag {
         push(words, &word, out)
     }
 
-    fn check(&self, data: &mut Cursor<'_>) -> Result<(), Malformed> {
+    fn check(&self, data: &mut Cursor<'_>) -> Result<(), MalformedRdata> {
         let tag = data.string(self.0)?;
         let is_tag = !tag.is_empty() && tag.iter().all(u8::is_ascii_alphanumeric);
         if is_tag {
             Ok(())
         } else {
-            Err(Malformed::new(format!("expected {} of letters and digits", self.0)))
+            Err(MalformedRdata::new(format!("expected {} of letters and digits", self.0)))
         }
     }
 
-    fn present(&self, data: &mut Cursor<'_>, out: &mut String) -> Result<(), Malformed> {
+    fn present(&self, data: &mut Cursor<'_>, out: &mut String) -> Result<(), MalformedRdata> {
         out.extend(data.string(self.0)?.iter().map(|&byte| char::from(byte)));
         Ok(())
     }

@@ -1,9 +1,9 @@
 //! The parameters of SVCB and HTTPS (RFC 9460 section 2): each a key and a value, in ascending order of keys.
 
-use super::cursor::{Cursor, Malformed};
+use super::cursor::{Cursor, MalformedRdata};
 use super::field::Field;
 use super::params::{self, ALPN, MANDATORY, NO_DEFAULT_ALPN};
-use crate::services::dns::zonefile::{Fault, Word, Words};
+use crate::services::dns::presentation::{ParseError, Word, Words};
 
 /// Key and length before a parameter's value.
 const HEAD: usize = 4;
@@ -12,7 +12,7 @@ const HEAD: usize = 4;
 pub(super) struct Params;
 
 impl Field for Params {
-    fn parse(&self, words: &mut Words<'_, '_>, out: &mut Vec<u8>) -> Result<(), Fault> {
+    fn parse(&self, words: &mut Words<'_, '_>, out: &mut Vec<u8>) -> Result<(), ParseError> {
         let start = out.len();
         while let Some(word) = words.next()? {
             parse(&word, words, start, out)?;
@@ -20,21 +20,21 @@ impl Field for Params {
         Ok(())
     }
 
-    fn check(&self, data: &mut Cursor<'_>) -> Result<(), Malformed> {
+    fn check(&self, data: &mut Cursor<'_>) -> Result<(), MalformedRdata> {
         let mut last = None;
         while !data.is_at_end() {
             let (key, value) = take(data)?;
             if last.is_some_and(|last| last >= key) {
-                return Err(Malformed::new("the parameters are not in ascending order of their keys"));
+                return Err(MalformedRdata::new("the parameters are not in ascending order of their keys"));
             }
             params::check(key, value)
-                .map_err(|wrong| Malformed::new(format!("{}: {wrong}", params::name(key))))?;
+                .map_err(|wrong| MalformedRdata::new(format!("{}: {wrong}", params::name(key))))?;
             last = Some(key);
         }
         Ok(())
     }
 
-    fn present(&self, data: &mut Cursor<'_>, out: &mut String) -> Result<(), Malformed> {
+    fn present(&self, data: &mut Cursor<'_>, out: &mut String) -> Result<(), MalformedRdata> {
         let mut first = true;
         while !data.is_at_end() {
             if !first {
@@ -48,14 +48,19 @@ impl Field for Params {
     }
 }
 
-fn take<'a>(data: &mut Cursor<'a>) -> Result<(u16, &'a [u8]), Malformed> {
+fn take<'a>(data: &mut Cursor<'a>) -> Result<(u16, &'a [u8]), MalformedRdata> {
     let key = data.u16("the key of a parameter")?;
     let length = data.u16("the length of a parameter")?;
     Ok((key, data.take(length.into(), "the value of a parameter")?))
 }
 
 /// Reads one parameter, and puts it where its key belongs among those from `start` on.
-fn parse(word: &Word<'_>, words: &mut Words<'_, '_>, start: usize, out: &mut Vec<u8>) -> Result<(), Fault> {
+fn parse(
+    word: &Word<'_>,
+    words: &mut Words<'_, '_>,
+    start: usize,
+    out: &mut Vec<u8>,
+) -> Result<(), ParseError> {
     let equals = word.raw.iter().position(|&byte| byte == b'=');
     let name = &word.raw[..equals.unwrap_or(word.raw.len())];
     let key = (!word.quoted).then(|| params::by_name(name)).flatten();
@@ -104,9 +109,9 @@ fn parse(word: &Word<'_>, words: &mut Words<'_, '_>, start: usize, out: &mut Vec
     Ok(())
 }
 
-/// What parameters say of each other: all mandatory ones are there (RFC 9460 section 8), and a default protocol is ruled
-/// out only where others are given (section 7.1.1). An alias may have some, which nobody heeds (section 2.4.2).
-pub(super) fn rule(rdata: &[u8]) -> Result<(), Malformed> {
+/// Rules among parameters: all mandatory ones are present (RFC 9460 section 8), and no-default-alpn needs alpn (section
+/// 7.1.1). Parameters of an alias are allowed and ignored (section 2.4.2).
+pub(super) fn rule(rdata: &[u8]) -> Result<(), MalformedRdata> {
     let mut data = Cursor::new(rdata);
     data.u16("a priority")?;
     data.name("a target")?;
@@ -119,12 +124,15 @@ pub(super) fn rule(rdata: &[u8]) -> Result<(), Malformed> {
     while !data.is_at_end() {
         let (key, value) = take(&mut data)?;
         if key == NO_DEFAULT_ALPN && !has(ALPN) {
-            return Err(Malformed::new("no-default-alpn without alpn"));
+            return Err(MalformedRdata::new("no-default-alpn without alpn"));
         }
         if key == MANDATORY {
             let wanted = value.chunks_exact(2).map(|key| u16::from_be_bytes([key[0], key[1]]));
             if let Some(missing) = wanted.into_iter().find(|&wanted| !has(wanted)) {
-                return Err(Malformed::new(format!("{} is mandatory but not there", params::name(missing))));
+                return Err(MalformedRdata::new(format!(
+                    "{} is mandatory but not there",
+                    params::name(missing)
+                )));
             }
         }
     }

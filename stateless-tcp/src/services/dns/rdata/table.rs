@@ -4,31 +4,32 @@ use super::address::{Groups, Ipv4, Ipv6};
 use super::apl::Prefixes;
 use super::bitmap::{NxtTypes, Types};
 use super::encoded::{Base64, Hex, NextHash, OptionalBase64, Salt};
-use super::field::Case::{Compressed, Folded, Kept};
-use super::field::{Field, Name};
+use super::field::NameCase::{Compressed, Folded, Kept};
+use super::field::{Field, NameField};
 use super::gateway::{A6, AmtRelay, IpsecKey};
 use super::hip::Hip;
 use super::legacy::{AtmAddress, Nsap, WellKnownServices};
 use super::loc::Location;
 use super::mnemonic::{ALGORITHMS, CERTIFICATES, DIGESTS, KEY_PROTOCOLS, SCHEMES};
-use super::number::{Date, KeyFlags, Named, Number, RecordType, Span};
+use super::number::{Date, KeyFlags, Named, Number, RecordTypeField, Span};
+use super::record_type::{RdataForm, RecordType, Rule};
+use super::rules;
 use super::string::{LongText, OptionalText, Tag, Text, Texts};
 use super::svcb::{self, Params};
-use super::{Fields, Rule, Type, rules};
 
-const fn known(number: u16, mnemonic: &'static str, fields: &'static [&'static dyn Field]) -> Type {
-    Type { number, mnemonic, fields: Fields::Known(fields), rule: None }
+const fn known(number: u16, mnemonic: &'static str, fields: &'static [&'static dyn Field]) -> RecordType {
+    RecordType { number, mnemonic, fields: RdataForm::Known(fields), rule: None }
 }
 
-const fn opaque(number: u16, mnemonic: &'static str) -> Type {
-    Type { number, mnemonic, fields: Fields::Opaque, rule: None }
+const fn opaque(number: u16, mnemonic: &'static str) -> RecordType {
+    RecordType { number, mnemonic, fields: RdataForm::Opaque, rule: None }
 }
 
-const fn meta(number: u16, mnemonic: &'static str) -> Type {
-    Type { number, mnemonic, fields: Fields::Meta, rule: None }
+const fn meta(number: u16, mnemonic: &'static str) -> RecordType {
+    RecordType { number, mnemonic, fields: RdataForm::Meta, rule: None }
 }
 
-impl Type {
+impl RecordType {
     const fn with(mut self, rule: Rule) -> Self {
         self.rule = Some(rule);
         self
@@ -52,18 +53,18 @@ const ASSOCIATION: &[&dyn Field] = &[
 ];
 /// RRSIG and SIG.
 const SIGNATURE: &[&dyn Field] = &[
-    &RecordType("the record type that is signed"),
+    &RecordTypeField("the record type that is signed"),
     ALGORITHM,
     &Number::<1>("a number of labels"),
     &Number::<4>("the original TTL"),
     &Date("an expiration"),
     &Date("an inception"),
     &Number::<2>("a key tag"),
-    &Name("a signer", Folded),
+    &NameField("a signer", Folded),
     &Base64("a signature"),
 ];
 /// SVCB and HTTPS.
-const SERVICE: &[&dyn Field] = &[&Number::<2>("a priority"), &Name("a target", Kept), &Params];
+const SERVICE: &[&dyn Field] = &[&Number::<2>("a priority"), &NameField("a target", Kept), &Params];
 const NODE: &dyn Field = &Groups {
     what: "four groups of 16 bits, as in 2001:db8:0:1",
     separator: b':',
@@ -73,19 +74,19 @@ const NODE: &dyn Field = &Groups {
 };
 
 /// All types that have a mnemonic, by number.
-static TABLE: [Type; COUNT] = [
+static TABLE: [RecordType; COUNT] = [
     meta(0, "TYPE0"),
     known(1, "A", &[&Ipv4]),
-    known(2, "NS", &[&Name("a name server", Compressed)]),
-    known(3, "MD", &[&Name("a mail destination", Compressed)]),
-    known(4, "MF", &[&Name("a mail forwarder", Compressed)]),
-    known(5, "CNAME", &[&Name("a canonical name", Compressed)]),
+    known(2, "NS", &[&NameField("a name server", Compressed)]),
+    known(3, "MD", &[&NameField("a mail destination", Compressed)]),
+    known(4, "MF", &[&NameField("a mail forwarder", Compressed)]),
+    known(5, "CNAME", &[&NameField("a canonical name", Compressed)]),
     known(
         6,
         "SOA",
         &[
-            &Name("a primary server", Compressed),
-            &Name("a mailbox", Compressed),
+            &NameField("a primary server", Compressed),
+            &NameField("a mailbox", Compressed),
             &Number::<4>("a serial number"),
             &Span("a refresh interval"),
             &Span("a retry interval"),
@@ -93,30 +94,38 @@ static TABLE: [Type; COUNT] = [
             &Span("a minimum TTL"),
         ],
     ),
-    known(7, "MB", &[&Name("a mailbox host", Compressed)]),
-    known(8, "MG", &[&Name("a mail group member", Compressed)]),
-    known(9, "MR", &[&Name("a new mailbox", Compressed)]),
+    known(7, "MB", &[&NameField("a mailbox host", Compressed)]),
+    known(8, "MG", &[&NameField("a mail group member", Compressed)]),
+    known(9, "MR", &[&NameField("a new mailbox", Compressed)]),
     opaque(10, "NULL"),
     known(11, "WKS", &[&WellKnownServices]),
-    known(12, "PTR", &[&Name("a domain name", Compressed)]),
+    known(12, "PTR", &[&NameField("a domain name", Compressed)]),
     known(13, "HINFO", &[&Text("a CPU"), &Text("an operating system")]),
-    known(14, "MINFO", &[&Name("a mailbox", Compressed), &Name("a mailbox for errors", Compressed)]),
-    known(15, "MX", &[PREFERENCE, &Name("a mail exchange", Compressed)]),
+    known(
+        14,
+        "MINFO",
+        &[&NameField("a mailbox", Compressed), &NameField("a mailbox for errors", Compressed)],
+    ),
+    known(15, "MX", &[PREFERENCE, &NameField("a mail exchange", Compressed)]),
     known(16, "TXT", TEXTS),
-    known(17, "RP", &[&Name("a mailbox", Folded), &Name("a name with TXT records", Folded)]),
-    known(18, "AFSDB", &[&Number::<2>("a subtype"), &Name("a host", Folded)]),
+    known(17, "RP", &[&NameField("a mailbox", Folded), &NameField("a name with TXT records", Folded)]),
+    known(18, "AFSDB", &[&Number::<2>("a subtype"), &NameField("a host", Folded)]),
     known(19, "X25", &[&Text("an X.121 address")]).with(rules::x25),
     known(20, "ISDN", &[&Text("an ISDN address"), &OptionalText("a subaddress")]),
-    known(21, "RT", &[PREFERENCE, &Name("an intermediate host", Folded)]),
+    known(21, "RT", &[PREFERENCE, &NameField("an intermediate host", Folded)]),
     known(22, "NSAP", &[&Nsap]),
-    known(23, "NSAP-PTR", &[&Name("a domain name", Kept)]),
+    known(23, "NSAP-PTR", &[&NameField("a domain name", Kept)]),
     known(24, "SIG", SIGNATURE),
     known(25, "KEY", &[FLAGS, PROTOCOL, ALGORITHM, &OptionalBase64("a public key", None)]).with(rules::key),
-    known(26, "PX", &[PREFERENCE, &Name("a name of RFC 822", Folded), &Name("a name of X.400", Folded)]),
+    known(
+        26,
+        "PX",
+        &[PREFERENCE, &NameField("a name of RFC 822", Folded), &NameField("a name of X.400", Folded)],
+    ),
     known(27, "GPOS", &[&Text("a longitude"), &Text("a latitude"), &Text("an altitude")]),
     known(28, "AAAA", &[&Ipv6]),
     known(29, "LOC", &[&Location]),
-    known(30, "NXT", &[&Name("the next name", Folded), &NxtTypes]),
+    known(30, "NXT", &[&NameField("the next name", Folded), &NxtTypes]),
     known(31, "EID", &[&Hex("an endpoint identifier")]),
     known(32, "NIMLOC", &[&Hex("a locator")]),
     known(
@@ -126,7 +135,7 @@ static TABLE: [Type; COUNT] = [
             &Number::<2>("a priority"),
             &Number::<2>("a weight"),
             &Number::<2>("a port"),
-            &Name("a target", Folded),
+            &NameField("a target", Folded),
         ],
     ),
     known(34, "ATMA", &[&AtmAddress]),
@@ -139,10 +148,10 @@ static TABLE: [Type; COUNT] = [
             &Text("flags"),
             &Text("a service"),
             &Text("a regular expression"),
-            &Name("a replacement", Folded),
+            &NameField("a replacement", Folded),
         ],
     ),
-    known(36, "KX", &[PREFERENCE, &Name("a key exchanger", Folded)]),
+    known(36, "KX", &[PREFERENCE, &NameField("a key exchanger", Folded)]),
     known(
         37,
         "CERT",
@@ -154,7 +163,7 @@ static TABLE: [Type; COUNT] = [
         ],
     ),
     known(38, "A6", &[&A6]),
-    known(39, "DNAME", &[&Name("a target", Folded)]),
+    known(39, "DNAME", &[&NameField("a target", Folded)]),
     known(
         40,
         "SINK",
@@ -176,7 +185,7 @@ static TABLE: [Type; COUNT] = [
     .with(rules::sshfp),
     known(45, "IPSECKEY", &[&IpsecKey]),
     known(46, "RRSIG", SIGNATURE),
-    known(47, "NSEC", &[&Name("the next name", Kept), &Types]),
+    known(47, "NSEC", &[&NameField("the next name", Kept), &Types]),
     known(48, "DNSKEY", &[FLAGS, PROTOCOL, ALGORITHM, &Base64("a public key")]),
     known(49, "DHCID", &[&Base64("an identifier")]),
     known(
@@ -201,7 +210,7 @@ static TABLE: [Type; COUNT] = [
     known(55, "HIP", &[&Hip]),
     known(56, "NINFO", TEXTS),
     known(57, "RKEY", &[FLAGS, PROTOCOL, ALGORITHM, &Base64("a public key")]),
-    known(58, "TALINK", &[&Name("the previous name", Kept), &Name("the next name", Kept)]),
+    known(58, "TALINK", &[&NameField("the previous name", Kept), &NameField("the next name", Kept)]),
     known(59, "CDS", DIGEST).with(rules::ds),
     known(60, "CDNSKEY", &[FLAGS, PROTOCOL, ALGORITHM, &Base64("a public key")]),
     known(61, "OPENPGPKEY", &[&Base64("a public key")]),
@@ -223,10 +232,10 @@ static TABLE: [Type; COUNT] = [
         66,
         "DSYNC",
         &[
-            &RecordType("a record type"),
+            &RecordTypeField("a record type"),
             &Named::<1>("a scheme", SCHEMES),
             &Number::<2>("a port"),
-            &Name("a target", Kept),
+            &NameField("a target", Kept),
         ],
     ),
     known(67, "HHIT", &[&Base64("a hierarchical host identity")]),
@@ -239,7 +248,7 @@ static TABLE: [Type; COUNT] = [
     known(104, "NID", &[PREFERENCE, NODE]),
     known(105, "L32", &[PREFERENCE, &Ipv4]),
     known(106, "L64", &[PREFERENCE, NODE]),
-    known(107, "LP", &[PREFERENCE, &Name("a name with L32 or L64 records", Kept)]),
+    known(107, "LP", &[PREFERENCE, &NameField("a name with L32 or L64 records", Kept)]),
     known(
         108,
         "EUI48",
@@ -298,13 +307,13 @@ static TABLE: [Type; COUNT] = [
 ];
 const COUNT: usize = 98;
 
-/// What is not in the table.
-static UNKNOWN: Type = opaque(0, "");
+/// The type that stands for numbers outside the table.
+static UNKNOWN: RecordType = opaque(0, "");
 
 /// Numbers below this are looked up by index.
 const INDEXED: usize = 265;
 
-/// Place in the table by number.
+/// Index in the table by number.
 #[expect(clippy::cast_possible_truncation, reason = "fewer than 255 types")]
 static BY_NUMBER: [u8; INDEXED] = {
     let mut places = [NONE; INDEXED];
@@ -322,7 +331,7 @@ static BY_NUMBER: [u8; INDEXED] = {
 const NONE: u8 = u8::MAX;
 
 /// The type of this number.
-pub(super) fn find(number: u16) -> &'static Type {
+pub(super) fn find(number: u16) -> &'static RecordType {
     match BY_NUMBER.get(usize::from(number)) {
         Some(&NONE) => &UNKNOWN,
         Some(&place) => &TABLE[usize::from(place)],

@@ -1,41 +1,41 @@
-//! Answers for the next who asks, shared by all workers.
+//! The answer cache, shared by all workers.
 
-use super::stored::Stored;
+use super::cached_answer::CachedAnswer;
 use crate::observe::snapshot::Occupancy;
 use foldhash::fast::RandomState;
 use quick_cache::Weighter;
-use quick_cache::sync::Cache as Store;
+use quick_cache::sync::Cache;
 use std::sync::Arc;
 
-/// Octets of an answer and a key that are typical: how many there will be is guessed by it.
+/// Typical bytes of an answer with its key, to estimate the number of entries.
 const TYPICAL: u64 = 512;
 
-/// Octets that an entry takes besides its key and its answer.
+/// Bytes of memory per entry besides its key and its answer.
 const OVERHEAD: u64 = 160;
 
-/// A store of bounded size, in which what is asked for once only does not displace what is asked for again and again.
-pub(super) struct Cache(Option<ByKey>);
+/// A cache of bounded size. Answers that are used once do not displace popular ones.
+pub(super) struct AnswerCache(Option<ByKey>);
 
-type ByKey = Store<Box<[u8]>, Arc<Stored>, Octets, RandomState>;
+type ByKey = Cache<Box<[u8]>, Arc<CachedAnswer>, AnswerWeight, RandomState>;
 
 #[derive(Clone)]
-struct Octets;
+struct AnswerWeight;
 
-impl Weighter<Box<[u8]>, Arc<Stored>> for Octets {
-    fn weight(&self, key: &Box<[u8]>, stored: &Arc<Stored>) -> u64 {
-        (key.len() + stored.octets()) as u64 + OVERHEAD
+impl Weighter<Box<[u8]>, Arc<CachedAnswer>> for AnswerWeight {
+    fn weight(&self, key: &Box<[u8]>, cached: &Arc<CachedAnswer>) -> u64 {
+        (key.len() + cached.bytes()) as u64 + OVERHEAD
     }
 }
 
-impl Cache {
-    /// A cache of so many octets; of 0, none.
+impl AnswerCache {
+    /// A cache of this many bytes; 0: no cache.
     pub(super) fn new(capacity: u64) -> Self {
         let store = || {
             let items = usize::try_from(capacity / TYPICAL).unwrap_or(usize::MAX);
-            Store::with(
+            Cache::with(
                 items,
                 capacity,
-                Octets,
+                AnswerWeight,
                 RandomState::default(),
                 quick_cache::sync::DefaultLifecycle::default(),
             )
@@ -43,22 +43,22 @@ impl Cache {
         Self((capacity > 0).then(store))
     }
 
-    /// How full it is, if it is there.
+    /// Its usage, if there is a cache.
     pub(super) fn occupancy(&self) -> Option<Occupancy> {
-        self.0.as_ref().map(|store| Occupancy::octets("dns_cache", store.weight(), store.capacity()))
+        self.0.as_ref().map(|store| Occupancy::bytes("dns_cache", store.weight(), store.capacity()))
     }
 
-    /// What is kept under `key`, however old.
-    pub(super) fn get(&self, key: &[u8]) -> Option<Arc<Stored>> {
+    /// The answer under `key`, of any age.
+    pub(super) fn get(&self, key: &[u8]) -> Option<Arc<CachedAnswer>> {
         self.0.as_ref()?.get(key)
     }
 
-    /// Keeps an answer, if it may be kept.
-    pub(super) fn put(&self, key: &[u8], stored: &Arc<Stored>) {
+    /// Caches an answer, if its lifetime allows it.
+    pub(super) fn put(&self, key: &[u8], cached: &Arc<CachedAnswer>) {
         if let Some(store) = &self.0
-            && stored.may_be_kept()
+            && cached.may_be_kept()
         {
-            store.insert(key.into(), Arc::clone(stored));
+            store.insert(key.into(), Arc::clone(cached));
         }
     }
 }

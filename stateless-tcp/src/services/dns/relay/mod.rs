@@ -1,48 +1,51 @@
-//! DNS from other servers: a query goes to a back end in a datagram, its answer to the client in the stream.
+//! The DNS relay: a query goes to an upstream in a datagram, and its answer to the client over TCP.
 //!
 //! ```text
-//! answer() ─▶ Sent ─▶ Cache ─▶ Desk: in flight? ─▶ Channel ─▶ back end      (nothing waits here)
-//! turn()   ◀─ tickets ◀─ Cache, Desk ◀─ Channel, or TCP by the control plane where the datagram was too short
+//! answer() ─▶ RetransmitStore ─▶ AnswerCache ─▶ DnsForwarder: in flight? ─▶ UpstreamSockets ─▶ upstream   (never waits)
+//! poll()   ◀─ fetch ids ◀─ AnswerCache, DnsForwarder ◀─ UpstreamSockets, or TcpFallback after a truncated answer
 //! ```
 //!
-//! Each worker has a `Desk` of its own, which nobody else enters; workers share the cache and what is known of the back
-//! ends' health. What this room does not know: zones, and TCP beyond the length that frames a message.
+//! Each worker has a `DnsForwarder` of its own; workers share the cache and the health of the upstreams. This module
+//! knows neither zones nor TCP beyond the length prefix of messages.
 //!
-//! Choices where the texts leave one:
-//! - A query goes out with its name in lowercase, and an answer whose question is not the same to the octet is no answer.
-//!   The client gets its own question back.
-//! - The client's EDNS options travel on, and the back end's come back, but for those that are spoken between neighbours:
-//!   cookies (RFC 7873), keepalive (RFC 7828) and padding (RFC 7830). These two speak with us, as if we had zones.
-//! - What stands in an answer behind its OPT record is left out.
-//! - A query with records besides the OPT (a signature, by TSIG or SIG(0), that would not fit any more) is REFUSED.
-//! - A question is in flight once a worker, so that none ever waits for another.
-//! - A SERVFAIL of a back end is an answer: it is given, and kept for a second or two (RFC 9520 section 3.2).
+//! Choices that the RFCs leave open:
+//! - A query goes out with its name in lowercase, and only an answer with exactly the same question is accepted. The
+//!   client gets its own question back.
+//! - EDNS options of the client and of the upstream are passed on, except hop-by-hop options: cookies (RFC 7873),
+//!   keepalive (RFC 7828) and padding (RFC 7830). Cookies and keepalive are answered as by the authoritative service.
+//! - Records behind an answer's OPT record are left out.
+//! - A query with records besides the OPT is REFUSED: a signature by TSIG or SIG(0) would no longer match.
+//! - A question is in flight once per worker, so no worker waits for another.
+//! - An upstream's SERVFAIL is an answer: it is passed on, and cached for a second or two (RFC 9520 section 3.2).
 
-mod ask;
-mod backends;
 mod cache;
-mod channel;
-mod counts;
-mod desk;
-mod flights;
-mod proxy;
-mod stored;
-mod stream;
-mod unpredictable;
+mod cached_answer;
+mod counters;
+mod forwarder;
+mod in_flight;
+mod options;
+mod proxy_protocol;
+mod rng;
+mod tcp_fallback;
+mod upstream_query;
+mod upstream_sockets;
+mod upstreams;
 
-pub use self::ask::ClientSubnet;
-pub use self::backends::BackEnd;
+pub use self::options::DnsRelayOptions;
+pub use self::upstream_query::ClientSubnet;
+pub use self::upstreams::DnsUpstream;
 
-use self::backends::BackEnds;
-use self::cache::Cache;
-use self::counts::{Count, Counts};
-use self::desk::{Desk, Found, Surroundings};
-use self::stored::{Age, Stored};
+use self::cache::AnswerCache;
+use self::cached_answer::{AnswerAge, CachedAnswer};
+use self::counters::{DnsCounter, DnsCounters};
+use self::forwarder::{DnsForwarder, InFlightLookup, PollContext};
+use self::upstreams::DnsUpstreams;
 use super::edns::Opt;
-use super::message::Full;
-use super::query::{self, Envelope, Rcode};
-use super::{Dns, DnsOptions, PREFIX};
-use crate::observe::snapshot::{self, Name};
+use super::query::{self, ParsedQuery};
+use super::response_writer::Overflow;
+use super::wire::{PREFIX, Rcode};
+use super::{Dns, DnsOptions};
+use crate::observe::snapshot::{self, Label};
 use crate::observe::transaction::Role;
 use crate::services::{Answered, Context, FetchId, FetchPolicy, Framing, Service, Unavailable, Upstream};
 use std::io;
@@ -51,196 +54,176 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::runtime::Handle;
 
-/// How questions are relayed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RelayOptions {
-    /// Who is asked; at least one, at most [`BackEnd::MOST`].
-    pub back_ends: Vec<BackEnd>,
-    /// How long a back end may take until the next is asked, too.
-    pub patience: Duration,
-    /// How long a client waits at most.
-    pub total: Duration,
-    /// Most queries in flight at each worker.
-    pub in_flight: usize,
-    /// Octets of answers that are kept for the next who asks; 0: none.
-    pub cache: u64,
-    /// Octets of answers sent that each worker keeps, for clients that have a part of them.
-    pub sent: usize,
-    /// What servers are told of the client's network (RFC 7871).
-    pub client_subnet: ClientSubnet,
-    /// Tell back ends the client's address and port (PROXY protocol, version 2).
-    pub proxy: bool,
-}
-
-impl RelayOptions {
-    /// In a few words.
-    #[must_use]
-    pub fn describe(&self) -> String {
-        let names: Vec<String> = self.back_ends.iter().map(|back_end| back_end.address.to_string()).collect();
-        format!("{}, relayed,", names.join(" and "))
-    }
-}
-
-/// What outlives a reload: whom to ask, what is asked, and what was answered.
-pub struct Desks {
-    cache: Cache,
+/// The state that outlives a reload: upstreams, queries in flight and answers.
+pub struct DnsForwarders {
+    cache: AnswerCache,
     client_subnet: ClientSubnet,
-    back_ends: Arc<BackEnds>,
-    all: Vec<Mutex<Desk>>,
+    upstreams: Arc<DnsUpstreams>,
+    all: Vec<Mutex<DnsForwarder>>,
 }
 
-impl Desks {
-    /// One for each of so many workers. What does not fit a datagram is asked for on `runtime`.
+impl DnsForwarders {
+    /// One forwarder for each worker. Queries over TCP run on `runtime`.
     ///
     /// # Errors
-    /// The system refuses sockets, or random numbers.
-    pub fn open(options: &RelayOptions, workers: usize, runtime: &Handle) -> io::Result<Self> {
-        let back_ends = Arc::new(BackEnds::new(options.back_ends.clone()));
-        let desk = |_| Desk::open(options, Arc::clone(&back_ends), runtime.clone()).map(Mutex::new);
-        let all = (0..workers.max(1)).map(desk).collect::<io::Result<_>>()?;
-        Ok(Self { cache: Cache::new(options.cache), client_subnet: options.client_subnet, back_ends, all })
+    /// The system refuses sockets or random numbers.
+    pub fn open(options: &DnsRelayOptions, workers: usize, runtime: &Handle) -> io::Result<Self> {
+        let upstreams = Arc::new(DnsUpstreams::new(options.upstreams.clone()));
+        let forwarder =
+            |_| DnsForwarder::open(options, Arc::clone(&upstreams), runtime.clone()).map(Mutex::new);
+        let all = (0..workers.max(1)).map(forwarder).collect::<io::Result<_>>()?;
+        Ok(Self {
+            cache: AnswerCache::new(options.cache),
+            client_subnet: options.client_subnet,
+            upstreams,
+            all,
+        })
     }
 
-    /// What it did, and how it is.
+    /// Counters and state, for snapshots.
     #[must_use]
-    pub fn report(&self) -> snapshot::Relay {
-        let mut report = snapshot::Relay {
-            service: Name::Borrowed("dns"),
+    pub fn report(&self) -> snapshot::RelaySnapshot {
+        let mut report = snapshot::RelaySnapshot {
+            service: Label::Borrowed("dns"),
             counts: Vec::new(),
             by_queue: Vec::new(),
             tables: self.cache.occupancy().into_iter().collect(),
             tables_by_queue: Vec::new(),
-            back_ends: self.back_ends.report(),
+            upstreams: self.upstreams.report(),
         };
-        let name =
-            |name: &'static str| Name::Borrowed(name.trim_start_matches("dns_").trim_start_matches("relay_"));
+        let name = |name: &'static str| {
+            Label::Borrowed(name.trim_start_matches("dns_").trim_start_matches("relay_"))
+        };
         for worker in 0..self.all.len() {
-            let desk = self.desk(worker);
-            report.by_queue.push(desk.counts.all().map(|(of, count)| (name(of), count)).collect());
-            report.tables_by_queue.push(desk.occupancies());
+            let forwarder = self.forwarder(worker);
+            report.by_queue.push(forwarder.counts.all().map(|(of, count)| (name(of), count)).collect());
+            report.tables_by_queue.push(forwarder.occupancies());
         }
         report
     }
 
-    /// What was counted, summed over workers, by name.
+    /// Counters by name, summed over workers.
     #[must_use]
     pub fn counts(&self) -> Vec<(&'static str, u64)> {
-        let mut sum = Counts::default();
-        (0..self.all.len()).for_each(|worker| sum.include(&self.desk(worker).counts));
+        let mut sum = DnsCounters::default();
+        (0..self.all.len()).for_each(|worker| sum.merge(&self.forwarder(worker).counts));
         sum.all().collect()
     }
 
-    /// The worker's own, so that nobody waits here.
-    fn desk(&self, worker: usize) -> MutexGuard<'_, Desk> {
+    /// The worker's own forwarder, so the lock is never contended.
+    fn forwarder(&self, worker: usize) -> MutexGuard<'_, DnsForwarder> {
         self.all[worker % self.all.len()].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Looks for the answer to the query at hand, from the nearest place to the farthest.
-    fn find(&self, desk: &mut Desk, context: &Context) -> Result<Given, Unavailable> {
-        let found = desk.find();
-        if let Some(Found::Ended(Some(stored))) = found {
-            return Ok(Some((stored, Age::Fresh(0))));
+    /// Finds the answer to the current query: in flight, in the cache, or from an upstream.
+    fn find(&self, forwarder: &mut DnsForwarder, context: &Context) -> Result<FoundAnswer, Unavailable> {
+        let found = forwarder.find();
+        if let Some(InFlightLookup::Ended(Some(cached))) = found {
+            return Ok(Some((cached, AnswerAge::Fresh(0))));
         }
         let now = seconds(context.now);
-        let cached = self.cache.get(desk.ask.key());
-        if let Some(stored) = &cached
-            && let Some(age) = stored.fresh(now)
+        let cached = self.cache.get(forwarder.query.key());
+        if let Some(cached) = &cached
+            && let Some(age) = cached.fresh(now)
         {
-            desk.counts.add(Count::CacheHits);
-            return Ok(Some((Arc::clone(stored), age)));
+            forwarder.counts.add(DnsCounter::CacheHits);
+            return Ok(Some((Arc::clone(cached), age)));
         }
-        let stale = cached.and_then(|stored| stored.stale(now).map(|age| (stored, age)));
-        let stale = stale.filter(|_| !self.back_ends.any_alive());
-        match (context.purpose, found) {
-            (FetchPolicy::AtHand | FetchPolicy::Again, _) => Err(Unavailable::Gone),
+        let stale = cached.and_then(|cached| cached.stale(now).map(|age| (cached, age)));
+        let stale = stale.filter(|_| !self.upstreams.any_alive());
+        match (context.policy, found) {
+            (FetchPolicy::CachedOnly | FetchPolicy::Repeat, _) => Err(Unavailable::NotCached),
             _ if stale.is_some() => {
-                desk.counts.add(Count::CacheStale);
-                desk.probe(context);
+                forwarder.counts.add(DnsCounter::CacheStale);
+                forwarder.probe(context);
                 Ok(stale)
             }
-            (FetchPolicy::AtOnce, _) | (_, Some(Found::Ended(_))) => Ok(None),
-            (FetchPolicy::Answer, Some(Found::InFlight(ticket))) => Err(Unavailable::Pending(ticket)),
-            (FetchPolicy::Answer, None) => {
-                desk.counts.add(Count::CacheMisses);
-                desk.fetch(context).map_or(Ok(None), |ticket| Err(Unavailable::Pending(ticket)))
+            (FetchPolicy::AnswerNow, _) | (_, Some(InFlightLookup::Ended(_))) => Ok(None),
+            (FetchPolicy::MayFetch, Some(InFlightLookup::InFlight(fetch_id))) => {
+                Err(Unavailable::Pending(fetch_id))
+            }
+            (FetchPolicy::MayFetch, None) => {
+                forwarder.counts.add(DnsCounter::CacheMisses);
+                forwarder.fetch(context).map_or(Ok(None), |fetch_id| Err(Unavailable::Pending(fetch_id)))
             }
         }
     }
 }
 
-/// A back end's answer, or none.
-type Given = Option<(Arc<Stored>, Age)>;
+/// A cached answer and its age, or none.
+type FoundAnswer = Option<(Arc<CachedAnswer>, AnswerAge)>;
 
-/// The DNS service that asks others.
-pub struct Relay {
-    /// Frames messages, refuses what is to be refused, and speaks with the client about cookies and keepalive.
-    front: Dns,
-    desks: Arc<Desks>,
+/// The DNS service that asks upstreams.
+pub struct DnsRelay {
+    /// Frames messages, writes refusals, and answers cookies and keepalive.
+    local: Dns,
+    forwarders: Arc<DnsForwarders>,
 }
 
-impl Relay {
-    /// A service that asks by way of `desks`.
+impl DnsRelay {
+    /// A service that uses these forwarders.
     #[must_use]
-    pub fn new(front: DnsOptions, desks: Arc<Desks>) -> Self {
-        Self { front: Dns::empty(front), desks }
+    pub fn new(local: DnsOptions, forwarders: Arc<DnsForwarders>) -> Self {
+        Self { local: Dns::empty(local), forwarders }
     }
 
-    /// Appends a back end's answer, with its length before it.
-    fn give(
+    /// Appends an upstream's answer with its length prefix.
+    fn write_answer(
         &self,
-        (stored, age): &(Arc<Stored>, Age),
-        envelope: &Envelope<'_>,
+        (cached, age): &(Arc<CachedAnswer>, AnswerAge),
+        query: &ParsedQuery<'_>,
         context: &Context,
         response: &mut Vec<u8>,
-    ) -> Result<(), Full> {
-        let mut length = PREFIX + stored.len();
+    ) -> Result<(), Overflow> {
+        let mut length = PREFIX + cached.len();
         let mut opt = None;
-        if let Some(edns) = &envelope.edns {
-            let mut own = Opt::new(edns.signed);
-            self.front.options(edns, context, length, &mut own);
-            // A client is told of no other network than the one it told of (RFC 7871 section 7.2.2).
-            let told = self.desks.client_subnet.is_client_s(edns);
-            let options = stored.options().filter(move |&(code, _)| told || code != ask::CLIENT_SUBNET);
-            let further = options.clone().map(|(_, octets)| octets.len()).sum();
+        if let Some(edns) = &query.edns {
+            let mut own = Opt::new(edns.dnssec_ok);
+            self.local.options(edns, context, length, &mut own);
+            // A client gets the option back only if it sent one (RFC 7871 section 7.2.2).
+            let told = self.forwarders.client_subnet.forwards_client_subnet(edns);
+            let options =
+                cached.options().filter(move |&(code, _)| told || code != upstream_query::CLIENT_SUBNET);
+            let further = options.clone().map(|(_, bytes)| bytes.len()).sum();
             length += own.len() + further;
             opt = Some((own, options, further));
         }
-        let message = u16::try_from(length - PREFIX).map_err(|_| Full)?;
+        let message = u16::try_from(length - PREFIX).map_err(|_| Overflow)?;
         if length > context.room {
-            return Err(Full);
+            return Err(Overflow);
         }
         response.extend_from_slice(&message.to_be_bytes());
-        stored.write(*age, envelope, u16::from(opt.is_some()), response);
+        cached.write(*age, query, u16::from(opt.is_some()), response);
         if let Some((mut own, options, further)) = opt {
-            response.extend_from_slice(own.finish(stored.rcode, further));
-            options.for_each(|(_, octets)| response.extend_from_slice(octets));
+            response.extend_from_slice(own.finish(cached.rcode, further));
+            options.for_each(|(_, bytes)| response.extend_from_slice(bytes));
         }
         Ok(())
     }
 
-    /// Appends a SERVFAIL, which is the last answer of the connection: it may be another when it is asked for again.
-    fn fail(&self, envelope: &Envelope<'_>, context: &Context, response: &mut Vec<u8>) -> Answered {
+    /// Appends a SERVFAIL as the last answer of the connection, because a repeated query may get another answer.
+    fn write_servfail(&self, query: &ParsedQuery<'_>, context: &Context, response: &mut Vec<u8>) -> Answered {
         let closing = Context { persistent: false, ..*context };
-        let answered = self.front.respond(envelope, Err(Rcode::ServFail), &closing, response);
+        let answered = self.local.respond(query, Err(Rcode::ServFail), &closing, response);
         Answered { last: true, ..answered }
     }
 }
 
-impl Service for Relay {
+impl Service for DnsRelay {
     fn frame(&self, stream: &[u8]) -> Framing {
-        self.front.frame(stream)
+        self.local.frame(stream)
     }
 
-    fn begins(&self, stream: &[u8]) -> bool {
-        self.front.begins(stream)
+    fn starts_message(&self, stream: &[u8]) -> bool {
+        self.local.starts_message(stream)
     }
 
     fn is_prefix(&self, tail: &[u8]) -> bool {
-        self.front.is_prefix(tail)
+        self.local.is_prefix(tail)
     }
 
     fn prefix(&self, stream: &[u8]) -> Option<[u8; PREFIX]> {
-        self.front.prefix(stream)
+        self.local.prefix(stream)
     }
 
     fn answer(
@@ -252,31 +235,31 @@ impl Service for Relay {
         let Some(query) = message.get(PREFIX..).filter(|query| query::is_query(query)) else {
             return Ok(Answered::default());
         };
-        let (envelope, question) = query::parse(query);
-        let mut desk = self.desks.desk(context.worker);
-        let desk = &mut *desk;
-        if let Err(rcode) = desk.read(&envelope, &question, context) {
-            return Ok(self.front.respond(&envelope, Err(rcode), context, response));
+        let (query, question) = query::parse(query);
+        let mut forwarder = self.forwarders.forwarder(context.worker);
+        let forwarder = &mut *forwarder;
+        if let Err(rcode) = forwarder.read(&query, &question, context) {
+            return Ok(self.local.respond(&query, Err(rcode), context, response));
         }
-        if let Some(sent) = desk.sent.find(&context.origin, message) {
+        if let Some(sent) = forwarder.retransmit_store.find(&context.origin, message) {
             if sent.len() > context.room {
-                return Err(Unavailable::Gone);
+                return Err(Unavailable::NotCached);
             }
             response.extend_from_slice(sent);
             return Ok(Answered::default());
         }
-        if context.purpose == FetchPolicy::Again {
-            // Even from the cache it would be another: its times to live are.
-            return Err(Unavailable::Gone);
+        if context.policy == FetchPolicy::Repeat {
+            // Even a cached answer would differ: its TTLs count down.
+            return Err(Unavailable::NotCached);
         }
-        let given = self.desks.find(desk, context)?;
+        let found = self.forwarders.find(forwarder, context)?;
         let start = response.len();
-        if let Some(given) = &given {
-            if let Err(Full) = self.give(given, &envelope, context, response) {
-                return Ok(self.fail(&envelope, context, response));
+        if let Some(found) = &found {
+            if let Err(Overflow) = self.write_answer(found, &query, context, response) {
+                return Ok(self.write_servfail(&query, context, response));
             }
         } else {
-            let refused = self.front.respond(&envelope, Err(Rcode::ServFail), context, response);
+            let refused = self.local.respond(&query, Err(Rcode::ServFail), context, response);
             if refused.last {
                 return Ok(refused);
             }
@@ -284,28 +267,28 @@ impl Service for Relay {
         let answer = &response[start..];
         let whole = answer.len();
         if whole <= context.whole {
-            // A copy of the request that is still on its way must not be answered at another length.
-            desk.sent.remember(&context.origin, message, answer);
+            // A duplicate of the request that is still on its way must not get an answer of another length.
+            forwarder.retransmit_store.remember(&context.origin, message, answer);
             return Ok(Answered { volatile: whole, last: false });
         }
-        if desk.sent.keep(context.now, &context.origin, message, answer).is_err() {
-            desk.counts.add(Count::StoreFull);
+        if forwarder.retransmit_store.keep(context.now, &context.origin, message, answer).is_err() {
+            forwarder.counts.add(DnsCounter::StoreFull);
             response.truncate(start);
-            return Ok(self.fail(&envelope, context, response));
+            return Ok(self.write_servfail(&query, context, response));
         }
         Ok(Answered::default())
     }
 
     fn prepare(&self, message: &[u8], context: &Context) {
         let Some(query) = message.get(PREFIX..).filter(|query| query::is_query(query)) else { return };
-        let (envelope, question) = query::parse(query);
-        let mut desk = self.desks.desk(context.worker);
-        let context = Context { purpose: FetchPolicy::Answer, ..*context };
-        if desk.read(&envelope, &question, &context).is_ok()
-            && desk.sent.find(&context.origin, message).is_none()
+        let (query, question) = query::parse(query);
+        let mut forwarder = self.forwarders.forwarder(context.worker);
+        let context = Context { policy: FetchPolicy::MayFetch, ..*context };
+        if forwarder.read(&query, &question, &context).is_ok()
+            && forwarder.retransmit_store.find(&context.origin, message).is_none()
         {
-            // Pending, as it should be; or there is nothing to be prepared.
-            let _ = self.desks.find(&mut desk, &context);
+            // Usually pending; otherwise there is nothing to prepare.
+            let _ = self.forwarders.find(&mut forwarder, &context);
         }
     }
 
@@ -313,23 +296,23 @@ impl Service for Relay {
         Some(Role::Forwarder)
     }
 
-    fn errands(&self) -> Option<&dyn Upstream> {
-        Some(&*self.desks)
+    fn upstream(&self) -> Option<&dyn Upstream> {
+        Some(&*self.forwarders)
     }
 }
 
-impl Upstream for Desks {
-    fn descriptors(&self, worker: usize) -> Vec<RawFd> {
-        vec![self.desk(worker).descriptor()]
+impl Upstream for DnsForwarders {
+    fn fds(&self, worker: usize) -> Vec<RawFd> {
+        vec![self.forwarder(worker).fd()]
     }
 
-    fn turn(&self, worker: usize, now: SystemTime, ready: &mut Vec<FetchId>) {
-        let mut around = Surroundings { cache: &self.cache, seconds: seconds(now), ready };
-        self.desk(worker).turn(now, &mut around);
+    fn poll(&self, worker: usize, now: SystemTime, ready: &mut Vec<FetchId>) {
+        let mut cx = PollContext { cache: &self.cache, seconds: seconds(now), ready };
+        self.forwarder(worker).poll(now, &mut cx);
     }
 
-    fn due(&self, worker: usize, now: SystemTime) -> Option<Duration> {
-        self.desk(worker).due(now)
+    fn poll_timeout(&self, worker: usize, now: SystemTime) -> Option<Duration> {
+        self.forwarder(worker).poll_timeout(now)
     }
 }
 

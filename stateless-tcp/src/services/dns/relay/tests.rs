@@ -59,95 +59,99 @@ fn reply(query: &[u8], flags: u16, sections: [&[Vec<u8>]; 3]) -> Vec<u8> {
     message
 }
 
-/// A relay with one worker, and the back end that it asks.
-struct Bench {
-    relay: Relay,
-    back_end: UdpSocket,
+/// A relay with one worker, and its upstream.
+struct DnsBench {
+    relay: DnsRelay,
+    upstream: UdpSocket,
     over_tcp: TcpListener,
     runtime: Runtime,
     now: SystemTime,
     port: u16,
 }
 
-impl Bench {
-    fn new(change: impl FnOnce(&mut RelayOptions)) -> Self {
-        let back_end = UdpSocket::bind("127.0.0.1:0").unwrap();
-        back_end.set_nonblocking(true).unwrap();
-        let over_tcp = TcpListener::bind(back_end.local_addr().unwrap()).unwrap();
-        let mut options = RelayOptions {
-            back_ends: vec![BackEnd { address: back_end.local_addr().unwrap(), weight: 1, payload: 1_232 }],
-            patience: Duration::from_secs(1),
-            total: Duration::from_secs(4),
+impl DnsBench {
+    fn new(change: impl FnOnce(&mut DnsRelayOptions)) -> Self {
+        let upstream = UdpSocket::bind("127.0.0.1:0").unwrap();
+        upstream.set_nonblocking(true).unwrap();
+        let over_tcp = TcpListener::bind(upstream.local_addr().unwrap()).unwrap();
+        let mut options = DnsRelayOptions {
+            upstreams: vec![DnsUpstream {
+                address: upstream.local_addr().unwrap(),
+                weight: 1,
+                payload: 1_232,
+            }],
+            timeout: Duration::from_secs(1),
+            total_timeout: Duration::from_secs(4),
             in_flight: 16,
             cache: 1 << 20,
-            sent: 1 << 20,
-            client_subnet: ClientSubnet::AsItCame,
-            proxy: false,
+            retransmit_store: 1 << 20,
+            client_subnet: ClientSubnet::PassThrough,
+            proxy_protocol: false,
         };
         change(&mut options);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let desks = Desks::open(&options, 1, runtime.handle()).unwrap();
-        let relay = Relay::new(DnsOptions::default(), Arc::new(desks));
-        Self { relay, back_end, over_tcp, runtime, now: UNIX_EPOCH + Duration::from_secs(BEGIN), port: 1_024 }
+        let forwarders = DnsForwarders::open(&options, 1, runtime.handle()).unwrap();
+        let relay = DnsRelay::new(DnsOptions::default(), Arc::new(forwarders));
+        Self { relay, upstream, over_tcp, runtime, now: UNIX_EPOCH + Duration::from_secs(BEGIN), port: 1_024 }
     }
 
     fn pass(&mut self, seconds: u64) {
         self.now += Duration::from_secs(seconds);
     }
 
-    fn context(&self, purpose: FetchPolicy) -> Context {
+    fn context(&self, policy: FetchPolicy) -> Context {
         let [client, server] = [7, 1].map(|last| Address::from_ipv4([192, 0, 2, last]));
         let tuple = FourTuple { client, server, client_port: self.port, server_port: 53 };
         let origin = Origin { tuple, seq: 1 };
-        Context { origin, purpose, now: self.now, persistent: true, whole: 1_220, ..Context::default() }
+        Context { origin, policy, now: self.now, persistent: true, whole: 1_220, ..Context::default() }
     }
 
-    /// What the relay says at once, on a new connection.
-    fn put(&mut self, query: &[u8], purpose: FetchPolicy) -> Result<Vec<u8>, Unavailable> {
+    /// The relay's immediate answer, on a new connection.
+    fn put(&mut self, query: &[u8], policy: FetchPolicy) -> Result<Vec<u8>, Unavailable> {
         self.port += 1;
-        self.again(query, purpose)
+        self.again(query, policy)
     }
 
-    /// What it says at once, on the connection before.
-    fn again(&mut self, query: &[u8], purpose: FetchPolicy) -> Result<Vec<u8>, Unavailable> {
+    /// The relay's immediate answer, on the previous connection.
+    fn again(&mut self, query: &[u8], policy: FetchPolicy) -> Result<Vec<u8>, Unavailable> {
         let mut response = Vec::with_capacity(crate::services::MAX_RESPONSE);
-        let answered = self.relay.answer(query, &self.context(purpose), &mut response)?;
+        let answered = self.relay.answer(query, &self.context(policy), &mut response)?;
         assert!(answered.volatile == 0 || answered.volatile == response.len());
         Ok(response)
     }
 
     fn turn(&self) -> Vec<FetchId> {
         let mut ready = Vec::new();
-        self.relay.errands().unwrap().turn(0, self.now, &mut ready);
+        self.relay.upstream().unwrap().poll(0, self.now, &mut ready);
         ready
     }
 
-    /// The query that the back end has got, if there is one, and who sent it.
+    /// The query that the upstream received, if any, and its sender.
     fn heard(&self) -> Option<(Vec<u8>, SocketAddr)> {
         self.turn();
         let mut buffer = [0; 2_000];
-        let (length, from) = self.back_end.recv_from(&mut buffer).ok()?;
+        let (length, from) = self.upstream.recv_from(&mut buffer).ok()?;
         Some((buffer[..length].to_vec(), from))
     }
 
-    /// Asks; the back end answers by `answer` if it is asked.
+    /// Asks the relay; the upstream answers with `answer` if it gets a query.
     fn ask(&mut self, query: &[u8], answer: impl FnOnce(&[u8]) -> Vec<u8>) -> Vec<u8> {
         self.turn();
-        match self.put(query, FetchPolicy::Answer) {
+        match self.put(query, FetchPolicy::MayFetch) {
             Ok(response) => response,
-            Err(Unavailable::Gone) => panic!("an answer is never gone"),
-            Err(Unavailable::Pending(ticket)) => {
+            Err(Unavailable::NotCached) => panic!("an answer is never gone"),
+            Err(Unavailable::Pending(fetch_id)) => {
                 let (asked, from) = self.heard().expect("a query");
-                self.back_end.send_to(&answer(&asked), from).unwrap();
-                self.wait_for(ticket);
-                self.again(query, FetchPolicy::Answer).expect("called, the answer is there")
+                self.upstream.send_to(&answer(&asked), from).unwrap();
+                self.wait_for(fetch_id);
+                self.again(query, FetchPolicy::MayFetch).expect("called, the answer is there")
             }
         }
     }
 
-    fn wait_for(&self, ticket: FetchId) {
+    fn wait_for(&self, fetch_id: FetchId) {
         for _ in 0..2_000 {
-            if self.turn().contains(&ticket) {
+            if self.turn().contains(&fetch_id) {
                 return;
             }
             self.runtime.block_on(async { tokio::time::sleep(Duration::from_millis(1)).await });
@@ -156,7 +160,7 @@ impl Bench {
     }
 
     fn count(&self, name: &str) -> u64 {
-        self.relay.desks.counts().into_iter().find(|(counted, _)| *counted == name).expect("a counter").1
+        self.relay.forwarders.counts().into_iter().find(|(counted, _)| *counted == name).expect("a counter").1
     }
 }
 
@@ -176,7 +180,7 @@ fn ttl(response: &[u8], data: usize) -> u32 {
 
 #[test]
 fn an_answer_is_kept_for_its_time_and_its_ttl_counts_down() {
-    let mut bench = Bench::new(|_| {});
+    let mut bench = DnsBench::new(|_| {});
     let first = bench.ask(&query(1, 0, "example.com", None), a_record);
     assert_eq!((first[2..6].to_vec(), ttl(&first, 4)), (vec![0, 1, 0x81, 0x80], 60));
     for (passed, left) in [(0, 60), (1, 59), (40, 19), (18, 1)] {
@@ -219,15 +223,15 @@ fn each_answer_has_its_time(
     let query = [&query(1, 0, "example.com", None)[2..], &OPT].concat();
     let message = reply(&query, rcode, [answer, authority, &[]]);
     let question = &query[12..query.len() - OPT.len()];
-    let stored = Stored::read(&message, question, BEGIN).unwrap();
-    assert_eq!(stored.may_be_kept(), lifetime > 0);
-    let ends = [lifetime.saturating_sub(1), lifetime].map(|age| stored.fresh(BEGIN + age).is_some());
+    let cached = CachedAnswer::parse(&message, question, BEGIN).unwrap();
+    assert_eq!(cached.may_be_kept(), lifetime > 0);
+    let ends = [lifetime.saturating_sub(1), lifetime].map(|age| cached.fresh(BEGIN + age).is_some());
     assert_eq!(ends, [lifetime > 0, false]);
 }
 
 #[test]
 fn what_is_asked_otherwise_is_kept_apart() {
-    let mut bench = Bench::new(|_| {});
+    let mut bench = DnsBench::new(|_| {});
     let dnssec = [0, 0, 41, 4, 208, 0, 0, 0x80, 0, 0, 0];
     let unknown = [0, 0, 41, 4, 208, 0, 0, 0, 0, 0, 5, 0xff, 0, 0, 1, 7];
     let ways: [(u16, Option<&[u8]>); 5] =
@@ -236,7 +240,7 @@ fn what_is_asked_otherwise_is_kept_apart() {
         let answer = |query: &[u8]| reply(query, 0, [&[record(A, 60, &[192, 0, 2, number])], &[], &[]]);
         // The answer is made for a query that ends with an empty OPT record.
         let plain = |query: &[u8]| {
-            let end = query[12..].iter().position(|&octet| octet == 0).unwrap() + 17;
+            let end = query[12..].iter().position(|&byte| byte == 0).unwrap() + 17;
             answer(&[&query[..end], &OPT].concat())
         };
         bench.ask(&query(1, flags, "example.com", opt), |query| {
@@ -251,7 +255,7 @@ fn what_is_asked_otherwise_is_kept_apart() {
         let kept = bench.ask(&query(1, flags, "example.com", opt), never);
         assert!(kept.windows(6).any(|six| six == [0, 4, 192, 0, 2, number]), "{number}: {kept:x?}");
     }
-    // EDNS and what neighbours say to each other make no difference to the back end.
+    // EDNS and what neighbours say to each other make no difference to the upstream.
     let neighbours = [0, 0, 41, 16, 0, 0, 0, 0, 0, 0, 4, 0, 11, 0, 0];
     for opt in [&OPT[..], &neighbours] {
         let kept = bench.ask(&query(1, 0, "example.com", Some(opt)), never);
@@ -261,59 +265,55 @@ fn what_is_asked_otherwise_is_kept_apart() {
 
 #[test]
 fn a_question_in_flight_is_not_asked_again() {
-    let mut bench = Bench::new(|options| options.cache = 0);
+    let mut bench = DnsBench::new(|options| options.cache = 0);
     let ask = query(1, 0, "example.com", None);
-    let Err(Unavailable::Pending(ticket)) = bench.put(&ask, FetchPolicy::Answer) else {
+    let Err(Unavailable::Pending(fetch_id)) = bench.put(&ask, FetchPolicy::MayFetch) else {
         panic!("it must be asked")
     };
-    assert_eq!(
-        bench.again(&ask, FetchPolicy::Answer),
-        Err(Unavailable::Pending(ticket)),
-        "the client's resend"
-    );
+    assert_eq!(bench.again(&ask, FetchPolicy::MayFetch), Err(Unavailable::Pending(fetch_id)), "resent");
     let other = query(2, 0, "eXample.com", None);
-    assert_eq!(bench.put(&other, FetchPolicy::Answer), Err(Unavailable::Pending(ticket)), "another client");
-    assert_eq!(bench.put(&other, FetchPolicy::AtHand), Err(Unavailable::Gone));
-    assert_eq!(bench.put(&other, FetchPolicy::Again), Err(Unavailable::Gone));
-    let refused = bench.put(&other, FetchPolicy::AtOnce).unwrap();
+    assert_eq!(bench.put(&other, FetchPolicy::MayFetch), Err(Unavailable::Pending(fetch_id)), "shared");
+    assert_eq!(bench.put(&other, FetchPolicy::CachedOnly), Err(Unavailable::NotCached));
+    assert_eq!(bench.put(&other, FetchPolicy::Repeat), Err(Unavailable::NotCached));
+    let refused = bench.put(&other, FetchPolicy::AnswerNow).unwrap();
     assert_eq!(refused[5] & 0xf, 2, "no room to wait: SERVFAIL");
     let (asked, from) = bench.heard().expect("a query");
     assert_eq!(bench.heard(), None);
-    bench.back_end.send_to(&a_record(&asked), from).unwrap();
-    bench.wait_for(ticket);
+    bench.upstream.send_to(&a_record(&asked), from).unwrap();
+    bench.wait_for(fetch_id);
     for (asked, id) in [(&ask, 1), (&other, 2)] {
-        let response = bench.put(asked, FetchPolicy::Answer).unwrap();
+        let response = bench.put(asked, FetchPolicy::MayFetch).unwrap();
         assert_eq!((response[3], response[5] & 0xf, ttl(&response, 4)), (id, 0, 60));
     }
     bench.turn();
-    assert!(bench.put(&ask, FetchPolicy::Answer).is_err(), "there is no cache: it is asked again");
+    assert!(bench.put(&ask, FetchPolicy::MayFetch).is_err(), "there is no cache: it is asked again");
 }
 
 #[test]
 fn a_copy_of_a_request_gets_the_same_octets() {
-    let mut bench = Bench::new(|options| options.cache = 0);
+    let mut bench = DnsBench::new(|options| options.cache = 0);
     let ask = query(1, 0, "example.com", None);
     let first = bench.ask(&ask, a_record);
     bench.turn();
-    assert_eq!(bench.again(&ask, FetchPolicy::Answer), Ok(first.clone()));
-    assert_eq!(bench.again(&ask, FetchPolicy::Again), Ok(first));
+    assert_eq!(bench.again(&ask, FetchPolicy::MayFetch), Ok(first.clone()));
+    assert_eq!(bench.again(&ask, FetchPolicy::Repeat), Ok(first));
 }
 
 #[test]
 fn the_table_has_its_size() {
-    let mut bench = Bench::new(|options| options.in_flight = 3);
+    let mut bench = DnsBench::new(|options| options.in_flight = 3);
     let ask = |number: u16| query(number, 0, &format!("n{number}.example"), None);
     let pending = |outcome: Result<Vec<u8>, Unavailable>| match outcome {
-        Err(Unavailable::Pending(ticket)) => Some(ticket),
+        Err(Unavailable::Pending(fetch_id)) => Some(fetch_id),
         Ok(response) => {
             assert_eq!(response[5] & 0xf, 2, "SERVFAIL");
             None
         }
-        Err(Unavailable::Gone) => panic!("an answer is never gone"),
+        Err(Unavailable::NotCached) => panic!("an answer is never gone"),
     };
-    let tickets: Vec<_> =
-        (0..10).map(|number| pending(bench.put(&ask(number), FetchPolicy::Answer))).collect();
-    assert_eq!(tickets.iter().flatten().count(), 3);
+    let fetch_ids: Vec<_> =
+        (0..10).map(|number| pending(bench.put(&ask(number), FetchPolicy::MayFetch))).collect();
+    assert_eq!(fetch_ids.iter().flatten().count(), 3);
     assert_eq!(bench.count("dns_relay_table_full"), 7);
     // Nobody answers: tries follow each other until the time is over, and all that wait are called.
     let mut called = Vec::new();
@@ -321,22 +321,22 @@ fn the_table_has_its_size() {
         bench.pass(1);
         called.extend(bench.turn());
     }
-    called.sort_by_key(|ticket| format!("{ticket:?}"));
-    assert_eq!(called.into_iter().map(Some).collect::<Vec<_>>(), tickets[..3]);
+    called.sort_by_key(|fetch_id| format!("{fetch_id:?}"));
+    assert_eq!(called.into_iter().map(Some).collect::<Vec<_>>(), fetch_ids[..3]);
     assert_eq!(bench.count("dns_relay_queries"), 3 * 4);
-    assert_eq!(pending(bench.put(&ask(0), FetchPolicy::Answer)), None, "what was called for is there");
+    assert_eq!(pending(bench.put(&ask(0), FetchPolicy::MayFetch)), None, "what was called for is there");
     bench.turn();
-    assert!(pending(bench.put(&ask(0), FetchPolicy::Answer)).is_some(), "there is room again");
+    assert!(pending(bench.put(&ask(0), FetchPolicy::MayFetch)).is_some(), "there is room again");
 }
 
 #[test]
 fn while_nobody_answers_the_old_answer_is_given() {
-    let mut bench = Bench::new(|_| {});
+    let mut bench = DnsBench::new(|_| {});
     let ask = query(1, 0, "example.com", None);
     bench.ask(&ask, a_record);
     bench.pass(61);
     bench.turn();
-    let Err(Unavailable::Pending(ticket)) = bench.put(&ask, FetchPolicy::Answer) else {
+    let Err(Unavailable::Pending(fetch_id)) = bench.put(&ask, FetchPolicy::MayFetch) else {
         panic!("its time is over")
     };
     let mut called = Vec::new();
@@ -344,16 +344,16 @@ fn while_nobody_answers_the_old_answer_is_given() {
         bench.pass(1);
         called = bench.turn();
     }
-    assert_eq!(called, [ticket]);
-    let stale = bench.put(&ask, FetchPolicy::Answer).unwrap();
+    assert_eq!(called, [fetch_id]);
+    let stale = bench.put(&ask, FetchPolicy::MayFetch).unwrap();
     assert_eq!((stale[5] & 0xf, ttl(&stale, 4)), (0, 30));
     bench.turn();
     let stale = bench.ask(&ask, never);
     assert_eq!(ttl(&stale, 4), 30);
     assert!(bench.count("dns_cache_stale") > 0);
-    // The back end hears the questions that were to find out whether it is there, and is heard of.
+    // The upstream hears the questions that were to find out whether it is there, and is heard of.
     while let Some((asked, from)) = bench.heard() {
-        bench.back_end.send_to(&a_record(&asked), from).unwrap();
+        bench.upstream.send_to(&a_record(&asked), from).unwrap();
     }
     bench.turn();
     bench.turn();
@@ -362,13 +362,13 @@ fn while_nobody_answers_the_old_answer_is_given() {
 
 #[test]
 fn what_does_not_fit_a_datagram_comes_whole() {
-    let mut bench = Bench::new(|_| {});
+    let mut bench = DnsBench::new(|_| {});
     let ask = query(1, 0, "example.com", None);
-    let Err(Unavailable::Pending(ticket)) = bench.put(&ask, FetchPolicy::Answer) else {
+    let Err(Unavailable::Pending(fetch_id)) = bench.put(&ask, FetchPolicy::MayFetch) else {
         panic!("it must be asked")
     };
     let (asked, from) = bench.heard().expect("a query");
-    bench.back_end.send_to(&reply(&asked, 0x0200, [&[], &[], &[]]), from).unwrap();
+    bench.upstream.send_to(&reply(&asked, 0x0200, [&[], &[], &[]]), from).unwrap();
     let listener = bench.over_tcp.try_clone().unwrap();
     let server = std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
@@ -381,17 +381,17 @@ fn what_does_not_fit_a_datagram_comes_whole() {
         stream.write_all(&u16::try_from(message.len()).unwrap().to_be_bytes()).unwrap();
         stream.write_all(&message).unwrap();
     });
-    bench.wait_for(ticket);
+    bench.wait_for(fetch_id);
     server.join().unwrap();
-    let response = bench.put(&ask, FetchPolicy::Answer).unwrap();
+    let response = bench.put(&ask, FetchPolicy::MayFetch).unwrap();
     assert_eq!(response[8..10], 200_u16.to_be_bytes());
-    // Of several segments: the same to the octet as long as the client may ask for the rest, whatever its TTL.
+    // Of several segments: the same to the byte as long as the client may ask for the rest, whatever its TTL.
     bench.pass(59);
     bench.turn();
-    assert!(bench.again(&ask, FetchPolicy::Again) == Ok(response.clone()));
+    assert!(bench.again(&ask, FetchPolicy::Repeat) == Ok(response.clone()));
     assert!(
-        bench.put(&ask, FetchPolicy::Answer).is_ok_and(|other| other != response),
+        bench.put(&ask, FetchPolicy::MayFetch).is_ok_and(|other| other != response),
         "TTLs have counted down"
     );
-    assert_eq!(bench.put(&ask, FetchPolicy::Again), Err(Unavailable::Gone), "another connection");
+    assert_eq!(bench.put(&ask, FetchPolicy::Repeat), Err(Unavailable::NotCached), "another connection");
 }

@@ -55,15 +55,15 @@ fn asking(name: &str, rtype: u16, options: &[u8]) -> Vec<u8> {
 
 /// An answer, read apart by another's parser.
 #[derive(Debug, PartialEq)]
-struct Reply {
-    octets: Vec<u8>,
+struct TestReply {
+    bytes: Vec<u8>,
     answered: Answered,
     rcode: u16,
     /// Code and data of each; none without an OPT record.
     options: Option<Vec<(u16, Vec<u8>)>>,
 }
 
-impl Reply {
+impl TestReply {
     fn option(&self, wanted: u16) -> Option<&[u8]> {
         let mut found = self.options.as_ref()?.iter().filter(|&&(code, _)| code == wanted);
         let first = found.next().map(|(_, data)| &data[..]);
@@ -79,12 +79,12 @@ impl Reply {
     }
 }
 
-fn ask(dns: &Dns, query: &[u8], context: &Context) -> Reply {
+fn ask(dns: &Dns, query: &[u8], context: &Context) -> TestReply {
     use domain::base::opt::{AllOptData, ComposeOptData as _, OptData as _};
     let framed = [&u16::try_from(query.len()).unwrap().to_be_bytes(), query].concat();
-    let mut octets = Vec::with_capacity(context.room);
-    let answered = dns.answer(&framed, context, &mut octets).unwrap();
-    let parsed = Parsed::from_octets(&octets[PREFIX..]).unwrap();
+    let mut bytes = Vec::with_capacity(context.room);
+    let answered = dns.answer(&framed, context, &mut bytes).unwrap();
+    let parsed = Parsed::from_octets(&bytes[PREFIX..]).unwrap();
     let read = |option: AllOptData<&[u8], _>| {
         let mut data = Vec::new();
         let Ok(()) = option.compose_option(&mut data);
@@ -93,7 +93,7 @@ fn ask(dns: &Dns, query: &[u8], context: &Context) -> Reply {
     let opt = parsed.opt();
     let options = opt.as_ref().map(|opt| opt.opt().iter().map(|option| read(option.unwrap())).collect());
     let rcode = parsed.opt_rcode().to_int();
-    Reply { octets, answered, rcode, options }
+    TestReply { bytes, answered, rcode, options }
 }
 
 #[rstest]
@@ -125,7 +125,7 @@ fn what_ends_the_stream_ends_the_connection() {
     let reply = ask(&dns(1_200), &query, &Context { room: 1_000, ..context(LOADED + 5) });
     assert_eq!((reply.rcode, reply.option(edns::KEEPALIVE)), (2, Some(&[0, 0][..])));
     assert_eq!(reply.cookie_time(), LOADED + 5);
-    assert_eq!(reply.answered, Answered { volatile: reply.octets.len(), last: true });
+    assert_eq!(reply.answered, Answered { volatile: reply.bytes.len(), last: true });
 }
 
 #[rstest]
@@ -138,14 +138,14 @@ fn what_ends_the_stream_ends_the_connection() {
 fn a_malformed_option_is_formerr_with_an_opt(#[case] options: &[u8]) {
     let reply = ask(&dns(1_200), &asking("example.com", A, options), &context(LOADED));
     assert_eq!((reply.rcode, reply.options), (FORMERR, Some(vec![])));
-    assert_eq!(reply.octets[PREFIX..][6..12], [0, 0, 0, 0, 0, 1]);
+    assert_eq!(reply.bytes[PREFIX..][6..12], [0, 0, 0, 0, 0, 1]);
 }
 
 #[rstest]
 #[case::no_error(asking("example.com", A, &option(10, MINE)), 0, true)]
 #[case::no_such_name(asking("nowhere.example.com", A, &option(10, MINE)), 3, true)]
 #[case::refused(asking("example.net", A, &option(10, MINE)), REFUSED, true)]
-#[case::octets_behind([&asking("example.com", A, &option(10, MINE))[..], &[0]].concat(), FORMERR, true)]
+#[case::bytes_behind([&asking("example.com", A, &option(10, MINE))[..], &[0]].concat(), FORMERR, true)]
 #[case::another_version(with_options(0, Some(("example.com", A)), 1, &option(10, MINE)), BADVERS, false)]
 #[case::malformed_in_another_version(with_options(0, Some(("example.com", A)), 1, &[9]), BADVERS, false)]
 #[case::no_opt(query(&wire("example.com"), A, false), 0, false)]
@@ -153,7 +153,7 @@ fn a_malformed_option_is_formerr_with_an_opt(#[case] options: &[u8]) {
 fn whatever_the_answer_a_cookie_has_one(#[case] query: Vec<u8>, #[case] rcode: u16, #[case] cookie: bool) {
     let reply = ask(&dns(1_200), &query, &context(LOADED + 9));
     assert_eq!((reply.rcode, reply.option(edns::COOKIE).is_some()), (rcode, cookie));
-    assert_eq!(reply.answered.volatile, if cookie { reply.octets.len() } else { 0 });
+    assert_eq!(reply.answered.volatile, if cookie { reply.bytes.len() } else { 0 });
     if cookie {
         assert_eq!(reply.cookie_time(), LOADED + 9);
     }
@@ -166,7 +166,7 @@ fn a_server_cookie_is_kept_or_replaced() {
     let first = ask(&dns, &asking("example.com", A, &option(10, MINE)), &context(now));
     let presenting = |cookie: &[u8], context: &Context| {
         let reply = ask(&dns, &asking("example.com", A, &option(10, cookie)), context);
-        assert_eq!((reply.rcode, reply.octets.len()), (0, first.octets.len()));
+        assert_eq!((reply.rcode, reply.bytes.len()), (0, first.bytes.len()));
         reply.cookie_time()
     };
     let good = first.option(edns::COOKIE).unwrap();
@@ -186,7 +186,7 @@ fn no_question_is_one_for_a_cookie() {
     let query = |options: &[u8]| with_options(0, None, 0, options);
     let first = ask(&dns, &query(&option(10, MINE)), &context(LOADED + 1));
     assert_eq!((first.rcode, first.cookie_time()), (0, LOADED + 1));
-    assert_eq!(first.octets[PREFIX..][2..12], [0x80, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+    assert_eq!(first.bytes[PREFIX..][2..12], [0x80, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
     let good = option(10, first.option(edns::COOKIE).unwrap());
     let second = ask(&dns, &query(&good), &context(LOADED + 2));
     assert_eq!((second.rcode, second.cookie_time()), (0, LOADED + 1));
@@ -202,7 +202,7 @@ fn no_question_is_one_for_a_cookie() {
 fn the_time_is_in_answers_of_one_segment_only() {
     let dns = dns(1_200);
     let query = asking("example.com", A, &[option(11, b""), option(10, MINE)].concat());
-    let length = ask(&dns, &query, &context(0)).octets.len();
+    let length = ask(&dns, &query, &context(0)).bytes.len();
     for (whole, volatile, time) in [(length, length, LOADED + 77), (length - 1, 0, LOADED), (0, 0, LOADED)] {
         let reply = ask(&dns, &query, &Context { whole, ..context(LOADED + 77) });
         assert_eq!((reply.answered.volatile, reply.cookie_time()), (volatile, time));
@@ -224,10 +224,10 @@ proptest! {
         let query = asking(name, TXT, &option(10, cookie));
         let [one, other] = times.map(|now| ask(&dns, &query, &Context { whole, ..context(now) }));
         prop_assert_eq!(one.answered, other.answered);
-        prop_assert_eq!(one.octets.len(), other.octets.len());
-        prop_assert_eq!(one.answered.volatile, if one.octets.len() <= whole { one.octets.len() } else { 0 });
+        prop_assert_eq!(one.bytes.len(), other.bytes.len());
+        prop_assert_eq!(one.answered.volatile, if one.bytes.len() <= whole { one.bytes.len() } else { 0 });
         if one.answered.volatile == 0 {
-            prop_assert_eq!(one.octets, other.octets);
+            prop_assert_eq!(one.bytes, other.bytes);
         }
     }
 }

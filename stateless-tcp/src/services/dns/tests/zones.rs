@@ -1,4 +1,4 @@
-//! What a zone's records and a query's extras come to in an answer.
+//! Answers by a zone's records and by a query's extra records.
 
 use super::*;
 
@@ -206,7 +206,7 @@ fn any_has_each_set_once() {
     assert_eq!((response[7], response[11]), (4, 0));
 }
 
-/// What is served of a child zone does not matter where the parent has the DS record.
+/// The parent zone answers for DS, even if the child zone is served too.
 #[test]
 fn the_parent_has_the_ds_record_of_a_broken_zone() {
     const DS: u16 = 43;
@@ -230,6 +230,6 @@ fn a_name_has_at_most_256_types() {
     };
     zone_with(&lines(256));
     let text = format!("$ORIGIN example.\n$TTL 60\n@ SOA ns h 1 2 3 4 5\n{}", lines(257));
-    let error = Dns::of_text(&text, DnsOptions::default()).unwrap_err().to_string();
+    let error = Dns::from_text(&text, DnsOptions::default()).unwrap_err().to_string();
     assert!(error.ends_with("more than 256 types of records at one name"), "{error}");
 }

@@ -1,18 +1,18 @@
-//! What proves to a validator that something is not there: NSEC (RFC 4034) and NSEC3 (RFC 5155) chains, sorted.
+//! Denial of existence: sorted NSEC (RFC 4034) and NSEC3 (RFC 5155) chains.
 
-use super::super::name::{CanonicalKey, Name};
-use super::names::NameId;
+use super::super::name::{CanonicalKey, DomainName};
+use super::name_tree::NameId;
 use sha1::{Digest, Sha1, block_api};
 
-/// An NSEC3 hash (RFC 5155 section 5; SHA-1 is the only algorithm there is).
-pub(super) type Hash = [u8; 20];
+/// An NSEC3 hash (RFC 5155 section 5; SHA-1 is the only algorithm).
+pub(super) type Nsec3Hash = [u8; 20];
 
-/// Most NSEC3 iterations that are served. Each is one more block of SHA-1 for every name that does not exist: 150
-/// instructions where the processor has them for SHA, 1,400 in software, beside 5,000 for the whole answer. RFC 9276
-/// section 3.1 wants none at all; beyond this, resolvers take the zone for insecure (section 3.2).
+/// Limit on NSEC3 iterations. Each is one more block of SHA-1 for every name that does not exist: 150 instructions with
+/// SHA instructions, 1,400 in software, compared to 5,000 for the whole answer. RFC 9276 section 3.1 recommends none;
+/// beyond this limit, resolvers treat the zone as insecure (section 3.2).
 pub(super) const MAX_ITERATIONS: u16 = 150;
 
-/// How the zone denies.
+/// The zone's method of denial.
 #[derive(Debug)]
 pub(in super::super) enum Denial {
     /// Not signed.
@@ -27,9 +27,9 @@ pub(in super::super) enum Denial {
 #[derive(Debug, Default)]
 pub(in super::super) struct Nsec {
     keys: Vec<u8>,
-    /// Where each key ends, and whose it is.
+    /// The end of each key, and its owner.
     chain: Vec<(u32, NameId)>,
-    /// Bytes of the apex's own key.
+    /// The length of the apex's own key.
     skipped: usize,
 }
 
@@ -38,27 +38,27 @@ pub(in super::super) struct Nsec {
 pub(in super::super) struct Nsec3 {
     pub(super) iterations: u16,
     pub(super) salt: Box<[u8]>,
-    pub(super) chain: Vec<(Hash, NameId)>,
+    pub(super) chain: Vec<(Nsec3Hash, NameId)>,
 }
 
-/// What is proved about one node, found when the zone is compiled: owners of NSEC or NSEC3 records.
+/// Proofs about one node, found when the zone is compiled: owners of NSEC or NSEC3 records.
 #[derive(Clone, Copy, Debug, Default)]
-pub(in super::super) struct Proof {
-    /// That the node has no more types than it shows: its NSEC, or the one that covers an empty non-terminal; its
-    /// NSEC3, or, where opt-out left it without one, the closest provable encloser's and the one covering the next
-    /// closer name (RFC 5155 section 7.2.4).
-    pub(in super::super) node: [Option<Prover>; 2],
-    /// That it has no wildcard child.
-    pub(in super::super) wildcard: Option<Prover>,
+pub(in super::super) struct DenialProof {
+    /// The node has no other types: its NSEC, or the one that covers an empty non-terminal; its NSEC3, or, for an
+    /// opted-out node, the closest provable encloser's and the one that covers the next closer name (RFC 5155 section
+    /// 7.2.4).
+    pub(in super::super) node: [Option<ProofOwner>; 2],
+    /// The node has no wildcard child.
+    pub(in super::super) wildcard: Option<ProofOwner>,
     /// The node's NSEC3 exists: a next closer name below it has to be hashed.
     pub(in super::super) hashed: bool,
 }
 
-/// The owner of an NSEC or NSEC3 record; an option of it takes no more room.
+/// The owner of an NSEC or NSEC3 record; `Option` of it has the same size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in super::super) struct Prover(std::num::NonZeroU32);
+pub(in super::super) struct ProofOwner(std::num::NonZeroU32);
 
-impl Prover {
+impl ProofOwner {
     fn new(id: NameId) -> Option<Self> {
         std::num::NonZeroU32::new(id.0.wrapping_add(1)).map(Self)
     }
@@ -69,11 +69,11 @@ impl Prover {
 }
 
 impl Denial {
-    /// The owner of the record that covers the name's suffix of so many labels, or matches it.
+    /// The owner of the record that covers or matches the name's suffix of this many labels.
     ///
-    /// For a name that does not exist the next closer one is enough, whatever stands before it: no owner lies below a name
-    /// that is none, so that both have one predecessor.
-    pub(in super::super) fn cover(&self, name: &Name, depth: usize) -> Option<Prover> {
+    /// For a name that does not exist the next closer name is enough: no owner lies below it, so both names have the
+    /// same predecessor.
+    pub(in super::super) fn cover(&self, name: &DomainName, depth: usize) -> Option<ProofOwner> {
         match self {
             Self::None => None,
             Self::Nsec(nsec) => nsec.cover(name, depth),
@@ -81,7 +81,7 @@ impl Denial {
         }
     }
 
-    /// How it is called.
+    /// The name of the method, for reports.
     pub(in super::super) const fn kind(&self) -> &'static str {
         match self {
             Self::None => "not signed",
@@ -94,18 +94,18 @@ impl Denial {
         match self {
             Self::None => 0,
             Self::Nsec(nsec) => nsec.keys.capacity() + nsec.chain.capacity() * size_of::<(u32, NameId)>(),
-            Self::Nsec3(nsec3) => nsec3.chain.capacity() * size_of::<(Hash, NameId)>(),
+            Self::Nsec3(nsec3) => nsec3.chain.capacity() * size_of::<(Nsec3Hash, NameId)>(),
         }
     }
 }
 
 impl Nsec {
-    /// The chain of these owners, all at or below `apex`. `None` where their keys take more than 4 GiB.
-    pub(super) fn new(apex: &Name, owners: impl Iterator<Item = (Name, NameId)>) -> Option<Self> {
-        let skipped = CanonicalKey::of(apex, apex.depth()).as_slice().len();
+    /// The chain of these owners, all at or below `apex`. `None` if their keys take more than 4 GiB.
+    pub(super) fn new(apex: &DomainName, owners: impl Iterator<Item = (DomainName, NameId)>) -> Option<Self> {
+        let skipped = CanonicalKey::new(apex, apex.depth()).as_slice().len();
         let (mut text, mut ends, mut start) = (Vec::new(), Vec::new(), 0);
         for (name, id) in owners {
-            text.extend_from_slice(&CanonicalKey::of(&name, name.depth()).as_slice()[skipped..]);
+            text.extend_from_slice(&CanonicalKey::new(&name, name.depth()).as_slice()[skipped..]);
             ends.push((start..text.len(), id));
             start = text.len();
         }
@@ -128,8 +128,8 @@ impl Nsec {
         &self.keys[start as usize..self.chain[index].0 as usize]
     }
 
-    fn cover(&self, name: &Name, depth: usize) -> Option<Prover> {
-        let key = CanonicalKey::of(name, depth);
+    fn cover(&self, name: &DomainName, depth: usize) -> Option<ProofOwner> {
+        let key = CanonicalKey::new(name, depth);
         let key = key.as_slice().get(self.skipped..)?;
         let (mut low, mut high) = (0, self.chain.len());
         while low < high {
@@ -142,32 +142,32 @@ impl Nsec {
 
 impl Nsec3 {
     /// RFC 5155 section 5: IH(salt, x, 0) = H(x || salt), IH(salt, x, k) = H(IH(salt, x, k-1) || salt).
-    pub(super) fn hash(&self, wire: &[u8]) -> Hash {
+    pub(super) fn hash(&self, wire: &[u8]) -> Nsec3Hash {
         let round =
             |input: &[u8]| hash_one_block(input, &self.salt).unwrap_or_else(|| hash(input, &self.salt));
         (0..self.iterations).fold(round(wire), |hash, _| round(&hash))
     }
 
-    pub(super) fn matching(&self, hash: &Hash) -> Option<Prover> {
+    pub(super) fn matching(&self, hash: &Nsec3Hash) -> Option<ProofOwner> {
         self.chain
             .binary_search_by_key(hash, |&(hash, _)| hash)
             .ok()
-            .and_then(|at| Prover::new(self.chain[at].1))
+            .and_then(|at| ProofOwner::new(self.chain[at].1))
     }
 
-    pub(super) fn cover(&self, hash: &Hash) -> Option<Prover> {
+    pub(super) fn cover(&self, hash: &Nsec3Hash) -> Option<ProofOwner> {
         before(self.chain.partition_point(|(owner, _)| owner <= hash), &self.chain)
     }
 }
 
-/// SHA-1 of `input` and `salt`, whatever their lengths.
-fn hash(input: &[u8], salt: &[u8]) -> Hash {
+/// SHA-1 of `input` and `salt` of any length.
+fn hash(input: &[u8], salt: &[u8]) -> Nsec3Hash {
     Sha1::new().chain_update(input).chain_update(salt).finalize().into()
 }
 
-/// The same where both fit one block with their padding, as a hash with its salt does and most names do: without the
-/// buffers that hashing piece by piece takes, which cost as much as the hash itself, and here as often.
-fn hash_one_block(input: &[u8], salt: &[u8]) -> Option<Hash> {
+/// The same if both fit one padded block, as a hash with its salt and most names do. It avoids the buffers of
+/// incremental hashing, which cost as much as the hash itself.
+fn hash_one_block(input: &[u8], salt: &[u8]) -> Option<Nsec3Hash> {
     /// FIPS 180-4 sections 5.1.1 and 5.3.1.
     const INITIAL: [u32; 5] = [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476, 0xc3d2_e1f0];
     const LENGTH: usize = 56;
@@ -184,17 +184,17 @@ fn hash_one_block(input: &[u8], salt: &[u8]) -> Option<Hash> {
     block[LENGTH..].copy_from_slice(&(8 * end as u64).to_be_bytes());
     let mut state = INITIAL;
     block_api::compress(&mut state, &[block]);
-    let mut hash = Hash::default();
-    for (octets, word) in hash.chunks_exact_mut(4).zip(state) {
-        octets.copy_from_slice(&word.to_be_bytes());
+    let mut hash = Nsec3Hash::default();
+    for (bytes, word) in hash.chunks_exact_mut(4).zip(state) {
+        bytes.copy_from_slice(&word.to_be_bytes());
     }
     Some(hash)
 }
 
-/// The owner before place `end` of a chain, which is a ring.
-fn before<K>(end: usize, chain: &[(K, NameId)]) -> Option<Prover> {
+/// The owner before index `end` of a chain, which is a ring.
+fn before<K>(end: usize, chain: &[(K, NameId)]) -> Option<ProofOwner> {
     let last = chain.len().checked_sub(1)?;
-    Prover::new(chain[end.checked_sub(1).unwrap_or(last)].1)
+    ProofOwner::new(chain[end.checked_sub(1).unwrap_or(last)].1)
 }
 
 #[cfg(test)]
@@ -214,10 +214,10 @@ mod tests {
 
     #[test]
     fn one_block_or_several_the_hash_is_the_same() {
-        let octets: Vec<u8> = (0..=255).collect();
+        let bytes: Vec<u8> = (0..=255).collect();
         for length in 0..100 {
             for salt in 0..100 {
-                let (input, salt) = (&octets[..length], &octets[100..100 + salt]);
+                let (input, salt) = (&bytes[..length], &bytes[100..100 + salt]);
                 let one = hash_one_block(input, salt);
                 assert_eq!(one.is_some(), input.len() + salt.len() <= 55);
                 assert!(one.is_none_or(|one| one == hash(input, salt)), "{length} and {}", salt.len());

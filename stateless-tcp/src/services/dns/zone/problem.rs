@@ -1,25 +1,25 @@
-//! What is wrong with a zone's records, taken together.
+//! Problems of a zone as a whole.
 
-use super::super::zonefile::{Files, Place, ZoneError};
+use super::super::zonefile::{Position, ZoneError, ZoneFiles};
 
-/// A problem, at a place of the zone's files, if it is one place's fault.
+/// A problem, and its position in the zone's files if it has one.
 #[derive(Debug)]
 pub(in super::super) struct Problem {
-    place: Option<Place>,
+    place: Option<Position>,
     what: String,
 }
 
 impl Problem {
-    pub(super) fn at(place: Place, what: impl Into<String>) -> Self {
+    pub(super) fn at(place: Position, what: impl Into<String>) -> Self {
         Self { place: Some(place), what: what.into() }
     }
 
-    pub(super) fn of_zone(what: impl Into<String>) -> Self {
+    pub(super) fn whole_zone(what: impl Into<String>) -> Self {
         Self { place: None, what: what.into() }
     }
 
-    /// The problem by the name of its file: one of `files`, of which the first is the zone's.
-    pub(in super::super) fn within(self, files: &Files) -> ZoneError {
+    /// The error for this problem: it names one of `files`, the first of which is the zone file.
+    pub(in super::super) fn within(self, files: &ZoneFiles) -> ZoneError {
         match self.place {
             Some(place) => files.error(place, self.what),
             None => ZoneError::File { file: files.path(0).to_owned(), what: self.what },

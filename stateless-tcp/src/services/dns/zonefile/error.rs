@@ -1,8 +1,8 @@
-//! What can be wrong with zones.
+//! Errors of zones.
 
 use std::path::PathBuf;
 
-/// Why zones cannot be served.
+/// An error of a zone.
 #[derive(Debug, thiserror::Error)]
 pub enum ZoneError {
     /// The file cannot be read.
@@ -10,10 +10,10 @@ pub enum ZoneError {
     Unreadable {
         /// The zone file.
         file: PathBuf,
-        /// What the system said.
+        /// The system's error.
         cause: std::io::Error,
     },
-    /// Something is wrong at one place of the file.
+    /// An error at one position.
     #[error("{}:{line}:{column}: {what}", file.display())]
     Entry {
         /// The zone file, or the one that it includes.
@@ -22,15 +22,15 @@ pub enum ZoneError {
         line: usize,
         /// Column, from 1.
         column: usize,
-        /// What is wrong, and what is expected.
+        /// The problem and the expected form.
         what: String,
     },
-    /// Something is wrong with the file as a whole.
+    /// An error of the file as a whole.
     #[error("{}: {what}", file.display())]
     File {
         /// The zone file.
         file: PathBuf,
-        /// What is wrong, and what is expected.
+        /// The problem and the expected form.
         what: String,
     },
 }

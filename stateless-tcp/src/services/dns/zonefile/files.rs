@@ -1,6 +1,6 @@
-//! The files that a zone is read from, and which files it may include.
+//! The files of a zone, and the policy for `$INCLUDE`.
 
-use super::{Place, ZoneError};
+use super::error::ZoneError;
 use crate::files::{open_regular, read_all};
 use std::fs::{self, File, Metadata};
 use std::io;
@@ -10,17 +10,17 @@ use std::path::{Path, PathBuf};
 /// Most bytes of one file: lines are counted in 32 bits.
 pub(super) const MAX_FILE: u64 = u32::MAX as u64;
 
-/// Which files `$INCLUDE` may read beside those of the zone file's own directory and below.
+/// The files that `$INCLUDE` may read besides those in the zone file's own directory and below.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(in super::super) struct Policy {
-    /// Other directories, with all below them.
+pub(in super::super) struct IncludePolicy {
+    /// Other directories, including their subdirectories.
     directories: Vec<PathBuf>,
-    /// Files that are never read, by device and inode: what they hold shall show nowhere.
+    /// Files that are never read, by device and inode, because their content is secret.
     forbidden: Vec<(u64, u64)>,
 }
 
-impl Policy {
-    /// Allows what is below `directory` as well, where that exists.
+impl IncludePolicy {
+    /// Allows the files below `directory` too, if it exists.
     pub(in super::super) fn allow(&mut self, directory: &Path) {
         self.directories.extend(directory.canonicalize());
     }
@@ -31,8 +31,8 @@ impl Policy {
     }
 }
 
-impl Policy {
-    /// Fails for a file that is never read.
+impl IncludePolicy {
+    /// Fails for a forbidden file.
     fn check(&self, metadata: &Metadata) -> io::Result<()> {
         if self.forbidden.contains(&(metadata.dev(), metadata.ino())) {
             let what = "it holds a key or other configuration";
@@ -42,9 +42,9 @@ impl Policy {
     }
 }
 
-/// What a file was when it was read: another of these is another content.
+/// The identity of a file's content when it was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in super::super) struct Identity {
+pub(in super::super) struct FileIdentity {
     device: u64,
     inode: u64,
     size: u64,
@@ -53,7 +53,7 @@ pub(in super::super) struct Identity {
     changed: (i64, i64),
 }
 
-impl Identity {
+impl FileIdentity {
     fn new(metadata: &Metadata) -> Self {
         Self {
             device: metadata.dev(),
@@ -65,32 +65,32 @@ impl Identity {
     }
 }
 
-/// The files that a zone was read from, in the order in which they were opened; each once for each time it was.
+/// The files of a zone in the order of opening; a file that was opened twice is listed twice.
 #[derive(Clone, Debug, Default)]
-pub(in super::super) struct Files {
-    list: Vec<(PathBuf, Option<Identity>)>,
+pub(in super::super) struct ZoneFiles {
+    list: Vec<(PathBuf, Option<FileIdentity>)>,
 }
 
-impl Files {
-    /// Paths, and what the files there were; `None` of one that could not be opened.
+impl ZoneFiles {
+    /// Paths and identities; `None` for a file that could not be opened.
     #[cfg(test)]
-    pub(in super::super) fn iter(&self) -> impl Iterator<Item = (&Path, Option<Identity>)> {
+    pub(in super::super) fn iter(&self) -> impl Iterator<Item = (&Path, Option<FileIdentity>)> {
         self.list.iter().map(|(path, identity)| (&**path, *identity))
     }
 
-    /// Whether any file is not what it was when it was read.
+    /// Whether any file has changed since it was read.
     pub(in super::super) fn have_changed(&self) -> bool {
-        let now = |path: &Path| fs::metadata(path).ok().map(|metadata| Identity::new(&metadata));
+        let now = |path: &Path| fs::metadata(path).ok().map(|metadata| FileIdentity::new(&metadata));
         self.list.iter().any(|(path, then)| now(path) != *then)
     }
 
-    /// The path of the file with a place's index.
+    /// The path of the file with this index.
     pub(in super::super) fn path(&self, file: u16) -> &Path {
         self.list.get(usize::from(file)).map_or(Path::new(""), |(path, _)| path)
     }
 
-    /// The error of the entry that stands at `place`.
-    pub(in super::super) fn error(&self, place: Place, what: impl Into<String>) -> ZoneError {
+    /// The error of the entry at `place`.
+    pub(in super::super) fn error(&self, place: Position, what: impl Into<String>) -> ZoneError {
         ZoneError::Entry {
             file: self.path(place.file).to_path_buf(),
             line: place.line as usize,
@@ -107,22 +107,27 @@ impl Files {
     }
 
     /// Reads the file that was added with this index.
-    pub(super) fn read(&mut self, index: u16, policy: &Policy) -> io::Result<Vec<u8>> {
+    pub(super) fn read(&mut self, index: u16, policy: &IncludePolicy) -> io::Result<Vec<u8>> {
         let file = open_regular(self.path(index), MAX_FILE)?;
         policy.check(&file.metadata()?)?;
         self.read_open(index, &file)
     }
 
     fn read_open(&mut self, index: u16, file: &File) -> io::Result<Vec<u8>> {
-        self.list[usize::from(index)].1 = Some(Identity::new(&file.metadata()?));
+        self.list[usize::from(index)].1 = Some(FileIdentity::new(&file.metadata()?));
         read_all(file, MAX_FILE)
     }
 
-    /// Reads the file that was added with this index for the zone file, the first one, to include it.
-    pub(super) fn include(&mut self, index: u16, policy: &Policy, within: &[u16]) -> io::Result<Vec<u8>> {
+    /// Reads the file with this index to include it in the zone file, the first one.
+    pub(super) fn include(
+        &mut self,
+        index: u16,
+        policy: &IncludePolicy,
+        within: &[u16],
+    ) -> io::Result<Vec<u8>> {
         let refuse = |what: &str| Err(io::Error::new(io::ErrorKind::PermissionDenied, what));
         let path = self.path(index);
-        // Links resolved, so that what is opened is what is judged; and where it leads is judged before it is opened.
+        // Links are resolved first, so that the checked path is the opened one; the check comes before opening.
         let canonical = path.canonicalize()?;
         let zone = self.path(0);
         let own = [
@@ -146,6 +151,17 @@ impl Files {
         }
         self.read_open(index, &file)
     }
+}
+
+/// The position of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) struct Position {
+    /// Index in [`ZoneFiles`].
+    pub(in super::super) file: u16,
+    /// From 1.
+    pub(in super::super) line: u32,
+    /// From 1, in bytes; the last one stands for all beyond it.
+    pub(in super::super) column: u16,
 }
 
 /// The directory that a file is in.

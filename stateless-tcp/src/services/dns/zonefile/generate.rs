@@ -1,35 +1,30 @@
-//! `$GENERATE`, as BIND 9 documents it: one entry for each number of a range.
+//! `$GENERATE` as BIND 9 documents it: one entry for each number of a range.
 
-use super::reader::{Current, Reader};
-use super::scanner::{Fault, Scanner, Word};
-use super::text::decimal;
-use super::words::Words;
+use crate::services::dns::presentation::{ParseError, Word, Words, decimal};
 use std::io::Write as _;
 
-/// Most records that all `$GENERATE` of a zone may make.
-const MAX_RECORDS: u64 = 1 << 20;
-/// Most characters that a number may be padded to: no name or string has more.
+/// Limit on the width of a padded number: no name or string is longer.
 const MAX_WIDTH: u64 = 255;
 
-/// An entry with places for numbers.
+/// An entry with placeholders for numbers.
 pub(super) struct Template {
     first: i64,
     last: i64,
     step: i64,
-    /// Text, and what number follows it.
-    parts: Vec<(Vec<u8>, Option<Number>)>,
+    /// Text, and the placeholder behind it.
+    parts: Vec<(Vec<u8>, Option<NumberFormat>)>,
 }
 
-/// How a number is written.
+/// The format of a number.
 #[derive(Clone, Copy)]
-struct Number {
+struct NumberFormat {
     offset: i64,
     width: usize,
     base: u8,
 }
 
 impl Template {
-    pub(super) fn parse(words: &mut Words<'_, '_>) -> Result<Self, Fault> {
+    pub(super) fn parse(words: &mut Words<'_, '_>) -> Result<Self, ParseError> {
         const RANGE: &str = "a range, as in 1-10 or 0-254/2, of numbers up to 2147483647";
         let word = words.plain(RANGE)?;
         let (first, last, step) = range(word.raw).ok_or_else(|| words.unexpected(&word, RANGE))?;
@@ -49,8 +44,8 @@ impl Template {
         Ok(template)
     }
 
-    /// Adds a word that may hold numbers.
-    fn add(&mut self, word: &Word<'_>, words: &Words<'_, '_>, text: &mut Vec<u8>) -> Result<(), Fault> {
+    /// Adds a word that may have placeholders.
+    fn add(&mut self, word: &Word<'_>, words: &Words<'_, '_>, text: &mut Vec<u8>) -> Result<(), ParseError> {
         let mut rest = word.raw;
         while let Some((&byte, behind)) = rest.split_first() {
             rest = behind;
@@ -60,13 +55,13 @@ impl Template {
                     rest = behind;
                 }
                 (b'$', [b'$', behind @ ..]) => {
-                    // No directive, wherever it stands.
+                    // Escaped, so it never begins a directive.
                     text.extend_from_slice(b"\\$");
                     rest = behind;
                 }
                 (b'$', [b'{', behind @ ..]) => {
                     let end = behind.iter().position(|&byte| byte == b'}');
-                    let number = end.and_then(|end| Number::parse(&behind[..end]));
+                    let number = end.and_then(|end| NumberFormat::parse(&behind[..end]));
                     let (Some(end), Some(number)) = (end, number) else {
                         let expected = "${OFFSET,WIDTH,BASE}, the base one of d, o, x, X, n and N";
                         return Err(words.unexpected(word, expected));
@@ -75,7 +70,7 @@ impl Template {
                     rest = &behind[end + 1..];
                 }
                 (b'$', _) => {
-                    let number = Number { offset: 0, width: 0, base: b'd' };
+                    let number = NumberFormat { offset: 0, width: 0, base: b'd' };
                     self.parts.push((std::mem::take(text), Some(number)));
                 }
                 _ => text.push(byte),
@@ -84,7 +79,19 @@ impl Template {
         Ok(())
     }
 
-    fn write(&self, iterator: i64, out: &mut Vec<u8>) {
+    /// The number of entries.
+    pub(super) fn count(&self) -> i64 {
+        (self.last - self.first) / self.step + 1
+    }
+
+    /// The numbers of the range.
+    pub(super) fn iterators(&self) -> impl Iterator<Item = i64> + use<> {
+        let (first, step) = (self.first, self.step);
+        (0..self.count()).map(move |index| first + index * step)
+    }
+
+    /// Appends the entry for one number.
+    pub(super) fn write(&self, iterator: i64, out: &mut Vec<u8>) {
         for (text, number) in &self.parts {
             out.extend_from_slice(text);
             if let Some(number) = number {
@@ -107,8 +114,8 @@ fn range(text: &[u8]) -> Option<(i64, i64, i64)> {
     (first <= last && step > 0).then_some((first, last, step))
 }
 
-impl Number {
-    /// Reads what stands between the braces.
+impl NumberFormat {
+    /// Parses the text between the braces.
     fn parse(text: &[u8]) -> Option<Self> {
         let mut parts = text.split(|&byte| byte == b',');
         let offset = parts.next()?;
@@ -147,7 +154,7 @@ impl Number {
     }
 }
 
-/// Hexadecimal digits from the last to the first with dots between them, so many characters at least.
+/// Writes hexadecimal digits from last to first, separated by dots, with at least `width` characters.
 fn nibbles(mut bits: u32, width: usize, upper: bool, out: &mut Vec<u8>) {
     let mut left = width;
     loop {
@@ -164,39 +171,5 @@ fn nibbles(mut bits: u32, width: usize, upper: bool, out: &mut Vec<u8>) {
         if left == 0 && bits == 0 {
             return;
         }
-    }
-}
-
-impl Reader<'_> {
-    /// Reads the entries that a template makes; they stand at its line.
-    pub(super) fn generate(
-        &mut self,
-        template: &Template,
-        line: u32,
-        current: Current<'_>,
-    ) -> Result<(), Fault> {
-        let count = (template.last - template.first) / template.step + 1;
-        self.generated += count.unsigned_abs();
-        if self.generated > MAX_RECORDS {
-            let what = format!("$GENERATE: more than {MAX_RECORDS} records in all");
-            return Err(Fault { line, column: 1, what });
-        }
-        // A line behind it that begins with a blank goes on with the owner before it, as with BIND.
-        let owner = self.state().owner.clone();
-        let mut entry = Vec::new();
-        let mut iterator = template.first;
-        while iterator <= template.last {
-            entry.clear();
-            template.write(iterator, &mut entry);
-            self.spend(entry.len()).map_err(|what| Fault { line, column: 1, what })?;
-            let mut scanner = Scanner::at_place(&entry, line);
-            self.entry(&mut scanner, current).map_err(|Fault { what, .. }| {
-                let what = format!("$GENERATE, at {iterator}: {what}");
-                Fault { line, column: 1, what }
-            })?;
-            iterator += template.step;
-        }
-        self.state().owner = owner;
-        Ok(())
     }
 }

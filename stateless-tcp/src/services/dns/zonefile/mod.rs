@@ -1,14 +1,14 @@
-//! Zone files (RFC 1035 section 5, RFC 2308 section 4, and `$GENERATE` as BIND has it) to records, each with the place where
-//! it stands.
+//! Reads zone files (RFC 1035 section 5, RFC 2308 section 4, and `$GENERATE` as in BIND) into records with their
+//! positions.
 //!
-//! A text is read once from its start to its end; every record goes to a sink as soon as it is read, out of buffers
-//! that are used again for the next. What this room does not know: which zone it is, whether records go together, and
-//! what becomes of them; and of record types only what the [table](super::rdata) says.
+//! A text is read once from start to end. Every record goes to a sink as soon as it is read, in buffers that the next
+//! record reuses. This module does not know which zone it reads, whether records fit together and how they are used; it
+//! knows record types from the [table](super::rdata) alone.
 //!
-//! Where the texts leave a choice, it is that of most of BIND, Knot DNS and NSD:
-//! - A record without TTL has that of `$TTL`, else the last one that was stated, else, if it is an SOA, its own minimum.
-//! - An included file begins with the origin, the owner and the TTLs of the one that includes it, which has its own again
-//!   behind it.
+//! Choices that the RFCs leave open follow the majority of BIND, Knot DNS and NSD:
+//! - A record without TTL has the one of `$TTL`, else the last stated TTL, else, for an SOA, its own minimum.
+//! - An included file starts with the origin, the owner and the TTLs of the including file, whose origin and owner
+//!   apply again behind it.
 //! - A TTL of more than 2^31 - 1 seconds counts as 0 (RFC 2181 section 8).
 
 mod directive;
@@ -16,96 +16,36 @@ mod error;
 mod files;
 mod generate;
 mod reader;
-mod scanner;
-mod text;
-mod words;
+mod record;
+mod ttl;
 
 pub use error::ZoneError;
-pub(super) use files::{Files, Policy};
-pub(super) use scanner::{Fault, Word};
-pub(super) use text::{decimal, name, seconds};
-pub(super) use words::Words;
+pub(super) use files::{IncludePolicy, Position, ZoneFiles};
+pub(super) use record::{ReadOutcome, RecordRejected, RecordSink, ZoneInput, ZoneRecord};
 
-use super::rdata;
-use reader::Reader;
-use std::fmt::Write as _;
+use reader::ZoneReader;
 use std::path::Path;
 
-/// Where a record stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place {
-    /// Index in [`Files`].
-    pub(super) file: u16,
-    /// From 1.
-    pub(super) line: u32,
-    /// From 1, in bytes; the last stands for all behind it.
-    pub(super) column: u16,
-}
-
-/// One record, names uncompressed and in the file's case.
-#[derive(Debug)]
-pub(super) struct Record<'a> {
-    /// Wire form.
-    pub(super) owner: &'a [u8],
-    pub(super) rtype: u16,
-    pub(super) ttl: u32,
-    /// Wire form, which [`Type::check`](super::rdata::Type::check) accepts.
-    pub(super) rdata: &'a [u8],
-    pub(super) place: Place,
-}
-
-impl Record<'_> {
-    /// Appends the record as a line of a zone file.
-    fn present(&self, out: &mut String) {
-        rdata::escape_name(self.owner, out);
-        // A String takes all that is written to it.
-        let _ = write!(out, " {} IN {} ", self.ttl, rdata::mnemonic(self.rtype));
-        rdata::of(self.rtype).present(self.rdata, out);
-        out.push('\n');
-    }
-}
-
-/// Why a sink does not take a record.
-#[derive(Debug)]
-pub(super) struct Refusal(pub(super) String);
-
-/// What takes records.
-pub(super) type Sink<'s> = &'s mut dyn FnMut(Record<'_>) -> Result<(), Refusal>;
-
-/// A zone file to read.
-pub(super) struct Source<'a> {
-    pub(super) path: &'a Path,
-    /// What relative names are relative to before any `$ORIGIN`: the zone's configured name, in wire form.
-    pub(super) origin: Option<&'a [u8]>,
-    pub(super) policy: &'a Policy,
-}
-
-/// What has been read, however it went.
-#[derive(Debug)]
-pub(super) struct Reading {
-    /// All files that were read or tried.
-    pub(super) files: Files,
-    /// The owner of the first SOA, else the configured origin, in wire form: `$ORIGIN` may be anything.
-    pub(super) name: Option<Vec<u8>>,
-    /// The first thing that is wrong.
-    pub(super) result: Result<(), ZoneError>,
-}
-
 /// Reads the records of a zone file and of those that it includes.
-pub(super) fn read(source: &Source<'_>, sink: Sink<'_>) -> Reading {
-    Reader::new(source.policy, source.origin, sink).read(source.path)
+pub(super) fn read(source: &ZoneInput<'_>, sink: RecordSink<'_>) -> ReadOutcome {
+    ZoneReader::new(source.policy, source.origin, sink).read(source.path)
 }
 
-/// Reads the records of a text, which can include nothing; `name` stands for its path in errors.
-pub(super) fn read_text(name: &Path, text: &[u8], origin: Option<&[u8]>, sink: Sink<'_>) -> Reading {
-    Reader::new(&Policy::default(), origin, sink).read_text(name, text)
+/// Reads the records of a text, which cannot include files; errors show `name` as its path.
+pub(super) fn read_text(
+    name: &Path,
+    text: &[u8],
+    origin: Option<&[u8]>,
+    sink: RecordSink<'_>,
+) -> ReadOutcome {
+    ZoneReader::new(&IncludePolicy::default(), origin, sink).read_text(name, text)
 }
 
-/// Reads a zone file given as text, and writes its records again: one a line, names absolute, TTL, class and type stated.
-/// What is written reads to the same records.
+/// Reads a zone file given as text, and writes its records one a line, with absolute names, TTL, class and type. The
+/// output reads as the same records.
 ///
 /// # Errors
-/// The first thing that is wrong.
+/// The first error.
 pub fn zonefile_text(text: &[u8]) -> Result<String, ZoneError> {
     let mut out = String::new();
     let reading = read_text(Path::new("text"), text, None, &mut |record| {
@@ -115,10 +55,10 @@ pub fn zonefile_text(text: &[u8]) -> Result<String, ZoneError> {
     reading.result.map(|()| out)
 }
 
-/// Reads a zone file given as text, and counts its records: what reading alone costs can be measured by it.
+/// Reads a zone file given as text, and counts its records, to measure the cost of reading alone.
 ///
 /// # Errors
-/// The first thing that is wrong.
+/// The first error.
 pub fn count_records(text: &[u8]) -> Result<u64, ZoneError> {
     let mut count = 0;
     let reading = read_text(Path::new("text"), text, None, &mut |_| {

@@ -1,23 +1,25 @@
-//! Which header fields of a client pass. Knows grammars, and nothing of requests.
+//! Header fields that may pass. Knows grammars, and nothing of requests.
 
 use hyper::header::{self, HeaderName};
 use std::net::{IpAddr, SocketAddr};
 
-/// What proxies say of clients; as old as it is, no standard says how.
+/// A field in which proxies name clients. No standard defines it.
 pub(super) const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// Whether every server reads a field of this name alike. RFC 9110 5.6.2 allows other characters too, but CGI and its heirs
-/// take "_" for "-": `X_Forwarded_For` would be what we say, and `Transfer_Encoding` what nobody checked.
+/// Whether every server interprets a field of this name alike. RFC 9110 5.6.2 allows other characters too, but CGI and
+/// its successors take "_" for "-": `X_Forwarded_For` would override our field, and `Transfer_Encoding` would evade our
+/// checks.
 pub(super) fn is_plain(name: &str) -> bool {
-    name.bytes().all(|octet| octet.is_ascii_alphanumeric() || octet == b'-')
+    name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
-/// Whether a field may go on. To a list that we append to, only what is one: in an open quote ours would be the client's.
+/// Whether a field may pass. A list that we append to must be well formed: inside an open quote, our element would
+/// become the client's.
 pub(super) fn is_valid(name: &HeaderName, value: &[u8]) -> bool {
     if *name == header::FORWARDED {
         is_forwarded(value)
     } else if *name == FORWARDED_FOR {
-        value.split(|octet| *octet == b',').all(|node| is_node(node.trim_ascii()))
+        value.split(|byte| *byte == b',').all(|node| is_node(node.trim_ascii()))
     } else {
         true
     }
@@ -45,13 +47,13 @@ fn is_forwarded(value: &[u8]) -> bool {
     }
 }
 
-/// Octets of the token at the front (RFC 9110 5.6.2).
+/// Bytes of the token at the front (RFC 9110 5.6.2).
 fn token(text: &[u8]) -> usize {
-    let is_part = |octet: &u8| octet.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(octet);
-    text.iter().take_while(|octet| is_part(octet)).count()
+    let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+    text.iter().take_while(|byte| is_part(byte)).count()
 }
 
-/// Octets of the quoted string at the front (RFC 9110 5.6.4); 0 if it does not end.
+/// Bytes of the quoted string at the front (RFC 9110 5.6.4); 0 if it does not end.
 fn quoted_string(text: &[u8]) -> usize {
     let mut at = 1;
     loop {
@@ -64,13 +66,13 @@ fn quoted_string(text: &[u8]) -> usize {
     }
 }
 
-/// What stands in X-Forwarded-For: an address, maybe with a port, or what takes its place (RFC 7239 section 6). Or nothing
-/// (RFC 9110 5.6.1.2).
+/// Whether an element of X-Forwarded-For is valid: an address, optionally with a port, an identifier (RFC 7239 section
+/// 6), or nothing (RFC 9110 5.6.1.2).
 fn is_node(node: &[u8]) -> bool {
     let Ok(node) = str::from_utf8(node) else { return false };
     let bare = node.strip_prefix('[').and_then(|node| node.strip_suffix(']')).unwrap_or(node);
     let is_name =
-        |name: &str| name.bytes().all(|octet| octet.is_ascii_alphanumeric() || b"._-".contains(&octet));
+        |name: &str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
     node.is_empty()
         || node.eq_ignore_ascii_case("unknown")
         || node.strip_prefix('_').is_some_and(is_name)

@@ -1,129 +1,132 @@
-//! The HTTP/1.x relay: requests go to a server that speaks ordinary TCP, its responses come back as answers.
+//! The HTTP/1.x relay: requests go to an upstream server over ordinary TCP, and its responses become answers.
 //!
 //! ```text
-//! worker:         frame -> ask -> desk (sent? in flight? here?) -> forward          reply -> sent -> octets
-//! control plane:                                                          -> back end ->
+//! worker:         frame -> HttpForwarder (answered? in flight? ready?) -> rewrite     response -> RetransmitStore -> bytes
+//! control plane:                                                         -> upstream ->
 //! ```
 //!
-//! A response is read whole before it is an answer, so whatever a back end does, the client gets one whole answer: the
-//! response, or one that says what went wrong. Each request is the client's own: no two clients share a response, which
-//! may be private. Knows nothing of TCP towards the client; see [`Service`].
+//! A response is read whole before it becomes an answer, so the client always gets one whole answer: the response, or
+//! an error. No two clients share a response, which may be private. This module knows nothing of TCP towards the
+//! client; see [`Service`].
 
-mod ask;
-mod backend;
-mod counts;
-mod desk;
+mod counters;
 mod fields;
-mod forward;
-mod reply;
+mod forwarder;
+mod relayed_request;
+mod response;
+mod rewrite;
 #[cfg(test)]
 mod tests;
+mod upstream;
 
-use super::faults::{Fault, Faults};
-use super::prepared::{self, Connection, Form};
-use super::request::{self, Refusal};
-use crate::observe::snapshot::{self, Name};
+use super::error_pages::{ErrorPages, HttpError};
+use super::request::{self, RequestError};
+use super::static_response::{self, Persistence, ResponseForm};
+use crate::observe::snapshot::{self, Label};
 use crate::services::{Answered, Context, FetchId, FetchPolicy, Framing, Service, Unavailable, Upstream};
-use ask::Ask;
-use backend::BackEnd;
-use counts::Count;
-use desk::{Desk, Place};
+use counters::HttpCounter;
+use forwarder::{HttpForwarder, RequestState};
+use relayed_request::RelayedRequest;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd as _, RawFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 use tokio::runtime::Handle;
+use upstream::HttpUpstream;
 
-/// What is relayed, and how.
+/// Options of the HTTP relay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RelayOptions {
+pub struct HttpRelayOptions {
     /// The server.
-    pub back_end: SocketAddr,
-    /// Relay methods that may do harm when a request runs twice, and bodies.
+    pub upstream: SocketAddr,
+    /// Also relay bodies, and methods that may do harm when a request runs twice.
     pub unsafe_methods: bool,
-    /// How long the server has for a response.
+    /// The time that the server has for a response.
     pub timeout: Duration,
-    /// Most requests in flight, for each worker.
+    /// Limit on the requests in flight of each worker.
     pub in_flight: usize,
-    /// Octets of answers kept because a client may lack a part of them, for each worker.
-    pub store: usize,
+    /// Size of each worker's retransmission store in bytes.
+    pub retransmit_store: usize,
 }
 
-/// Requests relayed to a server.
-pub struct Relay {
+/// The HTTP service that asks an upstream.
+pub struct HttpRelay {
     unsafe_methods: bool,
-    faults: Faults,
-    desks: Vec<Mutex<Desk>>,
-    back_end: Arc<BackEnd>,
+    error_pages: ErrorPages,
+    forwarders: Vec<Mutex<HttpForwarder>>,
+    upstream: Arc<HttpUpstream>,
     runtime: Handle,
 }
 
-impl Relay {
-    /// A relay for so many workers, whose connections to the server live on `runtime`.
+impl HttpRelay {
+    /// A relay for this many workers, whose connections to the server live on `runtime`.
     ///
     /// # Errors
-    /// When the system has no descriptors left.
-    pub fn new(options: &RelayOptions, workers: usize, runtime: Handle) -> io::Result<Self> {
-        let desk = |_| Desk::new(options.in_flight, options.store).map(Mutex::new);
+    /// When the system has no file descriptors left.
+    pub fn new(options: &HttpRelayOptions, workers: usize, runtime: Handle) -> io::Result<Self> {
+        let forwarder = |_| HttpForwarder::new(options.in_flight, options.retransmit_store).map(Mutex::new);
         Ok(Self {
             unsafe_methods: options.unsafe_methods,
-            faults: Faults::new(),
-            desks: (0..workers).map(desk).collect::<io::Result<_>>()?,
-            back_end: Arc::new(BackEnd::new(options.back_end, options.timeout)),
+            error_pages: ErrorPages::new(),
+            forwarders: (0..workers).map(forwarder).collect::<io::Result<_>>()?,
+            upstream: Arc::new(HttpUpstream::new(options.upstream, options.timeout)),
             runtime,
         })
     }
 
-    /// What it did, and how it is.
+    /// Counters and state, for snapshots.
     #[must_use]
-    pub fn report(&self) -> snapshot::Relay {
-        let name = |name: &'static str| Name::Borrowed(name.trim_start_matches("http_relay_"));
-        snapshot::Relay {
-            service: Name::Borrowed("http"),
+    pub fn report(&self) -> snapshot::RelaySnapshot {
+        let name = |name: &'static str| Label::Borrowed(name.trim_start_matches("http_relay_"));
+        snapshot::RelaySnapshot {
+            service: Label::Borrowed("http"),
             counts: self.counts().map(|(of, count)| (name(of), count)).collect(),
             by_queue: Vec::new(),
             tables: Vec::new(),
-            tables_by_queue: (0..self.desks.len()).map(|worker| self.desk(worker).occupancies()).collect(),
-            back_ends: vec![self.back_end.look()],
+            tables_by_queue: (0..self.forwarders.len())
+                .map(|worker| self.forwarder(worker).occupancies())
+                .collect(),
+            upstreams: vec![self.upstream.report()],
         }
     }
 
-    /// What it has counted, by name.
+    /// Its counters by name.
     pub fn counts(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        self.back_end.counts().all()
+        self.upstream.counts().all()
     }
 
-    fn desk(&self, worker: usize) -> MutexGuard<'_, Desk> {
-        self.desks[worker].lock().unwrap_or_else(PoisonError::into_inner)
+    fn forwarder(&self, worker: usize) -> MutexGuard<'_, HttpForwarder> {
+        self.forwarders[worker].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn read(&self, stream: &[u8]) -> Result<Ask, Refusal> {
-        ask::read(stream, self.unsafe_methods)
+    fn read(&self, stream: &[u8]) -> Result<RelayedRequest, RequestError> {
+        relayed_request::read(stream, self.unsafe_methods)
     }
 
-    /// Sends the request on its way to the back end, if there is a place for it.
-    fn begin(
+    /// Starts the request to the upstream, if the limit on requests in flight allows it.
+    fn start(
         &self,
-        ask: &Ask,
+        relayed_request: &RelayedRequest,
         message: &[u8],
         context: &Context,
-        desk: &mut Desk,
-    ) -> Result<FetchId, Refusal> {
+        forwarder: &mut HttpForwarder,
+    ) -> Result<FetchId, RequestError> {
         let tuple = &context.origin.tuple;
         let server = SocketAddr::new(tuple.server.into(), tuple.server_port);
-        let request = forward::rewrite(message, ask.head, tuple.client.into(), server)?;
-        let key = desk.key(message, context);
-        let (ticket, mailbox) = desk.begin(key, context.now).ok_or(Fault::Busy)?;
-        let back_end = Arc::clone(&self.back_end);
-        self.runtime.spawn(async move { back_end.fetch(request, |reply| mailbox.post(key, reply)).await });
-        Ok(ticket)
+        let request = rewrite::rewrite(message, relayed_request.head, tuple.client.into(), server)?;
+        let key = forwarder.key(message, context);
+        let (fetch_id, mailbox) = forwarder.start(key, context.now).ok_or(HttpError::TooManyInFlight)?;
+        let upstream = Arc::clone(&self.upstream);
+        self.runtime
+            .spawn(async move { upstream.fetch(request, |response| mailbox.post(key, response)).await });
+        Ok(fetch_id)
     }
 
-    /// What stands in `response` from `start` on is the answer: it is kept, in case it is asked for again.
-    fn give(
+    /// Keeps the answer, which is in `response` from `start` on, for retransmission.
+    fn finish(
         &self,
-        desk: &mut Desk,
+        forwarder: &mut HttpForwarder,
         message: &[u8],
         context: &Context,
         response: &mut Vec<u8>,
@@ -132,45 +135,51 @@ impl Relay {
         let Context { origin, now, whole, .. } = context;
         let answer = &response[start..];
         if answer.len() > *whole {
-            if desk.sent.keep(*now, origin, message, answer).is_ok() {
-                return Ok(Answered { volatile: 0, last: reply::closes(answer) });
+            if forwarder.retransmit_store.keep(*now, origin, message, answer).is_ok() {
+                return Ok(Answered { volatile: 0, last: response::closes(answer) });
             }
             response.truncate(start);
-            self.back_end.counts().add(Count::StoreFull);
-            self.refuse(Fault::NoRoom, message, context, response);
+            self.upstream.counts().add(HttpCounter::StoreFull);
+            self.refuse(HttpError::RetransmitStoreFull, message, context, response);
         }
         let answer = &response[start..];
         if answer.len() > *whole {
             response.truncate(start);
-            return Err(Unavailable::Gone);
+            return Err(Unavailable::NotCached);
         }
-        desk.sent.remember(origin, message, answer);
-        Ok(Answered { volatile: answer.len(), last: answer.is_empty() || reply::closes(answer) })
+        forwarder.retransmit_store.remember(origin, message, answer);
+        Ok(Answered { volatile: answer.len(), last: answer.is_empty() || response::closes(answer) })
     }
 
-    /// Appends the answer to a request that is not relayed.
-    fn refuse(&self, fault: Fault, message: &[u8], context: &Context, response: &mut Vec<u8>) -> Answered {
-        let prepared = self.faults.of(fault);
-        if prepared.len() > context.room {
+    /// Appends the error for a request that is not relayed.
+    fn refuse(
+        &self,
+        error: HttpError,
+        message: &[u8],
+        context: &Context,
+        response: &mut Vec<u8>,
+    ) -> Answered {
+        let static_response = self.error_pages.get(error);
+        if static_response.len() > context.room {
             return Answered { volatile: 0, last: true };
         }
-        let form = Form { head_only: request::is_head(message), connection: Connection::Close };
-        Answered { volatile: prepared.write(form, context.now, response), last: true }
+        let form = ResponseForm { head_only: request::is_head(message), persistence: Persistence::Close };
+        Answered { volatile: static_response.write(form, context.now, response), last: true }
     }
 }
 
-impl Service for Relay {
+impl Service for HttpRelay {
     fn frame(&self, stream: &[u8]) -> Framing {
         match self.read(stream) {
-            Ok(ask) => Framing::Message(ask.len),
-            Err(Refusal::Incomplete) => Framing::Incomplete,
-            // Where such a message would end nobody can tell; the connection ends with its answer.
-            Err(Refusal::Fault(_)) => Framing::Message(stream.len()),
+            Ok(relayed_request) => Framing::Message(relayed_request.len),
+            Err(RequestError::Incomplete) => Framing::Incomplete,
+            // The end of such a message is unknown, so the connection ends with its answer.
+            Err(RequestError::Invalid(_)) => Framing::Message(stream.len()),
         }
     }
 
-    fn begins(&self, stream: &[u8]) -> bool {
-        request::begins(stream)
+    fn starts_message(&self, stream: &[u8]) -> bool {
+        request::starts_message(stream)
     }
 
     fn answer(
@@ -179,81 +188,82 @@ impl Service for Relay {
         context: &Context,
         response: &mut Vec<u8>,
     ) -> Result<Answered, Unavailable> {
-        let ask = match self.read(message) {
-            Ok(ask) => ask,
-            Err(refusal) => return Ok(self.refuse(refusal.fault(), message, context, response)),
+        let relayed_request = match self.read(message) {
+            Ok(relayed_request) => relayed_request,
+            Err(refusal) => return Ok(self.refuse(refusal.error(), message, context, response)),
         };
-        let desk = &mut *self.desk(context.worker);
+        let forwarder = &mut *self.forwarder(context.worker);
         let start = response.len();
-        if let Some(answer) = desk.sent.find(&context.origin, message) {
+        if let Some(answer) = forwarder.retransmit_store.find(&context.origin, message) {
             if answer.len() > context.room {
-                return Err(Unavailable::Gone);
+                return Err(Unavailable::NotCached);
             }
             response.extend_from_slice(answer);
-            return self.give(desk, message, context, response, start);
+            return self.finish(forwarder, message, context, response, start);
         }
-        if context.purpose == FetchPolicy::Again {
-            return Err(Unavailable::Gone);
+        if context.policy == FetchPolicy::Repeat {
+            return Err(Unavailable::NotCached);
         }
-        let key = desk.key(message, context);
-        let ticket = match desk.find(&key) {
-            Some(Place::Here(reply, _)) => {
-                if reply.len() > context.room {
-                    let (wanted, head_only) = (reply.len() as u64, request::is_head(message));
-                    prepared::write_too_large(wanted, context.room, head_only, context.now, response);
+        let key = forwarder.key(message, context);
+        let fetch_id = match forwarder.find(&key) {
+            Some(RequestState::Ready(relayed, _)) => {
+                if relayed.len() > context.room {
+                    let (wanted, head_only) = (relayed.len() as u64, request::is_head(message));
+                    static_response::write_too_large(wanted, context.room, head_only, context.now, response);
                 } else {
-                    let connection = if context.persistent { ask.connection } else { Connection::Close };
-                    reply.write(connection, response);
+                    let persistence =
+                        if context.persistent { relayed_request.persistence } else { Persistence::Close };
+                    relayed.write(persistence, response);
                 }
-                desk.clear(&key);
-                return self.give(desk, message, context, response, start);
+                forwarder.remove_request(&key);
+                return self.finish(forwarder, message, context, response, start);
             }
-            _ if context.purpose == FetchPolicy::AtHand => return Err(Unavailable::Gone),
-            Some(Place::InFlight(ticket)) => Ok(*ticket),
-            None if context.purpose == FetchPolicy::AtOnce => Err(Fault::Busy.into()),
-            None => self.begin(&ask, message, context, desk),
+            _ if context.policy == FetchPolicy::CachedOnly => return Err(Unavailable::NotCached),
+            Some(RequestState::InFlight(fetch_id)) => Ok(*fetch_id),
+            None if context.policy == FetchPolicy::AnswerNow => Err(HttpError::TooManyInFlight.into()),
+            None => self.start(&relayed_request, message, context, forwarder),
         };
-        match ticket {
-            Ok(ticket) => Err(Unavailable::Pending(ticket)),
-            Err(Refusal::Fault(Fault::Busy)) => {
-                self.back_end.counts().add(Count::TableFull);
-                self.refuse(Fault::Busy, message, context, response);
-                self.give(desk, message, context, response, start)
+        match fetch_id {
+            Ok(fetch_id) => Err(Unavailable::Pending(fetch_id)),
+            Err(RequestError::Invalid(HttpError::TooManyInFlight)) => {
+                self.upstream.counts().add(HttpCounter::TableFull);
+                self.refuse(HttpError::TooManyInFlight, message, context, response);
+                self.finish(forwarder, message, context, response, start)
             }
-            Err(refusal) => Ok(self.refuse(refusal.fault(), message, context, response)),
+            Err(refusal) => Ok(self.refuse(refusal.error(), message, context, response)),
         }
     }
 
     fn prepare(&self, message: &[u8], context: &Context) {
-        // RFC 9112 9.3.2: only what is safe may run beside what goes before it.
+        // RFC 9112 9.3.2: only safe requests may run in parallel with those before them.
         if self.unsafe_methods {
             return;
         }
-        let Ok(ask) = self.read(message) else { return };
-        let desk = &mut *self.desk(context.worker);
-        let known = desk.find(&desk.key(message, context)).is_some()
-            || desk.sent.find(&context.origin, message).is_some();
+        let Ok(relayed_request) = self.read(message) else { return };
+        let forwarder = &mut *self.forwarder(context.worker);
+        let known = forwarder.find(&forwarder.key(message, context)).is_some()
+            || forwarder.retransmit_store.find(&context.origin, message).is_some();
         if !known {
-            // Refused, it is so when its turn comes.
-            let _ = self.begin(&ask, message, context, desk);
+            // A refusal is repeated when its turn comes.
+            let _ = self.start(&relayed_request, message, context, forwarder);
         }
     }
 
-    fn errands(&self) -> Option<&dyn Upstream> {
+    fn upstream(&self) -> Option<&dyn Upstream> {
         Some(self)
     }
 }
 
-impl Upstream for Relay {
-    fn descriptors(&self, worker: usize) -> Vec<RawFd> {
-        vec![self.desk(worker).event().as_raw_fd()]
+impl Upstream for HttpRelay {
+    fn fds(&self, worker: usize) -> Vec<RawFd> {
+        vec![self.forwarder(worker).event().as_raw_fd()]
     }
 
-    fn turn(&self, worker: usize, now: SystemTime, ready: &mut Vec<FetchId>) {
-        self.desk(worker).collect(now, ready);
+    fn poll(&self, worker: usize, now: SystemTime, ready: &mut Vec<FetchId>) {
+        self.forwarder(worker).collect(now, ready);
     }
 
-    fn due(&self, _worker: usize, _now: SystemTime) -> Option<Duration> {
+    fn poll_timeout(&self, _worker: usize, _now: SystemTime) -> Option<Duration> {
         None
     }
 }

@@ -3,7 +3,7 @@
 mod headers;
 mod properties;
 
-use super::reply::closes;
+use super::response::closes;
 use super::*;
 use crate::services::{MAX_RESPONSE, Origin};
 use nix::poll::{PollFd, PollFlags};
@@ -12,22 +12,22 @@ use std::net::TcpListener;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use tokio::runtime::Runtime;
 
-/// What every client takes in one segment.
+/// The bytes that every client takes in one segment.
 const WHOLE: usize = 512;
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
 /// A relay, the runtime that it lives on, and how often its server was asked.
-struct Bench {
-    relay: Relay,
+struct HttpBench {
+    relay: HttpRelay,
     runtime: Runtime,
     asked: Arc<AtomicUsize>,
 }
 
-impl Bench {
-    /// The server answers each request with so many octets.
-    fn new(body: usize, requests: usize, store: usize) -> Self {
+impl HttpBench {
+    /// The server answers each request with so many bytes.
+    fn new(body: usize, requests: usize, retransmit_store: usize) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let back_end = listener.local_addr().unwrap();
+        let upstream = listener.local_addr().unwrap();
         let asked = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&asked);
         std::thread::spawn(move || {
@@ -44,8 +44,14 @@ impl Bench {
         });
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let timeout = Duration::from_secs(20);
-        let options = RelayOptions { back_end, unsafe_methods: false, timeout, in_flight: requests, store };
-        let relay = Relay::new(&options, 1, runtime.handle().clone()).unwrap();
+        let options = HttpRelayOptions {
+            upstream,
+            unsafe_methods: false,
+            timeout,
+            in_flight: requests,
+            retransmit_store,
+        };
+        let relay = HttpRelay::new(&options, 1, runtime.handle().clone()).unwrap();
         Self { relay, runtime, asked }
     }
 
@@ -60,7 +66,7 @@ impl Bench {
 
     fn pending(&self, context: &Context) -> FetchId {
         match self.answer(context) {
-            Err(Unavailable::Pending(ticket)) => ticket,
+            Err(Unavailable::Pending(fetch_id)) => fetch_id,
             other => panic!("not pending: {other:?}"),
         }
     }
@@ -70,7 +76,7 @@ impl Bench {
         let mut ready = Vec::new();
         while ready.len() < count {
             self.runtime.block_on(async { tokio::time::sleep(Duration::from_millis(1)).await });
-            self.relay.turn(0, SystemTime::UNIX_EPOCH, &mut ready);
+            self.relay.poll(0, SystemTime::UNIX_EPOCH, &mut ready);
         }
         ready
     }
@@ -81,30 +87,32 @@ fn context(seq: u32) -> Context {
     Context { origin, persistent: true, whole: WHOLE, ..Context::default() }
 }
 
-fn with(purpose: FetchPolicy, context: &Context) -> Context {
-    Context { purpose, ..*context }
+fn with(policy: FetchPolicy, context: &Context) -> Context {
+    Context { policy, ..*context }
 }
 
 #[test]
 fn a_request_is_in_flight_once_and_its_answer_stays_the_same() {
     for body in [10, 5_000] {
-        let bench = Bench::new(body, 8, 1 << 20);
-        let ticket = bench.pending(&context(1));
-        assert_eq!(bench.pending(&context(1)), ticket, "sent again");
-        assert_eq!(bench.pending(&with(FetchPolicy::AtOnce, &context(1))), ticket);
+        let bench = HttpBench::new(body, 8, 1 << 20);
+        let fetch_id = bench.pending(&context(1));
+        assert_eq!(bench.pending(&context(1)), fetch_id, "sent again");
+        assert_eq!(bench.pending(&with(FetchPolicy::AnswerNow, &context(1))), fetch_id);
         let other = bench.pending(&context(2));
-        assert_ne!(other, ticket);
+        assert_ne!(other, fetch_id);
         let mut ready = bench.turn(2);
         ready.sort_unstable_by_key(|ready| *ready == other);
-        assert_eq!(ready, [ticket, other]);
+        assert_eq!(ready, [fetch_id, other]);
         let (answer, answered) = bench.answer(&context(1)).unwrap();
         let volatile = if answer.len() <= WHOLE { answer.len() } else { 0 };
         assert_eq!(answered, Answered { volatile, last: false });
-        for purpose in [FetchPolicy::Answer, FetchPolicy::AtOnce, FetchPolicy::AtHand, FetchPolicy::Again] {
+        for policy in
+            [FetchPolicy::MayFetch, FetchPolicy::AnswerNow, FetchPolicy::CachedOnly, FetchPolicy::Repeat]
+        {
             assert_eq!(
-                bench.answer(&with(purpose, &context(1))),
+                bench.answer(&with(policy, &context(1))),
                 Ok((answer.clone(), answered)),
-                "{purpose:?}"
+                "{policy:?}"
             );
         }
         assert_ne!(bench.answer(&context(2)).unwrap().0, answer, "another client's");
@@ -114,10 +122,10 @@ fn a_request_is_in_flight_once_and_its_answer_stays_the_same() {
 
 #[test]
 fn only_who_waits_for_an_answer_has_it_fetched() {
-    let bench = Bench::new(1, 8, 1 << 20);
-    assert_eq!(bench.answer(&with(FetchPolicy::AtHand, &context(1))), Err(Unavailable::Gone));
-    assert_eq!(bench.answer(&with(FetchPolicy::Again, &context(1))), Err(Unavailable::Gone));
-    let (busy, answered) = bench.answer(&with(FetchPolicy::AtOnce, &context(1))).unwrap();
+    let bench = HttpBench::new(1, 8, 1 << 20);
+    assert_eq!(bench.answer(&with(FetchPolicy::CachedOnly, &context(1))), Err(Unavailable::NotCached));
+    assert_eq!(bench.answer(&with(FetchPolicy::Repeat, &context(1))), Err(Unavailable::NotCached));
+    let (busy, answered) = bench.answer(&with(FetchPolicy::AnswerNow, &context(1))).unwrap();
     assert!(busy.starts_with(b"HTTP/1.1 503 "));
     assert_eq!(answered, Answered { volatile: busy.len(), last: true });
     assert_eq!(bench.answer(&context(1)).unwrap().0, busy, "it may be on its way");
@@ -126,10 +134,10 @@ fn only_who_waits_for_an_answer_has_it_fetched() {
 
 #[test]
 fn the_worker_is_woken() {
-    let bench = Bench::new(1, 8, 1 << 20);
+    let bench = HttpBench::new(1, 8, 1 << 20);
     let woken = || {
-        let desk = bench.relay.desk(0);
-        let mut polled = [PollFd::new(desk.event(), PollFlags::POLLIN)];
+        let forwarder = bench.relay.forwarder(0);
+        let mut polled = [PollFd::new(forwarder.event(), PollFlags::POLLIN)];
         nix::poll::poll(&mut polled, 0u8).unwrap() > 0
     };
     for seq in 0..2 {
@@ -146,7 +154,7 @@ fn the_worker_is_woken() {
 
 #[test]
 fn a_full_table_refuses_and_lets_go_of_what_nobody_takes() {
-    let bench = Bench::new(1, 2, 1 << 20);
+    let bench = HttpBench::new(1, 2, 1 << 20);
     bench.pending(&context(1));
     bench.pending(&context(2));
     assert!(bench.answer(&context(3)).unwrap().0.starts_with(b"HTTP/1.1 503 "));
@@ -160,7 +168,7 @@ fn a_full_table_refuses_and_lets_go_of_what_nobody_takes() {
 
 #[test]
 fn what_cannot_be_kept_is_not_given_in_parts() {
-    let bench = Bench::new(5_000, 8, 2_000);
+    let bench = HttpBench::new(5_000, 8, 2_000);
     for (seq, whole) in [(1, WHOLE), (2, 0)] {
         let context = Context { whole, ..context(seq) };
         bench.pending(&context);
@@ -170,14 +178,14 @@ fn what_cannot_be_kept_is_not_given_in_parts() {
                 assert!(answer.starts_with(b"HTTP/1.1 503 ") && whole > 0);
                 assert_eq!(answered, Answered { volatile: answer.len(), last: true });
             }
-            Err(absent) => assert_eq!((absent, whole), (Unavailable::Gone, 0)),
+            Err(absent) => assert_eq!((absent, whole), (Unavailable::NotCached, 0)),
         }
     }
 }
 
 #[test]
 fn an_answer_fits_its_room() {
-    let bench = Bench::new(5_000, 8, 1 << 20);
+    let bench = HttpBench::new(5_000, 8, 1 << 20);
     for (seq, room, says) in [(1, 5_000, "room for 5000."), (2, 100, ""), (3, MAX_RESPONSE, "2222")] {
         let context = Context { room, ..context(seq) };
         bench.pending(&context);
@@ -189,14 +197,14 @@ fn an_answer_fits_its_room() {
     }
     assert_eq!(
         bench.answer(&Context { room: 5_000, ..context(3) }),
-        Err(Unavailable::Gone),
+        Err(Unavailable::NotCached),
         "a part is lacking for ever"
     );
 }
 
 #[test]
 fn the_connection_goes_on_if_both_want_it() {
-    let bench = Bench::new(1, 8, 1 << 20);
+    let bench = HttpBench::new(1, 8, 1 << 20);
     for (seq, persistent) in [(1, true), (2, false)] {
         let context = Context { persistent, ..context(seq) };
         bench.pending(&context);

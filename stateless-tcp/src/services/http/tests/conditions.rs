@@ -8,13 +8,13 @@ use rstest::rstest;
 
 use super::super::Http;
 use super::files::{serve, tree};
-use super::{Reply, at, get, get_path};
+use super::{TestResponse, at, get, get_path};
 
 /// The first half of what `printf 'p {}' | sha1sum` prints.
 const TAG: &str = "\"dba69ee8cea5f641bd3f858d028a5d1a\"";
 const TIME: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
 
-fn get_if(http: &Http, path: &str, conditions: &str) -> Reply {
+fn get_if(http: &Http, path: &str, conditions: &str) -> TestResponse {
     get(http, &format!("GET {path} HTTP/1.1\r\nHost: a\r\n{conditions}\r\n\r\n"))
 }
 
@@ -80,7 +80,7 @@ fn content_put_back_is_sent() {
     fs::write(&path, "p { color: red }").unwrap();
     set_time(&path, at(1_000));
     let new = get_path(&serve(&tree), "/a.css");
-    let has = |reply: &Reply| {
+    let has = |reply: &TestResponse| {
         let (tag, time) = (reply.field("ETag").unwrap(), reply.field("Last-Modified").unwrap());
         [
             format!("If-None-Match: {tag}"),

@@ -1,4 +1,4 @@
-//! What is served from a directory, and what is not.
+//! Files that are served from a directory, and files that are not.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -121,7 +121,7 @@ fn file_beyond_what_can_be_sent_is_named_but_not_kept() {
     assert!(reply.text().contains("at most 65537"), "{}", reply.text());
 
     // The limit itself.
-    let head = get_path(&http, "/none-known").octets.len() - 1 + "64999".len() - "1".len();
+    let head = get_path(&http, "/none-known").bytes.len() - 1 + "64999".len() - "1".len();
     for (len, status) in [(MAX_RESPONSE - head, 200), (MAX_RESPONSE - head + 1, 503)] {
         let file = fs::File::create(root.join("edge")).unwrap();
         file.set_len(len as u64).unwrap();

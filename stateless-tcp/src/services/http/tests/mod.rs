@@ -25,15 +25,15 @@ fn at(seconds: i64) -> SystemTime {
 
 /// An answer, taken apart.
 #[derive(Debug, PartialEq, Eq)]
-struct Reply {
-    octets: Vec<u8>,
+struct TestResponse {
+    bytes: Vec<u8>,
     status: u16,
     fields: Vec<(String, String)>,
     body: Vec<u8>,
     answered: Answered,
 }
 
-impl Reply {
+impl TestResponse {
     fn field(&self, name: &str) -> Option<&str> {
         let mut values = self.fields.iter().filter(|(field, _)| field == name);
         let value = values.next().map(|(_, value)| value.as_str());
@@ -46,42 +46,42 @@ impl Reply {
     }
 }
 
-fn answer(http: &Http, message: &[u8], room: usize, now: SystemTime) -> Option<Reply> {
-    let mut octets = Vec::with_capacity(room.min(MAX_RESPONSE) + 4);
-    octets.extend_from_slice(b"....");
-    let answered = http.answer(message, &Context { now, room, ..Context::default() }, &mut octets).unwrap();
-    assert_eq!(octets[..4], *b"....", "what stood there before");
-    octets.drain(..4);
-    assert!(octets.len() <= room, "{} octets into {room}", octets.len());
+fn answer(http: &Http, message: &[u8], room: usize, now: SystemTime) -> Option<TestResponse> {
+    let mut bytes = Vec::with_capacity(room.min(MAX_RESPONSE) + 4);
+    bytes.extend_from_slice(b"....");
+    let answered = http.answer(message, &Context { now, room, ..Context::default() }, &mut bytes).unwrap();
+    assert_eq!(bytes[..4], *b"....", "what stood there before");
+    bytes.drain(..4);
+    assert!(bytes.len() <= room, "{} bytes into {room}", bytes.len());
     assert!(answered.last);
-    if octets.is_empty() {
+    if bytes.is_empty() {
         return None;
     }
     let mut fields = [httparse::EMPTY_HEADER; 16];
     let mut head = httparse::Response::new(&mut fields);
-    let httparse::Status::Complete(len) = head.parse(&octets).unwrap() else {
-        panic!("an incomplete head: {octets:?}")
+    let httparse::Status::Complete(len) = head.parse(&bytes).unwrap() else {
+        panic!("an incomplete head: {bytes:?}")
     };
     let status = head.code.unwrap();
     assert_eq!(head.version, Some(1));
     assert_eq!(head.headers[0].name, "Date", "the first field");
-    let date_end = head.headers[0].value.as_ptr_range().end as usize - octets.as_ptr() as usize;
-    assert_eq!(answered.volatile, date_end, "volatile octets end with the date");
+    let date_end = head.headers[0].value.as_ptr_range().end as usize - bytes.as_ptr() as usize;
+    assert_eq!(answered.volatile, date_end, "volatile bytes end with the date");
     let fields = head
         .headers
         .iter()
         .map(|field| (field.name.to_owned(), String::from_utf8(field.value.to_vec()).unwrap()))
         .collect();
-    let reply = Reply { status, fields, body: octets[len..].to_vec(), answered, octets };
+    let reply = TestResponse { status, fields, body: bytes[len..].to_vec(), answered, bytes };
     assert_eq!(reply.field("Connection"), Some("close"));
     Some(reply)
 }
 
-fn get(http: &Http, message: &str) -> Reply {
+fn get(http: &Http, message: &str) -> TestResponse {
     answer(http, message.as_bytes(), MAX_RESPONSE, at(0)).unwrap()
 }
 
-fn get_path(http: &Http, path: &str) -> Reply {
+fn get_path(http: &Http, path: &str) -> TestResponse {
     get(http, &format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n"))
 }
 
@@ -211,7 +211,7 @@ fn head_is_get_without_its_body(#[case] path: &str, #[case] status: u16) {
     let head = get(&http, &format!("HEAD {path} HTTP/1.1\r\nHost: a\r\n\r\n"));
     assert_eq!((head.status, &head.fields), (status, &whole.fields).to_owned());
     assert_eq!(head.body, b"");
-    assert_eq!(head.octets, whole.octets[..whole.octets.len() - whole.body.len()]);
+    assert_eq!(head.bytes, whole.bytes[..whole.bytes.len() - whole.body.len()]);
 }
 
 #[rstest]
@@ -225,7 +225,7 @@ fn head_has_no_body_even_if_faulty(#[case] message: &str, #[case] status: u16) {
 }
 
 #[test]
-fn large_page_has_20000_octets_no_two_lines_alike() {
+fn large_page_has_20000_bytes_no_two_lines_alike() {
     let reply = get_path(&Http::builtin(), "/20k.html");
     assert_eq!(reply.body.len(), 20_000);
     let text = reply.text();
@@ -243,7 +243,7 @@ fn large_page_has_20000_octets_no_two_lines_alike() {
 fn answer_fits_the_window(#[case] less: usize, #[case] status: u16, #[case] says: &str) {
     let http = Http::builtin();
     let message = b"GET /20k.html HTTP/1.0\r\n\r\n";
-    let whole = answer(&http, message, MAX_RESPONSE, at(0)).unwrap().octets.len();
+    let whole = answer(&http, message, MAX_RESPONSE, at(0)).unwrap().bytes.len();
     let reply = answer(&http, message, whole - less, at(0)).unwrap();
     assert_eq!(reply.status, status);
     assert!(reply.text().contains(says), "{}", reply.text());
@@ -256,7 +256,7 @@ fn answer_fits_the_window(#[case] less: usize, #[case] status: u16, #[case] says
 fn where_not_even_the_error_fits_nothing_is_sent() {
     let http = Http::builtin();
     let message = b"GET /20k.html HTTP/1.0\r\n\r\n";
-    let error = answer(&http, message, 500, at(0)).unwrap().octets.len();
+    let error = answer(&http, message, 500, at(0)).unwrap().bytes.len();
     assert_eq!(answer(&http, message, error, at(0)).unwrap().status, 503);
     assert_eq!(answer(&http, message, error - 1, at(0)), None);
     assert_eq!(answer(&http, message, 0, at(0)), None);
@@ -266,15 +266,15 @@ fn where_not_even_the_error_fits_nothing_is_sent() {
 #[case::page("/", MAX_RESPONSE)]
 #[case::not_found("/none", MAX_RESPONSE)]
 #[case::too_large("/20k.html", 1_000)]
-fn only_volatile_octets_differ(#[case] path: &str, #[case] room: usize) {
+fn only_volatile_bytes_differ(#[case] path: &str, #[case] room: usize) {
     let http = Http::builtin();
     let message = format!("GET {path} HTTP/1.0\r\n\r\n");
     let one = answer(&http, message.as_bytes(), room, at(0)).unwrap();
     let other = answer(&http, message.as_bytes(), room, at(40_000_000)).unwrap();
     let volatile = one.answered.volatile;
     assert_eq!(one.answered, other.answered);
-    assert_ne!(one.octets[..volatile], other.octets[..volatile]);
-    assert_eq!(one.octets[volatile..], other.octets[volatile..]);
+    assert_ne!(one.bytes[..volatile], other.bytes[..volatile]);
+    assert_eq!(one.bytes[volatile..], other.bytes[volatile..]);
 }
 
 #[rstest]
@@ -314,17 +314,17 @@ fn messages() -> impl Strategy<Value = Vec<u8>> {
         },
     );
     let damaged =
-        (request.clone(), any::<prop::sample::Index>(), any::<u8>()).prop_map(|(mut octets, at, octet)| {
-            let at = at.index(octets.len());
-            octets[at] = octet;
-            octets
+        (request.clone(), any::<prop::sample::Index>(), any::<u8>()).prop_map(|(mut bytes, at, byte)| {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+            bytes
         });
     prop_oneof![request, damaged, prop::collection::vec(any::<u8>(), 1..9_000)]
 }
 
 proptest! {
-    /// Whatever comes is framed within bounds, cut anywhere it is answered alike or waited for, and every answer
-    /// parses, has the length it says and fits its room.
+    /// Any input is framed within bounds; a prefix of it gets the same answer or waits for more; and every answer
+    /// parses, has the length that it states and fits its room.
     #[test]
     fn anything_is_answered_soundly(
         stream in messages(),
@@ -336,7 +336,7 @@ proptest! {
         if let Framing::Message(len) = http.frame(&stream[..cut]) {
             prop_assert!((1..=cut).contains(&len));
         } else if let Framing::Message(len) = http.frame(&stream) {
-            prop_assert!(len > cut, "{len} octets were whole, yet waited for at {cut}");
+            prop_assert!(len > cut, "{len} bytes were whole, yet waited for at {cut}");
         }
         let Framing::Message(len) = http.frame(&stream) else {
             prop_assert!(stream.len() <= super::request::MAX_HEAD);

@@ -6,11 +6,11 @@ use rstest::rstest;
 
 use super::super::{FileOptions, Http};
 use super::files::{serve, serve_as, tree};
-use super::{Reply, at, get};
+use super::{TestResponse, at, get};
 
 const TIME: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
 
-fn get_with(http: &Http, path: &str, fields: &str) -> Reply {
+fn get_with(http: &Http, path: &str, fields: &str) -> TestResponse {
     get(http, &format!("GET {path} HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\n"))
 }
 
@@ -57,7 +57,7 @@ fn part_is_sent(#[case] range: &str, #[case] status: u16, #[case] body: &str, #[
     // Another time: only the date differs.
     let message = format!("GET /a.css HTTP/1.1\r\nHost: a\r\nRange: {range}\r\n\r\n");
     let later = super::answer(&http, message.as_bytes(), 1_000, at(77)).unwrap();
-    assert_eq!(later.octets[later.answered.volatile..], reply.octets[reply.answered.volatile..]);
+    assert_eq!(later.bytes[later.answered.volatile..], reply.bytes[reply.answered.volatile..]);
 }
 
 #[test]

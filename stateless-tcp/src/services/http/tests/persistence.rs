@@ -2,16 +2,16 @@
 
 use rstest::rstest;
 
-use super::super::{Connection, Fault, FileOptions, Form, Http};
+use super::super::{FileOptions, Http, HttpError, Persistence, ResponseForm};
 use super::{at, get};
 use crate::services::{Answered, Context, Framing, MAX_VOLATILE, Service as _};
 
 /// The answer on a connection that can stay open.
 fn ask(http: &Http, message: &[u8]) -> (Vec<u8>, Answered) {
-    let mut octets = Vec::new();
+    let mut bytes = Vec::new();
     let context = Context { now: at(0), persistent: true, ..Context::default() };
-    let answered = http.answer(message, &context, &mut octets).unwrap();
-    (octets, answered)
+    let answered = http.answer(message, &context, &mut bytes).unwrap();
+    (bytes, answered)
 }
 
 #[rstest]
@@ -29,15 +29,15 @@ fn connection_stays_open(#[case] message: &str) {
     let http = Http::builtin();
     let stream = [message, "GET / HTTP/1.1\r\n\r\n"].concat();
     assert_eq!(http.frame(stream.as_bytes()), Framing::Message(message.len()), "where it ends");
-    let (octets, answered) = ask(&http, message.as_bytes());
+    let (bytes, answered) = ask(&http, message.as_bytes());
     assert!(!answered.last);
     let closing = get(&http, message);
     assert_eq!(answered.volatile, closing.answered.volatile);
-    let text = |octets: Vec<u8>| String::from_utf8(octets).unwrap();
-    assert_eq!(text(octets), text(closing.octets).replacen("Connection: close\r\n", "", 1));
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    assert_eq!(text(bytes), text(closing.bytes).replacen("Connection: close\r\n", "", 1));
 }
 
-/// Who speaks HTTP/1.0 is told, where it asked for that.
+/// An HTTP/1.0 client that asked for it gets `Connection: keep-alive`.
 #[rstest]
 #[case::get("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")]
 #[case::capitals("GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n")]
@@ -46,13 +46,13 @@ fn connection_stays_open(#[case] message: &str) {
 #[case::part("GET / HTTP/1.0\r\nConnection: keep-alive\r\nRange: bytes=1-2\r\n\r\n")]
 fn connection_of_http_1_0_is_kept_alive(#[case] message: &str) {
     let http = Http::builtin();
-    let (octets, answered) = ask(&http, message.as_bytes());
+    let (bytes, answered) = ask(&http, message.as_bytes());
     assert!(!answered.last);
     let closing = get(&http, message);
     assert_eq!(answered.volatile, closing.answered.volatile);
-    let text = |octets: Vec<u8>| String::from_utf8(octets).unwrap();
-    let expected = text(closing.octets).replacen("Connection: close\r\n", "Connection: keep-alive\r\n", 1);
-    assert_eq!(text(octets), expected);
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    let expected = text(closing.bytes).replacen("Connection: close\r\n", "Connection: keep-alive\r\n", 1);
+    assert_eq!(text(bytes), expected);
 }
 
 #[rstest]
@@ -74,9 +74,9 @@ fn connection_of_http_1_0_is_kept_alive(#[case] message: &str) {
 #[case::malformed("\0\r\n\r\n")]
 fn connection_ends(#[case] message: &str) {
     let http = Http::builtin();
-    let (octets, answered) = ask(&http, message.as_bytes());
+    let (bytes, answered) = ask(&http, message.as_bytes());
     let closing = get(&http, message);
-    assert_eq!((octets, answered), (closing.octets, closing.answered));
+    assert_eq!((bytes, answered), (closing.bytes, closing.answered));
 }
 
 /// Not modified, moved, and too large need files.
@@ -92,20 +92,20 @@ fn files_keep_the_connection_where_they_are_answered() {
         [("/directory/", "304", false), ("/directory", "301", false), ("/large", "503", true)]
     {
         let message = format!("GET {path} HTTP/1.1\r\nHost: a\r\n{condition}\r\n\r\n");
-        let (octets, answered) = ask(&http, message.as_bytes());
-        assert_eq!((&octets[9..12], answered.last), (status.as_bytes(), last), "{path}");
-        let head = String::from_utf8_lossy(&octets);
+        let (bytes, answered) = ask(&http, message.as_bytes());
+        assert_eq!((&bytes[9..12], answered.last), (status.as_bytes(), last), "{path}");
+        let head = String::from_utf8_lossy(&bytes);
         assert_eq!(head.contains("Connection: close\r\n"), last, "{head}");
     }
 }
 
-/// What may change stays in the first segment (`MAX_VOLATILE`), whatever is answered.
+/// The bytes that may change lie in the first segment (`MAX_VOLATILE`) of every response.
 #[test]
 fn the_date_of_every_fault_stands_at_its_front() {
     let http = Http::builtin();
-    for fault in Fault::ALL {
-        let mut octets = Vec::new();
-        let form = Form { head_only: true, connection: Connection::Close };
-        assert!(http.faults.of(fault).write(form, at(0), &mut octets) <= MAX_VOLATILE, "{fault:?}");
+    for error in HttpError::ALL {
+        let mut bytes = Vec::new();
+        let form = ResponseForm { head_only: true, persistence: Persistence::Close };
+        assert!(http.error_pages.get(error).write(form, at(0), &mut bytes) <= MAX_VOLATILE, "{error:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! What each type reads to. The bytes are BIND 9.20's, which `named-compilezone -F raw` wrote; those behind the last
+//! The wire form of each type. The bytes are BIND 9.20's, which `named-compilezone -F raw` wrote; those behind the last
 //! comment, of what it does not take, are by hand from the RFCs.
 
 /// Type, a record of it at `www.example.` where the origin is `example.`, and its data.

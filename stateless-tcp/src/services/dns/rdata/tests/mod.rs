@@ -23,7 +23,7 @@ fn read(record: &str) -> Result<(u16, Vec<u8>), String> {
 /// A record in presentation form.
 fn present(rtype: u16, rdata: &[u8]) -> String {
     let mut text = format!("{} ", mnemonic(rtype));
-    of(rtype).present(rdata, &mut text);
+    record_type(rtype).present(rdata, &mut text);
     text
 }
 
@@ -41,7 +41,7 @@ fn every_type_reads_to_the_bytes_that_bind_gives() {
 #[test]
 fn every_type_has_a_form_here() {
     for number in 1..=u16::MAX {
-        let kind = of(number);
+        let kind = record_type(number);
         if !kind.mnemonic.is_empty() && !kind.is_meta() {
             assert!(FORMS.iter().any(|&(rtype, ..)| rtype == number), "{}", kind.mnemonic);
             assert_eq!(by_name(kind.mnemonic.to_ascii_lowercase().as_bytes()), Some(number));
@@ -70,7 +70,7 @@ fn data_that_is_cut_is_refused_or_has_a_form() {
         let whole = hex(bytes);
         for length in 0..whole.len() {
             let cut = &whole[..length];
-            let checked = of(rtype).check(cut);
+            let checked = record_type(rtype).check(cut);
             if checked.is_ok() {
                 assert_eq!(read(&present(rtype, cut)), Ok((rtype, cut.to_vec())), "{text} cut to {length}");
             }
@@ -115,7 +115,7 @@ fn presents(#[case] rtype: u16, #[case] bytes: &str, #[case] expected: &str) {
 #[case::dname(39, (0, 0))]
 #[case::unknown(65_000, (0, 0))]
 fn knows_which_names_may_be_compressed(#[case] rtype: u16, #[case] expected: (usize, usize)) {
-    assert_eq!(of(rtype).compressible(), expected);
+    assert_eq!(record_type(rtype).compressible(), expected);
 }
 
 #[rstest]
@@ -130,7 +130,7 @@ fn knows_which_names_may_be_compressed(#[case] rtype: u16, #[case] expected: (us
 #[case::strings_are_kept("TXT A", "TXT A")]
 fn folds_what_rfc_4034_says(#[case] given: &str, #[case] expected: &str) {
     let (rtype, mut rdata) = read(given).unwrap();
-    of(rtype).fold_names(&mut rdata);
+    record_type(rtype).fold_names(&mut rdata);
     assert_eq!(Ok((rtype, rdata)), read(expected));
 }
 
@@ -153,12 +153,12 @@ proptest! {
                 _ => {}
             }
         }
-        if of(rtype).check(&rdata).is_ok() {
+        if record_type(rtype).check(&rdata).is_ok() {
             let presented = present(rtype, &rdata);
             prop_assert_eq!(read(&presented), Ok((rtype, rdata.clone())), "{}", presented);
             let mut folded = rdata.clone();
-            of(rtype).fold_names(&mut folded);
-            prop_assert_eq!(of(rtype).check(&folded), Ok(()));
+            record_type(rtype).fold_names(&mut folded);
+            prop_assert_eq!(record_type(rtype).check(&folded), Ok(()));
             prop_assert!(folded.eq_ignore_ascii_case(&rdata));
         }
     }

@@ -1,6 +1,6 @@
-//! Reading what back ends say, whatever it is.
+//! Parsing any message from an upstream.
 
-use super::stored::Unfit;
+use super::cached_answer::AnswerError;
 use super::*;
 use crate::services::dns::edns;
 use domain::base::Message as Parsed;
@@ -14,34 +14,34 @@ fn asked() -> (Vec<u8>, Vec<u8>) {
     (query[12..query.len() - OPT.len()].to_vec(), query)
 }
 
-fn read(message: &[u8]) -> Result<Stored, Unfit> {
-    Stored::read(message, &asked().0, BEGIN)
+fn read(message: &[u8]) -> Result<CachedAnswer, AnswerError> {
+    CachedAnswer::parse(message, &asked().0, BEGIN)
 }
 
 /// The message as a client without EDNS gets it.
-fn given(stored: &Stored, age: Age) -> Vec<u8> {
+fn given(cached: &CachedAnswer, age: AnswerAge) -> Vec<u8> {
     let query = query(0x5678, 0, "WWW.Example.COM", None);
-    let (envelope, _) = query::parse(&query[2..]);
+    let (query, _) = query::parse(&query[2..]);
     let mut out = Vec::new();
-    stored.write(age, &envelope, 0, &mut out);
+    cached.write(age, &query, 0, &mut out);
     out
 }
 
 #[rstest]
-#[case::nothing(|_: &[u8]| Vec::new(), Unfit::Mismatched)]
-#[case::header_only(|message: &[u8]| message[..12].to_vec(), Unfit::Mismatched)]
-#[case::a_query(|message: &[u8]| changed(message, 2, 0x80), Unfit::Mismatched)]
-#[case::another_opcode(|message: &[u8]| changed(message, 2, 0x08), Unfit::Mismatched)]
-#[case::another_case(|message: &[u8]| changed(message, 13, 0x20), Unfit::Mismatched)]
-#[case::another_name(|message: &[u8]| changed(message, 13, 0x01), Unfit::Mismatched)]
-#[case::another_type(|message: &[u8]| changed(message, 12 + 17 + 1, 0x1d), Unfit::Mismatched)]
-#[case::another_class(|message: &[u8]| changed(message, 12 + 17 + 3, 0x02), Unfit::Mismatched)]
-#[case::no_question(|message: &[u8]| changed(message, 5, 1), Unfit::Mismatched)]
-#[case::truncated(|message: &[u8]| changed(message, 2, 0x02), Unfit::Truncated)]
-#[case::a_record_too_few(|message: &[u8]| changed(message, 7, 3), Unfit::Malformed)]
-#[case::an_octet_too_few(|message: &[u8]| message[..message.len() - 1].to_vec(), Unfit::Malformed)]
-#[case::an_option_that_is_cut(|message: &[u8]| [&message[..message.len() - 1], &[1, 7]].concat(), Unfit::Malformed)]
-fn what_is_no_answer_is_known(#[case] change: fn(&[u8]) -> Vec<u8>, #[case] why: Unfit) {
+#[case::nothing(|_: &[u8]| Vec::new(), AnswerError::Mismatched)]
+#[case::header_only(|message: &[u8]| message[..12].to_vec(), AnswerError::Mismatched)]
+#[case::a_query(|message: &[u8]| changed(message, 2, 0x80), AnswerError::Mismatched)]
+#[case::another_opcode(|message: &[u8]| changed(message, 2, 0x08), AnswerError::Mismatched)]
+#[case::another_case(|message: &[u8]| changed(message, 13, 0x20), AnswerError::Mismatched)]
+#[case::another_name(|message: &[u8]| changed(message, 13, 0x01), AnswerError::Mismatched)]
+#[case::another_type(|message: &[u8]| changed(message, 12 + 17 + 1, 0x1d), AnswerError::Mismatched)]
+#[case::another_class(|message: &[u8]| changed(message, 12 + 17 + 3, 0x02), AnswerError::Mismatched)]
+#[case::no_question(|message: &[u8]| changed(message, 5, 1), AnswerError::Mismatched)]
+#[case::truncated(|message: &[u8]| changed(message, 2, 0x02), AnswerError::Truncated)]
+#[case::a_record_too_few(|message: &[u8]| changed(message, 7, 3), AnswerError::Malformed)]
+#[case::a_byte_too_few(|message: &[u8]| message[..message.len() - 1].to_vec(), AnswerError::Malformed)]
+#[case::an_option_that_is_cut(|message: &[u8]| [&message[..message.len() - 1], &[1, 7]].concat(), AnswerError::Malformed)]
+fn what_is_no_answer_is_known(#[case] change: fn(&[u8]) -> Vec<u8>, #[case] why: AnswerError) {
     let message = a_record(&asked().1);
     assert!(read(&message).is_ok());
     assert_eq!(read(&change(&message)), Err(why));
@@ -62,9 +62,9 @@ fn what_stands_behind_the_opt_is_left_out() {
     message.truncate(message.len() - OPT.len());
     message.extend([&opt[..], &extra[1]].concat());
     message[11] = 3;
-    let stored = read(&message).unwrap();
-    assert_eq!(stored.options().collect::<Vec<_>>(), [(0xff01, &opt[11..])]);
-    let given = given(&stored, Age::Fresh(5));
+    let cached = read(&message).unwrap();
+    assert_eq!(cached.options().collect::<Vec<_>>(), [(0xff01, &opt[11..])]);
+    let given = given(&cached, AnswerAge::Fresh(5));
     assert_eq!(given[..12], [0x56, 0x78, 0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 1]);
     assert_eq!(given[12..29], wire("WWW.Example.COM"));
     assert_eq!(ttl(&given, 4), 2, "the one before the OPT record, five seconds later");
@@ -81,8 +81,8 @@ fn neighbours_options_do_not_go_on() {
     let mut message = a_record(&query);
     *message.last_mut().unwrap() = u8::try_from(options.len()).unwrap();
     message.extend(options);
-    let stored = read(&message).unwrap();
-    assert_eq!(stored.options().map(|(code, _)| code).collect::<Vec<_>>(), [8, 15]);
+    let cached = read(&message).unwrap();
+    assert_eq!(cached.options().map(|(code, _)| code).collect::<Vec<_>>(), [8, 15]);
 }
 
 #[test]
@@ -91,17 +91,17 @@ fn a_code_that_needs_an_opt_is_servfail_without() {
     let mut message = reply(&query, 0, [&[], &[], &[]]);
     let extended = message.len() - OPT.len() + 5;
     message[extended] = 1;
-    let stored = read(&message).unwrap();
-    assert_eq!(given(&stored, Age::Fresh(0))[3] & 0xf, 2);
+    let cached = read(&message).unwrap();
+    assert_eq!(given(&cached, AnswerAge::Fresh(0))[3] & 0xf, 2);
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
-    /// Any octets can be looked at, and what is taken from them is a message as long as it says, with its TTLs in places
+    /// Any bytes can be looked at, and what is taken from them is a message as long as it says, with its TTLs in places
     /// that hold TTLs.
     #[test]
-    fn arbitrary_octets_do_no_harm(
+    fn arbitrary_bytes_do_no_harm(
         mut message in proptest::collection::vec(any::<u8>(), 0..300),
         counts in proptest::array::uniform3(0_u8..4),
         polite: bool,
@@ -113,16 +113,16 @@ proptest! {
             message.splice(..0, head);
             message[2] = 0x81;
         }
-        if let Ok(stored) = Stored::read(&message, &question, BEGIN) {
-            for age in [Age::Fresh(age), Age::Stale] {
-                let given = given(&stored, age);
-                prop_assert_eq!(given.len(), stored.len());
+        if let Ok(cached) = CachedAnswer::parse(&message, &question, BEGIN) {
+            for age in [AnswerAge::Fresh(age), AnswerAge::Stale] {
+                let given = given(&cached, age);
+                prop_assert_eq!(given.len(), cached.len());
                 prop_assert!(given.len() <= message.len());
             }
         }
     }
 
-    /// A good answer with some octets changed is either taken, and then is as good a message as before, or is not.
+    /// A good answer with some bytes changed is either taken, and then is as good a message as before, or is not.
     #[test]
     fn a_damaged_answer_does_no_harm(
         damage in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
@@ -135,9 +135,9 @@ proptest! {
             let at = at.index(message.len());
             message[at] = *value;
         }
-        match Stored::read(&message, &question, BEGIN) {
-            Ok(stored) => {
-                let given = given(&stored, Age::Fresh(1));
+        match CachedAnswer::parse(&message, &question, BEGIN) {
+            Ok(cached) => {
+                let given = given(&cached, AnswerAge::Fresh(1));
                 prop_assert_eq!(&given[..2], &[0x56, 0x78]);
                 if damage.is_empty() {
                     let parsed = Parsed::from_octets(given).unwrap();
@@ -149,14 +149,14 @@ proptest! {
         }
     }
 
-    /// Whatever options a client sends, what goes on is a query that can be read, and no longer than a datagram's.
+    /// For any options of the client, the forwarded query is well formed and fits a datagram.
     #[test]
     fn what_goes_on_can_be_read(
         options in proptest::collection::vec((any::<u16>(), proptest::collection::vec(any::<u8>(), 0..300)), 0..8),
         subnet in prop_oneof![
-            Just(ClientSubnet::AsItCame),
-            Just(ClientSubnet::Ours),
-            Just(ClientSubnet::OursIfNone)
+            Just(ClientSubnet::PassThrough),
+            Just(ClientSubnet::FromAddress),
+            Just(ClientSubnet::FromClientOrAddress)
         ],
         six: bool,
     ) {
@@ -165,16 +165,16 @@ proptest! {
         }).collect();
         let opt = [&OPT[..9], &u16::try_from(data.len()).unwrap().to_be_bytes(), &data].concat();
         let query = query(7, 0x0030, NAME, Some(&opt));
-        let (envelope, question) = query::parse(&query[2..]);
+        let (query, question) = query::parse(&query[2..]);
         let client: IpAddr = if six { "2001:db8:1:2::3" } else { "198.51.100.77" }.parse().unwrap();
         let tuple = FourTuple { client: client.into(), ..Context::default().origin.tuple };
-        let mut ask = ask::Ask::default();
-        let disclosure = ask::Disclosure { subnet, addresses: false };
+        let mut ask = upstream_query::UpstreamQuery::default();
+        let disclosure = upstream_query::ClientInfo { subnet, addresses: false };
         let Ok(question) = question else { return Ok(()) };
-        if ask.compose(&envelope, &question, &tuple, disclosure).is_ok() {
+        if ask.compose(&query, &question, &tuple, disclosure).is_ok() {
             let mut out = Vec::new();
             ask.write(0xabcd, 1_400, &mut out);
-            prop_assert!(out.len() <= ask::MOST);
+            prop_assert!(out.len() <= upstream_query::MOST);
             let parsed = Parsed::from_octets(&out).unwrap();
             let record = parsed.opt().expect("an OPT record");
             prop_assert_eq!(record.udp_payload_size(), 1_400);
@@ -182,11 +182,11 @@ proptest! {
             prop_assert!(answerable.is_ok());
             let codes: Vec<u16> = edns::options(read.edns.unwrap().options).map(|(code, _)| code).collect();
             let passes = |(code, data): &&(u16, Vec<u8>)| match code {
-                8 => subnet != ClientSubnet::Ours || data.get(2) == Some(&0),
+                8 => subnet != ClientSubnet::FromAddress || data.get(2) == Some(&0),
                 code => !(10..=12).contains(code),
             };
             let mut expected: Vec<u16> = options.iter().filter(passes).map(|(code, _)| *code).collect();
-            if subnet != ClientSubnet::AsItCame && !expected.contains(&8) {
+            if subnet != ClientSubnet::PassThrough && !expected.contains(&8) {
                 expected.push(8);
             }
             prop_assert_eq!(codes, expected);

@@ -1,13 +1,13 @@
-//! What is told of clients' networks (RFC 7871).
+//! The client subnet option (RFC 7871).
 
 use super::*;
 
-/// What the client says of its network, and what the server hears of it and the client of what the server says to that.
+/// The client's option, the one that the upstream gets, and whether the client gets the upstream's.
 #[rstest]
-#[case::as_it_came(ClientSubnet::AsItCame, &[0, 1, 24, 0, 203, 0, 113], &[0, 1, 24, 0, 203, 0, 113], true)]
-#[case::ours(ClientSubnet::Ours, &[0, 1, 24, 0, 203, 0, 113], &[0, 1, 24, 0, 192, 0, 2], false)]
-#[case::asked_otherwise(ClientSubnet::OursIfNone, &[0, 1, 24, 0, 203, 0, 113], &[0, 1, 24, 0, 203, 0, 113], true)]
-#[case::none_wanted(ClientSubnet::Ours, &[0, 1, 0, 0], &[0, 1, 0, 0], true)]
+#[case::as_it_came(ClientSubnet::PassThrough, &[0, 1, 24, 0, 203, 0, 113], &[0, 1, 24, 0, 203, 0, 113], true)]
+#[case::ours(ClientSubnet::FromAddress, &[0, 1, 24, 0, 203, 0, 113], &[0, 1, 24, 0, 192, 0, 2], false)]
+#[case::asked_otherwise(ClientSubnet::FromClientOrAddress, &[0, 1, 24, 0, 203, 0, 113], &[0, 1, 24, 0, 203, 0, 113], true)]
+#[case::none_wanted(ClientSubnet::FromAddress, &[0, 1, 0, 0], &[0, 1, 0, 0], true)]
 fn ours_wins_over_what_a_client_says(
     #[case] subnet: ClientSubnet,
     #[case] said: &[u8],
@@ -15,7 +15,7 @@ fn ours_wins_over_what_a_client_says(
     #[case] told: bool,
 ) {
     let option = |data: &[u8]| [&[0, 8, 0, u8::try_from(data.len()).unwrap()][..], data].concat();
-    let mut bench = Bench::new(|options| options.client_subnet = subnet);
+    let mut bench = DnsBench::new(|options| options.client_subnet = subnet);
     let said = option(said);
     let opt = [&OPT[..9], &u16::try_from(said.len()).unwrap().to_be_bytes(), &said].concat();
     let ask = query(1, 0, "example.com", Some(&opt));
@@ -33,10 +33,12 @@ fn ours_wins_over_what_a_client_says(
 }
 
 #[test]
-fn a_back_end_is_told_what_it_is_to_be_told() {
-    let mut bench = Bench::new(|options| (options.proxy, options.client_subnet) = (true, ClientSubnet::Ours));
+fn an_upstream_is_told_what_it_is_to_be_told() {
+    let mut bench = DnsBench::new(|options| {
+        (options.proxy_protocol, options.client_subnet) = (true, ClientSubnet::FromAddress);
+    });
     let ask = query(1, 0, "Example.com", None);
-    assert!(bench.put(&ask, FetchPolicy::Answer).is_err());
+    assert!(bench.put(&ask, FetchPolicy::MayFetch).is_err());
     let (asked, _) = bench.heard().expect("a query");
     let port = bench.port.to_be_bytes();
     let header =

@@ -5,9 +5,9 @@ use std::os::unix::fs::symlink;
 use tempfile::TempDir;
 
 /// A directory with a zone file and others beside it.
-struct Zone(TempDir);
+struct TestZone(TempDir);
 
-impl Zone {
+impl TestZone {
     fn new(files: &[(&str, &str)]) -> Self {
         let zone = Self(tempfile::tempdir().unwrap());
         for (name, text) in files {
@@ -22,21 +22,21 @@ impl Zone {
         self.0.path().join(name)
     }
 
-    fn read(&self, policy: &Policy) -> (String, Reading) {
+    fn read(&self, policy: &IncludePolicy) -> (String, ReadOutcome) {
         let path = self.path("z/main");
-        let source = Source { path: &path, origin: Some(ORIGIN), policy };
+        let source = ZoneInput { path: &path, origin: Some(ORIGIN), policy };
         let (records, reading) = collect(|sink| read(&source, sink));
         (show(&records), reading)
     }
 
     fn shown(&self) -> String {
-        let (shown, reading) = self.read(&Policy::default());
+        let (shown, reading) = self.read(&IncludePolicy::default());
         reading.result.unwrap();
         shown
     }
 
-    /// What is wrong, paths without the directory before them.
-    fn wrong(&self, policy: &Policy) -> String {
+    /// The error, without the directory in its paths.
+    fn wrong(&self, policy: &IncludePolicy) -> String {
         let error = self.read(policy).1.result.unwrap_err().to_string();
         error.replace(&format!("{}/", self.0.path().display()), "")
     }
@@ -44,7 +44,7 @@ impl Zone {
 
 #[test]
 fn an_included_file_takes_over_and_gives_back() {
-    let zone = Zone::new(&[
+    let zone = TestZone::new(&[
         (
             "z/main",
             "$TTL 5\na A 192.0.2.1\n$INCLUDE \"sub/one\"\n A 192.0.2.4\nb NS @\n$INCLUDE sub/two p\n NS @\n",
@@ -59,11 +59,11 @@ fn an_included_file_takes_over_and_gives_back() {
 
 #[test]
 fn lists_all_files_and_sees_their_changes() {
-    let zone = Zone::new(&[
+    let zone = TestZone::new(&[
         ("z/main", "a 5 A 192.0.2.1\n$INCLUDE one\n$INCLUDE two\n"),
         ("z/one", "b 5 A 192.0.2.1"),
     ]);
-    let (_, reading) = zone.read(&Policy::default());
+    let (_, reading) = zone.read(&IncludePolicy::default());
     assert!(reading.result.is_err());
     let files = reading.files;
     let names: Vec<_> =
@@ -73,7 +73,7 @@ fn lists_all_files_and_sees_their_changes() {
     assert!(!files.have_changed());
     fs::write(zone.path("z/two"), "c 5 A 192.0.2.1").unwrap();
     assert!(files.have_changed());
-    let (_, reading) = zone.read(&Policy::default());
+    let (_, reading) = zone.read(&IncludePolicy::default());
     reading.result.unwrap();
     assert!(!reading.files.have_changed());
     fs::write(zone.path("z/one"), "b 5 A 192.0.2.10").unwrap();
@@ -141,7 +141,7 @@ fn lists_all_files_and_sees_their_changes() {
     No such file or directory (os error 2)"
 )]
 fn refuses_to_include(#[case] text: &str, #[case] expected: &str) {
-    let zone = Zone::new(&[
+    let zone = TestZone::new(&[
         ("z/main", text),
         ("key", "key"),
         ("z/key", "0123456789abcdef0123456789abcdef\n"),
@@ -160,7 +160,7 @@ fn refuses_to_include(#[case] text: &str, #[case] expected: &str) {
     fifo(&zone.path("z"));
     symlink("../key", zone.path("z/link")).unwrap();
     fs::hard_link(zone.path("z/key"), zone.path("z/hard")).unwrap();
-    let mut policy = Policy::default();
+    let mut policy = IncludePolicy::default();
     policy.forbid(&zone.path("z/key"));
     policy.forbid(Path::new("/nonexistent"));
     let wrong = zone.wrong(&policy);
@@ -169,8 +169,8 @@ fn refuses_to_include(#[case] text: &str, #[case] expected: &str) {
 
 #[test]
 fn other_directories_may_be_allowed() {
-    let zone = Zone::new(&[("z/main", "$INCLUDE ../other/one\n"), ("other/one", "a 5 A 192.0.2.1")]);
-    let mut policy = Policy::default();
+    let zone = TestZone::new(&[("z/main", "$INCLUDE ../other/one\n"), ("other/one", "a 5 A 192.0.2.1")]);
+    let mut policy = IncludePolicy::default();
     policy.allow(&zone.path("other"));
     let (shown, reading) = zone.read(&policy);
     reading.result.unwrap();
@@ -179,7 +179,7 @@ fn other_directories_may_be_allowed() {
 
 #[test]
 fn a_zone_file_may_be_a_link_with_its_includes_beside_it_or_its_target() {
-    let zone = Zone::new(&[
+    let zone = TestZone::new(&[
         ("z/now/main", "$INCLUDE one\n$INCLUDE now/two\n"),
         ("z/now/two", "b 5 A 192.0.2.1"),
         ("z/one", "a 5 A 192.0.2.1"),
@@ -190,12 +190,12 @@ fn a_zone_file_may_be_a_link_with_its_includes_beside_it_or_its_target() {
 
 #[test]
 fn a_zone_file_is_a_regular_file() {
-    let zone = Zone::new(&[]);
+    let zone = TestZone::new(&[]);
     fs::create_dir(zone.path("z")).unwrap();
     assert_eq!(
-        zone.wrong(&Policy::default()),
+        zone.wrong(&IncludePolicy::default()),
         "z/main: cannot be read: No such file or directory (os error 2)"
     );
     fs::rename(fifo(zone.0.path()), zone.path("z/main")).unwrap();
-    assert_eq!(zone.wrong(&Policy::default()), "z/main: cannot be read: a FIFO, not a regular file");
+    assert_eq!(zone.wrong(&IncludePolicy::default()), "z/main: cannot be read: a FIFO, not a regular file");
 }

@@ -12,7 +12,7 @@ type Records = Vec<(Vec<u8>, u16, u32, Vec<u8>)>;
 
 const ORIGIN: &[u8] = b"\x01o\0";
 
-fn collect(read: impl FnOnce(Sink<'_>) -> Reading) -> (Records, Reading) {
+fn collect(read: impl FnOnce(RecordSink<'_>) -> ReadOutcome) -> (Records, ReadOutcome) {
     let mut records = Vec::new();
     let reading = read(&mut |record| {
         records.push((record.owner.to_vec(), record.rtype, record.ttl, record.rdata.to_vec()));
@@ -30,14 +30,14 @@ fn shown(text: &str) -> String {
 
 fn show(records: &Records) -> String {
     let mut shown = String::new();
-    let place = Place { file: 0, line: 1, column: 1 };
+    let place = Position { file: 0, line: 1, column: 1 };
     for (owner, rtype, ttl, rdata) in records {
-        Record { owner, rtype: *rtype, ttl: *ttl, rdata, place }.present(&mut shown);
+        ZoneRecord { owner, rtype: *rtype, ttl: *ttl, rdata, place }.present(&mut shown);
     }
     shown.replace(" IN ", " ")
 }
 
-/// What is wrong with a text.
+/// The error of a text.
 fn wrong(text: &[u8], origin: Option<&[u8]>) -> String {
     read_text(Path::new("z"), text, origin, &mut |_| Ok(())).result.unwrap_err().to_string()
 }
@@ -47,9 +47,9 @@ fn reads_the_fixtures() {
     let fixtures = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures");
     for entry in fs::read_dir(fixtures).unwrap() {
         let path = entry.unwrap().path();
-        let policy = Policy::default();
+        let policy = IncludePolicy::default();
         let (records, reading) =
-            collect(|sink| read(&Source { path: &path, origin: None, policy: &policy }, sink));
+            collect(|sink| read(&ZoneInput { path: &path, origin: None, policy: &policy }, sink));
         reading.result.unwrap();
         assert!(!records.is_empty(), "{}", path.display());
     }
@@ -71,7 +71,7 @@ fn a_record_has_its_place() {
 fn a_sink_may_refuse() {
     let text = b"a 60 A 192.0.2.1\n  60 A 192.0.2.2\n";
     let reading = read_text(Path::new("z"), text, Some(ORIGIN), &mut |record| {
-        if record.rdata[3] == 2 { Err(Refusal("no".to_owned())) } else { Ok(()) }
+        if record.rdata[3] == 2 { Err(RecordRejected("no".to_owned())) } else { Ok(()) }
     });
     assert_eq!(reading.result.unwrap_err().to_string(), "z:2:3: no");
 }
@@ -113,7 +113,7 @@ const ENTRIES: &str = "$ORIGIN a.\n$TTL 1h\n@ 1d IN SOA n h ( 1 1h 2h ; c\n 3w 4
     h RRSIG A 8 1 60 20300101000000 0 1 @ AAAA\ni NSEC3 1 0 0 ab 2t7b4g4vsa5smi47k61mv5bv1a22bojr A\n";
 
 proptest! {
-    /// Whatever a text says, what is written of it says the same; nothing makes the reader panic.
+    /// The written form of any text reads as the same records, and no text makes the reader panic.
     #[test]
     fn changed_text_reads_to_itself(
         changes in prop::collection::vec(

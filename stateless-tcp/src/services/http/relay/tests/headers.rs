@@ -1,8 +1,8 @@
 //! Header sections on their way through the relay.
 
-use super::super::Connection;
-use super::super::forward::{HOP_BY_HOP, rewrite};
-use super::super::reply::{Begun, closes};
+use super::super::Persistence;
+use super::super::response::{ResponseHead, closes};
+use super::super::rewrite::{HOP_BY_HOP, rewrite};
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use proptest::prelude::*;
 use rstest::rstest;
@@ -66,7 +66,7 @@ fn arriving(fields: &str) -> HeaderMap {
     rewrite(message.as_bytes(), head, "192.0.2.2".parse().unwrap(), server).unwrap().headers().clone()
 }
 
-/// What a client writes cannot make what we add say something else, nor take it away.
+/// A client cannot change or remove the fields that the relay adds.
 #[rstest]
 #[case::open_quote("Forwarded: for=\"", "for=192.0.2.2;proto=http", "192.0.2.2")]
 #[case::open_quote_in_a_second_line(
@@ -155,17 +155,17 @@ proptest! {
         response.headers.insert("content-length", HeaderValue::from(body.len()));
         let bodiless = head_only || status == 204 || status == 304;
         let sent = if bodiless { Vec::new() } else { body.clone() };
-        let reply = Begun::new(response, head_only, SystemTime::UNIX_EPOCH).end(sent.clone());
-        for connection in [Connection::Close, Connection::Persist, Connection::KeepAlive] {
-            let mut octets = Vec::new();
-            reply.write(connection, &mut octets);
-            prop_assert!(octets.len() <= reply.len());
-            prop_assert_eq!(closes(&octets), connection == Connection::Close);
+        let reply = ResponseHead::new(response, head_only, SystemTime::UNIX_EPOCH).end(sent.clone());
+        for connection in [Persistence::Close, Persistence::Persist, Persistence::KeepAlive] {
+            let mut bytes = Vec::new();
+            reply.write(connection, &mut bytes);
+            prop_assert!(bytes.len() <= reply.len());
+            prop_assert_eq!(closes(&bytes), connection == Persistence::Close);
             let mut places = [httparse::EMPTY_HEADER; 64];
             let mut head = httparse::Response::new(&mut places);
-            let Ok(httparse::Status::Complete(end)) = head.parse(&octets) else { panic!("no response") };
+            let Ok(httparse::Status::Complete(end)) = head.parse(&bytes) else { panic!("no response") };
             prop_assert_eq!(head.code, Some(status));
-            prop_assert_eq!(&octets[end..], &sent);
+            prop_assert_eq!(&bytes[end..], &sent);
             let passed = |name: &str| -> Vec<&str> {
                 let same = head.headers.iter().filter(|field| field.name.eq_ignore_ascii_case(name));
                 same.map(|field| str::from_utf8(field.value).unwrap()).collect()
@@ -180,9 +180,9 @@ proptest! {
             let told = !bodiless || (head_only && !named(&fields).contains(&"content-length".to_owned()));
             prop_assert_eq!(passed("content-length"), if told { vec![length.as_str()] } else { vec![] });
             let told: &[&str] = match connection {
-                Connection::Close => &["close"],
-                Connection::Persist => &[],
-                Connection::KeepAlive => &["keep-alive"],
+                Persistence::Close => &["close"],
+                Persistence::Persist => &[],
+                Persistence::KeepAlive => &["keep-alive"],
             };
             prop_assert_eq!(passed("connection"), told);
             prop_assert_eq!(passed("date"), ["Thu, 01 Jan 1970 00:00:00 GMT"]);

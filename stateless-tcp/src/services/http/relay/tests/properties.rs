@@ -1,11 +1,11 @@
-//! Whatever a client sends: it is relayed, or refused.
+//! Every message of a client is relayed or refused.
 
-use super::super::forward::rewrite;
+use super::super::rewrite::rewrite;
 use super::headers::field;
 use super::*;
 use proptest::prelude::*;
 
-/// What makes a request that could be relayed one that is refused: a part of it, what stands there instead, and the status.
+/// Changes that make a valid request a refused one: a part of it, its replacement, and the status.
 const FLAWS: [(&str, &str, u16); 11] = [
     ("", "X", 501),
     (" ", " #", 400),
@@ -20,20 +20,22 @@ const FLAWS: [(&str, &str, u16); 11] = [
     ("Content-Length: ", "Content-Length: 99999", 413),
 ];
 
-/// What becomes of the message at the front: it is relayed, or refused by a whole response with this status that ends the
-/// connection. Nothing, if it is not all there.
+/// The outcome of the message at the front: it is relayed, or refused by a whole response with this status that closes
+/// the connection. Nothing, if it is not all there.
 fn fate(stream: &[u8]) -> Option<Result<(), u16>> {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let (back_end, timeout) = ("192.0.2.1:80".parse().unwrap(), Duration::from_secs(20));
-    let options = RelayOptions { back_end, unsafe_methods: true, timeout, in_flight: 1, store: 1 << 20 };
-    let relay = Relay::new(&options, 1, runtime.handle().clone()).unwrap();
+    let (upstream, timeout) = ("192.0.2.1:80".parse().unwrap(), Duration::from_secs(20));
+    let options =
+        HttpRelayOptions { upstream, unsafe_methods: true, timeout, in_flight: 1, retransmit_store: 1 << 20 };
+    let relay = HttpRelay::new(&options, 1, runtime.handle().clone()).unwrap();
     let Framing::Message(length) = relay.frame(stream) else { return None };
     let (message, mut response) = (&stream[..length], Vec::new());
     match relay.answer(message, &context(1), &mut response) {
         Err(Unavailable::Pending(_)) => {
-            let ask = ask::read(message, true).unwrap();
-            assert_eq!(ask.len, length);
-            let request = rewrite(message, ask.head, "192.0.2.2".parse().unwrap(), back_end).unwrap();
+            let relayed_request = relayed_request::read(message, true).unwrap();
+            assert_eq!(relayed_request.len, length);
+            let request =
+                rewrite(message, relayed_request.head, "192.0.2.2".parse().unwrap(), upstream).unwrap();
             assert!(request.uri().authority().is_none());
             assert_eq!(request.headers().get_all("host").iter().count(), 1);
             Some(Ok(()))
@@ -72,8 +74,8 @@ proptest! {
         let mut message = [head.as_bytes(), &body].concat();
         prop_assert_eq!(fate(&message), Some(expected), "{}", head);
         // Of what is almost a request only one thing is certain: it is one or the other, or goes on.
-        for (at, octet) in noise {
-            *at.get_mut(&mut message) = octet;
+        for (at, byte) in noise {
+            *at.get_mut(&mut message) = byte;
         }
         fate(&message);
     }
