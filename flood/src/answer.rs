@@ -1,4 +1,4 @@
-//! What is a right answer: a message with the question's id, and one of the codes that were expected.
+//! Check of an answer: a right one is a message with the question's id, and one of the codes that were expected.
 
 use crate::stats::Failure;
 
@@ -38,7 +38,7 @@ const OPCODE: u16 = 0x7800;
 const TRUNCATED: u16 = 0x0200;
 const CODE: u16 = 0x000f;
 
-/// How many bytes the answer has, its own length included, if the beginning of it says.
+/// The answer's size in bytes, length prefix included, if its beginning tells.
 #[inline]
 #[must_use]
 pub fn length(beginning: &[u8]) -> Option<u32> {

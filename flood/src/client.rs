@@ -9,7 +9,7 @@ use stateless_tcp_core::tcp::segment::{Flags, Segment, Timestamps};
 /// Bytes that a client takes at a time, as its segments say. No answer is longer than a window and the next.
 const WINDOW: u16 = u16::MAX;
 
-/// What is settled about a client before it begins.
+/// The constants of a client, known before it begins.
 #[derive(Clone, Copy, Debug)]
 pub struct Terms {
     /// Its initial sequence number.
@@ -22,7 +22,7 @@ pub struct Terms {
     pub codes: Codes,
     /// Bytes of payload that a segment for it may have.
     pub mss: u16,
-    /// Whether it offers timestamps (RFC 7323).
+    /// It offers timestamps (RFC 7323).
     pub timestamps: bool,
 }
 
@@ -43,12 +43,12 @@ pub enum Say {
     Reset,
 }
 
-/// What a segment led to.
+/// The result of a segment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Heard {
-    /// What the client says to it.
+    /// The client's reply.
     pub say: Option<Say>,
-    /// How it ended, if by this segment.
+    /// The client's end, if this segment ended it.
     pub end: Option<Result<(), Failure>>,
     /// The code of the answer, if that is whole now.
     pub code: Option<u8>,
@@ -81,9 +81,9 @@ pub struct Client {
     irs: u32,
     /// Bytes of the answer so far.
     received: u32,
-    /// What has come of it early: from where, and to where; from 0 to 0 if nothing has.
+    /// The range of it that came early: its begin and end; 0 to 0 if nothing has.
     early: (u32, u32),
-    /// Where FIN is in the server's stream, if that has come.
+    /// FIN's offset in the server's stream, if it has come.
     fin: Option<u32>,
     /// The server's latest timestamp, if it takes part in them.
     echo: Option<u32>,
@@ -222,7 +222,7 @@ impl Client {
         }
     }
 
-    /// What the answer is worth, if it is whole now or the server has closed.
+    /// The verdict on the answer, if it is whole now or the server has closed.
     fn judge(&mut self, terms: &Terms) -> Heard {
         let length = answer::length(&self.head[..HEAD.min(self.received as usize)]);
         let (end, code) = match length {
@@ -252,7 +252,7 @@ impl Client {
         Heard { say: (fin || segment.length > 0).then_some(Say::Ack), ..Heard::default() }
     }
 
-    /// What it says again as nothing has come for a while.
+    /// The segment to retransmit as nothing has come for a while.
     #[inline]
     #[must_use]
     pub const fn remind(&self) -> Option<Say> {

@@ -12,20 +12,20 @@ use stateless_tcp_core::tcp::segment::{Address, FourTuple, Segment};
 use stateless_tcp_core::wire::Reply;
 use std::time::Duration;
 
-/// What all clients have in common.
+/// The options that all clients share.
 #[derive(Clone, Debug)]
 pub struct ClientOptions {
     /// The server.
     pub server: (Address, u16),
     /// Clients that begin in a second.
     pub rate: u64,
-    /// How long each waits for its answer.
+    /// Time that each waits for its answer.
     pub timeout: Duration,
-    /// How often it says again what nothing came to: after a second, and then twice as long each time.
+    /// Retransmissions: after a second, and then twice as long each time.
     pub retries: u32,
-    /// Whether it offers timestamps.
+    /// It offers timestamps.
     pub timestamps: bool,
-    /// Whether it acknowledges the SYN,ACK by itself before it asks.
+    /// It acknowledges the SYN,ACK by itself before it asks.
     pub bare_ack: bool,
     /// Bytes of payload that a segment for it may have.
     pub mss: u16,
@@ -33,16 +33,16 @@ pub struct ClientOptions {
     pub codes: Codes,
 }
 
-/// What a client is about to say.
+/// A segment that a client is about to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Said {
     /// The client's number.
     pub number: u64,
-    /// What.
+    /// The segment.
     pub say: Say,
 }
 
-/// How far those have been looked at that began `age` nanoseconds ago.
+/// A pass over the clients, up to those that began `age` nanoseconds ago.
 #[derive(Clone, Copy, Debug)]
 struct Cursor {
     age: u64,
@@ -61,7 +61,7 @@ pub struct Clients {
     /// One for each time that something is said again.
     reminders: Vec<Cursor>,
     expiry: Cursor,
-    /// What came of them.
+    /// The results.
     pub stats: Stats,
 }
 
@@ -136,7 +136,7 @@ impl Clients {
         heard.say.map(|say| Said { number, say })
     }
 
-    /// What a client says in a segment of its own before `said`, the answer to a segment.
+    /// The segment that a client sends before `said`, the answer to a segment.
     #[inline]
     #[must_use]
     pub fn before(&self, said: Said) -> Option<Said> {
@@ -155,7 +155,7 @@ impl Clients {
         self.place(number).hear(&terms, segment, payload).map(|heard| (number, heard))
     }
 
-    /// What is to be said again now, or for the last time; none if nothing is. To be asked until then.
+    /// The next segment that is due again now, or for the last time, if any. To be asked until then.
     #[inline]
     pub fn remind(&mut self, now: u64) -> Option<Said> {
         for index in 0..self.reminders.len() {
@@ -182,7 +182,7 @@ impl Clients {
         due.then_some(cursor.at)
     }
 
-    /// Lets go of a client. What it leaves behind at the server it resets.
+    /// Lets go of a client. It resets the connection that is left at the server.
     fn expire(&mut self, number: u64) -> Option<Say> {
         let client = *self.at(number);
         if let Some(failure) = client.expire() {
@@ -200,13 +200,13 @@ impl Clients {
         cursors.map(|cursor| self.at(cursor.at).began + cursor.age).min().unwrap_or(u64::MAX)
     }
 
-    /// How many wait for their answer still.
+    /// Number of clients that still wait for their answers.
     #[must_use]
     pub fn waiting(&self) -> u64 {
         self.stats.offered - self.stats.answered - self.stats.failed.iter().sum::<u64>()
     }
 
-    /// What came of them, once none waits any more.
+    /// The results, once none waits any more.
     #[must_use]
     pub fn finish(mut self) -> Stats {
         let unclosed = (self.expiry.at..self.next).filter(|&number| self.at(number).is_busy()).count();

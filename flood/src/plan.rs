@@ -1,4 +1,4 @@
-//! What the options come to on this machine, checked as a whole.
+//! The plan of a run: the options applied to this machine and checked as a whole.
 
 use crate::answer::Codes;
 use crate::cli::{Options, Server};
@@ -24,11 +24,11 @@ pub struct Plan {
     pub server: SocketAddr,
     /// Whose frames are whose.
     pub filter: stateless_tcp_flood_filter::Plan,
-    /// How frames get there.
+    /// The route of the frames.
     pub route: Route,
     /// The clients, none of which has begun.
     pub clients: Clients,
-    /// Who forges SYNs, and how many a second.
+    /// The source of forged SYNs, and its rate in a second.
     pub syn_flood: Option<(SynFlood, u64)>,
 }
 
@@ -36,7 +36,7 @@ impl Plan {
     /// Checks the options, and asks the kernel for the rest.
     ///
     /// # Errors
-    /// What cannot be, or is not to be done unasked; with the remedy.
+    /// If the plan is impossible or unsafe; the message names the remedy.
     pub fn make(options: &Options) -> Result<Self> {
         let Server(server) = options.server;
         let interface = Interface::find(&options.interface)?;

@@ -1,4 +1,4 @@
-//! What is asked: a list of questions, each of which has its turn.
+//! The clients' questions: a list, each of which has its turn.
 
 use anyhow::{Context as _, Result, bail};
 use domain::base::iana::Rtype;
@@ -10,7 +10,7 @@ use std::path::Route;
 /// The UDP payload size that an EDNS record must state (RFC 6891 section 6.2.3), although it is of no account over TCP.
 const PAYLOAD_SIZE: u16 = 1232;
 
-/// Where a message's id is, behind its length (RFC 1035 sections 4.2.2 and 4.1.1).
+/// Offset of a message's id, behind its length (RFC 1035 sections 4.2.2 and 4.1.1).
 const ID: Range<usize> = 2..4;
 
 /// Questions as they go over TCP, each behind its length.

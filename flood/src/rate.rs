@@ -1,6 +1,6 @@
-//! How many of something are due, at so many a second.
+//! A rate: the number of things due, at so many a second.
 
-/// What is put off for longer than this part of a second is never done: a burst of what a stall has left would measure
+/// Things put off for longer than this part of a second are never done: a burst after a stall would measure
 /// the stall.
 const LARGEST_BURST: u64 = 10;
 
@@ -8,7 +8,7 @@ const LARGEST_BURST: u64 = 10;
 #[derive(Clone, Debug)]
 pub struct Rate {
     per_second: u64,
-    /// What was done or left out.
+    /// Number done or left out.
     gone: u64,
     left_out: u64,
 }
@@ -20,7 +20,7 @@ impl Rate {
         Self { per_second, gone: 0, left_out: 0 }
     }
 
-    /// How many are due.
+    /// Number due.
     #[inline]
     pub fn due(&mut self, now: u64) -> u64 {
         let owed = scale(now, self.per_second, NANOSECONDS).saturating_sub(self.gone);
@@ -44,7 +44,7 @@ impl Rate {
         if self.per_second == 0 { u64::MAX } else { scale(self.gone + 1, NANOSECONDS, self.per_second) }
     }
 
-    /// How many were left out.
+    /// Number left out.
     #[must_use]
     pub const fn left_out(&self) -> u64 {
         self.left_out

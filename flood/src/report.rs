@@ -1,4 +1,4 @@
-//! What is told of a run: a table for people, JSON for programs.
+//! The report of a run: a table for people, JSON for programs.
 
 use crate::stats::{Failure, Stats};
 use serde::Serialize;
@@ -18,9 +18,9 @@ pub struct Report {
     pub interface: String,
     /// XDP mode.
     pub xdp_mode: &'static str,
-    /// Whether frames were copied.
+    /// Copy mode or zero copy.
     pub copy_mode: &'static str,
-    /// How long clients began for.
+    /// Seconds during which clients began.
     pub seconds: f64,
     /// Clients that began.
     pub offered: u64,
@@ -48,7 +48,7 @@ pub struct Report {
     pub stray: u64,
     /// Frames that were no whole segment.
     pub damaged: u64,
-    /// What was forged, if anything was.
+    /// The forged SYNs, if there were any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub forged: Option<Forged>,
 }

@@ -22,16 +22,16 @@ const NDA_LLADDR: u16 = 2;
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
 
-/// How long the kernel may take to find a neighbour.
+/// Time limit for the kernel to find a neighbour.
 const PATIENCE: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(10);
-/// Where an empty datagram is sent that makes the kernel look for a neighbour: the discard service (RFC 863).
+/// Port of the empty datagram that makes the kernel look for a neighbour: the discard service (RFC 863).
 const DISCARD: u16 = 9;
 
 /// Bytes of an IPv4 and of an IPv6 header with the TCP header.
 const HEADERS: [u16; 2] = [40, 60];
 
-/// How frames get to the server.
+/// The route of frames to the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
     /// The link header of a frame that comes from there.
@@ -72,7 +72,7 @@ impl Route {
 /// Refuses what may reach strangers: an interface with a default route, and forged senders through a router.
 ///
 /// # Errors
-/// What is refused, and what to say if it is meant.
+/// If it is unsafe; the message names the option that allows it.
 pub fn check_safety(interface: &Interface, route: &Route, forging: bool) -> Result<()> {
     let meant = "if this network is yours to load, say --yes-on-this-network";
     let name = &interface.name;

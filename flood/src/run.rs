@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 /// that those who have something to hear do not wait long.
 const AT_ONCE: u64 = 32;
 
-/// How long the last connections have to close.
+/// Time for the last connections to close.
 const FAREWELL: u64 = 100_000_000;
 
 /// After so long an idle loop looks whether it shall end.
@@ -37,7 +37,7 @@ const SENDING: u64 = 1_000_000;
 /// Runs the plan for `seconds`, and until no client waits any more; or until `stop` is set.
 ///
 /// # Errors
-/// What keeps it from sending or receiving.
+/// If it cannot send or receive.
 pub fn run(plan: Plan, mode: XdpMode, seconds: u64, rate: u64, stop: &Arc<AtomicBool>) -> Result<Report> {
     let Plan { interface, server, filter, route, clients, syn_flood } = plan;
     let mut xdp_sockets = XdpSockets::open(&interface, &filter, mode)?;
@@ -169,7 +169,7 @@ impl EventLoop {
         }
     }
 
-    /// What is due: retransmissions first.
+    /// Sends what is due: retransmissions first.
     fn begin(&mut self, now: u64, socket: &mut Socket) {
         let mut due = if now < self.until { self.rate.due(now).min(AT_ONCE) } else { 0 };
         for _ in 0..2 * AT_ONCE {

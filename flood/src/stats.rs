@@ -1,4 +1,4 @@
-//! What came of the clients.
+//! Statistics of the clients.
 
 use anyhow::{Context as _, Result};
 use hdrhistogram::Histogram;

@@ -30,7 +30,7 @@ pub struct XdpSockets {
     ebpf: Ebpf,
     /// One a queue.
     pub sockets: Vec<Socket>,
-    /// How they came to be.
+    /// Their attach mode and copy mode.
     pub way: (AttachMode, CopyMode),
 }
 
@@ -91,7 +91,7 @@ impl XdpSockets {
         Ok(Self { ebpf, sockets, way })
     }
 
-    /// How many frames the program has taken for this, on all CPUs.
+    /// Number of frames of this class that the program has counted, on all CPUs.
     ///
     /// # Errors
     /// If the map cannot be read.

@@ -1,4 +1,4 @@
-//! What honest clients notice of a SYN flood: of this responder, through the ring and in the driver, and of name servers on the
+//! The effect of a SYN flood on honest clients: of this responder, through the ring and in the driver, and of name servers on the
 //! kernel's TCP with SYN cookies; in one run, by the load generator.
 //!
 //! `cargo xtask flood` is the generator; arguments here are another number of rounds, of seconds for each measurement, and
@@ -56,7 +56,7 @@ enum Running {
     Kernel { _nsd: Option<Nsd>, _knot: Option<Knot> },
 }
 
-/// What honest clients had: microseconds, and parts of all.
+/// The latencies of honest clients: microseconds, and parts of all.
 struct Latency {
     p50: f64,
     p99: f64,

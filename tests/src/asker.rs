@@ -14,13 +14,13 @@ use anyhow::{Context, bail, ensure};
 
 use crate::netns::{Netns, text};
 
-/// How long one may wait for anything.
+/// Time limit for anything.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How often another generator is started until it works.
+/// Number of starts of a generator until it works.
 const TRIES: usize = 5;
 
-/// What came of it.
+/// The result.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct QueryTotals {
     /// Questions that were answered.
@@ -61,7 +61,7 @@ pub fn run(
     }))
 }
 
-/// What a generator prints. Both give up at once, now and then, where the kernel has not yet let go of what was before them.
+/// The output of a generator. Both give up at once, now and then, where the kernel has not yet let go of what was before them.
 ///
 /// # Errors
 /// It does so again and again.

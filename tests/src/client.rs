@@ -12,7 +12,7 @@ use crate::{
     topology::{GHOST_V4, GHOST_V6, INTERFACE, SERVER_V4, Topology},
 };
 
-/// How long an answer that must come may take on a busy machine.
+/// Time limit for an answer that must come on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(1);
 /// Link-layer address of ff02::16, where multicast listener reports go.
 const MLD_ROUTERS: [u8; 6] = [0x33, 0x33, 0, 0, 0, 0x16];

@@ -115,7 +115,7 @@ fn read(record: &ParsedRecord<'_, &[u8]>) -> anyhow::Result<Record> {
     })
 }
 
-/// What differs, line by line, or `None`.
+/// The differences, line by line, or `None`.
 #[must_use]
 pub fn difference(expected: &Reply, actual: &Reply) -> Option<String> {
     let mut lines = String::new();

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crate::packet::{MSS_1460, Packet, flags};
 use crate::raw::Port;
 
-/// Where the clients are, in the form that `ip route` takes.
+/// The clients' network, in the form that `ip route` takes.
 pub const CLIENTS: &str = "198.18.0.0/15";
 
 const FIRST: u32 = u32::from_be_bytes([198, 18, 0, 1]);

@@ -7,7 +7,7 @@ use crate::topology::{CLIENT_MAC, SERVER_MAC};
 
 const UDP: u8 = 17;
 
-/// What stands in the checksum field.
+/// The content of the checksum field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Checksum {
     /// The right one.
@@ -56,12 +56,12 @@ impl Datagram {
         Self { to, from, tags, source, source_port, destination, destination_port, payload, checksum }
     }
 
-    /// Where the IP header begins.
+    /// Offset of the IP header.
     pub fn ip_offset(&self) -> usize {
         14 + 4 * self.tags.len()
     }
 
-    /// Where the UDP header begins.
+    /// Offset of the UDP header.
     pub fn udp_offset(&self) -> usize {
         self.ip_offset() + if self.source.is_ipv4() { 20 } else { 40 }
     }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::netns::Netns;
 use crate::raw::Port;
 
-/// How long it may take to notice that it is to end.
+/// Time limit to notice that it is to end.
 const NAP: Duration = Duration::from_millis(20);
 
 /// Holds frames and gives them back to whom they came from. Ends when dropped.

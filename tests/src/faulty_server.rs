@@ -14,11 +14,11 @@ use nix::sys::socket::{setsockopt, sockopt::Linger};
 use crate::netns::Netns;
 use crate::upstream::answer;
 
-/// How long it takes to notice that it shall end, or that somebody has connected.
+/// Time to notice that it shall end, or that somebody has connected.
 const TICK: Duration = Duration::from_millis(1);
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// What it can do to a question.
+/// Its treatment of a question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ServerFault {
     /// Answer it.
@@ -77,7 +77,7 @@ impl FaultyServer {
         Self { counts, stop, thread: Some(thread) }
     }
 
-    /// How often it lied so.
+    /// Number of questions that met this fault.
     pub fn count(&self, fault: ServerFault) -> u64 {
         self.counts[fault as usize].load(Relaxed)
     }

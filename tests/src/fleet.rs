@@ -18,19 +18,19 @@ use crate::veth_xdp_peer::VethXdpPeer;
 
 /// The address of all servers. None of their kernels has it.
 pub const SERVICE: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 53);
-/// Where they answer DNS.
+/// Their DNS address and port.
 pub const DNS: SocketAddr = SocketAddr::new(IpAddr::V4(SERVICE), 53);
 
-/// What is common to all sites of the tests.
+/// The configuration that all sites of the tests share.
 const SITE: &str = "define SERVICE_V4 = 198.51.100.53/32;\ndefine SERVICE_V6 = 2001:db8:53::53/128;\n\
                     define OWN_AS = 65001;\ndefine ROUTER_AS = 65000;\n";
 /// The files under test.
 const FILES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/deploy/anycast");
-/// How long anything that is to happen at once may take on a busy machine.
+/// Time limit for anything that is to happen at once, on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(1);
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// How the router spreads packets.
+/// The router's way to spread packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Spread {
     /// By addresses and ports.
@@ -42,9 +42,9 @@ pub enum Spread {
 /// Everything but what runs on the servers.
 #[derive(Debug)]
 pub struct Fleet {
-    /// Where the questions come from.
+    /// The namespace of the clients.
     pub client: Netns,
-    /// What spreads them.
+    /// The router that spreads them.
     pub router: Netns,
     servers: Vec<Netns>,
     directory: tempfile::TempDir,
@@ -184,7 +184,7 @@ impl FleetServer<'_> {
     /// Runs a command of the program under test about its instance.
     ///
     /// # Errors
-    /// What it said, if it failed.
+    /// Its messages, if it failed.
     pub fn ask(&self, command: &str) -> Result<String, String> {
         let output = std::process::Command::new(binary())
             .args([command, "--pid", &self.responder.pid().to_string()])

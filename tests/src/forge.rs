@@ -79,7 +79,7 @@ impl Forger {
         Self { random: Random::from_seed(seed), templates, frame: Vec::new() }
     }
 
-    /// How many kinds of frames there are.
+    /// Number of kinds of frames.
     pub fn kinds(&self) -> usize {
         self.templates.len()
     }

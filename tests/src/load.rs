@@ -48,7 +48,7 @@ fn texts(segments: usize) -> Vec<String> {
     (0..fit).map(|_| (0..255).map(|_| letter(&mut random)).collect()).collect()
 }
 
-/// What a server answers, without loss: the right bytes to compare with.
+/// A server's answers without loss: the right bytes to compare with.
 #[derive(Debug)]
 pub struct Catalogue {
     /// By segments less one: the answer with its length, and id 0.
@@ -124,7 +124,7 @@ fn assert_answers(segments: usize, answer: &[u8]) {
     assert!(missing.is_empty(), "{} records are not in the answer for s{segments}", missing.len());
 }
 
-/// How a client asks on one connection.
+/// A client's way to ask on one connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum AskMode {
     /// Each question when the one before is answered.
@@ -173,7 +173,7 @@ pub fn plans(
     (0..connections).map(|_| plan()).collect()
 }
 
-/// What became of all connections.
+/// The results of all connections.
 #[derive(Debug, Default)]
 pub struct LoadOutcome {
     /// Connections that got bytes which are not the answer's, and what they got.

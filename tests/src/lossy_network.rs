@@ -17,9 +17,9 @@ use crate::veth_xdp_peer::VethXdpPeer;
 
 /// The servers' address, all of them the same.
 pub const SERVER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(198, 51, 100, 1));
-/// Where they answer DNS.
+/// Their DNS address and port.
 pub const DNS: SocketAddr = SocketAddr::new(SERVER, 53);
-/// Where they answer HTTP.
+/// Their HTTP address and port.
 pub const HTTP: SocketAddr = SocketAddr::new(SERVER, 80);
 
 /// The longest that a packet is held back, in milliseconds: many times what the path takes otherwise.
@@ -30,18 +30,18 @@ const LONGEST_HOLD: usize = 20;
 pub struct LossyNetwork {
     // First, as it is to end before the interface that it listens at.
     delay_link: Option<DelayLink>,
-    /// Where the questions come from.
+    /// The namespace of the clients.
     pub client: Netns,
-    /// What loses, repeats and delays.
+    /// The router, which loses, repeats and delays.
     pub router: Netns,
-    /// Where the servers run, each on its own [`INTERFACE`].
+    /// The servers' namespaces, each on its own [`INTERFACE`].
     pub servers: Vec<Netns>,
     beyond: Netns,
-    /// Where the handshake is answered in the driver.
+    /// Programs for a handshake that is answered in the driver.
     _xdp_peers: Vec<VethXdpPeer>,
 }
 
-/// What happens to how many of a hundred TCP packets, each way.
+/// The faults of a path, in a hundred TCP packets each way.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Trouble {
     /// Lost.

@@ -17,9 +17,9 @@ use nix::{
     unistd::{Pid, Uid},
 };
 
-/// Where iproute2 keeps the names of namespaces.
+/// Directory in which iproute2 keeps the names of namespaces.
 const NAMES: &str = "/run/netns";
-/// What every name begins with; the process id of the test follows.
+/// The prefix of every name; the process id of the test follows.
 const PREFIX: &str = "sttcp";
 
 /// A named network namespace with its loopback up.

@@ -20,11 +20,11 @@ use crate::seed::Random;
 pub const LONGEST: usize = 4;
 /// Questions on one connection, at most.
 const QUESTIONS: usize = 20;
-/// How long a client waits for a byte, and how long one waits for clients.
+/// Time limit of a client for a byte, and of the test for the clients.
 const PATIENCE: Duration = Duration::from_mins(1);
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// What it has cost since it was asked last.
+/// The totals since the last call.
 #[derive(Clone, Debug, Default)]
 pub struct ClientTotals {
     /// Questions answered, every byte right.

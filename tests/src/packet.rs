@@ -133,12 +133,12 @@ impl Packet {
         }
     }
 
-    /// Where the IP header begins in the frame.
+    /// Offset of the IP header in the frame.
     pub fn ip_offset(&self) -> usize {
         14 + 4 * self.tags.len()
     }
 
-    /// Where the TCP header begins in the frame.
+    /// Offset of the TCP header in the frame.
     pub fn tcp_offset(&self) -> usize {
         let extensions: usize = self.extensions.iter().map(|(_, body)| 1 + body.len()).sum();
         self.ip_offset() + if self.source.is_ipv4() { 20 + self.ip_options.len() } else { 40 + extensions }

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use crate::netns::{execute, text};
 
-/// How long what is to be seen may take, and the pause between two looks.
+/// Time limit for output to appear, and the pause between two looks.
 const PATIENCE: Duration = Duration::from_mins(1);
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -43,7 +43,7 @@ impl Pty {
         execute(&mut self.tmux(&["send-keys", key]));
     }
 
-    /// What is seen, a line each.
+    /// The screen's content, a line each.
     pub fn lines(&self) -> Vec<String> {
         let output = execute(&mut self.tmux(&["capture-pane", "-p"]));
         text(&output.stdout).lines().map(ToOwned::to_owned).collect()

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// How a question speaks EDNS.
+/// The EDNS part of a question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Edns {
     /// Not at all.

@@ -1,4 +1,4 @@
-//! What makes a run repeatable: one seed, one size, both from the environment.
+//! Repeatable runs: one seed, one size, both from the environment.
 
 use std::{
     io::Write as _,

@@ -29,7 +29,7 @@ const ROUNDS: u64 = 1_000;
 const QUESTIONS: [(&str, u16); 3] =
     [("www.example.com", 1), ("large.example.com", 16), ("nowhere.example.com", 28)];
 
-/// How far the clients have got.
+/// The progress of the clients.
 #[derive(Debug)]
 pub struct Progress {
     exchanges: Vec<AtomicU64>,
@@ -49,7 +49,7 @@ impl Progress {
     }
 }
 
-/// What was seen at the clients' end of the wire.
+/// The capture at the clients' end of the wire.
 #[derive(Debug)]
 pub struct Seen {
     /// Everything, in order.

@@ -35,17 +35,17 @@ pub const SERVER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 /// The server's addresses, one of each family.
 pub const SERVERS: [IpAddr; 2] = [IpAddr::V4(SERVER_V4), IpAddr::V6(SERVER_V6)];
 
-/// How long a card may take to come up.
+/// Time limit for a card to come up.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Two namespaces and the link between them.
 #[derive(Debug)]
 pub struct Topology {
-    /// Where the handshake is answered in the driver.
+    /// Programs for a handshake that is answered in the driver.
     pub xdp_peer: Option<VethXdpPeer>,
-    /// Where the questions come from.
+    /// The namespace of the clients.
     pub client: Netns,
-    /// Where the responder runs.
+    /// The responder's namespace.
     pub server: Netns,
     /// Receive queues of each end.
     pub queues: usize,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::netns::Netns;
 
-/// How long it takes to notice that it shall end.
+/// Time to notice that it shall end.
 const TICK: Duration = Duration::from_millis(20);
 
 /// A server on a UDP port. Dropped, it ends.

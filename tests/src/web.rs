@@ -15,7 +15,7 @@ use tempfile::{NamedTempFile, TempDir};
 
 use crate::netns::Netns;
 
-/// How long anything that is to happen at once may take on a busy machine.
+/// Time limit for anything that is to happen at once, on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Where the back ends listen: at every address of their namespace, so that they can be asked directly as well.
@@ -138,12 +138,12 @@ impl HttpUpstream {
         self.state.requests.lock().expect("no thread panicked").last().is_some_and(|(_, first)| *first)
     }
 
-    /// How many connections there were.
+    /// Number of connections.
     pub fn connections(&self) -> usize {
         self.state.connections.load(SeqCst)
     }
 
-    /// How many of them have ended.
+    /// Number of connections that have ended.
     pub fn closed(&self) -> usize {
         self.state.closed.load(SeqCst)
     }

@@ -17,7 +17,7 @@ const PORT: u16 = 53;
 
 /// Where a back end answers, so that the client can ask it as well.
 const BACK_END: SocketAddr = SocketAddr::new(IpAddr::V4(SERVER_V4), 5301);
-/// Where one answers for the relay alone.
+/// Address of one that answers for the relay alone.
 const LOCAL: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 5301);
 
 #[rstest]

@@ -39,7 +39,7 @@ struct QueryResponse {
     answer: Vec<u8>,
 }
 
-/// Where things are.
+/// The paths of the files.
 struct DnstapPaths {
     directory: TempDir,
 }

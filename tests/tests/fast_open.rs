@@ -103,7 +103,7 @@ impl<'port> Scripted<'port> {
         Packet { options, payload: request.to_vec(), ..self.client.syn() }
     }
 
-    /// What such a SYN gets, from the SYN,ACK on.
+    /// The reply to such a SYN, from the SYN,ACK on.
     fn open(&mut self, syn: &Packet) -> Vec<Packet> {
         self.client.template = Packet { source_port: self.client.template.source_port + 1, ..syn.clone() };
         self.client.send(&self.client.template);

@@ -20,7 +20,7 @@ use tempfile::TempDir;
 const CLIENTS: &str = "198.51.100.0/24";
 const FORGED: &str = "198.18.0.0/15";
 
-/// How much more memory the server may hold after a flood, in KiB.
+/// Limit of the server's additional memory after a flood, in KiB.
 const TOLERANCE: u64 = 256;
 
 /// A link on whose server end both prefixes have a route to the client's host.

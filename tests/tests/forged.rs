@@ -23,7 +23,7 @@ fn forged_segments_are_well_formed() {
     }
 }
 
-/// What is forged lacks nothing but the numbers: with those that SYN,ACK tells, every kind is answered.
+/// A forged frame lacks nothing but the numbers: with those that SYN,ACK tells, every kind is answered.
 #[test]
 fn who_sees_the_syn_ack_is_answered() {
     let topology = Topology::new(1);

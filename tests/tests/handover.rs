@@ -66,7 +66,7 @@ fn fails(topology: &Topology, arguments: &[&str]) -> Ended {
     }
 }
 
-/// What answers a SYN to the DNS port.
+/// The answer to a SYN to the DNS port.
 fn answer(port: &Port, source_port: u16) -> u8 {
     let client = Client::new(port, source_port, SERVERS[0], 53, 1);
     client.send(&client.syn());
@@ -193,7 +193,7 @@ fn one_that_fails_leaves_nothing_behind(#[case] stage: &str, #[case] goes_on: bo
     assert_eq!(answer(&port, 45_002), flags::RST | flags::ACK);
 }
 
-/// What cannot be is refused while the other serves, and it serves on.
+/// An impossible takeover is refused while the other serves, and it serves on.
 #[rstest]
 #[case::zone(&["--zone", "/nowhere/x.zone"], 1, &["/nowhere/x.zone"])]
 #[case::user(&["--user", "nobody-of-that-name"], 1, &["nobody-of-that-name"])]

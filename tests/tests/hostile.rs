@@ -1,4 +1,4 @@
-//! What is not to be answered is met with silence on the wire, one count of the right reason, and nothing else.
+//! A frame that is not to be answered is met with silence on the wire, one count of the right reason, and nothing else.
 
 use std::{collections::BTreeMap, fs, net::IpAddr, os::unix::fs::PermissionsExt};
 
@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 const A: u16 = 1;
 
-/// What passing a barrier counts.
+/// The counts of passing a barrier.
 fn barrier_counts() -> BTreeMap<String, u64> {
     ["xdp_served", "received", "syn_ack", "sent"].map(|name| (name.to_owned(), 1)).into()
 }

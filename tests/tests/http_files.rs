@@ -19,7 +19,7 @@ const LOCATIONS: &str =
     "gzip_static on; gzip_vary on; gzip_http_version 1.0; add_header Cache-Control max-age=60;
 location ~ /\\.(?!well-known) { return 404; }";
 
-/// What a request says besides. TAG and TIME stand for what the server says of the file.
+/// The other fields of a request. TAG and TIME stand for what the server says of the file.
 const FIELDS: [&str; 39] = [
     "A: b",
     "If-None-Match: TAG",
@@ -89,7 +89,7 @@ fn files(root: &Path) {
     symlink("page.html", root.join("link.html")).expect("a link");
 }
 
-/// What a server answers on one connection.
+/// A server's answers on one connection.
 fn ask(client: &Netns, server: SocketAddr, request: &str) -> HttpResponse {
     let answer = client.enter(|| try_ask(server, request.as_bytes(), PATIENCE));
     HttpResponse::parse(&answer.unwrap_or_else(|error| panic!("{request}: {error}")))

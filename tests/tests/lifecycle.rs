@@ -17,7 +17,7 @@ use stateless_tcp_tests::{
     topology::{INTERFACE, SERVERS, Topology},
 };
 
-/// How often, and how long in all, something that is due at once is looked for.
+/// Pause and time limit, while a test looks for something that is due at once.
 const PAUSE: Duration = Duration::from_millis(50);
 const PATIENCE: Duration = Duration::from_mins(1);
 

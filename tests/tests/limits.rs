@@ -1,4 +1,4 @@
-//! Who is denied or limited is dropped where it arrives, and nobody else is the worse for it.
+//! A denied or limited client's frames are dropped on arrival, and nobody else is the worse for it.
 
 use std::{
     fmt::Write as _,
@@ -31,7 +31,7 @@ const BURST: usize = 32;
 /// Frames that each of them sends back to back. A burst is 128 frames: the link, which holds 256, has room for a client's
 /// beside them.
 const REPEATS: usize = 4;
-/// How long an answer that must come may take.
+/// Time limit for an answer that must come.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 fn syn(client: IpAddr, source_port: u16, server: IpAddr) -> Vec<u8> {

@@ -19,9 +19,9 @@ use stateless_tcp_tests::topology::{GHOST_V4, GHOST_V6, SERVER_V4, SERVERS, Topo
 use stateless_tcp_tests::upstream::{DnsUpstream, answer};
 use stateless_tcp_tests::web::{BACK_END, Nginx, ask};
 
-/// Where the responder is asked for metrics.
+/// Address of the responder's metrics.
 const METRICS: &str = "127.0.0.1:9953";
-/// Where Prometheus is asked for what it has.
+/// Address of Prometheus.
 const PROMETHEUS: &str = "127.0.0.1:9090";
 /// The back end of the DNS relay.
 const DNS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 5301);

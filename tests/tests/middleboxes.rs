@@ -22,7 +22,7 @@ const GIVES_UP: Duration = Duration::from_secs(1);
 /// Longer than that: a read that takes this long hangs.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// How a connection with two questions, in turn, went.
+/// The course of a connection with two questions, in turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ConnectionEnd {
     /// Both answered.

@@ -27,7 +27,7 @@ const WKS: usize = 8_200;
 const FLOOR: isize = 1 << 20;
 /// The same for a file with $GENERATE, which stands for more than it is long.
 const GENERATED: isize = 1 << 28;
-/// How long one file may take: a safety net.
+/// Time limit of one file: a safety net.
 const PATIENCE: Duration = Duration::from_mins(4);
 
 /// The system's allocator, counting what is allocated.

@@ -1,4 +1,4 @@
-//! What the network loses is recovered by the client's own retransmissions, under `--rules reliable`.
+//! Lost segments are recovered by the client's own retransmissions, under `--rules reliable`.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};

@@ -1,4 +1,4 @@
-//! What must hold of the responder whatever it is sent; the fuzz targets assert the same for longer.
+//! Invariants of the responder, whatever it receives; the fuzz targets assert the same for longer.
 
 use proptest::{collection::vec, prelude::*};
 use stateless_tcp_tests::{

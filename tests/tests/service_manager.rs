@@ -20,7 +20,7 @@ use stateless_tcp_tests::{
 /// How long anything that is to be heard at once may take on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(2);
 
-/// How long the service may be silent, in microseconds.
+/// Time that the service may be silent, in microseconds.
 const WATCHDOG: u32 = 4_000_000;
 
 /// A sign of life.
@@ -37,14 +37,14 @@ impl Manager {
         Self(socket)
     }
 
-    /// What it hears next.
+    /// The next message.
     fn hear(&self) -> String {
         let mut bytes = [0; 4_096];
         let length = self.0.recv(&mut bytes).expect("nothing is said any more");
         text(&bytes[..length])
     }
 
-    /// What it hears next that is no sign of life.
+    /// The next message that is no sign of life.
     fn news(&self) -> String {
         let end = Instant::now() + PATIENCE;
         loop {

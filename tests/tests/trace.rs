@@ -84,7 +84,7 @@ fn frames(file: &Path) -> Vec<Vec<u8>> {
     frames
 }
 
-/// How often each frame is there.
+/// Number of copies of each frame.
 fn multiset(frames: impl IntoIterator<Item = Vec<u8>>) -> BTreeMap<Vec<u8>, usize> {
     let mut set = BTreeMap::new();
     frames.into_iter().for_each(|frame| *set.entry(frame).or_default() += 1);

@@ -22,7 +22,7 @@ use stateless_tcp_tests::{
 const PATIENCE: Duration = Duration::from_mins(1);
 const A: u16 = 1;
 
-/// Where questions over UDP are answered.
+/// Address for questions over UDP.
 #[rstest]
 #[case::ring("native", "ring")]
 #[case::driver("native", "driver")]

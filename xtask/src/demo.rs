@@ -213,7 +213,7 @@ fn show_transaction(packets: &[Packet]) -> Result<()> {
     Ok(())
 }
 
-/// What shows that the server's kernel took no part.
+/// The proof that the server's kernel took no part.
 fn show_proof(packets: &[Packet], before: u64, after: u64) -> Result<()> {
     let sent: Vec<&Packet> = packets.iter().filter(|packet| packet.side == Side::Server).collect();
     let resets = sent.iter().filter(|packet| packet.flags.rst).count();
@@ -255,7 +255,7 @@ fn answers(text: &str) -> Vec<String> {
     records
 }
 
-/// What follows `label` in `text`, up to a comma or the line's end.
+/// The text that follows `label` in `text`, up to a comma or the line's end.
 fn field<'a>(text: &'a str, label: &str) -> Option<&'a str> {
     let rest = &text[text.find(label)? + label.len()..];
     rest.split([',', '\n']).next()

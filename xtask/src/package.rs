@@ -17,7 +17,7 @@ use crate::toolchain::cache_directory;
 #[derive(Args)]
 pub(crate) struct PackageOptions {}
 
-/// Who makes packages of what cargo builds, by stateless-tcp/Cargo.toml.
+/// The tool that makes packages of cargo's output, by stateless-tcp/Cargo.toml.
 const CARGO_DEB: &str = "3.8.0";
 /// The release that the package is tried on.
 const SUITE: &str = "bookworm";

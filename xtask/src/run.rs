@@ -77,7 +77,7 @@ fn build(name: &str) -> Result<PathBuf> {
     Ok(binary)
 }
 
-/// Where cargo puts what it builds.
+/// Cargo's output directory.
 pub(crate) fn target_directory() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from)
 }

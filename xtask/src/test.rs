@@ -74,7 +74,7 @@ enum Step {
     Fuzz,
 }
 
-/// How large a run is and what it is repeated by.
+/// The size of a run, and the seed that repeats it.
 struct Scale {
     full: bool,
     seed: u64,

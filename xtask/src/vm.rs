@@ -129,7 +129,7 @@ fn build_guest() -> Result<PathBuf> {
     Ok(target_directory().join("debug/vm-guest"))
 }
 
-/// What was chosen, or everything there is.
+/// The chosen ones, or all.
 fn chosen<T: ValueEnum + Copy>(options: &[T]) -> Vec<T> {
     if options.is_empty() { T::value_variants().to_vec() } else { options.to_vec() }
 }
@@ -138,7 +138,7 @@ fn word(value: &impl ValueEnum) -> String {
     value.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
 }
 
-/// Where what the machines are made of is kept.
+/// Directory of the machines' parts.
 pub(crate) fn directory() -> Result<PathBuf> {
     let directory = target_directory().join("vm");
     fs::create_dir_all(&directory).with_context(|| format!("creating {}", directory.display()))?;

@@ -64,7 +64,7 @@ const fn halves(bits: u128) -> [u64; 2] {
 /// Whose frames are whose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// Where the server is.
+    /// The server's address.
     pub server: Address,
     /// Its TCP port.
     pub port: u16,
@@ -87,7 +87,7 @@ impl Plan {
         [s0, s1, c0, c1, d0, d1, f0, f1, g0, g1, self.port as u64]
     }
 
-    /// What such words mean.
+    /// The plan that such words stand for.
     #[inline(always)]
     #[must_use]
     #[expect(clippy::inline_always, reason = "in BPF the stack is small")]
@@ -141,7 +141,7 @@ impl Steering for Plan {
     }
 }
 
-/// What became of a frame; each has a count, in this order.
+/// The class of a frame; each has a count, in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum FlowClass {

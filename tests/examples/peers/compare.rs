@@ -12,7 +12,7 @@ use crate::{Arguments, Entrant, describe, round};
 /// A name, and what of a sample bears it.
 type Figure = (&'static str, fn(&Sample) -> f64);
 
-/// What is compared. Less is better but for the first.
+/// The compared figures. Less is better but for the first.
 const FIGURES: [Figure; 6] = [
     ("answered", |one| one.answered),
     ("server's core each", |one| one.cost),

@@ -1,4 +1,4 @@
-//! What is measured: each server with the configuration that it is started with.
+//! The measured servers, each with the configuration that it is started with.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -70,7 +70,7 @@ impl Contender {
         matches!(self, Self::ThisRing | Self::ThisDriver | Self::Relay | Self::RelayCache)
     }
 
-    /// What it says of its version; of this, `binary`'s.
+    /// Its version, as it tells it; of this, `binary`'s.
     pub(crate) fn version(self, binary: &Path) -> anyhow::Result<String> {
         match self {
             Self::KnotXdp | Self::Knot => say("knotd", &["--version"]),

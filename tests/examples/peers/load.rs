@@ -1,4 +1,4 @@
-//! What asks: one function a generator. Each runs for so many whole seconds, on its core, and says what it offered and what
+//! The load generators: one function each. Each runs for so many whole seconds, on its core, and says what it offered and what
 //! was answered.
 
 use std::fmt;
@@ -42,7 +42,7 @@ pub(crate) struct Load {
     pub(crate) rate: Option<u32>,
 }
 
-/// What came of a load, a second.
+/// The result of a load, a second.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LoadRate {
     pub(crate) offered: f64,

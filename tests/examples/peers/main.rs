@@ -47,7 +47,7 @@ struct Arguments {
     /// Servers
     #[arg(long, value_delimiter = ',')]
     only: Vec<Contender>,
-    /// What asks them
+    /// The load generators
     #[arg(long, value_delimiter = ',', default_values_t = Generator::USUAL)]
     load: Vec<Generator>,
     /// Open connections to measure memory with; 0: it is not measured

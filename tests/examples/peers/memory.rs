@@ -1,4 +1,4 @@
-//! What open connections take: the memory of the server's processes, and of the kernel on their behalf.
+//! The memory of open connections: that of the server's processes, and of the kernel on their behalf.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! What was measured, as it is kept: the JSON file.
+//! The results as they are kept: the JSON file.
 
 use std::fs;
 use std::path::Path;
@@ -13,7 +13,7 @@ pub(crate) struct Results {
     pub(crate) machine: String,
     /// Of this, as git describes it.
     pub(crate) commit: String,
-    /// What asked, and its version.
+    /// The load generator, and its version.
     pub(crate) generators: Vec<String>,
     /// In the order of the tables.
     pub(crate) servers: Vec<ServerInfo>,

@@ -16,7 +16,7 @@ pub(crate) enum Row<'results> {
 /// Least, median, most.
 pub(crate) type MinMedianMax = [f64; 3];
 
-/// What is aimed at: this beside a peer, how much less CPU, and how many times the rate.
+/// The targets: this beside a peer, how much less CPU, and how many times the rate.
 const TARGETS: [(&str, &str, f64, f64); 4] = [
     ("this-driver", "knot-xdp", 4.0, 4.0),
     ("this-driver", "nsd", 5.0, 6.0),

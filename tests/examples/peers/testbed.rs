@@ -1,4 +1,4 @@
-//! Where it is measured: client ⇄ server, and for a relay ⇄ back end, by veth pairs. New for each server, so that nothing
+//! The testbed: client ⇄ server, and for a relay ⇄ back end, by veth pairs. New for each server, so that nothing
 //! of one is left to the next.
 //!
 //! One core is the server's: its threads, and the NAPI threads of its ends of the links. The generator, the back end and
@@ -42,7 +42,7 @@ pub(crate) struct Content {
     directory: TempDir,
 }
 
-/// Where a server runs, and what it serves.
+/// The place of a server, and its content.
 pub(crate) struct ServerSetup<'testbed> {
     pub(crate) netns: &'testbed str,
     pub(crate) device: &'testbed str,

@@ -28,7 +28,7 @@ pub struct Player {
     here: Machine,
     elsewhere: Machine,
     service: Option<Lasting>,
-    /// What the documents have relays ask.
+    /// The servers that relays ask in the documents.
     _name_server: DnsUpstream,
     _topology: Topology,
 }

@@ -20,7 +20,7 @@ pub struct Block {
     pub line: usize,
     /// The commands, a line each.
     pub commands: String,
-    /// What they are said to print.
+    /// Their documented output.
     pub shown: Option<String>,
 }
 
@@ -35,7 +35,7 @@ pub enum Step {
     Watch(String),
 }
 
-/// Where a step is run.
+/// The machine of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StepHost {
     /// The machine that serves.
@@ -82,7 +82,7 @@ pub fn named_commands<'a>(document: &'a str, programs: &[&str]) -> Vec<&'a str> 
 }
 
 impl Block {
-    /// What is run, where, in order.
+    /// The steps in order, each with its machine.
     pub fn steps(&self) -> Vec<(StepHost, Step)> {
         let (mut steps, mut place, mut script) = (Vec::new(), StepHost::Here, String::new());
         let flush = |steps: &mut Vec<_>, place, script: &mut String| {

@@ -1,4 +1,4 @@
-//! Whether the code under test reads frames and options as an independent reader does.
+//! Comparison: the code under test reads frames and options as an independent reader does.
 
 use std::net::IpAddr;
 
@@ -13,7 +13,7 @@ use crate::{
     topology::SERVERS,
 };
 
-/// What the harness serves.
+/// The addresses and ports that the harness serves.
 #[derive(Debug)]
 pub struct HarnessSteering;
 

@@ -1,4 +1,4 @@
-//! Whether what a service answers is an answer: read by parsers that share nothing with the code under test.
+//! Checks of a service's answers: they are read by parsers that share nothing with the code under test.
 
 use stateless_tcp::services::{Context, Framing, MAX_RESPONSE, Service};
 

@@ -1,4 +1,4 @@
-//! What must hold of an exchange, whatever was received.
+//! The invariants of an exchange, whatever was received.
 
 use stateless_tcp_core::outcome::Outcome;
 use stateless_tcp_core::tcp::AckPolicy;
@@ -73,7 +73,7 @@ fn assert_may_be_answered(received: &Packet) {
     assert_ne!(received.source_port, 0, "{received}");
 }
 
-/// What holds of every segment that we send.
+/// The invariants of every segment that we send.
 fn assert_goes_back(harness: &Harness, received: &Packet, packet: &Packet) {
     assert_eq!(
         (packet.to, packet.from, &packet.tags),

@@ -91,18 +91,18 @@ pub struct Harness {
     pub rules: AckPolicy,
     /// Largest payload as configured.
     pub segment_size: u16,
-    /// What the clock says.
+    /// The clock's time.
     pub now: SystemTime,
 }
 
-/// What became of one frame.
+/// The result of one frame.
 #[derive(Clone, Debug)]
 pub struct Exchange {
     /// Why.
     pub outcome: Outcome,
-    /// What was sent, in order.
+    /// The frames sent, in order.
     pub sent: Vec<Packet>,
-    /// How much each counter grew.
+    /// The growth of each counter.
     grown: Vec<u64>,
 }
 

@@ -8,7 +8,7 @@ use stateless_tcp_core::wire::MAX_HEADERS;
 /// Payload of the largest segment that any rule sends.
 pub const LARGEST_PAYLOAD: usize = 1220;
 
-/// What stands in a frame before anything is written: a reply that leaves a hole shows it.
+/// The content of a frame before anything is written: a reply that leaves a hole shows it.
 const STALE: u8 = 0xa5;
 
 /// A frame. Only its pool makes one, and each has a number of its own.
@@ -24,7 +24,7 @@ pub struct Pool {
     free: usize,
     made: usize,
     out: BTreeSet<usize>,
-    /// What was sent, in order.
+    /// The frames sent, in order.
     pub sent: Vec<Vec<u8>>,
 }
 

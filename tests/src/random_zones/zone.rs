@@ -19,7 +19,7 @@ pub struct Zone {
     elsewhere: Vec<String>,
 }
 
-/// What a name has.
+/// The records of a name.
 #[derive(Clone, Debug, Default)]
 pub struct Node {
     records: Vec<String>,

@@ -1,4 +1,4 @@
-//! What uses the client's TCP: it asks, reads, compares each byte, closes, and asks again where a connection ended.
+//! The application above the client's TCP: it asks, reads, compares each byte, closes, and asks again where a connection ended.
 
 use super::{
     client::{ConnectionState, SimClient},
@@ -7,7 +7,7 @@ use super::{
     relay::VARIANTS,
 };
 
-/// How the application leaves.
+/// The application's way to leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
     /// Closes when it has every answer.
@@ -20,20 +20,20 @@ pub enum Ending {
     Abort(usize),
 }
 
-/// What the application does.
+/// The application's plan.
 #[derive(Clone, Debug)]
 pub struct ApplicationConfig {
-    /// How messages are delimited.
+    /// The delimiters of messages.
     pub style: Style,
     /// Who answers asks for each answer: no two are the same.
     pub relayed: bool,
-    /// What is asked.
+    /// The questions.
     pub questions: Vec<SimQuestion>,
     /// All messages.
     pub bytes: Vec<u8>,
-    /// Where each message ends.
+    /// The end of each message.
     pub ends: Vec<usize>,
-    /// Where a write ends.
+    /// The end of a write.
     pub cuts: Vec<usize>,
     /// On the first so many connections; later each write is as many whole messages as may be asked.
     pub messy: u32,
@@ -45,7 +45,7 @@ pub struct ApplicationConfig {
     pub eager: bool,
     /// Reads so many bytes at once, so often; everything at once if none.
     pub reading: Option<(usize, Micros)>,
-    /// How it leaves.
+    /// Its way to leave.
     pub ending: Ending,
     /// How long it keeps a connection that it has no use for any more.
     pub linger: Micros,
@@ -92,7 +92,7 @@ pub struct Application {
     buffer: Vec<u8>,
 }
 
-/// What the application wants.
+/// The application's next action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Want {
     /// To wait, at most until then.

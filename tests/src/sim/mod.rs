@@ -61,7 +61,7 @@ const MOST_FETCHES: u64 = 5_000;
 const MOST_PROBES: u32 = 20;
 const FIRST_PORT: u16 = 40_000;
 
-/// What a complete run was like.
+/// The properties of a complete run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
     /// Runs.
@@ -111,7 +111,7 @@ impl Summary {
 /// A run that went wrong.
 #[derive(Debug)]
 pub struct Failure {
-    /// What.
+    /// The segment.
     pub what: String,
     /// Everything up to there.
     pub trace: String,
@@ -133,7 +133,7 @@ impl fmt::Display for Failure {
 /// Runs a scenario, and when it fails once more with a trace.
 ///
 /// # Errors
-/// What went wrong, with all segments up to there.
+/// The error, with all segments up to there.
 pub fn run(scenario: &Scenario) -> Result<Summary, Box<Failure>> {
     Run::new(scenario, None).finish().map_err(|_| {
         let mut run = Run::new(scenario, Some(Trace::default()));
@@ -147,7 +147,7 @@ pub fn run(scenario: &Scenario) -> Result<Summary, Box<Failure>> {
 /// Runs a scenario, and returns all bytes of complete answers that the application read, those that change as zeros.
 ///
 /// # Errors
-/// What went wrong.
+/// The error.
 pub fn received(scenario: &Scenario) -> Result<Vec<u8>, String> {
     let mut run = Run::new(scenario, None);
     run.application.received = Some(Vec::new());
@@ -166,9 +166,9 @@ struct Run<'a> {
     client: SimClient,
     /// What the client's window came to at its smallest on this connection.
     least_window: usize,
-    /// How often answers were fetched.
+    /// Number of fetched answers.
     fetches: u64,
-    /// How often the content was replaced.
+    /// Number of replacements of the content.
     reloads: usize,
     out: Vec<SimSegment>,
     trace: Option<Trace>,

@@ -7,7 +7,7 @@ use stateless_tcp_core::tcp::segment::Flags;
 use super::packet::{Micros, SimSegment};
 use crate::seed::Random;
 
-/// What becomes of a segment.
+/// The fate of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Delivery {
     /// It arrives in its turn.
@@ -20,7 +20,7 @@ pub enum Delivery {
     Delay(Micros),
 }
 
-/// How fates are decided.
+/// The way that fates are decided.
 #[derive(Clone, Debug)]
 pub enum Faults {
     /// In thousandths of all segments, until a time from which on everything is delivered.

@@ -10,7 +10,7 @@ pub type Position = i64;
 /// A segment of either side.
 #[derive(Clone, Debug)]
 pub struct SimSegment {
-    /// Where it goes.
+    /// Its direction.
     pub to_server: bool,
     /// The client's port, which tells its connections apart.
     pub port: u16,

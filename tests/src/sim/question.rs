@@ -49,7 +49,7 @@ pub struct SimQuestion {
     pub padding: usize,
 }
 
-/// How messages are delimited.
+/// The delimiters of messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Style {
     /// By a length of two bytes before them.
@@ -153,7 +153,7 @@ pub fn begins(style: Style, stream: &[u8]) -> bool {
 /// Answers [`SimQuestion`]s.
 #[derive(Debug)]
 pub struct Toy {
-    /// How its messages are delimited.
+    /// The delimiters of its messages.
     pub style: Style,
     /// Which content it answers from.
     pub generation: u8,

@@ -23,7 +23,7 @@ pub const VARIANTS: u8 = 8;
 /// Bytes of answers sent that are kept: more than any run sends.
 const CAPACITY: usize = 64 << 20;
 
-/// What a relay is like.
+/// The behaviour of a relay.
 #[derive(Clone, Copy, Debug)]
 pub struct RelayBehaviour {
     /// An answer takes this long at the most.

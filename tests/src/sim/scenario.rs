@@ -20,7 +20,7 @@ pub struct Scenario {
     pub profile: Profile,
     /// Its application.
     pub plan: ApplicationConfig,
-    /// What the network does.
+    /// The network's faults.
     pub faults: Faults,
     /// One way.
     pub latency: Micros,
@@ -49,7 +49,7 @@ pub struct Scenario {
 /// Twenty questions, each of which waits for the longest timeout: slow, but not stuck.
 const LIMIT: Micros = 4_000_000_000;
 
-/// What is drawn from.
+/// The sets that are drawn from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
     /// Clients that offer no timestamps.

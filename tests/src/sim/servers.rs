@@ -28,9 +28,9 @@ use super::{
 };
 use crate::seed::Random;
 
-/// Where the DNS-like service is.
+/// The DNS-like service's address.
 const DNS_PORT: u16 = 53;
-/// Where the HTTP-like service is.
+/// The HTTP-like service's address.
 const HTTP_PORT: u16 = 80;
 /// Bytes of the timestamps option with its padding.
 const TIMESTAMPS: u16 = 12;
@@ -57,7 +57,7 @@ pub struct Servers {
 /// Of the world, on the servers' clocks.
 const BEGINNING: Duration = Duration::from_hours(1);
 
-/// How long content that was replaced is kept.
+/// The time that replaced content is kept.
 pub const KEEP: Micros = 60_000_000;
 
 impl Servers {
@@ -92,7 +92,7 @@ impl Servers {
         sent.first().map(|packet| packet.seq)
     }
 
-    /// What they have counted.
+    /// Their counters.
     pub fn counted(&self) -> Vec<u64> {
         Outcome::ALL.iter().map(|&counter| self.counters.get(counter)).collect()
     }
@@ -143,7 +143,7 @@ impl Servers {
         self.exchanges[which].cache().poison(noise);
     }
 
-    /// How many they are.
+    /// Their number.
     pub fn count(&self) -> usize {
         self.exchanges.len()
     }
@@ -151,7 +151,7 @@ impl Servers {
     /// Gives a segment to one of them at `now`; `sent` takes what it sends.
     ///
     /// # Errors
-    /// What it sent and must not.
+    /// The error in its segments.
     pub fn answer(
         &mut self,
         now: Micros,
@@ -178,7 +178,7 @@ impl Servers {
     /// What the relay asked for comes, and what waited for it is answered.
     ///
     /// # Errors
-    /// What was sent and must not.
+    /// The error in the sent segments.
     pub fn turn(&mut self, now: Micros, mss: u16, sent: &mut Vec<SimSegment>) -> Result<(), String> {
         let mut ready = Vec::new();
         if let Some(relay) = &self.relay {

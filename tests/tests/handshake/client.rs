@@ -1,4 +1,4 @@
-//! What a client says, and what may be done to it on the way.
+//! A client's segments, and the damage to them on the way.
 
 use stateless_tcp_tests::{
     client::query,
@@ -84,7 +84,7 @@ impl HandshakeClient {
         Packet { flags, seq, ack, payload, options, ..self.base.clone() }
     }
 
-    /// What it says next.
+    /// Its next segment.
     pub(crate) fn speak(&mut self, random: &mut Random) -> Packet {
         self.clock = self.clock.wrapping_add(1);
         let (next, received) = (self.next, self.received);

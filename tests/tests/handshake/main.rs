@@ -39,10 +39,10 @@ use stateless_tcp_tests::{
 use client::{HandshakeClient, disturb};
 
 const OBJECT: &[u8] = aya::include_bytes_aligned!("../../../stateless-tcp-ebpf/stateless-tcp.bpf.o");
-/// How often each event must occur among the generated frames.
+/// Least number of times that each event must occur among the generated frames.
 const LEAST: u64 = 100;
 
-/// What became of a frame.
+/// The outcome of a frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum XdpVerdict {
     /// User space has to decide.
@@ -117,7 +117,7 @@ impl HandshakeProgram {
         self.ebpf.program(abi::PROGRAM).expect("the program").try_into().expect("an XDP program")
     }
 
-    /// What it does with a frame that is ours.
+    /// Its treatment of a frame that is ours.
     fn judge(&mut self, frame: &[u8]) -> XdpVerdict {
         let mut out = vec![0; frame.len() + 64];
         let options =
@@ -202,7 +202,7 @@ impl Trio {
         self.responder.switch(offer.into());
     }
 
-    /// What the responder sends for a frame. Whatever the kernel decides itself, the responder has said the same.
+    /// The responder's reply to a frame. Whatever the kernel decides itself, the responder has said the same.
     fn exchange(&mut self, name: &str, frame: &[u8]) -> (XdpVerdict, Vec<Vec<u8>>) {
         let fate = self.kernel.judge(frame);
         assert_eq!(core(&self.terms, frame), fate, "{name}: core and kernel, of {frame:02x?}");

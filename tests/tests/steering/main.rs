@@ -57,7 +57,7 @@ struct SteeringProgram {
     _socket: Option<OwnedFd>,
 }
 
-/// What there is on the queue.
+/// The state of the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Queue {
     Bound,
@@ -69,7 +69,7 @@ enum Queue {
 impl Queue {
     const ALL: [Self; 3] = [Self::Bound, Self::Unbound, Self::Held];
 
-    /// What becomes of frames that are served.
+    /// The verdict on frames that are served.
     fn served(self) -> SteeringReason {
         match self {
             Self::Bound => SteeringReason::Served,

@@ -57,7 +57,7 @@ impl Stage {
         command
     }
 
-    /// How many TCP segments the server's kernel has received.
+    /// Number of TCP segments that the server's kernel has received.
     pub(crate) fn kernel_segments() -> Result<u64> {
         let text = read(Self::in_server(Path::new("cat")).arg("/proc/net/snmp"))?;
         let mut rows = text.lines().filter_map(|line| line.strip_prefix("Tcp: "));

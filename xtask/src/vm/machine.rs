@@ -17,14 +17,14 @@ use crate::process::run;
 
 /// Receive queues of each card, and processors to serve them.
 pub(super) const QUEUES: usize = 2;
-/// What a line of the guest program begins with.
+/// Prefix of a line of the guest program.
 const SAID: &str = "vm: ";
-/// How long a machine may take: ten times what one takes on two busy cores.
+/// Time limit for a machine: ten times what one takes on two busy cores.
 const PATIENCE: Duration = Duration::from_mins(20);
 /// The cards' addresses, by which the guest program knows them: the server's, the client's.
 const ADDRESSES: [&str; 2] = ["02:00:00:00:00:01", "02:00:00:00:00:02"];
 
-/// What the guest program is to be started with.
+/// Arguments of the guest program.
 pub(super) struct Boot<'a> {
     pub(super) qemu: &'a Qemu,
     pub(super) kernel: &'a Path,

@@ -14,7 +14,7 @@ use crate::process::run;
 
 /// The release whose QEMU is used: that of Debian 12 has no igb yet. Its libraries come with it, down to the loader.
 const QEMU_SUITE: &str = "trixie";
-/// Where libraries lie in a package of that release.
+/// Directory of libraries in a package of that release.
 const LIBRARIES: &str = "usr/lib/x86_64-linux-gnu";
 
 /// The modules of the network cards; what they depend on comes with them.
@@ -137,7 +137,7 @@ fn list(directory: &Path, there: &mut HashMap<String, PathBuf>) -> Result<()> {
     Ok(())
 }
 
-/// Copies a module, uncompressed, after those that it depends on. What is not there is built in.
+/// Copies a module, uncompressed, after those that it depends on. A module that is not there is built in.
 fn take(
     name: &str,
     there: &HashMap<String, PathBuf>,
@@ -161,7 +161,7 @@ fn take(
     Ok(())
 }
 
-/// What a module says it depends on.
+/// The dependencies that a module names.
 fn depends(module: &Path) -> Result<Vec<String>> {
     const FIELD: &[u8] = b"\0depends=";
     let bytes = fs::read(module)?;

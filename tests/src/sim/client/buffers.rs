@@ -1,4 +1,4 @@
-//! What a client's buffers hold.
+//! The content of a client's buffers.
 
 use crate::sim::packet::{Micros, Position};
 

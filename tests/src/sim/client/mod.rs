@@ -34,7 +34,7 @@ pub enum TcpStack {
     Bsd,
 }
 
-/// What kind of client this is.
+/// The kind of client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own that real clients have")]
 pub struct Profile {
@@ -42,7 +42,7 @@ pub struct Profile {
     pub kind: TcpStack,
     /// Offers timestamps.
     pub timestamps: bool,
-    /// What its SYN offers.
+    /// The options of its SYN.
     pub mss: u16,
     /// Bytes of its receive buffer.
     pub buffer: Position,
@@ -67,7 +67,7 @@ pub struct Profile {
     pub defer_ack: bool,
     /// Least retransmission timeout.
     pub rto_min: Micros,
-    /// How long an acknowledgment is delayed.
+    /// The delay of an acknowledgment.
     pub ack_delay: Micros,
     /// Probes a connection that is idle so long (RFC 9293 section 3.8.4).
     pub keep_alive: Option<Micros>,
@@ -75,7 +75,7 @@ pub struct Profile {
     pub clock: u32,
 }
 
-/// How far a connection is.
+/// The state of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConnectionState {
     /// SYN-SENT.
@@ -98,7 +98,7 @@ pub struct SimClient {
     irs: u32,
     /// Where in all that the application writes this connection began.
     base: usize,
-    /// How far it is.
+    /// Its state.
     pub state: ConnectionState,
     /// The content that the connection began with.
     pub generation: u8,

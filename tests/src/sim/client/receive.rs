@@ -5,7 +5,7 @@ use stateless_tcp_core::tcp::segment::{Flags, Timestamps};
 use super::{ConnectionState, Piece, SimClient, TcpStack};
 use crate::sim::packet::{Micros, Position, SimSegment, position};
 
-/// What to do with the rest of a segment after its acknowledgment field.
+/// The treatment of the rest of a segment after its acknowledgment field.
 #[derive(PartialEq, Eq)]
 enum Acknowledged {
     Go,

@@ -5,7 +5,7 @@ use stateless_tcp_core::tcp::segment::{Flags, Timestamps};
 use super::{MOST_FRAGMENTS, SimClient, TcpStack, Timer};
 use crate::sim::packet::{Micros, Position, SimSegment, position};
 
-/// How long an arrival in order waits for its acknowledgment.
+/// The delay of the acknowledgment of an arrival in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Delay {
     /// Not at all.

@@ -1,9 +1,9 @@
-//! What a client does by itself.
+//! A client's timers and their actions.
 
 use super::SimClient;
 use crate::sim::packet::{Micros, SimSegment};
 
-/// What a client does by itself when its time has come.
+/// A client's timers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Timer {
     /// Sends what it held back for the device.

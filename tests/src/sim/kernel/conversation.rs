@@ -32,7 +32,7 @@ const HURRY: Micros = 10;
 /// docs/protocol.md, and one with timestamps has failed.
 const MOST_ALONE: (u32, u32) = (4, 40);
 
-/// What a schedule came to.
+/// The outcome of a schedule.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ScheduleOutcome {
     /// Questions answered.
@@ -136,7 +136,7 @@ impl Conversation {
         self.connection.as_ref().map(|connection| connection.port)
     }
 
-    /// What happened, for human eyes.
+    /// The events, for human eyes.
     pub(super) fn text(&self) -> &str {
         self.trace.text()
     }
@@ -198,7 +198,7 @@ impl Conversation {
     /// Does one thing.
     ///
     /// # Errors
-    /// What is wrong.
+    /// The error.
     pub(super) fn turn(&mut self, now: Micros, device: &mut Device) -> Result<Turn, String> {
         let choices = [self.to_server.is_ready(), self.to_client.is_ready(), true];
         let first = self.random.below(choices.len());

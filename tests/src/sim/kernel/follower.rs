@@ -18,7 +18,7 @@ const MOST_FLYING: usize = 48;
 /// Least and most segments that leave as one.
 const BURSTS: [usize; 2] = [4, 2];
 
-/// What a read came to.
+/// The outcome of a read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Got {
     /// These bytes.
@@ -31,7 +31,7 @@ pub(super) enum Got {
     Reset,
 }
 
-/// What happens to a client.
+/// An event at a client.
 #[derive(Clone, Debug)]
 pub(super) enum Event {
     /// A segment arrives.

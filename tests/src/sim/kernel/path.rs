@@ -9,7 +9,7 @@ use crate::{seed::Random, sim::packet::SimSegment};
 /// Segments of a direction that something may happen to where only a few are chosen.
 const FIRST: usize = 20;
 
-/// What becomes of a segment.
+/// The fate of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LinkVerdict {
     /// It arrives in its turn.
@@ -22,7 +22,7 @@ pub(super) enum LinkVerdict {
     Late(usize),
 }
 
-/// How fates are decided.
+/// The way that fates are decided.
 #[derive(Clone, Debug)]
 enum Rule {
     /// In thousandths of the segments before `until`.

@@ -27,7 +27,7 @@ use crate::sim::{
 /// A larger answer may be refused whatever the window.
 const MOST_AT_ONCE: usize = 32_000;
 
-/// What a socket is like.
+/// The options of a socket.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SocketOptions {
     /// Nagle's algorithm is on.
@@ -85,7 +85,7 @@ impl SocketScript {
         }
     }
 
-    /// What is asked, and how.
+    /// The questions and the way to ask them.
     pub(super) fn plan(&self) -> &ApplicationConfig {
         &self.plan
     }
