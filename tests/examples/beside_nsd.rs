@@ -1,4 +1,4 @@
-//! How long clients take over a path that loses, asking this responder and asking NSD on the kernel's TCP, in one table.
+//! Time of clients over a lossy path, with this responder and with NSD on the kernel's TCP, in one table.
 //!
 //! `cargo xtask bench lossy` runs it; an argument is another number of connections. Time to completion is from SYN to the
 //! last byte of the last answer. The client's timers are as the kernel has them: they are what loss costs.

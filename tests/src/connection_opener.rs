@@ -26,7 +26,7 @@ const WINDOW: usize = 256;
 const RETRY: Duration = Duration::from_millis(300);
 /// Without any connection opened, after which nothing more is expected.
 const STANDSTILL: Duration = Duration::from_secs(4);
-/// How long a server may still send SYN,ACKs again, for acknowledgments that it had no room for.
+/// Time in which a server may still send SYN,ACKs again, for acknowledgments that it had no room for.
 const SETTLE: Duration = Duration::from_millis(1_500);
 const TICK: Duration = Duration::from_millis(10);
 

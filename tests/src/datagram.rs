@@ -39,7 +39,7 @@ pub struct Datagram {
     pub destination_port: u16,
     /// Payload.
     pub payload: Vec<u8>,
-    /// How the checksum is; in a datagram that was read, `Wrong` by an unsaid number.
+    /// The checksum; in a datagram that was read, `Wrong` by an unsaid number.
     pub checksum: Checksum,
 }
 

@@ -160,7 +160,7 @@ pub fn events(file: &Path) -> Vec<DnstapEvent> {
     events
 }
 
-/// What Debian's reader says of a file, a line an event.
+/// The output of Debian's reader for a file, a line an event.
 pub fn lines(file: &Path) -> Vec<String> {
     let output = execute(Command::new("dnstap-ldns").arg("-q").arg("-r").arg(file));
     text(&output.stdout).lines().map(ToOwned::to_owned).collect()

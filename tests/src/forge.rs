@@ -31,7 +31,7 @@ pub struct Forger {
     frame: Vec<u8>,
 }
 
-/// What must be known of a connection to be answered on it, and where it is.
+/// The values that a client must know of a connection to be answered, and their offsets.
 #[derive(Clone, Copy, Debug)]
 pub struct Guess {
     /// The client's port.

@@ -1,7 +1,7 @@
 //! Client ⇄ router ⇄ servers, where the router loses, repeats and delays what it forwards, and may send each packet to
 //! another server.
 //!
-//! nftables decides what becomes of a packet. What is to be late, or late and twice, takes a way of its own: out at
+//! nftables decides what becomes of a packet. A packet that is to be late, or late and twice, takes a way of its own: out at
 //! `slow`, through a [`DelayLink`] that holds it for a while, and back in.
 
 use std::fmt::Write as _;

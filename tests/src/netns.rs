@@ -122,7 +122,7 @@ fn sweep() {
     }
 }
 
-/// Kills what runs in the namespace and deletes its name. What fails here fails because it is already gone.
+/// Kills what runs in the namespace and deletes its name. A failure here means that it is already gone.
 fn remove(name: &str) {
     if let Ok(output) = Command::new("ip").args(["netns", "pids", name]).output() {
         for pid in text(&output.stdout).lines().filter_map(|line| line.trim().parse().ok()) {

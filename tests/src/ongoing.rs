@@ -153,7 +153,7 @@ impl Ongoing {
     }
 }
 
-/// What the kernel counts of one connection, by its socket diagnosis (linux/sock_diag.h, linux/inet_diag.h).
+/// The kernel's counts of one connection, by its socket diagnosis (linux/sock_diag.h, linux/inet_diag.h).
 struct SocketDiagnosis {
     netlink: Netlink,
     question: Vec<u8>,
@@ -191,7 +191,7 @@ const SOCK_DIAG_BY_FAMILY: u16 = 20;
 const INFO: u16 = 2;
 /// Bytes of struct inet_diag_msg.
 const MESSAGE: usize = 72;
-/// Where tcpi_total_retrans stands in struct tcp_info (linux/tcp.h).
+/// Offset of tcpi_total_retrans in struct tcp_info (linux/tcp.h).
 const TOTAL_RETRANS: usize = 100;
 
 /// Ends the clients when it is dropped.

@@ -245,7 +245,7 @@ impl Packet {
         segment
     }
 
-    /// What the checksum covers besides a segment of `length` bytes (RFC 9293 3.1, RFC 8200 8.1).
+    /// The pseudo-header of the checksum of a segment of `length` bytes (RFC 9293 3.1, RFC 8200 8.1).
     pub fn pseudo_header(&self, length: usize) -> Vec<u8> {
         let mut header = match (self.source, self.destination) {
             (IpAddr::V4(source), IpAddr::V4(destination)) => [source.octets(), destination.octets()].concat(),

@@ -1,4 +1,4 @@
-//! How long a client of the kernel's TCP waits for one answer on a connection of its own, from SYN to the last byte, while
+//! Waiting time of a client of the kernel's TCP for one answer on a connection of its own, from SYN to the last byte, while
 //! others load the server.
 //!
 //! Probes begin by the clock, whatever became of those before, and go before everything else on their core: what they wait

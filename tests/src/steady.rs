@@ -25,7 +25,7 @@ const CLIENTS: usize = 4;
 /// 8 MB more went one way than the other.
 const IN_FLIGHT: usize = 3;
 const ROUNDS: u64 = 1_000;
-/// What is asked: answers of one segment and of several.
+/// The questions: answers of one segment and of several.
 const QUESTIONS: [(&str, u16); 3] =
     [("www.example.com", 1), ("large.example.com", 16), ("nowhere.example.com", 28)];
 

@@ -54,7 +54,7 @@ impl Drop for DnsUpstream {
     }
 }
 
-/// Where the question of a query ends.
+/// The end of a query's question.
 fn end_of_question(query: &[u8]) -> usize {
     let mut at = 12;
     while query[at] != 0 {

@@ -1,4 +1,4 @@
-//! What makes one end of a veth pair take what an XDP program at the other end sends (`XDP_TX`): an XDP program of its
+//! An XDP peer makes one end of a veth pair take what an XDP program at the other end sends (`XDP_TX`): an XDP program of its
 //! own. GRO, which the kernel turns on with it, merges nothing: frames are to be seen as they were sent.
 
 use std::fmt;

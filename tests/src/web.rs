@@ -1,4 +1,4 @@
-//! What the HTTP relay stands between: web servers, one real and one that does what a test says; and a client that shows
+//! Both sides of the HTTP relay: web servers, one real and one that does what a test says; and a client that shows
 //! every byte.
 
 use std::fs;
@@ -18,9 +18,9 @@ use crate::netns::Netns;
 /// Time limit for anything that is to happen at once, on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Where the back ends listen: at every address of their namespace, so that they can be asked directly as well.
+/// The upstreams' port: at every address of their namespace, so that they can be asked directly as well.
 pub const PORT: u16 = 8080;
-/// What the responder is told of them.
+/// The responder's options for them.
 pub const BACK_END: &str = "127.0.0.1:8080";
 
 /// A configuration file with a relay to the back end, and these lines in its table `[http]`.

@@ -81,7 +81,7 @@ fn the_prober_knows_an_answer_from_none() {
     assert_eq!(probe("elsewhere.example.net").answered(), 0);
 }
 
-/// What spins on a core is counted with it, with its parent, and not as the core's idle time.
+/// A spinning process is counted with it, with its parent, and not as the core's idle time.
 #[test]
 fn time_is_counted_for_whom_it_is_spent() {
     const SPIN: Duration = Duration::from_millis(300);

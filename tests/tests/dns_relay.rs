@@ -15,7 +15,7 @@ use stateless_tcp_tests::{
 const LEAST: usize = 300;
 const PORT: u16 = 53;
 
-/// Where a back end answers, so that the client can ask it as well.
+/// Address of an upstream that the client can ask as well.
 const BACK_END: SocketAddr = SocketAddr::new(IpAddr::V4(SERVER_V4), 5301);
 /// Address of one that answers for the relay alone.
 const LOCAL: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 5301);

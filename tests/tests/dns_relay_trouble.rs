@@ -1,4 +1,4 @@
-//! What the relay makes of back ends that die, are slow, or lie; and of a network that loses.
+//! The relay's behaviour with upstreams that die, are slow, or lie; and of a network that loses.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,7 +20,7 @@ const A: u16 = 1;
 const TXT: u16 = 16;
 const SERVFAIL: u8 = 2;
 const DNS: SocketAddr = SocketAddr::new(IpAddr::V4(SERVER_V4), 53);
-/// How long an answer may take, whatever it is: far longer than the relay's own 4 seconds.
+/// Time limit of any answer: far longer than the relay's own 4 seconds.
 const PATIENCE: Duration = Duration::from_mins(1);
 /// At most so often one that does not answer is tried by a copy of a client's question.
 const TRIED_EVERY: Duration = Duration::from_millis(500);

@@ -21,7 +21,7 @@ const OTHERS: [&str; 7] = ["rx_ring_full", "rx_dropped", "xdp_tx", "drop", "err"
 /// The service of the handbook's machine.
 const SERVE: &str = "stateless-tcp run --config /etc/stateless-tcp/config.toml";
 
-/// What README.md's reader has: the files that it names, and its toolchain.
+/// The belongings of README.md's reader: the files that it names, and its toolchain.
 const READER: &str = r#"
 ip address replace 192.0.2.53/32 dev eth0
 ip address replace 2001:db8::53/128 dev eth0 nodad

@@ -1,4 +1,4 @@
-//! Where the handshake is answered: in the driver if that is asked for, and through the ring where it cannot be.
+//! The place where the handshake is answered: in the driver if that is asked for, and through the ring where it cannot be.
 
 use std::net::IpAddr;
 

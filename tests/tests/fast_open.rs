@@ -113,7 +113,7 @@ impl<'port> Scripted<'port> {
         packets
     }
 
-    /// Whether the request on such a SYN is answered, and the cookie that comes with the SYN,ACK.
+    /// The answer to the request on such a SYN, and the cookie that comes with the SYN,ACK.
     fn outcome(&mut self, request: &[u8]) -> (bool, Option<Vec<u8>>) {
         let packets = self.open(&self.syn(request));
         (packets.len() > 1, cookie(&packets[0].options))

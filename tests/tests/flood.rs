@@ -205,7 +205,7 @@ fn honest_clients_are_served_beside_forged_ones(#[case] handshake: &str) {
     assert_eq!(by_driver > 0, handshake == "driver", "{counters:?}");
 }
 
-/// What is not for the played clients reaches the kernel as before, and when the generator ends, its program is gone.
+/// Traffic that is not for the played clients reaches the kernel as before, and when the generator ends, its program is gone.
 #[test]
 fn the_kernel_keeps_its_own() {
     let topology = topology();

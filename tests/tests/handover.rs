@@ -263,7 +263,7 @@ fn another_content_has_another_number() {
     fourth.stop();
 }
 
-/// How interrupts come is given back, and taken again, each time.
+/// The settings of interrupts are given back, and taken again, each time.
 #[test]
 fn interrupts_are_put_off_by_who_asks_for_it() {
     let topology = Topology::new(1);

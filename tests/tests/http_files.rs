@@ -62,7 +62,7 @@ const FIELDS: [&str; 39] = [
     "Accept-Encoding: gzip;q=0",
 ];
 
-/// What paths are put together of.
+/// The parts of paths.
 const SEGMENTS: [&str; 8] = ["", ".", "..", "%2e%2e", "sub", "page.html", "none", "a%2Fpage.html"];
 
 fn files(root: &Path) {
@@ -99,7 +99,7 @@ fn get(client: &Netns, server: SocketAddr, path: &str, fields: &str) -> HttpResp
     ask(client, server, &format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{fields}\r\n\r\n"))
 }
 
-/// What of an answer is to be the same: not the value of ETag, nor the charset, nor the words of errors.
+/// The comparable part of an answer: not the value of ETag, nor the charset, nor the words of errors.
 fn comparable(answer: &HttpResponse) -> HttpResponse {
     let mut answer = answer.clone();
     let names: &[&str] = if answer.status < 300 {
@@ -195,7 +195,7 @@ fn files_are_answered_as_by_nginx() {
     responder.stop();
 }
 
-/// Where nginx does not do as RFC 9110 says, or the RFC leaves it open.
+/// Cases in which nginx differs from RFC 9110, or the RFC leaves it open.
 #[test]
 fn what_differs_from_nginx() {
     let topology = Topology::new(1);

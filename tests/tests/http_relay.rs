@@ -42,7 +42,7 @@ fn files(root: &Path) {
     symlink("page.html", root.join("link.html")).expect("a link");
 }
 
-/// What curl gets from this port of the server, but for what tells the time and one connection from another.
+/// The response to curl from this port of the server, but for what tells the time and one connection from another.
 fn fetch(client: &Netns, server: IpAddr, port: u16, options: &str, path: &str) -> HttpResponse {
     let host = if server.is_ipv6() { format!("[{server}]") } else { server.to_string() };
     let output =

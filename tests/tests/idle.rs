@@ -18,13 +18,13 @@ const FIRST_PORT: u16 = 10_000;
 const FLIGHT: usize = 1_000;
 /// Limit of the server's additional memory, in KiB.
 const TOLERANCE: u64 = 1024;
-/// How long an answer may take before the question is sent again.
+/// Time limit of an answer before the question is sent again.
 const PATIENCE: Duration = Duration::from_millis(300);
 const ROUNDS: usize = 200;
 
 const A: u16 = 1;
 
-/// What a client must know of a connection that it has opened; the rest follows from its number.
+/// A client's knowledge of a connection that it has opened; the rest follows from its number.
 #[derive(Clone, Copy, Debug)]
 struct Opened {
     iss: u32,

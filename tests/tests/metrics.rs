@@ -1,4 +1,4 @@
-//! What Prometheus and its tools make of the metrics, and Grafana's queries of what Prometheus has of them.
+//! The metrics as Prometheus and its tools read them, and Grafana's queries of what Prometheus has of them.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -25,7 +25,7 @@ fn host(server: IpAddr) -> String {
     if server.is_ipv6() { format!("[{server}]") } else { server.to_string() }
 }
 
-/// Whether the client's system offers timestamps.
+/// The client's system offers timestamps.
 fn timestamps(client: &Netns, offered: bool) {
     client.run(&format!("sysctl -qw net.ipv4.tcp_timestamps={}", u8::from(offered)));
 }
@@ -220,7 +220,7 @@ fn dnsperf_is_answered_on_few_connections() {
     responder.stop();
 }
 
-/// What unbound is told: all it asks, it asks over TCP, of the responder.
+/// Configuration of unbound: all it asks, it asks over TCP, of the responder.
 fn forwarder(server: IpAddr, directory: &str) -> String {
     format!(
         "server:\n  directory: {directory}\n  pidfile: {directory}/pid\n  username: \"\"\n  chroot: \"\"\n  use-syslog: no\n  \

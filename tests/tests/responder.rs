@@ -259,7 +259,7 @@ fn message_whose_beginning_is_lost_is_answered_by_fin() {
     assert_eq!((exchange.outcome, exchange.grown(Outcome::Incomplete)), (Outcome::ReassemblyLost, 0));
 }
 
-/// What a small window refuses, a larger one may get when the request comes again: nothing may have followed it.
+/// A larger window may get what a small one was refused when the request comes again: nothing may have followed it.
 #[test]
 fn only_the_first_message_is_refused_for_the_window() {
     let mut client = InMemoryClient::reliable(DNS_PORT);

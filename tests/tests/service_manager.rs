@@ -1,4 +1,4 @@
-//! What a service manager is told, by one that only listens: from within confinement, at a socket with a path and at one
+//! Messages to a service manager, which only listens: from within confinement, at a socket with a path and at one
 //! without.
 
 use std::{
@@ -17,7 +17,7 @@ use stateless_tcp_tests::{
     topology::{INTERFACE, Topology},
 };
 
-/// How long anything that is to be heard at once may take on a busy machine.
+/// Time limit for any message that is due at once, on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Time that the service may be silent, in microseconds.

@@ -21,7 +21,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// A running `stateless-tcp trace`. Dropped, it is killed.
 struct TraceProcess {
     process: Child,
-    /// What it said of what it listens to, and what more it says.
+    /// Its first line, and its further output.
     said: String,
     errors: BufReader<ChildStderr>,
 }

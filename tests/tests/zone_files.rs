@@ -30,7 +30,7 @@ const STEP: usize = 23;
 /// Checkers that run at a time.
 const WORKERS: usize = 4;
 
-/// What stands for an error where a zone file makes its reader panic.
+/// The text that stands for an error where a zone file makes its reader panic.
 const PANIC: &str = "panics";
 
 /// A case, and what all say of it.

@@ -21,7 +21,7 @@ pub(crate) struct PackageOptions {}
 const CARGO_DEB: &str = "3.8.0";
 /// The release that the package is tried on.
 const SUITE: &str = "bookworm";
-/// What that has besides what every Debian has: systemd, and the libraries that the package depends on, as nothing can be
+/// Packages besides those of every Debian: systemd, and the libraries that the package depends on, as nothing can be
 /// fetched where it is installed.
 const INCLUDED: &str = "systemd-sysv,libelf1,zlib1g";
 

@@ -39,7 +39,7 @@ pub(crate) enum Need {
     Bench,
 }
 
-/// How to tell that something is there without asking the package manager: it may have come another way.
+/// The sign that something is there, without asking the package manager: it may have come another way.
 enum Sign {
     Program(&'static str),
     /// One of these files.

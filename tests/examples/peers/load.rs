@@ -97,7 +97,7 @@ impl Load {
     }
 }
 
-/// How many were served: those with the `right` code. A relay without room says SERVFAIL, which is no answer; any other
+/// Number served: those with the `right` code. A relay without room says SERVFAIL, which is no answer; any other
 /// code is an error in the measurement.
 fn served(right: f64, refused: f64, all: f64, output: &str) -> anyhow::Result<f64> {
     ensure!((right + refused - all).abs() < 1.0, "not all answers are right:\n{output}");

@@ -28,7 +28,7 @@ use load::Generator;
 use results::{Results, Round, Sample, ServerInfo};
 use testbed::{Content, OTHERS_CORE, SERVERS_CORE, ServerSetup, Testbed};
 
-/// Where a server answers less than this part of what is offered, more need not be offered.
+/// More is not offered to a server that answers less than this part of the load.
 const KEPT_UP: f64 = 0.5;
 /// To see how busy the cores are with nothing to do.
 const IDLE: Duration = Duration::from_secs(1);

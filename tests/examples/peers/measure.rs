@@ -18,7 +18,7 @@ const AROUND: u32 = 1;
 /// A second.
 const PROBES: u32 = 1_000;
 
-/// How busy both cores are for `time`, 0 to 1: the server's, the others'. What nobody is charged with is in it, such as
+/// Load of both cores for `time`, 0 to 1: the server's, the others'. What nobody is charged with is in it, such as
 /// softirqs while nothing runs: it is the time that is not the kernel's idle task's.
 pub(crate) fn busy(time: Duration) -> anyhow::Result<[f64; 2]> {
     let idle = || anyhow::Ok([idle_time(SERVERS_CORE)?, idle_time(OTHERS_CORE)?]);

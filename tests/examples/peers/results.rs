@@ -36,7 +36,7 @@ pub(crate) struct Round {
     pub(crate) date: String,
     /// Processes ready to run when it began, over 1, 5 and 15 minutes.
     pub(crate) load_average: String,
-    /// How busy the cores were with nothing to do, 0 to 1: the server's, the generator's.
+    /// Load of the idle cores, 0 to 1: the server's, the generator's.
     pub(crate) idle: [f64; 2],
     pub(crate) samples: Vec<Sample>,
 }
@@ -46,7 +46,7 @@ pub(crate) struct Round {
 pub(crate) struct Sample {
     pub(crate) server: String,
     pub(crate) generator: String,
-    /// What the generator was told to offer a second, if it goes by the clock.
+    /// The generator's rate a second, if it goes by the clock.
     pub(crate) rate: Option<u32>,
     /// Transactions a second.
     pub(crate) offered: f64,

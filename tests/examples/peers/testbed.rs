@@ -34,7 +34,7 @@ pub(crate) const ZONE: &str = "bench.example";
 /// Names that are asked for, in turn: a cache has all of them when it is warm.
 const NAMES: usize = 1_000;
 
-/// What the generator's end receives goes before the generator, as softirqs do.
+/// Reception at the generator's end goes before the generator, as softirqs do.
 const BEFORE_GENERATOR: u8 = 1;
 
 /// The zone, and questions for what is in it.

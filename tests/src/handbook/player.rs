@@ -17,12 +17,12 @@ use crate::responder::binary;
 use crate::topology::Topology;
 use crate::upstream::{self, DnsUpstream};
 
-/// How long anything that ends, or is to be seen soon, may take on a busy machine.
+/// Time limit for anything that ends or appears soon, on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(2);
 /// Between two looks at what is to be soon.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// What the reader has: the machine that serves, and another one on the same link.
+/// The reader's machines: the one that serves, and another one on the same link.
 #[derive(Debug)]
 pub struct Player {
     here: Machine,

@@ -6,7 +6,7 @@
 
 use std::mem;
 
-/// What says that the rest of a block is not for the machine that serves.
+/// The mark that the rest of a block is not for the machine that serves.
 const ELSEWHERE: &str = "# on another machine";
 /// Stands for anything.
 const ANYTHING: &str = "…";

@@ -113,7 +113,7 @@ fn assert_syn_ack(harness: &mut Harness, received: &Packet, exchange: &Exchange)
     assert_early(harness, received, packet, early, exchange);
 }
 
-/// What follows a SYN,ACK unasked is what the request gets when it comes again, and no more than three segments.
+/// Segments that follow a SYN,ACK unasked are those that the request gets when it comes again, and no more than three segments.
 fn assert_early(
     harness: &mut Harness,
     received: &Packet,
@@ -157,7 +157,7 @@ fn assert_part_acknowledged(received: &Packet, exchange: &Exchange) {
     assert_eq!((packet.seq, packet.ack), (received.ack, end), "{packet}");
 }
 
-/// What went before it is not known: FIN, and nothing acknowledged.
+/// Its predecessor is not known: FIN, and nothing acknowledged.
 fn assert_asked_to_come_anew(received: &Packet, exchange: &Exchange) {
     let [packet] = &exchange.sent[..] else { panic!("{} segments and no answer", exchange.sent.len()) };
     assert!(packet.is(flags::FIN | flags::ACK) && packet.payload.is_empty(), "{packet}");
@@ -281,7 +281,7 @@ fn proof(harness: &mut Harness, request: &Packet) -> Option<(u32, usize)> {
     })
 }
 
-/// What the client of this request gets that has nothing yet, in as many windows as that takes.
+/// The whole response to a client of this request that has nothing yet, in as many windows as that takes.
 fn whole_response(harness: &mut Harness, request: &Packet, had: u32) -> Vec<u8> {
     let mut window = (u32::from(request.window) + had).min(65_535);
     let mut whole = Vec::new();

@@ -152,7 +152,7 @@ impl Harness {
         exchange
     }
 
-    /// How many segments answer a frame, and nothing else looked at: for frames by the million.
+    /// Number of segments that answer a frame, with no other check: for frames by the million.
     pub fn segments_for(&mut self, frame: &[u8]) -> usize {
         let mut pool = Pool::new(PLENTY);
         let received = pool.receive(frame);

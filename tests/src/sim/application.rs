@@ -25,7 +25,7 @@ pub enum Ending {
 pub struct ApplicationConfig {
     /// The delimiters of messages.
     pub style: Style,
-    /// Who answers asks for each answer: no two are the same.
+    /// The server asks for each answer: no two are the same.
     pub relayed: bool,
     /// The questions.
     pub questions: Vec<SimQuestion>,
@@ -47,7 +47,7 @@ pub struct ApplicationConfig {
     pub reading: Option<(usize, Micros)>,
     /// Its way to leave.
     pub ending: Ending,
-    /// How long it keeps a connection that it has no use for any more.
+    /// Time that it keeps an unused connection.
     pub linger: Micros,
 }
 
@@ -55,9 +55,9 @@ pub struct ApplicationConfig {
 const MOST_WINDOWS: usize = 4;
 /// Or if its window is smaller than our largest segment, and what may change at the front of an answer.
 const SEGMENT: usize = 1_220 + 96;
-/// How long an application without timestamps waits where docs/protocol.md's limits are reached.
+/// Waiting time of an application without timestamps where docs/protocol.md's limits are reached.
 const PATIENCE: Micros = 30_000_000;
-/// How long a closed connection waits for the server's FIN (Linux's `tcp_fin_timeout`).
+/// Waiting time of a closed connection for the server's FIN (Linux's `tcp_fin_timeout`).
 const ORPHAN: Micros = 60_000_000;
 
 /// The application while it runs.
@@ -67,7 +67,7 @@ pub struct Application {
     /// Questions answered.
     pub answered: usize,
     matched: usize,
-    /// What the bytes of the present answer are that change.
+    /// The changing bytes of the present answer.
     changing: u8,
     /// Which answers of a relay the bytes that were read of the present one may be of, a bit each.
     possible: u8,
@@ -77,7 +77,7 @@ pub struct Application {
     pub connections: u32,
     /// Answers that were refused for want of room.
     pub refused: u32,
-    /// How often a documented limit was reached.
+    /// Number of times that a documented limit was reached.
     pub limits: u32,
     /// Connections whose server's FIN never came.
     pub orphans: u32,
@@ -154,7 +154,7 @@ impl Application {
     /// Does what can be done now.
     ///
     /// # Errors
-    /// What arrived that is not the answer.
+    /// The bytes that arrived and are not the answer.
     pub fn step(
         &mut self,
         now: Micros,

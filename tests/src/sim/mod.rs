@@ -3,7 +3,7 @@
 //! There is no clock, no thread and no randomness but a seed: a schedule is one number, and comes again whenever it is
 //! asked for. No frames either: segments are values, so that a schedule costs microseconds.
 //!
-//! A run must end with every answer right, byte by byte. What else it may come to is counted, and is this:
+//! A run must end with every answer right, byte by byte. Other permitted outcomes are counted:
 //!
 //! - `limits`: a client without timestamps that has closed its direction waits in vain for an answer that is lost.
 //! - `unheard`: keep-alive probes of a client that has our FIN, reads slowly, and has not closed its own direction.
@@ -164,7 +164,7 @@ struct Run<'a> {
     servers: Servers,
     application: Application,
     client: SimClient,
-    /// What the client's window came to at its smallest on this connection.
+    /// The smallest window of the client on this connection.
     least_window: usize,
     /// Number of fetched answers.
     fetches: u64,

@@ -38,7 +38,7 @@ pub enum Faults {
     Script {
         /// The digits.
         digits: u64,
-        /// How late a segment comes that is delayed or duplicated.
+        /// Delay of a segment that is delayed or duplicated.
         late: Micros,
     },
 }

@@ -1,4 +1,4 @@
-//! What is asked and answered: two toy protocols whose answers are a pure function of (message, generation) and differ at
+//! The questions and answers: two toy protocols whose answers are a pure function of (message, generation) and differ at
 //! every place, so that a wrong, missing or repeated byte shows.
 
 use std::{sync::LazyLock, time::UNIX_EPOCH};

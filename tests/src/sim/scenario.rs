@@ -62,7 +62,7 @@ pub enum Scope {
     Relayed,
 }
 
-/// Where the first connection's numbers begin.
+/// The first sequence numbers of the first connection.
 #[derive(Clone, Copy, Debug)]
 pub enum Isn {
     /// The client's.
@@ -356,7 +356,7 @@ fn question(
     }
 }
 
-/// Where writes end, in all that is written.
+/// The ends of writes, as offsets in all that is written.
 fn cuts(random: &mut Random, style: Style, ends: &[usize]) -> Vec<usize> {
     let mut cuts = Vec::new();
     let manner = random.below(5);

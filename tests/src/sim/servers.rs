@@ -287,7 +287,7 @@ fn is_cut_where_it_changes(reply: &[SimSegment]) -> bool {
     })
 }
 
-/// What holds of every segment sent, whatever it answers.
+/// The invariants of every segment sent, whatever it answers.
 fn check(
     segment: &Segment,
     outgoing: &TxSegment,

@@ -25,7 +25,7 @@ pub fn depth() -> u32 {
     u32::try_from(size(5, 9)).expect("small")
 }
 
-/// How many scenarios there are in which the first `depth` segments meet with everything.
+/// Number of scenarios in which the first `depth` segments meet with everything.
 pub fn count(depth: u32) -> u64 {
     FATES.pow(depth) * (ANSWERS.len() * ENDINGS.len() * LATE.len() * CLIENTS * 2) as u64
 }

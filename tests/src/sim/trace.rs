@@ -13,7 +13,7 @@ use super::{
 const LETTERS: [(Flags, char); 5] =
     [(Flags::SYN, 'S'), (Flags::FIN, 'F'), (Flags::RST, 'R'), (Flags::PSH, 'P'), (Flags::ACK, 'A')];
 
-/// What a scenario is made of, but for what its trace shows.
+/// The parts of a scenario that its trace does not show.
 pub fn describe(scenario: &Scenario) -> String {
     let plan = &scenario.plan;
     let mut text = format!(

@@ -57,7 +57,7 @@ fn records(cases: &mut Vec<Case>) {
     }
 }
 
-/// What can be done to a record of any type, here to the first of each.
+/// Changes to a record of any type, here to the first of each.
 fn variants(cases: &mut Vec<Case>, label: &str, rtype: &str, data: &str) {
     let mut variant =
         |name: &str, rtype: &str, data: &str| cases.push(record(&format!("{label}-{name}"), rtype, data));

@@ -13,7 +13,7 @@ pub enum Peer {
     Nsd,
 }
 
-/// What is right of a zone file where the majority is not followed.
+/// The right verdict on a zone file where the majority is not followed.
 #[derive(Clone, Copy, Debug)]
 enum Right {
     /// This server's verdict.

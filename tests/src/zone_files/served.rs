@@ -1,4 +1,4 @@
-//! Whether all records that another server has of a zone are served.
+//! Comparison of all records of a zone with another server's.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::Write;

@@ -196,7 +196,7 @@ fn name(bytes: &[u8], at: &mut usize) -> Option<Vec<u8>> {
     }
 }
 
-/// How long the name is that the bytes begin with.
+/// Length of the name that the bytes begin with.
 #[must_use]
 pub fn name_length(bytes: &[u8]) -> usize {
     let mut at = 0;

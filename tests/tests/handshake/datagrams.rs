@@ -99,7 +99,7 @@ fn questions_over_udp_get_the_same_from_all() {
     }
 }
 
-/// What must hold of an answer, read by code of its own.
+/// Invariants of an answer, read by code of its own.
 fn assert_answer(frame: &[u8], answer: &[u8]) {
     assert!(answer.len() <= frame.len(), "longer than its question");
     let (asked, said) = (Datagram::parse(frame), Datagram::parse(answer));

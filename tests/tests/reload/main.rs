@@ -1,4 +1,4 @@
-//! What is served is replaced while it is served: nobody is disturbed, and no answer is put together from two.
+//! The content is replaced while it is served: nobody is disturbed, and no answer is put together from two.
 
 mod files;
 mod generations;

@@ -35,7 +35,7 @@ const OBJECT: &[u8] = aya::include_bytes_aligned!("../../../stateless-tcp-ebpf/s
 const PORTS: [u16; 2] = [53, 80];
 /// UDP port where questions are answered.
 const DATAGRAMS: u16 = 53;
-/// What is said of clients: networks, some of them within others, and hosts.
+/// The policies of clients: networks, some of them within others, and hosts.
 const CLIENTS: [(&str, ClientPolicy); 7] = [
     ("192.0.2.128/25", ClientPolicy::PassToKernel),
     ("192.0.2.192/26", ClientPolicy::PassToKernel),

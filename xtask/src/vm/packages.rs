@@ -1,4 +1,4 @@
-//! What a virtual machine is made of: QEMU with its libraries, and a kernel with the modules of its network cards, of
+//! The parts of a virtual machine: QEMU with its libraries, and a kernel with the modules of its network cards, of
 //! Debian's packages, unpacked into `target/vm` and kept there.
 
 use std::collections::HashMap;
@@ -20,7 +20,7 @@ const LIBRARIES: &str = "usr/lib/x86_64-linux-gnu";
 /// The modules of the network cards; what they depend on comes with them.
 const MODULES: [&str; 4] = ["igb", "e1000e", "virtio_net", "virtio_pci"];
 
-/// What to do where nothing can be fetched.
+/// The remedy where nothing can be fetched.
 const REMEDY: &str = "QEMU and kernels come as Debian's packages: /etc/apt must name a mirror of Debian within reach, and \
                       target/ needs half a GB of disk";
 

@@ -28,7 +28,7 @@ impl Chunk {
         self.to - self.from
     }
 
-    /// How many segments it is.
+    /// Its number of segments.
     pub(super) fn segments(&self, mss: Position) -> usize {
         usize::try_from((self.length() + mss - 1) / mss).expect("not negative").max(1)
     }

@@ -96,7 +96,7 @@ pub struct SimClient {
     port: u16,
     isn: u32,
     irs: u32,
-    /// Where in all that the application writes this connection began.
+    /// Offset of this connection's beginning in all that the application writes.
     base: usize,
     /// Its state.
     pub state: ConnectionState,
@@ -129,10 +129,10 @@ pub struct SimClient {
     fragmented: bool,
     recover: Option<Position>,
     in_loss: bool,
-    /// How many of the newest the next timeout does not take for lost, if not the clock decides.
+    /// Number of the newest that the next timeout does not take for lost, if not the clock decides.
     spared: Option<usize>,
     frto: bool,
-    /// Whether the timeout is taken for spurious, if timestamps do not decide (RFC 3522).
+    /// The timeout is taken for spurious, if timestamps do not decide (RFC 3522).
     spurious: Option<bool>,
     duplicates: u32,
     /// Duplicate acknowledgments that mean loss.

@@ -370,7 +370,7 @@ impl SimClient {
         self.ack_at = None;
     }
 
-    /// What has arrived in order and was not read.
+    /// The bytes that arrived in order and were not read.
     pub fn unread(&self) -> usize {
         self.inbox.len()
     }

@@ -166,7 +166,7 @@ impl SimClient {
         self.profile.nagle && !hurry && self.small_end > self.una && index > 0
     }
 
-    /// What waits to be sent is put together from what waits behind it (`tcp_grow_skb`): where several segments wait,
+    /// A waiting segment is put together from those behind it (`tcp_grow_skb`): where several segments wait,
     /// Linux keeps no boundaries but that of the last.
     fn grow(&mut self, index: usize, quota: usize) {
         let most = Position::try_from(quota).expect("few") * self.mss;

@@ -1,4 +1,4 @@
-//! What is drawn or follows from the time in a simulated client, decided from outside: by what a real one does.
+//! Random and timed choices of a simulated client, made from outside: by what a real one does.
 
 use stateless_tcp_core::tcp::segment::{Flags, Timestamps};
 
@@ -36,12 +36,12 @@ impl SimClient {
         }
     }
 
-    /// Whether header prediction is on: Linux turns it off while memory is short, and for a while after disorder.
+    /// Switches header prediction: Linux turns it off while memory is short, and for a while after disorder.
     pub fn predict(&mut self, predicts: bool) {
         self.profile.predicts = predicts && self.profile.kind == TcpStack::Linux;
     }
 
-    /// How long arrivals wait for their acknowledgment from now on.
+    /// Sets the delay of acknowledgments from now on.
     pub fn delay(&mut self, delay: Delay) {
         self.quick = if delay == Delay::None { u32::MAX } else { 0 };
         self.interactive = false;
@@ -59,7 +59,7 @@ impl SimClient {
         self.chunks.iter().map(|chunk| chunk.pieces).sum::<usize>() > MOST_FRAGMENTS
     }
 
-    /// Whether segments in so many fragments are not put together.
+    /// True if segments in so many fragments are not put together.
     pub fn set_fragmented(&mut self, fragmented: bool) {
         self.fragmented = fragmented;
     }

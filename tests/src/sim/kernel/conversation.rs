@@ -311,7 +311,7 @@ impl Conversation {
     }
 }
 
-/// What a script on a socket that does not wait cannot do, or not see.
+/// The limits of a script on a socket that does not wait.
 fn tame(plan: &mut ApplicationConfig) {
     plan.eager = false;
     plan.linger = 0;

@@ -1,6 +1,6 @@
 //! The model put through what a kernel client was put through.
 //!
-//! What is left to a real client's memory, clock and mood makes the model ambiguous: whether an arrival is acknowledged
+//! A real client's memory, clock and mood make the model ambiguous: whether an arrival is acknowledged
 //! at once, which timer goes off when. So all the clients that the model allows are followed at once, and those that
 //! would not have sent what the kernel sent are struck off. The kernel conforms as long as one is left.
 
@@ -106,7 +106,7 @@ impl Follower {
         self.clients.iter().all(holds)
     }
 
-    /// What the model would have sent.
+    /// The segments that the model would have sent.
     fn explain(&self, now: Micros, event: Option<&Event>, sent: &[SimSegment]) -> String {
         let mut text = "the model sends otherwise:\n".to_owned();
         for client in &self.clients {

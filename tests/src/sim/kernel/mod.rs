@@ -4,15 +4,15 @@
 //! same servers, the same plans of questions and the same kinds of faults as in the simulator. Everything that is done
 //! to the client (a segment that arrives, a call of its application) is done to the model as well, and **the kernel must
 //! send, segment by segment, what the model sends**: SEG.SEQ, SEG.ACK, SEG.LEN, SYN, FIN, RST and ACK, the MSS, and the
-//! timestamp echoed, which is the promise. What the application reads must be what the model has received, byte by
+//! timestamp echoed, which is the promise. The application must read what the model has received, byte by
 //! byte, and end (FIN, RST) where the model ends; and it must be the answers to what was asked.
 //!
 //! This is stable because nothing here waits for a time. The device has no queue and one thread does everything, so that
 //! what the kernel sends in reaction is readable when the call that provoked it returns; what it sends otherwise, a timer
-//! sent. What becomes of a segment depends on how many went before it, and what is late waits for others. The kernel's
+//! sent. The fate of a segment depends on how many went before it, and what is late waits for others. The kernel's
 //! timers run, with a least retransmission timeout of 20 ms, but only their order counts.
 //!
-//! What hangs on the kernel's clock, memory or congestion control is left open, and all clients that it may be are
+//! Decisions by the kernel's clock, memory or congestion control are left open, and all clients that it may be are
 //! followed: when one of several pending timers goes off; whether an arrival in order is acknowledged at once, with
 //! the second full segment or when the application reads, and whether reading alone is worth a window update; whether
 //! header prediction is on; how many segments the congestion window has room for, and how many leave as one; what RACK
@@ -20,7 +20,7 @@
 //! kernel's. Out of comparison: TIME-WAIT, keep-alive, data written before the connection is open, the limit on answers
 //! to what is out of the window, and merging networks.
 //!
-//! What the model says of a Linux client is thereby confirmed, on 6.18, as far as the schedules meet with it:
+//! The model of a Linux client is thereby confirmed, on 6.18, as far as the schedules meet with it:
 //!
 //! - At a timeout the head alone is resent, as it was cut, from SND.UNA on; together with what follows it if both fit a
 //!   segment (collapse), the FIN too; and each of those that are lost behind it when acknowledgments make room.
@@ -67,7 +67,7 @@ const AT_ONCE: usize = 64;
 const NAP: Duration = Duration::from_millis(1);
 /// Enough failures to tell a rare one from a model that is wrong.
 const MOST_FAILURES: usize = 8;
-/// How often a schedule that went wrong is tried again.
+/// Number of repetitions of a schedule that went wrong.
 const AGAIN: usize = 3;
 /// Without any progress of any schedule.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -181,7 +181,7 @@ impl World {
         moved
     }
 
-    /// What the kernel sends by itself goes to whom it belongs.
+    /// The kernel's own segments go to their connections.
     fn overhear(&mut self) -> bool {
         // A SYN that is resent is a timer's too.
         let mut sent: Vec<SimSegment> = self.device.take(|_| true);

@@ -1,4 +1,4 @@
-//! What uses the kernel's TCP: the simulator's plan on a real socket, one call at a time.
+//! The user of the kernel's TCP: the simulator's plan on a real socket, one call at a time.
 
 use std::{
     io::{ErrorKind, Read as _, Write as _},
@@ -90,7 +90,7 @@ impl SocketScript {
         &self.plan
     }
 
-    /// Where in all that is written the connection began.
+    /// Offset of the connection's beginning in all that is written.
     pub(super) fn begun(&self) -> usize {
         self.begun
     }
@@ -148,7 +148,7 @@ impl SocketScript {
     /// The next call, if there is one to make now.
     ///
     /// # Errors
-    /// What was read is wrong.
+    /// The error in the bytes read.
     pub(super) fn act(&mut self) -> Result<Option<Event>, String> {
         let Some(socket) = &self.socket else { return Ok(None) };
         self.connected |= socket.peer_addr().is_ok();
