@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
-use stateless_tcp_tests::load::{self, Catalogue, Outcome};
+use stateless_tcp_tests::load::{self, Catalogue, LoadOutcome};
 use stateless_tcp_tests::lossy_network::{DNS, LossyNetwork, Trouble};
 use stateless_tcp_tests::nameserver::Nsd;
 use stateless_tcp_tests::responder::Responder;
@@ -58,7 +58,7 @@ fn measure(
     zone: &Path,
     lost: u32,
     (connections, questions, largest): (usize, usize, usize),
-) -> anyhow::Result<Outcome> {
+) -> anyhow::Result<LoadOutcome> {
     let mut path = LossyNetwork::new(1);
     let name = zone.to_str().context("a path in UTF-8")?;
     let run = ["run", "-i", INTERFACE, "--zone", name];

@@ -14,7 +14,7 @@ use stateless_tcp_tests::{
     raw::Port,
     responder::Responder,
     topology::{CLIENT_V4, INTERFACE, SERVER_V4, Topology},
-    xdp_peer::VethXdpPeer,
+    veth_xdp_peer::VethXdpPeer,
 };
 
 const A: u16 = 1;

@@ -154,7 +154,7 @@ fn now() -> Duration {
 fn what_is_told_is_what_was_asked_and_answered(#[case] handshake: &str) {
     let mut topology = Topology::new(2);
     if handshake == "driver" && topology.xdp_peer.is_none() {
-        use stateless_tcp_tests::{topology::INTERFACE, xdp_peer::VethXdpPeer};
+        use stateless_tcp_tests::{topology::INTERFACE, veth_xdp_peer::VethXdpPeer};
         topology.xdp_peer = Some(VethXdpPeer::attach(&topology.client, INTERFACE));
     }
     let place = DnstapPaths::new();

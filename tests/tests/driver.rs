@@ -8,7 +8,7 @@ use stateless_tcp_tests::{
     packet::flags,
     responder::Responder,
     topology::{INTERFACE, SERVER_V4, SERVERS, Topology},
-    xdp_peer::VethXdpPeer,
+    veth_xdp_peer::VethXdpPeer,
 };
 
 const A: u16 = 1;

@@ -19,7 +19,7 @@ use stateless_tcp_tests::{
     responder::{Ended, Responder},
     steady,
     topology::{INTERFACE, SERVERS, Topology},
-    xdp_peer::VethXdpPeer,
+    veth_xdp_peer::VethXdpPeer,
 };
 
 const PATIENCE: Duration = Duration::from_mins(1);

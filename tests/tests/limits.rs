@@ -18,7 +18,7 @@ use stateless_tcp_tests::{
     responder::Responder,
     seed::size,
     topology::{INTERFACE, SERVERS, Topology},
-    xdp_peer::VethXdpPeer,
+    veth_xdp_peer::VethXdpPeer,
 };
 
 const A: u16 = 1;

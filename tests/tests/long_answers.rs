@@ -16,7 +16,7 @@ use stateless_tcp_tests::{
     client::query,
     responder::Responder,
     topology::{INTERFACE, SERVERS, Topology},
-    xdp_peer::VethXdpPeer,
+    veth_xdp_peer::VethXdpPeer,
 };
 
 const NAME: &str = "long.example.org";

@@ -6,12 +6,12 @@ use std::sync::{Mutex, mpsc};
 
 use rstest::rstest;
 use stateless_tcp_tests::{
-    backend::HttpUpstream,
     capture::Capture,
     client::{Client, get, port, query},
     packet::{MSS_1460, Packet, flags},
     responder::Responder,
     topology::{INTERFACE, SERVER_V4, SERVER_V6, Topology},
+    upstream::DnsUpstream,
     web::{self, BACK_END, PORT},
 };
 
@@ -185,7 +185,7 @@ fn any_of_rand_apnic_net_through_a_back_end(#[case] server: IpAddr) {
     let back_end = "127.0.0.1:5301".parse().expect("an address");
     let mut answer = [&known[2..], &OPT].concat();
     answer[11] += 1;
-    let _back_end = HttpUpstream::start(&topology.server, back_end, move |socket, query, from| {
+    let _back_end = DnsUpstream::start(&topology.server, back_end, move |socket, query, from| {
         let answer = [&query[..2], &answer[2..]].concat();
         socket.send_to(&answer, from).expect("answer");
         heard.send(query.to_vec()).expect("somebody listens");

@@ -16,7 +16,7 @@ use stateless_tcp_tests::{
     questions::{Edns, Question},
     responder::Responder,
     topology::{CLIENT_V4, INTERFACE, SERVER_V4, SERVERS, Topology},
-    xdp_peer::VethXdpPeer,
+    veth_xdp_peer::VethXdpPeer,
 };
 
 const PATIENCE: Duration = Duration::from_mins(1);

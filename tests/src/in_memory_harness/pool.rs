@@ -67,7 +67,7 @@ impl Pool {
 impl Frames for Pool {
     type Frame = Frame;
 
-    fn bytes<'a>(&'a mut self, frame: &'a mut Frame) -> &'a mut [u8] {
+    fn octets<'a>(&'a mut self, frame: &'a mut Frame) -> &'a mut [u8] {
         &mut frame.bytes
     }
 

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use stateless_tcp_core::tcp::segment::{Flags, Timestamps};
 
-use crate::{packet::SimSegment as Frame, sim::packet::SimSegment};
+use crate::{packet::Packet as Frame, sim::packet::SimSegment};
 
 /// The client's address.
 pub(super) const CLIENT: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
