@@ -9,10 +9,10 @@ pub type Port = Bounded<1, 65_535>;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::Args)]
 pub struct PortOptions {
     /// The port to serve DNS on [default: 53]
-    #[arg(long, value_name = "PORT")]
+    #[arg(long, value_name = "PORT", help_heading = "DNS")]
     pub dns_port: Option<Port>,
     /// The port to serve HTTP on [default: 80]
-    #[arg(long, value_name = "PORT")]
+    #[arg(long, value_name = "PORT", help_heading = "HTTP")]
     pub http_port: Option<Port>,
 }
 
