@@ -330,11 +330,11 @@ fn tame(plan: &mut ApplicationConfig) {
     cuts.retain(|&cut| cut <= bytes.len());
 }
 
-fn told(fate: LinkVerdict) -> network::LinkVerdict {
+fn told(fate: LinkVerdict) -> network::Delivery {
     match fate {
-        LinkVerdict::Deliver => network::LinkVerdict::Deliver,
-        LinkVerdict::Lose => network::LinkVerdict::Lose,
-        LinkVerdict::Twice(behind) => network::LinkVerdict::Duplicate(behind as Micros * 1000),
-        LinkVerdict::Late(behind) => network::LinkVerdict::Delay(behind as Micros * 1000),
+        LinkVerdict::Deliver => network::Delivery::Deliver,
+        LinkVerdict::Lose => network::Delivery::Lose,
+        LinkVerdict::Twice(behind) => network::Delivery::Duplicate(behind as Micros * 1000),
+        LinkVerdict::Late(behind) => network::Delivery::Delay(behind as Micros * 1000),
     }
 }
