@@ -99,7 +99,7 @@ impl LossyNetwork {
             router.run(&format!("ip route add {SERVER} dev {side} table {}", 100 + index));
             ends.push(end);
         }
-        Self { client, router, servers: ends, line: None, beyond, _xdp_peers: xdp_peers }
+        Self { client, router, servers: ends, delay_link: None, beyond, _xdp_peers: xdp_peers }
     }
 
     /// Makes the client's timers short, so that what it takes minutes to recover takes seconds. Nothing about the rules
@@ -123,7 +123,7 @@ impl LossyNetwork {
     /// From now on, TCP packets meet with `trouble`; and if there are several servers, each packet goes to any of them.
     pub fn disturb(&mut self, trouble: Trouble) {
         let mut random = Random::new("holding packets back");
-        self.line.get_or_insert_with(|| {
+        self.delay_link.get_or_insert_with(|| {
             DelayLink::start(&self.beyond, INTERFACE, move |_| {
                 Duration::from_millis(random.below(LONGEST_HOLD).try_into().expect("milliseconds"))
             })
@@ -146,7 +146,7 @@ impl LossyNetwork {
 
     /// Sends every TCP packet through `box_in_the_middle` from now on, which may change it.
     pub fn interpose(&mut self, mut box_in_the_middle: impl FnMut(&mut Vec<u8>) + Send + 'static) {
-        self.line = Some(DelayLink::start(&self.beyond, INTERFACE, move |frame| {
+        self.delay_link = Some(DelayLink::start(&self.beyond, INTERFACE, move |frame| {
             box_in_the_middle(frame);
             Duration::ZERO
         }));

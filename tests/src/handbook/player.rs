@@ -52,7 +52,7 @@ impl Player {
         let address: SocketAddr = "127.0.0.1:5300".parse().expect("an address");
         let name_server = DnsUpstream::start(&topology.server, address, |socket, query, from| {
             // Who asks no more has ended.
-            let _ = socket.send_to(&backend::answer(query, 0, 60, [192, 0, 2, 80]), from);
+            let _ = socket.send_to(&upstream::answer(query, 0, 60, [192, 0, 2, 80]), from);
         });
         Self {
             here: Machine::start(&topology.server, &binary()),

@@ -159,7 +159,8 @@ impl Harness {
             self.counts().iter().zip(before).map(|(after, before)| after - before).collect();
         let count = |counter: Outcome| grown[counter as usize];
         assert_eq!(count(Outcome::Received), 1);
-        let outcomes: Vec<_> = Outcome::ALL.iter().copied().filter(|&outcome| ends(outcome) && count(outcome) > 0).collect();
+        let outcomes: Vec<_> =
+            Outcome::ALL.iter().copied().filter(|&outcome| ends(outcome) && count(outcome) > 0).collect();
         let [outcome] = outcomes[..] else { panic!("not one outcome but {outcomes:?}") };
         assert_eq!(count(outcome), 1, "{outcome:?}");
         assert_eq!(count(Outcome::Sent), pool.sent.len() as u64, "frames sent");

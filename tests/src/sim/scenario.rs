@@ -66,7 +66,7 @@ pub enum Scope {
 #[derive(Clone, Copy, Debug)]
 pub enum Isn {
     /// The client's.
-    SimClient(u32),
+    Client(u32),
     /// The server's, where it is the client's and a constant.
     Server(u32),
 }
