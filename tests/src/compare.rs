@@ -60,7 +60,7 @@ impl Reply {
     ///
     /// It is no well-formed DNS message.
     pub fn parse(bytes: &[u8]) -> anyhow::Result<Self> {
-        let message = Message::from_bytes(bytes).ok().context("no header")?;
+        let message = Message::from_octets(bytes).ok().context("no header")?;
         let flags = u16::from_be_bytes([bytes[2], bytes[3]]);
         let sections = [message.answer()?, message.authority()?, message.additional()?];
         let end = sections[0].pos();

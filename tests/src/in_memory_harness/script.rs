@@ -270,7 +270,7 @@ impl Request {
 
     fn octets(&self) -> Vec<u8> {
         match self {
-            Self::Dns(questions) => questions.iter().flat_map(ScriptedQuestion::bytes).collect(),
+            Self::Dns(questions) => questions.iter().flat_map(ScriptedQuestion::octets).collect(),
             Self::Http(page) => {
                 let pages: [&[u8]; 8] = [
                     b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
