@@ -19,7 +19,7 @@ const fetched = async path => {
   return [path, answer.status, answer.redirected, answer.headers.get('content-type'), bytes.length, hash(bytes)].join(' ');
 };
 const image = document.images[0];
-TsCookie.all([image.decode(), ...paths.map(fetched)]).then(
+Promise.all([image.decode(), ...paths.map(fetched)]).then(
   ([_, ...all]) => result.textContent =
     ['drawing ' + image.naturalWidth + ' by ' + image.naturalHeight, ...all, 'complete'].join('; '),
   error => result.textContent = String(error));
