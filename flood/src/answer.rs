@@ -1,8 +1,8 @@
-//! What is a right answer: a message with the question's id, and one of the codes that were expected.
+//! Check of an answer: a right one is a message with the question's id, and one of the codes that were expected.
 
-use crate::tally::Failure;
+use crate::stats::Failure;
 
-/// Octets that are looked at: the message's length (RFC 1035 section 4.2.2) and its header (section 4.1.1).
+/// Bytes that are looked at: the message's length (RFC 1035 section 4.2.2) and its header (section 4.1.1).
 pub const HEAD: usize = 14;
 
 /// Codes (RCODE) that a right answer may have.
@@ -38,7 +38,7 @@ const OPCODE: u16 = 0x7800;
 const TRUNCATED: u16 = 0x0200;
 const CODE: u16 = 0x000f;
 
-/// How many octets the answer has, its own length included, if the beginning of it says.
+/// The answer's size in bytes, length prefix included, if its beginning tells.
 #[inline]
 #[must_use]
 pub fn length(beginning: &[u8]) -> Option<u32> {

@@ -1,4 +1,4 @@
-//! The command line. What it means is [`plan`](crate::plan)'s.
+//! The command line. Their meaning is [`plan`](crate::plan)'s.
 
 use clap::{ArgGroup, Parser};
 use stateless_tcp::acl::Prefix;
@@ -28,13 +28,13 @@ pub struct Options {
     /// Clients that begin in a second
     #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(..=10_000_000))]
     pub rate: u64,
-    /// How long clients begin for
+    /// Duration of the run, during which clients begin
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub seconds: u64,
-    /// How long each waits for its answer
+    /// Time that each waits for its answer
     #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=60))]
     pub timeout: u64,
-    /// How often each sends again what nothing came to: after 1 s, and then twice as long each time
+    /// Retransmissions of each client: after 1 s, and then twice as long each time
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=5))]
     pub retries: u32,
     /// Offer timestamps (RFC 7323)
@@ -61,7 +61,7 @@ pub struct Options {
     /// Load a network that has a default route, or lies behind a router: it is yours to load
     #[arg(long)]
     pub yes_on_this_network: bool,
-    /// How the XDP program is attached
+    /// Attach mode of the XDP program
     #[arg(long, value_name = "MODE", value_enum, default_value_t = XdpMode::Auto)]
     pub xdp_mode: XdpMode,
     /// Print the report as JSON

@@ -2,27 +2,27 @@
 //! follows from its number is not kept but handed in as [`Terms`].
 
 use crate::answer::{self, Codes, HEAD};
-use crate::tally::Failure;
+use crate::stats::Failure;
 use stateless_tcp_core::tcp::output::TxSegment;
 use stateless_tcp_core::tcp::segment::{Flags, Segment, Timestamps};
 
-/// Octets that a client takes at a time, as its segments say. No answer is longer than a window and the next.
+/// Bytes that a client takes at a time, as its segments say. No answer is longer than a window and the next.
 const WINDOW: u16 = u16::MAX;
 
-/// What is settled about a client before it begins.
+/// The constants of a client, known before it begins.
 #[derive(Clone, Copy, Debug)]
 pub struct Terms {
     /// Its initial sequence number.
     pub iss: u32,
-    /// Octets of its question, those of the length included.
+    /// Bytes of its question, those of the length included.
     pub asked: u32,
     /// Its question's id.
     pub id: u16,
     /// Codes that the answer may have.
     pub codes: Codes,
-    /// Octets of payload that a segment for it may have.
+    /// Bytes of payload that a segment for it may have.
     pub mss: u16,
-    /// Whether it offers timestamps (RFC 7323).
+    /// It offers timestamps (RFC 7323).
     pub timestamps: bool,
 }
 
@@ -43,12 +43,12 @@ pub enum Say {
     Reset,
 }
 
-/// What a segment led to.
+/// The result of a segment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Heard {
-    /// What the client says to it.
+    /// The client's reply.
     pub say: Option<Say>,
-    /// How it ended, if by this segment.
+    /// The client's end, if this segment ended it.
     pub end: Option<Result<(), Failure>>,
     /// The code of the answer, if that is whole now.
     pub code: Option<u8>,
@@ -72,22 +72,22 @@ enum Phase {
     Closing,
 }
 
-/// A client, in 56 octets.
+/// A client, in 56 bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct Client {
     /// When it sent its first SYN, in nanoseconds.
     pub began: u64,
     /// The server's initial sequence number.
     irs: u32,
-    /// Octets of the answer so far.
+    /// Bytes of the answer so far.
     received: u32,
-    /// What has come of it early: from where, and to where; from 0 to 0 if nothing has.
+    /// The range of it that came early: its begin and end; 0 to 0 if nothing has.
     early: (u32, u32),
-    /// Where FIN is in the server's stream, if that has come.
+    /// FIN's offset in the server's stream, if it has come.
     fin: Option<u32>,
     /// The server's latest timestamp, if it takes part in them.
     echo: Option<u32>,
-    /// The first octets of the answer.
+    /// The first bytes of the answer.
     head: [u8; HEAD],
     phase: Phase,
     /// The server's FIN has come, and all before it.
@@ -194,8 +194,8 @@ impl Client {
             None => return Heard::then(Say::Ack),
         };
         let end = start + u32::try_from(fresh.len()).unwrap_or(0);
-        for (room, octet) in self.head.iter_mut().skip(start as usize).zip(fresh) {
-            *room = *octet;
+        for (room, byte) in self.head.iter_mut().skip(start as usize).zip(fresh) {
+            *room = *byte;
         }
         if fin {
             self.fin = Some(end);
@@ -222,7 +222,7 @@ impl Client {
         }
     }
 
-    /// What the answer is worth, if it is whole now or the server has closed.
+    /// The verdict on the answer, if it is whole now or the server has closed.
     fn judge(&mut self, terms: &Terms) -> Heard {
         let length = answer::length(&self.head[..HEAD.min(self.received as usize)]);
         let (end, code) = match length {
@@ -252,7 +252,7 @@ impl Client {
         Heard { say: (fin || segment.length > 0).then_some(Say::Ack), ..Heard::default() }
     }
 
-    /// What it says again as nothing has come for a while.
+    /// The segment to retransmit as nothing has come for a while.
     #[inline]
     #[must_use]
     pub const fn remind(&self) -> Option<Say> {

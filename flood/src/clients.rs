@@ -5,44 +5,44 @@ use crate::answer::Codes;
 use crate::client::{Client, Heard, Say, Terms};
 use crate::population::Population;
 use crate::questions::Questions;
-use crate::tally::Tally;
+use crate::stats::Stats;
 use anyhow::{Result, bail};
 use stateless_tcp_core::steering::Layout;
 use stateless_tcp_core::tcp::segment::{Address, FourTuple, Segment};
 use stateless_tcp_core::wire::Reply;
 use std::time::Duration;
 
-/// What all clients have in common.
+/// The options that all clients share.
 #[derive(Clone, Debug)]
-pub struct Manner {
+pub struct ClientOptions {
     /// The server.
     pub server: (Address, u16),
     /// Clients that begin in a second.
     pub rate: u64,
-    /// How long each waits for its answer.
+    /// Time that each waits for its answer.
     pub timeout: Duration,
-    /// How often it says again what nothing came to: after a second, and then twice as long each time.
+    /// Retransmissions: after a second, and then twice as long each time.
     pub retries: u32,
-    /// Whether it offers timestamps.
+    /// It offers timestamps.
     pub timestamps: bool,
-    /// Whether it acknowledges the SYN,ACK by itself before it asks.
+    /// It acknowledges the SYN,ACK by itself before it asks.
     pub bare_ack: bool,
-    /// Octets of payload that a segment for it may have.
+    /// Bytes of payload that a segment for it may have.
     pub mss: u16,
     /// Codes that a right answer may have.
     pub codes: Codes,
 }
 
-/// What a client is about to say.
+/// A segment that a client is about to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Said {
     /// The client's number.
     pub number: u64,
-    /// What.
+    /// The segment.
     pub say: Say,
 }
 
-/// How far those have been looked at that began `age` nanoseconds ago.
+/// A pass over the clients, up to those that began `age` nanoseconds ago.
 #[derive(Clone, Copy, Debug)]
 struct Cursor {
     age: u64,
@@ -52,7 +52,7 @@ struct Cursor {
 /// The clients.
 #[derive(Debug)]
 pub struct Clients {
-    manner: Manner,
+    options: ClientOptions,
     population: Population,
     questions: Questions,
     places: Box<[Client]>,
@@ -61,8 +61,8 @@ pub struct Clients {
     /// One for each time that something is said again.
     reminders: Vec<Cursor>,
     expiry: Cursor,
-    /// What came of them.
-    pub tally: Tally,
+    /// The results.
+    pub stats: Stats,
 }
 
 /// Before the first retransmission (RFC 6298 section 2.1).
@@ -73,21 +73,21 @@ impl Clients {
     ///
     /// # Errors
     /// If there are fewer addresses and ports than clients that can be waiting, or a retransmission would come too late.
-    pub fn new(manner: Manner, population: Population, questions: Questions) -> Result<Self> {
-        let timeout = nanoseconds(manner.timeout);
+    pub fn new(options: ClientOptions, population: Population, questions: Questions) -> Result<Self> {
+        let timeout = nanoseconds(options.timeout);
         // A tenth more than can be waiting, since they do not begin evenly.
-        let waiting = u128::from(manner.rate) * u128::from(timeout) / 1_000_000_000;
+        let waiting = u128::from(options.rate) * u128::from(timeout) / 1_000_000_000;
         let places = u64::try_from(waiting + waiting / 10 + 1_024)?;
         if places > population.size() {
             bail!(
                 "at {} clients a second that wait for {} s, {places} addresses and ports are needed, but there are \
                  {}: a larger prefix (--clients), a lower rate (--rate), or less patience (--timeout)",
-                manner.rate,
-                manner.timeout.as_secs_f64(),
+                options.rate,
+                options.timeout.as_secs_f64(),
                 population.size()
             );
         }
-        let reminders: Vec<Cursor> = (1..=manner.retries)
+        let reminders: Vec<Cursor> = (1..=options.retries)
             .map(|time| Cursor { age: nanoseconds(FIRST_REMINDER) * ((1 << time) - 1), at: 0 })
             .collect();
         if let Some(last) = reminders.last().filter(|last| last.age >= timeout) {
@@ -95,13 +95,13 @@ impl Clients {
                 "the last retransmission is due after {} s, but clients give up after {} s: fewer --retries, or a \
                  longer --timeout",
                 last.age / 1_000_000_000,
-                manner.timeout.as_secs_f64()
+                options.timeout.as_secs_f64()
             );
         }
-        let tally = Tally::new(timeout)?;
+        let stats = Stats::new(timeout)?;
         let places = vec![Client::NONE; usize::try_from(places)?].into_boxed_slice();
         let expiry = Cursor { age: timeout, at: 0 };
-        Ok(Self { manner, population, questions, places, next: 0, reminders, expiry, tally })
+        Ok(Self { options, population, questions, places, next: 0, reminders, expiry, stats })
     }
 
     /// Begins one, unless all places are taken.
@@ -113,7 +113,7 @@ impl Clients {
         }
         *self.place(number) = Client::begin(now);
         self.next += 1;
-        self.tally.offered += 1;
+        self.stats.offered += 1;
         Some(Said { number, say: Say::Syn })
     }
 
@@ -121,26 +121,26 @@ impl Clients {
     #[inline]
     pub fn hear(&mut self, now: u64, segment: &Segment, payload: &[u8]) -> Option<Said> {
         let Some((number, heard)) = self.heard(segment, payload) else {
-            self.tally.stray += 1;
+            self.stats.stray += 1;
             return None;
         };
         let began = self.at(number).began;
         match heard.end {
-            Some(Ok(())) => self.tally.answer(now - began),
-            Some(Err(failure)) => self.tally.fail(failure),
+            Some(Ok(())) => self.stats.answer(now - began),
+            Some(Err(failure)) => self.stats.fail(failure),
             None => {}
         }
         if let Some(code) = heard.code {
-            self.tally.codes[usize::from(code)] += 1;
+            self.stats.codes[usize::from(code)] += 1;
         }
         heard.say.map(|say| Said { number, say })
     }
 
-    /// What a client says in a segment of its own before `said`, the answer to a segment.
+    /// The segment that a client sends before `said`, the answer to a segment.
     #[inline]
     #[must_use]
     pub fn before(&self, said: Said) -> Option<Said> {
-        let opens = self.manner.bare_ack && said.say == Say::Question;
+        let opens = self.options.bare_ack && said.say == Say::Question;
         opens.then_some(Said { say: Say::Opened, ..said })
     }
 
@@ -155,14 +155,14 @@ impl Clients {
         self.place(number).hear(&terms, segment, payload).map(|heard| (number, heard))
     }
 
-    /// What is to be said again now, or for the last time; none if nothing is. To be asked until then.
+    /// The next segment that is due again now, or for the last time, if any. To be asked until then.
     #[inline]
     pub fn remind(&mut self, now: u64) -> Option<Said> {
         for index in 0..self.reminders.len() {
             while let Some(number) = self.due(self.reminders[index], now) {
                 self.reminders[index].at += 1;
                 if let Some(say) = self.at(number).remind() {
-                    self.tally.resent += 1;
+                    self.stats.resent += 1;
                     return Some(Said { number, say });
                 }
             }
@@ -182,13 +182,13 @@ impl Clients {
         due.then_some(cursor.at)
     }
 
-    /// Lets go of a client. What it leaves behind at the server it resets.
+    /// Lets go of a client. It resets the connection that is left at the server.
     fn expire(&mut self, number: u64) -> Option<Say> {
         let client = *self.at(number);
         if let Some(failure) = client.expire() {
-            self.tally.fail(failure);
+            self.stats.fail(failure);
         } else if client.is_busy() {
-            self.tally.unclosed += 1;
+            self.stats.unclosed += 1;
         }
         client.is_connected().then_some(Say::Reset)
     }
@@ -200,18 +200,18 @@ impl Clients {
         cursors.map(|cursor| self.at(cursor.at).began + cursor.age).min().unwrap_or(u64::MAX)
     }
 
-    /// How many wait for their answer still.
+    /// Number of clients that still wait for their answers.
     #[must_use]
     pub fn waiting(&self) -> u64 {
-        self.tally.offered - self.tally.answered - self.tally.failed.iter().sum::<u64>()
+        self.stats.offered - self.stats.answered - self.stats.failed.iter().sum::<u64>()
     }
 
-    /// What came of them, once none waits any more.
+    /// The results, once none waits any more.
     #[must_use]
-    pub fn finish(mut self) -> Tally {
+    pub fn finish(mut self) -> Stats {
         let unclosed = (self.expiry.at..self.next).filter(|&number| self.at(number).is_busy()).count();
-        self.tally.unclosed += unclosed as u64;
-        self.tally
+        self.stats.unclosed += unclosed as u64;
+        self.stats
     }
 
     /// Writes what is said, behind the link header of `link`, a frame from the server, and says how long the frame is.
@@ -223,7 +223,7 @@ impl Clients {
         let clock = (now / 1_000_000) as u32;
         let outgoing = self.at(number).segment(&terms, say, clock);
         let (address, port) = self.population.endpoint(number);
-        let (server, server_port) = self.manner.server;
+        let (server, server_port) = self.options.server;
         // What is written goes from the "server" of these four to the "client".
         let tuple =
             FourTuple { server: address, client: server, server_port: port, client_port: server_port };
@@ -234,7 +234,7 @@ impl Clients {
     #[inline]
     fn terms(&self, number: u64) -> Terms {
         let began = self.at(number).began;
-        let Manner { codes, mss, timestamps, .. } = self.manner;
+        let ClientOptions { codes, mss, timestamps, .. } = self.options;
         Terms {
             iss: self.population.initial_sequence(number, began),
             asked: self.questions.length(number),

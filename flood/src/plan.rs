@@ -1,12 +1,12 @@
-//! What the options come to on this machine, checked as a whole.
+//! The plan of a run: the options applied to this machine and checked as a whole.
 
 use crate::answer::Codes;
 use crate::cli::{Options, Server};
-use crate::clients::{Clients, Manner};
-use crate::forger::Forger;
-use crate::path::{Path, mind_manners};
+use crate::clients::{ClientOptions, Clients};
 use crate::population::Population;
 use crate::questions::Questions;
+use crate::route::{Route, check_safety};
+use crate::syn_flood::SynFlood;
 use anyhow::{Context as _, Result, bail, ensure};
 use stateless_tcp::acl::Prefix;
 use stateless_tcp::af_xdp::interface::Interface;
@@ -23,20 +23,20 @@ pub struct Plan {
     /// The server.
     pub server: SocketAddr,
     /// Whose frames are whose.
-    pub catch: stateless_tcp_flood_filter::Plan,
-    /// How frames get there.
-    pub path: Path,
+    pub filter: stateless_tcp_flood_filter::Plan,
+    /// The route of the frames.
+    pub route: Route,
     /// The clients, none of which has begun.
     pub clients: Clients,
-    /// Who forges SYNs, and how many a second.
-    pub forger: Option<(Forger, u64)>,
+    /// The source of forged SYNs, and its rate in a second.
+    pub syn_flood: Option<(SynFlood, u64)>,
 }
 
 impl Plan {
     /// Checks the options, and asks the kernel for the rest.
     ///
     /// # Errors
-    /// What cannot be, or is not to be done unasked; with the remedy.
+    /// If the plan is impossible or unsafe; the message names the remedy.
     pub fn make(options: &Options) -> Result<Self> {
         let Server(server) = options.server;
         let interface = Interface::find(&options.interface)?;
@@ -51,37 +51,37 @@ impl Plan {
         if let Some(forged) = options.forge {
             apart(&forged, &clients, own)?;
         }
-        let path = Path::find(&interface, server.ip())?;
+        let route = Route::find(&interface, server.ip())?;
         if !options.yes_on_this_network {
-            mind_manners(&interface, &path, options.forge.is_some())?;
+            check_safety(&interface, &route, options.forge.is_some())?;
         }
         let at = (Address::from(server.ip()), server.port());
         let mut secret = [0; 8];
         getrandom::fill(&mut secret).context("no random numbers")?;
         let secret = u64::from_ne_bytes(secret);
-        let forger = options.forge.zip(options.syn_rate);
-        let forger = forger.map(|(prefix, rate)| (Forger::new(&prefix, at, path.mss, secret), rate));
+        let syn_flood = options.forge.zip(options.syn_rate);
+        let syn_flood = syn_flood.map(|(prefix, rate)| (SynFlood::new(&prefix, at, route.mss, secret), rate));
         let range = |prefix: &Prefix| {
             let (address, bits) = prefix.bits();
             Range::new(address, bits)
         };
-        let catch = stateless_tcp_flood_filter::Plan {
+        let filter = stateless_tcp_flood_filter::Plan {
             server: at.0,
             port: at.1,
             clients: range(&clients),
             forged: options.forge.as_ref().map_or(Range::NONE, range),
         };
         let clients = Clients::new(
-            manner(options, at, path.mss),
+            client_options(options, at, route.mss),
             Population::new(&clients, secret),
             questions(options)?,
         )?;
-        Ok(Self { interface, server, catch, path, clients, forger })
+        Ok(Self { interface, server, filter, route, clients, syn_flood })
     }
 }
 
-fn manner(options: &Options, server: (Address, u16), mss: u16) -> Manner {
-    Manner {
+fn client_options(options: &Options, server: (Address, u16), mss: u16) -> ClientOptions {
+    ClientOptions {
         server,
         rate: options.rate,
         timeout: Duration::from_secs(options.timeout),

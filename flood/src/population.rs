@@ -29,7 +29,7 @@ impl Population {
         Self { first, addresses: addresses.min(MOST_ADDRESSES), secret }
     }
 
-    /// How many there can be at a time.
+    /// Largest number at a time.
     #[must_use]
     pub const fn size(&self) -> u64 {
         self.addresses * PORTS_EACH

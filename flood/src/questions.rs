@@ -1,16 +1,16 @@
-//! What is asked: a list of questions, each of which has its turn.
+//! The clients' questions: a list, each of which has its turn.
 
 use anyhow::{Context as _, Result, bail};
 use domain::base::iana::Rtype;
 use domain::base::{MessageBuilder, Name};
 use std::fs;
 use std::ops::Range;
-use std::path::Path;
+use std::path::Route;
 
 /// The UDP payload size that an EDNS record must state (RFC 6891 section 6.2.3), although it is of no account over TCP.
 const PAYLOAD_SIZE: u16 = 1232;
 
-/// Where a message's id is, behind its length (RFC 1035 sections 4.2.2 and 4.1.1).
+/// Offset of a message's id, behind its length (RFC 1035 sections 4.2.2 and 4.1.1).
 const ID: Range<usize> = 2..4;
 
 /// Questions as they go over TCP, each behind its length.
@@ -33,7 +33,7 @@ impl Questions {
     ///
     /// # Errors
     /// If the file cannot be read, has no question, or has a line that is none.
-    pub fn read(file: &Path, dnssec: bool) -> Result<Self> {
+    pub fn read(file: &Route, dnssec: bool) -> Result<Self> {
         let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
         let mut messages = Vec::new();
         for (index, line) in text.lines().enumerate() {
@@ -51,7 +51,7 @@ impl Questions {
         Ok(Self { messages })
     }
 
-    /// Octets of the question of the client with this number.
+    /// Bytes of the question of the client with this number.
     #[inline]
     #[must_use]
     #[expect(clippy::cast_possible_truncation, reason = "a message has less than 2^16 octets")]

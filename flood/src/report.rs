@@ -1,6 +1,6 @@
-//! What is told of a run: a table for people, JSON for programs.
+//! The report of a run: a table for people, JSON for programs.
 
-use crate::tally::{Failure, Tally};
+use crate::stats::{Failure, Stats};
 use serde::Serialize;
 use stateless_tcp::af_xdp::interface::AttachMode;
 use stateless_tcp::af_xdp::socket::CopyMode;
@@ -18,9 +18,9 @@ pub struct Report {
     pub interface: String,
     /// XDP mode.
     pub xdp_mode: &'static str,
-    /// Whether frames were copied.
+    /// Copy mode or zero copy.
     pub copy_mode: &'static str,
-    /// How long clients began for.
+    /// Seconds during which clients began.
     pub seconds: f64,
     /// Clients that began.
     pub offered: u64,
@@ -38,7 +38,7 @@ pub struct Report {
     pub failures: BTreeMap<&'static str, u64>,
     /// Whole answers, right or wrong, by code.
     pub codes: BTreeMap<u8, u64>,
-    /// From the first SYN to the last octet of a right answer, in microseconds.
+    /// From the first SYN to the last byte of a right answer, in microseconds.
     pub latency: Latency,
     /// Segments sent again.
     pub resent: u64,
@@ -48,7 +48,7 @@ pub struct Report {
     pub stray: u64,
     /// Frames that were no whole segment.
     pub damaged: u64,
-    /// What was forged, if anything was.
+    /// The forged SYNs, if there were any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub forged: Option<Forged>,
 }
@@ -86,11 +86,11 @@ impl Report {
         way: (AttachMode, CopyMode),
         offering: Duration,
         left_out: u64,
-        tally: Tally,
+        stats: Stats,
         forged: Option<Forged>,
     ) -> Self {
         let seconds = offering.as_secs_f64();
-        let Tally { offered, answered, failed, codes, latency, resent, unclosed, stray, damaged } = tally;
+        let Stats { offered, answered, failed, codes, latency, resent, unclosed, stray, damaged } = stats;
         let failures = Failure::ALL.iter().map(|failure| (failure.name(), failed[*failure as usize]));
         let at = |quantile| microseconds(latency.value_at_quantile(quantile));
         Self {
@@ -188,17 +188,17 @@ mod tests {
 
     #[test]
     fn counts_and_latencies_are_told() {
-        let mut tally = Tally::new(1_000_000_000).unwrap();
-        tally.offered = 4;
-        tally.answer(50_000);
-        tally.answer(90_000);
-        tally.fail(Failure::NoAnswer);
-        tally.fail(Failure::WrongCode);
-        tally.codes[2] = 1;
+        let mut stats = Stats::new(1_000_000_000).unwrap();
+        stats.offered = 4;
+        stats.answer(50_000);
+        stats.answer(90_000);
+        stats.fail(Failure::NoAnswer);
+        stats.fail(Failure::WrongCode);
+        stats.codes[2] = 1;
         let way = (AttachMode::Native, CopyMode::Copy);
         let forged = Forged { sent: 10, left_out: 0, answered: 9 };
         let server = "192.0.2.1:53".parse().unwrap();
-        let report = Report::new(server, "eth0", way, Duration::from_secs(2), 0, tally, Some(forged));
+        let report = Report::new(server, "eth0", way, Duration::from_secs(2), 0, stats, Some(forged));
         let text = report.to_string();
         for line in [
             "192.0.2.1:53 by eth0 (native, copy mode), 2.0 s",

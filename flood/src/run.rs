@@ -1,12 +1,12 @@
 //! The loop: hear, begin, remind, forge, send; on one thread, over all queues.
 
 use crate::clients::{Clients, Said};
-use crate::forger::Forger;
-use crate::pace::Pace;
-use crate::path::Path;
 use crate::plan::Plan;
+use crate::rate::Rate;
 use crate::report::{Forged, Report};
-use crate::rings::Rings;
+use crate::route::Route;
+use crate::syn_flood::SynFlood;
+use crate::xdp_sockets::XdpSockets;
 use anyhow::{Context as _, Result};
 use stateless_tcp::af_xdp::poller::Poller;
 use stateless_tcp::af_xdp::socket::{BATCH, Socket};
@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 /// that those who have something to hear do not wait long.
 const AT_ONCE: u64 = 32;
 
-/// How long the last connections have to close.
+/// Time for the last connections to close.
 const FAREWELL: u64 = 100_000_000;
 
 /// After so long an idle loop looks whether it shall end.
@@ -37,65 +37,70 @@ const SENDING: u64 = 1_000_000;
 /// Runs the plan for `seconds`, and until no client waits any more; or until `stop` is set.
 ///
 /// # Errors
-/// What keeps it from sending or receiving.
+/// If it cannot send or receive.
 pub fn run(plan: Plan, mode: XdpMode, seconds: u64, rate: u64, stop: &Arc<AtomicBool>) -> Result<Report> {
-    let Plan { interface, server, catch, path, clients, forger } = plan;
-    let mut rings = Rings::open(&interface, &catch, mode)?;
-    let way = rings.way;
-    let mut turner = Turner {
-        link: Link::new(&path, server.is_ipv6()),
-        catch,
+    let Plan { interface, server, filter, route, clients, syn_flood } = plan;
+    let mut xdp_sockets = XdpSockets::open(&interface, &filter, mode)?;
+    let way = xdp_sockets.way;
+    let mut event_loop = EventLoop {
+        link: Link::new(&route, server.is_ipv6()),
+        filter,
         clients,
-        pace: Pace::new(rate),
-        forger: forger.map(|(forger, rate)| (forger, Pace::new(rate), 0)),
+        rate: Rate::new(rate),
+        syn_flood: syn_flood.map(|(syn_flood, rate)| (syn_flood, Rate::new(rate), 0)),
         until: seconds * 1_000_000_000,
         batch: Vec::with_capacity(BATCH),
-        waiter: waiter(&rings.sockets)?,
+        waiter: waiter(&xdp_sockets.sockets)?,
         turns: 0,
     };
     let began = Instant::now();
     let now = || u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
     let mut end = u64::MAX;
     while now() < end {
-        turner.turn(&now, &mut rings.sockets).context("the rings no longer turn")?;
-        turner.until = if stop.load(Relaxed) { turner.until.min(now()) } else { turner.until };
-        if end == u64::MAX && now() >= turner.until && (turner.clients.waiting() == 0 || stop.load(Relaxed)) {
+        event_loop.turn(&now, &mut xdp_sockets.sockets).context("the AF_XDP sockets no longer work")?;
+        event_loop.until = if stop.load(Relaxed) { event_loop.until.min(now()) } else { event_loop.until };
+        if end == u64::MAX
+            && now() >= event_loop.until
+            && (event_loop.clients.waiting() == 0 || stop.load(Relaxed))
+        {
             end = now() + FAREWELL;
         }
     }
-    let forged = match &turner.forger {
-        Some((_, pace, sent)) => {
-            Some(Forged { sent: *sent, left_out: pace.left_out(), answered: rings.count(FlowClass::Forged)? })
-        }
+    let forged = match &event_loop.syn_flood {
+        Some((_, rate, sent)) => Some(Forged {
+            sent: *sent,
+            left_out: rate.left_out(),
+            answered: xdp_sockets.count(FlowClass::Forged)?,
+        }),
         None => None,
     };
-    let offering = Duration::from_nanos(turner.until);
-    let left_out = turner.pace.left_out();
-    Ok(Report::new(server, &interface.name, way, offering, left_out, turner.clients.finish(), forged))
+    let offering = Duration::from_nanos(event_loop.until);
+    let left_out = event_loop.rate.left_out();
+    Ok(Report::new(server, &interface.name, way, offering, left_out, event_loop.clients.finish(), forged))
 }
 
 /// The link header of frames from the server, and where the others are in the frames that are written behind it.
 struct Link {
-    octets: [u8; 14],
+    bytes: [u8; 14],
     layout: Layout,
 }
 
 impl Link {
-    fn new(path: &Path, v6: bool) -> Self {
+    fn new(route: &Route, v6: bool) -> Self {
         let (version, header) = if v6 { (Version::V6, 40) } else { (Version::V4, 20) };
-        let network = path.link.len();
+        let network = route.link.len();
         let layout = Layout { network, transport: network + header, version, protocol: Protocol::Tcp };
-        Self { octets: path.link, layout }
+        Self { bytes: route.link, layout }
     }
 }
 
-struct Turner {
+struct EventLoop {
     link: Link,
-    catch: stateless_tcp_flood_filter::Plan,
+    filter: stateless_tcp_flood_filter::Plan,
     clients: Clients,
-    pace: Pace,
-    /// Who forges, at what pace, and how many were sent.
-    forger: Option<(Forger, Pace, u64)>,
+    rate: Rate,
+    /// The source of forged SYNs, its rate, and the number sent.
+    syn_flood: Option<(SynFlood, Rate, u64)>,
     /// When the last client begins, and the last SYN is forged.
     until: u64,
     /// Room for what one socket hears in one turn.
@@ -105,7 +110,7 @@ struct Turner {
     turns: usize,
 }
 
-impl Turner {
+impl EventLoop {
     /// One turn. All sockets are heard; what is begun goes out by each in turn.
     fn turn(&mut self, now: &impl Fn() -> u64, sockets: &mut [Socket]) -> Result<()> {
         let mut heard = false;
@@ -135,13 +140,13 @@ impl Turner {
 
     /// Answers a frame in itself, or lets it go.
     fn hear(&mut self, now: u64, socket: &mut Socket, mut frame: Frame, length: usize) {
-        let octets = socket.octets(&mut frame);
-        let received = &octets[..length];
-        let layout = steer(received, &self.catch);
+        let bytes = socket.octets(&mut frame);
+        let received = &bytes[..length];
+        let layout = steer(received, &self.filter);
         let Some((layout, whole)) =
             layout.ok().and_then(|layout| Some((layout, wire::parse(received, &layout).ok()?)))
         else {
-            self.clients.tally.damaged += 1;
+            self.clients.stats.damaged += 1;
             socket.release(frame);
             return;
         };
@@ -150,9 +155,9 @@ impl Turner {
                 // Over the VLAN that it came by.
                 let mut link = [0; wire::ethernet::MAX_HEADER];
                 let link = &mut link[..layout.network];
-                link.copy_from_slice(&octets[..layout.network]);
+                link.copy_from_slice(&bytes[..layout.network]);
                 let first = self.clients.before(said);
-                let length = self.clients.write(now, first.unwrap_or(said), link, &layout, octets);
+                let length = self.clients.write(now, first.unwrap_or(said), link, &layout, bytes);
                 socket.send(frame, length);
                 // Without a frame for it, the question is lost.
                 if let Some(mut frame) = first.and_then(|_| socket.take()) {
@@ -164,15 +169,15 @@ impl Turner {
         }
     }
 
-    /// What is due: retransmissions first.
+    /// Sends what is due: retransmissions first.
     fn begin(&mut self, now: u64, socket: &mut Socket) {
-        let mut due = if now < self.until { self.pace.due(now).min(AT_ONCE) } else { 0 };
+        let mut due = if now < self.until { self.rate.due(now).min(AT_ONCE) } else { 0 };
         for _ in 0..2 * AT_ONCE {
             let Some(mut frame) = socket.take() else { return };
             let said = self.clients.remind(now).or_else(|| {
                 due = due.checked_sub(1)?;
                 let said = self.clients.begin(now);
-                self.pace.done();
+                self.rate.done();
                 said
             });
             let Some(said) = said else { return socket.release(frame) };
@@ -181,25 +186,27 @@ impl Turner {
         }
     }
 
-    fn write(&mut self, now: u64, said: Said, octets: &mut [u8]) -> usize {
-        self.clients.write(now, said, &self.link.octets, &self.link.layout, octets)
+    fn write(&mut self, now: u64, said: Said, bytes: &mut [u8]) -> usize {
+        self.clients.write(now, said, &self.link.bytes, &self.link.layout, bytes)
     }
 
     fn forge(&mut self, now: u64, socket: &mut Socket) {
-        let Some((forger, pace, sent)) = self.forger.as_mut().filter(|_| now < self.until) else { return };
-        for _ in 0..pace.due(now).min(AT_ONCE) {
+        let Some((syn_flood, rate, sent)) = self.syn_flood.as_mut().filter(|_| now < self.until) else {
+            return;
+        };
+        for _ in 0..rate.due(now).min(AT_ONCE) {
             let Some(mut frame) = socket.take() else { return };
-            let length = forger.write(&self.link.octets, &self.link.layout, socket.octets(&mut frame));
+            let length = syn_flood.write(&self.link.bytes, &self.link.layout, socket.octets(&mut frame));
             socket.send(frame, length);
-            pace.done();
+            rate.done();
             *sent += 1;
         }
     }
 
     /// Waits until something comes or is due.
     fn rest(&mut self, now: u64, sockets: &[Socket]) -> Result<()> {
-        let forge = self.forger.as_ref().map_or(u64::MAX, |(_, pace, _)| pace.next());
-        let begin = if now < self.until { self.pace.next().min(forge) } else { u64::MAX };
+        let forge = self.syn_flood.as_ref().map_or(u64::MAX, |(_, rate, _)| rate.next());
+        let begin = if now < self.until { self.rate.next().min(forge) } else { u64::MAX };
         let sending = sockets.iter().any(Socket::is_sending);
         let push = now + if sending { SENDING } else { IDLE };
         let due = begin.min(push).min(self.clients.next_reminder());

@@ -1,4 +1,4 @@
-//! What clients of one network may ask for in a second: tokens by prefix, in a table of fixed size.
+//! Admission of clients by network: tokens for a second, by prefix, in a table of fixed size.
 //!
 //! Each prefix has a bucket for each [`PacketKind`] of packet, as deep as a second's tokens; it is kept as one number, the moment
 //! until which what was let through takes to be paid for (the generic cell rate algorithm, ITU-T I.371). A bucket that is
@@ -33,7 +33,7 @@ const MOMENTS: u64 = (1 << MOMENT) - 1;
 /// Words of one set. Other CPUs may change them meanwhile, one whole word at a time: a token may be lost by that, no more.
 pub type Set = [Cell<u64>; WAYS];
 
-/// What takes a token. Each has buckets of its own: what somebody forges takes none of those that proven connections need.
+/// A kind of packet, which takes a token. Each has buckets of its own: what somebody forges takes none of those that proven connections need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum PacketKind {
@@ -50,7 +50,7 @@ impl PacketKind {
     pub const ALL: [Self; 3] = [Self::Datagram, Self::Syn, Self::Data];
 }
 
-/// How much clients may ask for.
+/// The limits of clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Limit {

@@ -1,4 +1,4 @@
-//! What can become of a frame: one table, from which counters, their names and the XDP action follow.
+//! The outcomes of a frame: one table, from which counters, their names and the XDP action follow.
 //!
 //! A new outcome is one line here and its use at the branch that decides it; docs/operations.md explains each counter.
 
@@ -26,7 +26,7 @@ pub enum XdpAction {
 
 macro_rules! outcomes {
     ($($(#[$doc:meta])* $variant:ident = $name:literal ($kind:ident, $action:ident),)*) => {
-        /// What became of a frame. Each has a counter, in this order.
+        /// The outcome of a frame. Each has a counter, in this order.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[repr(u32)]
         pub enum Outcome { $($(#[$doc])* $variant,)* }

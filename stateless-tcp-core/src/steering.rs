@@ -11,7 +11,7 @@ use crate::tcp::segment::{Address, Flags};
 pub use crate::wire::bytes::Frame;
 use crate::wire::offset;
 
-/// What is served, as the operator said.
+/// The served addresses and ports, as configured.
 pub trait Steering {
     /// Whether `address` is one of ours.
     fn address(&self, address: &Address) -> bool;
@@ -19,7 +19,7 @@ pub trait Steering {
     fn port(&self, port: u16) -> bool;
     /// The UDP port where questions are answered ([`crate::udp`]); none if UDP is the kernel's.
     fn datagrams(&self) -> Option<u16>;
-    /// What the operator has said about `client`.
+    /// The operator's policy for `client`.
     fn treatment(&self, client: &Address) -> ClientPolicy;
     /// Whether segments take tokens.
     fn limits_segments(&self) -> bool;
@@ -27,7 +27,7 @@ pub trait Steering {
     fn affords(&self, client: &Address, kind: PacketKind) -> bool;
 }
 
-/// What is done with a client's frames for a served address and port.
+/// The treatment of a client's frames for a served address and port.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u8)]
 pub enum ClientPolicy {
@@ -56,7 +56,7 @@ impl ClientPolicy {
     }
 }
 
-/// Where the headers of a steered frame begin.
+/// The header offsets of a steered frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {
     /// Offset of the IP header: 14, and 4 for each VLAN tag.
@@ -269,7 +269,7 @@ fn admit<F: Frame + ?Sized, S: Steering>(
     }
 }
 
-/// What the frame takes a token for. Nothing for what is neither SYN nor has payload: it costs us next to nothing, and
+/// The kind of token that the frame takes. Nothing for what is neither SYN nor has payload: it costs us next to nothing, and
 /// ends connections.
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "see steer")]

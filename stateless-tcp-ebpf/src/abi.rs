@@ -1,4 +1,4 @@
-//! What the XDP program and user space share: the names of its maps and the plain old data in them.
+//! The interface of the XDP program and user space: the names of its maps and the plain old data in them.
 //!
 //! All maps may be changed while the program runs; it looks at them anew for each frame.
 
@@ -119,7 +119,7 @@ pub const MAX_QUEUES: u32 = 256;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Settings {
-    /// How much clients may ask for.
+    /// The limits of clients.
     pub limit: Limit,
     /// UDP port where questions are answered; 0: none.
     datagrams: u64,
@@ -171,7 +171,7 @@ pub struct PackedHandshakeConfig {
     generations: [u64; 3],
     keys: [[u8; 16]; 2],
     generation: u8,
-    /// Whether there is a previous key, the rules are classic, and Fast Open is on.
+    /// Flags: there is a previous key, the rules are classic, Fast Open is on.
     flags: u8,
     unused: [u8; 6],
 }
@@ -184,7 +184,7 @@ impl PackedHandshakeConfig {
     const CLASSIC: u8 = 2;
     const FAST_OPEN: u8 = 4;
 
-    /// What was packed.
+    /// The values that were packed.
     #[inline]
     #[must_use]
     pub fn unpack(&self) -> TcpConfig {

@@ -15,7 +15,7 @@ impl Packet<'_> {
     const MASK: usize = 1023;
     const _ENOUGH: () = assert!(14 + 8 + 40 + 8 + udp::MAX_MESSAGE <= Self::MASK);
 
-    /// Where it begins and ends. Asked for by each access anew: kept, LLVM would calculate with them in ways that make
+    /// Its begin and end. Asked for by each access anew: kept, LLVM would calculate with them in ways that make
     /// mere numbers of them for the verifier.
     #[inline(always)]
     pub fn ends(&self) -> (usize, usize) {

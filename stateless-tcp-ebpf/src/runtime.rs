@@ -1,4 +1,4 @@
-//! What every XDP program has to have.
+//! The parts that every XDP program needs.
 
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {

@@ -1,16 +1,16 @@
-//! How long clients take over a path that loses, asking this responder and asking NSD on the kernel's TCP, in one table.
+//! Time of clients over a lossy path, with this responder and with NSD on the kernel's TCP, in one table.
 //!
 //! `cargo xtask bench lossy` runs it; an argument is another number of connections. Time to completion is from SYN to the
-//! last octet of the last answer. The client's timers are as the kernel has them: they are what loss costs.
+//! last byte of the last answer. The client's timers are as the kernel has them: they are what loss costs.
 
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
-use stateless_tcp_tests::load::{self, Catalogue, Outcome};
+use stateless_tcp_tests::load::{self, Catalogue, LoadOutcome};
+use stateless_tcp_tests::lossy_network::{DNS, LossyNetwork, Trouble};
 use stateless_tcp_tests::nameserver::Nsd;
 use stateless_tcp_tests::responder::Responder;
-use stateless_tcp_tests::rough::{DNS, Rough, Trouble};
 use stateless_tcp_tests::seed::Random;
 use stateless_tcp_tests::topology::INTERFACE;
 
@@ -58,8 +58,8 @@ fn measure(
     zone: &Path,
     lost: u32,
     (connections, questions, largest): (usize, usize, usize),
-) -> anyhow::Result<Outcome> {
-    let mut path = Rough::new(1);
+) -> anyhow::Result<LoadOutcome> {
+    let mut path = LossyNetwork::new(1);
     let name = zone.to_str().context("a path in UTF-8")?;
     let run = ["run", "-i", INTERFACE, "--zone", name];
     let end = &path.servers[0];

@@ -1,4 +1,4 @@
-//! What the XDP program takes for a packet, by the kernel's own timer (`BPF_PROG_TEST_RUN`), where the handshake is
+//! The XDP program's time for a packet, by the kernel's own timer (`BPF_PROG_TEST_RUN`), where the handshake is
 //! answered through the ring and in the driver. Needs root; attaches to nothing.
 //!
 //! An answer is written over its packet, so each run is a test of its own: what is printed is the median of many, and

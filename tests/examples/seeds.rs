@@ -5,7 +5,7 @@
 use std::{env, fs, io, path::Path};
 
 use stateless_tcp_tests::{
-    lab::script::query,
+    in_memory_harness::script::query,
     packet::{MSS_1460, Packet, flags},
     seed::Random,
     topology::{GHOST_V4, GHOST_V6, SERVERS},
@@ -93,8 +93,8 @@ fn with_room(stream: &[u8]) -> Vec<u8> {
     [&65_000_u16.to_le_bytes()[..], stream].concat()
 }
 
-/// Octets from which scripts of some length are read; what they say does not matter.
+/// Bytes from which scripts of some length are read; what they say does not matter.
 fn scripts() -> Vec<Vec<u8>> {
     let mut random = Random::new("fuzz scripts");
-    (0..8).map(|_| (0..400).map(|_| random.octet()).collect()).collect()
+    (0..8).map(|_| (0..400).map(|_| random.byte()).collect()).collect()
 }

@@ -1,4 +1,4 @@
-//! What honest clients notice of a SYN flood: of this responder, through the ring and in the driver, and of name servers on the
+//! The effect of a SYN flood on honest clients: of this responder, through the ring and in the driver, and of name servers on the
 //! kernel's TCP with SYN cookies; in one run, by the load generator.
 //!
 //! `cargo xtask flood` is the generator; arguments here are another number of rounds, of seconds for each measurement, and
@@ -16,7 +16,7 @@ use stateless_tcp_tests::nameserver::{Knot, Nsd};
 use stateless_tcp_tests::netns::Netns;
 use stateless_tcp_tests::peers;
 use stateless_tcp_tests::responder::Responder;
-use stateless_tcp_tests::taker::Taker;
+use stateless_tcp_tests::veth_xdp_peer::VethXdpPeer;
 use tempfile::TempDir;
 
 const SERVERS_CORE: usize = 0;
@@ -35,16 +35,16 @@ const CLIENTS: &str = "198.51.100.0/24";
 const FORGED: &str = "198.18.0.0/15";
 
 /// In the order of the table.
-const CONTENDERS: [(&str, Contender); 5] = [
-    ("this, `--handshake driver`", Contender::This("driver")),
-    ("this, `--handshake ring`", Contender::This("ring")),
-    ("NSD, `tcp_syncookies=1`", Contender::Nsd(1)),
-    ("NSD, `tcp_syncookies=2`", Contender::Nsd(2)),
-    ("Knot, `tcp_syncookies=2`", Contender::Knot(2)),
+const CONTENDERS: [(&str, FloodContender); 5] = [
+    ("this, `--handshake driver`", FloodContender::This("driver")),
+    ("this, `--handshake ring`", FloodContender::This("ring")),
+    ("NSD, `tcp_syncookies=1`", FloodContender::Nsd(1)),
+    ("NSD, `tcp_syncookies=2`", FloodContender::Nsd(2)),
+    ("Knot, `tcp_syncookies=2`", FloodContender::Knot(2)),
 ];
 
 #[derive(Clone, Copy)]
-enum Contender {
+enum FloodContender {
     This(&'static str),
     /// The kernel's `tcp_syncookies`: when the queue is full, or always.
     Nsd(u8),
@@ -56,8 +56,8 @@ enum Running {
     Kernel { _nsd: Option<Nsd>, _knot: Option<Knot> },
 }
 
-/// What honest clients had: microseconds, and parts of all.
-struct Had {
+/// The latencies of honest clients: microseconds, and parts of all.
+struct Latency {
     p50: f64,
     p99: f64,
     p999: f64,
@@ -77,7 +77,7 @@ fn main() -> anyhow::Result<()> {
     let rounds = usize::try_from(argument(ROUNDS as u64)?)?;
     let (seconds, rate) = (argument(SECONDS)?, argument(RATE)?);
     stay_on(OTHERS_CORE)?;
-    let lab = Lab::new()?;
+    let link = VethPair::new()?;
     println!(
         "{}\n{}; {}\n{} clients a second, {rounds} rounds of {seconds} s; load average at the beginning: {}\n",
         cores::machine()?,
@@ -86,18 +86,18 @@ fn main() -> anyhow::Result<()> {
         rate,
         cores::load_average()?
     );
-    let mut all: BTreeMap<(usize, u64), Vec<Had>> = BTreeMap::new();
+    let mut all: BTreeMap<(usize, u64), Vec<Latency>> = BTreeMap::new();
     for round in 0..rounds {
         for turn in 0..CONTENDERS.len() {
             // Each is first, and behind each other, as often as the others.
             let which = (round + turn) % CONTENDERS.len();
             let (name, contender) = CONTENDERS[which];
-            let running = lab.start(contender)?;
+            let running = link.start(contender)?;
             // The first touches every frame, and whatever else is touched only once.
-            lab.measure(&running, rate, 1, FLOODS[1])?;
+            link.measure(&running, rate, 1, FLOODS[1])?;
             for times in FLOODS {
-                let had = lab.measure(&running, rate, seconds, times)?;
-                let Had { p99, answered, lost, .. } = had;
+                let had = link.measure(&running, rate, seconds, times)?;
+                let Latency { p99, answered, lost, .. } = had;
                 eprintln!(
                     "round {round}, {name}, {times} times: p99 {p99:.0} µs, {answered:.3} %, {lost} lost"
                 );
@@ -111,7 +111,7 @@ fn main() -> anyhow::Result<()> {
 }
 
 /// Client ⇄ server, by a veth pair.
-struct Lab {
+struct VethPair {
     client: Netns,
     server: Netns,
     at_client: String,
@@ -120,7 +120,7 @@ struct Lab {
     _directory: TempDir,
 }
 
-impl Lab {
+impl VethPair {
     fn new() -> anyhow::Result<Self> {
         let [client, server] = ["client", "server"].map(Netns::new);
         // Names that nobody else has: the kernel's threads are known by them.
@@ -153,27 +153,27 @@ impl Lab {
     }
 
     /// Starts a server on its core.
-    fn start(&self, contender: Contender) -> anyhow::Result<Running> {
+    fn start(&self, contender: FloodContender) -> anyhow::Result<Running> {
         let (zones, name) = ([self.zone.clone()], Some(self.server.name()));
         let cookies = |how| self.server.run(&format!("sysctl -q -w net.ipv4.tcp_syncookies={how}"));
         match contender {
-            Contender::This(handshake) => {
+            FloodContender::This(handshake) => {
                 let zone = self.zone.display().to_string();
                 let arguments = ["run", "-i", &self.device, "--zone", &zone, "--handshake", handshake];
                 let core = SERVERS_CORE.to_string();
                 // As long as the generator's own program is not there.
-                let _taker = Taker::attach(&self.client, &self.at_client);
+                let _xdp_peer = VethXdpPeer::attach(&self.client, &self.at_client);
                 let started = Responder::spawn(&self.server, 1, &["taskset", "-c", &core], &arguments);
                 started.map(Running::This).map_err(|ended| anyhow::anyhow!("it ended: {}", ended.log))
             }
-            Contender::Nsd(how) => {
+            FloodContender::Nsd(how) => {
                 cookies(how);
                 stay_on(SERVERS_CORE)?;
                 let nsd = Nsd::start(&zones, SERVER, name);
                 stay_on(OTHERS_CORE)?;
                 Ok(Running::Kernel { _nsd: Some(nsd?), _knot: None })
             }
-            Contender::Knot(how) => {
+            FloodContender::Knot(how) => {
                 cookies(how);
                 stay_on(SERVERS_CORE)?;
                 let knot = Knot::start(&zones, SERVER, name);
@@ -183,7 +183,7 @@ impl Lab {
         }
     }
 
-    fn measure(&self, running: &Running, rate: u64, seconds: u64, times: u64) -> anyhow::Result<Had> {
+    fn measure(&self, running: &Running, rate: u64, seconds: u64, times: u64) -> anyhow::Result<Latency> {
         let syns = (times * PACKETS * rate).to_string();
         let resident = || match running {
             Running::This(responder) => i64::try_from(responder.resident()).ok(),
@@ -206,7 +206,7 @@ impl Lab {
         let number = |path: &str| report.0.pointer(path).and_then(serde_json::Value::as_f64).unwrap_or(0.0);
         #[expect(clippy::cast_precision_loss, reason = "less than are sent")]
         let lost = (lost()? - lost_before) as f64;
-        Ok(Had {
+        Ok(Latency {
             p50: number("/latency/p50"),
             p99: number("/latency/p99"),
             p999: number("/latency/p999"),
@@ -218,13 +218,13 @@ impl Lab {
     }
 }
 
-fn table(all: &BTreeMap<(usize, u64), Vec<Had>>) {
+fn table(all: &BTreeMap<(usize, u64), Vec<Latency>>) {
     println!(
         "| server | forged SYNs/s | answered | p50, µs | p99, µs | p99.9, µs | p99 beside no flood | lost by the link | memory, KiB |\n\
          |---|---|---|---|---|---|---|---|---|"
     );
     for (&(which, _), had) in all {
-        let median = |field: fn(&Had) -> f64| least_median_most(had, field)[1];
+        let median = |field: fn(&Latency) -> f64| least_median_most(had, field)[1];
         let [least, answered, _] = least_median_most(had, |one| one.answered);
         let [fastest, p99, slowest] = least_median_most(had, |one| one.p99);
         let without = least_median_most(&all[&(which, 0)], |one| one.p99)[1];
@@ -243,7 +243,7 @@ fn table(all: &BTreeMap<(usize, u64), Vec<Had>>) {
     }
 }
 
-fn least_median_most(had: &[Had], field: fn(&Had) -> f64) -> [f64; 3] {
+fn least_median_most(had: &[Latency], field: fn(&Latency) -> f64) -> [f64; 3] {
     let mut values: Vec<f64> = had.iter().map(field).collect();
     values.sort_by(f64::total_cmp);
     [values[0], values[values.len() / 2], values[values.len() - 1]]

@@ -1,4 +1,4 @@
-//! What loading a zone takes, beside BIND, Knot DNS and NSD: time until it is served, memory then and at most.
+//! The cost of loading a zone, beside BIND, Knot DNS and NSD: time until it is served, memory then and at most.
 //!
 //! `cargo xtask bench zones` runs it. Three zones: a million names with an address each, 100,000 PTR records of random names
 //! below ip6.arpa, and one set of 40,000 addresses. Medians of three rounds in turns; the memory of a server is that of all its

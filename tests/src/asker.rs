@@ -14,15 +14,15 @@ use anyhow::{Context, bail, ensure};
 
 use crate::netns::{Netns, text};
 
-/// How long one may wait for anything.
+/// Time limit for anything.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How often another generator is started until it works.
+/// Number of starts of a generator until it works.
 const TRIES: usize = 5;
 
-/// What came of it.
+/// The result.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Asked {
+pub struct QueryTotals {
     /// Questions that were answered.
     pub answered: u64,
     /// Those that were not: refused, reset, or out of time.
@@ -41,7 +41,7 @@ pub fn run(
     queries: &[Vec<u8>],
     clients: usize,
     time: Duration,
-) -> anyhow::Result<Asked> {
+) -> anyhow::Result<QueryTotals> {
     let end = Instant::now() + time;
     let one = |first: usize| move || ask_on(server, queries, first, end);
     let all = client.enter(|| {
@@ -54,14 +54,14 @@ pub fn run(
                 .collect::<anyhow::Result<Vec<_>>>()
         })
     })?;
-    Ok(all.into_iter().fold(Asked::default(), |sum, one| Asked {
+    Ok(all.into_iter().fold(QueryTotals::default(), |sum, one| QueryTotals {
         answered: sum.answered + one.answered,
         failed: sum.failed + one.failed,
         waited: sum.waited + one.waited,
     }))
 }
 
-/// What a generator prints. Both give up at once, now and then, where the kernel has not yet let go of what was before them.
+/// The output of a generator. Both give up at once, now and then, where the kernel has not yet let go of what was before them.
 ///
 /// # Errors
 /// It does so again and again.
@@ -97,8 +97,13 @@ pub fn query(name: &str) -> Vec<u8> {
     query
 }
 
-fn ask_on(server: SocketAddr, queries: &[Vec<u8>], first: usize, end: Instant) -> anyhow::Result<Asked> {
-    let mut asked = Asked::default();
+fn ask_on(
+    server: SocketAddr,
+    queries: &[Vec<u8>],
+    first: usize,
+    end: Instant,
+) -> anyhow::Result<QueryTotals> {
+    let mut asked = QueryTotals::default();
     let mut answer = [0; 2 + 1_232];
     for query in queries.iter().cycle().skip(first) {
         let began = Instant::now();
@@ -119,7 +124,7 @@ fn ask_on(server: SocketAddr, queries: &[Vec<u8>], first: usize, end: Instant) -
     Ok(asked)
 }
 
-/// Returns how many octets the answer has, with its length before it.
+/// Returns how many bytes the answer has, with its length before it.
 fn ask(server: SocketAddr, query: &[u8], answer: &mut [u8]) -> std::io::Result<usize> {
     let mut stream = TcpStream::connect_timeout(&server, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
@@ -129,7 +134,7 @@ fn ask(server: SocketAddr, query: &[u8], answer: &mut [u8]) -> std::io::Result<u
     loop {
         match stream.read(&mut answer[read..])? {
             0 => return Err(std::io::ErrorKind::UnexpectedEof.into()),
-            octets => read += octets,
+            bytes => read += bytes,
         }
         let [high, low, ..] = *answer else { return Ok(read) };
         if read >= 2 && read >= 2 + usize::from(u16::from_be_bytes([high, low])) {

@@ -12,11 +12,11 @@ pub const DRAWING: &str =
 const PAGE: &str = "<!doctype html><meta charset=utf-8><link rel=icon href=data:,><img src=/drawing.svg>
 <p id=result>waiting</p><script>
 const paths = PATHS;
-const hash = octets => octets.reduce((hash, octet) => Math.imul(hash ^ octet, 0x01000193) >>> 0, 0x811c9dc5);
+const hash = bytes => bytes.reduce((hash, byte) => Math.imul(hash ^ byte, 0x01000193) >>> 0, 0x811c9dc5);
 const fetched = async path => {
   const answer = await fetch(path, {cache: 'no-store'});
-  const octets = new Uint8Array(await answer.arrayBuffer());
-  return [path, answer.status, answer.redirected, answer.headers.get('content-type'), octets.length, hash(octets)].join(' ');
+  const bytes = new Uint8Array(await answer.arrayBuffer());
+  return [path, answer.status, answer.redirected, answer.headers.get('content-type'), bytes.length, hash(bytes)].join(' ');
 };
 const image = document.images[0];
 Promise.all([image.decode(), ...paths.map(fetched)]).then(
@@ -25,7 +25,7 @@ Promise.all([image.decode(), ...paths.map(fetched)]).then(
   error => result.textContent = String(error));
 </script>";
 
-/// A page that says of each of these paths what came: status, type, octets and their hash (FNV-1a).
+/// A page that says of each of these paths what came: status, type, bytes and their hash (FNV-1a).
 pub fn page(paths: &[String]) -> String {
     let mut list = String::from("[");
     for path in paths {

@@ -1,4 +1,4 @@
-//! What went over a wire, read back.
+//! A capture of a wire, read back.
 
 use std::{
     fs::File,
@@ -21,7 +21,7 @@ use crate::{netns::Netns, packet::Packet, raw::Port};
 /// Ends a capture: an `EtherType` for local experiments (IEEE 802) and a text, after which nothing of interest comes.
 const MARK: &[u8] = b"\xff\xff\xff\xff\xff\xff\x02\x00\x00\x00\x00\x0f\x88\xb5the capture ends here";
 
-/// How long tcpdump may take to write what it has captured.
+/// Time limit for tcpdump to write its capture.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A running tcpdump.

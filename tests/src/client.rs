@@ -12,7 +12,7 @@ use crate::{
     topology::{GHOST_V4, GHOST_V6, INTERFACE, SERVER_V4, Topology},
 };
 
-/// How long an answer that must come may take on a busy machine.
+/// Time limit for an answer that must come on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(1);
 /// Link-layer address of ff02::16, where multicast listener reports go.
 const MLD_ROUTERS: [u8; 6] = [0x33, 0x33, 0, 0, 0, 0x16];
@@ -185,7 +185,7 @@ pub fn query(id: u16, name: &str, rtype: u16) -> Vec<u8> {
     [&length.to_be_bytes()[..], &message].concat()
 }
 
-/// An HTTP request of exactly `length` octets for `path`: a header nobody reads fills it up.
+/// An HTTP request of exactly `length` bytes for `path`: a header nobody reads fills it up.
 pub fn get(path: &str, length: usize) -> Vec<u8> {
     let (front, back) = (format!("GET {path} HTTP/1.1\r\nHost: www.example.com\r\nX-Fill: "), "\r\n\r\n");
     let fill = length.checked_sub(front.len() + back.len()).expect("a longer request");

@@ -59,15 +59,15 @@ impl Reply {
     /// # Errors
     ///
     /// It is no well-formed DNS message.
-    pub fn parse(octets: &[u8]) -> anyhow::Result<Self> {
-        let message = Message::from_octets(octets).ok().context("no header")?;
-        let flags = u16::from_be_bytes([octets[2], octets[3]]);
+    pub fn parse(bytes: &[u8]) -> anyhow::Result<Self> {
+        let message = Message::from_octets(bytes).ok().context("no header")?;
+        let flags = u16::from_be_bytes([bytes[2], bytes[3]]);
         let sections = [message.answer()?, message.authority()?, message.additional()?];
         let end = sections[0].pos();
         let mut reply = Self {
             flags: flags & FLAGS,
             rcode: flags & 0xf,
-            question: octets[12..end].to_vec(),
+            question: bytes[12..end].to_vec(),
             sections: [vec![], vec![], vec![]],
             opt: None,
         };
@@ -115,7 +115,7 @@ fn read(record: &ParsedRecord<'_, &[u8]>) -> anyhow::Result<Record> {
     })
 }
 
-/// What differs, line by line, or `None`.
+/// The differences, line by line, or `None`.
 #[must_use]
 pub fn difference(expected: &Reply, actual: &Reply) -> Option<String> {
     let mut lines = String::new();

@@ -12,11 +12,11 @@ use nix::unistd::Pid;
 
 use crate::netns::{Netns, text};
 
-/// How long it may take to start, and anything in it to happen, on a busy machine.
+/// Time limit to start, and for anything in it to happen, on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(2);
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// What the service needs that systemd-nspawn does not give by itself.
+/// Capabilities that the service needs and systemd-nspawn does not give by itself.
 const CAPABILITIES: &str = "CAP_NET_ADMIN,CAP_NET_RAW,CAP_BPF,CAP_PERFMON,CAP_IPC_LOCK";
 
 /// systemd-nspawn leaves the interfaces of its own namespace in /sys: has those of the system's there.

@@ -144,7 +144,7 @@ pub fn machine() -> anyhow::Result<String> {
     Ok(format!("{} times {model}, Linux {}", models.len(), say("uname", &["-r"])?))
 }
 
-/// What a program says of its version, or the first line of what it says.
+/// A program's version, or the first line of what it says.
 ///
 /// # Errors
 /// It is not installed.

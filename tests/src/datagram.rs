@@ -7,7 +7,7 @@ use crate::topology::{CLIENT_MAC, SERVER_MAC};
 
 const UDP: u8 = 17;
 
-/// What stands in the checksum field.
+/// The content of the checksum field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Checksum {
     /// The right one.
@@ -39,7 +39,7 @@ pub struct Datagram {
     pub destination_port: u16,
     /// Payload.
     pub payload: Vec<u8>,
-    /// How the checksum is; in a datagram that was read, `Wrong` by an unsaid number.
+    /// The checksum; in a datagram that was read, `Wrong` by an unsaid number.
     pub checksum: Checksum,
 }
 
@@ -56,12 +56,12 @@ impl Datagram {
         Self { to, from, tags, source, source_port, destination, destination_port, payload, checksum }
     }
 
-    /// Where the IP header begins.
+    /// Offset of the IP header.
     pub fn ip_offset(&self) -> usize {
         14 + 4 * self.tags.len()
     }
 
-    /// Where the UDP header begins.
+    /// Offset of the UDP header.
     pub fn udp_offset(&self) -> usize {
         self.ip_offset() + if self.source.is_ipv4() { 20 } else { 40 }
     }
@@ -156,14 +156,14 @@ impl Datagram {
 
     /// RFC 768, RFC 8200 section 8.1.
     fn pseudo_header(&self) -> Vec<u8> {
-        let mut octets = match (self.source, self.destination) {
+        let mut bytes = match (self.source, self.destination) {
             (IpAddr::V4(source), IpAddr::V4(destination)) => [source.octets(), destination.octets()].concat(),
             (IpAddr::V6(source), IpAddr::V6(destination)) => [source.octets(), destination.octets()].concat(),
             _ => panic!("{} and {} are of two families", self.source, self.destination),
         };
-        octets.extend([0, UDP]);
-        octets.extend(short(8 + self.payload.len()));
-        octets
+        bytes.extend([0, UDP]);
+        bytes.extend(short(8 + self.payload.len()));
+        bytes
     }
 }
 
@@ -171,6 +171,6 @@ fn short(length: usize) -> [u8; 2] {
     u16::try_from(length).expect("a short datagram").to_be_bytes()
 }
 
-fn word(octets: &[u8], at: usize) -> Option<u16> {
-    octets.get(at..at + 2)?.first_chunk().copied().map(u16::from_be_bytes)
+fn word(bytes: &[u8], at: usize) -> Option<u16> {
+    bytes.get(at..at + 2)?.first_chunk().copied().map(u16::from_be_bytes)
 }

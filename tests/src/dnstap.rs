@@ -65,9 +65,9 @@ pub fn agree(listener: &UnixListener) -> UnixStream {
     stream
 }
 
-/// One event, its numbers and octets by the numbers of their fields in dnstap.proto.
+/// One event, its numbers and bytes by the numbers of their fields in dnstap.proto.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Event {
+pub struct DnstapEvent {
     /// Of the server.
     pub server: Fields,
     /// Of the message.
@@ -78,7 +78,7 @@ pub struct Event {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Fields {
     numbers: BTreeMap<u64, u64>,
-    octets: BTreeMap<u64, Vec<u8>>,
+    bytes: BTreeMap<u64, Vec<u8>>,
 }
 
 impl Fields {
@@ -91,7 +91,7 @@ impl Fields {
                 0 => fields.numbers.insert(number, varint(&mut rest)).is_some(),
                 2 => {
                     let length = usize::try_from(varint(&mut rest)).expect("a length");
-                    fields.octets.insert(number, take(&mut rest, length).to_vec()).is_some()
+                    fields.bytes.insert(number, take(&mut rest, length).to_vec()).is_some()
                 }
                 5 => {
                     let value = u32::from_le_bytes(take(&mut rest, 4).try_into().expect("four octets"));
@@ -109,9 +109,9 @@ impl Fields {
         *self.numbers.get(&field).unwrap_or_else(|| panic!("no number {field} in {self:?}"))
     }
 
-    /// The octets in this field, if it is there.
-    pub fn octets(&self, field: u64) -> Option<&[u8]> {
-        self.octets.get(&field).map(Vec::as_slice)
+    /// The bytes in this field, if it is there.
+    pub fn bytes(&self, field: u64) -> Option<&[u8]> {
+        self.bytes.get(&field).map(Vec::as_slice)
     }
 
     /// The time in two fields: seconds, and nanoseconds.
@@ -129,9 +129,9 @@ fn take<'a>(rest: &mut &'a [u8], length: usize) -> &'a [u8] {
 fn varint(rest: &mut &[u8]) -> u64 {
     let mut value = 0;
     for shift in (0..64).step_by(7) {
-        let octet = take(rest, 1)[0];
-        value |= u64::from(octet & 0x7f) << shift;
-        if octet < 0x80 {
+        let byte = take(rest, 1)[0];
+        value |= u64::from(byte & 0x7f) << shift;
+        if byte < 0x80 {
             break;
         }
     }
@@ -139,9 +139,9 @@ fn varint(rest: &mut &[u8]) -> u64 {
 }
 
 /// The events in a file of Frame Streams, which has an end.
-pub fn events(file: &Path) -> Vec<Event> {
-    let octets = fs::read(file).expect("the collector's file");
-    let mut rest = octets.as_slice();
+pub fn events(file: &Path) -> Vec<DnstapEvent> {
+    let bytes = fs::read(file).expect("the collector's file");
+    let mut rest = bytes.as_slice();
     let mut events = Vec::new();
     let mut controls = 0;
     while !rest.is_empty() {
@@ -153,14 +153,14 @@ pub fn events(file: &Path) -> Vec<Event> {
             continue;
         }
         let server = Fields::read(take(&mut rest, length as usize));
-        let message = Fields::read(server.octets(14).expect("a message"));
-        events.push(Event { server, message });
+        let message = Fields::read(server.bytes(14).expect("a message"));
+        events.push(DnstapEvent { server, message });
     }
     assert_eq!(controls, 2, "START and STOP");
     events
 }
 
-/// What Debian's reader says of a file, a line an event.
+/// The output of Debian's reader for a file, a line an event.
 pub fn lines(file: &Path) -> Vec<String> {
     let output = execute(Command::new("dnstap-ldns").arg("-q").arg("-r").arg(file));
     text(&output.stdout).lines().map(ToOwned::to_owned).collect()

@@ -1,4 +1,4 @@
-//! Where our answers differ from Knot's on purpose: whom to compare with instead, and why.
+//! Deliberate differences from Knot's answers: the server to compare with instead, and the reason.
 
 use crate::compare::{Reply, trim};
 use crate::questions::{Edns, Question};

@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// message with its length before it.
 ///
 /// # Errors
-/// What the kernel says.
+/// The kernel's message.
 pub fn ask(server: IpAddr, request: &[u8]) -> std::io::Result<Vec<u8>> {
     let family = if server.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let client = socket(family, SocketType::STREAM, None)?;

@@ -13,24 +13,24 @@ use nix::unistd::Pid;
 
 use crate::netns::{Netns, text};
 use crate::responder::{Responder, binary, in_driver};
-use crate::taker::Taker;
 use crate::topology::INTERFACE;
+use crate::veth_xdp_peer::VethXdpPeer;
 
 /// The address of all servers. None of their kernels has it.
 pub const SERVICE: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 53);
-/// Where they answer DNS.
+/// Their DNS address and port.
 pub const DNS: SocketAddr = SocketAddr::new(IpAddr::V4(SERVICE), 53);
 
-/// What is common to all sites of the tests.
+/// The configuration that all sites of the tests share.
 const SITE: &str = "define SERVICE_V4 = 198.51.100.53/32;\ndefine SERVICE_V6 = 2001:db8:53::53/128;\n\
                     define OWN_AS = 65001;\ndefine ROUTER_AS = 65000;\n";
 /// The files under test.
 const FILES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/deploy/anycast");
-/// How long anything that is to happen at once may take on a busy machine.
+/// Time limit for anything that is to happen at once, on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(1);
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// How the router spreads packets.
+/// The router's way to spread packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Spread {
     /// By addresses and ports.
@@ -42,19 +42,19 @@ pub enum Spread {
 /// Everything but what runs on the servers.
 #[derive(Debug)]
 pub struct Fleet {
-    /// Where the questions come from.
+    /// The namespace of the clients.
     pub client: Netns,
-    /// What spreads them.
+    /// The router that spreads them.
     pub router: Netns,
     servers: Vec<Netns>,
     directory: tempfile::TempDir,
     _bird: Process,
-    _takers: Vec<Taker>,
+    _xdp_peers: Vec<VethXdpPeer>,
 }
 
 /// A server that runs, with BIRD and what tells BIRD whether it answers.
 #[derive(Debug)]
-pub struct Server<'fleet> {
+pub struct FleetServer<'fleet> {
     fleet: &'fleet Fleet,
     number: usize,
     /// The program under test.
@@ -92,12 +92,12 @@ impl Fleet {
         router.run("ip address add 192.0.2.1/24 dev near");
         // What is lost twice is to be so by the network, and not for a machine that is busy for a moment.
         client.run("sysctl -qw net.ipv4.tcp_rto_min_us=1000000 net.ipv4.tcp_early_retrans=0");
-        let (mut ends, mut takers, mut sessions) = (Vec::new(), Vec::new(), String::new());
+        let (mut ends, mut xdp_peers, mut sessions) = (Vec::new(), Vec::new(), String::new());
         for number in 0..servers {
             let (end, side) = (Netns::new("far"), format!("far{number}"));
             link(&end, &side);
             if in_driver() {
-                takers.push(Taker::attach(&router, &side));
+                xdp_peers.push(VethXdpPeer::attach(&router, &side));
             }
             end.run(&format!("ip address add {}/24 dev {INTERFACE}", own(number)));
             end.run(&format!("ip route add default via {}", gateway(number)));
@@ -113,7 +113,7 @@ impl Fleet {
         let site = format!("router id 192.0.2.1;\n{SITE}");
         configure(&place, "router.conf", &[("site.conf", &site), ("servers.conf", &sessions)]);
         let bird = bird(&router, &place, "router.conf");
-        Self { client, router, servers: ends, directory, _bird: bird, _takers: takers }
+        Self { client, router, servers: ends, directory, _bird: bird, _xdp_peers: xdp_peers }
     }
 
     /// A file of server `number`'s own.
@@ -126,7 +126,7 @@ impl Fleet {
     }
 
     /// Starts server `number`, and waits until the router has heard of it.
-    pub fn start(&self, number: usize, zone: &Path) -> Server<'_> {
+    pub fn start(&self, number: usize, zone: &Path) -> FleetServer<'_> {
         let (namespace, place) = (&self.servers[number], self.place(number));
         let session =
             format!("protocol bgp router1 from upstream4 {{ neighbor {} as ROUTER_AS; }}\n", gateway(number));
@@ -139,7 +139,7 @@ impl Fleet {
         let run = ["run", "-i", INTERFACE, "--address", &address, "--zone", zone, "--key-file", key];
         let responder = Responder::try_start(namespace, 1, &run).expect("it starts");
         let watch = watch(namespace, &place, responder.pid());
-        let server = Server { fleet: self, number, responder, watch, bird };
+        let server = FleetServer { fleet: self, number, responder, watch, bird };
         server.expect(true);
         server
     }
@@ -157,7 +157,7 @@ impl Fleet {
     }
 }
 
-impl Server<'_> {
+impl FleetServer<'_> {
     /// Waits until the router has heard that it is there, or that it is not. Returns how long that took.
     pub fn expect(&self, there: bool) -> Duration {
         let begun = Instant::now();
@@ -184,7 +184,7 @@ impl Server<'_> {
     /// Runs a command of the program under test about its instance.
     ///
     /// # Errors
-    /// What it said, if it failed.
+    /// Its messages, if it failed.
     pub fn ask(&self, command: &str) -> Result<String, String> {
         let output = std::process::Command::new(binary())
             .args([command, "--pid", &self.responder.pid().to_string()])

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::netns::{Netns, text};
 use crate::responder::binary;
 
-/// What it found, as it reports it.
+/// Its report.
 #[derive(Debug)]
 pub struct Report(pub Value);
 
@@ -19,7 +19,7 @@ impl Report {
         found.unwrap_or_else(|| panic!("no number {path} in {:#}", self.0))
     }
 
-    /// How many failed for a reason.
+    /// Number of failures for a reason.
     pub fn failures(&self, reason: &str) -> u64 {
         self.0["failures"][reason].as_u64().unwrap_or(0)
     }

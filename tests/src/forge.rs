@@ -31,7 +31,7 @@ pub struct Forger {
     frame: Vec<u8>,
 }
 
-/// What must be known of a connection to be answered on it, and where it is.
+/// The values that a client must know of a connection to be answered, and their offsets.
 #[derive(Clone, Copy, Debug)]
 pub struct Guess {
     /// The client's port.
@@ -49,7 +49,7 @@ pub struct Guess {
 /// A frame in which the guessed fields are 0.
 #[derive(Debug)]
 struct Template {
-    octets: Vec<u8>,
+    bytes: Vec<u8>,
     tcp: usize,
 }
 
@@ -65,10 +65,10 @@ impl Forger {
                 let packet = Packet::new(source, 0, server, port);
                 let options = [&OPTION[..], &[0; 8]].concat();
                 let packet = Packet { flags, options, payload, ..packet };
-                templates.push(Template { octets: packet.unpadded(), tcp: packet.tcp_offset() });
+                templates.push(Template { bytes: packet.unpadded(), tcp: packet.tcp_offset() });
             };
             for flags in [flags::PSH | flags::ACK, flags::PSH | flags::ACK | flags::FIN] {
-                // As many octets of answers as can be had; more boundaries and fewer octets; the most boundaries.
+                // As many bytes of answers as can be had; more boundaries and fewer bytes; the most boundaries.
                 add(53, flags, packed(&query(1, "huge.example.com", TXT)));
                 add(53, flags, packed(&query(1, "large.example.com", TXT)));
                 add(53, flags, packed(&query(1, ".", A)));
@@ -79,7 +79,7 @@ impl Forger {
         Self { random: Random::from_seed(seed), templates, frame: Vec::new() }
     }
 
-    /// How many kinds of frames there are.
+    /// Number of kinds of frames.
     pub fn kinds(&self) -> usize {
         self.templates.len()
     }
@@ -103,10 +103,10 @@ impl Forger {
     /// A frame of one kind, with these numbers in it.
     pub fn fill(&mut self, kind: usize, guess: &Guess) -> &[u8] {
         let Self { templates, frame, .. } = self;
-        let Template { octets, tcp } = &templates[kind];
+        let Template { bytes, tcp } = &templates[kind];
         frame.clear();
-        frame.extend_from_slice(octets);
-        let mut sum = u32::from(!u16::from_be_bytes([octets[tcp + CHECKSUM], octets[tcp + CHECKSUM + 1]]));
+        frame.extend_from_slice(bytes);
+        let mut sum = u32::from(!u16::from_be_bytes([bytes[tcp + CHECKSUM], bytes[tcp + CHECKSUM + 1]]));
         let mut put = |at: usize, value: u16| {
             frame[tcp + at..tcp + at + 2].copy_from_slice(&value.to_be_bytes());
             sum += u32::from(value);

@@ -1,4 +1,4 @@
-//! How an interface's interrupts are put off: how often, and for how many nanoseconds.
+//! Deferral of an interface's interrupts: how often, and for how many nanoseconds.
 
 use crate::netns::{Netns, execute};
 

@@ -1,4 +1,4 @@
-//! Many connections with many questions each, of which every octet of every answer is known beforehand.
+//! Many connections with many questions each, of which every byte of every answer is known beforehand.
 
 use std::fmt::Write as _;
 use std::io::{Error, ErrorKind, Read, Write};
@@ -13,12 +13,12 @@ use crate::seed::Random;
 
 /// Payload of a full segment with timestamps in it.
 pub const SEGMENT: usize = 1208;
-/// Segments of the longest answer that is asked for on a path where most gets through: 60,000 octets. From 54 on an answer
+/// Segments of the longest answer that is asked for on a path where most gets through: 60,000 bytes. From 54 on an answer
 /// would be refused as too large.
 pub const LONGEST: usize = 50;
 /// Segments of a short answer, at most.
 const SHORT: usize = 5;
-/// Octets of an answer besides its TXT records, at most: header, question, authority, addresses.
+/// Bytes of an answer besides its TXT records, at most: header, question, authority, addresses.
 const AROUND: usize = 120;
 /// A TXT record in an answer: compressed owner, type, class, TTL, length, and the longest string there is.
 const RECORD: usize = 2 + 10 + 256;
@@ -39,7 +39,7 @@ pub fn zone(largest: usize) -> String {
     zone
 }
 
-/// The strings at `s{segments}`: as many as go into so many segments, no two alike, so that no octet can stand in for
+/// The strings at `s{segments}`: as many as go into so many segments, no two alike, so that no byte can stand in for
 /// another.
 fn texts(segments: usize) -> Vec<String> {
     let mut random = Random::new(&format!("texts of s{segments}"));
@@ -48,7 +48,7 @@ fn texts(segments: usize) -> Vec<String> {
     (0..fit).map(|_| (0..255).map(|_| letter(&mut random)).collect()).collect()
 }
 
-/// What a server answers, without loss: the right octets to compare with.
+/// A server's answers without loss: the right bytes to compare with.
 #[derive(Debug)]
 pub struct Catalogue {
     /// By segments less one: the answer with its length, and id 0.
@@ -114,7 +114,7 @@ fn assert_answers(segments: usize, answer: &[u8]) {
     assert_eq!(answer.len().div_ceil(SEGMENT), segments, "an answer of {} octets", answer.len());
     let mut missing: std::collections::BTreeSet<_> = texts(segments).into_iter().collect();
     for at in 0..answer.len().saturating_sub(255) {
-        // A string of 255 octets, and its length before it.
+        // A string of 255 bytes, and its length before it.
         if answer[at] == 255
             && let Ok(text) = std::str::from_utf8(&answer[at + 1..at + 256])
         {
@@ -124,9 +124,9 @@ fn assert_answers(segments: usize, answer: &[u8]) {
     assert!(missing.is_empty(), "{} records are not in the answer for s{segments}", missing.len());
 }
 
-/// How a client asks on one connection.
+/// A client's way to ask on one connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Manner {
+enum AskMode {
     /// Each question when the one before is answered.
     InTurn,
     /// All at once, in one write.
@@ -139,8 +139,8 @@ enum Manner {
 
 /// One connection.
 #[derive(Clone, Debug)]
-pub struct Plan {
-    manner: Manner,
+pub struct ConnectionPlan {
+    manner: AskMode,
     /// (segments of the answer, id)
     questions: Vec<(usize, u16)>,
     /// Closes its half as soon as it has asked, not when it has all answers.
@@ -148,13 +148,18 @@ pub struct Plan {
 }
 
 /// `connections` plans, each of at most so many questions with answers of at most `largest` segments.
-pub fn plans(random: &mut Random, connections: usize, questions: usize, largest: usize) -> Vec<Plan> {
+pub fn plans(
+    random: &mut Random,
+    connections: usize,
+    questions: usize,
+    largest: usize,
+) -> Vec<ConnectionPlan> {
     let mut plan = || {
         let manner = match random.below(6) {
-            0..3 => Manner::InTurn,
-            3 => Manner::Together,
-            4 => Manner::Apart,
-            _ => Manner::Outstanding(2 + random.below(4)),
+            0..3 => AskMode::InTurn,
+            3 => AskMode::Together,
+            4 => AskMode::Apart,
+            _ => AskMode::Outstanding(2 + random.below(4)),
         };
         let count = 1 + random.below(questions);
         // Half of the answers are short, as most are.
@@ -163,15 +168,15 @@ pub fn plans(random: &mut Random, connections: usize, questions: usize, largest:
             1 + random.below(longest)
         };
         let questions = (0..count).map(|_| (segments(random), random.short())).collect();
-        Plan { manner, questions, closes_early: random.one_in(4) }
+        ConnectionPlan { manner, questions, closes_early: random.one_in(4) }
     };
     (0..connections).map(|_| plan()).collect()
 }
 
-/// What became of all connections.
+/// The results of all connections.
 #[derive(Debug, Default)]
-pub struct Outcome {
-    /// Connections that got octets which are not the answer's, and what they got.
+pub struct LoadOutcome {
+    /// Connections that got bytes which are not the answer's, and what they got.
     pub wrong: Vec<String>,
     /// Connections that ended, or stood still, before they had all.
     pub failed: Vec<String>,
@@ -183,8 +188,8 @@ pub struct Outcome {
     pub times: Vec<Duration>,
 }
 
-impl Outcome {
-    /// Asserts that every octet was right and nobody was let down.
+impl LoadOutcome {
+    /// Asserts that every byte was right and nobody was let down.
     pub fn assert_good(&self) {
         let first = |list: &[String]| list.iter().take(5).cloned().collect::<Vec<_>>().join("\n");
         let all = [
@@ -210,11 +215,11 @@ pub fn run(
     client: &Netns,
     server: SocketAddr,
     catalogue: &Catalogue,
-    plans: &[Plan],
+    plans: &[ConnectionPlan],
     at_once: usize,
     patience: Duration,
-) -> Outcome {
-    let (next, outcome) = (AtomicUsize::new(0), Mutex::new(Outcome::default()));
+) -> LoadOutcome {
+    let (next, outcome) = (AtomicUsize::new(0), Mutex::new(LoadOutcome::default()));
     let work = || {
         while let Some((number, plan)) = plans.iter().enumerate().nth(next.fetch_add(1, Ordering::Relaxed)) {
             let began = Instant::now();
@@ -262,7 +267,7 @@ pub fn run(
 /// One connection under way.
 struct Talk<'load> {
     catalogue: &'load Catalogue,
-    plan: &'load Plan,
+    plan: &'load ConnectionPlan,
     answered: usize,
     took: Option<Duration>,
 }
@@ -274,9 +279,9 @@ impl Talk<'_> {
         stream.set_read_timeout(Some(patience))?;
         let questions = &self.plan.questions;
         let ahead = match self.plan.manner {
-            Manner::InTurn => 1,
-            Manner::Together | Manner::Apart => questions.len(),
-            Manner::Outstanding(count) => count,
+            AskMode::InTurn => 1,
+            AskMode::Together | AskMode::Apart => questions.len(),
+            AskMode::Outstanding(count) => count,
         };
         let mut asked = 0;
         while self.answered < questions.len() {
@@ -285,7 +290,7 @@ impl Talk<'_> {
                 let (segments, id) = questions[asked];
                 batch.extend(question(segments, id));
                 asked += 1;
-                if self.plan.manner != Manner::Together {
+                if self.plan.manner != AskMode::Together {
                     stream.write_all(&std::mem::take(&mut batch))?;
                 }
             }

@@ -15,7 +15,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// How long a server may take to start, and to end when asked.
+/// Time limit for a server to start, and to end when asked.
 const PATIENCE: Duration = Duration::from_mins(1);
 const FAREWELL: Duration = Duration::from_secs(3);
 

@@ -17,9 +17,9 @@ use nix::{
     unistd::{Pid, Uid},
 };
 
-/// Where iproute2 keeps the names of namespaces.
+/// Directory in which iproute2 keeps the names of namespaces.
 const NAMES: &str = "/run/netns";
-/// What every name begins with; the process id of the test follows.
+/// The prefix of every name; the process id of the test follows.
 const PREFIX: &str = "sttcp";
 
 /// A named network namespace with its loopback up.
@@ -95,9 +95,9 @@ impl Drop for Netns {
     }
 }
 
-/// Octets as text, for messages and comparisons.
-pub fn text(octets: &[u8]) -> String {
-    String::from_utf8_lossy(octets).into_owned()
+/// Bytes as text, for messages and comparisons.
+pub fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// Runs a command that must succeed.
@@ -122,7 +122,7 @@ fn sweep() {
     }
 }
 
-/// Kills what runs in the namespace and deletes its name. What fails here fails because it is already gone.
+/// Kills what runs in the namespace and deletes its name. A failure here means that it is already gone.
 fn remove(name: &str) {
     if let Ok(output) = Command::new("ip").args(["netns", "pids", name]).output() {
         for pid in text(&output.stdout).lines().filter_map(|line| line.trim().parse().ok()) {

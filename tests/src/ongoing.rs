@@ -20,14 +20,14 @@ use crate::seed::Random;
 pub const LONGEST: usize = 4;
 /// Questions on one connection, at most.
 const QUESTIONS: usize = 20;
-/// How long a client waits for an octet, and how long one waits for clients.
+/// Time limit of a client for a byte, and of the test for the clients.
 const PATIENCE: Duration = Duration::from_mins(1);
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// What it has cost since it was asked last.
+/// The totals since the last call.
 #[derive(Clone, Debug, Default)]
-pub struct Cost {
-    /// Questions answered, every octet right.
+pub struct ClientTotals {
+    /// Questions answered, every byte right.
     pub answered: usize,
     /// Questions, and handshakes, for which something had to be sent again.
     pub resent: usize,
@@ -42,11 +42,11 @@ pub struct Cost {
 pub struct Ongoing {
     /// By client: questions answered in all.
     answered: Vec<AtomicUsize>,
-    cost: Mutex<Cost>,
+    cost: Mutex<ClientTotals>,
     over: AtomicBool,
 }
 
-impl Cost {
+impl ClientTotals {
     /// Nobody got anything wrong, or nothing.
     pub fn assert_right(&self, what: &str) -> &Self {
         println!("{what}: {} answers, {} resent, {} times at most", self.answered, self.resent, self.worst);
@@ -78,14 +78,14 @@ impl Ongoing {
                 scope.spawn(move || from.enter(|| ongoing.ask_on(number, server, catalogue)));
             }
             // However `work` ends, the clients do.
-            let _end = End(&ongoing.over);
+            let _end = StopOnDrop(&ongoing.over);
             work(&ongoing)
         })
     }
 
     /// Waits until every client has had so many answers to what it asked from now on, and says what everything cost since
     /// last time.
-    pub fn cost_of(&self, answers: usize) -> Cost {
+    pub fn cost_of(&self, answers: usize) -> ClientTotals {
         // One more is under way.
         let wanted: Vec<usize> = self.answered.iter().map(|one| one.load(SeqCst) + 1 + answers).collect();
         let end = Instant::now() + PATIENCE;
@@ -98,7 +98,7 @@ impl Ongoing {
         std::mem::take(&mut *self.cost())
     }
 
-    fn cost(&self) -> MutexGuard<'_, Cost> {
+    fn cost(&self) -> MutexGuard<'_, ClientTotals> {
         self.cost.lock().expect("no client panicked")
     }
 
@@ -123,7 +123,7 @@ impl Ongoing {
         let mut stream = TcpStream::connect(server)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
-        let mut kernel = Kernel::asked_of(&stream)?;
+        let mut kernel = SocketDiagnosis::asked_of(&stream)?;
         let mut resent = self.count(&mut kernel, 0)?;
         for _ in 0..=random.below(QUESTIONS) {
             let (segments, id) = (1 + random.below(LONGEST), random.short());
@@ -144,7 +144,7 @@ impl Ongoing {
     }
 
     /// Adds what was sent again on this connection beyond `before`; returns how often that was in all.
-    fn count(&self, kernel: &mut Kernel, before: u32) -> io::Result<u32> {
+    fn count(&self, kernel: &mut SocketDiagnosis, before: u32) -> io::Result<u32> {
         let resent = kernel.resent()?;
         let mut cost = self.cost();
         cost.worst = cost.worst.max(resent - before);
@@ -153,13 +153,13 @@ impl Ongoing {
     }
 }
 
-/// What the kernel counts of one connection, by its socket diagnosis (linux/sock_diag.h, linux/inet_diag.h).
-struct Kernel {
+/// The kernel's counts of one connection, by its socket diagnosis (linux/sock_diag.h, linux/inet_diag.h).
+struct SocketDiagnosis {
     netlink: Netlink,
     question: Vec<u8>,
 }
 
-impl Kernel {
+impl SocketDiagnosis {
     fn asked_of(stream: &TcpStream) -> io::Result<Self> {
         let (SocketAddr::V4(client), SocketAddr::V4(server)) = (stream.local_addr()?, stream.peer_addr()?)
         else {
@@ -189,15 +189,15 @@ impl Kernel {
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
 /// INET_DIAG_INFO.
 const INFO: u16 = 2;
-/// Octets of struct inet_diag_msg.
+/// Bytes of struct inet_diag_msg.
 const MESSAGE: usize = 72;
-/// Where tcpi_total_retrans stands in struct tcp_info (linux/tcp.h).
+/// Offset of tcpi_total_retrans in struct tcp_info (linux/tcp.h).
 const TOTAL_RETRANS: usize = 100;
 
 /// Ends the clients when it is dropped.
-struct End<'a>(&'a AtomicBool);
+struct StopOnDrop<'a>(&'a AtomicBool);
 
-impl Drop for End<'_> {
+impl Drop for StopOnDrop<'_> {
     fn drop(&mut self) {
         self.0.store(true, SeqCst);
     }

@@ -1,7 +1,7 @@
 //! Frames built and read independently of the code under test: Ethernet, VLAN tags, IPv4 with options, IPv6 with
 //! extension headers, TCP with options.
 //!
-//! [`Packet::octets`] fills in every length and checksum. A test that wants a wrong one patches the octets afterwards,
+//! [`Packet::bytes`] fills in every length and checksum. A test that wants a wrong one patches the bytes afterwards,
 //! at the offsets that [`Packet::ip_offset`] and [`Packet::tcp_offset`] give.
 
 use std::{
@@ -50,9 +50,9 @@ pub struct Packet {
     pub source: IpAddr,
     /// IP destination, of the same family.
     pub destination: IpAddr,
-    /// IPv4 options, a multiple of 4 octets.
+    /// IPv4 options, a multiple of 4 bytes.
     pub ip_options: Vec<u8>,
-    /// IPv6 extension headers in order: (type, the header after its next-header octet).
+    /// IPv6 extension headers in order: (type, the header after its next-header byte).
     pub extensions: Vec<(u8, Vec<u8>)>,
     /// IPv4 identification.
     pub identification: u16,
@@ -72,7 +72,7 @@ pub struct Packet {
     pub flags: u8,
     /// SEG.WND.
     pub window: u16,
-    /// TCP options, a multiple of 4 octets.
+    /// TCP options, a multiple of 4 bytes.
     pub options: Vec<u8>,
     /// Payload.
     pub payload: Vec<u8>,
@@ -133,18 +133,18 @@ impl Packet {
         }
     }
 
-    /// Where the IP header begins in the frame.
+    /// Offset of the IP header in the frame.
     pub fn ip_offset(&self) -> usize {
         14 + 4 * self.tags.len()
     }
 
-    /// Where the TCP header begins in the frame.
+    /// Offset of the TCP header in the frame.
     pub fn tcp_offset(&self) -> usize {
         let extensions: usize = self.extensions.iter().map(|(_, body)| 1 + body.len()).sum();
         self.ip_offset() + if self.source.is_ipv4() { 20 + self.ip_options.len() } else { 40 + extensions }
     }
 
-    /// The frame, padded to Ethernet's 60 octets.
+    /// The frame, padded to Ethernet's 60 bytes.
     pub fn octets(&self) -> Vec<u8> {
         let mut frame = self.unpadded();
         frame.resize(frame.len().max(60), 0);
@@ -245,7 +245,7 @@ impl Packet {
         segment
     }
 
-    /// What the checksum covers besides a segment of `length` octets (RFC 9293 3.1, RFC 8200 8.1).
+    /// The pseudo-header of the checksum of a segment of `length` bytes (RFC 9293 3.1, RFC 8200 8.1).
     pub fn pseudo_header(&self, length: usize) -> Vec<u8> {
         let mut header = match (self.source, self.destination) {
             (IpAddr::V4(source), IpAddr::V4(destination)) => [source.octets(), destination.octets()].concat(),
@@ -333,7 +333,7 @@ impl fmt::Display for Packet {
     }
 }
 
-/// The Internet checksum (RFC 1071) of parts that each begin at an even octet.
+/// The Internet checksum (RFC 1071) of parts that each begin at an even byte.
 pub fn checksum(parts: &[&[u8]]) -> u16 {
     let mut sum: u64 = 0;
     for part in parts {
@@ -347,10 +347,10 @@ pub fn checksum(parts: &[&[u8]]) -> u16 {
     !u16::try_from(sum).expect("folded")
 }
 
-fn array<const N: usize>(octets: &[u8], at: usize) -> Option<[u8; N]> {
-    octets.get(at..at + N)?.try_into().ok()
+fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
+    bytes.get(at..at + N)?.try_into().ok()
 }
 
-fn short(octets: &[u8], at: usize) -> Option<u16> {
-    array(octets, at).map(u16::from_be_bytes)
+fn short(bytes: &[u8], at: usize) -> Option<u16> {
+    array(bytes, at).map(u16::from_be_bytes)
 }

@@ -1,4 +1,4 @@
-//! How long a client of the kernel's TCP waits for one answer on a connection of its own, from SYN to the last octet, while
+//! Waiting time of a client of the kernel's TCP for one answer on a connection of its own, from SYN to the last byte, while
 //! others load the server.
 //!
 //! Probes begin by the clock, whatever became of those before, and go before everything else on their core: what they wait
@@ -20,7 +20,7 @@ use nix::sys::time::TimeVal;
 use crate::cores::{put_first, stay_on, this_thread};
 use crate::netns::Netns;
 
-/// How long a probe waits: the client's kernel sends a SYN again after a second.
+/// Time limit of a probe: the client's kernel sends a SYN again after a second.
 pub const PATIENCE: Duration = Duration::from_millis(900);
 /// Enough that there is one for each probe that waits.
 const THREADS: u32 = 64;
@@ -29,7 +29,7 @@ const PORTS: std::ops::Range<u64> = 1024..2000;
 /// Above the threads of the kernel that receive for them.
 const PRIORITY: u8 = 2;
 
-/// What probes found.
+/// The results of probes.
 #[derive(Clone, Debug, Default)]
 pub struct Waits {
     /// Those that were answered, in order of their size.
@@ -45,7 +45,7 @@ impl Waits {
         self.times.get(rank - 1).copied()
     }
 
-    /// How many were answered.
+    /// Number answered.
     pub fn answered(&self) -> usize {
         self.times.len()
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// How a question speaks EDNS.
+/// The EDNS part of a question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Edns {
     /// Not at all.
@@ -35,7 +35,7 @@ impl Question {
     ///
     /// # Panics
     ///
-    /// If the name has a label of more than 255 octets.
+    /// If the name has a label of more than 255 bytes.
     #[must_use]
     pub fn wire(&self, id: u16) -> Vec<u8> {
         let mut wire = id.to_be_bytes().to_vec();

@@ -21,7 +21,7 @@ use crate::{
     topology::{INTERFACE, Topology},
 };
 
-/// How long anything that is to happen at once may take on a busy machine.
+/// Time limit for anything that is to happen at once, on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(2);
 
 /// A running responder. Dropped, it is killed.
@@ -33,7 +33,7 @@ pub struct Responder {
     queues: usize,
 }
 
-/// How a responder ended.
+/// The end of a responder.
 #[derive(Debug)]
 pub struct Ended {
     /// Its exit status.
@@ -42,7 +42,7 @@ pub struct Ended {
     pub log: String,
 }
 
-/// What it counted: one counter a reason, and where its frames are.
+/// Its counters: one a reason, and the places of its frames.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Those that are not zero, by name.
@@ -53,7 +53,7 @@ pub struct Counters {
     pub frames: Vec<Frames>,
 }
 
-/// Where the frames of a queue's pool are.
+/// The places of the frames of a queue's pool.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Frames {
     /// Frames by place: `free`, in our hands; `receiving`, fill and RX ring; `sending`, TX and completion ring.
@@ -111,7 +111,7 @@ impl Responder {
     /// Runs the binary with exactly these arguments.
     ///
     /// # Errors
-    /// How it ended, if it did not come to answer.
+    /// Its end, if it never answered.
     pub fn try_start(namespace: &Netns, queues: usize, arguments: &[&str]) -> Result<Self, Ended> {
         Self::spawn(namespace, queues, &[], arguments)
     }
@@ -119,7 +119,7 @@ impl Responder {
     /// Like [`Responder::try_start`], but through `wrapper`, a program that executes its last arguments.
     ///
     /// # Errors
-    /// How it ended, if it did not come to answer.
+    /// Its end, if it never answered.
     pub fn spawn(
         namespace: &Netns,
         queues: usize,
@@ -166,14 +166,14 @@ impl Responder {
         self.ready.trim_end()
     }
 
-    /// What it has in memory, in KiB.
+    /// Its memory, in KiB.
     pub fn resident(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs");
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a resident size");
         line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).expect("a number of KiB")
     }
 
-    /// What it has written on standard error so far.
+    /// Its standard error so far.
     pub fn log(&self) -> String {
         self.log.lines().join("\n")
     }

@@ -1,4 +1,4 @@
-//! What makes a run repeatable: one seed, one size, both from the environment.
+//! Repeatable runs: one seed, one size, both from the environment.
 
 use std::{
     io::Write as _,
@@ -41,8 +41,8 @@ pub struct Random(u64);
 impl Random {
     /// A stream of its own for each `purpose`, so that one test's draws never shift another's.
     pub fn new(purpose: &str) -> Self {
-        Self(purpose.bytes().fold(seed(), |state, octet| {
-            (state ^ u64::from(octet)).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(23)
+        Self(purpose.bytes().fold(seed(), |state, byte| {
+            (state ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(23)
         }))
     }
 
@@ -77,7 +77,7 @@ impl Random {
     }
 
     /// 8 fresh bits.
-    pub fn octet(&mut self) -> u8 {
+    pub fn byte(&mut self) -> u8 {
         self.draw().to_le_bytes()[0]
     }
 

@@ -1,5 +1,5 @@
 //! Kernel clients that ask without a pause while something is done to the server: some on a new connection each time, some
-//! on one that stays open, with several questions in flight. Each answer has to be, octet by octet, what it was at first.
+//! on one that stays open, with several questions in flight. Each answer has to be, byte by byte, what it was at first.
 
 use std::{
     collections::HashMap,
@@ -25,11 +25,11 @@ const CLIENTS: usize = 4;
 /// 8 MB more went one way than the other.
 const IN_FLIGHT: usize = 3;
 const ROUNDS: u64 = 1_000;
-/// What is asked: answers of one segment and of several.
+/// The questions: answers of one segment and of several.
 const QUESTIONS: [(&str, u16); 3] =
     [("www.example.com", 1), ("large.example.com", 16), ("nowhere.example.com", 28)];
 
-/// How far the clients have got.
+/// The progress of the clients.
 #[derive(Debug)]
 pub struct Progress {
     exchanges: Vec<AtomicU64>,
@@ -49,7 +49,7 @@ impl Progress {
     }
 }
 
-/// What was seen at the clients' end of the wire.
+/// The capture at the clients' end of the wire.
 #[derive(Debug)]
 pub struct Seen {
     /// Everything, in order.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::netns::{Netns, execute};
 use crate::responder::in_driver;
-use crate::taker::Taker;
+use crate::veth_xdp_peer::VethXdpPeer;
 
 /// The interface's name, the same in both namespaces.
 pub const INTERFACE: &str = "eth0";
@@ -35,17 +35,17 @@ pub const SERVER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 /// The server's addresses, one of each family.
 pub const SERVERS: [IpAddr; 2] = [IpAddr::V4(SERVER_V4), IpAddr::V6(SERVER_V6)];
 
-/// How long a card may take to come up.
+/// Time limit for a card to come up.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Two namespaces and the link between them.
 #[derive(Debug)]
 pub struct Topology {
-    /// Where the handshake is answered in the driver.
-    pub taker: Option<Taker>,
-    /// Where the questions come from.
+    /// Programs for a handshake that is answered in the driver.
+    pub xdp_peer: Option<VethXdpPeer>,
+    /// The namespace of the clients.
     pub client: Netns,
-    /// Where the responder runs.
+    /// The responder's namespace.
     pub server: Netns,
     /// Receive queues of each end.
     pub queues: usize,
@@ -62,8 +62,8 @@ impl Topology {
             server.name()
         ));
         equip(&client, &server);
-        let taker = in_driver().then(|| Taker::attach(&client, INTERFACE));
-        Self { taker, client, server, queues }
+        let xdp_peer = in_driver().then(|| VethXdpPeer::attach(&client, INTERFACE));
+        Self { xdp_peer, client, server, queues }
     }
 
     /// The two cards of a virtual machine, by their hardware addresses, in place of a veth pair. Who knows of more than
@@ -88,7 +88,7 @@ impl Topology {
                 namespace.run(&format!("ip link show {INTERFACE}")).contains("LOWER_UP").then_some(())
             });
         }
-        Self { taker: None, client, server, queues: 1 }
+        Self { xdp_peer: None, client, server, queues: 1 }
     }
 }
 
@@ -109,7 +109,7 @@ fn equip(client: &Netns, server: &Netns) {
 
 /// The name of the card with this address. It comes back from a namespace that was deleted some time after that.
 fn card(address: [u8; 6]) -> String {
-    let address = address.map(|octet| format!("{octet:02x}")).join(":");
+    let address = address.map(|byte| format!("{byte:02x}")).join(":");
     within(&format!("card {address}"), || {
         let names = fs::read_dir("/sys/class/net").expect("the interfaces").filter_map(Result::ok);
         let mut paths = names.map(|name| name.path());

@@ -1,5 +1,5 @@
-//! What the HTTP relay stands between: web servers, one real and one that does what a test says; and a client that shows
-//! every octet.
+//! Both sides of the HTTP relay: web servers, one real and one that does what a test says; and a client that shows
+//! every byte.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -15,12 +15,12 @@ use tempfile::{NamedTempFile, TempDir};
 
 use crate::netns::Netns;
 
-/// How long anything that is to happen at once may take on a busy machine.
+/// Time limit for anything that is to happen at once, on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Where the back ends listen: at every address of their namespace, so that they can be asked directly as well.
+/// The upstreams' port: at every address of their namespace, so that they can be asked directly as well.
 pub const PORT: u16 = 8080;
-/// What the responder is told of them.
+/// The responder's options for them.
 pub const BACK_END: &str = "127.0.0.1:8080";
 
 /// A configuration file with a relay to the back end, and these lines in its table `[http]`.
@@ -89,20 +89,20 @@ impl Drop for Nginx {
 
 /// A back end that does what the test says. It ends with the test.
 #[derive(Debug)]
-pub struct BackEnd {
+pub struct HttpUpstream {
     listener: TcpListener,
-    state: Arc<State>,
+    state: Arc<UpstreamState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct UpstreamState {
     /// Each, and whether it was the first on its connection.
     requests: Mutex<Vec<(String, bool)>>,
     connections: AtomicUsize,
     closed: AtomicUsize,
 }
 
-impl BackEnd {
+impl HttpUpstream {
     /// Listens in `namespace`, and has `answer` answer each request, whose head and body it is given, on its connection,
     /// which goes on if it says so.
     pub fn start(
@@ -111,7 +111,7 @@ impl BackEnd {
     ) -> Self {
         let any = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
         let listener = namespace.enter(|| TcpListener::bind((any, PORT)).expect("listen"));
-        let state = Arc::new(State::default());
+        let state = Arc::new(UpstreamState::default());
         let (accepting, shared) = (listener.try_clone().expect("a second handle"), Arc::clone(&state));
         let answer = Arc::new(answer);
         std::thread::spawn(move || {
@@ -138,18 +138,18 @@ impl BackEnd {
         self.state.requests.lock().expect("no thread panicked").last().is_some_and(|(_, first)| *first)
     }
 
-    /// How many connections there were.
+    /// Number of connections.
     pub fn connections(&self) -> usize {
         self.state.connections.load(SeqCst)
     }
 
-    /// How many of them have ended.
+    /// Number of connections that have ended.
     pub fn closed(&self) -> usize {
         self.state.closed.load(SeqCst)
     }
 }
 
-impl Drop for BackEnd {
+impl Drop for HttpUpstream {
     fn drop(&mut self) {
         // The thread that accepts is woken, and ends.
         let _ = nix::sys::socket::shutdown(
@@ -159,20 +159,20 @@ impl Drop for BackEnd {
     }
 }
 
-fn converse(mut stream: TcpStream, answer: &dyn Fn(&str, &mut TcpStream) -> bool, state: &State) {
-    let mut octets = Vec::new();
+fn converse(mut stream: TcpStream, answer: &dyn Fn(&str, &mut TcpStream) -> bool, state: &UpstreamState) {
+    let mut bytes = Vec::new();
     for number in 0.. {
         let mut part = [0; 4096];
         let length = loop {
-            if let Some(length) = request_length(&octets) {
+            if let Some(length) = request_length(&bytes) {
                 break length;
             }
             match stream.read(&mut part) {
-                Ok(read @ 1..) => octets.extend_from_slice(&part[..read]),
+                Ok(read @ 1..) => bytes.extend_from_slice(&part[..read]),
                 _ => return,
             }
         };
-        let request: Vec<u8> = octets.drain(..length).collect();
+        let request: Vec<u8> = bytes.drain(..length).collect();
         let request = String::from_utf8_lossy(&request).into_owned();
         state.requests.lock().expect("no thread panicked").push((request.clone(), number == 0));
         if !answer(&request, &mut stream) {
@@ -181,13 +181,13 @@ fn converse(mut stream: TcpStream, answer: &dyn Fn(&str, &mut TcpStream) -> bool
     }
 }
 
-/// Octets of the request at the front, once all are there.
-fn request_length(octets: &[u8]) -> Option<usize> {
-    let head = octets.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
-    let text = String::from_utf8_lossy(&octets[..head]).to_ascii_lowercase();
+/// Bytes of the request at the front, once all are there.
+fn request_length(bytes: &[u8]) -> Option<usize> {
+    let head = bytes.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
+    let text = String::from_utf8_lossy(&bytes[..head]).to_ascii_lowercase();
     let body = text.lines().find_map(|line| line.strip_prefix("content-length:"));
     let length = head + body.map_or(0, |length| length.trim().parse().expect("a length"));
-    (octets.len() >= length).then_some(length)
+    (bytes.len() >= length).then_some(length)
 }
 
 /// Ends the connection by RST.
@@ -200,23 +200,23 @@ pub fn reset(stream: &TcpStream) {
 
 /// A response, taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
+pub struct HttpResponse {
     /// The status line's number.
     pub status: u16,
     /// Names in lower case, and values, in order.
     pub fields: Vec<(String, String)>,
-    /// All octets behind the head.
+    /// All bytes behind the head.
     pub body: Vec<u8>,
 }
 
-impl Answer {
-    /// Reads octets as a response and its body.
-    pub fn parse(octets: &[u8]) -> Self {
+impl HttpResponse {
+    /// Reads bytes as a response and its body.
+    pub fn parse(bytes: &[u8]) -> Self {
         let mut fields = [httparse::EMPTY_HEADER; 64];
         let mut head = httparse::Response::new(&mut fields);
-        let parsed = head.parse(octets);
+        let parsed = head.parse(bytes);
         let Ok(httparse::Status::Complete(length)) = parsed else {
-            panic!("no response: {parsed:?}: {}", String::from_utf8_lossy(octets))
+            panic!("no response: {parsed:?}: {}", String::from_utf8_lossy(bytes))
         };
         let field = |field: &httparse::Header<'_>| {
             (field.name.to_ascii_lowercase(), String::from_utf8_lossy(field.value).into_owned())
@@ -224,7 +224,7 @@ impl Answer {
         Self {
             status: head.code.expect("a status"),
             fields: head.headers.iter().map(field).collect(),
-            body: octets[length..].to_vec(),
+            body: bytes[length..].to_vec(),
         }
     }
 
@@ -256,13 +256,15 @@ pub fn try_ask(server: SocketAddr, request: &[u8], patience: Duration) -> std::i
 }
 
 /// What `server` answers to `method` and `path` on a connection of their own, asked from `client`.
-pub fn ask(client: &Netns, server: IpAddr, method: &str, path: &str) -> Answer {
+pub fn ask(client: &Netns, server: IpAddr, method: &str, path: &str) -> HttpResponse {
     let request = format!("{method} {path} HTTP/1.1\r\nHost: www.example.com\r\nConnection: close\r\n\r\n");
-    ask_octets(client, server, request.as_bytes())
+    ask_bytes(client, server, request.as_bytes())
 }
 
 /// What `server` answers to `request`, which ends its connection.
-pub fn ask_octets(client: &Netns, server: IpAddr, request: &[u8]) -> Answer {
+pub fn ask_bytes(client: &Netns, server: IpAddr, request: &[u8]) -> HttpResponse {
     let answer = client.enter(|| try_ask(SocketAddr::new(server, 80), request, PATIENCE));
-    Answer::parse(&answer.unwrap_or_else(|error| panic!("{}: {error}", String::from_utf8_lossy(request))))
+    HttpResponse::parse(
+        &answer.unwrap_or_else(|error| panic!("{}: {error}", String::from_utf8_lossy(request))),
+    )
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use nix::sys::signal::Signal;
 use rstest::rstest;
-use stateless_tcp_tests::fleet::{DNS, Fleet, Server, Spread};
+use stateless_tcp_tests::fleet::{DNS, Fleet, FleetServer, Spread};
 use stateless_tcp_tests::load::{self, Catalogue};
 use stateless_tcp_tests::netns::{execute, text};
 use stateless_tcp_tests::ongoing::{LONGEST, Ongoing};
@@ -28,7 +28,7 @@ fn distribute(fleet: &Fleet, step: &[&str], others: impl Iterator<Item = usize>)
     }
 }
 
-fn reload(server: &Server<'_>) {
+fn reload(server: &FleetServer<'_>) {
     let said = server.ask("reload").expect("it reloads");
     assert!(!said.contains("lost"), "{said}");
 }
@@ -111,7 +111,7 @@ fn zone_for(fleet: &Fleet, servers: usize) -> PathBuf {
     zone
 }
 
-fn start_two<'fleet>(fleet: &'fleet Fleet, zone: &Path) -> (Server<'fleet>, Server<'fleet>) {
+fn start_two<'fleet>(fleet: &'fleet Fleet, zone: &Path) -> (FleetServer<'fleet>, FleetServer<'fleet>) {
     let first = fleet.start(0, zone);
     fs::copy(fleet.file(0, "key"), fleet.file(1, "key")).expect("copy the key");
     (first, fleet.start(1, zone))

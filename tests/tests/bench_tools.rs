@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 use stateless_tcp_tests::{
     asker,
     client::query,
+    connection_opener::{CLIENTS, ConnectionOpener},
     cores::{family, idle_time, keep_on, stay_on, time_of},
-    opener::{CLIENTS, Opener},
     prober,
     raw::Port,
     responder::Responder,
-    taker::Taker,
     topology::{CLIENT_V4, INTERFACE, SERVER_V4, Topology},
+    veth_xdp_peer::VethXdpPeer,
 };
 
 const A: u16 = 1;
@@ -23,7 +23,7 @@ const SERVER: SocketAddr = SocketAddr::new(IpAddr::V4(SERVER_V4), 53);
 
 fn topology() -> Topology {
     let mut topology = Topology::new(1);
-    topology.taker.get_or_insert_with(|| Taker::attach(&topology.client, INTERFACE));
+    topology.xdp_peer.get_or_insert_with(|| VethXdpPeer::attach(&topology.client, INTERFACE));
     topology.server.run(&format!("ip route add {CLIENTS} via {CLIENT_V4}"));
     topology.client.run("sysctl -q -w net.ipv4.ip_forward=0");
     topology
@@ -35,7 +35,7 @@ fn connections_to_a_kernel_are_open() {
     let topology = topology();
     let listener = topology.server.enter(|| TcpListener::bind(SERVER).expect("listen"));
     let port = Port::open(&topology.client, INTERFACE);
-    let mut opener = Opener::new(&port, SERVER);
+    let mut opener = ConnectionOpener::new(&port, SERVER);
     for count in [40, 100] {
         assert_eq!(opener.open(count), count);
         let established = topology.server.run("ss -H -t -n state established");
@@ -57,7 +57,7 @@ fn connections_to_the_responder_are_answered_on() {
     let topology = topology();
     let _responder = Responder::start(&topology, &[]);
     let port = Port::open(&topology.client, INTERFACE);
-    let mut opener = Opener::new(&port, SERVER);
+    let mut opener = ConnectionOpener::new(&port, SERVER);
     assert_eq!(opener.open(1_000), 1_000);
     assert_eq!(opener.ask(&query(1, "www.example.com", A), 100), 100);
 }
@@ -81,7 +81,7 @@ fn the_prober_knows_an_answer_from_none() {
     assert_eq!(probe("elsewhere.example.net").answered(), 0);
 }
 
-/// What spins on a core is counted with it, with its parent, and not as the core's idle time.
+/// A spinning process is counted with it, with its parent, and not as the core's idle time.
 #[test]
 fn time_is_counted_for_whom_it_is_spent() {
     const SPIN: Duration = Duration::from_millis(300);

@@ -109,7 +109,7 @@ fn as_text(path: &Path) -> &str {
     path.to_str().expect("a path in UTF-8")
 }
 
-/// What a check sends is for nobody: no kernel on the way answers, and real clients go on being answered.
+/// A check's packets are for nobody: no kernel on the way answers, and real clients go on being answered.
 #[test]
 fn nobody_is_disturbed() {
     let topology = Topology::new(1);

@@ -193,9 +193,9 @@ fn clients_can_be_left_to_the_kernel(
 }
 
 fn echo(mut stream: TcpStream) {
-    let mut octets = [0; 1024];
-    while let Ok(length @ 1..) = stream.read(&mut octets) {
-        if stream.write_all(&octets[..length]).is_err() {
+    let mut bytes = [0; 1024];
+    while let Ok(length @ 1..) = stream.read(&mut bytes) {
+        if stream.write_all(&bytes[..length]).is_err() {
             return;
         }
     }
@@ -210,9 +210,9 @@ fn connect(client: &Netns, server: IpAddr) -> TcpStream {
     })
 }
 
-fn ask(stream: &mut TcpStream, octets: &[u8]) {
-    stream.write_all(octets).expect("send");
-    let mut answer = vec![0; octets.len()];
+fn ask(stream: &mut TcpStream, bytes: &[u8]) {
+    stream.write_all(bytes).expect("send");
+    let mut answer = vec![0; bytes.len()];
     stream.read_exact(&mut answer).expect("receive");
-    assert_eq!(answer, octets);
+    assert_eq!(answer, bytes);
 }

@@ -89,7 +89,7 @@ fn nothing_is_held_that_is_not_needed() {
     responder.stop();
 }
 
-/// What a worker can do that somebody has taken over: nothing, but everything where it is not confined.
+/// The powers of a worker that somebody has taken over: none, but everything where it is not confined.
 #[rstest]
 #[case::confined(&[], ["Os { code: 13", "Os { code: 1,"])]
 #[case::unconfined(&["--unconfined"], ["Ok(", "Ok(ExitStatus"])]

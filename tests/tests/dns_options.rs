@@ -83,7 +83,7 @@ fn cookies_are_given_and_known_again() {
     responder.stop();
 }
 
-/// What a client is told of a connection that closes behind its answer.
+/// The announcement of a connection that closes behind its answer.
 #[rstest]
 #[case::told("120", Some("; TCP KEEPALIVE: 0.0 secs"))]
 #[case::not_told("0", None)]

@@ -15,9 +15,9 @@ use stateless_tcp_tests::{
 const LEAST: usize = 300;
 const PORT: u16 = 53;
 
-/// Where a back end answers, so that the client can ask it as well.
+/// Address of an upstream that the client can ask as well.
 const BACK_END: SocketAddr = SocketAddr::new(IpAddr::V4(SERVER_V4), 5301);
-/// Where one answers for the relay alone.
+/// Address of one that answers for the relay alone.
 const LOCAL: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 5301);
 
 #[rstest]
@@ -62,7 +62,7 @@ fn clients_are_answered_by_the_back_end(#[case] cache: &str) {
 
 /// Which server, and how the relay hears it.
 #[derive(Clone, Copy, Debug)]
-enum Kind {
+enum UpstreamKind {
     Knot,
     Nsd,
     Bind,
@@ -71,7 +71,8 @@ enum Kind {
 
 #[rstest]
 fn every_answer_equals_the_back_end_s_own(
-    #[values(Kind::Knot, Kind::Nsd, Kind::Bind, Kind::Unbound)] kind: Kind,
+    #[values(UpstreamKind::Knot, UpstreamKind::Nsd, UpstreamKind::Bind, UpstreamKind::Unbound)]
+    kind: UpstreamKind,
     #[values(512, 1_232)] payload: u16,
 ) {
     let questions = list();
@@ -79,10 +80,12 @@ fn every_answer_equals_the_back_end_s_own(
     let topology = Topology::new(1);
     let (zones, namespace) = (zones(), Some(topology.server.name()));
     let _server: Box<dyn std::any::Any> = match kind {
-        Kind::Knot => Box::new(Knot::start(&zones, BACK_END, namespace).expect("start Knot")),
-        Kind::Nsd => Box::new(Nsd::start(&zones, BACK_END, namespace).expect("start NSD")),
-        Kind::Bind => Box::new(Bind::start(&zones, BACK_END, namespace).expect("start BIND")),
-        Kind::Unbound => Box::new(Unbound::start(&zones, BACK_END, namespace).expect("start Unbound")),
+        UpstreamKind::Knot => Box::new(Knot::start(&zones, BACK_END, namespace).expect("start Knot")),
+        UpstreamKind::Nsd => Box::new(Nsd::start(&zones, BACK_END, namespace).expect("start NSD")),
+        UpstreamKind::Bind => Box::new(Bind::start(&zones, BACK_END, namespace).expect("start BIND")),
+        UpstreamKind::Unbound => {
+            Box::new(Unbound::start(&zones, BACK_END, namespace).expect("start Unbound"))
+        }
     };
     let file = tempfile::NamedTempFile::new().expect("a temporary file");
     let text = format!("[[dns.relay]]\naddress = \"{BACK_END}\"\nedns-payload = {payload}\n");

@@ -1,4 +1,4 @@
-//! What the relay makes of back ends that die, are slow, or lie; and of a network that loses.
+//! The relay's behaviour with upstreams that die, are slow, or lie; and of a network that loses.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,20 +7,20 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use rstest::rstest;
-use stateless_tcp_tests::backend::{BackEnd, address_in, answer};
 use stateless_tcp_tests::client::query;
 use stateless_tcp_tests::load;
+use stateless_tcp_tests::lossy_network::{LossyNetwork, SERVER, Trouble};
 use stateless_tcp_tests::nameserver::{Knot, Nsd, ask, zones};
 use stateless_tcp_tests::netns::Netns;
 use stateless_tcp_tests::responder::Responder;
-use stateless_tcp_tests::rough::{Rough, SERVER, Trouble};
 use stateless_tcp_tests::topology::{INTERFACE, SERVER_V4, Topology};
+use stateless_tcp_tests::upstream::{DnsUpstream, address_in, answer};
 
 const A: u16 = 1;
 const TXT: u16 = 16;
 const SERVFAIL: u8 = 2;
 const DNS: SocketAddr = SocketAddr::new(IpAddr::V4(SERVER_V4), 53);
-/// How long an answer may take, whatever it is: far longer than the relay's own 4 seconds.
+/// Time limit of any answer: far longer than the relay's own 4 seconds.
 const PATIENCE: Duration = Duration::from_mins(1);
 /// At most so often one that does not answer is tried by a copy of a client's question.
 const TRIED_EVERY: Duration = Duration::from_millis(500);
@@ -116,12 +116,12 @@ fn all_dead_is_servfail_and_back_again_is_service(#[case] silent: bool) {
         &["--dns-relay", &arguments[0], "--dns-relay", &arguments[1], "--dns-cache", "0"],
     );
     let [dead, mute] =
-        addresses.map(|address| silent.then(|| BackEnd::start(&topology.server, address, |_, _, _| {})));
+        addresses.map(|address| silent.then(|| DnsUpstream::start(&topology.server, address, |_, _, _| {})));
     let codes =
         many(&topology.client, 200, 50, |number| ask_patiently(&plain(1, &format!("n{number}.example"))));
     assert!(codes.iter().all(|code| *code == Some(SERVFAIL)), "{codes:?}");
     drop(mute);
-    let _alive = BackEnd::start(&topology.server, addresses[1], |socket, query, from| {
+    let _alive = DnsUpstream::start(&topology.server, addresses[1], |socket, query, from| {
         let _ = socket.send_to(&answer(query, 0, 60, number_as_address(number_in(query))), from);
     });
     // By the questions of clients alone, the first of which may still be put to the dead one.
@@ -136,7 +136,7 @@ fn all_dead_is_servfail_and_back_again_is_service(#[case] silent: bool) {
         }
         assert!(began.elapsed() < PATIENCE, "{served} of {number} were served");
     }
-    let (began, before) = (Instant::now(), dead.as_ref().map(BackEnd::asked));
+    let (began, before) = (Instant::now(), dead.as_ref().map(DnsUpstream::asked));
     topology.client.enter(|| {
         (0..20)
             .for_each(|number| assert_eq!(ask_patiently(&plain(1, &format!("n{number}.example"))), Some(0)));
@@ -171,14 +171,14 @@ fn ask_patiently(query: &[u8]) -> Option<u8> {
 fn no_lie_reaches_a_client() {
     const QUERIES: usize = 400;
     const LIE: [u8; 4] = [6, 6, 6, 6];
-    /// Octets of an OPT record without options, which ends the query.
+    /// Bytes of an OPT record without options, which ends the query.
     const OPT: usize = 11;
     let topology = Topology::new(1);
     let mut turn = 0_u8;
     let stranger = topology.server.enter(|| std::net::UdpSocket::bind("127.0.0.1:0")).expect("a port");
-    let _evil = BackEnd::start(&topology.server, local(5301), move |socket, query, from| {
+    let _evil = DnsUpstream::start(&topology.server, local(5301), move |socket, query, from| {
         let lie = answer(query, 0, 3_600, LIE);
-        let say = |octets: &[u8]| drop(socket.send_to(octets, from));
+        let say = |bytes: &[u8]| drop(socket.send_to(bytes, from));
         // Of another address or port.
         drop(stranger.send_to(&lie, from));
         for id in 0..8_u8 {
@@ -237,7 +237,7 @@ fn what_the_network_loses_is_asked_again(#[case] cache: &str) {
     let directory = tempfile::tempdir().expect("a directory");
     let zone = directory.path().join("load.example.zone");
     std::fs::write(&zone, load::zone(LARGEST)).expect("write the zone");
-    let mut path = Rough::new(1);
+    let mut path = LossyNetwork::new(1);
     let _nsd = Nsd::start(&[zone], local(5301), Some(path.servers[0].name())).expect("start NSD");
     let back_end = local(5301).to_string();
     let run = ["run", "-i", INTERFACE, "--dns-relay", &back_end, "--dns-cache", cache];
@@ -261,8 +261,8 @@ fn what_the_network_loses_is_asked_again(#[case] cache: &str) {
         assert_eq!(reply[..2], id(number).to_be_bytes(), "{number}");
         assert_eq!(reply[12..14], question(number)[12..14], "{number}");
         // All but the TTLs, which count down; nothing else could stand in their place in these texts.
-        let texts = |octets: &[u8]| -> Vec<u8> {
-            octets[14..].iter().copied().filter(u8::is_ascii_lowercase).collect()
+        let texts = |bytes: &[u8]| -> Vec<u8> {
+            bytes[14..].iter().copied().filter(u8::is_ascii_lowercase).collect()
         };
         assert_eq!(texts(&reply), texts(&right[number % LARGEST]), "{number}");
     }
@@ -293,7 +293,7 @@ fn beyond_the_table_is_servfail_and_memory_stays() {
     // Those beyond the table are refused while it is full: only then are the others answered.
     let refused = Arc::new(AtomicUsize::new(0));
     let seen = Arc::clone(&refused);
-    let _slow = BackEnd::start(&topology.server, local(5301), move |socket, query, from| {
+    let _slow = DnsUpstream::start(&topology.server, local(5301), move |socket, query, from| {
         let (socket, seen) = (socket.try_clone().expect("another handle"), Arc::clone(&seen));
         let reply = answer(query, 0, 0, number_as_address(number_in(query)));
         std::thread::spawn(move || {

@@ -9,12 +9,12 @@ use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime};
 
 use rstest::rstest;
-use stateless_tcp_tests::backend::{BackEnd, answer};
 use stateless_tcp_tests::client::query;
-use stateless_tcp_tests::dnstap::{Collector, Event, agree, events, lines};
+use stateless_tcp_tests::dnstap::{Collector, DnstapEvent, agree, events, lines};
 use stateless_tcp_tests::netns::Netns;
 use stateless_tcp_tests::responder::{Responder, binary};
 use stateless_tcp_tests::topology::{SERVER_V4, SERVERS, Topology};
+use stateless_tcp_tests::upstream::{DnsUpstream, answer};
 use tempfile::TempDir;
 
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -32,19 +32,19 @@ const DNS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 5301);
 
 /// A question and its answer.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Exchange {
+struct QueryResponse {
     client: SocketAddr,
     server: SocketAddr,
     question: Vec<u8>,
     answer: Vec<u8>,
 }
 
-/// Where things are.
-struct Place {
+/// The paths of the files.
+struct DnstapPaths {
     directory: TempDir,
 }
 
-impl Place {
+impl DnstapPaths {
     fn new() -> Self {
         Self { directory: tempfile::tempdir().expect("a directory") }
     }
@@ -93,7 +93,7 @@ fn connect(topology: &Topology, server: IpAddr) -> TcpStream {
 }
 
 /// Asks all `questions` at once, and takes the answers.
-fn ask(stream: &mut TcpStream, questions: &[Vec<u8>]) -> Vec<Exchange> {
+fn ask(stream: &mut TcpStream, questions: &[Vec<u8>]) -> Vec<QueryResponse> {
     stream.write_all(&questions.concat()).expect("ask");
     let (client, server) = (stream.local_addr().expect("bound"), stream.peer_addr().expect("connected"));
     let mut exchange = |question: &Vec<u8>| {
@@ -102,19 +102,19 @@ fn ask(stream: &mut TcpStream, questions: &[Vec<u8>]) -> Vec<Exchange> {
         let mut answer = vec![0; u16::from_be_bytes(length).into()];
         stream.read_exact(&mut answer).expect("all of it");
         assert_eq!(answer[..2], question[2..4], "its id");
-        Exchange { client, server, question: question[2..].to_vec(), answer }
+        QueryResponse { client, server, question: question[2..].to_vec(), answer }
     };
     questions.iter().map(&mut exchange).collect()
 }
 
 /// What the events tell, which are of these two types and come in pairs.
-fn told(events: &[Event], [asked, answered]: [u64; 2]) -> BTreeSet<Exchange> {
-    let address = |event: &Event, field, port| {
-        let octets = event.message.octets(field).expect("an address");
+fn told(events: &[DnstapEvent], [asked, answered]: [u64; 2]) -> BTreeSet<QueryResponse> {
+    let address = |event: &DnstapEvent, field, port| {
+        let bytes = event.message.bytes(field).expect("an address");
         let family = event.message.number(2);
         let address: IpAddr = match family {
-            1 => <[u8; 4]>::try_from(octets).expect("IPv4").into(),
-            2 => <[u8; 16]>::try_from(octets).expect("IPv6").into(),
+            1 => <[u8; 4]>::try_from(bytes).expect("IPv4").into(),
+            2 => <[u8; 16]>::try_from(bytes).expect("IPv6").into(),
             other => panic!("family {other}"),
         };
         let port = u16::try_from(event.message.number(port)).expect("a port");
@@ -125,21 +125,21 @@ fn told(events: &[Event], [asked, answered]: [u64; 2]) -> BTreeSet<Exchange> {
         assert_eq!([question, answer].map(|event| event.message.number(1)), [asked, answered]);
         for event in pair {
             assert_eq!((event.server.number(15), event.message.number(3)), (1, 2), "a message, TCP");
-            let identity = event.server.octets(1).expect("an identity");
+            let identity = event.server.bytes(1).expect("an identity");
             assert_eq!(identity, nix::unistd::gethostname().expect("a name").as_encoded_bytes());
-            let version = event.server.octets(2).expect("a version");
+            let version = event.server.bytes(2).expect("a version");
             assert!(version.starts_with(b"stateless-tcp "), "{version:?}");
             assert_eq!(event.message.time(8), question.message.time(8));
         }
         assert!(answer.message.time(12) >= answer.message.time(8));
         let [client, server] = [(4, 6), (5, 7)].map(|(field, port)| address(question, field, port));
         assert_eq!([client, server], [(4, 6), (5, 7)].map(|(field, port)| address(answer, field, port)));
-        assert_eq!((question.message.octets(14), answer.message.octets(10)), (None, None));
+        assert_eq!((question.message.bytes(14), answer.message.bytes(10)), (None, None));
         let [question, answer] = [(question, 10), (answer, 14)]
-            .map(|(event, field)| event.message.octets(field).expect("a DNS message").to_vec());
-        Exchange { client, server, question, answer }
+            .map(|(event, field)| event.message.bytes(field).expect("a DNS message").to_vec());
+        QueryResponse { client, server, question, answer }
     });
-    let told: BTreeSet<Exchange> = pairs.collect();
+    let told: BTreeSet<QueryResponse> = pairs.collect();
     assert_eq!(2 * told.len(), events.len(), "each is told once");
     told
 }
@@ -153,11 +153,11 @@ fn now() -> Duration {
 #[case::driver("driver")]
 fn what_is_told_is_what_was_asked_and_answered(#[case] handshake: &str) {
     let mut topology = Topology::new(2);
-    if handshake == "driver" && topology.taker.is_none() {
-        use stateless_tcp_tests::{taker::Taker, topology::INTERFACE};
-        topology.taker = Some(Taker::attach(&topology.client, INTERFACE));
+    if handshake == "driver" && topology.xdp_peer.is_none() {
+        use stateless_tcp_tests::{topology::INTERFACE, veth_xdp_peer::VethXdpPeer};
+        topology.xdp_peer = Some(VethXdpPeer::attach(&topology.client, INTERFACE));
     }
-    let place = Place::new();
+    let place = DnstapPaths::new();
     let file = place.file("events");
     let collector = Collector::start(&place.socket(), &file);
     let responder = place.start(&topology, &["--handshake", handshake]);
@@ -201,11 +201,11 @@ fn what_is_told_is_what_was_asked_and_answered(#[case] handshake: &str) {
 fn a_relayed_answer_is_told_with_the_time_it_took() {
     const WAIT: Duration = Duration::from_millis(300);
     let topology = Topology::new(1);
-    let back_end = BackEnd::start(&topology.server, DNS, |socket, query, from| {
+    let back_end = DnsUpstream::start(&topology.server, DNS, |socket, query, from| {
         sleep(WAIT);
         let _ = socket.send_to(&answer(query, 0, 60, [192, 0, 2, 77]), from);
     });
-    let place = Place::new();
+    let place = DnstapPaths::new();
     let file = place.file("events");
     let collector = Collector::start(&place.socket(), &file);
     let responder = place.start(&topology, &["--dns-relay", &DNS.to_string()]);
@@ -222,7 +222,7 @@ fn a_relayed_answer_is_told_with_the_time_it_took() {
     collector.end();
     let events = events(&file);
     assert_eq!(told(&events, CLIENT), asked);
-    let took = |event: &Event| event.message.time(12).saturating_sub(event.message.time(8));
+    let took = |event: &DnstapEvent| event.message.time(12).saturating_sub(event.message.time(8));
     let took: Vec<Duration> =
         events.iter().filter(|event| event.message.number(1) == CLIENT[1]).map(took).collect();
     assert!(took[..3].iter().all(|&took| took >= WAIT), "{took:?}");
@@ -232,7 +232,7 @@ fn a_relayed_answer_is_told_with_the_time_it_took() {
 #[test]
 fn a_reader_may_come_late_and_go_and_come_back() {
     let topology = Topology::new(1);
-    let place = Place::new();
+    let place = DnstapPaths::new();
     let responder = place.start(&topology, &[]);
     let mut stream = connect(&topology, IpAddr::V4(SERVER_V4));
     let mut ask = |id| ask(&mut stream, &[query(id, "example.com", A)]);
@@ -264,7 +264,7 @@ fn a_reader_may_come_late_and_go_and_come_back() {
 #[test]
 fn a_reader_that_does_not_read_keeps_nobody_waiting() {
     let topology = Topology::new(2);
-    let place = Place::new();
+    let place = DnstapPaths::new();
     let listener = UnixListener::bind(place.socket()).expect("listen");
     let responder = place.start(&topology, &[]);
     let _reader = agree(&listener);

@@ -15,13 +15,13 @@ use stateless_tcp_tests::responder::Responder;
 use stateless_tcp_tests::topology::Topology;
 use stateless_tcp_tests::vm::EXPECTED;
 
-/// What else is written as counters are: events of sockets, parts of cards' names for theirs, words of the program.
+/// Other words in the form of counters: events of sockets, parts of cards' names for theirs, words of the program.
 const OTHERS: [&str; 7] = ["rx_ring_full", "rx_dropped", "xdp_tx", "drop", "err", "ready", "doctor"];
 
-/// How the machine of the handbook serves.
+/// The service of the handbook's machine.
 const SERVE: &str = "stateless-tcp run --config /etc/stateless-tcp/config.toml";
 
-/// What README.md's reader has: the files that it names, and its toolchain.
+/// The belongings of README.md's reader: the files that it names, and its toolchain.
 const READER: &str = r#"
 ip address replace 192.0.2.53/32 dev eth0
 ip address replace 2001:db8::53/128 dev eth0 nodad

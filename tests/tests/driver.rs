@@ -1,4 +1,4 @@
-//! Where the handshake is answered: in the driver if that is asked for, and through the ring where it cannot be.
+//! The place where the handshake is answered: in the driver if that is asked for, and through the ring where it cannot be.
 
 use std::net::IpAddr;
 
@@ -7,8 +7,8 @@ use stateless_tcp_tests::{
     netns::Netns,
     packet::flags,
     responder::Responder,
-    taker::Taker,
     topology::{INTERFACE, SERVER_V4, SERVERS, Topology},
+    veth_xdp_peer::VethXdpPeer,
 };
 
 const A: u16 = 1;
@@ -17,7 +17,7 @@ const A: u16 = 1;
 #[test]
 fn only_questions_reach_the_workers() {
     let topology = Topology::new(1);
-    let _taker = topology.taker.is_none().then(|| Taker::attach(&topology.client, INTERFACE));
+    let _xdp_peer = topology.xdp_peer.is_none().then(|| VethXdpPeer::attach(&topology.client, INTERFACE));
     let responder = Responder::start(&topology, &["--handshake", "driver"]);
     for server in SERVERS {
         let dig = format!("dig @{server} +tcp +short +tries=1 +time=60 www.example.com A");
@@ -37,7 +37,7 @@ fn only_questions_reach_the_workers() {
 #[test]
 fn what_is_out_of_the_ordinary_reaches_the_workers() {
     let topology = Topology::new(1);
-    let _taker = topology.taker.is_none().then(|| Taker::attach(&topology.client, INTERFACE));
+    let _xdp_peer = topology.xdp_peer.is_none().then(|| VethXdpPeer::attach(&topology.client, INTERFACE));
     let responder = Responder::start(&topology, &["--handshake", "driver"]);
     let port = port(&topology);
     let mut client = Client::new(&port, 40_000, IpAddr::V4(SERVER_V4), 53, 1);
@@ -93,7 +93,7 @@ fn the_driver_is_refused_where_it_cannot_answer() {
         run(interface, "auto").expect("it answers through the ring").stop();
     }
     // With a program on the other end, even auto finds that it can.
-    let _taker = Taker::attach(&namespace, "there");
+    let _xdp_peer = VethXdpPeer::attach(&namespace, "there");
     let responder = run("here", "auto").expect("it answers in the driver");
     assert!(!responder.log().contains("through the ring"), "{}", responder.log());
     responder.stop();

@@ -19,7 +19,7 @@ use stateless_tcp_tests::{
 const LEAST: usize = 300;
 const PORT: u16 = 53;
 
-/// Where each of the others answers.
+/// The address of each of the others.
 fn address(of: Arbiter) -> SocketAddr {
     let port = match of {
         Arbiter::Knot => 5301,

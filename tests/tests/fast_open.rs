@@ -7,11 +7,11 @@ use stateless_tcp_tests::{
     capture::Capture,
     client::{Barrier, Client, port, query},
     fast_open::{ask, cookie, offer},
+    lossy_network::{LossyNetwork, SERVER},
     netns::text,
     packet::{Packet, flags},
     raw::Port,
     responder::{Responder, binary},
-    rough::{Rough, SERVER},
     topology::{INTERFACE, SERVER_V4, SERVERS, Topology},
 };
 
@@ -103,7 +103,7 @@ impl<'port> Scripted<'port> {
         Packet { options, payload: request.to_vec(), ..self.client.syn() }
     }
 
-    /// What such a SYN gets, from the SYN,ACK on.
+    /// The reply to such a SYN, from the SYN,ACK on.
     fn open(&mut self, syn: &Packet) -> Vec<Packet> {
         self.client.template = Packet { source_port: self.client.template.source_port + 1, ..syn.clone() };
         self.client.send(&self.client.template);
@@ -113,7 +113,7 @@ impl<'port> Scripted<'port> {
         packets
     }
 
-    /// Whether the request on such a SYN is answered, and the cookie that comes with the SYN,ACK.
+    /// The answer to the request on such a SYN, and the cookie that comes with the SYN,ACK.
     fn outcome(&mut self, request: &[u8]) -> (bool, Option<Vec<u8>>) {
         let packets = self.open(&self.syn(request));
         (packets.len() > 1, cookie(&packets[0].options))
@@ -246,7 +246,7 @@ fn losses_are_recovered(
     #[values("ip daddr 198.51.100.1", "ip saddr 198.51.100.1")] direction: &str,
     #[values("0", "1", "2", "{ 0, 1 }", "{ 1, 2 }", "{ 0, 2 }")] lost: &str,
 ) {
-    let path = Rough::new(1);
+    let path = LossyNetwork::new(1);
     path.client.run(&format!("sysctl -qw net.ipv4.tcp_timestamps={}", u8::from(timestamps)));
     let responder = Responder::try_start(&path.servers[0], 1, &["run", "-i", INTERFACE, "--fast-open"])
         .expect("it starts");

@@ -6,28 +6,28 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use rstest::rstest;
+use stateless_tcp_tests::faulty_server::{FaultyServer, ServerFault};
 use stateless_tcp_tests::flooder::{attempt, command, flood};
-use stateless_tcp_tests::liar::{Liar, Lie};
 use stateless_tcp_tests::load;
 use stateless_tcp_tests::nameserver::Nsd;
 use stateless_tcp_tests::netns::text;
 use stateless_tcp_tests::responder::Responder;
-use stateless_tcp_tests::taker::Taker;
 use stateless_tcp_tests::topology::{CLIENT_V4, CLIENT_V6, INTERFACE, SERVER_V4, SERVERS, Topology};
+use stateless_tcp_tests::veth_xdp_peer::VethXdpPeer;
 use tempfile::TempDir;
 
 /// The clients', and the forged senders' prefixes, and by which address of the client's host the server reaches them.
 const CLIENTS: &str = "198.51.100.0/24";
 const FORGED: &str = "198.18.0.0/15";
 
-/// How much more memory the server may hold after a flood, in KiB.
+/// Limit of the server's additional memory after a flood, in KiB.
 const TOLERANCE: u64 = 256;
 
 /// A link on whose server end both prefixes have a route to the client's host.
 fn topology() -> Topology {
     let mut topology = Topology::new(1);
-    // The generator's own program does what a taker does.
-    topology.taker = None;
+    // The generator's own program does what a VethXdpPeer does.
+    topology.xdp_peer = None;
     for prefix in [CLIENTS, FORGED] {
         topology.server.run(&format!("ip route add {prefix} via {CLIENT_V4}"));
     }
@@ -122,21 +122,26 @@ fn nsd_on_the_kernels_tcp_answers_all(#[case] more: &[&str]) {
 fn wrong_answers_are_failures_by_their_reason() {
     let topology = topology();
     let server = SocketAddr::new(IpAddr::V4(SERVER_V4), 53);
-    let liar = Liar::start(&topology.server, server);
+    let server = FaultyServer::start(&topology.server, server);
     let server = server.to_string();
     let arguments =
         ["--server", &server, "--rate", "200", "--seconds", "2", "--timeout", "60", "www.example.com"];
     let report = flood(&topology.client, INTERFACE, &arguments);
-    assert_eq!(report.number("/answered"), liar.count(Lie::None) + liar.count(Lie::Slow), "{:#}", report.0);
-    for (reason, lie) in [
-        ("wrong_id", Lie::WrongId),
-        ("wrong_code", Lie::WrongCode),
-        ("malformed", Lie::Malformed),
-        ("closed", Lie::Closed),
-        ("reset", Lie::Reset),
+    assert_eq!(
+        report.number("/answered"),
+        server.count(ServerFault::None) + server.count(ServerFault::Slow),
+        "{:#}",
+        report.0
+    );
+    for (reason, fault) in [
+        ("wrong_id", ServerFault::WrongId),
+        ("wrong_code", ServerFault::WrongCode),
+        ("malformed", ServerFault::Malformed),
+        ("closed", ServerFault::Closed),
+        ("reset", ServerFault::Reset),
     ] {
-        assert!(liar.count(lie) > 0, "no question was met with {lie:?}");
-        assert_eq!(report.failures(reason), liar.count(lie), "{reason}: {:#}", report.0);
+        assert!(server.count(fault) > 0, "no question was met with {fault:?}");
+        assert_eq!(report.failures(reason), server.count(fault), "{reason}: {:#}", report.0);
     }
 }
 
@@ -178,9 +183,9 @@ fn no_answer_is_a_failure_by_its_reason() {
 fn honest_clients_are_served_beside_forged_ones(#[case] handshake: &str) {
     const RATE: u64 = 100;
     let topology = topology();
-    let taker = Taker::attach(&topology.client, INTERFACE);
+    let xdp_peer = VethXdpPeer::attach(&topology.client, INTERFACE);
     let responder = Responder::start(&topology, &["--handshake", handshake]);
-    drop(taker);
+    drop(xdp_peer);
     let (rate, syns) = (RATE.to_string(), (30 * RATE).to_string());
     let before = responder.resident();
     let arguments =
@@ -200,7 +205,7 @@ fn honest_clients_are_served_beside_forged_ones(#[case] handshake: &str) {
     assert_eq!(by_driver > 0, handshake == "driver", "{counters:?}");
 }
 
-/// What is not for the played clients reaches the kernel as before, and when the generator ends, its program is gone.
+/// Traffic that is not for the played clients reaches the kernel as before, and when the generator ends, its program is gone.
 #[test]
 fn the_kernel_keeps_its_own() {
     let topology = topology();

@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use stateless_tcp_core::tcp::AckPolicy;
 use stateless_tcp_tests::client::{Client, port};
 use stateless_tcp_tests::forge::{Forger, Guess};
-use stateless_tcp_tests::lab::Lab;
+use stateless_tcp_tests::in_memory_harness::Harness;
 use stateless_tcp_tests::packet::{Packet, flags};
 use stateless_tcp_tests::responder::Responder;
 use stateless_tcp_tests::seed::size;
@@ -23,7 +23,7 @@ fn forged_segments_are_well_formed() {
     }
 }
 
-/// What is forged lacks nothing but the numbers: with those that SYN,ACK tells, every kind is answered.
+/// A forged frame lacks nothing but the numbers: with those that SYN,ACK tells, every kind is answered.
 #[test]
 fn who_sees_the_syn_ack_is_answered() {
     let topology = Topology::new(1);
@@ -55,17 +55,21 @@ fn a_blind_sender_is_as_good_as_never_answered() {
     const ALL: usize = 10_000_000;
     let count = size(500_000, ALL);
     let mut forger = Forger::new(3);
-    let mut lab = Lab::new(AckPolicy::Reliable, 1220);
+    let mut harness = Harness::new(AckPolicy::Reliable, 1220);
     let (mut answered, mut segments) = (Vec::new(), 0);
     for _ in 0..count {
         let frame = forger.forge();
-        let sent = lab.segments_for(frame);
+        let sent = harness.segments_for(frame);
         if sent > 0 {
             segments += sent;
             answered.push(Packet::parse(frame).expect("TCP").to_string());
         }
     }
-    println!("{count} forged: {} answered, with {segments} segments; {:?}", answered.len(), lab.counted());
+    println!(
+        "{count} forged: {} answered, with {segments} segments; {:?}",
+        answered.len(),
+        harness.counted()
+    );
     let first = &answered[..answered.len().min(10)];
     assert!(answered.len() < if count == ALL { 10 } else { 2 }, "{} answered, as {first:#?}", answered.len());
 }

@@ -18,8 +18,8 @@ use stateless_tcp_tests::{
     raw::Port,
     responder::{Ended, Responder},
     steady,
-    taker::Taker,
     topology::{INTERFACE, SERVERS, Topology},
+    veth_xdp_peer::VethXdpPeer,
 };
 
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -27,8 +27,8 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// A link whose client's end takes what the driver answers.
 fn topology(queues: usize, handshake: &str) -> Topology {
     let mut topology = Topology::new(queues);
-    if handshake == "driver" && topology.taker.is_none() {
-        topology.taker = Some(Taker::attach(&topology.client, INTERFACE));
+    if handshake == "driver" && topology.xdp_peer.is_none() {
+        topology.xdp_peer = Some(VethXdpPeer::attach(&topology.client, INTERFACE));
     }
     topology
 }
@@ -66,7 +66,7 @@ fn fails(topology: &Topology, arguments: &[&str]) -> Ended {
     }
 }
 
-/// What answers a SYN to the DNS port.
+/// The answer to a SYN to the DNS port.
 fn answer(port: &Port, source_port: u16) -> u8 {
     let client = Client::new(port, source_port, SERVERS[0], 53, 1);
     client.send(&client.syn());
@@ -193,7 +193,7 @@ fn one_that_fails_leaves_nothing_behind(#[case] stage: &str, #[case] goes_on: bo
     assert_eq!(answer(&port, 45_002), flags::RST | flags::ACK);
 }
 
-/// What cannot be is refused while the other serves, and it serves on.
+/// An impossible takeover is refused while the other serves, and it serves on.
 #[rstest]
 #[case::zone(&["--zone", "/nowhere/x.zone"], 1, &["/nowhere/x.zone"])]
 #[case::user(&["--user", "nobody-of-that-name"], 1, &["nobody-of-that-name"])]
@@ -240,7 +240,7 @@ fn no_interface_is_left_behind() {
     assert_eq!(next.wait().status.code(), Some(0));
 }
 
-/// The number of the content stays where the content does: else what one began another would end in other octets.
+/// The number of the content stays where the content does: else what one began another would end in other bytes.
 #[test]
 fn another_content_has_another_number() {
     const OLD: &str =
@@ -263,7 +263,7 @@ fn another_content_has_another_number() {
     fourth.stop();
 }
 
-/// How interrupts come is given back, and taken again, each time.
+/// The settings of interrupts are given back, and taken again, each time.
 #[test]
 fn interrupts_are_put_off_by_who_asks_for_it() {
     let topology = Topology::new(1);

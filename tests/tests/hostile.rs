@@ -1,4 +1,4 @@
-//! What is not to be answered is met with silence on the wire, one count of the right reason, and nothing else.
+//! A frame that is not to be answered is met with silence on the wire, one count of the right reason, and nothing else.
 
 use std::{collections::BTreeMap, fs, net::IpAddr, os::unix::fs::PermissionsExt};
 
@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 const A: u16 = 1;
 
-/// What passing a barrier counts.
+/// The counts of passing a barrier.
 fn barrier_counts() -> BTreeMap<String, u64> {
     ["xdp_served", "received", "syn_ack", "sent"].map(|name| (name.to_owned(), 1)).into()
 }
@@ -43,10 +43,10 @@ fn from(source: &str) -> Vec<u8> {
     Packet { source, flags: flags::SYN, options: MSS_1460.to_vec(), ..base }.octets()
 }
 
-/// Octets of the TCP header replaced, and its checksum set right over what the segment then is.
-fn tcp_patched(packet: &Packet, offset: usize, octets: &[u8]) -> Vec<u8> {
+/// Bytes of the TCP header replaced, and its checksum set right over what the segment then is.
+fn tcp_patched(packet: &Packet, offset: usize, bytes: &[u8]) -> Vec<u8> {
     let (mut frame, ip, tcp) = (packet.unpadded(), packet.ip_offset(), packet.tcp_offset());
-    frame[tcp + offset..tcp + offset + octets.len()].copy_from_slice(octets);
+    frame[tcp + offset..tcp + offset + bytes.len()].copy_from_slice(bytes);
     frame[tcp + 16..tcp + 18].fill(0);
     let addresses = if packet.source.is_ipv4() { ip + 12..ip + 20 } else { ip + 8..ip + 40 };
     let length = u16::try_from(frame.len() - tcp).expect("a short segment").to_be_bytes();
@@ -55,10 +55,10 @@ fn tcp_patched(packet: &Packet, offset: usize, octets: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// Octets of the IPv4 header replaced, and its checksum set right; a header length of nonsense is taken for 20 octets.
-fn ipv4_patched(packet: &Packet, offset: usize, octets: &[u8]) -> Vec<u8> {
+/// Bytes of the IPv4 header replaced, and its checksum set right; a header length of nonsense is taken for 20 bytes.
+fn ipv4_patched(packet: &Packet, offset: usize, bytes: &[u8]) -> Vec<u8> {
     let (mut frame, ip) = (packet.octets(), packet.ip_offset());
-    frame[ip + offset..ip + offset + octets.len()].copy_from_slice(octets);
+    frame[ip + offset..ip + offset + bytes.len()].copy_from_slice(bytes);
     frame[ip + 10..ip + 12].fill(0);
     let sum = checksum(&[&frame[ip..ip + 20]]);
     frame[ip + 10..ip + 12].copy_from_slice(&sum.to_be_bytes());
@@ -248,7 +248,7 @@ fn a_cookie_of_another_connection_is_wrong() {
 
 /// A blind sender's requests, with sequence numbers at random: not one of a million is answered.
 ///
-/// A guess fits if it falls among the octets of its answer, under one of two MSS classes: for REFUSED, of 19 octets, 42 of
+/// A guess fits if it falls among the bytes of its answer, under one of two MSS classes: for REFUSED, of 19 bytes, 42 of
 /// 2^32. A million guesses succeed once in a hundred runs; the key is fixed, so that the seed decides, and the default one
 /// is not such a run.
 #[test]

@@ -10,7 +10,7 @@ use std::time::Duration;
 use stateless_tcp_tests::netns::Netns;
 use stateless_tcp_tests::responder::{Responder, binary};
 use stateless_tcp_tests::topology::{SERVERS, Topology};
-use stateless_tcp_tests::web::{Answer, Nginx, PORT, try_ask};
+use stateless_tcp_tests::web::{HttpResponse, Nginx, PORT, try_ask};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -19,7 +19,7 @@ const LOCATIONS: &str =
     "gzip_static on; gzip_vary on; gzip_http_version 1.0; add_header Cache-Control max-age=60;
 location ~ /\\.(?!well-known) { return 404; }";
 
-/// What a request says besides. TAG and TIME stand for what the server says of the file.
+/// The other fields of a request. TAG and TIME stand for what the server says of the file.
 const FIELDS: [&str; 39] = [
     "A: b",
     "If-None-Match: TAG",
@@ -62,7 +62,7 @@ const FIELDS: [&str; 39] = [
     "Accept-Encoding: gzip;q=0",
 ];
 
-/// What paths are put together of.
+/// The parts of paths.
 const SEGMENTS: [&str; 8] = ["", ".", "..", "%2e%2e", "sub", "page.html", "none", "a%2Fpage.html"];
 
 fn files(root: &Path) {
@@ -89,18 +89,18 @@ fn files(root: &Path) {
     symlink("page.html", root.join("link.html")).expect("a link");
 }
 
-/// What a server answers on one connection.
-fn ask(client: &Netns, server: SocketAddr, request: &str) -> Answer {
+/// A server's answers on one connection.
+fn ask(client: &Netns, server: SocketAddr, request: &str) -> HttpResponse {
     let answer = client.enter(|| try_ask(server, request.as_bytes(), PATIENCE));
-    Answer::parse(&answer.unwrap_or_else(|error| panic!("{request}: {error}")))
+    HttpResponse::parse(&answer.unwrap_or_else(|error| panic!("{request}: {error}")))
 }
 
-fn get(client: &Netns, server: SocketAddr, path: &str, fields: &str) -> Answer {
+fn get(client: &Netns, server: SocketAddr, path: &str, fields: &str) -> HttpResponse {
     ask(client, server, &format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{fields}\r\n\r\n"))
 }
 
-/// What of an answer is to be the same: not the value of ETag, nor the charset, nor the words of errors.
-fn comparable(answer: &Answer) -> Answer {
+/// The comparable part of an answer: not the value of ETag, nor the charset, nor the words of errors.
+fn comparable(answer: &HttpResponse) -> HttpResponse {
     let mut answer = answer.clone();
     let names: &[&str] = if answer.status < 300 {
         &["date", "server"]
@@ -195,7 +195,7 @@ fn files_are_answered_as_by_nginx() {
     responder.stop();
 }
 
-/// Where nginx does not do as RFC 9110 says, or the RFC leaves it open.
+/// Cases in which nginx differs from RFC 9110, or the RFC leaves it open.
 #[test]
 fn what_differs_from_nginx() {
     let topology = Topology::new(1);

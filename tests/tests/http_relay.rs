@@ -12,7 +12,7 @@ use stateless_tcp_tests::browser;
 use stateless_tcp_tests::netns::Netns;
 use stateless_tcp_tests::responder::Responder;
 use stateless_tcp_tests::topology::{SERVERS, Topology};
-use stateless_tcp_tests::web::{Answer, BACK_END, Nginx, PORT};
+use stateless_tcp_tests::web::{BACK_END, HttpResponse, Nginx, PORT};
 
 const CURL: &str = "curl --silent --show-error --max-time 60 --noproxy * --globoff --include";
 
@@ -26,7 +26,7 @@ location = /several { add_header Set-Cookie a=1; add_header Set-Cookie b=2; add_
 location = /secret { deny all; }
 location = /host { return 200 $host; }";
 
-/// Octets with no pattern to speak of.
+/// Bytes with no pattern to speak of.
 fn noise(length: u32) -> Vec<u8> {
     (0..length).map(|at| (at.wrapping_mul(2_654_435_761) >> 13).to_le_bytes()[0]).collect()
 }
@@ -42,13 +42,13 @@ fn files(root: &Path) {
     symlink("page.html", root.join("link.html")).expect("a link");
 }
 
-/// What curl gets from this port of the server, but for what tells the time and one connection from another.
-fn fetch(client: &Netns, server: IpAddr, port: u16, options: &str, path: &str) -> Answer {
+/// The response to curl from this port of the server, but for what tells the time and one connection from another.
+fn fetch(client: &Netns, server: IpAddr, port: u16, options: &str, path: &str) -> HttpResponse {
     let host = if server.is_ipv6() { format!("[{server}]") } else { server.to_string() };
     let output =
         client.attempt(&format!("{CURL} {options} --header Host:a.example http://{host}:{port}{path}"));
     assert!(output.status.success(), "{options} {path}: {output:?}");
-    let mut answer = Answer::parse(&output.stdout);
+    let mut answer = HttpResponse::parse(&output.stdout);
     let names = ["date", "connection", "transfer-encoding"];
     answer.fields.retain(|(name, _)| !names.contains(&name.as_str()));
     answer.fields.sort();

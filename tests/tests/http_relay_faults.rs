@@ -8,11 +8,13 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use rstest::rstest;
+use stateless_tcp_tests::lossy_network::{HTTP, LossyNetwork, Trouble};
 use stateless_tcp_tests::netns::Netns;
 use stateless_tcp_tests::responder::Responder;
-use stateless_tcp_tests::rough::{HTTP, Rough, Trouble};
 use stateless_tcp_tests::topology::{INTERFACE, SERVERS, Topology};
-use stateless_tcp_tests::web::{Answer, BACK_END, BackEnd, Nginx, ask, configuration, reset, try_ask};
+use stateless_tcp_tests::web::{
+    BACK_END, HttpResponse, HttpUpstream, Nginx, ask, configuration, reset, try_ask,
+};
 
 const RIGHT: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nright";
 const RELAY: [&str; 2] = ["--http-relay", BACK_END];
@@ -103,7 +105,7 @@ fn wait_until(what: &str, holds: impl Fn() -> bool) {
 #[test]
 fn every_trouble_is_one_answer() {
     let topology = Topology::new(1);
-    let back_end = BackEnd::start(&topology.server, behave);
+    let back_end = HttpUpstream::start(&topology.server, behave);
     let file = configuration("timeout-ms = 2000");
     let path = file.path().to_str().expect("a path in UTF-8");
     let responder = Responder::start(&topology, &["--config", path]);
@@ -166,7 +168,7 @@ fn every_trouble_is_one_answer() {
 #[test]
 fn fields_of_one_connection_stay_on_it() {
     let topology = Topology::new(1);
-    let back_end = BackEnd::start(&topology.server, behave);
+    let back_end = HttpUpstream::start(&topology.server, behave);
     let _responder = Responder::start(&topology, &RELAY);
     for (server, client, element) in [
         (SERVERS[0], "192.0.2.2", "for=192.0.2.2;proto=http"),
@@ -178,7 +180,7 @@ fn fields_of_one_connection_stay_on_it() {
                        Forwarded: for=203.0.113.7\r\nX-Forwarded-For: 203.0.113.8\r\nCookie: c=1\r\n\r\n";
         let answer =
             topology.client.enter(|| try_ask(SocketAddr::new(server, 80), request.as_bytes(), PATIENCE));
-        let answer = Answer::parse(&answer.expect("an answer"));
+        let answer = HttpResponse::parse(&answer.expect("an answer"));
         let fields = [("date", "today"), ("set-cookie", "a"), ("set-cookie", "b"), ("x-public", "2")]
             .map(|(name, value)| (name.to_owned(), value.to_owned()));
         assert_eq!(answer.status, 299);
@@ -232,7 +234,7 @@ fn a_resend_starts_nothing(#[case] timestamps: bool, #[case] rules: &str) {
     // How many requests it has been told to answer.
     let told = Arc::new(AtomicUsize::new(0));
     let (answered, may_answer) = (AtomicUsize::new(0), Arc::clone(&told));
-    let back_end = BackEnd::start(&topology.server, move |_, stream| {
+    let back_end = HttpUpstream::start(&topology.server, move |_, stream| {
         let number = answered.fetch_add(1, SeqCst);
         wait_until("the client sends again", || may_answer.load(SeqCst) > number);
         stream.write_all(RIGHT.as_bytes()).is_ok()
@@ -263,7 +265,7 @@ fn each_client_has_a_request_of_its_own_up_to_a_limit() {
     let topology = Topology::new(1);
     let refused = Arc::new(AtomicUsize::new(0));
     let seen = Arc::clone(&refused);
-    let back_end = BackEnd::start(&topology.server, move |_, stream| {
+    let back_end = HttpUpstream::start(&topology.server, move |_, stream| {
         // Those above the limit are refused at once, and not when others have their answers.
         wait_until("the others are refused", || seen.load(SeqCst) >= CLIENTS - PLACES);
         stream.write_all(RIGHT.as_bytes()).is_ok()
@@ -297,7 +299,7 @@ fn each_client_has_a_request_of_its_own_up_to_a_limit() {
 #[test]
 fn answers_that_cannot_be_kept_are_refused() {
     let topology = Topology::new(1);
-    let _back_end = BackEnd::start(&topology.server, behave);
+    let _back_end = HttpUpstream::start(&topology.server, behave);
     // Half of it for those of several segments.
     let file = configuration("store-mib = 1");
     let path = file.path().to_str().expect("a path in UTF-8");
@@ -325,24 +327,24 @@ fn what_the_network_loses_comes_again(
     #[case] least: usize,
 ) {
     const CONNECTIONS: usize = 200;
-    let mut rough = Rough::new(1);
-    let _back_end = BackEnd::start(&rough.servers[0], answer);
+    let mut network = LossyNetwork::new(1);
+    let _back_end = HttpUpstream::start(&network.servers[0], answer);
     let arguments = [&["run", "-i", INTERFACE][..], &RELAY].concat();
-    let responder = Responder::try_start(&rough.servers[0], 1, &arguments).expect("it starts");
-    rough.hasten();
+    let responder = Responder::try_start(&network.servers[0], 1, &arguments).expect("it starts");
+    network.hasten();
     let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
     let get = |client: &Netns| client.enter(|| try_ask(HTTP, request.as_bytes(), PATIENCE));
-    let right = get(&rough.client).expect("an answer over a good path");
+    let right = get(&network.client).expect("an answer over a good path");
     assert!(right.len() >= least, "{} octets", right.len());
-    rough.disturb(Trouble { lost: 10, ..Trouble::default() });
+    network.disturb(Trouble { lost: 10, ..Trouble::default() });
     let failures = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for _ in 0..20 {
             scope.spawn(|| {
                 for _ in 0..CONNECTIONS / 20 {
-                    match get(&rough.client) {
+                    match get(&network.client) {
                         Ok(answer) if answer == right => {}
-                        other => failures.lock().expect("no panic").push(other.map(|octets| octets.len())),
+                        other => failures.lock().expect("no panic").push(other.map(|bytes| bytes.len())),
                     }
                 }
             });
@@ -350,6 +352,6 @@ fn what_the_network_loses_comes_again(
     });
     let failures = failures.into_inner().expect("no panic");
     assert!(failures.is_empty(), "{} of {CONNECTIONS}: {:?}", failures.len(), failures[0]);
-    assert!(rough.counted("lost") > 50, "only {} segments were lost", rough.counted("lost"));
+    assert!(network.counted("lost") > 50, "only {} segments were lost", network.counted("lost"));
     responder.stop();
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use rstest::rstest;
 use stateless_tcp_tests::responder::{Responder, binary};
 use stateless_tcp_tests::topology::{SERVERS, Topology};
-use stateless_tcp_tests::web::{Answer, BACK_END, BackEnd, PORT, ask_octets};
+use stateless_tcp_tests::web::{BACK_END, HttpResponse, HttpUpstream, PORT, ask_bytes};
 
 const RELAY: [&str; 2] = ["--http-relay", BACK_END];
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -30,7 +30,7 @@ fn echo(request: &str, stream: &mut TcpStream) -> bool {
 #[test]
 fn only_safe_methods_are_relayed() {
     let topology = Topology::new(1);
-    let back_end = BackEnd::start(&topology.server, echo);
+    let back_end = HttpUpstream::start(&topology.server, echo);
     let _responder = Responder::start(&topology, &RELAY);
     let refused: [(&str, u16, &str); 12] = [
         ("POST / HTTP/1.1\r\nContent-Length: 3\r\n", 405, "a request that is resent can run twice"),
@@ -48,7 +48,7 @@ fn only_safe_methods_are_relayed() {
     ];
     for (head, status, says) in refused {
         let request = format!("{head}Host: a\r\n\r\n");
-        let answer = ask_octets(&topology.client, SERVERS[0], request.as_bytes());
+        let answer = ask_bytes(&topology.client, SERVERS[0], request.as_bytes());
         assert_eq!(answer.status, status, "{head}");
         assert!(answer.text().contains(says), "{head}: {}", answer.text());
         assert_eq!(answer.field("allow"), (status == 405).then_some(SAFE), "{head}");
@@ -64,7 +64,7 @@ fn only_safe_methods_are_relayed() {
         ("GET / HTTP/1.0", "GET / HTTP/1.1"),
     ] {
         let request = format!("{asked}\r\nHost: a\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
-        let answer = ask_octets(&topology.client, SERVERS[0], request.as_bytes());
+        let answer = ask_bytes(&topology.client, SERVERS[0], request.as_bytes());
         assert_eq!(answer.status, 200, "{asked}: {}", answer.text());
         let seen = format!(
             "{seen}\r\nHost: a\r\nX-Forwarded-For: 192.0.2.2\r\nForwarded: for=192.0.2.2;proto=http\r\n\r\n"
@@ -72,14 +72,14 @@ fn only_safe_methods_are_relayed() {
         assert_eq!(back_end.requests().pop(), Some(seen));
     }
     // RFC 9112 3.2: HTTP/1.1 cannot do without Host.
-    let answer = ask_octets(&topology.client, SERVERS[1], b"GET / HTTP/1.0\r\n\r\n");
+    let answer = ask_bytes(&topology.client, SERVERS[1], b"GET / HTTP/1.0\r\n\r\n");
     assert_eq!(answer.text(), "GET / HTTP/1.1\nHost: [2001:db8::1]\n\n");
 }
 
 #[test]
 fn all_methods_are_relayed_where_that_is_allowed() {
     let topology = Topology::new(1);
-    let back_end = BackEnd::start(&topology.server, echo);
+    let back_end = HttpUpstream::start(&topology.server, echo);
     let responder = Responder::start(&topology, &[&RELAY[..], &["--http-unsafe-methods"]].concat());
     let client = &topology.client;
     for server in SERVERS {
@@ -89,7 +89,7 @@ fn all_methods_are_relayed_where_that_is_allowed() {
             let request = format!(
                 "{method} /path HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
             );
-            let answer = ask_octets(client, server, request.as_bytes());
+            let answer = ask_bytes(client, server, request.as_bytes());
             assert_eq!(answer.status, 200);
             let seen = format!("{method} /path HTTP/1.1\nHost: a\nContent-Length: {length}\n\n{body}");
             assert_eq!(answer.text(), seen);
@@ -107,7 +107,7 @@ fn all_methods_are_relayed_where_that_is_allowed() {
             stream.write_all(&[b'b'; 6_000]).expect("write");
             let mut answer = Vec::new();
             stream.read_to_end(&mut answer).expect("an answer");
-            Answer::parse(&answer)
+            HttpResponse::parse(&answer)
         });
         assert_eq!(answer.status, 200, "{}", answer.text());
         assert!(answer.text().ends_with(&"b".repeat(6_000)));
@@ -126,7 +126,7 @@ fn all_methods_are_relayed_where_that_is_allowed() {
     ] {
         let target = if method == "CONNECT" { "a:80" } else { "/" };
         let request = format!("{method} {target} HTTP/1.1\r\nHost: a\r\n{rest}");
-        let answer = ask_octets(client, SERVERS[0], request.as_bytes());
+        let answer = ask_bytes(client, SERVERS[0], request.as_bytes());
         assert_eq!(answer.status, status, "{method} {rest:.60}: {}", answer.text());
         assert_eq!(answer.field("allow"), (status == 405).then_some(ALL), "{method}");
     }
@@ -146,7 +146,7 @@ fn pipelined_requests_are_answered_in_order(#[case] arguments: &[&str], #[case] 
     let seen = Arc::new(AtomicUsize::new(0));
     let first_saw = Arc::new(AtomicUsize::new(0));
     let (counted, told) = (Arc::clone(&seen), Arc::clone(&first_saw));
-    let _back_end = BackEnd::start(&topology.server, move |request, stream| {
+    let _back_end = HttpUpstream::start(&topology.server, move |request, stream| {
         counted.fetch_add(1, SeqCst);
         if request.starts_with("GET /1 ") {
             // A second is enough only for what does not come.
@@ -180,7 +180,7 @@ fn pipelined_requests_are_answered_in_order(#[case] arguments: &[&str], #[case] 
 fn a_request_on_a_syn_is_asked_once() {
     let topology = Topology::new(1);
     topology.client.run("sysctl -qw net.ipv4.tcp_fastopen=1");
-    let back_end = BackEnd::start(&topology.server, echo);
+    let back_end = HttpUpstream::start(&topology.server, echo);
     let responder = Responder::start(&topology, &[&RELAY[..], &["--fast-open"]].concat());
     for _ in 0..5 {
         let line = format!("curl --silent --max-time 60 --noproxy * --tcp-fastopen http://{}/", SERVERS[0]);
@@ -207,7 +207,7 @@ fn a_reload_loses_no_request(#[case] port: u16, #[case] then: u16) {
     let topology = Topology::new(1);
     let reloaded = Arc::new(AtomicBool::new(false));
     let may_answer = Arc::clone(&reloaded);
-    let back_end = BackEnd::start(&topology.server, move |request, stream| {
+    let back_end = HttpUpstream::start(&topology.server, move |request, stream| {
         wait_until(|| may_answer.load(SeqCst));
         echo(request, stream)
     });
@@ -223,7 +223,7 @@ fn a_reload_loses_no_request(#[case] port: u16, #[case] then: u16) {
     let path = file.path().to_str().expect("a path in UTF-8");
     let responder = Responder::start(&topology, &["--config", path]);
     let request = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
-    let ask = || ask_octets(&topology.client, SERVERS[0], request).status;
+    let ask = || ask_bytes(&topology.client, SERVERS[0], request).status;
     std::thread::scope(|scope| {
         let asked: Vec<_> = (0..4).map(|_| scope.spawn(ask)).collect();
         wait_until(|| back_end.requests().len() == 4);

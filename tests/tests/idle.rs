@@ -16,15 +16,15 @@ const FROM_ONE: usize = 50_000;
 const FIRST_PORT: u16 = 10_000;
 /// SYNs under way at a time: fewer than the server has frames.
 const FLIGHT: usize = 1_000;
-/// How much more memory the server may hold, in KiB.
+/// Limit of the server's additional memory, in KiB.
 const TOLERANCE: u64 = 1024;
-/// How long an answer may take before the question is sent again.
+/// Time limit of an answer before the question is sent again.
 const PATIENCE: Duration = Duration::from_millis(300);
 const ROUNDS: usize = 200;
 
 const A: u16 = 1;
 
-/// What a client must know of a connection that it has opened; the rest follows from its number.
+/// A client's knowledge of a connection that it has opened; the rest follows from its number.
 #[derive(Clone, Copy, Debug)]
 struct Opened {
     iss: u32,
@@ -67,7 +67,7 @@ impl Crowd {
         u32::try_from(number).expect("a number").wrapping_mul(0x9e37_79b9)
     }
 
-    /// Opens these connections: SYN, SYN,ACK, ACK. What got lost is sent again.
+    /// Opens these connections: SYN, SYN,ACK, ACK. Lost segments are sent again.
     fn open(&mut self, numbers: std::ops::Range<usize>) {
         for from in numbers.clone().step_by(FLIGHT) {
             let mut pending: Vec<usize> = (from..numbers.end.min(from + FLIGHT)).collect();

@@ -15,7 +15,7 @@ use stateless_tcp_tests::{
 /// What docs/deploy.md says.
 const DEPLOY: &str = include_str!("../../docs/deploy.md");
 
-/// How often, and how long in all, something that is due at once is looked for.
+/// Pause and time limit, while a test looks for something that is due at once.
 const PAUSE: Duration = Duration::from_millis(50);
 const PATIENCE: Duration = Duration::from_mins(1);
 

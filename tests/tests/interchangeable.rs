@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use rstest::rstest;
 use stateless_tcp_tests::load::{self, Catalogue, LONGEST};
+use stateless_tcp_tests::lossy_network::{DNS, LossyNetwork, Trouble};
 use stateless_tcp_tests::responder::Responder;
-use stateless_tcp_tests::rough::{DNS, Rough, Trouble};
 use stateless_tcp_tests::seed::{Random, size};
 use stateless_tcp_tests::topology::INTERFACE;
 
@@ -17,7 +17,7 @@ const SERVERS: usize = 2;
 #[case::clean(0)]
 #[case::five_in_a_hundred(5)]
 fn two_servers_answer_as_one(#[case] lost: u32) {
-    let mut path = Rough::new(SERVERS);
+    let mut path = LossyNetwork::new(SERVERS);
     let directory = tempfile::tempdir().expect("a temporary directory");
     let file = |name: &str| directory.path().join(name).to_str().expect("a path in UTF-8").to_owned();
     let (zone, key) = (file("load.zone"), file("key"));

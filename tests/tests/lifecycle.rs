@@ -17,12 +17,12 @@ use stateless_tcp_tests::{
     topology::{INTERFACE, SERVERS, Topology},
 };
 
-/// How often, and how long in all, something that is due at once is looked for.
+/// Pause and time limit, while a test looks for something that is due at once.
 const PAUSE: Duration = Duration::from_millis(50);
 const PATIENCE: Duration = Duration::from_mins(1);
 
 #[derive(Clone, Copy, Debug)]
-enum End {
+enum Termination {
     Terminated,
     Interrupted,
     Killed,
@@ -31,28 +31,30 @@ enum End {
 
 #[rstest]
 fn the_kernel_has_the_ports_back(
-    #[values(End::Terminated, End::Interrupted, End::Killed, End::Panicked)] end: End,
+    #[values(Termination::Terminated, Termination::Interrupted, Termination::Killed, Termination::Panicked)]
+    end: Termination,
     #[values("native", "generic")] mode: &str,
 ) {
     let topology = Topology::new(2);
-    let panic = if matches!(end, End::Panicked) { &["--test-panic-after-frames", "8"][..] } else { &[] };
+    let panic =
+        if matches!(end, Termination::Panicked) { &["--test-panic-after-frames", "8"][..] } else { &[] };
     let mut responder = Responder::start(&topology, &[&["--xdp-mode", mode], panic].concat());
     let port = port(&topology);
     assert!(answers(&port, 53), "it serves");
     assert!(has_program(&topology), "the program is on the interface");
 
     match end {
-        End::Terminated => drop(responder.stop()),
-        End::Interrupted => {
+        Termination::Terminated => drop(responder.stop()),
+        Termination::Interrupted => {
             responder.signal(Signal::SIGINT);
             let ended = responder.wait();
             assert_eq!(ended.status.code(), Some(0), "{}", ended.log);
         }
-        End::Killed => {
+        Termination::Killed => {
             responder.signal(Signal::SIGKILL);
             assert_eq!(responder.wait().status.code(), None);
         }
-        End::Panicked => {
+        Termination::Panicked => {
             let client = Client::new(&port, 41_000, SERVERS[0], 53, 1);
             for source_port in 41_000..41_100 {
                 // With payload, so that no driver answers it.

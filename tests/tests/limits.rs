@@ -1,4 +1,4 @@
-//! Who is denied or limited is dropped where it arrives, and nobody else is the worse for it.
+//! A denied or limited client's frames are dropped on arrival, and nobody else is the worse for it.
 
 use std::{
     fmt::Write as _,
@@ -17,8 +17,8 @@ use stateless_tcp_tests::{
     packet::{MSS_1460, Packet, flags},
     responder::Responder,
     seed::size,
-    taker::Taker,
     topology::{INTERFACE, SERVERS, Topology},
+    veth_xdp_peer::VethXdpPeer,
 };
 
 const A: u16 = 1;
@@ -31,7 +31,7 @@ const BURST: usize = 32;
 /// Frames that each of them sends back to back. A burst is 128 frames: the link, which holds 256, has room for a client's
 /// beside them.
 const REPEATS: usize = 4;
-/// How long an answer that must come may take.
+/// Time limit for an answer that must come.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 fn syn(client: IpAddr, source_port: u16, server: IpAddr) -> Vec<u8> {
@@ -52,8 +52,8 @@ fn request(client: IpAddr, source_port: u16, server: IpAddr) -> Vec<u8> {
 fn each_kind_is_limited_by_network(#[case] handshake: &str) {
     const EACH: u16 = 100;
     let topology = Topology::new(1);
-    let _taker = (handshake == "driver" && topology.taker.is_none())
-        .then(|| Taker::attach(&topology.client, INTERFACE));
+    let _xdp_peer = (handshake == "driver" && topology.xdp_peer.is_none())
+        .then(|| VethXdpPeer::attach(&topology.client, INTERFACE));
     let arguments = ["--rate-limit", "1", "--rate-prefix-ipv4", "30", "--rate-prefix-ipv6", "126"];
     let allowed = ["--allow", "192.0.2.98", "--allow", "2001:db8::98", "--handshake", handshake];
     let responder = Responder::start(&topology, &[&arguments[..], &allowed[..]].concat());

@@ -15,25 +15,25 @@ use rstest::rstest;
 use stateless_tcp_tests::{
     client::query,
     responder::Responder,
-    taker::Taker,
     topology::{INTERFACE, SERVERS, Topology},
+    veth_xdp_peer::VethXdpPeer,
 };
 
 const NAME: &str = "long.example.org";
 const TXT: u16 = 16;
-/// Octets of the longest DNS message.
+/// Bytes of the longest DNS message.
 const LONGEST: usize = 65_535;
 const HEADER: usize = 12;
-/// Octets of the question: name, type, class.
+/// Bytes of the question: name, type, class.
 const QUESTION: usize = NAME.len() + 2 + 4;
-/// Octets of a record before its data: a compressed name, type, class, time to live, length.
+/// Bytes of a record before its data: a compressed name, type, class, time to live, length.
 const RECORD: usize = 12;
 const RECORDS: usize = 16;
-/// Octets of a string, and the longest there are, with their length.
+/// Bytes of a string, and the longest there are, with their length.
 const STRING: usize = 256;
 const SERVFAIL: u8 = 2;
 
-/// The data of records that fill a message to the last octet. No two octets close to each other are the same.
+/// The data of records that fill a message to the last byte. No two bytes close to each other are the same.
 fn records() -> Vec<Vec<u8>> {
     let all = LONGEST - HEADER - QUESTION - RECORDS * RECORD;
     let each = 16 * STRING;
@@ -46,7 +46,7 @@ fn records() -> Vec<Vec<u8>> {
                 data.push(u8::try_from(string - 1).expect("a short string"));
                 let at = record * 7 + data.len();
                 data.extend(
-                    (1..string).map(|octet| b'a' + u8::try_from((at + octet * 11) % 26).expect("a letter")),
+                    (1..string).map(|byte| b'a' + u8::try_from((at + byte * 11) % 26).expect("a letter")),
                 );
             }
             data
@@ -99,8 +99,8 @@ fn ask(server: IpAddr, memory: usize) -> Vec<u8> {
 #[case::driver_without("driver", false)]
 fn the_longest_answer_arrives(#[case] handshake: &str, #[case] timestamps: bool) {
     let mut topology = Topology::new(1);
-    if handshake == "driver" && topology.taker.is_none() {
-        topology.taker = Some(Taker::attach(&topology.client, INTERFACE));
+    if handshake == "driver" && topology.xdp_peer.is_none() {
+        topology.xdp_peer = Some(VethXdpPeer::attach(&topology.client, INTERFACE));
     }
     topology.client.run(&format!("sysctl -qw net.ipv4.tcp_timestamps={}", u8::from(timestamps)));
     let directory = tempfile::tempdir().expect("a directory");

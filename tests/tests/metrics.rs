@@ -1,4 +1,4 @@
-//! What Prometheus and its tools make of the metrics, and Grafana's queries of what Prometheus has of them.
+//! The metrics as Prometheus and its tools read them, and Grafana's queries of what Prometheus has of them.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,17 +11,17 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use stateless_tcp_tests::backend::{BackEnd, answer};
 use stateless_tcp_tests::client::{port, query};
 use stateless_tcp_tests::datagram::Datagram;
 use stateless_tcp_tests::netns::{Netns, text};
 use stateless_tcp_tests::responder::Responder;
 use stateless_tcp_tests::topology::{GHOST_V4, GHOST_V6, SERVER_V4, SERVERS, Topology};
+use stateless_tcp_tests::upstream::{DnsUpstream, answer};
 use stateless_tcp_tests::web::{BACK_END, Nginx, ask};
 
-/// Where the responder is asked for metrics.
+/// Address of the responder's metrics.
 const METRICS: &str = "127.0.0.1:9953";
-/// Where Prometheus is asked for what it has.
+/// Address of Prometheus.
 const PROMETHEUS: &str = "127.0.0.1:9090";
 /// The back end of the DNS relay.
 const DNS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 5301);
@@ -233,7 +233,7 @@ fn every_query_of_the_dashboard_has_data() {
     let directory = tempfile::tempdir().expect("a directory");
     fs::write(directory.path().join("index.html"), "<p>A page.</p>").expect("write");
     let _nginx = Nginx::start(&topology.server, directory.path(), "");
-    let _dns = BackEnd::start(&topology.server, DNS, |socket, query, from| {
+    let _dns = DnsUpstream::start(&topology.server, DNS, |socket, query, from| {
         let _ = socket.send_to(&answer(query, 0, 60, [192, 0, 2, 77]), from);
     });
     let nobody = directory.path().join("nobody");

@@ -1,5 +1,5 @@
 //! Clients without timestamps, and boxes in the middle that take them away or change them: one request a connection
-//! works, or the connection ends clearly, and no octet is ever wrong.
+//! works, or the connection ends clearly, and no byte is ever wrong.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -8,9 +8,9 @@ use std::time::Duration;
 use nix::sys::socket::{setsockopt, sockopt::TcpUserTimeout};
 use rstest::rstest;
 use stateless_tcp_tests::client::{get, query};
+use stateless_tcp_tests::lossy_network::{DNS, HTTP, LossyNetwork};
 use stateless_tcp_tests::packet::Packet;
 use stateless_tcp_tests::responder::Responder;
-use stateless_tcp_tests::rough::{DNS, HTTP, Rough};
 use stateless_tcp_tests::topology::INTERFACE;
 
 const A: u16 = 1;
@@ -22,9 +22,9 @@ const GIVES_UP: Duration = Duration::from_secs(1);
 /// Longer than that: a read that takes this long hangs.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// How a connection with two questions, in turn, went.
+/// The course of a connection with two questions, in turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
+enum ConnectionEnd {
     /// Both answered.
     Both,
     /// The first answered, then FIN.
@@ -41,15 +41,15 @@ enum End {
     GivenUpAtOnce,
 }
 
-use End::{Both, Closed, ClosedAtOnce, GivenUp, GivenUpAtOnce, Reset, ResetAtOnce};
+use ConnectionEnd::{Both, Closed, ClosedAtOnce, GivenUp, GivenUpAtOnce, Reset, ResetAtOnce};
 
 /// No answer, and a clear end.
-const AT_ONCE: &[End] = &[ClosedAtOnce, ResetAtOnce, GivenUpAtOnce];
+const AT_ONCE: &[ConnectionEnd] = &[ClosedAtOnce, ResetAtOnce, GivenUpAtOnce];
 /// One answer at least, and then a clear end.
-const AFTER_ONE: &[End] = &[Both, Closed, Reset, GivenUp];
+const AFTER_ONE: &[ConnectionEnd] = &[Both, Closed, Reset, GivenUp];
 
-/// The right octets of an answer, with id 0.
-fn fetch(path: &Rough, name: &str, rtype: u16) -> Vec<u8> {
+/// The right bytes of an answer, with id 0.
+fn fetch(path: &LossyNetwork, name: &str, rtype: u16) -> Vec<u8> {
     path.client.enter(|| {
         let mut stream = TcpStream::connect(DNS).expect("connect over a good path");
         stream.write_all(&query(0, name, rtype)).expect("ask over a good path");
@@ -64,8 +64,8 @@ fn fetch(path: &Rough, name: &str, rtype: u16) -> Vec<u8> {
 /// Asks `question` twice on one connection and says how it ended.
 ///
 /// # Panics
-/// If one octet is not the answer's, or the connection neither goes on nor ends.
-fn converse(path: &Rough, name: &str, rtype: u16, right: &[u8]) -> End {
+/// If one byte is not the answer's, or the connection neither goes on nor ends.
+fn converse(path: &LossyNetwork, name: &str, rtype: u16, right: &[u8]) -> ConnectionEnd {
     path.client.enter(|| {
         let mut stream = TcpStream::connect_timeout(&DNS, PATIENCE).expect("the handshake gets through");
         let gives_up = u32::try_from(GIVES_UP.as_millis()).expect("short");
@@ -89,7 +89,7 @@ fn converse(path: &Rough, name: &str, rtype: u16, right: &[u8]) -> End {
     })
 }
 
-/// Asks, and reads one answer as it comes; wrong octets are a panic even if it never gets whole.
+/// Asks, and reads one answer as it comes; wrong bytes are a panic even if it never gets whole.
 fn exchange(stream: &mut TcpStream, question: &[u8], right: &[u8]) -> std::io::Result<()> {
     stream.write_all(question)?;
     let (mut got, mut length) = (vec![0; right.len()], 0);
@@ -104,11 +104,11 @@ fn exchange(stream: &mut TcpStream, question: &[u8], right: &[u8]) -> std::io::R
 }
 
 /// (name, type, the answer with id 0)
-type Answer = (&'static str, u16, Vec<u8>);
+type ExpectedAnswer = (&'static str, u16, Vec<u8>);
 
 /// A path, a responder with the built-in zone at its end, and both kinds of answer.
-fn set_up() -> (Rough, Responder, [Answer; 2]) {
-    let path = Rough::new(1);
+fn set_up() -> (LossyNetwork, Responder, [ExpectedAnswer; 2]) {
+    let path = LossyNetwork::new(1);
     let responder = Responder::try_start(&path.servers[0], 1, &["run", "-i", INTERFACE]).expect("it starts");
     let answers = [("example.com", A), ("large.example.com", TXT)]
         .map(|(name, rtype)| (name, rtype, fetch(&path, name, rtype)));
@@ -153,7 +153,11 @@ fn set_up() -> (Rough, Responder, [Answer; 2]) {
     &[Both],
     &[Both]
 )]
-fn boxes_in_the_middle(#[case] rules: &str, #[case] small: &[End], #[case] large: &[End]) {
+fn boxes_in_the_middle(
+    #[case] rules: &str,
+    #[case] small: &[ConnectionEnd],
+    #[case] large: &[ConnectionEnd],
+) {
     let (path, responder, answers) = set_up();
     path.filter(rules);
     for ((name, rtype, right), expected) in answers.iter().zip([small, large]) {
@@ -207,7 +211,7 @@ fn modulated_timestamps_are_as_good_as_any() {
 #[test]
 fn fragments_are_dropped_and_counted() {
     const REQUEST: usize = 1000;
-    let path = Rough::new(1);
+    let path = LossyNetwork::new(1);
     let responder = Responder::try_start(&path.servers[0], 1, &["run", "-i", INTERFACE]).expect("it starts");
     let ask = || {
         path.client.enter(|| {

@@ -27,7 +27,7 @@ const WKS: usize = 8_200;
 const FLOOR: isize = 1 << 20;
 /// The same for a file with $GENERATE, which stands for more than it is long.
 const GENERATED: isize = 1 << 28;
-/// How long one file may take: a safety net.
+/// Time limit of one file: a safety net.
 const PATIENCE: Duration = Duration::from_mins(4);
 
 /// The system's allocator, counting what is allocated.
@@ -83,9 +83,9 @@ fn no_file_panics_hangs_or_swells() -> anyhow::Result<()> {
         let tried = try_one(&case, &file);
         watch.end();
         match tried.outcome {
-            Outcome::Read => read += 1,
-            Outcome::Refused => {}
-            Outcome::Panicked => faults.push(format!("{}: panics", file.display())),
+            ParseOutcome::Read => read += 1,
+            ParseOutcome::Refused => {}
+            ParseOutcome::Panicked => faults.push(format!("{}: panics", file.display())),
         }
         let Tried { extra, allowed, .. } = tried;
         if extra > allowed {
@@ -111,14 +111,14 @@ fn no_file_panics_hangs_or_swells() -> anyhow::Result<()> {
     Ok(())
 }
 
-enum Outcome {
+enum ParseOutcome {
     Read,
     Refused,
     Panicked,
 }
 
 struct Tried {
-    outcome: Outcome,
+    outcome: ParseOutcome,
     /// Bytes allocated at most, above those that remained.
     extra: isize,
     allowed: isize,
@@ -145,9 +145,9 @@ fn try_one(case: &Case, file: &Path) -> Tried {
     let result = catch_unwind(|| Ours::load(&zone, file));
     let extra = PEAK.load(Ordering::Relaxed) - LIVE.load(Ordering::Relaxed);
     let outcome = match result {
-        Ok(Ok(_)) => Outcome::Read,
-        Ok(Err(_)) => Outcome::Refused,
-        Err(_) => Outcome::Panicked,
+        Ok(Ok(_)) => ParseOutcome::Read,
+        Ok(Err(_)) => ParseOutcome::Refused,
+        Err(_) => ParseOutcome::Panicked,
     };
     Tried { outcome, extra, allowed }
 }

@@ -11,7 +11,7 @@ const UNIT: &str = "stateless-tcp.service";
 /// The most that `systemd-analyze security` may say, in tenths.
 const EXPOSURE: u32 = 30;
 
-/// What a client is told; none if it is told nothing.
+/// The answer to a client; none if it is told nothing.
 fn ask(client: &Netns) -> Option<String> {
     let answer = client.attempt(&format!("dig @{SERVER_V4} +tcp +short +tries=1 +time=60 example.org A"));
     answer.status.success().then(|| text(&answer.stdout).trim().to_owned())

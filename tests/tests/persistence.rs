@@ -25,7 +25,7 @@ fn host(server: IpAddr) -> String {
     if server.is_ipv6() { format!("[{server}]") } else { server.to_string() }
 }
 
-/// Whether the client's system offers timestamps.
+/// The client's system offers timestamps.
 fn timestamps(client: &Netns, offered: bool) {
     client.run(&format!("sysctl -qw net.ipv4.tcp_timestamps={}", u8::from(offered)));
 }
@@ -36,7 +36,7 @@ fn connect(server: IpAddr, port: u16) -> TcpStream {
     stream
 }
 
-/// What curl says of each of these paths: connections made, status and octets.
+/// What curl says of each of these paths: connections made, status and bytes.
 fn fetch(client: &Netns, server: IpAddr, paths: &[&str]) -> String {
     let mut line = format!("{CURL} --write-out %{{num_connects}}_%{{http_code}}_%{{size_download}}\\n");
     for path in paths {
@@ -114,22 +114,22 @@ fn long_heads_are_answered_or_refused(#[case] offered: bool, #[case] hints: &str
     timestamps(&topology.client, offered);
     let responder = Responder::start(&topology, &["--hints", hints]);
     for server in SERVERS {
-        for octets in [1_000, 3_000, 5_000, 7_500, 9_000] {
-            let cookie = "c".repeat(octets);
+        for bytes in [1_000, 3_000, 5_000, 7_500, 9_000] {
+            let cookie = "c".repeat(bytes);
             let line = format!(
                 "{CURL} --write-out %{{http_code}} --output /dev/null --header Cookie:a={cookie} http://{}/20k.html",
                 host(server)
             );
             let output = topology.client.attempt(&line);
             let status = String::from_utf8_lossy(&output.stdout).into_owned();
-            let expected = match octets {
+            let expected = match bytes {
                 1_000 => (Some(0), "200"),
                 // CURLE_GOT_NOTHING: the connection ended.
                 _ if hints == "0" => (Some(52), "000"),
                 9_000 => (Some(0), "431"),
                 _ => (Some(0), "200"),
             };
-            assert_eq!((output.status.code(), status.as_str()), expected, "{octets} octets: {output:?}");
+            assert_eq!((output.status.code(), status.as_str()), expected, "{bytes} octets: {output:?}");
         }
     }
     responder.stop();
@@ -220,7 +220,7 @@ fn dnsperf_is_answered_on_few_connections() {
     responder.stop();
 }
 
-/// What unbound is told: all it asks, it asks over TCP, of the responder.
+/// Configuration of unbound: all it asks, it asks over TCP, of the responder.
 fn forwarder(server: IpAddr, directory: &str) -> String {
     format!(
         "server:\n  directory: {directory}\n  pidfile: {directory}/pid\n  username: \"\"\n  chroot: \"\"\n  use-syslog: no\n  \
@@ -267,15 +267,15 @@ fn unbound_forwards_over_tcp() {
 }
 
 /// FNV-1a, which is quickly written in two languages.
-fn hash(octets: &[u8]) -> u32 {
-    octets.iter().fold(0x811c_9dc5, |hash, &octet| (hash ^ u32::from(octet)).wrapping_mul(0x0100_0193))
+fn hash(bytes: &[u8]) -> u32 {
+    bytes.iter().fold(0x811c_9dc5, |hash, &byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }
 
-/// A page that fetches what is named, and says how many of them have the right octets.
+/// A page that fetches what is named, and says how many of them have the right bytes.
 const PAGE: &str =
     "<!doctype html><meta charset=utf-8><link rel=icon href=data:,><p id=result>waiting</p><script>
 const files = FILES;
-const hash = octets => octets.reduce((hash, octet) => Math.imul(hash ^ octet, 0x01000193) >>> 0, 0x811c9dc5);
+const hash = bytes => bytes.reduce((hash, byte) => Math.imul(hash ^ byte, 0x01000193) >>> 0, 0x811c9dc5);
 const right = async ([name, expected]) => {
   const answer = await fetch(name, {cache: 'no-store'});
   return hash(new Uint8Array(await answer.arrayBuffer())) === expected;
@@ -294,11 +294,11 @@ fn chromium_loads_a_page_of_60_files() {
     fs::create_dir(&root).expect("a root");
     let mut files = String::from("[");
     for number in 0..FILES {
-        let octets: Vec<u8> = (0..number * 1_000 + 7)
+        let bytes: Vec<u8> = (0..number * 1_000 + 7)
             .map(|at| (at.wrapping_mul(2_654_435_761 + number) >> 13).to_le_bytes()[0])
             .collect();
-        fs::write(root.join(format!("{number}.bin")), &octets).expect("write a file");
-        let _ = write!(files, "['/{number}.bin', {}],", hash(&octets));
+        fs::write(root.join(format!("{number}.bin")), &bytes).expect("write a file");
+        let _ = write!(files, "['/{number}.bin', {}],", hash(&bytes));
     }
     files.push(']');
     fs::write(root.join("index.html"), PAGE.replace("FILES", &files)).expect("write the page");

@@ -1,12 +1,12 @@
-//! Many questions on each of many connections, over a path that loses, repeats and reorders: every octet is right, and
+//! Many questions on each of many connections, over a path that loses, repeats and reorders: every byte is right, and
 //! no connection fails while its client still tries.
 
 use std::time::Duration;
 
 use rstest::rstest;
 use stateless_tcp_tests::load::{self, Catalogue, LONGEST};
+use stateless_tcp_tests::lossy_network::{DNS, LossyNetwork, Trouble};
 use stateless_tcp_tests::responder::Responder;
-use stateless_tcp_tests::rough::{DNS, Rough, Trouble};
 use stateless_tcp_tests::seed::{Random, size};
 use stateless_tcp_tests::topology::INTERFACE;
 
@@ -20,8 +20,8 @@ const SHORT: usize = 5;
 #[case::ten(10)]
 #[case::twenty(20)]
 #[case::thirty(30)]
-fn every_question_is_answered_with_the_right_octets(#[case] lost: u32) {
-    let mut path = Rough::new(1);
+fn every_question_is_answered_with_the_right_bytes(#[case] lost: u32) {
+    let mut path = LossyNetwork::new(1);
     let zone = tempfile::Builder::new().suffix(".zone").tempfile().expect("a temporary file");
     std::fs::write(zone.path(), load::zone(LONGEST)).expect("write the zone");
     let zone = zone.path().to_str().expect("a path in UTF-8");

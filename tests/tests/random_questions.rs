@@ -22,7 +22,7 @@ use stateless_tcp_tests::random_zones::{exceptions, question};
 use stateless_tcp_tests::seed::{Random, seed, size};
 use stateless_tcp_tests::zone_files::ours::Ours;
 use stateless_tcp_tests::zone_files::raw;
-use stateless_tcp_tests::zone_files::wire::{Message, Record, receive};
+use stateless_tcp_tests::zone_files::wire::{Message, WireRecord, receive};
 use tempfile::TempDir;
 
 /// Questions in flight at a time, to each server.
@@ -147,7 +147,7 @@ fn make_zones(directory: &Path, random: &mut Random) -> anyhow::Result<Vec<Zone>
 }
 
 /// All records of the zones, as BIND reads them.
-fn records(zones: &[Zone], files: &[PathBuf]) -> anyhow::Result<BTreeSet<Record>> {
+fn records(zones: &[Zone], files: &[PathBuf]) -> anyhow::Result<BTreeSet<WireRecord>> {
     let mut records = BTreeSet::new();
     for (zone, file) in zones.iter().zip(files) {
         let raw = file.with_extension("raw");
@@ -159,13 +159,13 @@ fn records(zones: &[Zone], files: &[PathBuf]) -> anyhow::Result<BTreeSet<Record>
                 .arg(&zone.name)
                 .arg(file),
         )?;
-        records.extend(raw::read(&fs::read(raw)?)?.iter().map(Record::comparable));
+        records.extend(raw::read(&fs::read(raw)?)?.iter().map(WireRecord::comparable));
     }
     Ok(records)
 }
 
 /// Records in the additional section that no zone has: none may be made up there.
-fn unknown(answer: &[u8], known: &BTreeSet<Record>) -> anyhow::Result<Vec<Record>> {
+fn unknown(answer: &[u8], known: &BTreeSet<WireRecord>) -> anyhow::Result<Vec<WireRecord>> {
     const OPT: u16 = 41;
     let [_, _, additional] = Message::read(answer)?.sections;
     let added = additional.into_iter().filter(|record| record.rtype != OPT).map(|record| record.comparable());

@@ -1,4 +1,4 @@
-//! What the network loses is recovered by the client's own retransmissions, under `--rules reliable`.
+//! Lost segments are recovered by the client's own retransmissions, under `--rules reliable`.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use rstest::rstest;
 use stateless_tcp_tests::client::query;
+use stateless_tcp_tests::lossy_network::{LossyNetwork, SERVER, Trouble};
 use stateless_tcp_tests::responder::Responder;
-use stateless_tcp_tests::rough::{Rough, SERVER, Trouble};
 use stateless_tcp_tests::topology::INTERFACE;
 
 /// Connections of the acceptance test.
@@ -37,12 +37,12 @@ fn ask(name: &str, rtype: u16) -> std::io::Result<Vec<u8>> {
 #[rstest]
 #[case::one_segment("example.com", A, 1..=1)]
 #[case::five_segments("large.example.com", TXT, 5..=5)]
-fn every_connection_gets_the_right_octets(
+fn every_connection_gets_the_right_bytes(
     #[case] name: &str,
     #[case] rtype: u16,
     #[case] segments: std::ops::RangeInclusive<usize>,
 ) {
-    let mut path = Rough::new(1);
+    let mut path = LossyNetwork::new(1);
     let responder = Responder::try_start(&path.servers[0], 1, &["run", "-i", INTERFACE]).expect("it starts");
     let right = path.client.enter(|| ask(name, rtype)).expect("an answer over a good path");
     assert!(segments.contains(&right.len().div_ceil(1220)), "an answer of {} octets", right.len());

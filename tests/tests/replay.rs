@@ -52,14 +52,14 @@ enum Format {
 
 fn write(path: &Path, format: Format, frames: &[Vec<u8>]) {
     let file = File::create(path).expect("create the capture");
-    let length = |octets: &[u8]| u32::try_from(octets.len()).expect("a short frame");
+    let length = |bytes: &[u8]| u32::try_from(bytes.len()).expect("a short frame");
     match format {
         Format::Pcap(datalink) => {
             let header = PcapHeader { datalink, ..PcapHeader::default() };
             let mut writer = PcapWriter::with_header(file, header).expect("write the header");
             for frame in frames {
-                let octets = if datalink == DataLink::RAW { &frame[ETHERNET..] } else { &frame[..] };
-                let packet = PcapPacket::new(Duration::ZERO, length(octets), octets);
+                let bytes = if datalink == DataLink::RAW { &frame[ETHERNET..] } else { &frame[..] };
+                let packet = PcapPacket::new(Duration::ZERO, length(bytes), bytes);
                 writer.write_packet(&packet).expect("write a packet");
             }
         }

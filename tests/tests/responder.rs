@@ -1,5 +1,5 @@
 //! The whole responder by named cases: honest clients over every link, each refusal by its counter, and what happens
-//! when the answer is long, the frames run out, or the request does not end. The lab looks at every frame besides.
+//! when the answer is long, the frames run out, or the request does not end. The harness looks at every frame besides.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use stateless_tcp_core::outcome::Outcome;
 use stateless_tcp_core::tcp::AckPolicy;
 use stateless_tcp_tests::{
     compare::Reply,
-    lab::{DNS_PORT, Exchange, HTTP_PORT, Lab, PLENTY, script::query},
+    in_memory_harness::{DNS_PORT, Exchange, HTTP_PORT, Harness, PLENTY, script::query},
     packet::{MSS_1460, Packet, checksum, flags},
     topology::{GHOST_V4, GHOST_V6, SERVER_V4, SERVER_V6, SERVERS},
 };
@@ -21,28 +21,28 @@ const REQUEST: u8 = flags::PSH | flags::ACK;
 const FIN_ACK: u8 = flags::FIN | flags::ACK;
 
 /// A client that has its SYN,ACK.
-struct Client {
-    lab: Lab,
+struct InMemoryClient {
+    harness: Harness,
     packet: Packet,
     iss: u32,
 }
 
-impl Client {
+impl InMemoryClient {
     /// Opens a connection in which all packets look like `packet`.
     fn open(rules: AckPolicy, segment_size: u16, packet: Packet) -> Self {
-        let mut lab = Lab::new(rules, segment_size);
+        let mut harness = Harness::new(rules, segment_size);
         let syn = Packet { flags: flags::SYN, seq: ISN, options: MSS_1460.to_vec(), ..packet.clone() };
-        let opened = lab.exchange(&syn.octets(), 0);
+        let opened = harness.exchange(&syn.octets(), 0);
         assert_eq!(opened.outcome, Outcome::SynAck);
         let iss = opened.sent[0].seq;
-        Self { lab, packet, iss }
+        Self { harness, packet, iss }
     }
 
     fn reliable(port: u16) -> Self {
         Self::open(AckPolicy::Reliable, 1220, v4(port))
     }
 
-    /// The request, from a client that has the first `had` octets of its answer.
+    /// The request, from a client that has the first `had` bytes of its answer.
     fn request(&self, payload: &[u8], had: u32) -> Packet {
         Packet {
             flags: REQUEST,
@@ -55,7 +55,7 @@ impl Client {
 
     fn ask(&mut self, payload: &[u8], had: u32) -> Exchange {
         let request = self.request(payload, had);
-        self.lab.exchange(&request.octets(), PLENTY)
+        self.harness.exchange(&request.octets(), PLENTY)
     }
 }
 
@@ -101,7 +101,7 @@ fn honest_client_is_answered(
     #[values(AckPolicy::Classic, AckPolicy::Reliable)] rules: AckPolicy,
     #[case] packet: Packet,
 ) {
-    let mut client = Client::open(rules, rules.segment_size(), packet);
+    let mut client = InMemoryClient::open(rules, rules.segment_size(), packet);
     let answered = client.ask(&small(), 0);
     assert_eq!((answered.outcome, answered.grown(Outcome::Messages)), (Outcome::Answered, 1));
     let stream = answered.stream();
@@ -115,24 +115,24 @@ fn honest_client_is_answered(
 }
 
 #[test]
-fn request_shorter_than_60_octets_ends_where_its_ip_header_says() {
-    let mut client = Client::reliable(HTTP_PORT);
+fn request_shorter_than_60_bytes_ends_where_its_ip_header_says() {
+    let mut client = InMemoryClient::reliable(HTTP_PORT);
     // It has our FIN, which answers a part of a request, and so gets that acknowledged.
     let request = client.request(b"GET", 1);
     assert!(request.unpadded().len() < 60 && request.octets().len() == 60);
-    let exchange = client.lab.exchange(&request.octets(), PLENTY);
+    let exchange = client.harness.exchange(&request.octets(), PLENTY);
     assert_eq!(exchange.grown(Outcome::Incomplete), 1);
     assert_eq!(exchange.sent[0].ack, request.seq.wrapping_add(4 - 1), "the padding is no payload");
 }
 
 #[test]
 fn partial_checksum_is_accepted_and_counted() {
-    let mut client = Client::reliable(DNS_PORT);
+    let mut client = InMemoryClient::reliable(DNS_PORT);
     let request = client.request(&small(), 0);
     let mut frame = request.octets();
     let sum = !checksum(&[&request.pseudo_header(20 + request.payload.len())]);
     frame[request.tcp_offset() + 16..][..2].copy_from_slice(&sum.to_be_bytes());
-    let exchange = client.lab.exchange(&frame, PLENTY);
+    let exchange = client.harness.exchange(&frame, PLENTY);
     assert_eq!((exchange.outcome, exchange.grown(Outcome::PartialChecksum)), (Outcome::Answered, 1));
 }
 
@@ -144,11 +144,11 @@ fn resumed_where_a_segment_ended(
     #[case] port: u16,
     #[case] request: Vec<u8>,
 ) {
-    let mut client = Client::open(rules, 100, v4(port));
+    let mut client = InMemoryClient::open(rules, 100, v4(port));
     let whole = client.ask(&request, 0).stream();
     let length = u32::try_from(whole.len()).expect("short");
     for had in 1..=length + 1 {
-        // The lab compares each octet with the whole answer's.
+        // The harness compares each byte with the whole answer's.
         let resumed = client.ask(&request, had);
         if had < length && had % 100 != 0 {
             assert_eq!(resumed.outcome, Outcome::Misaligned, "{had} of {length}");
@@ -162,11 +162,11 @@ fn resumed_where_a_segment_ended(
 
 #[test]
 fn http_is_resumed_behind_its_date_only() {
-    // Our segments end after 40 octets, 80, ...: the first within the date.
+    // Our segments end after 40 bytes, 80, ...: the first within the date.
     const PAGE: &[u8] = b"GET /20k.html HTTP/1.1\r\nHost: a\r\n\r\n";
-    let mut client = Client::open(AckPolicy::Reliable, 40, v4(HTTP_PORT));
+    let mut client = InMemoryClient::open(AckPolicy::Reliable, 40, v4(HTTP_PORT));
     let whole = client.ask(PAGE, 0).stream();
-    let date = whole.windows(8).position(|octets| octets == b"\r\nDate: ").expect("a date") + 8;
+    let date = whole.windows(8).position(|bytes| bytes == b"\r\nDate: ").expect("a date") + 8;
     let date_end = u32::try_from(date + 29).expect("short");
     assert!((date..date_end as usize).contains(&40), "the date has moved");
     assert_eq!(client.ask(PAGE, 40).outcome, Outcome::NonRepeatable);
@@ -196,7 +196,7 @@ fn a_cookie_does_not_change_what_is_resumed(
     #[case] names: &[&str],
     #[case] changes: bool,
 ) {
-    let mut client = Client::open(AckPolicy::Reliable, segment_size, v4(DNS_PORT));
+    let mut client = InMemoryClient::open(AckPolicy::Reliable, segment_size, v4(DNS_PORT));
     let request: Vec<u8> =
         names.iter().flat_map(|name| with_cookie(query(7, 0, name, TXT, Some(false)))).collect();
     let first = client.ask(&request, 0);
@@ -204,7 +204,7 @@ fn a_cookie_does_not_change_what_is_resumed(
     let length = u32::try_from(whole.len()).expect("short");
     let size = usize::from(segment_size);
     for had in (0..=length).step_by(7).chain((0..=length).step_by(size)).chain([length - 1, length]) {
-        client.lab.now += Duration::from_secs(1);
+        client.harness.now += Duration::from_secs(1);
         let again = client.ask(&request, had);
         match again.outcome {
             Outcome::Answered => assert_eq!(again.stream() != whole, changes, "asked for anew"),
@@ -224,7 +224,7 @@ fn a_cookie_does_not_change_what_is_resumed(
 
 #[test]
 fn several_messages_are_answered_in_order() {
-    let mut client = Client::reliable(DNS_PORT);
+    let mut client = InMemoryClient::reliable(DNS_PORT);
     let request: Vec<u8> =
         (10..18).flat_map(|id| query(id, 0, "nowhere.example.com", A, Some(id % 2 == 0))).collect();
     let exchange = client.ask(&request, 0);
@@ -234,7 +234,7 @@ fn several_messages_are_answered_in_order() {
 
 #[test]
 fn incomplete_message_is_answered_by_fin() {
-    let mut client = Client::reliable(DNS_PORT);
+    let mut client = InMemoryClient::reliable(DNS_PORT);
     let cut = &small()[..20];
     let alone = client.ask(cut, 0);
     assert_eq!((alone.outcome, alone.grown(Outcome::Incomplete)), (Outcome::Answered, 1));
@@ -249,26 +249,26 @@ fn incomplete_message_is_answered_by_fin() {
     assert_eq!(acknowledged, [1, 1, 1 + u32::try_from(small().len() + cut.len()).expect("short")]);
 }
 
-/// Two octets of a request went before, which nobody keeps.
+/// Two bytes of a request went before, which nobody keeps.
 #[test]
 fn message_whose_beginning_is_lost_is_answered_by_fin() {
-    let mut client = Client::reliable(HTTP_PORT);
+    let mut client = InMemoryClient::reliable(HTTP_PORT);
     let mut rest = client.request(b"T / HTTP/1.1\r\nHost: example.com\r\n\r\n", 0);
     rest.seq = rest.seq.wrapping_add(2);
-    let exchange = client.lab.exchange(&rest.octets(), PLENTY);
+    let exchange = client.harness.exchange(&rest.octets(), PLENTY);
     assert_eq!((exchange.outcome, exchange.grown(Outcome::Incomplete)), (Outcome::ReassemblyLost, 0));
 }
 
-/// What a small window refuses, a larger one may get when the request comes again: nothing may have followed it.
+/// A larger window may get what a small one was refused when the request comes again: nothing may have followed it.
 #[test]
 fn only_the_first_message_is_refused_for_the_window() {
-    let mut client = Client::reliable(DNS_PORT);
+    let mut client = InMemoryClient::reliable(DNS_PORT);
     let [first, second] = [8, 9].map(|id| query(id, 0, "example.com", A, None));
     for (request, answered, rcode) in
         [([large(), second.clone()].concat(), vec![7], 2), ([first, large(), second].concat(), vec![8], 0)]
     {
         let packet = Packet { window: 1_000, ..client.request(&request, 0) };
-        let stream = client.lab.exchange(&packet.octets(), PLENTY).stream();
+        let stream = client.harness.exchange(&packet.octets(), PLENTY).stream();
         assert_eq!(ids(&stream), answered);
         assert_eq!(Reply::parse(&stream[2..]).expect("a message").rcode, rcode);
         let all = ids(&request);
@@ -278,11 +278,11 @@ fn only_the_first_message_is_refused_for_the_window() {
 
 #[test]
 fn what_lacks_a_frame_is_resumed_later() {
-    let mut client = Client::reliable(DNS_PORT);
+    let mut client = InMemoryClient::reliable(DNS_PORT);
     let whole = client.ask(&large(), 0);
     let request = client.request(&large(), 0);
     for free in 0..whole.sent.len() - 1 {
-        let exchange = client.lab.exchange(&request.octets(), free);
+        let exchange = client.harness.exchange(&request.octets(), free);
         // The frame that came is the first to go.
         assert_eq!(exchange.sent, whole.sent[..=free]);
         assert_eq!(exchange.grown(Outcome::NoFrame), (whole.sent.len() - 1 - free) as u64);
@@ -293,34 +293,34 @@ fn what_lacks_a_frame_is_resumed_later() {
 
 #[test]
 fn window_bounds_the_answer() {
-    let mut client = Client::reliable(DNS_PORT);
+    let mut client = InMemoryClient::reliable(DNS_PORT);
     let whole = client.ask(&large(), 0).stream();
     let length = u16::try_from(whole.len()).expect("short");
-    for (window, octets) in [(length + 1, length), (length, length - length % 1220), (1_340, 1_220)] {
+    for (window, bytes) in [(length + 1, length), (length, length - length % 1220), (1_340, 1_220)] {
         let request = Packet { window, ..client.request(&large(), 0) };
-        let exchange = client.lab.exchange(&request.octets(), PLENTY);
-        assert_eq!(exchange.stream(), whole[..octets.into()], "window of {window}");
+        let exchange = client.harness.exchange(&request.octets(), PLENTY);
+        assert_eq!(exchange.stream(), whole[..bytes.into()], "window of {window}");
         let last = exchange.sent.last().expect("a segment");
-        assert_eq!(last.flags & flags::FIN != 0, octets == length, "window of {window}");
-        assert_eq!(client.ask(&large(), octets.into()).stream(), whole[octets.into()..]);
+        assert_eq!(last.flags & flags::FIN != 0, bytes == length, "window of {window}");
+        assert_eq!(client.ask(&large(), bytes.into()).stream(), whole[bytes.into()..]);
     }
     // Too small for one segment and what may change, or for a quarter of it all.
     let request = Packet { window: 1_315, ..client.request(&large(), 0) };
-    let stream = client.lab.exchange(&request.octets(), PLENTY).stream();
+    let stream = client.harness.exchange(&request.octets(), PLENTY).stream();
     assert_eq!(Reply::parse(&stream[2..]).expect("a message").rcode, 2);
     let request = Packet { window: 0, ..client.request(&large(), 0) };
-    assert_eq!(client.lab.exchange(&request.octets(), PLENTY).outcome, Outcome::WindowTooSmall);
+    assert_eq!(client.harness.exchange(&request.octets(), PLENTY).outcome, Outcome::WindowTooSmall);
 }
 
 #[test]
 fn client_of_small_segments_gets_small_ones() {
-    let mut lab = Lab::new(AckPolicy::Reliable, 1220);
+    let mut harness = Harness::new(AckPolicy::Reliable, 1220);
     let syn = Packet { flags: flags::SYN, seq: ISN, options: vec![2, 4, 0x04, 0xc3], ..v4(DNS_PORT) };
-    let iss = lab.exchange(&syn.octets(), 0).sent[0].seq;
+    let iss = harness.exchange(&syn.octets(), 0).sent[0].seq;
     let (seq, ack) = (ISN.wrapping_add(1), iss.wrapping_add(1));
     let request = Packet { flags: REQUEST, seq, ack, payload: large(), ..v4(DNS_PORT) };
     let longest =
-        lab.exchange(&request.octets(), PLENTY).sent.iter().map(|packet| packet.payload.len()).max();
+        harness.exchange(&request.octets(), PLENTY).sent.iter().map(|packet| packet.payload.len()).max();
     assert_eq!(longest, Some(536));
 }
 
@@ -349,7 +349,7 @@ fn refused(
     #[case] outcome: Outcome,
 ) {
     let flags = if packet.flags == 0 { flags::SYN } else { packet.flags };
-    let exchange = Lab::new(rules, 1220).exchange(&Packet { flags, ..packet }.octets(), PLENTY);
+    let exchange = Harness::new(rules, 1220).exchange(&Packet { flags, ..packet }.octets(), PLENTY);
     assert_eq!((exchange.outcome, exchange.sent), (outcome, vec![]));
 }
 
@@ -361,16 +361,16 @@ fn refused(
 fn damaged(#[case] at: usize, #[case] by: u8, #[case] outcome: Outcome) {
     let mut frame = Packet { flags: flags::SYN, ..v4(DNS_PORT) }.octets();
     frame[at] ^= by;
-    let exchange = Lab::new(AckPolicy::Reliable, 1220).exchange(&frame, PLENTY);
+    let exchange = Harness::new(AckPolicy::Reliable, 1220).exchange(&frame, PLENTY);
     assert_eq!((exchange.outcome, exchange.sent), (outcome, vec![]));
 }
 
 #[test]
 fn fin_is_answered_by_fin_only_where_nothing_was_asked() {
-    let mut client = Client::reliable(DNS_PORT);
+    let mut client = InMemoryClient::reliable(DNS_PORT);
     for (had, expected) in [(0, FIN_ACK), (1, flags::ACK), (100_000, flags::ACK)] {
         let fin = Packet { flags: FIN_ACK, ..client.request(&[], had) };
-        let exchange = client.lab.exchange(&fin.octets(), 0);
+        let exchange = client.harness.exchange(&fin.octets(), 0);
         assert_eq!(exchange.outcome, Outcome::FinAcknowledged);
         assert!(exchange.sent[0].is(expected), "{had}: {}", exchange.sent[0]);
     }
@@ -378,7 +378,7 @@ fn fin_is_answered_by_fin_only_where_nothing_was_asked() {
 
 #[test]
 fn proof_ends_at_the_largest_response_and_its_fin() {
-    let mut client = Client::reliable(DNS_PORT);
+    let mut client = InMemoryClient::reliable(DNS_PORT);
     assert_eq!(client.ask(&small(), 65_538).outcome, Outcome::BeyondResponse);
     assert_eq!(client.ask(&small(), 65_539).outcome, Outcome::BadCookie);
     assert_eq!(client.ask(&small(), u32::MAX).outcome, Outcome::BadCookie);
@@ -386,8 +386,8 @@ fn proof_ends_at_the_largest_response_and_its_fin() {
 
 #[test]
 fn later_segment_is_a_bad_cookie() {
-    let mut client = Client::reliable(DNS_PORT);
+    let mut client = InMemoryClient::reliable(DNS_PORT);
     let first = client.request(&small(), 0);
     let later = Packet { seq: first.seq.wrapping_add(first.sequence_length()), ..first };
-    assert_eq!(client.lab.exchange(&later.octets(), PLENTY).outcome, Outcome::BadCookie);
+    assert_eq!(client.harness.exchange(&later.octets(), PLENTY).outcome, Outcome::BadCookie);
 }

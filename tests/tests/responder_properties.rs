@@ -1,8 +1,8 @@
-//! What must hold of the responder whatever it is sent; the fuzz targets assert the same for longer.
+//! Invariants of the responder, whatever it receives; the fuzz targets assert the same for longer.
 
 use proptest::{collection::vec, prelude::*};
 use stateless_tcp_tests::{
-    lab::{agreement, script::Script},
+    in_memory_harness::{agreement, script::Script},
     packet::Packet,
     topology::{GHOST_V4, GHOST_V6, SERVERS},
 };
@@ -18,7 +18,7 @@ proptest! {
     #![proptest_config(config(4))]
 
     #[test]
-    fn conversations(script in vec(any::<u8>(), 0..400).prop_map(|octets| Script::read(&octets))) {
+    fn conversations(script in vec(any::<u8>(), 0..400).prop_map(|bytes| Script::read(&bytes))) {
         script.play();
     }
 }
@@ -28,9 +28,9 @@ proptest! {
 
     #[test]
     fn options_are_read_as_an_independent_reader_does(
-        octets in vec(prop_oneof![6 => 0..=10_u8, 1 => Just(34), 5 => any::<u8>()], 0..=40),
+        bytes in vec(prop_oneof![6 => 0..=10_u8, 1 => Just(34), 5 => any::<u8>()], 0..=40),
     ) {
-        agreement::assert_options(&octets);
+        agreement::assert_options(&bytes);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What a service manager is told, by one that only listens: from within confinement, at a socket with a path and at one
+//! Messages to a service manager, which only listens: from within confinement, at a socket with a path and at one
 //! without.
 
 use std::{
@@ -17,10 +17,10 @@ use stateless_tcp_tests::{
     topology::{INTERFACE, Topology},
 };
 
-/// How long anything that is to be heard at once may take on a busy machine.
+/// Time limit for any message that is due at once, on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(2);
 
-/// How long the service may be silent, in microseconds.
+/// Time that the service may be silent, in microseconds.
 const WATCHDOG: u32 = 4_000_000;
 
 /// A sign of life.
@@ -37,14 +37,14 @@ impl Manager {
         Self(socket)
     }
 
-    /// What it hears next.
+    /// The next message.
     fn hear(&self) -> String {
-        let mut octets = [0; 4_096];
-        let length = self.0.recv(&mut octets).expect("nothing is said any more");
-        text(&octets[..length])
+        let mut bytes = [0; 4_096];
+        let length = self.0.recv(&mut bytes).expect("nothing is said any more");
+        text(&bytes[..length])
     }
 
-    /// What it hears next that is no sign of life.
+    /// The next message that is no sign of life.
     fn news(&self) -> String {
         let end = Instant::now() + PATIENCE;
         loop {

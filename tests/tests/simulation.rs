@@ -65,7 +65,7 @@ fn everything_that_can_happen_to_a_tiny_conversation() {
     println!("tiny: {:?}", explore("tiny", 0, tiny::count(tiny::depth())));
 }
 
-/// Whatever is remembered of connections, too little of it, and noise: the same octets arrive.
+/// Whatever is remembered of connections, too little of it, and noise: the same bytes arrive.
 #[test]
 fn nothing_depends_on_what_is_remembered() {
     let first = seed();

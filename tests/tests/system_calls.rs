@@ -1,4 +1,4 @@
-//! What a batch of frames costs in system calls: one to wait for it, one to send what answers it.
+//! System calls for a batch of frames: one to wait for it, one to send what answers it.
 
 use std::fs;
 

@@ -19,14 +19,14 @@ const PATIENCE: Duration = Duration::from_mins(1);
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// A running `stateless-tcp trace`. Dropped, it is killed.
-struct Trace {
+struct TraceProcess {
     process: Child,
-    /// What it said of what it listens to, and what more it says.
+    /// Its first line, and its further output.
     said: String,
     errors: BufReader<ChildStderr>,
 }
 
-impl Trace {
+impl TraceProcess {
     /// Listens to `responder`: whatever passes from now on is shown.
     fn start(responder: &Responder, arguments: &[&str]) -> Self {
         let mut process = Command::new(binary())
@@ -59,7 +59,7 @@ impl Trace {
     }
 }
 
-impl Drop for Trace {
+impl Drop for TraceProcess {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
@@ -84,7 +84,7 @@ fn frames(file: &Path) -> Vec<Vec<u8>> {
     frames
 }
 
-/// How often each frame is there.
+/// Number of copies of each frame.
 fn multiset(frames: impl IntoIterator<Item = Vec<u8>>) -> BTreeMap<Vec<u8>, usize> {
     let mut set = BTreeMap::new();
     frames.into_iter().for_each(|frame| *set.entry(frame).or_default() += 1);
@@ -97,7 +97,7 @@ fn a_capture_has_every_frame_and_none_is_malformed() {
     let responder = Responder::start(&topology, &["--handshake", "ring"]);
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("trace.pcap");
-    let trace = Trace::start(&responder, &["--pcap", file.to_str().expect("a path")]);
+    let trace = TraceProcess::start(&responder, &["--pcap", file.to_str().expect("a path")]);
     let wire = Capture::start(&topology.client, INTERFACE);
     for server in SERVERS {
         dig(&topology, &server.to_string(), "example.com");
@@ -154,7 +154,8 @@ fn ports(frame: &[u8]) -> Vec<u16> {
 fn lines_tell_a_conversation_by_numbers_from_its_beginning() {
     let topology = Topology::new(1);
     let responder = Responder::start(&topology, &["--handshake", "ring"]);
-    let trace = Trace::start(&responder, &["--count", "10", "--client", "192.0.2.0/24", "--port", "53"]);
+    let trace =
+        TraceProcess::start(&responder, &["--count", "10", "--client", "192.0.2.0/24", "--port", "53"]);
     // Neither another family nor another port is shown.
     dig(&topology, &SERVERS[1].to_string(), "example.com");
     topology.client.run(&format!("curl --silent --fail --noproxy * http://{SERVER_V4}/"));
@@ -190,7 +191,7 @@ fn lines_tell_a_conversation_by_numbers_from_its_beginning() {
 fn a_name_chooses_connections() {
     let topology = Topology::new(2);
     let responder = Responder::start(&topology, &[]);
-    let trace = Trace::start(&responder, &["--name", "www.EXAMPLE.com", "--count", "2"]);
+    let trace = TraceProcess::start(&responder, &["--name", "www.EXAMPLE.com", "--count", "2"]);
     for name in ["example.com", "mail.example.com", "www.example.com"] {
         dig(&topology, &SERVER_V4.to_string(), name);
     }
@@ -203,11 +204,12 @@ fn a_name_chooses_connections() {
 #[test]
 fn what_the_driver_answers_is_said_to_be_missing() {
     let mut topology = Topology::new(1);
-    if topology.taker.is_none() {
-        topology.taker = Some(stateless_tcp_tests::taker::Taker::attach(&topology.client, INTERFACE));
+    if topology.xdp_peer.is_none() {
+        topology.xdp_peer =
+            Some(stateless_tcp_tests::veth_xdp_peer::VethXdpPeer::attach(&topology.client, INTERFACE));
     }
     let responder = Responder::start(&topology, &["--handshake", "driver"]);
-    let trace = Trace::start(&responder, &["--count", "2"]);
+    let trace = TraceProcess::start(&responder, &["--count", "2"]);
     dig(&topology, &SERVER_V4.to_string(), "example.com");
     let (lines, said) = trace.end(false);
     assert!(said.contains("eth0 answers handshakes in the driver"), "{said}");

@@ -6,12 +6,12 @@ use std::sync::{Mutex, mpsc};
 
 use rstest::rstest;
 use stateless_tcp_tests::{
-    backend::BackEnd,
     capture::Capture,
     client::{Client, get, port, query},
     packet::{MSS_1460, Packet, flags},
     responder::Responder,
     topology::{INTERFACE, SERVER_V4, SERVER_V6, Topology},
+    upstream::DnsUpstream,
     web::{self, BACK_END, PORT},
 };
 
@@ -114,7 +114,7 @@ fn a_small_page_through_a_back_end(#[case] server: IpAddr) {
     let released = Mutex::new(released);
     let body = "x".repeat(RESPONSE - HEAD.len() - "Connection: close\r\n\r\n".len());
     let page = format!("{HEAD}\r\n{body}");
-    let back_end = web::BackEnd::start(&topology.server, move |_, stream| {
+    let back_end = web::HttpUpstream::start(&topology.server, move |_, stream| {
         released.lock().expect("one request").recv().expect("the client has its acknowledgment");
         stream.write_all(page.as_bytes()).expect("write");
         false
@@ -185,7 +185,7 @@ fn any_of_rand_apnic_net_through_a_back_end(#[case] server: IpAddr) {
     let back_end = "127.0.0.1:5301".parse().expect("an address");
     let mut answer = [&known[2..], &OPT].concat();
     answer[11] += 1;
-    let _back_end = BackEnd::start(&topology.server, back_end, move |socket, query, from| {
+    let _back_end = DnsUpstream::start(&topology.server, back_end, move |socket, query, from| {
         let answer = [&query[..2], &answer[2..]].concat();
         socket.send_to(&answer, from).expect("answer");
         heard.send(query.to_vec()).expect("somebody listens");

@@ -15,22 +15,22 @@ use stateless_tcp_tests::{
     nameserver::Server,
     questions::{Edns, Question},
     responder::Responder,
-    taker::Taker,
     topology::{CLIENT_V4, INTERFACE, SERVER_V4, SERVERS, Topology},
+    veth_xdp_peer::VethXdpPeer,
 };
 
 const PATIENCE: Duration = Duration::from_mins(1);
 const A: u16 = 1;
 
-/// Where questions over UDP are answered.
+/// Address for questions over UDP.
 #[rstest]
 #[case::ring("native", "ring")]
 #[case::driver("native", "driver")]
 #[case::generic("generic", "auto")]
 fn clients_come_over_tcp(#[case] mode: &str, #[case] handshake: &str) {
     let topology = Topology::new(1);
-    let _taker = (handshake == "driver" && topology.taker.is_none())
-        .then(|| Taker::attach(&topology.client, INTERFACE));
+    let _xdp_peer = (handshake == "driver" && topology.xdp_peer.is_none())
+        .then(|| VethXdpPeer::attach(&topology.client, INTERFACE));
     let arguments = ["--udp", "truncate", "--xdp-mode", mode, "--handshake", handshake];
     let responder = Responder::start(&topology, &arguments);
     let capture = Capture::start(&topology.client, INTERFACE);

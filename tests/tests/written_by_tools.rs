@@ -16,7 +16,7 @@ use stateless_tcp_tests::seed::{Random, seed, size};
 use stateless_tcp_tests::zone_files::ours::{Ours, listen};
 use stateless_tcp_tests::zone_files::raw;
 use stateless_tcp_tests::zone_files::served::served;
-use stateless_tcp_tests::zone_files::wire::Record;
+use stateless_tcp_tests::zone_files::wire::WireRecord;
 use tempfile::TempDir;
 
 /// So many differences of a file are told.
@@ -59,7 +59,7 @@ fn check(zone: &str, file: &Path) -> anyhow::Result<(usize, Vec<String>)> {
     output(&mut command)?;
     let records = raw::read(&fs::read(raw)?)?;
     let ours = Ours::load(&format!("{zone}."), file)?;
-    Ok((records.len(), served(&ours, &records, Record::comparable)?))
+    Ok((records.len(), served(&ours, &records, WireRecord::comparable)?))
 }
 
 /// Has every tool write a zone. Returns what wrote it and how, the zone's name, the file.

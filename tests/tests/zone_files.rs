@@ -19,7 +19,7 @@ use stateless_tcp_tests::zone_files::exceptions::Peer;
 use stateless_tcp_tests::zone_files::judge::Verdicts;
 use stateless_tcp_tests::zone_files::ours::Ours;
 use stateless_tcp_tests::zone_files::served::{served, transfer};
-use stateless_tcp_tests::zone_files::wire::Record;
+use stateless_tcp_tests::zone_files::wire::WireRecord;
 use stateless_tcp_tests::zone_files::{Case, cases, exceptions, raw};
 use tempfile::TempDir;
 
@@ -30,7 +30,7 @@ const STEP: usize = 23;
 /// Checkers that run at a time.
 const WORKERS: usize = 4;
 
-/// What stands for an error where a zone file makes its reader panic.
+/// The text that stands for an error where a zone file makes its reader panic.
 const PANIC: &str = "panics";
 
 /// A case, and what all say of it.
@@ -166,7 +166,7 @@ fn compare(one: &Judged, peer: Peer, knot: SocketAddr) -> anyhow::Result<(usize,
         Peer::Bind => {
             let Some(file) = &one.verdicts.raw else { return Ok((0, vec![])) };
             let records = raw::read(&fs::read(file)?)?;
-            let lines = served(ours, &records, Record::comparable)?;
+            let lines = served(ours, &records, WireRecord::comparable)?;
             (records, lines)
         }
         Peer::Knot if one.verdicts.knot.is_err() => return Ok((0, vec![])),
@@ -174,7 +174,7 @@ fn compare(one: &Judged, peer: Peer, knot: SocketAddr) -> anyhow::Result<(usize,
         // Knot has the names of signed data in lowercase.
         Peer::Knot => {
             let records = transfer(knot, &one.case.zone())?;
-            let lines = served(ours, &records, Record::canonical)?;
+            let lines = served(ours, &records, WireRecord::canonical)?;
             (records, lines)
         }
     };

@@ -16,7 +16,7 @@ use crate::workspace;
 
 #[derive(clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
-pub(crate) struct Options {
+pub(crate) struct BenchOptions {
     #[command(subcommand)]
     other: Option<Other>,
     #[command(flatten)]
@@ -35,7 +35,7 @@ struct Peers {
     /// Servers to measure, with commas between them; a wrong name has all of them listed
     #[arg(long, value_name = "SERVERS")]
     only: Option<String>,
-    /// What is to ask them, likewise
+    /// The load generators, likewise
     #[arg(long, value_name = "LOADS")]
     load: Option<String>,
     /// Open connections to measure memory with, with commas between them; 0: memory is not measured
@@ -55,7 +55,7 @@ struct Peers {
 #[derive(clap::Subcommand)]
 enum Other {
     /// Instructions that a question costs on an emulated network card, whatever the speed of this machine (root)
-    Card(card::Options),
+    Card(card::CardOptions),
     /// Put the results of the last run, and a chart of them, into docs/
     Publish,
     /// Nanoseconds of each step, by criterion, and instructions, by callgrind
@@ -63,18 +63,18 @@ enum Other {
         /// Only cases whose name contains this; instructions are left out
         filter: Option<String>,
     },
-    /// What the XDP program takes for a packet (root)
+    /// Time of the XDP program for a packet (root)
     Program,
-    /// What loading zones takes, beside BIND, Knot DNS and NSD: time and memory
+    /// Time and memory to load zones, beside BIND, Knot DNS and NSD
     Zones,
-    /// What honest clients wait beside forged SYNs, on this, NSD and Knot DNS (root; five minutes)
+    /// Waiting time of honest clients beside forged SYNs, on this, NSD and Knot DNS (root; five minutes)
     Flood,
-    /// What clients wait over a path that loses, beside NSD on the kernel's TCP (root; half an hour)
+    /// Waiting time of clients over a lossy path, beside NSD on the kernel's TCP (root; half an hour)
     Lossy,
 }
 
 /// Measures; the figures go to standard output.
-pub(crate) fn bench(options: &Options) -> Result<()> {
+pub(crate) fn bench(options: &BenchOptions) -> Result<()> {
     if let Some(Other::Card(options)) = &options.other {
         // It needs little of what the others do.
         return card(options);
@@ -119,7 +119,7 @@ fn beside_peers(options: &Peers) -> Result<()> {
     run(peers.env("STATELESS_TCP_BIN", build_release()?))
 }
 
-/// What the last run measured.
+/// The figures of the last run.
 fn results() -> PathBuf {
     workspace().join("target/bench/peers.json")
 }

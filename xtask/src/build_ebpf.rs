@@ -1,4 +1,4 @@
-//! `cargo xtask build-ebpf`: the XDP programs, built so that the same source gives the same octets anywhere.
+//! `cargo xtask build-ebpf`: the XDP programs, built so that the same source gives the same bytes anywhere.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -23,7 +23,7 @@ const PROGRAMS: [(&str, &str, &str); 2] = [
 
 /// The command's options.
 #[derive(Args)]
-pub(crate) struct Options {
+pub(crate) struct BuildEbpfOptions {
     /// Rebuild in a temporary directory and fail if a committed object differs
     #[arg(long, conflicts_with = "record")]
     check: bool,
@@ -37,11 +37,11 @@ pub(crate) struct Options {
 
 /// Proves the committed objects.
 pub(crate) fn check_committed() -> Result<()> {
-    build_ebpf(&Options { check: true, record: None, rust_src: None })
+    build_ebpf(&BuildEbpfOptions { check: true, record: None, rust_src: None })
 }
 
 /// Builds the objects, or proves the committed ones.
-pub(crate) fn build_ebpf(options: &Options) -> Result<()> {
+pub(crate) fn build_ebpf(options: &BuildEbpfOptions) -> Result<()> {
     let root = workspace();
     let recorded_at = root.join("stateless-tcp-ebpf/toolchain.toml");
     let mut record = Record::load(&recorded_at)?;

@@ -36,7 +36,7 @@ use report::{Environment, Report, Row};
 
 /// Which cases, and what becomes of the figures.
 #[derive(Args)]
-pub(crate) struct Options {
+pub(crate) struct CardOptions {
     /// Servers, with commas between them [default: all]
     #[arg(long, value_enum, value_delimiter = ',')]
     server: Vec<Server>,
@@ -76,7 +76,7 @@ const SELECTION: [&str; 8] =
 const ATTEMPTS: u32 = 3;
 
 /// Measures; the figures go to standard output.
-pub(crate) fn card(options: &Options) -> Result<()> {
+pub(crate) fn card(options: &CardOptions) -> Result<()> {
     if options.check {
         return check();
     }

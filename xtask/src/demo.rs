@@ -26,7 +26,7 @@ use stage::{SERVER_V4, SERVER_V6, Stage};
 
 /// The command's options.
 #[derive(Args)]
-pub(crate) struct Options {
+pub(crate) struct DemoOptions {
     /// Show this binary instead of building one
     #[arg(long, value_name = "FILE")]
     binary: Option<PathBuf>,
@@ -40,7 +40,7 @@ struct Question {
     about: &'static str,
     arguments: &'static [&'static str],
     least_answers: usize,
-    least_octets: usize,
+    least_bytes: usize,
     record: &'static str,
 }
 
@@ -49,27 +49,27 @@ const QUESTIONS: [Question; 3] = [
         about: "One address",
         arguments: &["www.example.com", "A"],
         least_answers: 1,
-        least_octets: 0,
+        least_bytes: 0,
         record: "\tA\t",
     },
     Question {
         about: "Everything about a name",
         arguments: &["example.com", "ANY"],
         least_answers: 6,
-        least_octets: 0,
+        least_bytes: 0,
         record: "\tSOA\t",
     },
     Question {
         about: "The same with its signatures: too large for UDP, several segments here",
         arguments: &["example.com", "ANY", "+dnssec"],
         least_answers: 10,
-        least_octets: 2_000,
+        least_bytes: 2_000,
         record: "\tRRSIG\t",
     },
 ];
 
 /// Prepares the machine, builds, and plays the demo in namespaces of its own.
-pub(crate) fn demo(options: &Options) -> Result<()> {
+pub(crate) fn demo(options: &DemoOptions) -> Result<()> {
     if let (true, Some(binary)) = (options.inside, &options.binary) {
         return play(binary);
     }
@@ -142,7 +142,7 @@ fn ask(question: &Question) -> Result<()> {
     };
     println!("{}\n$ dig +tcp @{SERVER_V4} {}", question.about, question.arguments.join(" "));
     let text = read(&mut dig(SERVER_V4))?;
-    let octets = field(&text, "MSG SIZE  rcvd: ").and_then(|value| value.parse().ok()).unwrap_or(0);
+    let bytes = field(&text, "MSG SIZE  rcvd: ").and_then(|value| value.parse().ok()).unwrap_or(0);
     let status = field(&text, "status: ").unwrap_or_default();
     let answers = answers(&text);
     println!("  {status}, {} records, {octets} octets over TCP", answers.len());
@@ -155,7 +155,7 @@ fn ask(question: &Question) -> Result<()> {
     ensure!(status == "NOERROR", "dig got status {status:?} instead of NOERROR:\n{text}");
     ensure!(
         answers.len() >= question.least_answers
-            && octets >= question.least_octets
+            && bytes >= question.least_bytes
             && answers.iter().any(|answer| answer.contains(question.record)),
         "dig got an answer that lacks something:\n{text}"
     );
@@ -213,7 +213,7 @@ fn show_transaction(packets: &[Packet]) -> Result<()> {
     Ok(())
 }
 
-/// What shows that the server's kernel took no part.
+/// The proof that the server's kernel took no part.
 fn show_proof(packets: &[Packet], before: u64, after: u64) -> Result<()> {
     let sent: Vec<&Packet> = packets.iter().filter(|packet| packet.side == Side::Server).collect();
     let resets = sent.iter().filter(|packet| packet.flags.rst).count();
@@ -255,7 +255,7 @@ fn answers(text: &str) -> Vec<String> {
     records
 }
 
-/// What follows `label` in `text`, up to a comma or the line's end.
+/// The text that follows `label` in `text`, up to a comma or the line's end.
 fn field<'a>(text: &'a str, label: &str) -> Option<&'a str> {
     let rest = &text[text.find(label)? + label.len()..];
     rest.split([',', '\n']).next()

@@ -14,7 +14,7 @@ use crate::process::{describe, read, run};
 use crate::run::cargo;
 use crate::workspace;
 
-/// What cargo-fuzz passes for `--sanitizer none`.
+/// The flags that cargo-fuzz passes for `--sanitizer none`.
 const FLAGS: &str = "--cfg fuzzing -Cdebug-assertions -Ccodegen-units=1 -Cpasses=sancov-module \
     -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
     -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares";

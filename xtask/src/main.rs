@@ -36,21 +36,21 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Install what the other commands need (Debian, Ubuntu), and say what
-    Setup(setup::Options),
+    Setup(setup::SetupOptions),
     /// Build the XDP program into the object that the user-space crate embeds (needs nightly)
-    BuildEbpf(build_ebpf::Options),
+    BuildEbpf(build_ebpf::BuildEbpfOptions),
     /// See it answer dig and curl in network namespaces, packet by packet
-    Demo(demo::Options),
+    Demo(demo::DemoOptions),
     /// Measure it beside other servers, or beside an earlier build; or its parts
-    Bench(bench::Options),
+    Bench(bench::BenchOptions),
     /// Run every check
-    Test(test::Options),
+    Test(test::TestOptions),
     /// Break the rules one at a time and see the simulator catch each
-    Mutate(mutate::Options),
+    Mutate(mutate::MutateOptions),
     /// Build the Debian package
-    Package(package::Options),
+    Package(package::PackageOptions),
     /// Build the release binary and run it as root with these arguments
-    Run(run::Options),
+    Run(run::RunOptions),
     /// Build the load generator and run it as root with these arguments (docs/load.md)
     #[command(disable_help_flag = true)]
     Flood(run::FloodOptions),

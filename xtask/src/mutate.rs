@@ -23,7 +23,7 @@ const SCHEDULES: &str = "100000";
 
 /// The command's options.
 #[derive(Args)]
-pub(crate) struct Options {
+pub(crate) struct MutateOptions {
     /// Only the mutations whose names contain this
     #[arg(value_name = "NAME")]
     only: Option<String>,
@@ -36,7 +36,7 @@ struct Mutations {
 
 #[derive(Deserialize)]
 struct Mutation {
-    /// What is broken.
+    /// The broken rule.
     name: String,
     /// Relative to the workspace.
     file: PathBuf,
@@ -46,7 +46,7 @@ struct Mutation {
 }
 
 /// Tries every mutation; one that survives, or cannot be applied, is a failure.
-pub(crate) fn mutate(options: &Options) -> Result<()> {
+pub(crate) fn mutate(options: &MutateOptions) -> Result<()> {
     let path = workspace().join("tests/mutations.toml");
     let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
     let mut mutations =
@@ -99,7 +99,7 @@ fn copy_sources() -> Result<PathBuf> {
     Ok(copy)
 }
 
-/// Whether the simulator is content with the sources in `copy`. They must compile.
+/// True if the simulator accepts the sources in `copy`. They must compile.
 fn simulate(copy: &Path) -> Result<bool> {
     let target = ["--package", "stateless-tcp-tests", "--test", "simulation"];
     passes(copy, &target, &["--skip", "everything"])
@@ -112,7 +112,7 @@ fn cases(copy: &Path) -> Result<bool> {
         && passes(copy, &["--package", "stateless-tcp-tests", "--test", "responder"], &[])?)
 }
 
-/// Whether the tests of a target pass; they must compile.
+/// True if the tests of a target pass; they must compile.
 fn passes(copy: &Path, target: &[&str], which: &[&str]) -> Result<bool> {
     let test = |more: &[&str]| {
         let mut command = cargo();
@@ -150,7 +150,7 @@ impl Mutation {
         Ok((sound, broken))
     }
 
-    /// What catches it.
+    /// The test that catches it.
     fn try_in(&self, copy: &Path) -> Result<Option<&'static str>> {
         let path = copy.join(&self.file);
         let (sound, broken) = self.apply(copy)?;

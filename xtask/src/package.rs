@@ -15,18 +15,18 @@ use crate::toolchain::cache_directory;
 
 /// The command's options.
 #[derive(Args)]
-pub(crate) struct Options {}
+pub(crate) struct PackageOptions {}
 
-/// Who makes packages of what cargo builds, by stateless-tcp/Cargo.toml.
+/// The tool that makes packages of cargo's output, by stateless-tcp/Cargo.toml.
 const CARGO_DEB: &str = "3.8.0";
 /// The release that the package is tried on.
 const SUITE: &str = "bookworm";
-/// What that has besides what every Debian has: systemd, and the libraries that the package depends on, as nothing can be
+/// Packages besides those of every Debian: systemd, and the libraries that the package depends on, as nothing can be
 /// fetched where it is installed.
 const INCLUDED: &str = "systemd-sysv,libelf1,zlib1g";
 
 /// Builds the package and says where it is.
-pub(crate) fn package(_: &Options) -> Result<()> {
+pub(crate) fn package(_: &PackageOptions) -> Result<()> {
     ensure_installed(Need::Build)?;
     println!("{}", build()?.display());
     Ok(())

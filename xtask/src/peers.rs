@@ -32,7 +32,7 @@ const PACKAGES: [&str; 9] = [
 const VERSIONS: [(&str, &str); 5] =
     [("named", "-v"), ("knotd", "--version"), ("nsd", "-v"), ("unbound", "-V"), ("ldns-signzone", "-v")];
 
-/// What is run of them.
+/// The programs that are run.
 const PROGRAMS: [&str; 17] = [
     "bin/dig",
     "bin/dnssec-dsfromkey",
@@ -53,7 +53,7 @@ const PROGRAMS: [&str; 17] = [
     "sbin/unbound-checkconf",
 ];
 
-/// Where the loader and the libraries lie.
+/// Directories of the loader and the libraries.
 pub(crate) const LIBRARIES: &str = "usr/lib/x86_64-linux-gnu";
 
 /// The variable that names the programs' directory to the tests.

@@ -14,7 +14,7 @@ use crate::workspace;
 
 /// The command's options.
 #[derive(Args)]
-pub(crate) struct Options {
+pub(crate) struct RunOptions {
     /// Arguments of `stateless-tcp run`
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<String>,
@@ -29,7 +29,7 @@ pub(crate) struct FloodOptions {
 }
 
 /// Builds the release binary and becomes it.
-pub(crate) fn run(options: &Options) -> Result<()> {
+pub(crate) fn run(options: &RunOptions) -> Result<()> {
     ensure(Need::Run)?;
     become_root(&build_release()?, Some("run"), &options.arguments)
 }
@@ -77,7 +77,7 @@ fn build(name: &str) -> Result<PathBuf> {
     Ok(binary)
 }
 
-/// Where cargo puts what it builds.
+/// Cargo's output directory.
 pub(crate) fn target_directory() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from)
 }

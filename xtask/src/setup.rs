@@ -16,7 +16,7 @@ use crate::workspace;
 
 /// The command's options.
 #[derive(Args)]
-pub(crate) struct Options {
+pub(crate) struct SetupOptions {
     /// Install only what this needs
     #[arg(long = "for", value_enum, default_value_t = Need::Bench)]
     need: Need,
@@ -39,7 +39,7 @@ pub(crate) enum Need {
     Bench,
 }
 
-/// How to tell that something is there without asking the package manager: it may have come another way.
+/// The sign that something is there, without asking the package manager: it may have come another way.
 enum Sign {
     Program(&'static str),
     /// One of these files.
@@ -127,7 +127,7 @@ const DAEMONS: [(&str, &str); 7] = [
 ];
 
 /// Installs what is missing and says what.
-pub(crate) fn setup(options: &Options) -> Result<()> {
+pub(crate) fn setup(options: &SetupOptions) -> Result<()> {
     ensure(options.need)?;
     if options.need >= Need::Test {
         components()?;

@@ -21,7 +21,7 @@ use summary::{Outcome, Summary};
 
 /// The command's options.
 #[derive(Args)]
-pub(crate) struct Options {
+pub(crate) struct TestOptions {
     /// Everything at full size instead of a sample
     #[arg(long)]
     full: bool,
@@ -74,14 +74,14 @@ enum Step {
     Fuzz,
 }
 
-/// How large a run is and what it is repeated by.
+/// The size of a run, and the seed that repeats it.
 struct Scale {
     full: bool,
     seed: u64,
 }
 
 /// Runs the steps chosen, all of them: a step that fails stops only those that need it.
-pub(crate) fn test(options: &Options) -> Result<ExitCode> {
+pub(crate) fn test(options: &TestOptions) -> Result<ExitCode> {
     if options.vm {
         refuse_without_root(&[Step::Vm])?;
         setup::ensure(Need::Test)?;

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use crate::process::{read, run};
 use crate::rust_src;
 
-/// What a build of the object depends on besides its source, and what came of it.
+/// The record of a build of the object: its inputs besides the source, and the results.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct Record {
@@ -23,7 +23,7 @@ pub(crate) struct Record {
     pub(crate) bpf_linker: BpfLinker,
     /// The sources of `core`.
     pub(crate) rust_src: RustSrc,
-    /// What came of it: each object's SHA-256, by its file's name.
+    /// The results: each object's SHA-256, by its file's name.
     pub(crate) objects: BTreeMap<String, String>,
 }
 
@@ -65,7 +65,7 @@ pub(crate) struct Toolchain {
     pub(crate) linker: PathBuf,
     /// The directory that holds `library/`.
     pub(crate) sources: PathBuf,
-    /// Whether the sources are the recorded ones, octet for octet.
+    /// Whether the sources are the recorded ones, byte for byte.
     pub(crate) sources_match: bool,
 }
 
@@ -101,7 +101,7 @@ impl Toolchain {
         command
     }
 
-    /// Where rustup keeps it.
+    /// Its directory below rustup's.
     pub(crate) fn sysroot(&self) -> Result<PathBuf> {
         Ok(PathBuf::from(read(self.command("rustc").args(["--print", "sysroot"]))?))
     }
@@ -178,7 +178,7 @@ fn find_linker(version: &str) -> Result<PathBuf> {
     Ok(private)
 }
 
-/// Where things are kept that are costly to fetch or build: it outlives `cargo clean`.
+/// Directory of files that are costly to fetch or build: it outlives `cargo clean`.
 pub(crate) fn cache_directory() -> Result<PathBuf> {
     let base = std::env::var_os("XDG_CACHE_HOME").filter(|value| !value.is_empty()).map(PathBuf::from);
     let base = match base {
@@ -192,14 +192,14 @@ pub(crate) fn cache_directory() -> Result<PathBuf> {
 
 /// SHA-256 of a file in hexadecimal.
 pub(crate) fn sha256_file(path: &Path) -> Result<String> {
-    let octets = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
-    Ok(hexadecimal(Sha256::digest(octets).as_slice()))
+    let bytes = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
+    Ok(hexadecimal(Sha256::digest(bytes).as_slice()))
 }
 
 /// Lower-case hexadecimal.
-pub(crate) fn hexadecimal(octets: &[u8]) -> String {
-    let mut text = String::with_capacity(2 * octets.len());
-    for digit in octets.iter().flat_map(|octet| [octet >> 4, octet & 0xf]) {
+pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(2 * bytes.len());
+    for digit in bytes.iter().flat_map(|byte| [byte >> 4, byte & 0xf]) {
         text.extend(char::from_digit(u32::from(digit), 16));
     }
     text

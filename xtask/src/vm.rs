@@ -26,7 +26,7 @@ pub(crate) struct Machines {
     kernel: Vec<Kernel>,
     /// Network card of the virtual machines; may be repeated
     #[arg(long, value_name = "NIC", value_enum, requires = "vm")]
-    nic: Vec<Nic>,
+    nic: Vec<NicModel>,
 }
 
 /// A kernel, by its version.
@@ -44,7 +44,7 @@ pub(crate) enum Kernel {
 
 /// A network card that QEMU plays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Nic {
+enum NicModel {
     Igb,
     VirtioNet,
     E1000e,
@@ -53,7 +53,7 @@ enum Nic {
 impl Machines {
     /// The one that says most: its kernel is a stable release's.
     pub(crate) fn sample() -> Self {
-        Self { kernel: vec![Kernel::V6_12], nic: vec![Nic::VirtioNet] }
+        Self { kernel: vec![Kernel::V6_12], nic: vec![NicModel::VirtioNet] }
     }
 }
 
@@ -68,23 +68,23 @@ impl Kernel {
     }
 }
 
-impl Nic {
+impl NicModel {
     /// The device, as QEMU names it, with its options.
     fn device(self) -> &'static str {
         match self {
-            Nic::Igb => "igb",
+            NicModel::Igb => "igb",
             // Zero-copy takes a device that leaves addresses to the kernel's DMA mapping, as that of a cloud does.
             // With rings that are as large as those of other cards can be.
-            Nic::VirtioNet => {
+            NicModel::VirtioNet => {
                 "virtio-net-pci,mq=on,vectors=6,disable-legacy=on,iommu_platform=on,rx_queue_size=1024"
             }
-            Nic::E1000e => "e1000e",
+            NicModel::E1000e => "e1000e",
         }
     }
 
     /// Queues of the link's end: a virtio card has as many, the others choose queues themselves.
     fn tap_queues(self) -> usize {
-        if self == Nic::VirtioNet { machine::QUEUES } else { 1 }
+        if self == NicModel::VirtioNet { machine::QUEUES } else { 1 }
     }
 }
 
@@ -129,7 +129,7 @@ fn build_guest() -> Result<PathBuf> {
     Ok(target_directory().join("debug/vm-guest"))
 }
 
-/// What was chosen, or everything there is.
+/// The chosen ones, or all.
 fn chosen<T: ValueEnum + Copy>(options: &[T]) -> Vec<T> {
     if options.is_empty() { T::value_variants().to_vec() } else { options.to_vec() }
 }
@@ -138,7 +138,7 @@ fn word(value: &impl ValueEnum) -> String {
     value.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
 }
 
-/// Where what the machines are made of is kept.
+/// Directory of the machines' parts.
 pub(crate) fn directory() -> Result<PathBuf> {
     let directory = target_directory().join("vm");
     fs::create_dir_all(&directory).with_context(|| format!("creating {}", directory.display()))?;

@@ -64,7 +64,7 @@ const fn halves(bits: u128) -> [u64; 2] {
 /// Whose frames are whose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// Where the server is.
+    /// The server's address.
     pub server: Address,
     /// Its TCP port.
     pub port: u16,
@@ -87,7 +87,7 @@ impl Plan {
         [s0, s1, c0, c1, d0, d1, f0, f1, g0, g1, self.port as u64]
     }
 
-    /// What such words mean.
+    /// The plan that such words stand for.
     #[inline(always)]
     #[must_use]
     #[expect(clippy::inline_always, reason = "in BPF the stack is small")]
@@ -105,43 +105,43 @@ impl Plan {
 
 impl Steering for Plan {
     #[inline(always)]
-    #[expect(clippy::inline_always, reason = "see catch")]
+    #[expect(clippy::inline_always, reason = "see classify")]
     fn address(&self, address: &Address) -> bool {
         self.clients.contains(address) || self.forged.contains(address)
     }
 
     #[inline(always)]
-    #[expect(clippy::inline_always, reason = "see catch")]
+    #[expect(clippy::inline_always, reason = "see classify")]
     fn port(&self, _: u16) -> bool {
         true
     }
 
     #[inline(always)]
-    #[expect(clippy::inline_always, reason = "see catch")]
+    #[expect(clippy::inline_always, reason = "see classify")]
     fn datagrams(&self) -> Option<u16> {
         None
     }
 
     #[inline(always)]
-    #[expect(clippy::inline_always, reason = "see catch")]
+    #[expect(clippy::inline_always, reason = "see classify")]
     fn treatment(&self, sender: &Address) -> ClientPolicy {
         if *sender == self.server { ClientPolicy::Allow } else { ClientPolicy::PassToKernel }
     }
 
     #[inline(always)]
-    #[expect(clippy::inline_always, reason = "see catch")]
+    #[expect(clippy::inline_always, reason = "see classify")]
     fn limits_segments(&self) -> bool {
         false
     }
 
     #[inline(always)]
-    #[expect(clippy::inline_always, reason = "see catch")]
+    #[expect(clippy::inline_always, reason = "see classify")]
     fn affords(&self, _: &Address, _: PacketKind) -> bool {
         true
     }
 }
 
-/// What became of a frame; each has a count, in this order.
+/// The class of a frame; each has a count, in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum FlowClass {
@@ -170,14 +170,14 @@ const WORDS: u8 = 5;
 #[inline(always)]
 #[must_use]
 #[expect(clippy::inline_always, reason = "in BPF the verifier follows its offsets through every check")]
-pub fn catch<F: Frame + ?Sized>(frame: &F, plan: &Plan) -> FlowClass {
+pub fn classify<F: Frame + ?Sized>(frame: &F, plan: &Plan) -> FlowClass {
     // What is cut short is as good as not ours.
-    caught(frame, plan).unwrap_or(FlowClass::Passed)
+    classify_complete(frame, plan).unwrap_or(FlowClass::Passed)
 }
 
 #[inline(always)]
-#[expect(clippy::inline_always, reason = "see catch")]
-fn caught<F: Frame + ?Sized>(frame: &F, plan: &Plan) -> Option<FlowClass> {
+#[expect(clippy::inline_always, reason = "see classify")]
+fn classify_complete<F: Frame + ?Sized>(frame: &F, plan: &Plan) -> Option<FlowClass> {
     let layout = steer(frame, plan).ok()?;
     let port = u16::from_be_bytes(frame.read(layout.transport + tcp::SOURCE)?);
     if port != plan.port {
@@ -190,14 +190,14 @@ fn caught<F: Frame + ?Sized>(frame: &F, plan: &Plan) -> Option<FlowClass> {
     if !plan.clients.contains(&receiver) {
         return Some(FlowClass::Forged);
     }
-    Some(if says_nothing(frame, &layout)? { FlowClass::Acknowledged } else { FlowClass::Redirected })
+    Some(if is_bare_ack(frame, &layout)? { FlowClass::Acknowledged } else { FlowClass::Redirected })
 }
 
 /// Whether the segment has neither payload nor options (a timestamp is to be echoed), nor a flag that opens, closes or
 /// resets.
 #[inline(always)]
-#[expect(clippy::inline_always, reason = "see catch")]
-fn says_nothing<F: Frame + ?Sized>(frame: &F, layout: &Layout) -> Option<bool> {
+#[expect(clippy::inline_always, reason = "see classify")]
+fn is_bare_ack<F: Frame + ?Sized>(frame: &F, layout: &Layout) -> Option<bool> {
     let end = match layout.version {
         Version::V4 => {
             layout.network + usize::from(u16::from_be_bytes(frame.read(layout.network + ipv4::TOTAL_LENGTH)?))
@@ -273,8 +273,8 @@ mod tests {
     ) {
         let plan = plan("192.0.2.1", "198.51.100.0", 120, "198.51.101.0");
         let frame = frame(source, port, destination, flags, payload);
-        assert_eq!(catch(&frame[..], &plan), expected);
-        assert_eq!(catch(&frame[..33], &plan), FlowClass::Passed, "cut short");
+        assert_eq!(classify(&frame[..], &plan), expected);
+        assert_eq!(classify(&frame[..33], &plan), FlowClass::Passed, "cut short");
     }
 
     #[rstest]
@@ -284,7 +284,7 @@ mod tests {
     #[case::for_another_host("2001:db8:3::7", SYN_ACK, FlowClass::Passed)]
     fn over_ipv6(#[case] destination: &str, #[case] flags: u8, #[case] expected: FlowClass) {
         let plan = plan("2001:db8::1", "2001:db8:1::", 64, "2001:db8:2::");
-        assert_eq!(catch(&frame("2001:db8::1", 53, destination, flags, 0)[..], &plan), expected);
+        assert_eq!(classify(&frame("2001:db8::1", 53, destination, flags, 0)[..], &plan), expected);
     }
 
     #[rstest]

@@ -1,4 +1,4 @@
-//! The XDP program of the load generator (`cargo xtask flood`). It asks [`stateless_tcp_flood_filter::catch`] and acts.
+//! The XDP program of the load generator (`cargo xtask flood`). It asks [`stateless_tcp_flood_filter::classify`] and acts.
 //!
 //! Built for `bpfel-unknown-none` by `cargo xtask build-ebpf`; elsewhere it is an empty program.
 #![cfg_attr(
@@ -17,7 +17,7 @@ mod program {
     use aya_ebpf::maps::{PerCpuArray, XskMap};
     use aya_ebpf::programs::XdpContext;
     use stateless_tcp_ebpf::abi::MAX_QUEUES;
-    use stateless_tcp_flood_filter::{FlowClass, Plan, catch};
+    use stateless_tcp_flood_filter::{FlowClass, Plan, classify};
 
     use stateless_tcp_ebpf::packet::Packet;
 
@@ -35,7 +35,7 @@ mod program {
     fn flood(context: XdpContext) -> u32 {
         // SAFETY: a read of a constant of this program, volatile because the loader has replaced it.
         let plan = Plan::from_words(unsafe { ptr::read_volatile(&raw const PLAN) });
-        let (caught, action) = match catch(&Packet(&context), &plan) {
+        let (class, action) = match classify(&Packet(&context), &plan) {
             FlowClass::Redirected => {
                 let redirected = SOCKETS.redirect(context.rx_queue_index(), u64::from(XDP_DROP));
                 if redirected.is_ok() {
@@ -45,9 +45,9 @@ mod program {
                 }
             }
             FlowClass::Passed => (FlowClass::Passed, XDP_PASS),
-            caught => (caught, XDP_DROP),
+            class => (class, XDP_DROP),
         };
-        if let Some(count) = COUNTS.get_ptr_mut(caught as u32) {
+        if let Some(count) = COUNTS.get_ptr_mut(class as u32) {
             // SAFETY: the map hands out a pointer to this CPU's own value, which no one else writes.
             unsafe { *count += 1 };
         }

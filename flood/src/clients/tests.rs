@@ -1,6 +1,6 @@
 use super::*;
 use crate::answer::HEAD;
-use crate::tally::Failure;
+use crate::stats::Failure;
 use rstest::rstest;
 use stateless_tcp_core::steering::{Protocol, Version};
 use stateless_tcp_core::tcp::segment::{Flags, Options};
@@ -11,8 +11,8 @@ const SERVER: Address = Address::from_ipv4([192, 0, 2, 1]);
 const LINK: [u8; 14] = [2; 14];
 const LAYOUT: Layout = Layout { network: 14, transport: 34, version: Version::V4, protocol: Protocol::Tcp };
 
-fn manner() -> Manner {
-    Manner {
+fn options() -> ClientOptions {
+    ClientOptions {
         server: (SERVER, 53),
         rate: 10,
         timeout: Duration::from_secs(5),
@@ -24,9 +24,9 @@ fn manner() -> Manner {
     }
 }
 
-fn clients(manner: Manner) -> Clients {
+fn clients(options: ClientOptions) -> Clients {
     let population = Population::new(&"198.51.100.7".parse().unwrap(), 1);
-    Clients::new(manner, population, Questions::one("example.com", "A", false).unwrap()).unwrap()
+    Clients::new(options, population, Questions::one("example.com", "A", false).unwrap()).unwrap()
 }
 
 /// The server's answer to what was said, as a segment.
@@ -55,7 +55,7 @@ fn answer(clients: &Clients, number: u64) -> [u8; HEAD] {
 
 #[test]
 fn an_answer_is_counted_with_its_latency() {
-    let mut clients = clients(manner());
+    let mut clients = clients(options());
     let syn = clients.begin(1_000).unwrap();
     let question = reply(&mut clients, syn, Flags::SYN | Flags::ACK, 9, &[]).unwrap();
     assert_eq!(question, Said { number: 0, say: Say::Question });
@@ -64,14 +64,14 @@ fn an_answer_is_counted_with_its_latency() {
     assert_eq!(fin.say, Say::Fin);
     assert_eq!(clients.waiting(), 0);
     assert_eq!(clients.remind(SECOND + 1_000), Some(fin), "no FIN has come");
-    let tally = clients.finish();
-    assert_eq!((tally.offered, tally.answered, tally.codes[0], tally.unclosed), (1, 1, 1, 1));
-    assert_eq!(tally.latency.max(), 2_000);
+    let stats = clients.finish();
+    assert_eq!((stats.offered, stats.answered, stats.codes[0], stats.unclosed), (1, 1, 1, 1));
+    assert_eq!(stats.latency.max(), 2_000);
 }
 
 #[test]
 fn what_is_said_is_a_frame_for_the_server() {
-    let mut clients = clients(manner());
+    let mut clients = clients(options());
     let said = clients.begin(0).unwrap();
     let mut frame = [0xa5; 200];
     let length = clients.write(0, said, &LINK, &LAYOUT, &mut frame);
@@ -88,7 +88,7 @@ fn what_is_said_is_a_frame_for_the_server() {
 
 #[test]
 fn silence_is_met_with_retransmissions_and_given_up() {
-    let mut clients = clients(manner());
+    let mut clients = clients(options());
     let syn = clients.begin(0).unwrap();
     assert_eq!((clients.next_reminder(), clients.remind(SECOND - 1)), (SECOND, None));
     assert_eq!((clients.remind(SECOND), clients.remind(SECOND)), (Some(syn), None));
@@ -100,13 +100,13 @@ fn silence_is_met_with_retransmissions_and_given_up() {
     assert_eq!((clients.next_reminder(), clients.waiting()), (u64::MAX, 0));
     let late = answer(&clients, 0);
     assert_eq!(reply(&mut clients, question, Flags::ACK, 10, &late), None);
-    assert_eq!((clients.tally.resent, clients.tally.stray), (2, 1));
-    assert_eq!(clients.tally.failed[Failure::NoAnswer as usize], 1);
+    assert_eq!((clients.stats.resent, clients.stats.stray), (2, 1));
+    assert_eq!(clients.stats.failed[Failure::NoAnswer as usize], 1);
 }
 
 #[test]
 fn no_more_begin_than_there_is_room_for() {
-    let mut clients = clients(Manner { retries: 0, ..manner() });
+    let mut clients = clients(ClientOptions { retries: 0, ..options() });
     let places = clients.places.len();
     for number in 0..places as u64 {
         assert_eq!(clients.begin(0).map(|said| said.number), Some(number));
@@ -114,23 +114,23 @@ fn no_more_begin_than_there_is_room_for() {
     assert_eq!(clients.begin(SECOND), None);
     while clients.remind(5 * SECOND).is_some() {}
     assert_eq!(clients.begin(5 * SECOND).map(|said| said.number), Some(places as u64));
-    assert_eq!(clients.tally.failed[Failure::NoSynAck as usize], places as u64);
+    assert_eq!(clients.stats.failed[Failure::NoSynAck as usize], places as u64);
 }
 
 #[rstest]
-#[case::too_many(Manner { rate: 20_000, ..manner() }, "111024 addresses and ports are needed, but there are 64512")]
-#[case::too_late(Manner { retries: 3, ..manner() }, "the last retransmission is due after 7 s")]
-fn what_cannot_be_is_refused(#[case] manner: Manner, #[case] said: &str) {
+#[case::too_many(ClientOptions { rate: 20_000, ..options() }, "111024 addresses and ports are needed, but there are 64512")]
+#[case::too_late(ClientOptions { retries: 3, ..options() }, "the last retransmission is due after 7 s")]
+fn what_cannot_be_is_refused(#[case] options: ClientOptions, #[case] said: &str) {
     let population = Population::new(&"198.51.100.7".parse().unwrap(), 1);
     let questions = Questions::one("example.com", "A", false).unwrap();
-    let error = Clients::new(manner, population, questions).unwrap_err().to_string();
+    let error = Clients::new(options, population, questions).unwrap_err().to_string();
     assert!(error.contains(said), "{error}");
 }
 
 #[test]
 fn the_kernels_clients_acknowledge_before_they_ask() {
     for bare_ack in [false, true] {
-        let mut clients = clients(Manner { bare_ack, ..manner() });
+        let mut clients = clients(ClientOptions { bare_ack, ..options() });
         let syn = clients.begin(1_000).unwrap();
         assert_eq!(clients.before(syn), None);
         let question = reply(&mut clients, syn, Flags::SYN | Flags::ACK, 9, &[]).unwrap();

@@ -1,6 +1,6 @@
 //! Why frames go where they go.
 
-/// What became of a frame, and why: each has a counter, in this order.
+/// The reason of a frame's verdict: each has a counter, in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum SteeringReason {
@@ -38,7 +38,7 @@ pub enum SteeringReason {
     Limited,
 }
 
-/// What the XDP program does with a frame.
+/// The XDP program's verdict on a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     /// To the AF_XDP socket.
@@ -70,7 +70,7 @@ impl SteeringReason {
         Self::Limited,
     ];
 
-    /// What follows from the reason.
+    /// The verdict that follows from the reason.
     #[inline]
     #[must_use]
     pub const fn action(self) -> Action {

@@ -101,7 +101,7 @@ pub enum Unavailable<F> {
 pub enum FetchPolicy {
     /// To be given, at once or later: what is not at hand may be fetched.
     MayFetch,
-    /// To be given at once: there is no room for requests that wait. What is not at hand is refused (DNS: SERVFAIL,
+    /// To be given at once: there is no room for requests that wait. Content that is not at hand is refused (DNS: SERVFAIL,
     /// HTTP: 503).
     AnswerNow,
     /// To be given only if it is at hand: the request may be an old one, sent again by anybody (Fast Open).
@@ -122,9 +122,9 @@ pub struct Origin {
 /// Everything that an answer depends on besides the message, the content and the time.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestContext {
-    /// Where the message comes from.
+    /// The message's source.
     pub origin: Origin,
-    /// What the answer is for.
+    /// The purpose of the answer.
     pub policy: FetchPolicy,
     /// The connection stays open after this answer, unless it is [`Answered::last`].
     pub persistent: bool,

@@ -25,7 +25,7 @@ const MSS: u16 = 4;
 const TIMESTAMPS: u16 = 12;
 const COOKIE: u16 = 12;
 
-/// What a SYN is granted.
+/// The grant for a SYN.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Grant {
     /// Its payload may be answered.

@@ -142,7 +142,7 @@ impl Generations {
         self.bits
     }
 
-    /// What new connections get.
+    /// The assignment of new connections.
     #[inline]
     #[must_use]
     pub const fn current(&self) -> u8 {
@@ -175,11 +175,11 @@ impl Generations {
 pub struct Proof {
     /// SEG.ACK - ISS - 1: octets of ours (FIN counts one) that the client has received in order.
     pub received: u32,
-    /// What the connection was given.
+    /// The connection's assignment.
     pub terms: CookieFields,
 }
 
-/// What a segment of a connection with timestamps proves.
+/// The proof in a segment of a connection with timestamps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StreamDelta {
     /// Octets of ours that the client has acknowledged, less those that it has sent before this segment.

@@ -107,7 +107,7 @@ pub struct RxSegment<'a> {
     pub segment: &'a Segment,
     /// Its payload.
     pub payload: &'a [u8],
-    /// Where it comes from.
+    /// Its source.
     pub source: Source,
     /// There is no room for more requests that wait.
     pub crowded: bool,
@@ -134,7 +134,7 @@ impl RxSegment<'_> {
 /// Result of handling a segment.
 #[derive(Clone, Debug)]
 pub struct Handled<F> {
-    /// What became of it.
+    /// Its outcome.
     pub outcome: Outcome,
     /// Counted besides.
     pub notes: [Option<Outcome>; 2],
@@ -273,7 +273,7 @@ impl<'a> Assembly<'a> {
 /// Handles one segment.
 #[derive(Debug)]
 pub struct Engine<'a, A, C> {
-    /// How segments are answered.
+    /// The rules by which segments are answered.
     pub config: &'a TcpConfig,
     /// Answers messages.
     pub application: &'a mut A,

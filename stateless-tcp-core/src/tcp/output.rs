@@ -73,7 +73,7 @@ impl Grid {
     }
 }
 
-/// Where FIN goes.
+/// FIN's position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fin {
     /// In a segment of its own, behind the response.
@@ -84,7 +84,7 @@ pub(crate) enum Fin {
     None,
 }
 
-/// What is still to be sent of a reply.
+/// The part of a reply that is still to be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rest {
     Acknowledgment { then_data: bool },

@@ -56,7 +56,7 @@ impl From<Address> for IpAddr {
     }
 }
 
-/// Who speaks with whom, from the server's side.
+/// The addresses and ports of a connection, from the server's side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FourTuple {
     /// Our address.

@@ -65,7 +65,7 @@ impl Network {
 pub struct Received {
     /// Its header fields.
     pub segment: Segment,
-    /// Where its payload begins in the frame.
+    /// Offset of its payload in the frame.
     payload: usize,
     /// The checksum field holds the sum of the pseudo-header alone: sent by a local kernel that left the rest to
     /// hardware which, on a virtual link, does not exist.
@@ -73,7 +73,7 @@ pub struct Received {
 }
 
 impl Received {
-    /// Where the payload stands in the frame.
+    /// Range of the payload in the frame.
     #[inline]
     #[must_use]
     pub fn payload(&self) -> Range<usize> {

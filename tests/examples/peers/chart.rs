@@ -7,7 +7,7 @@ use plotters::prelude::*;
 
 use crate::contender::Contender;
 use crate::load::{Generator, LADDER, Load};
-use crate::results::{Results, Sample, Server};
+use crate::results::{Results, Sample, ServerInfo};
 use crate::tables::{Row, spread};
 
 const SIZE: (u32, u32) = (1_100, 440);
@@ -31,7 +31,7 @@ pub(crate) fn draw(results: &Results, path: &Path) -> anyhow::Result<()> {
 }
 
 /// Those that are measured unless others are asked for: more would be too many for a picture.
-fn drawn(results: &Results) -> impl Iterator<Item = &Server> {
+fn drawn(results: &Results) -> impl Iterator<Item = &ServerInfo> {
     let usual = Contender::USUAL.map(Contender::name);
     results.servers.iter().filter(move |server| usual.contains(&server.name))
 }
@@ -85,7 +85,7 @@ fn costs(results: &Results, area: &Area) -> Result<(), Box<dyn std::error::Error
         let samples = row.samples(results, server);
         (!samples.is_empty()).then(|| spread(&samples, |one| one.cost)[1])
     };
-    let bar = |(number, server): (usize, &Server)| {
+    let bar = |(number, server): (usize, &ServerInfo)| {
         let most = cost(Row::Saturated { generator }, &server.name)?;
         let same = cost(Row::Steady { generator, rate: Some(LADDER[0]) }, &server.name)?;
         Some((number, format!("{} {most:.1} ({same:.1})", server.name), most))

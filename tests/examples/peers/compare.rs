@@ -4,15 +4,15 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use crate::contender::Contender;
-use crate::lab::Content;
 use crate::results::{Results, Sample};
 use crate::tables::{Row, figure, least_median_most};
+use crate::testbed::Content;
 use crate::{Arguments, Entrant, describe, round};
 
 /// A name, and what of a sample bears it.
 type Figure = (&'static str, fn(&Sample) -> f64);
 
-/// What is compared. Less is better but for the first.
+/// The compared figures. Less is better but for the first.
 const FIGURES: [Figure; 6] = [
     ("answered", |one| one.answered),
     ("server's core each", |one| one.cost),

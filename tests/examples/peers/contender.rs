@@ -1,4 +1,4 @@
-//! What is measured: each server with the configuration that it is started with.
+//! The measured servers, each with the configuration that it is started with.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -9,7 +9,7 @@ use stateless_tcp_tests::cores::say;
 use stateless_tcp_tests::nameserver::Server;
 use tempfile::TempDir;
 
-use crate::lab::{BACK_END, Place, SERVER};
+use crate::testbed::{BACK_END, SERVER, ServerSetup};
 
 /// More than are opened, and half an hour, in seconds: no server is to close what is left open.
 const CONNECTIONS: usize = 2_500_000;
@@ -70,7 +70,7 @@ impl Contender {
         matches!(self, Self::ThisRing | Self::ThisDriver | Self::Relay | Self::RelayCache)
     }
 
-    /// What it says of its version; of this, `binary`'s.
+    /// Its version, as it tells it; of this, `binary`'s.
     pub(crate) fn version(self, binary: &Path) -> anyhow::Result<String> {
         match self {
             Self::KnotXdp | Self::Knot => say("knotd", &["--version"]),
@@ -84,12 +84,12 @@ impl Contender {
     }
 
     /// Its configuration as it is written for one place.
-    pub(crate) fn configuration(self, place: &Place) -> String {
+    pub(crate) fn configuration(self, place: &ServerSetup) -> String {
         self.recipe(place, Path::new("RUN")).configuration
     }
 
     /// Starts it there, on the place's core.
-    pub(crate) fn start(self, place: &Place) -> anyhow::Result<Server> {
+    pub(crate) fn start(self, place: &ServerSetup) -> anyhow::Result<Server> {
         let directory = TempDir::with_prefix("peer-")?;
         let recipe = self.recipe(place, directory.path());
         let core = place.core.to_string();
@@ -98,7 +98,7 @@ impl Contender {
         Server::start("taskset", &arguments, &recipe.configuration, directory, netns, recipe.ready, 1)
     }
 
-    fn recipe(self, place: &Place, directory: &Path) -> Recipe {
+    fn recipe(self, place: &ServerSetup, directory: &Path) -> Recipe {
         match self {
             Self::ThisRing | Self::ThisDriver | Self::Relay | Self::RelayCache => self.this(place),
             Self::KnotXdp => {
@@ -118,7 +118,7 @@ impl Contender {
         }
     }
 
-    fn this(self, place: &Place) -> Recipe {
+    fn this(self, place: &ServerSetup) -> Recipe {
         let handshake = if self == Self::ThisRing { "ring" } else { "driver" };
         let mut configuration = format!("interface = [\"{}\"]\nhandshake = \"{handshake}\"\n", place.device);
         let cache = if self == Self::RelayCache { 64 } else { 0 };
@@ -133,7 +133,7 @@ impl Contender {
 }
 
 /// The server that relays ask, with one UDP and one TCP worker.
-pub(crate) fn back_end(place: &Place) -> anyhow::Result<Server> {
+pub(crate) fn back_end(place: &ServerSetup) -> anyhow::Result<Server> {
     let directory = TempDir::with_prefix("peer-")?;
     let recipe = knot(&listen(BACK_END), "", place.zone, directory.path());
     let configuration = &recipe.configuration;
@@ -151,7 +151,7 @@ fn knot(server: &str, sections: &str, zone: &Path, directory: &Path) -> Recipe {
          {sections}database:\n    storage: {at}\ntemplate:\n  - id: default\n    journal-content: none\n    \
          zonefile-load: whole\n    zonefile-sync: -1\n    semantic-checks: off\n\
          log:\n  - target: stderr\n    any: info\nzone:\n  - domain: {}\n    file: {}\n",
-        crate::lab::ZONE,
+        crate::testbed::ZONE,
         zone.display()
     );
     let program = "knotd".to_owned();
@@ -168,7 +168,7 @@ fn nsd(zone: &Path, directory: &Path) -> Recipe {
          tcp-timeout: {IDLE}\nremote-control:\n  control-enable: no\nzone:\n  name: {}\n  zonefile: \"{}\"\n",
         SERVER.ip(),
         SERVER.port(),
-        crate::lab::ZONE,
+        crate::testbed::ZONE,
         zone.display()
     );
     Recipe { program: "nsd".to_owned(), arguments: vec!["-d", "-c"], configuration, ready: "nsd started" }

@@ -1,4 +1,4 @@
-//! What asks: one function a generator. Each runs for so many whole seconds, on its core, and says what it offered and what
+//! The load generators: one function each. Each runs for so many whole seconds, on its core, and says what it offered and what
 //! was answered.
 
 use std::fmt;
@@ -10,7 +10,7 @@ use stateless_tcp_tests::asker::{self, number, until};
 use stateless_tcp_tests::cores::stay_on;
 use stateless_tcp_tests::flooder;
 
-use crate::lab::{Content, Lab, OTHERS_CORE, SERVER, names};
+use crate::testbed::{Content, OTHERS_CORE, SERVER, Testbed, names};
 
 /// Transactions a second that kxdpgun offers, until a server does not keep up.
 pub(crate) const LADDER: [u32; 6] = [20_000, 40_000, 60_000, 80_000, 120_000, 160_000];
@@ -42,9 +42,9 @@ pub(crate) struct Load {
     pub(crate) rate: Option<u32>,
 }
 
-/// What came of a load, a second.
+/// The result of a load, a second.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Asked {
+pub(crate) struct LoadRate {
     pub(crate) offered: f64,
     pub(crate) answered: f64,
 }
@@ -79,44 +79,47 @@ impl fmt::Display for Generator {
 
 impl Load {
     /// Asks for so many seconds.
-    pub(crate) fn run(self, lab: &Lab, content: &Content, seconds: u32) -> anyhow::Result<Asked> {
+    pub(crate) fn run(self, testbed: &Testbed, content: &Content, seconds: u32) -> anyhow::Result<LoadRate> {
         // Inherited by what is started here.
         stay_on(OTHERS_CORE)?;
         match self.generator {
-            Generator::Kxdpgun => kxdpgun(lab, content, seconds, self.rate.unwrap_or(LADDER[0])),
-            Generator::Flood => flood(lab, content, seconds, self.rate.unwrap_or(LADDER[0])),
-            Generator::Clients => clients(lab, seconds),
-            Generator::Dnsperf => dnsperf(lab, content, seconds, &["-q", "100", "-c", "10"]),
-            Generator::DnsperfEach => {
-                dnsperf(lab, content, seconds, &["-q", "1000", "-c", "1000", "-O", "num-queries-per-conn=1"])
-            }
+            Generator::Kxdpgun => kxdpgun(testbed, content, seconds, self.rate.unwrap_or(LADDER[0])),
+            Generator::Flood => flood(testbed, content, seconds, self.rate.unwrap_or(LADDER[0])),
+            Generator::Clients => clients(testbed, seconds),
+            Generator::Dnsperf => dnsperf(testbed, content, seconds, &["-q", "100", "-c", "10"]),
+            Generator::DnsperfEach => dnsperf(
+                testbed,
+                content,
+                seconds,
+                &["-q", "1000", "-c", "1000", "-O", "num-queries-per-conn=1"],
+            ),
         }
     }
 }
 
-/// How many were served: those with the `right` code. A relay without room says SERVFAIL, which is no answer; any other
+/// Number served: those with the `right` code. A relay without room says SERVFAIL, which is no answer; any other
 /// code is an error in the measurement.
 fn served(right: f64, refused: f64, all: f64, output: &str) -> anyhow::Result<f64> {
     ensure!((right + refused - all).abs() < 1.0, "not all answers are right:\n{output}");
     Ok(right)
 }
 
-fn kxdpgun(lab: &Lab, content: &Content, seconds: u32, rate: u32) -> anyhow::Result<Asked> {
-    let mut kxdpgun = lab.client.command("kxdpgun");
+fn kxdpgun(testbed: &Testbed, content: &Content, seconds: u32, rate: u32) -> anyhow::Result<LoadRate> {
+    let mut kxdpgun = testbed.client.command("kxdpgun");
     kxdpgun.args(["-T", "-t", &seconds.to_string(), "-Q", &rate.to_string()]);
-    kxdpgun.args(["-F", &OTHERS_CORE.to_string(), "-p", "53", "-I", &lab.at_client, "-l", CLIENTS]);
+    kxdpgun.args(["-F", &OTHERS_CORE.to_string(), "-p", "53", "-I", &testbed.at_client, "-l", CLIENTS]);
     let output =
         until(kxdpgun.arg("-i").arg(content.questions()).arg(SERVER.ip().to_string()), "total SYNs:")?;
     // It leaves its program behind.
-    lab.client.run(&format!("ip link set {} xdp off", lab.at_client));
+    testbed.client.run(&format!("ip link set {} xdp off", testbed.at_client));
     let [right, refused] = ["NOERROR:", "SERVFAIL:"].map(|code| number(&output, code).unwrap_or(0.0));
     let answered = served(right, refused, number(&output, "total replies:")?, &output)?;
     let seconds = f64::from(seconds);
-    Ok(Asked { offered: number(&output, "total SYNs:")? / seconds, answered: answered / seconds })
+    Ok(LoadRate { offered: number(&output, "total SYNs:")? / seconds, answered: answered / seconds })
 }
 
 #[expect(clippy::cast_precision_loss, reason = "some millions")]
-fn flood(lab: &Lab, content: &Content, seconds: u32, rate: u32) -> anyhow::Result<Asked> {
+fn flood(testbed: &Testbed, content: &Content, seconds: u32, rate: u32) -> anyhow::Result<LoadRate> {
     let [server, rate, time, patience] =
         [SERVER.to_string(), rate.to_string(), seconds.to_string(), PATIENCE.to_string()];
     let questions = content.questions();
@@ -125,31 +128,31 @@ fn flood(lab: &Lab, content: &Content, seconds: u32, rate: u32) -> anyhow::Resul
     let arguments =
         [&arguments[..], &["--timeout", &patience, "--bare-ack", "--codes", "0", "--questions", questions]]
             .concat();
-    let report = flooder::flood(&lab.client, &lab.at_client, &arguments);
+    let report = flooder::flood(&testbed.client, &testbed.at_client, &arguments);
     let right = report.number("/answered");
     let refused = report.0["codes"]["2"].as_u64().unwrap_or(0);
     let all = right + report.failures("wrong_code");
     let answered = served(right as f64, refused as f64, all as f64, &format!("{:#}", report.0))?;
     let seconds = f64::from(seconds);
-    Ok(Asked { offered: report.number("/offered") as f64 / seconds, answered: answered / seconds })
+    Ok(LoadRate { offered: report.number("/offered") as f64 / seconds, answered: answered / seconds })
 }
 
 #[expect(clippy::cast_precision_loss, reason = "some millions")]
-fn clients(lab: &Lab, seconds: u32) -> anyhow::Result<Asked> {
+fn clients(testbed: &Testbed, seconds: u32) -> anyhow::Result<LoadRate> {
     let queries: Vec<_> = names().map(|name| asker::query(&name)).collect();
     let time = Duration::from_secs(seconds.into());
-    let asked = asker::run(&lab.client, SERVER, &queries, 32, time)?;
+    let asked = asker::run(&testbed.client, SERVER, &queries, 32, time)?;
     let rate = |count: u64| count as f64 / time.as_secs_f64();
-    Ok(Asked { offered: rate(asked.answered + asked.failed), answered: rate(asked.answered) })
+    Ok(LoadRate { offered: rate(asked.answered + asked.failed), answered: rate(asked.answered) })
 }
 
-fn dnsperf(lab: &Lab, content: &Content, seconds: u32, shape: &[&str]) -> anyhow::Result<Asked> {
-    let mut dnsperf = lab.client.command("dnsperf");
+fn dnsperf(testbed: &Testbed, content: &Content, seconds: u32, shape: &[&str]) -> anyhow::Result<LoadRate> {
+    let mut dnsperf = testbed.client.command("dnsperf");
     dnsperf.args(["-m", "tcp", "-s", &SERVER.ip().to_string(), "-T", "1", "-l", &seconds.to_string()]);
     dnsperf.args(shape).arg("-d").arg(content.questions());
     let output = until(&mut dnsperf, "Queries completed:")?;
     let [right, refused] = ["NOERROR", "SERVFAIL"].map(|code| number(&output, code).unwrap_or(0.0));
     let answered = served(right, refused, number(&output, "Queries completed:")?, &output)?;
     let time = number(&output, "Run time (s):")?;
-    Ok(Asked { offered: number(&output, "Queries sent:")? / time, answered: answered / time })
+    Ok(LoadRate { offered: number(&output, "Queries sent:")? / time, answered: answered / time })
 }

@@ -1,6 +1,6 @@
 //! This beside its peers: the same questions, the same core, interleaved rounds. `cargo xtask bench` runs it.
 //!
-//! Each server runs alone between namespaces of its own ([`lab`]), under one load after the other ([`load`]); what both
+//! Each server runs alone between namespaces of its own ([`testbed`]), under one load after the other ([`load`]); what both
 //! cores do, and what a client waits, is measured meanwhile ([`measure`]). Then each has connections opened to it, to
 //! see what they take ([`memory`]). All of it goes to a JSON file ([`results`]), which tables ([`tables`]) and chart
 //! ([`chart`]) are made of. [`compare`] measures two builds of this instead.
@@ -8,13 +8,13 @@
 mod chart;
 mod compare;
 mod contender;
-mod lab;
 mod load;
 mod measure;
 mod memory;
 mod publish;
 mod results;
 mod tables;
+mod testbed;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -24,11 +24,11 @@ use stateless_tcp_tests::cores::{load_average, machine, say, stay_on};
 use stateless_tcp_tests::responder::binary;
 
 use contender::Contender;
-use lab::{Content, Lab, OTHERS_CORE, Place, SERVERS_CORE};
 use load::Generator;
-use results::{Results, Round, Sample, Server};
+use results::{Results, Round, Sample, ServerInfo};
+use testbed::{Content, OTHERS_CORE, SERVERS_CORE, ServerSetup, Testbed};
 
-/// Where a server answers less than this part of what is offered, more need not be offered.
+/// More is not offered to a server that answers less than this part of the load.
 const KEPT_UP: f64 = 0.5;
 /// To see how busy the cores are with nothing to do.
 const IDLE: Duration = Duration::from_secs(1);
@@ -47,7 +47,7 @@ struct Arguments {
     /// Servers
     #[arg(long, value_delimiter = ',')]
     only: Vec<Contender>,
-    /// What asks them
+    /// The load generators
     #[arg(long, value_delimiter = ',', default_values_t = Generator::USUAL)]
     load: Vec<Generator>,
     /// Open connections to measure memory with; 0: it is not measured
@@ -125,11 +125,11 @@ fn main() -> anyhow::Result<()> {
 
 /// Machine, versions and configurations.
 fn describe(entrants: &[Entrant]) -> anyhow::Result<Results> {
-    let server = |Entrant { name, contender, binary, .. }: &Entrant| -> anyhow::Result<Server> {
+    let server = |Entrant { name, contender, binary, .. }: &Entrant| -> anyhow::Result<ServerInfo> {
         let (zone, device) = (Path::new("bench.example.zone"), "eth0");
-        let place = Place { netns: "", device, zone, binary, core: SERVERS_CORE };
+        let place = ServerSetup { netns: "", device, zone, binary, core: SERVERS_CORE };
         let configuration = contender.configuration(&place);
-        Ok(Server { name: name.clone(), version: contender.version(binary)?, configuration })
+        Ok(ServerInfo { name: name.clone(), version: contender.version(binary)?, configuration })
     };
     Ok(Results {
         machine: machine()?,
@@ -158,11 +158,11 @@ fn round(
     };
     for turn in 0..entrants.len() {
         let entrant @ Entrant { name, .. } = &entrants[(number + turn) % entrants.len()];
-        let lab = Lab::new(content, entrant)?;
+        let testbed = Testbed::new(content, entrant)?;
         for generator in &arguments.load {
             let mut most = 0.0;
             for load in generator.loads() {
-                let sample = measure::measure((name, &lab), content, load, arguments.seconds)?;
+                let sample = measure::measure((name, &testbed), content, load, arguments.seconds)?;
                 say_so(&sample);
                 let Sample { offered, answered, .. } = sample;
                 round.samples.push(sample);

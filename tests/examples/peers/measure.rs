@@ -4,12 +4,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use stateless_tcp_tests::cores::{idle_time, time_of};
-use stateless_tcp_tests::taker::Taker;
+use stateless_tcp_tests::veth_xdp_peer::VethXdpPeer;
 use stateless_tcp_tests::{asker, prober};
 
-use crate::lab::{Content, Lab, OTHERS_CORE, SERVER, SERVERS_CORE, names};
 use crate::load::Load;
 use crate::results::Sample;
+use crate::testbed::{Content, OTHERS_CORE, SERVER, SERVERS_CORE, Testbed, names};
 
 /// Before what is measured: generators start, and what can be in a cache is.
 const LEAD: Duration = Duration::from_millis(600);
@@ -18,7 +18,7 @@ const AROUND: u32 = 1;
 /// A second.
 const PROBES: u32 = 1_000;
 
-/// How busy both cores are for `time`, 0 to 1: the server's, the others'. What nobody is charged with is in it, such as
+/// Load of both cores for `time`, 0 to 1: the server's, the others'. What nobody is charged with is in it, such as
 /// softirqs while nothing runs: it is the time that is not the kernel's idle task's.
 pub(crate) fn busy(time: Duration) -> anyhow::Result<[f64; 2]> {
     let idle = || anyhow::Ok([idle_time(SERVERS_CORE)?, idle_time(OTHERS_CORE)?]);
@@ -32,21 +32,22 @@ pub(crate) fn busy(time: Duration) -> anyhow::Result<[f64; 2]> {
 
 /// Measures for so many seconds, behind a lead in which the load is there already.
 pub(crate) fn measure(
-    (name, lab): (&str, &Lab),
+    (name, testbed): (&str, &Testbed),
     content: &Content,
     load: Load,
     seconds: u32,
 ) -> anyhow::Result<Sample> {
     // Without an XDP program there the kernel's clients would not get what the driver sends; kxdpgun brings its own. It
     // is the same for all servers.
-    let _taker = load.generator.is_kernels().then(|| Taker::attach(&lab.client, &lab.at_client));
+    let _xdp_peer =
+        load.generator.is_kernels().then(|| VethXdpPeer::attach(&testbed.client, &testbed.at_client));
     let window = Duration::from_secs(seconds.into());
     let query = asker::query(&names().next().unwrap_or_default());
     thread::scope(|scope| {
-        let asked = scope.spawn(|| load.run(lab, content, seconds + AROUND));
+        let asked = scope.spawn(|| load.run(testbed, content, seconds + AROUND));
         thread::sleep(LEAD);
-        let waits = scope.spawn(|| prober::run(&lab.client, SERVER, &query, PROBES, window, OTHERS_CORE));
-        let times = || anyhow::Ok((time_of(lab.pid())?, lab.napi_time()?));
+        let waits = scope.spawn(|| prober::run(&testbed.client, SERVER, &query, PROBES, window, OTHERS_CORE));
+        let times = || anyhow::Ok((time_of(testbed.pid())?, testbed.napi_time()?));
         let (process_before, napi_before) = times()?;
         let [server_core, generator_core] = busy(window)?;
         let (process, napi) = times()?;

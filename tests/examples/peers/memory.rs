@@ -1,4 +1,4 @@
-//! What open connections take: the memory of the server's processes, and of the kernel on their behalf.
+//! The memory of open connections: that of the server's processes, and of the kernel on their behalf.
 
 use std::fs;
 
@@ -6,14 +6,14 @@ use anyhow::Context;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::Pid;
 use stateless_tcp_tests::client::query;
+use stateless_tcp_tests::connection_opener::ConnectionOpener;
 use stateless_tcp_tests::cores::family;
-use stateless_tcp_tests::opener::Opener;
 use stateless_tcp_tests::raw::Port;
-use stateless_tcp_tests::taker::Taker;
+use stateless_tcp_tests::veth_xdp_peer::VethXdpPeer;
 
 use crate::Entrant;
-use crate::lab::{Content, Lab, SERVER, names};
 use crate::results::Memory;
+use crate::testbed::{Content, SERVER, Testbed, names};
 
 /// Of the open connections, those that are asked on.
 const SAMPLE: usize = 1_000;
@@ -43,17 +43,17 @@ pub(crate) fn measure(
     files: u64,
 ) -> anyhow::Result<Vec<Memory>> {
     let before = kernel()?;
-    let lab = Lab::new(content, entrant)?;
-    let _taker = Taker::attach(&lab.client, &lab.at_client);
-    let port = Port::open(&lab.client, &lab.at_client);
-    let mut opener = Opener::new(&port, SERVER);
+    let testbed = Testbed::new(content, entrant)?;
+    let _xdp_peer = VethXdpPeer::attach(&testbed.client, &testbed.at_client);
+    let port = Port::open(&testbed.client, &testbed.at_client);
+    let mut opener = ConnectionOpener::new(&port, SERVER);
     let question = query(1, &names().next().unwrap_or_default(), A);
     let most =
         if entrant.contender.opens_files() { usize::try_from(files - OTHER_FILES)? } else { usize::MAX };
     let mut measured: Vec<Memory> = Vec::new();
     for &wanted in [0].iter().chain(wanted) {
         let connections = opener.open(wanted.min(most));
-        let (process, kernel) = (processes(lab.pid())?, kernel()? - before);
+        let (process, kernel) = (processes(testbed.pid())?, kernel()? - before);
         let alive = if connections == 0 { 0 } else { opener.ask(&question, SAMPLE) };
         let server = entrant.name.clone();
         measured.push(Memory { server, wanted, connections, alive, process, kernel });
@@ -64,7 +64,7 @@ pub(crate) fn measure(
     Ok(measured)
 }
 
-/// Octets of a process and its descendants, what they share divided among them.
+/// Bytes of a process and its descendants, what they share divided among them.
 fn processes(process: Pid) -> anyhow::Result<u64> {
     let mut sum = 0;
     for process in family(process)? {
@@ -74,7 +74,7 @@ fn processes(process: Pid) -> anyhow::Result<u64> {
     Ok(sum)
 }
 
-/// Octets that the kernel has for itself.
+/// Bytes that the kernel has for itself.
 fn kernel() -> anyhow::Result<i64> {
     let text = fs::read_to_string("/proc/meminfo")?;
     let all: Option<u64> = KERNEL.iter().map(|kind| kibibytes(&text, kind)).sum();

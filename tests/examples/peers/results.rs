@@ -1,4 +1,4 @@
-//! What was measured, as it is kept: the JSON file.
+//! The results as they are kept: the JSON file.
 
 use std::fs;
 use std::path::Path;
@@ -13,17 +13,17 @@ pub(crate) struct Results {
     pub(crate) machine: String,
     /// Of this, as git describes it.
     pub(crate) commit: String,
-    /// What asked, and its version.
+    /// The load generator, and its version.
     pub(crate) generators: Vec<String>,
     /// In the order of the tables.
-    pub(crate) servers: Vec<Server>,
+    pub(crate) servers: Vec<ServerInfo>,
     /// One for each time that everything was measured once, in turn.
     pub(crate) rounds: Vec<Round>,
     pub(crate) memory: Vec<Memory>,
 }
 
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Server {
+pub(crate) struct ServerInfo {
     pub(crate) name: String,
     pub(crate) version: String,
     /// Its configuration file.
@@ -36,7 +36,7 @@ pub(crate) struct Round {
     pub(crate) date: String,
     /// Processes ready to run when it began, over 1, 5 and 15 minutes.
     pub(crate) load_average: String,
-    /// How busy the cores were with nothing to do, 0 to 1: the server's, the generator's.
+    /// Load of the idle cores, 0 to 1: the server's, the generator's.
     pub(crate) idle: [f64; 2],
     pub(crate) samples: Vec<Sample>,
 }
@@ -46,7 +46,7 @@ pub(crate) struct Round {
 pub(crate) struct Sample {
     pub(crate) server: String,
     pub(crate) generator: String,
-    /// What the generator was told to offer a second, if it goes by the clock.
+    /// The generator's rate a second, if it goes by the clock.
     pub(crate) rate: Option<u32>,
     /// Transactions a second.
     pub(crate) offered: f64,
@@ -74,7 +74,7 @@ pub(crate) struct Memory {
     pub(crate) connections: usize,
     /// Of 1,000 of them, those on which a question was answered afterwards.
     pub(crate) alive: usize,
-    /// Octets: of the server's processes; of the kernel, beyond what it had before the server was started.
+    /// Bytes: of the server's processes; of the kernel, beyond what it had before the server was started.
     pub(crate) process: u64,
     pub(crate) kernel: i64,
 }

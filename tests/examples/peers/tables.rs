@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::COALESCED;
 use crate::load::LADDER;
-use crate::results::{Memory, Results, Round, Sample, Server};
+use crate::results::{Memory, Results, Round, Sample, ServerInfo};
 
 /// A row of the tables: one generator at one rate, or where it was answered most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,9 +14,9 @@ pub(crate) enum Row<'results> {
 }
 
 /// Least, median, most.
-pub(crate) type Spread = [f64; 3];
+pub(crate) type MinMedianMax = [f64; 3];
 
-/// What is aimed at: this beside a peer, how much less CPU, and how many times the rate.
+/// The targets: this beside a peer, how much less CPU, and how many times the rate.
 const TARGETS: [(&str, &str, f64, f64); 4] = [
     ("this-driver", "knot-xdp", 4.0, 4.0),
     ("this-driver", "nsd", 5.0, 6.0),
@@ -76,17 +76,17 @@ impl<'results> Row<'results> {
 }
 
 /// Least, median and most of what `field` has of the samples, of which there are some.
-pub(crate) fn spread(samples: &[Sample], field: impl Fn(&Sample) -> f64) -> Spread {
+pub(crate) fn spread(samples: &[Sample], field: impl Fn(&Sample) -> f64) -> MinMedianMax {
     least_median_most(samples.iter().map(field).collect())
 }
 
-pub(crate) fn least_median_most(mut values: Vec<f64>) -> Spread {
+pub(crate) fn least_median_most(mut values: Vec<f64>) -> MinMedianMax {
     values.sort_by(f64::total_cmp);
     [values[0], values[values.len() / 2], values[values.len() - 1]]
 }
 
 /// A figure with its spread, in so many digits.
-pub(crate) fn figure([least, median, most]: Spread, digits: usize) -> String {
+pub(crate) fn figure([least, median, most]: MinMedianMax, digits: usize) -> String {
     let [least, median, most] = [least, median, most].map(|value| number(value, digits));
     format!("{median} ({least} to {most})")
 }
@@ -99,7 +99,7 @@ fn number(value: f64, digits: usize) -> String {
 fn circumstances(results: &Results) -> String {
     let (machine, commit, generators) = (&results.machine, &results.commit, results.generators.join(", "));
     let mut out = format!("{machine}. This at {commit}; {generators}. Servers:\n\n");
-    for Server { name, version, .. } in &results.servers {
+    for ServerInfo { name, version, .. } in &results.servers {
         let with = |round: &&Round| round.samples.iter().any(|sample| sample.server == *name);
         let rounds = results.rounds.iter().filter(with).count();
         let _ = writeln!(out, "- `{name}`: {version}, {rounds} rounds");
@@ -193,7 +193,7 @@ fn ratios(results: &Results) -> String {
 
 /// Those that are compared, with what is aimed at: each with who has its interrupts put off for as long.
 fn pairs(results: &Results) -> Vec<(String, String, f64, f64)> {
-    let with_target = |server: &Server| {
+    let with_target = |server: &ServerInfo| {
         let target = |(ours, peer, cost, rate): (&str, &str, f64, f64)| {
             let coalesced = server.name.strip_prefix(ours)?;
             let same = coalesced.is_empty() || coalesced.starts_with(COALESCED);
@@ -209,7 +209,7 @@ fn memory(measured: &[Memory]) -> String {
         return String::new();
     }
     let mut out = String::from(
-        "| server | connections wanted | open | of them answered on | process, MB | kernel, MB | octets each |\n\
+        "| server | connections wanted | open | of them answered on | process, MB | kernel, MB | bytes each |\n\
          |---|---|---|---|---|---|---|\n",
     );
     for one in measured {
@@ -223,7 +223,7 @@ fn memory(measured: &[Memory]) -> String {
             .map(|none| (process + kernel - none.process as f64 - none.kernel as f64) / *connections as f64);
         let each = number(each.unwrap_or(f64::NAN), 0);
         let alive = if *connections > 0 { per_cent(*alive, 1_000) } else { "–".to_owned() };
-        let [process, kernel] = [process, kernel].map(|octets| octets / 1e6);
+        let [process, kernel] = [process, kernel].map(|bytes| bytes / 1e6);
         let _ = writeln!(
             out,
             "| {server} | {wanted} | {connections} | {alive} | {process:.1} | {kernel:.1} | {each} |"

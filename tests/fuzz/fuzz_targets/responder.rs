@@ -2,6 +2,6 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use stateless_tcp_tests::lab::script::Script;
+use stateless_tcp_tests::in_memory_harness::script::Script;
 
-fuzz_target!(|octets: &[u8]| Script::read(octets).play());
+fuzz_target!(|bytes: &[u8]| Script::read(bytes).play());

@@ -1,8 +1,8 @@
-//! Frames of any octets: steering and parsing read them as an independent reader does, or refuse what it refuses.
+//! Frames of any bytes: steering and parsing read them as an independent reader does, or refuse what it refuses.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use stateless_tcp_tests::lab::agreement;
+use stateless_tcp_tests::in_memory_harness::agreement;
 
 fuzz_target!(|frame: &[u8]| {
     agreement::assert_segment(frame);

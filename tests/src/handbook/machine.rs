@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 
 use crate::netns::Netns;
 
-/// Where a machine keeps the programs that are only there, and where its commands are run.
+/// Directory of a machine's own programs, in which its commands are run.
 pub const PROGRAMS: &str = "/run/bin";
 /// See [`PROGRAMS`].
 pub const WORK: &str = "/run/work";

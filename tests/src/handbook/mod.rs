@@ -16,7 +16,7 @@ pub const ZONES: &str = include_str!("../../../docs/zones.md");
 /// README.md
 pub const README: &str = include_str!("../../../README.md");
 
-/// What a machine is like before a section.
+/// The state of a machine before a section.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Given {
     /// Nothing serves on it.
@@ -25,7 +25,7 @@ pub enum Given {
     Serving,
 }
 
-/// Who runs the commands of a section.
+/// The machine that runs the commands of a section.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Runner {
     /// `tests/tests/documented.rs`, on a veth pair.
@@ -98,7 +98,7 @@ pub const PROGRAMS: &[&str] = &[
 pub const DOCUMENTS: [(&str, &str); 3] =
     [("README.md", README), ("docs/operations.md", OPERATIONS), ("docs/zones.md", ZONES)];
 
-/// Who runs the commands of this section, if that is said.
+/// The machine that runs the commands of this section, if that is said.
 pub fn runner(document: &str, section: &str) -> Option<Runner> {
     let of = |(name, heading, _): &&(&str, &str, Runner)| (*name, *heading) == (document, section);
     RUN.iter().find(of).map(|&(.., runner)| runner)

@@ -10,26 +10,26 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 
 use super::machine::Machine;
-use super::text::{Block, Place, Step, is_as_shown};
-use crate::backend::{self, BackEnd};
+use super::text::{Block, Step, StepHost, is_as_shown};
 use crate::netns::text;
+use crate::pty::Pty;
 use crate::responder::binary;
-use crate::screen::Screen;
 use crate::topology::Topology;
+use crate::upstream::{self, DnsUpstream};
 
-/// How long anything that ends, or is to be seen soon, may take on a busy machine.
+/// Time limit for anything that ends or appears soon, on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(2);
 /// Between two looks at what is to be soon.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// What the reader has: the machine that serves, and another one on the same link.
+/// The reader's machines: the one that serves, and another one on the same link.
 #[derive(Debug)]
 pub struct Player {
     here: Machine,
     elsewhere: Machine,
     service: Option<Lasting>,
-    /// What the documents have relays ask.
-    _name_server: BackEnd,
+    /// The servers that relays ask in the documents.
+    _name_server: DnsUpstream,
     _topology: Topology,
 }
 
@@ -50,9 +50,9 @@ impl Player {
     pub fn new(queues: usize) -> Self {
         let topology = Topology::new(queues);
         let address: SocketAddr = "127.0.0.1:5300".parse().expect("an address");
-        let name_server = BackEnd::start(&topology.server, address, |socket, query, from| {
+        let name_server = DnsUpstream::start(&topology.server, address, |socket, query, from| {
             // Who asks no more has ended.
-            let _ = socket.send_to(&backend::answer(query, 0, 60, [192, 0, 2, 80]), from);
+            let _ = socket.send_to(&upstream::answer(query, 0, 60, [192, 0, 2, 80]), from);
         });
         Self {
             here: Machine::start(&topology.server, &binary()),
@@ -73,7 +73,7 @@ impl Player {
         println!("-- {document}:{} ({})\n{}", block.line, block.section, block.commands);
         let mut output = String::new();
         for (place, step) in block.steps() {
-            let machine = if place == Place::Here { &self.here } else { &self.elsewhere };
+            let machine = if place == StepHost::Here { &self.here } else { &self.elsewhere };
             match step {
                 Step::Script(script) => output += &run(machine, &script),
                 Step::Service(line) => output += &self.serve(&line),
@@ -139,9 +139,9 @@ impl Player {
     fn watch(&self, line: &str, shown: Option<&str>) -> String {
         let said = self.service.as_ref().map(|service| service.said.as_str()).expect("something to look at");
         if line.contains(" top") {
-            let screen = Screen::open(110, 30, &self.here.shell(line));
-            screen.until(&["Queues", "www.example.org"], || self.ask(said));
-            screen.press("q");
+            let pty = Pty::open(110, 30, &self.here.shell(line));
+            pty.until(&["Queues", "www.example.org"], || self.ask(said));
+            pty.press("q");
             return String::new();
         }
         let mut watch = Lasting::start(&self.here, line);
@@ -238,10 +238,10 @@ fn run(machine: &Machine, script: &str) -> String {
     let mut output = shell.stdout.take().expect("its output");
     let (sender, printed) = mpsc::channel();
     thread::spawn(move || {
-        let mut octets = Vec::new();
+        let mut bytes = Vec::new();
         // What cannot be read is missing in what was printed.
-        let _ = output.read_to_end(&mut octets);
-        sender.send(text(&octets))
+        let _ = output.read_to_end(&mut bytes);
+        sender.send(text(&bytes))
     });
     let printed = printed.recv_timeout(PATIENCE);
     let _ = printed.is_err().then(|| shell.kill());

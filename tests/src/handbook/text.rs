@@ -6,7 +6,7 @@
 
 use std::mem;
 
-/// What says that the rest of a block is not for the machine that serves.
+/// The mark that the rest of a block is not for the machine that serves.
 const ELSEWHERE: &str = "# on another machine";
 /// Stands for anything.
 const ANYTHING: &str = "…";
@@ -20,7 +20,7 @@ pub struct Block {
     pub line: usize,
     /// The commands, a line each.
     pub commands: String,
-    /// What they are said to print.
+    /// Their documented output.
     pub shown: Option<String>,
 }
 
@@ -35,9 +35,9 @@ pub enum Step {
     Watch(String),
 }
 
-/// Where a step is run.
+/// The machine of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum StepHost {
     /// The machine that serves.
     Here,
     /// One that asks.
@@ -82,9 +82,9 @@ pub fn named_commands<'a>(document: &'a str, programs: &[&str]) -> Vec<&'a str> 
 }
 
 impl Block {
-    /// What is run, where, in order.
-    pub fn steps(&self) -> Vec<(Place, Step)> {
-        let (mut steps, mut place, mut script) = (Vec::new(), Place::Here, String::new());
+    /// The steps in order, each with its machine.
+    pub fn steps(&self) -> Vec<(StepHost, Step)> {
+        let (mut steps, mut place, mut script) = (Vec::new(), StepHost::Here, String::new());
         let flush = |steps: &mut Vec<_>, place, script: &mut String| {
             if script.lines().any(|line| !line.is_empty() && !line.starts_with('#')) {
                 steps.push((place, Step::Script(mem::take(script))));
@@ -93,7 +93,7 @@ impl Block {
         for line in logical_lines(&self.commands) {
             if line.starts_with(ELSEWHERE) {
                 flush(&mut steps, place, &mut script);
-                place = Place::Elsewhere;
+                place = StepHost::Elsewhere;
             }
             match lasting(&line) {
                 Some(step) => {

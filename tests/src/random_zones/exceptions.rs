@@ -11,7 +11,7 @@ const NSEC: u16 = 47;
 pub const STAYS: &str = "RFC 1034 section 4.3.2 step 3a: the search restarts in whatever zone is served; BIND and Knot stay in \
                          the first";
 
-/// What BIND and Knot say where an alias leads from one zone that is served to another: the part that is of the first, with
+/// The answer of BIND and Knot where an alias leads from one zone that is served to another: the part that is of the first, with
 /// the code that `expected` has. None where no alias does, or for NSD, which goes on.
 #[must_use]
 pub fn first_zone_s(

@@ -1,4 +1,4 @@
-//! What two right answers to the same question may differ in.
+//! The permitted differences of two right answers to the same question.
 
 use crate::compare::{Record, Reply};
 use crate::exceptions::Arbiter;

@@ -8,7 +8,7 @@ use anyhow::{Context, ensure};
 
 use crate::peers;
 
-/// How a zone is signed.
+/// The way a zone is signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Proof {
     /// Not at all.
@@ -25,7 +25,7 @@ impl Proof {
     /// All four.
     pub const ALL: [Self; 4] = [Self::None, Self::Nsec, Self::Nsec3, Self::OptOut];
 
-    /// What a zone is called that is signed so.
+    /// The name of a zone that is signed so.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {

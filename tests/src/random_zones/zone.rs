@@ -19,15 +19,15 @@ pub struct Zone {
     elsewhere: Vec<String>,
 }
 
-/// What a name has.
+/// The records of a name.
 #[derive(Clone, Debug, Default)]
 pub struct Node {
     records: Vec<String>,
-    kind: Kind,
+    kind: NodeKind,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Kind {
+enum NodeKind {
     #[default]
     Data,
     Alias,
@@ -48,7 +48,7 @@ impl Zone {
             "TXT \"apex\"",
         ];
         zone.nodes
-            .insert("@".to_owned(), Node { records: apex.map(str::to_owned).to_vec(), kind: Kind::Data });
+            .insert("@".to_owned(), Node { records: apex.map(str::to_owned).to_vec(), kind: NodeKind::Data });
         zone.add("ns1", &["A 192.0.2.1", "AAAA 2001:db8::1"]);
         for _ in 0..size {
             zone.add_node(random);
@@ -62,7 +62,7 @@ impl Zone {
         self.nodes.retain(|name, _| name != label && !name.ends_with(&below));
         let mut records = vec![format!("NS ns1.{label}")];
         records.extend(signed.iter().map(|ds| format!("DS {ds}")));
-        self.nodes.insert(label.to_owned(), Node { records, kind: Kind::Cut });
+        self.nodes.insert(label.to_owned(), Node { records, kind: NodeKind::Cut });
         self.add(&format!("ns1.{label}"), &["A 192.0.2.1", "AAAA 2001:db8::1"]);
     }
 
@@ -98,26 +98,26 @@ impl Zone {
     fn add_node(&mut self, random: &mut Random) {
         let mut name = relative(random);
         let kind = match random.below(20) {
-            0..=3 => Kind::Alias,
-            4 => Kind::Redirection,
-            5..=7 => Kind::Cut,
-            _ => Kind::Data,
+            0..=3 => NodeKind::Alias,
+            4 => NodeKind::Redirection,
+            5..=7 => NodeKind::Cut,
+            _ => NodeKind::Data,
         };
-        if random.one_in(6) && matches!(kind, Kind::Data | Kind::Alias) {
+        if random.one_in(6) && matches!(kind, NodeKind::Data | NodeKind::Alias) {
             name = format!("*.{name}");
         }
         let below = format!(".{name}");
-        let hides = matches!(kind, Kind::Cut | Kind::Redirection)
+        let hides = matches!(kind, NodeKind::Cut | NodeKind::Redirection)
             && self.nodes.keys().any(|other| other.ends_with(&below));
         let excluded = self.nodes.contains_key(&name) || self.is_hidden(&name) || hides;
         if excluded {
             return;
         }
         let records = match kind {
-            Kind::Data => self.data(random),
-            Kind::Alias => vec![format!("CNAME {}", self.target(random))],
-            Kind::Redirection => vec![format!("DNAME {}", self.target(random))],
-            Kind::Cut => self.cut(&name, random),
+            NodeKind::Data => self.data(random),
+            NodeKind::Alias => vec![format!("CNAME {}", self.target(random))],
+            NodeKind::Redirection => vec![format!("DNAME {}", self.target(random))],
+            NodeKind::Cut => self.cut(&name, random),
         };
         self.nodes.insert(name, Node { records, kind });
     }
@@ -125,7 +125,7 @@ impl Zone {
     /// Whether a cut or a DNAME stands above the name.
     fn is_hidden(&self, name: &str) -> bool {
         let above = |(other, node): (&String, &Node)| {
-            matches!(node.kind, Kind::Cut | Kind::Redirection) && name.ends_with(&format!(".{other}"))
+            matches!(node.kind, NodeKind::Cut | NodeKind::Redirection) && name.ends_with(&format!(".{other}"))
         };
         self.nodes.iter().any(above)
     }

@@ -1,13 +1,13 @@
-//! What uses the client's TCP: it asks, reads, compares each octet, closes, and asks again where a connection ended.
+//! The application above the client's TCP: it asks, reads, compares each byte, closes, and asks again where a connection ended.
 
 use super::{
-    client::{Client, State},
-    packet::{Micros, Packet},
-    question::{Question, REFUSED, Style, VOLATILE},
+    client::{ConnectionState, SimClient},
+    packet::{Micros, SimSegment},
+    question::{REFUSED, SimQuestion, Style, VOLATILE},
     relay::VARIANTS,
 };
 
-/// How the application leaves.
+/// The application's way to leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
     /// Closes when it has every answer.
@@ -20,20 +20,20 @@ pub enum Ending {
     Abort(usize),
 }
 
-/// What the application does.
+/// The application's plan.
 #[derive(Clone, Debug)]
-pub struct Plan {
-    /// How messages are delimited.
+pub struct ApplicationConfig {
+    /// The delimiters of messages.
     pub style: Style,
-    /// Who answers asks for each answer: no two are the same.
+    /// The server asks for each answer: no two are the same.
     pub relayed: bool,
-    /// What is asked.
-    pub questions: Vec<Question>,
+    /// The questions.
+    pub questions: Vec<SimQuestion>,
     /// All messages.
-    pub octets: Vec<u8>,
-    /// Where each message ends.
+    pub bytes: Vec<u8>,
+    /// The end of each message.
     pub ends: Vec<usize>,
-    /// Where a write ends.
+    /// The end of a write.
     pub cuts: Vec<usize>,
     /// On the first so many connections; later each write is as many whole messages as may be asked.
     pub messy: u32,
@@ -43,11 +43,11 @@ pub struct Plan {
     pub pause: Micros,
     /// Writes before the connection is open.
     pub eager: bool,
-    /// Reads so many octets at once, so often; everything at once if none.
+    /// Reads so many bytes at once, so often; everything at once if none.
     pub reading: Option<(usize, Micros)>,
-    /// How it leaves.
+    /// Its way to leave.
     pub ending: Ending,
-    /// How long it keeps a connection that it has no use for any more.
+    /// Time that it keeps an unused connection.
     pub linger: Micros,
 }
 
@@ -55,29 +55,29 @@ pub struct Plan {
 const MOST_WINDOWS: usize = 4;
 /// Or if its window is smaller than our largest segment, and what may change at the front of an answer.
 const SEGMENT: usize = 1_220 + 96;
-/// How long an application without timestamps waits where docs/protocol.md's limits are reached.
+/// Waiting time of an application without timestamps where docs/protocol.md's limits are reached.
 const PATIENCE: Micros = 30_000_000;
-/// How long a closed connection waits for the server's FIN (Linux's `tcp_fin_timeout`).
+/// Waiting time of a closed connection for the server's FIN (Linux's `tcp_fin_timeout`).
 const ORPHAN: Micros = 60_000_000;
 
 /// The application while it runs.
 #[derive(Debug)]
 pub struct Application {
-    plan: Plan,
+    plan: ApplicationConfig,
     /// Questions answered.
     pub answered: usize,
     matched: usize,
-    /// What the octets of the present answer are that change.
+    /// The changing bytes of the present answer.
     changing: u8,
-    /// Which answers of a relay the octets that were read of the present one may be of, a bit each.
+    /// Which answers of a relay the bytes that were read of the present one may be of, a bit each.
     possible: u8,
-    /// All octets of complete answers, those that change as zeros; if anybody wants to know.
+    /// All bytes of complete answers, those that change as zeros; if anybody wants to know.
     pub received: Option<Vec<u8>>,
     /// Connections opened.
     pub connections: u32,
     /// Answers that were refused for want of room.
     pub refused: u32,
-    /// How often a documented limit was reached.
+    /// Number of times that a documented limit was reached.
     pub limits: u32,
     /// Connections whose server's FIN never came.
     pub orphans: u32,
@@ -92,7 +92,7 @@ pub struct Application {
     buffer: Vec<u8>,
 }
 
-/// What the application wants.
+/// The application's next action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Want {
     /// To wait, at most until then.
@@ -105,7 +105,7 @@ pub enum Want {
 
 impl Application {
     /// Before its first connection.
-    pub fn new(plan: Plan) -> Self {
+    pub fn new(plan: ApplicationConfig) -> Self {
         Self {
             plan,
             answered: 0,
@@ -130,7 +130,7 @@ impl Application {
 
     /// All that it ever writes.
     pub fn octets(&self) -> &[u8] {
-        &self.plan.octets
+        &self.plan.bytes
     }
 
     /// A new connection begins; where in all that is written.
@@ -154,28 +154,30 @@ impl Application {
     /// Does what can be done now.
     ///
     /// # Errors
-    /// What arrived that is not the answer.
+    /// The bytes that arrived and are not the answer.
     pub fn step(
         &mut self,
         now: Micros,
-        client: &mut Client,
+        client: &mut SimClient,
         least_window: usize,
-        out: &mut Vec<Packet>,
+        out: &mut Vec<SimSegment>,
     ) -> Result<Want, String> {
         self.read(now, client, least_window, out)?;
         self.skip_empty(client);
         match client.state {
             // What arrived before RST can be read (Linux, BSD).
-            State::Reset | State::Closed if client.unread() > 0 && !client.deaf() => {
+            ConnectionState::Reset | ConnectionState::Closed if client.unread() > 0 && !client.deaf() => {
                 return Ok(Want::Wait(Some(self.read_at)));
             }
-            State::Reset | State::Closed if self.everything() || self.leaving => return Ok(Want::Done),
-            State::Reset | State::Closed => return Ok(Want::Open),
-            State::Opening | State::Open => {}
+            ConnectionState::Reset | ConnectionState::Closed if self.everything() || self.leaving => {
+                return Ok(Want::Done);
+            }
+            ConnectionState::Reset | ConnectionState::Closed => return Ok(Want::Open),
+            ConnectionState::Opening | ConnectionState::Open => {}
         }
         self.leave(now, client, out);
         self.write(now, client, out);
-        if matches!(client.state, State::Reset | State::Closed) {
+        if matches!(client.state, ConnectionState::Reset | ConnectionState::Closed) {
             return self.step(now, client, least_window, out);
         }
         Ok(self.wait(now, client, out))
@@ -184,16 +186,16 @@ impl Application {
     fn read(
         &mut self,
         now: Micros,
-        client: &mut Client,
+        client: &mut SimClient,
         least_window: usize,
-        out: &mut Vec<Packet>,
+        out: &mut Vec<SimSegment>,
     ) -> Result<(), String> {
         if client.unread() == 0 || now < self.read_at || client.deaf() {
             return Ok(());
         }
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.clear();
-        let most = self.plan.reading.map_or(usize::MAX, |(octets, _)| octets);
+        let most = self.plan.reading.map_or(usize::MAX, |(bytes, _)| bytes);
         client.read(now, most, &mut buffer, out);
         self.read_at = now + self.plan.reading.map_or(0, |(_, pause)| pause);
         self.moved_at = now;
@@ -205,24 +207,24 @@ impl Application {
 
     fn compare(
         &mut self,
-        mut octets: &[u8],
+        mut bytes: &[u8],
         generation: u8,
         timestamps: bool,
         least_window: usize,
     ) -> Result<(), String> {
-        while !octets.is_empty() {
+        while !bytes.is_empty() {
             let (index, offset) = (self.answered, self.matched);
             let asked = self.plan.ends.get(index).is_some_and(|&end| end <= self.written);
             let Some(question) = self.plan.questions.get(index).filter(|_| asked) else {
-                return Err(format!("{} octets though no question is open", octets.len()));
+                return Err(format!("{} octets though no question is open", bytes.len()));
             };
             let length = question.length();
             let refusable =
                 length > MOST_WINDOWS * least_window || least_window < SEGMENT && length >= least_window;
-            if offset == 0 && length > 0 && octets[0] == REFUSED && refusable && !timestamps {
+            if offset == 0 && length > 0 && bytes[0] == REFUSED && refusable && !timestamps {
                 self.refused += 1;
                 self.answered += 1;
-                octets = &octets[1..];
+                bytes = &bytes[1..];
                 if let Some(received) = &mut self.received {
                     received.push(REFUSED);
                 }
@@ -232,12 +234,12 @@ impl Application {
                 if self.plan.style == Style::Http && !self.plan.relayed { VOLATILE.min(length) } else { 0 };
             if offset < volatile {
                 if offset == 0 {
-                    self.changing = octets[0];
+                    self.changing = bytes[0];
                 }
-                if octets[0] != self.changing {
+                if bytes[0] != self.changing {
                     return Err(format!("answer {index} is of two times"));
                 }
-                octets = &octets[1..];
+                bytes = &bytes[1..];
                 self.matched += 1;
                 if let Some(received) = &mut self.received {
                     received.push(0);
@@ -248,23 +250,23 @@ impl Application {
                 }
                 continue;
             }
-            let common = (length - offset).min(octets.len());
-            let expected = |variant| &question.octets(variant)[offset..offset + common];
+            let common = (length - offset).min(bytes.len());
+            let expected = |variant| &question.bytes(variant)[offset..offset + common];
             if self.plan.relayed {
                 self.possible &= (0..VARIANTS)
-                    .filter(|&variant| octets[..common] == *expected(variant))
+                    .filter(|&variant| bytes[..common] == *expected(variant))
                     .fold(0, |possible, variant| possible | 1 << variant);
                 if self.possible == 0 {
                     return Err(format!("octets {offset} and on of answer {index} are of no or another one"));
                 }
-            } else if octets[..common] != *expected(generation) {
-                let differ = octets.iter().zip(expected(generation)).position(|(a, b)| a != b);
+            } else if bytes[..common] != *expected(generation) {
+                let differ = bytes.iter().zip(expected(generation)).position(|(a, b)| a != b);
                 return Err(format!("octet {} of answer {index} is wrong", offset + differ.unwrap_or(0)));
             }
             if let Some(received) = &mut self.received {
-                received.extend(&octets[..common]);
+                received.extend(&bytes[..common]);
             }
-            octets = &octets[common..];
+            bytes = &bytes[common..];
             self.matched += common;
             if self.matched == length {
                 self.possible = u8::MAX;
@@ -276,7 +278,7 @@ impl Application {
     }
 
     /// An empty answer has arrived when its question is acknowledged.
-    fn skip_empty(&mut self, client: &Client) {
+    fn skip_empty(&mut self, client: &SimClient) {
         let acknowledged = self.begun + usize::try_from(client.acknowledged()).unwrap_or(0);
         while self.matched == 0
             && self.plan.questions.get(self.answered).is_some_and(|question| question.answer == 0)
@@ -286,7 +288,7 @@ impl Application {
         }
     }
 
-    fn leave(&mut self, now: Micros, client: &mut Client, out: &mut Vec<Packet>) {
+    fn leave(&mut self, now: Micros, client: &mut SimClient, out: &mut Vec<SimSegment>) {
         match self.plan.ending {
             Ending::Early(after) if self.answered >= after && self.written > 0 => {
                 self.leaving = true;
@@ -296,20 +298,20 @@ impl Application {
                 self.leaving = true;
                 client.abort(now, true, out);
             }
-            Ending::HalfClose if self.written == self.plan.octets.len() && self.limits == 0 => {
+            Ending::HalfClose if self.written == self.plan.bytes.len() && self.limits == 0 => {
                 client.shut(now, false, out);
             }
             _ => {}
         }
         let ended = client.fin_received && client.unread() == 0;
         let satisfied = self.everything() && now >= self.moved_at + self.plan.linger;
-        if client.state == State::Open && (satisfied || ended) {
+        if client.state == ConnectionState::Open && (satisfied || ended) {
             client.shut(now, true, out);
         }
     }
 
-    fn write(&mut self, now: Micros, client: &mut Client, out: &mut Vec<Packet>) {
-        let ready = client.state == State::Open || self.plan.eager;
+    fn write(&mut self, now: Micros, client: &mut SimClient, out: &mut Vec<SimSegment>) {
+        let ready = client.state == ConnectionState::Open || self.plan.eager;
         while ready && now >= self.write_at && !client.fin_sent() && !client.fin_received {
             let newest = (self.answered + self.plan.depth).min(self.plan.ends.len());
             let allowed = if newest == 0 { 0 } else { self.plan.ends[newest - 1] };
@@ -326,13 +328,13 @@ impl Application {
             self.written = cut;
             self.write_at = now + self.plan.pause;
             self.moved_at = now;
-            if self.written == self.plan.octets.len() && self.plan.ending == Ending::HalfClose {
+            if self.written == self.plan.bytes.len() && self.plan.ending == Ending::HalfClose {
                 self.leave(now, client, out);
             }
         }
     }
 
-    fn wait(&mut self, now: Micros, client: &mut Client, out: &mut Vec<Packet>) -> Want {
+    fn wait(&mut self, now: Micros, client: &mut SimClient, out: &mut Vec<SimSegment>) -> Want {
         let mut give_up = None;
         if client.deaf() || (client.timestamps.is_none() && client.fin_sent()) {
             let orphaned = client.deaf() && client.fin_sent() && !client.waits() && !client.fin_received;
@@ -347,7 +349,7 @@ impl Application {
             }
             give_up = (!patient).then_some(self.moved_at + patience);
         }
-        let more_to_write = self.written < self.plan.octets.len() && self.write_at > now;
+        let more_to_write = self.written < self.plan.bytes.len() && self.write_at > now;
         let write = more_to_write.then_some(self.write_at);
         let read = (client.unread() > 0 && self.read_at > now).then_some(self.read_at);
         let leave = (self.everything() && !client.fin_sent()).then_some(self.moved_at + self.plan.linger);

@@ -3,7 +3,7 @@
 //! There is no clock, no thread and no randomness but a seed: a schedule is one number, and comes again whenever it is
 //! asked for. No frames either: segments are values, so that a schedule costs microseconds.
 //!
-//! A run must end with every answer right, octet by octet. What else it may come to is counted, and is this:
+//! A run must end with every answer right, byte by byte. Other permitted outcomes are counted:
 //!
 //! - `limits`: a client without timestamps that has closed its direction waits in vain for an answer that is lost.
 //! - `unheard`: keep-alive probes of a client that has our FIN, reads slowly, and has not closed its own direction.
@@ -15,7 +15,7 @@
 //!
 //! | module | its room |
 //! |---|---|
-//! | [`question`] | toy protocols whose every octet tells where it belongs |
+//! | [`question`] | toy protocols whose every byte tells where it belongs |
 //! | [`client`] | the client's TCP: Linux's and BSD's manners |
 //! | [`application`] | asks, compares, closes, asks again |
 //! | [`kernel`] | the client checked against a real one |
@@ -43,9 +43,9 @@ pub mod trace;
 use std::fmt;
 
 use application::{Application, Want};
-use client::Client;
+use client::SimClient;
 use network::Network;
-use packet::{Micros, Packet, position};
+use packet::{Micros, SimSegment, position};
 use scenario::Scenario;
 use servers::Servers;
 use stateless_tcp_core::tcp::segment::Flags;
@@ -61,7 +61,7 @@ const MOST_FETCHES: u64 = 5_000;
 const MOST_PROBES: u32 = 20;
 const FIRST_PORT: u16 = 40_000;
 
-/// What a complete run was like.
+/// The properties of a complete run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
     /// Runs.
@@ -111,7 +111,7 @@ impl Summary {
 /// A run that went wrong.
 #[derive(Debug)]
 pub struct Failure {
-    /// What.
+    /// The segment.
     pub what: String,
     /// Everything up to there.
     pub trace: String,
@@ -133,7 +133,7 @@ impl fmt::Display for Failure {
 /// Runs a scenario, and when it fails once more with a trace.
 ///
 /// # Errors
-/// What went wrong, with all segments up to there.
+/// The error, with all segments up to there.
 pub fn run(scenario: &Scenario) -> Result<Summary, Box<Failure>> {
     Run::new(scenario, None).finish().map_err(|_| {
         let mut run = Run::new(scenario, Some(Trace::default()));
@@ -144,10 +144,10 @@ pub fn run(scenario: &Scenario) -> Result<Summary, Box<Failure>> {
     })
 }
 
-/// Runs a scenario, and returns all octets of complete answers that the application read, those that change as zeros.
+/// Runs a scenario, and returns all bytes of complete answers that the application read, those that change as zeros.
 ///
 /// # Errors
-/// What went wrong.
+/// The error.
 pub fn received(scenario: &Scenario) -> Result<Vec<u8>, String> {
     let mut run = Run::new(scenario, None);
     run.application.received = Some(Vec::new());
@@ -163,14 +163,14 @@ struct Run<'a> {
     network: Network,
     servers: Servers,
     application: Application,
-    client: Client,
-    /// What the client's window came to at its smallest on this connection.
+    client: SimClient,
+    /// The smallest window of the client on this connection.
     least_window: usize,
-    /// How often answers were fetched.
+    /// Number of fetched answers.
     fetches: u64,
-    /// How often the content was replaced.
+    /// Number of replacements of the content.
     reloads: usize,
-    out: Vec<Packet>,
+    out: Vec<SimSegment>,
     trace: Option<Trace>,
     summary: Summary,
 }
@@ -194,7 +194,7 @@ impl<'a> Run<'a> {
                 network_random,
             ),
             servers,
-            client: Client::open(scenario.profile.clone(), FIRST_PORT, isn, base, 0, &mut out),
+            client: SimClient::open(scenario.profile.clone(), FIRST_PORT, isn, base, 0, &mut out),
             application,
             least_window: usize::from(u16::MAX),
             fetches: 0,
@@ -309,7 +309,8 @@ impl<'a> Run<'a> {
         if let Some(trace) = &mut self.trace {
             trace.say(self.now, "a new connection");
         }
-        self.client = Client::open(self.scenario.profile.clone(), port, isn, base, self.now, &mut self.out);
+        self.client =
+            SimClient::open(self.scenario.profile.clone(), port, isn, base, self.now, &mut self.out);
     }
 
     fn arrive(&mut self) -> Result<(), String> {
@@ -328,7 +329,7 @@ impl<'a> Run<'a> {
 
     /// Whether the servers may have cause for a RST: the content that the connection began with was kept for its time, or what
     /// was kept of the connection is lost.
-    fn may_reset(&self, packet: &Packet) -> bool {
+    fn may_reset(&self, packet: &SimSegment) -> bool {
         let forgets = self.scenario.relay.is_some_and(|relay| relay.forget > 0);
         let former = packet.port != self.client.port();
         let gone = former || self.servers.may_have_forgotten(self.client.generation, self.now);
@@ -341,7 +342,7 @@ impl<'a> Run<'a> {
         plan.messy > 0 || plan.depth > 1 || plan.questions.iter().any(|question| question.padding > 100)
     }
 
-    fn ask(&mut self, packet: &Packet) -> Result<(), String> {
+    fn ask(&mut self, packet: &SimSegment) -> Result<(), String> {
         let which = self.random.below(self.servers.count());
         self.servers.tidy(self.now);
         if let Some(&(at, generation)) = self.scenario.reloads.get(self.reloads)
@@ -382,7 +383,7 @@ impl<'a> Run<'a> {
         checked
     }
 
-    fn send(&mut self, sent: Vec<Packet>) -> Result<(), String> {
+    fn send(&mut self, sent: Vec<SimSegment>) -> Result<(), String> {
         for packet in sent {
             let acknowledged = position(packet.ack, self.client.initial().0);
             let current = packet.port == self.client.port();

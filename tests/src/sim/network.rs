@@ -4,12 +4,12 @@ use std::{cmp::Reverse, collections::BinaryHeap};
 
 use stateless_tcp_core::tcp::segment::Flags;
 
-use super::packet::{Micros, Packet};
+use super::packet::{Micros, SimSegment};
 use crate::seed::Random;
 
-/// What becomes of a segment.
+/// The fate of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
+pub enum Delivery {
     /// It arrives in its turn.
     Deliver,
     /// It does not arrive.
@@ -20,7 +20,7 @@ pub enum Fate {
     Delay(Micros),
 }
 
-/// How fates are decided.
+/// The way that fates are decided.
 #[derive(Clone, Debug)]
 pub enum Faults {
     /// In thousandths of all segments, until a time from which on everything is delivered.
@@ -34,11 +34,11 @@ pub enum Faults {
         /// When it ends.
         until: Micros,
     },
-    /// The fates of the first segments in order of sending, the lowest digit first: base 4, in the order of [`Fate`].
+    /// The fates of the first segments in order of sending, the lowest digit first: base 4, in the order of [`Delivery`].
     Script {
         /// The digits.
         digits: u64,
-        /// How late a segment comes that is delayed or duplicated.
+        /// Delay of a segment that is delayed or duplicated.
         late: Micros,
     },
 }
@@ -62,7 +62,7 @@ pub struct Network {
     coalesce: bool,
     random: Random,
     queue: BinaryHeap<Reverse<(Micros, u64, usize)>>,
-    slots: Vec<Option<Packet>>,
+    slots: Vec<Option<SimSegment>>,
     free: Vec<usize>,
     sent: u64,
     queued: u64,
@@ -100,7 +100,7 @@ impl Network {
     }
 
     /// Takes the segment that arrives next.
-    pub fn receive(&mut self) -> Option<Packet> {
+    pub fn receive(&mut self) -> Option<SimSegment> {
         let Reverse((_, _, slot)) = self.queue.pop()?;
         self.free.push(slot);
         if self.newest == Some(slot) {
@@ -110,7 +110,7 @@ impl Network {
     }
 
     /// Sends a segment, and says what becomes of it; none if it went into the one before it.
-    pub fn send(&mut self, now: Micros, packet: Packet) -> Option<Fate> {
+    pub fn send(&mut self, now: Micros, packet: SimSegment) -> Option<Delivery> {
         if self.merge(&packet) {
             return None;
         }
@@ -118,39 +118,39 @@ impl Network {
         let jitter = if self.jitter == 0 { 0 } else { self.random.draw() % self.jitter };
         let at = now + self.latency + jitter;
         match fate {
-            Fate::Deliver => self.push(at, packet),
-            Fate::Lose => {}
-            Fate::Duplicate(late) => {
+            Delivery::Deliver => self.push(at, packet),
+            Delivery::Lose => {}
+            Delivery::Duplicate(late) => {
                 self.push(at + late, packet.clone());
                 self.push(at, packet);
             }
-            Fate::Delay(late) => self.push(at + late, packet),
+            Delivery::Delay(late) => self.push(at + late, packet),
         }
         Some(fate)
     }
 
-    fn decide(&mut self, now: Micros) -> Fate {
+    fn decide(&mut self, now: Micros) -> Delivery {
         let index = self.sent;
         self.sent += 1;
         match self.faults {
-            Faults::Random { until, .. } if now >= until => Fate::Deliver,
+            Faults::Random { until, .. } if now >= until => Delivery::Deliver,
             Faults::Random { lose, duplicate, delay, .. } => {
                 let drawn = self.random.below(1000);
                 if drawn < lose {
-                    Fate::Lose
+                    Delivery::Lose
                 } else if drawn < lose + duplicate {
-                    Fate::Duplicate(self.late())
+                    Delivery::Duplicate(self.late())
                 } else if drawn < lose + duplicate + delay {
-                    Fate::Delay(self.late())
+                    Delivery::Delay(self.late())
                 } else {
-                    Fate::Deliver
+                    Delivery::Deliver
                 }
             }
             Faults::Script { digits, late } => match (index < 32).then(|| digits >> (2 * index) & 3) {
-                Some(1) => Fate::Lose,
-                Some(2) => Fate::Duplicate(late),
-                Some(3) => Fate::Delay(late),
-                _ => Fate::Deliver,
+                Some(1) => Delivery::Lose,
+                Some(2) => Delivery::Duplicate(late),
+                Some(3) => Delivery::Delay(late),
+                _ => Delivery::Deliver,
             },
         }
     }
@@ -160,7 +160,7 @@ impl Network {
         self.random.draw() % (most + 1)
     }
 
-    fn push(&mut self, at: Micros, packet: Packet) {
+    fn push(&mut self, at: Micros, packet: SimSegment) {
         let to_server = packet.to_server;
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
@@ -176,7 +176,7 @@ impl Network {
     }
 
     /// Merges neighbours of one acknowledgment and one timestamp, as offloads and middleboxes do.
-    fn merge(&mut self, packet: &Packet) -> bool {
+    fn merge(&mut self, packet: &SimSegment) -> bool {
         if !self.coalesce || !packet.to_server || packet.length == 0 || self.random.one_in(2) {
             return false;
         }

@@ -1,16 +1,16 @@
-//! A segment on its way, without the octets of headers.
+//! A segment on its way, without the bytes of headers.
 
 use stateless_tcp_core::tcp::segment::{Flags, Timestamps};
 
 /// Microseconds of virtual time.
 pub type Micros = u64;
-/// A place in a stream, relative to its initial sequence number: SYN is at 0, the first octet at 1.
+/// A place in a stream, relative to its initial sequence number: SYN is at 0, the first byte at 1.
 pub type Position = i64;
 
 /// A segment of either side.
 #[derive(Clone, Debug)]
-pub struct Packet {
-    /// Where it goes.
+pub struct SimSegment {
+    /// Its direction.
     pub to_server: bool,
     /// The client's port, which tells its connections apart.
     pub port: u16,
@@ -28,15 +28,15 @@ pub struct Packet {
     pub timestamps: Option<Timestamps>,
     /// The client's payload, which is a part of all that its application ever writes.
     pub from: usize,
-    /// Octets of payload.
+    /// Bytes of payload.
     pub length: u16,
     /// The server's payload.
-    pub octets: Vec<u8>,
+    pub bytes: Vec<u8>,
     /// The content that a SYN,ACK begins a connection with.
     pub generation: u8,
 }
 
-impl Packet {
+impl SimSegment {
     /// A SYN.
     pub fn syn(port: u16, seq: u32, mss: u16, timestamps: Option<Timestamps>) -> Self {
         Self {
@@ -50,7 +50,7 @@ impl Packet {
             timestamps,
             from: 0,
             length: 0,
-            octets: Vec::new(),
+            bytes: Vec::new(),
             generation: 0,
         }
     }

@@ -1,5 +1,5 @@
-//! What is asked and answered: two toy protocols whose answers are a pure function of (message, generation) and differ at
-//! every place, so that a wrong, missing or repeated octet shows.
+//! The questions and answers: two toy protocols whose answers are a pure function of (message, generation) and differ at
+//! every place, so that a wrong, missing or repeated byte shows.
 
 use std::{sync::LazyLock, time::UNIX_EPOCH};
 
@@ -8,11 +8,11 @@ use stateless_tcp::services::{Answered, Context, Framing, Service, Unavailable};
 
 use crate::seed::Random;
 
-/// The answer to a question whose true answer finds no room. No true answer has this octet.
+/// The answer to a question whose true answer finds no room. No true answer has this byte.
 pub const REFUSED: u8 = 0xee;
-/// Most octets of an answer that a question tells as they are.
+/// Most bytes of an answer that a question tells as they are.
 pub const MAX_ANSWER: usize = 61_000;
-/// Most octets of any answer: the longest DNS message, behind its length.
+/// Most bytes of any answer: the longest DNS message, behind its length.
 pub const LONGEST: usize = 65_537;
 /// By so much less longer ones are told, which are longer than 16 bits can tell, and than what may stand in a message.
 const TOLD_LESS: usize = 258;
@@ -20,68 +20,68 @@ const TOLD_LESS: usize = 258;
 pub const MOST_IDS: u16 = 0xff00;
 /// Places where answers begin in the table.
 const PLACES: usize = 1 << 16;
-/// Octets before the padding of a DNS-like message, its length prefix among them.
+/// Bytes before the padding of a DNS-like message, its length prefix among them.
 const HEAD: usize = 11;
-/// Where a DNS-like message repeats its length, and says that it does: by what stands nowhere else in one, as [`Question::id`]
+/// Where a DNS-like message repeats its length, and says that it does: by what stands nowhere else in one, as [`SimQuestion::id`]
 /// and [`MAX_ANSWER`] are less.
 const LENGTH: usize = 2;
 const MAGIC: [u8; 2] = [0xff; 2];
-/// Octets at the front of an HTTP-like answer that are another each time, but all the same.
+/// Bytes at the front of an HTTP-like answer that are another each time, but all the same.
 pub const VOLATILE: usize = 8;
 const LAST: u8 = 1;
 /// Marks a DNS-like message that does not stand inside another.
 const OUTERMOST: u8 = 2;
-/// The high half of an HTTP-like message's first octet, and of no other.
+/// The high half of an HTTP-like message's first byte, and of no other.
 const BEGIN: u8 = 0xc;
-/// Ends an HTTP-like message; no other octet of it is below 128.
+/// Ends an HTTP-like message; no other byte of it is below 128.
 const END: u8 = b'\n';
 
 /// One question.
 #[derive(Clone, Copy, Debug)]
-pub struct Question {
+pub struct SimQuestion {
     /// Tells it from the others; less than [`MOST_IDS`].
     pub id: u16,
-    /// Octets of the answer, as the message tells them; [`Question::length`] is how many that are.
+    /// Bytes of the answer, as the message tells them; [`SimQuestion::length`] is how many that are.
     pub answer: u16,
     /// The server closes the connection behind the answer.
     pub last: bool,
-    /// Octets that mean nothing.
+    /// Bytes that mean nothing.
     pub padding: usize,
 }
 
-/// How messages are delimited.
+/// The delimiters of messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Style {
-    /// By a length of two octets before them.
+    /// By a length of two bytes before them.
     Dns,
-    /// By an octet behind them.
+    /// By a byte behind them.
     Http,
 }
 
-/// Octets without pattern. Every answer is a part of them.
+/// Bytes without pattern. Every answer is a part of them.
 static OCTETS: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let mut random = Random::from_seed(7);
-    let mut octets: Vec<u8> = (0..PLACES + LONGEST).map(|_| random.octet()).collect();
-    octets.iter_mut().filter(|octet| **octet == REFUSED).for_each(|octet| *octet = 0);
-    octets
+    let mut bytes: Vec<u8> = (0..PLACES + LONGEST).map(|_| random.byte()).collect();
+    bytes.iter_mut().filter(|byte| **byte == REFUSED).for_each(|byte| *byte = 0);
+    bytes
 });
 
-impl Question {
-    /// With an answer of so many octets, or nearly so many where that cannot be told.
+impl SimQuestion {
+    /// With an answer of so many bytes, or nearly so many where that cannot be told.
     #[must_use]
     pub fn asking_for(self, length: usize) -> Self {
         let told = if length > MAX_ANSWER + TOLD_LESS { length - TOLD_LESS } else { length.min(MAX_ANSWER) };
         Self { answer: u16::try_from(told).expect("16 bits"), ..self }
     }
 
-    /// Octets of the answer.
+    /// Bytes of the answer.
     pub fn length(&self) -> usize {
         let told = usize::from(self.answer);
         if told > MAX_ANSWER { told + TOLD_LESS } else { told }
     }
 
     /// One of the answers that differ at every place. Which one: the generation, or the one that a relay got.
-    pub fn octets(&self, variant: u8) -> &'static [u8] {
+    pub fn bytes(&self, variant: u8) -> &'static [u8] {
         let place = Random::from_seed(u64::from(self.id) << 8 | u64::from(variant)).below(PLACES);
         &OCTETS[place..place + self.length()]
     }
@@ -110,7 +110,7 @@ impl Question {
                 stream.resize(end, 0);
             }
             Style::Http => {
-                let nibbles = [a, b, c, d, last].into_iter().flat_map(|octet| [octet >> 4, octet & 15]);
+                let nibbles = [a, b, c, d, last].into_iter().flat_map(|byte| [byte >> 4, byte & 15]);
                 let at = stream.len();
                 stream.extend(nibbles.map(|nibble| nibble | 0x80));
                 stream[at] |= BEGIN << 4;
@@ -150,10 +150,10 @@ pub fn begins(style: Style, stream: &[u8]) -> bool {
     }
 }
 
-/// Answers [`Question`]s.
+/// Answers [`SimQuestion`]s.
 #[derive(Debug)]
 pub struct Toy {
-    /// How its messages are delimited.
+    /// The delimiters of its messages.
     pub style: Style,
     /// Which content it answers from.
     pub generation: u8,
@@ -169,7 +169,7 @@ impl Service for Toy {
             Style::Dns => {
                 stream.first_chunk().map(|&prefix: &[u8; 2]| 2 + usize::from(u16::from_be_bytes(prefix)))
             }
-            Style::Http => stream.iter().position(|&octet| octet == END).map(|end| end + 1),
+            Style::Http => stream.iter().position(|&byte| byte == END).map(|end| end + 1),
         };
         end.filter(|&end| end <= stream.len()).map_or(Framing::Incomplete, Framing::Message)
     }
@@ -193,13 +193,13 @@ impl Service for Toy {
         context: &Context,
         response: &mut Vec<u8>,
     ) -> Result<Answered, Unavailable> {
-        let Some(question) = Question::read(self.style, message) else { return Ok(Answered::default()) };
+        let Some(question) = SimQuestion::read(self.style, message) else { return Ok(Answered::default()) };
         if question.length() > context.room {
             response.extend((context.room > 0).then_some(REFUSED));
             return Ok(Answered { volatile: 0, last: true });
         }
         let start = response.len();
-        response.extend_from_slice(question.octets(self.generation));
+        response.extend_from_slice(question.bytes(self.generation));
         let mut volatile = 0;
         if self.style == Style::Http {
             volatile = VOLATILE.min(response.len() - start);

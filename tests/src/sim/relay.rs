@@ -14,40 +14,40 @@ use stateless_tcp::services::{
 
 use super::{
     packet::Micros,
-    question::{Question, REFUSED, Style, Toy},
+    question::{REFUSED, SimQuestion, Style, Toy},
 };
 use crate::seed::Random;
 
 /// Answers to one question that can be told apart.
 pub const VARIANTS: u8 = 8;
-/// Octets of answers sent that are kept: more than any run sends.
+/// Bytes of answers sent that are kept: more than any run sends.
 const CAPACITY: usize = 64 << 20;
 
-/// What a relay is like.
+/// The behaviour of a relay.
 #[derive(Clone, Copy, Debug)]
-pub struct Manner {
+pub struct RelayBehaviour {
     /// An answer takes this long at the most.
     pub delay: Micros,
     /// One in so many answers sent in one segment is not found again; 0: all are.
     pub forget: usize,
 }
 
-/// Answers [`Question`]s by asking for each.
+/// Answers [`SimQuestion`]s by asking for each.
 pub struct Relay {
     toy: Toy,
-    manner: Manner,
-    desk: Mutex<Desk>,
+    manner: RelayBehaviour,
+    desk: Mutex<SimForwarder>,
 }
 
-struct Desk {
+struct SimForwarder {
     random: Random,
     tickets: FetchIds,
     sent: RetransmitStore,
-    asked: HashMap<Vec<u8>, Asked>,
+    asked: HashMap<Vec<u8>, DueAnswer>,
     variant: u8,
 }
 
-struct Asked {
+struct DueAnswer {
     ticket: FetchId,
     due: SystemTime,
     /// Which answer came.
@@ -56,8 +56,8 @@ struct Asked {
 
 impl Relay {
     /// Messages are delimited by `style`; how long each answer takes is drawn from `random`.
-    pub fn new(style: Style, manner: Manner, random: Random) -> Self {
-        let desk = Desk {
+    pub fn new(style: Style, manner: RelayBehaviour, random: Random) -> Self {
+        let desk = SimForwarder {
             random,
             tickets: FetchIds::new(),
             sent: RetransmitStore::new(CAPACITY),
@@ -67,17 +67,17 @@ impl Relay {
         Self { toy: Toy { style, generation: 0 }, manner, desk: Mutex::new(desk) }
     }
 
-    fn desk(&self) -> std::sync::MutexGuard<'_, Desk> {
+    fn desk(&self) -> std::sync::MutexGuard<'_, SimForwarder> {
         self.desk.lock().expect("no run goes on after a panic")
     }
 }
 
-impl Desk {
-    fn ask(&mut self, message: &[u8], now: SystemTime, delay: Micros) -> &Asked {
+impl SimForwarder {
+    fn ask(&mut self, message: &[u8], now: SystemTime, delay: Micros) -> &DueAnswer {
         let Self { random, tickets, asked, .. } = self;
         asked.entry(message.to_vec()).or_insert_with(|| {
             let delay = 1 + random.below(usize::try_from(delay).expect("64 bits")) as u64;
-            Asked { ticket: tickets.draw(), due: now + Duration::from_micros(delay), came: None }
+            DueAnswer { ticket: tickets.draw(), due: now + Duration::from_micros(delay), came: None }
         })
     }
 
@@ -110,7 +110,9 @@ impl Service for Relay {
         context: &Context,
         response: &mut Vec<u8>,
     ) -> Result<Answered, Unavailable> {
-        let Some(question) = Question::read(self.toy.style, message) else { return Ok(Answered::default()) };
+        let Some(question) = SimQuestion::read(self.toy.style, message) else {
+            return Ok(Answered::default());
+        };
         let length = question.length();
         let refusal = Answered { volatile: 0, last: true };
         if length > context.room.min(MAX_RESPONSE) {
@@ -136,7 +138,7 @@ impl Service for Relay {
         }
         let asked = desk.ask(message, context.now, self.manner.delay);
         let Some(variant) = asked.came else { return Err(Unavailable::Pending(asked.ticket)) };
-        let answer = question.octets(variant);
+        let answer = question.bytes(variant);
         if volatile > 0 {
             desk.sent.remember(&context.origin, message, answer);
         } else if desk.sent.keep(context.now, &context.origin, message, answer).is_err() {
@@ -148,7 +150,7 @@ impl Service for Relay {
     }
 
     fn prepare(&self, message: &[u8], context: &Context) {
-        if Question::read(self.toy.style, message).is_some() {
+        if SimQuestion::read(self.toy.style, message).is_some() {
             self.desk().ask(message, context.now, self.manner.delay);
         }
     }
@@ -164,10 +166,10 @@ impl Upstream for Relay {
     }
 
     fn poll(&self, _: usize, now: SystemTime, ready: &mut Vec<FetchId>) {
-        let Desk { asked, variant, .. } = &mut *self.desk();
+        let SimForwarder { asked, variant, .. } = &mut *self.desk();
         // What came is there for whoever waits for it now, and then asked for anew.
         asked.retain(|_, asked| asked.came.is_none());
-        let mut due: Vec<&mut Asked> = asked.values_mut().filter(|asked| asked.due <= now).collect();
+        let mut due: Vec<&mut DueAnswer> = asked.values_mut().filter(|asked| asked.due <= now).collect();
         due.sort_by_key(|asked| asked.due);
         for asked in due {
             *variant = (*variant + 1) % VARIANTS;

@@ -1,12 +1,12 @@
 //! A schedule drawn from one number: who asks what, over which network, from which client.
 
 use super::{
-    application::{Ending, Plan},
-    client::{Kind, Profile},
+    application::{ApplicationConfig, Ending},
+    client::{Profile, TcpStack},
     network::Faults,
     packet::Micros,
-    question::{LONGEST, MAX_ANSWER, MOST_IDS, Question, Style},
-    relay::Manner,
+    question::{LONGEST, MAX_ANSWER, MOST_IDS, SimQuestion, Style},
+    relay::RelayBehaviour,
     servers::{KEEP, Servers},
 };
 use crate::seed::Random;
@@ -19,8 +19,8 @@ pub struct Scenario {
     /// The client.
     pub profile: Profile,
     /// Its application.
-    pub plan: Plan,
-    /// What the network does.
+    pub plan: ApplicationConfig,
+    /// The network's faults.
     pub faults: Faults,
     /// One way.
     pub latency: Micros,
@@ -37,7 +37,7 @@ pub struct Scenario {
     /// When their content is replaced, and by which.
     pub reloads: Vec<(Micros, u8)>,
     /// They have to ask for their answers.
-    pub relay: Option<Manner>,
+    pub relay: Option<RelayBehaviour>,
     /// Largest payload that they send.
     pub segment_size: u16,
     /// The first connection's ISN.
@@ -49,7 +49,7 @@ pub struct Scenario {
 /// Twenty questions, each of which waits for the longest timeout: slow, but not stuck.
 const LIMIT: Micros = 4_000_000_000;
 
-/// What is drawn from.
+/// The sets that are drawn from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
     /// Clients that offer no timestamps.
@@ -62,7 +62,7 @@ pub enum Scope {
     Relayed,
 }
 
-/// Where the first connection's numbers begin.
+/// The first sequence numbers of the first connection.
 #[derive(Clone, Copy, Debug)]
 pub enum Isn {
     /// The client's.
@@ -107,7 +107,8 @@ impl Scenario {
     /// answer before it and is whole, each answer fits the window by far, and its acknowledgment is confirmed within a timeout.
     pub fn serene(&self) -> bool {
         let (plan, profile) = (&self.plan, &self.profile);
-        let fits = |question: &Question| 4 * question.length() < usize::try_from(profile.buffer).unwrap_or(0);
+        let fits =
+            |question: &SimQuestion| 4 * question.length() < usize::try_from(profile.buffer).unwrap_or(0);
         self.quiet()
             && self.relay.is_none()
             && profile.timestamps
@@ -147,7 +148,7 @@ impl Scenario {
         };
         let isn = Isn::draw(&mut random);
         let relayed = scope == Scope::Relayed;
-        let relay = relayed.then(|| Manner {
+        let relay = relayed.then(|| RelayBehaviour {
             delay: random.pick(&[100, 3_000, 50_000, 1_500_000]),
             forget: random.pick(&[0, 0, 30]),
         });
@@ -173,7 +174,7 @@ impl Scenario {
         }
         Self {
             profile,
-            plan: Plan { relayed, ..plan },
+            plan: ApplicationConfig { relayed, ..plan },
             faults,
             latency,
             jitter,
@@ -195,7 +196,7 @@ impl Scenario {
 /// A client's buffer that takes all of an answer.
 const WHOLE: i64 = 65_535;
 
-impl Plan {
+impl ApplicationConfig {
     /// Makes one answer larger than the client's window, a few of which it takes; half of them as large as can be.
     fn exceed(&mut self, random: &mut Random, window: i64) {
         let window = usize::try_from(window).expect("positive");
@@ -204,16 +205,16 @@ impl Plan {
             if random.one_in(2) { most - random.below(4) } else { most - random.below(most - window / 2) };
         let which = random.below(self.questions.len());
         self.questions[which] = self.questions[which].asking_for(length);
-        self.octets.clear();
-        self.questions.iter().for_each(|question| question.write(self.style, &mut self.octets));
+        self.bytes.clear();
+        self.questions.iter().for_each(|question| question.write(self.style, &mut self.bytes));
     }
 
     /// Makes every answer so long that what is lacking of one and the next are together more than can be told apart.
     fn lengthen(&mut self, random: &mut Random) {
-        self.octets.clear();
+        self.bytes.clear();
         for question in &mut self.questions {
             question.answer = u16::try_from(MAX_ANSWER - random.below(30_000)).expect("below 2^16");
-            question.write(self.style, &mut self.octets);
+            question.write(self.style, &mut self.bytes);
         }
     }
 }
@@ -255,8 +256,8 @@ fn word(random: &mut Random, bound: usize) -> u32 {
 }
 
 fn profile(random: &mut Random, scope: Scope) -> Profile {
-    let kind = random.pick(&[Kind::Linux, Kind::Linux, Kind::Bsd]);
-    let linux = kind == Kind::Linux;
+    let kind = random.pick(&[TcpStack::Linux, TcpStack::Linux, TcpStack::Bsd]);
+    let linux = kind == TcpStack::Linux;
     // Draws that came later than the others, which stay what they were.
     let mut mood = Random::from_seed(random.clone().draw());
     Profile {
@@ -280,16 +281,16 @@ fn profile(random: &mut Random, scope: Scope) -> Profile {
     }
 }
 
-fn plan(random: &mut Random, profile: &Profile, segment_size: u16, lossy: bool) -> Plan {
+fn plan(random: &mut Random, profile: &Profile, segment_size: u16, lossy: bool) -> ApplicationConfig {
     let style = if random.one_in(4) { Style::Http } else { Style::Dns };
     let count = random.pick(&[1, 1, 2, 2, 3, 4, 6, 20]);
     let lengths = random.below(4);
-    let questions: Vec<Question> =
+    let questions: Vec<SimQuestion> =
         (0..count).map(|_| question(random, lengths, profile, segment_size, lossy)).collect();
-    let (mut octets, mut ends) = (Vec::new(), Vec::new());
+    let (mut bytes, mut ends) = (Vec::new(), Vec::new());
     for question in &questions {
-        question.write(style, &mut octets);
-        ends.push(octets.len());
+        question.write(style, &mut bytes);
+        ends.push(bytes.len());
     }
     let ending = match random.below(16) {
         0 => Ending::Early(random.below(count + 1)),
@@ -297,7 +298,7 @@ fn plan(random: &mut Random, profile: &Profile, segment_size: u16, lossy: bool) 
         2 | 3 => Ending::HalfClose,
         _ => Ending::Close,
     };
-    Plan {
+    ApplicationConfig {
         style,
         relayed: false,
         cuts: cuts(random, style, &ends),
@@ -309,12 +310,12 @@ fn plan(random: &mut Random, profile: &Profile, segment_size: u16, lossy: bool) 
         ending,
         linger: random.pick(&[0, 0, 0, 5_000, 10_000_000]),
         questions,
-        octets,
+        bytes,
         ends,
     }
 }
 
-/// Most octets of an answer to a message whose beginning is kept and may be lost.
+/// Most bytes of an answer to a message whose beginning is kept and may be lost.
 const MOST_SPLIT: usize = 16_384;
 
 fn question(
@@ -323,7 +324,7 @@ fn question(
     profile: &Profile,
     segment_size: u16,
     lossy: bool,
-) -> Question {
+) -> SimQuestion {
     let &Profile { buffer, mss, .. } = profile;
     let size = usize::from(segment_size);
     let fits = (usize::try_from(buffer).expect("positive") - 3).min(MAX_ANSWER);
@@ -345,9 +346,9 @@ fn question(
     };
     let answer = if random.one_in(40) { random.below(50 * size) } else { answer };
     let answer = if lossy { answer.min(MOST_SPLIT) } else { answer };
-    // No protocol answers with a single octet: FIN, which counts one, would look the same.
+    // No protocol answers with a single byte: FIN, which counts one, would look the same.
     let answer = if answer == 1 { 2 } else { answer };
-    Question {
+    SimQuestion {
         id: random.short() % MOST_IDS,
         answer: u16::try_from(answer.min(fits)).expect("below 2^16"),
         last: random.one_in(30),
@@ -355,7 +356,7 @@ fn question(
     }
 }
 
-/// Where writes end, in all that is written.
+/// The ends of writes, as offsets in all that is written.
 fn cuts(random: &mut Random, style: Style, ends: &[usize]) -> Vec<usize> {
     let mut cuts = Vec::new();
     let manner = random.below(5);

@@ -21,18 +21,18 @@ use stateless_tcp_core::tcp::ts_cookie::{Mask, TsCookie, TsState};
 
 use super::{
     client::Profile,
-    packet::{Micros, Packet, Position, position},
+    packet::{Micros, Position, SimSegment, position},
     question::{Style, Toy, VOLATILE},
     relay::Relay,
     scenario::Scenario,
 };
 use crate::seed::Random;
 
-/// Where the DNS-like service is.
+/// The DNS-like service's address.
 const DNS_PORT: u16 = 53;
-/// Where the HTTP-like service is.
+/// The HTTP-like service's address.
 const HTTP_PORT: u16 = 80;
-/// Octets of the timestamps option with its padding.
+/// Bytes of the timestamps option with its padding.
 const TIMESTAMPS: u16 = 12;
 const SERVER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 const CLIENT: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
@@ -57,7 +57,7 @@ pub struct Servers {
 /// Of the world, on the servers' clocks.
 const BEGINNING: Duration = Duration::from_hours(1);
 
-/// How long content that was replaced is kept.
+/// The time that replaced content is kept.
 pub const KEEP: Micros = 60_000_000;
 
 impl Servers {
@@ -86,13 +86,13 @@ impl Servers {
     /// The sequence number that a SYN with `isn` from `port` gets.
     pub fn initial(&mut self, profile: &Profile, port: u16, isn: u32) -> Option<u32> {
         let timestamps = profile.timestamps.then_some(Timestamps { value: 0, echo: 0 });
-        let syn = Packet::syn(port, isn, profile.mss, timestamps);
+        let syn = SimSegment::syn(port, isn, profile.mss, timestamps);
         let mut sent = Vec::new();
         self.answer(0, 0, &syn, &[], profile.mss, &mut sent).ok()?;
         sent.first().map(|packet| packet.seq)
     }
 
-    /// What they have counted.
+    /// Their counters.
     pub fn counted(&self) -> Vec<u64> {
         Outcome::ALL.iter().map(|&counter| self.counters.get(counter)).collect()
     }
@@ -143,7 +143,7 @@ impl Servers {
         self.exchanges[which].cache().poison(noise);
     }
 
-    /// How many they are.
+    /// Their number.
     pub fn count(&self) -> usize {
         self.exchanges.len()
     }
@@ -151,15 +151,15 @@ impl Servers {
     /// Gives a segment to one of them at `now`; `sent` takes what it sends.
     ///
     /// # Errors
-    /// What it sent and must not.
+    /// The error in its segments.
     pub fn answer(
         &mut self,
         now: Micros,
         which: usize,
-        packet: &Packet,
+        packet: &SimSegment,
         stream: &[u8],
         mss: u16,
-        sent: &mut Vec<Packet>,
+        sent: &mut Vec<SimSegment>,
     ) -> Result<(), String> {
         let segment = self.segment(packet);
         let payload = match usize::from(packet.length) {
@@ -178,8 +178,8 @@ impl Servers {
     /// What the relay asked for comes, and what waited for it is answered.
     ///
     /// # Errors
-    /// What was sent and must not.
-    pub fn turn(&mut self, now: Micros, mss: u16, sent: &mut Vec<Packet>) -> Result<(), String> {
+    /// The error in the sent segments.
+    pub fn turn(&mut self, now: Micros, mss: u16, sent: &mut Vec<SimSegment>) -> Result<(), String> {
         let mut ready = Vec::new();
         if let Some(relay) = &self.relay {
             relay.poll(0, clock(now), &mut ready);
@@ -203,7 +203,7 @@ impl Servers {
         payload: &[u8],
         source: Source,
         mss: u16,
-        sent: &mut Vec<Packet>,
+        sent: &mut Vec<SimSegment>,
     ) -> Result<(), String> {
         let exchange = &mut self.exchanges[which];
         let arrival = Arrival::new(clock(now), segment, payload);
@@ -213,9 +213,9 @@ impl Servers {
         }
         let before = sent.len();
         for outgoing in answer {
-            let octets = exchange.payload(&outgoing);
-            check(segment, &outgoing, octets, self.segment_size, mss)?;
-            sent.push(Packet {
+            let bytes = exchange.payload(&outgoing);
+            check(segment, &outgoing, bytes, self.segment_size, mss)?;
+            sent.push(SimSegment {
                 to_server: false,
                 port: segment.tuple.client_port,
                 seq: outgoing.seq,
@@ -226,7 +226,7 @@ impl Servers {
                 timestamps: outgoing.timestamps,
                 from: 0,
                 length: outgoing.length,
-                octets: octets.to_vec(),
+                bytes: bytes.to_vec(),
                 generation: self.generation,
             });
         }
@@ -236,7 +236,7 @@ impl Servers {
         Ok(())
     }
 
-    fn segment(&self, packet: &Packet) -> Segment {
+    fn segment(&self, packet: &SimSegment) -> Segment {
         Segment {
             tuple: FourTuple {
                 server: Address::from_ipv4(SERVER.octets()),
@@ -267,38 +267,38 @@ fn content(generation: u8, relay: Option<&Arc<Relay>>) -> Content {
     Content::new([Address::from_ipv4(SERVER.octets())], services)
 }
 
-/// Whether one of the segments of a reply ends within the octets at an answer's front that are another each time: the rest of
+/// Whether one of the segments of a reply ends within the bytes at an answer's front that are another each time: the rest of
 /// them could not be sent again. They are all the same, and as many of one kind stand together nowhere else.
-fn is_cut_where_it_changes(reply: &[Packet]) -> bool {
+fn is_cut_where_it_changes(reply: &[SimSegment]) -> bool {
     let mut segments: Vec<_> = reply.iter().filter(|packet| packet.length > 0).collect();
     let Some(first) = segments.first().map(|packet| packet.seq) else { return false };
     // The last two change places.
     segments.sort_by_key(|packet| position(packet.seq, first));
-    let (mut octets, mut ends) = (Vec::new(), Vec::new());
+    let (mut bytes, mut ends) = (Vec::new(), Vec::new());
     for packet in segments {
-        octets.extend_from_slice(&packet.octets);
-        ends.push(octets.len());
+        bytes.extend_from_slice(&packet.bytes);
+        ends.push(bytes.len());
     }
     let mut run = 0;
-    octets.chunk_by(|a, b| a == b).any(|same| {
+    bytes.chunk_by(|a, b| a == b).any(|same| {
         let begin = run;
         run += same.len();
         same.len() == VOLATILE && ends.iter().any(|end| (begin + 1..run).contains(end))
     })
 }
 
-/// What holds of every segment sent, whatever it answers.
+/// The invariants of every segment sent, whatever it answers.
 fn check(
     segment: &Segment,
     outgoing: &TxSegment,
-    octets: &[u8],
+    bytes: &[u8],
     segment_size: u16,
     mss: u16,
 ) -> Result<(), String> {
     let class = MssClass::offered(Some(mss), true).map_or(0, MssClass::bytes);
     let options = if outgoing.timestamps.is_some() { TIMESTAMPS } else { 0 };
     let most = segment_size.min(class.saturating_sub(options));
-    if outgoing.length > most || usize::from(outgoing.length) != octets.len() {
+    if outgoing.length > most || usize::from(outgoing.length) != bytes.len() {
         return Err(format!("a payload of {} octets, at most {most} allowed", outgoing.length));
     }
     let syn = outgoing.flags.contains(Flags::SYN);

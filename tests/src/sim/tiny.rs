@@ -1,11 +1,11 @@
 //! Tiny conversations, to be met with everything that can happen to their first segments.
 
 use super::{
-    application::{Ending, Plan},
-    client::{Kind, Profile},
+    application::{ApplicationConfig, Ending},
+    client::{Profile, TcpStack},
     network::Faults,
     packet::Micros,
-    question::{Question, Style},
+    question::{SimQuestion, Style},
     scenario::{Isn, Scenario},
 };
 use crate::seed::{Random, size};
@@ -25,7 +25,7 @@ pub fn depth() -> u32 {
     u32::try_from(size(5, 9)).expect("small")
 }
 
-/// How many scenarios there are in which the first `depth` segments meet with everything.
+/// Number of scenarios in which the first `depth` segments meet with everything.
 pub fn count(depth: u32) -> u64 {
     FATES.pow(depth) * (ANSWERS.len() * ENDINGS.len() * LATE.len() * CLIENTS * 2) as u64
 }
@@ -43,14 +43,14 @@ pub fn draw(number: u64, depth: u32) -> Scenario {
     let ending = ENDINGS[choose(ENDINGS.len())];
     let late = LATE[choose(LATE.len())];
     let profile = profile(choose(CLIENTS));
-    let questions: Vec<Question> =
-        (1..).zip(answers).map(|(id, &answer)| Question { id, answer, last: false, padding: 3 }).collect();
-    let (mut octets, mut ends) = (Vec::new(), Vec::new());
+    let questions: Vec<SimQuestion> =
+        (1..).zip(answers).map(|(id, &answer)| SimQuestion { id, answer, last: false, padding: 3 }).collect();
+    let (mut bytes, mut ends) = (Vec::new(), Vec::new());
     for question in &questions {
-        question.write(Style::Dns, &mut octets);
-        ends.push(octets.len());
+        question.write(Style::Dns, &mut bytes);
+        ends.push(bytes.len());
     }
-    let plan = Plan {
+    let plan = ApplicationConfig {
         relayed: false,
         style: Style::Dns,
         cuts: ends.clone(),
@@ -62,7 +62,7 @@ pub fn draw(number: u64, depth: u32) -> Scenario {
         ending,
         linger: 0,
         questions,
-        octets,
+        bytes,
         ends,
     };
     Scenario {
@@ -86,7 +86,7 @@ pub fn draw(number: u64, depth: u32) -> Scenario {
 
 fn profile(which: usize) -> Profile {
     let linux = Profile {
-        kind: Kind::Linux,
+        kind: TcpStack::Linux,
         timestamps: true,
         mss: 1460,
         buffer: 65_535,
@@ -108,8 +108,8 @@ fn profile(which: usize) -> Profile {
         0 => linux,
         1 => Profile { collapse: false, quick: 0, frto: true, ..linux },
         2 => Profile { nagle: true, probe: true, quick: 1, defer_ack: true, ..linux },
-        3 => Profile { kind: Kind::Bsd, predicts: false, collapse: false, quick: 0, ..linux },
-        4 => Profile { kind: Kind::Bsd, predicts: false, collapse: false, nagle: true, ..linux },
+        3 => Profile { kind: TcpStack::Bsd, predicts: false, collapse: false, quick: 0, ..linux },
+        4 => Profile { kind: TcpStack::Bsd, predicts: false, collapse: false, nagle: true, ..linux },
         _ => Profile { buffer: 150, quick: 1, ..linux },
     }
 }

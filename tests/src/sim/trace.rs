@@ -5,15 +5,15 @@ use std::fmt::Write as _;
 use stateless_tcp_core::tcp::segment::Flags;
 
 use super::{
-    network::Fate,
-    packet::{Micros, Packet, position},
+    network::Delivery,
+    packet::{Micros, SimSegment, position},
     scenario::Scenario,
 };
 
 const LETTERS: [(Flags, char); 5] =
     [(Flags::SYN, 'S'), (Flags::FIN, 'F'), (Flags::RST, 'R'), (Flags::PSH, 'P'), (Flags::ACK, 'A')];
 
-/// What a scenario is made of, but for what its trace shows.
+/// The parts of a scenario that its trace does not show.
 pub fn describe(scenario: &Scenario) -> String {
     let plan = &scenario.plan;
     let mut text = format!(
@@ -58,26 +58,26 @@ impl Trace {
     }
 
     /// A segment is sent, and what becomes of it.
-    pub fn sent(&mut self, now: Micros, packet: &Packet, fate: Option<Fate>) {
+    pub fn sent(&mut self, now: Micros, packet: &SimSegment, fate: Option<Delivery>) {
         let fate = match fate {
             None => "  merged into the one before".into(),
-            Some(Fate::Deliver) => String::new(),
-            Some(Fate::Lose) => "  LOST".into(),
-            Some(Fate::Duplicate(late)) => format!("  TWICE, {} ms apart", milliseconds(late)),
-            Some(Fate::Delay(late)) => format!("  LATE by {} ms", milliseconds(late)),
+            Some(Delivery::Deliver) => String::new(),
+            Some(Delivery::Lose) => "  LOST".into(),
+            Some(Delivery::Duplicate(late)) => format!("  TWICE, {} ms apart", milliseconds(late)),
+            Some(Delivery::Delay(late)) => format!("  LATE by {} ms", milliseconds(late)),
         };
         let line = self.line(packet);
         let _ = writeln!(self.lines, "{:>12} {line}{fate}", milliseconds(now));
     }
 
     /// A segment arrives.
-    pub fn received(&mut self, now: Micros, packet: &Packet, at: usize) {
+    pub fn received(&mut self, now: Micros, packet: &SimSegment, at: usize) {
         let line = self.line(packet);
         let place = if packet.to_server { format!("server {at}") } else { "client".into() };
         let _ = writeln!(self.lines, "{:>12}   arrives at {place}: {line}", milliseconds(now));
     }
 
-    fn line(&mut self, packet: &Packet) -> String {
+    fn line(&mut self, packet: &SimSegment) -> String {
         let known = self.connections.iter().position(|known| known.0 == packet.port);
         if packet.to_server && known.is_none() {
             self.connections.push((packet.port, packet.seq, 0, None));

@@ -33,7 +33,7 @@ pub(super) const CASES: [(&str, fn()); 10] = [
 
 /// Connections that are opened to hit every queue, by chance of their ports' hash.
 const CONNECTIONS: u16 = 64;
-/// How long the kernel may take to let go of what a process held.
+/// Time limit for the kernel to release a process's resources.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Linux 6.1 refuses the programs of the fast path.

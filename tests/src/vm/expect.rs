@@ -1,4 +1,4 @@
-//! What works where: the one table, which docs/operations.md repeats.
+//! The supported drivers and kernels: the one table, which docs/operations.md repeats.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use nix::sys::utsname::uname;
 use crate::netns::Netns;
 use crate::topology::INTERFACE;
 
-/// What is expected of a driver in a kernel.
+/// The expectations of a driver in a kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Expected {
     /// Its name, as `ethtool -i` has it.
@@ -54,7 +54,7 @@ impl fmt::Display for Expected {
 }
 
 impl Expected {
-    /// What is expected of the server's card here.
+    /// The expectations of the server's card here.
     pub(super) fn of(server: &Netns) -> Self {
         let about = server.run(&format!("ethtool -i {INTERFACE}"));
         let driver = about.lines().find_map(|line| line.strip_prefix("driver: ")).expect("a driver");

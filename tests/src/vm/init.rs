@@ -9,7 +9,7 @@ use nix::kmod::{ModuleInitFlags, finit_module};
 use nix::mount::{MsFlags, mount};
 use nix::sys::reboot::{RebootMode, reboot};
 
-/// How long a case may take: an emulated processor, on a busy machine.
+/// Time limit of a case: an emulated processor, on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(5);
 
 /// Runs all `cases`, says how each went, and switches off.

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use super::{Case, directives, lexical, rules};
 
-/// What most zones begin with.
+/// The beginning of most zones.
 pub(super) const HEAD: &str =
     "$TTL 3600\n@ SOA ns hostmaster 1 7200 3600 1209600 300\n@ NS ns\nns A 192.0.2.53\n";
 
@@ -57,7 +57,7 @@ fn records(cases: &mut Vec<Case>) {
     }
 }
 
-/// What can be done to a record of any type, here to the first of each.
+/// Changes to a record of any type, here to the first of each.
 fn variants(cases: &mut Vec<Case>, label: &str, rtype: &str, data: &str) {
     let mut variant =
         |name: &str, rtype: &str, data: &str| cases.push(record(&format!("{label}-{name}"), rtype, data));
@@ -80,7 +80,7 @@ fn record(name: &str, rtype: &str, data: &str) -> Case {
     after_head(&name, &format!("{} {rtype} {data}\n", owner(rtype)))
 }
 
-/// Where records of a type may stand.
+/// Permitted places of records of a type.
 fn owner(rtype: &str) -> &'static str {
     match rtype.to_ascii_uppercase().as_str() {
         // At the apex alone: RFC 1035 section 5.2, RFC 5155 section 4.1, RFC 8976 section 2.1.

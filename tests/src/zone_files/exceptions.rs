@@ -1,8 +1,8 @@
-//! Where this differs from most other name servers on purpose, and why.
+//! Deliberate differences from most other name servers, and their reasons.
 
 use super::judge::Verdicts;
 
-/// Who reads a zone file.
+/// A reader of zone files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Peer {
     /// BIND: of records, by its raw files.
@@ -13,10 +13,10 @@ pub enum Peer {
     Nsd,
 }
 
-/// What is right of a zone file where the majority is not followed.
+/// The right verdict on a zone file where the majority is not followed.
 #[derive(Clone, Copy, Debug)]
 enum Right {
-    /// What this server says.
+    /// This server's verdict.
     As(Peer),
     Accepted,
     Refused,

@@ -1,4 +1,4 @@
-//! What other name servers' checkers say of a zone file.
+//! The verdicts of other name servers' checkers on a zone file.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ const PATIENCE: &str = "100";
 /// One checker's word: what it complains of, where it refuses the file.
 pub type Verdict = Result<(), String>;
 
-/// What the three say.
+/// The three verdicts.
 #[derive(Clone, Debug)]
 pub struct Verdicts {
     /// `named-checkzone`.

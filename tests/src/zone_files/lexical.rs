@@ -1,4 +1,4 @@
-//! How words, lines, times, classes and names are written.
+//! The syntax of words, lines, times, classes and names.
 
 use super::Case;
 use super::cases::{HEAD, after_head, bytes, whole};

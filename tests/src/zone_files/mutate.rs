@@ -117,7 +117,7 @@ fn flip(text: &mut [u8], random: &mut Random) {
     }
     for _ in 0..=random.below(4) {
         let at = random.below(text.len());
-        text[at] = if random.one_in(2) { text[at] ^ (1 << random.below(8)) } else { random.octet() };
+        text[at] = if random.one_in(2) { text[at] ^ (1 << random.below(8)) } else { random.byte() };
     }
 }
 

@@ -10,7 +10,7 @@ use std::thread;
 use stateless_tcp::services::dns::{Dns, DnsOptions, ZoneSource};
 use stateless_tcp::services::{Context, MAX_RESPONSE, Service};
 
-use super::wire::{Message, Record, query, receive};
+use super::wire::{Message, WireRecord, query, receive};
 
 /// Zones that are served.
 pub struct Ours {
@@ -58,9 +58,9 @@ impl Ours {
     /// # Errors
     ///
     /// The answer is malformed.
-    pub fn set(&self, owner: &[u8], rtype: u16) -> anyhow::Result<BTreeSet<Record>> {
+    pub fn set(&self, owner: &[u8], rtype: u16) -> anyhow::Result<BTreeSet<WireRecord>> {
         let message = Message::read(&self.answer(&query(1, owner, rtype)))?;
-        let wanted = |record: &Record| record.rtype == rtype && record.owner.eq_ignore_ascii_case(owner);
+        let wanted = |record: &WireRecord| record.rtype == rtype && record.owner.eq_ignore_ascii_case(owner);
         Ok(message.sections.into_iter().flatten().filter(wanted).collect())
     }
 }

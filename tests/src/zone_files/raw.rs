@@ -3,7 +3,7 @@
 
 use anyhow::{Context, ensure};
 
-use super::wire::Record;
+use super::wire::WireRecord;
 
 /// The header's first two fields: the raw format, in its second version.
 const FORMAT: [u8; 8] = [0, 0, 0, 2, 0, 0, 0, 1];
@@ -14,7 +14,7 @@ const HEADER: usize = 24;
 /// # Errors
 ///
 /// It is no raw zone file, or another version of the format.
-pub fn read(bytes: &[u8]) -> anyhow::Result<Vec<Record>> {
+pub fn read(bytes: &[u8]) -> anyhow::Result<Vec<WireRecord>> {
     ensure!(bytes.starts_with(&FORMAT), "no raw zone of version 1: {:02x?}", bytes.get(..8));
     let mut rest = bytes.get(HEADER..).context("a raw zone that ends in its header")?;
     let mut records = Vec::new();
@@ -25,7 +25,7 @@ pub fn read(bytes: &[u8]) -> anyhow::Result<Vec<Record>> {
 }
 
 /// Reads a set: its length, class, type, the type that it covers (of RRSIG), TTL, number of records, owner, records.
-fn set(rest: &mut &[u8], records: &mut Vec<Record>) -> Option<()> {
+fn set(rest: &mut &[u8], records: &mut Vec<WireRecord>) -> Option<()> {
     let _length: [u8; 4] = take(rest)?;
     let class = u16::from_be_bytes(take(rest)?);
     let rtype = u16::from_be_bytes(take(rest)?);
@@ -35,7 +35,7 @@ fn set(rest: &mut &[u8], records: &mut Vec<Record>) -> Option<()> {
     let owner = counted(rest)?;
     for _ in 0..count {
         let rdata = counted(rest)?;
-        records.push(Record { owner: owner.clone(), class, rtype, ttl, rdata });
+        records.push(WireRecord { owner: owner.clone(), class, rtype, ttl, rdata });
     }
     Some(())
 }

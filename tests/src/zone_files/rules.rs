@@ -1,4 +1,4 @@
-//! What a zone may hold, whoever wrote it: its apex, cuts, aliases, sets, signatures.
+//! Rules for the content of a zone: its apex, cuts, aliases, sets, signatures.
 
 use super::Case;
 use super::cases::{after_head, whole};

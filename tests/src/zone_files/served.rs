@@ -1,4 +1,4 @@
-//! Whether all records that another server has of a zone are served.
+//! Comparison of all records of a zone with another server's.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::Write;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 
 use super::ours::Ours;
-use super::wire::{Message, Record, difference, plain_name, query, receive};
+use super::wire::{Message, WireRecord, difference, plain_name, query, receive};
 
 const A: u16 = 1;
 const NS: u16 = 2;
@@ -28,10 +28,10 @@ const AXFR: u16 = 252;
 /// An answer is malformed, or the other server has no SOA record.
 pub fn served(
     ours: &Ours,
-    records: &[Record],
-    comparable: impl Fn(&Record) -> Record,
+    records: &[WireRecord],
+    comparable: impl Fn(&WireRecord) -> WireRecord,
 ) -> anyhow::Result<Vec<String>> {
-    let mut sets = BTreeMap::<(Vec<u8>, u16), BTreeSet<Record>>::new();
+    let mut sets = BTreeMap::<(Vec<u8>, u16), BTreeSet<WireRecord>>::new();
     let mut spelled = HashMap::new();
     for record in records {
         let key = (record.owner.to_ascii_lowercase(), record.rtype);
@@ -56,7 +56,8 @@ pub fn served(
         if hidden || !askable || hashed {
             continue;
         }
-        let actual: BTreeSet<Record> = ours.set(spelled[owner], *rtype)?.iter().map(&comparable).collect();
+        let actual: BTreeSet<WireRecord> =
+            ours.set(spelled[owner], *rtype)?.iter().map(&comparable).collect();
         lines.extend(difference(expected, &actual));
     }
     Ok(lines)
@@ -69,7 +70,7 @@ fn ancestors<'a>(name: &'a [u8], apex: &'a [u8]) -> impl Iterator<Item = &'a [u8
 }
 
 /// Whether one of the NS records names the name.
-fn is_target(servers: &BTreeSet<Record>, name: &[u8]) -> bool {
+fn is_target(servers: &BTreeSet<WireRecord>, name: &[u8]) -> bool {
     servers.iter().any(|server| server.rdata.eq_ignore_ascii_case(name))
 }
 
@@ -78,13 +79,13 @@ fn is_target(servers: &BTreeSet<Record>, name: &[u8]) -> bool {
 /// # Errors
 ///
 /// The server refuses, or answers with something else.
-pub fn transfer(server: SocketAddr, zone: &str) -> anyhow::Result<Vec<Record>> {
+pub fn transfer(server: SocketAddr, zone: &str) -> anyhow::Result<Vec<WireRecord>> {
     let mut stream = TcpStream::connect(server)?;
     stream.set_read_timeout(Some(Duration::from_mins(1)))?;
     let query = query(7, &plain_name(zone), AXFR);
     stream.write_all(&[&u16::try_from(query.len())?.to_be_bytes(), &query[..]].concat())?;
     let mut records = Vec::new();
-    while records.iter().filter(|record: &&Record| record.rtype == SOA).count() < 2 {
+    while records.iter().filter(|record: &&WireRecord| record.rtype == SOA).count() < 2 {
         let message = Message::read(&receive(&mut stream)?)?;
         ensure!(message.rcode == 0, "it refuses to transfer {zone}: code {}", message.rcode);
         let [answer, ..] = message.sections;

@@ -6,7 +6,7 @@ use anyhow::{Context, ensure};
 
 /// One record; names in it are not compressed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Record {
+pub struct WireRecord {
     /// Owner in wire form.
     pub owner: Vec<u8>,
     /// Class.
@@ -25,7 +25,7 @@ pub struct Message {
     /// The header's code.
     pub rcode: u8,
     /// Answer, authority, additional.
-    pub sections: [Vec<Record>; 3],
+    pub sections: [Vec<WireRecord>; 3],
 }
 
 /// Types whose names may be compressed (RFC 3597 section 4), and what their data is of.
@@ -75,14 +75,14 @@ enum Field {
     Rest,
 }
 
-impl Record {
+impl WireRecord {
     /// The record with its owner, and the names of its data that may be compressed, in lowercase: their case may get lost.
     #[must_use]
     pub fn comparable(&self) -> Self {
         self.in_lowercase(fields(self.rtype))
     }
 
-    /// As [`Record::comparable`], with all names that are signed in lowercase.
+    /// As [`WireRecord::comparable`], with all names that are signed in lowercase.
     #[must_use]
     pub fn canonical(&self) -> Self {
         self.in_lowercase(signed_fields(self.rtype))
@@ -140,7 +140,7 @@ impl Message {
     }
 }
 
-fn record(bytes: &[u8], at: &mut usize) -> Option<Record> {
+fn record(bytes: &[u8], at: &mut usize) -> Option<WireRecord> {
     let owner = name(bytes, at)?;
     let head: [u8; 10] = bytes.get(*at..*at + 10)?.try_into().ok()?;
     let [t0, t1, c0, c1, l0, l1, l2, l3, n0, n1] = head;
@@ -161,7 +161,7 @@ fn record(bytes: &[u8], at: &mut usize) -> Option<Record> {
     rdata.extend_from_slice(bytes.get(*at..end)?);
     *at = end;
     let (class, ttl) = (u16::from_be_bytes([c0, c1]), u32::from_be_bytes([l0, l1, l2, l3]));
-    Some(Record { owner, class, rtype, ttl, rdata })
+    Some(WireRecord { owner, class, rtype, ttl, rdata })
 }
 
 /// Reads a name that may be compressed, and moves behind it.
@@ -196,7 +196,7 @@ fn name(bytes: &[u8], at: &mut usize) -> Option<Vec<u8>> {
     }
 }
 
-/// How long the name is that the bytes begin with.
+/// Length of the name that the bytes begin with.
 #[must_use]
 pub fn name_length(bytes: &[u8]) -> usize {
     let mut at = 0;
@@ -252,9 +252,9 @@ pub fn display(name: &[u8]) -> String {
 
 /// Says which records only one side has, or nothing.
 #[must_use]
-pub fn difference(expected: &BTreeSet<Record>, actual: &BTreeSet<Record>) -> Vec<String> {
-    let say = |sign: &str, record: &Record| {
-        let Record { owner, class, rtype, ttl, rdata } = record;
+pub fn difference(expected: &BTreeSet<WireRecord>, actual: &BTreeSet<WireRecord>) -> Vec<String> {
+    let say = |sign: &str, record: &WireRecord| {
+        let WireRecord { owner, class, rtype, ttl, rdata } = record;
         format!("{sign} {} {ttl} CLASS{class} TYPE{rtype} {rdata:02x?}", display(owner))
     };
     let missing = expected.difference(actual).map(|record| say("missing", record));

@@ -1,8 +1,8 @@
-//! What a client says, and what may be done to it on the way.
+//! A client's segments, and the damage to them on the way.
 
 use stateless_tcp_tests::{
     client::query,
-    lab::{DNS_PORT, HTTP_PORT, agreement::repair},
+    in_memory_harness::{DNS_PORT, HTTP_PORT, agreement::repair},
     packet::{MSS_1460, Packet, checksum, flags},
     seed::Random,
     topology::{GHOST_V4, GHOST_V6, SERVERS},
@@ -12,7 +12,7 @@ const A: u16 = 1;
 const TXT: u16 = 16;
 
 /// An honest client that says what its kernel would, one thing after another, in any order.
-pub(crate) struct Client {
+pub(crate) struct HandshakeClient {
     base: Packet,
     timestamps: bool,
     /// SEG.SEQ and SEG.ACK of what it says next, and what it echoes.
@@ -22,7 +22,7 @@ pub(crate) struct Client {
     clock: u32,
 }
 
-impl Client {
+impl HandshakeClient {
     /// A client that has said nothing yet.
     pub(crate) fn new(random: &mut Random) -> Self {
         let v6 = random.one_in(2);
@@ -54,7 +54,7 @@ impl Client {
             (true, _) => [&[1, 1][..], &timestamps].concat(),
             // Windows; what offers little; nothing.
             (false, 0) => vec![2, 4, 5, 180, 1, 3, 3, 8, 1, 1, 4, 2],
-            (false, 1) => vec![2, 4, random.pick(&[0, 2, 2, 4]), random.octet()],
+            (false, 1) => vec![2, 4, random.pick(&[0, 2, 2, 4]), random.byte()],
             (false, 2) => MSS_1460.to_vec(),
             (false, _) => vec![],
         };
@@ -84,7 +84,7 @@ impl Client {
         Packet { flags, seq, ack, payload, options, ..self.base.clone() }
     }
 
-    /// What it says next.
+    /// Its next segment.
     pub(crate) fn speak(&mut self, random: &mut Random) -> Packet {
         self.clock = self.clock.wrapping_add(1);
         let (next, received) = (self.next, self.received);
@@ -126,7 +126,7 @@ pub(crate) fn disturb(frame: &mut Vec<u8>, packet: &Packet, random: &mut Random)
             for _ in 0..=random.below(3) {
                 // Not the addresses of the link: a group's is not ours.
                 let at = 12 + random.below(headers.min(frame.len()) - 12);
-                frame[at] = if random.one_in(2) { random.octet() } else { frame[at] ^ 1 << random.below(8) };
+                frame[at] = if random.one_in(2) { random.byte() } else { frame[at] ^ 1 << random.below(8) };
             }
             if kind > 3 {
                 repair(frame);

@@ -12,22 +12,22 @@ use stateless_tcp_core::tcp::segment::Address;
 use stateless_tcp_core::udp;
 use stateless_tcp_ebpf::abi::Settings;
 use stateless_tcp_tests::datagram::{Checksum, Datagram};
-use stateless_tcp_tests::lab::{DNS_PORT, PLENTY, agreement::Table, pool::Pool};
+use stateless_tcp_tests::in_memory_harness::{DNS_PORT, PLENTY, agreement::HarnessSteering, pool::Pool};
 use stateless_tcp_tests::seed::{Random, size};
 use stateless_tcp_tests::topology::{CLIENT_V4, CLIENT_V6, SERVERS};
 
-use super::{Fate, Kernel, LEAST, content, policy};
+use super::{HandshakeProgram, LEAST, XdpVerdict, content, policy};
 
-/// What the lab serves, and questions over UDP.
+/// What the harness serves, and questions over UDP.
 struct WithDatagrams;
 
 impl Steering for WithDatagrams {
     fn address(&self, address: &Address) -> bool {
-        Table.address(address)
+        HarnessSteering.address(address)
     }
 
     fn port(&self, port: u16) -> bool {
-        Table.port(port)
+        HarnessSteering.port(port)
     }
 
     fn datagrams(&self) -> Option<u16> {
@@ -35,35 +35,35 @@ impl Steering for WithDatagrams {
     }
 
     fn treatment(&self, client: &Address) -> ClientPolicy {
-        Table.treatment(client)
+        HarnessSteering.treatment(client)
     }
 
     fn limits_segments(&self) -> bool {
-        Table.limits_segments()
+        HarnessSteering.limits_segments()
     }
 
     fn affords(&self, client: &Address, kind: PacketKind) -> bool {
-        Table.affords(client, kind)
+        HarnessSteering.affords(client, kind)
     }
 }
 
-fn core(frame: &[u8]) -> Fate {
+fn core(frame: &[u8]) -> XdpVerdict {
     let Ok(layout) = steer(frame, &WithDatagrams) else { panic!("it is not steered: {frame:02x?}") };
     match udp::read(frame, &layout) {
         Ok(question) => {
             let mut answer = frame.to_vec();
             answer.truncate(question.frame_length(&layout));
             question.write(&mut answer[..], &layout).expect("room for it");
-            Fate::Decided(Outcome::UdpTruncated, Some(answer))
+            XdpVerdict::Decided(Outcome::UdpTruncated, Some(answer))
         }
-        Err(refusal) => Fate::Decided(refusal, None),
+        Err(refusal) => XdpVerdict::Decided(refusal, None),
     }
 }
 
 #[test]
 fn questions_over_udp_get_the_same_from_all() {
     let settings = Settings::new(Limit::NONE, Some(DNS_PORT));
-    let mut kernel = Kernel::load();
+    let mut kernel = HandshakeProgram::load();
     kernel.set(&settings);
     let mut responder =
         Responder::new(content(1).with_settings(settings), policy(AckPolicy::Reliable, false, None));
@@ -85,7 +85,7 @@ fn questions_over_udp_get_the_same_from_all() {
         let received = pool.receive(&frame);
         responder.respond(std::time::UNIX_EPOCH, &mut pool, received, frame.len(), &counters);
         pool.assert_conserved();
-        let Fate::Decided(event, answer) = fate else { panic!("left to the ring: {frame:02x?}") };
+        let XdpVerdict::Decided(event, answer) = fate else { panic!("left to the ring: {frame:02x?}") };
         assert_eq!(pool.sent, answer.iter().cloned().collect::<Vec<_>>(), "{event:?}, of {frame:02x?}");
         let grown = counters.get(event) - before[event as usize];
         assert_eq!(grown, 1, "{event:?}, of {frame:02x?}");
@@ -99,7 +99,7 @@ fn questions_over_udp_get_the_same_from_all() {
     }
 }
 
-/// What must hold of an answer, read by code of its own.
+/// Invariants of an answer, read by code of its own.
 fn assert_answer(frame: &[u8], answer: &[u8]) {
     assert!(answer.len() <= frame.len(), "longer than its question");
     let (asked, said) = (Datagram::parse(frame), Datagram::parse(answer));
@@ -113,9 +113,9 @@ fn assert_answer(frame: &[u8], answer: &[u8]) {
     assert_eq!(asked[..2], said[..2], "another identification");
     assert_eq!([said[2], said[3]], [0x82 | asked[2] & 0x79, asked[3] & 0x10], "flags");
     assert_eq!(said[4..10], [0, 1, 0, 0, 0, 0]);
-    let name = asked[12..].iter().scan(0_u8, |left, &octet| {
-        let is_root = *left == 0 && octet == 0;
-        *left = if *left == 0 { octet } else { *left - 1 };
+    let name = asked[12..].iter().scan(0_u8, |left, &byte| {
+        let is_root = *left == 0 && byte == 0;
+        *left = if *left == 0 { byte } else { *left - 1 };
         Some(is_root)
     });
     let end = 12 + name.take_while(|is_root| !is_root).count() + 1 + 4;
@@ -140,20 +140,20 @@ fn question(random: &mut Random) -> Datagram {
     let flags = if random.one_in(4) { random.short() } else { 0x0100 };
     message.extend(flags.to_be_bytes());
     let has_opt = !random.one_in(3);
-    let others = if random.one_in(8) { random.octet() & 1 } else { 0 };
+    let others = if random.one_in(8) { random.byte() & 1 } else { 0 };
     message.extend([0, u8::from(!random.one_in(20)), 0, others, 0, 0, 0, u8::from(has_opt)]);
     for _ in 0..below(random, 6, 128) {
         let label = 1 + below(random, 12, 66);
         message.push(u8::try_from(label).expect("a short label"));
-        message.extend((0..label).map(|_| random.octet()));
+        message.extend((0..label).map(|_| random.byte()));
     }
     message.push(0);
-    message.extend([0, random.octet(), 0, 1]);
+    message.extend([0, random.byte(), 0, 1]);
     if has_opt {
         let options = below(random, 24, 300);
-        message.extend([0, 0, 41, random.octet(), random.octet(), 0, 0, random.octet(), 0]);
+        message.extend([0, 0, 41, random.byte(), random.byte(), 0, 0, random.byte(), 0]);
         message.extend(u16::try_from(options).expect("few").to_be_bytes());
-        message.extend((0..options).map(|_| random.octet()));
+        message.extend((0..options).map(|_| random.byte()));
     }
     let tags = random.pick(&[0, 0, 0, 1, 2]);
     let checksum = match random.below(6) {
@@ -180,7 +180,7 @@ fn disturb(frame: &mut Vec<u8>, datagram: &Datagram, random: &mut Random) {
     let headers = datagram.ip_offset();
     match random.below(4) {
         0 => frame.truncate(headers + random.below(frame.len() - headers + 1)),
-        1 => frame.extend((0..random.below(40)).map(|_| random.octet())),
+        1 => frame.extend((0..random.below(40)).map(|_| random.byte())),
         _ => {
             // Its checksum, where there is none to be kept right, lets changes of the message through.
             let at = headers + random.below(frame.len() - headers);

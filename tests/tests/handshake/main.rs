@@ -1,5 +1,5 @@
 //! The XDP program answers as user space does: the same frame through the kernel (`BPF_PROG_TEST_RUN`), through the core
-//! and through the whole responder gives the same octets, for the same reason.
+//! and through the whole responder gives the same bytes, for the same reason.
 
 mod client;
 mod datagrams;
@@ -29,22 +29,22 @@ use stateless_tcp_core::tcp::{TcpConfig, handle_in_driver};
 use stateless_tcp_core::wire::control_segment::{self, Header};
 use stateless_tcp_ebpf::abi::{self, PackedHandshakeConfig, Settings};
 use stateless_tcp_tests::{
-    lab::{DNS_PORT, HTTP_PORT, PLENTY, agreement::Table, dns, http, pool::Pool},
+    in_memory_harness::{DNS_PORT, HTTP_PORT, PLENTY, agreement::HarnessSteering, dns, http, pool::Pool},
     packet::Packet,
     seed::{Random, size},
     topology::SERVERS,
     verifier::assert_within_budget,
 };
 
-use client::{Client, disturb};
+use client::{HandshakeClient, disturb};
 
 const OBJECT: &[u8] = aya::include_bytes_aligned!("../../../stateless-tcp-ebpf/stateless-tcp.bpf.o");
-/// How often each event must occur among the generated frames.
+/// Least number of times that each event must occur among the generated frames.
 const LEAST: u64 = 100;
 
-/// What became of a frame.
+/// The outcome of a frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Fate {
+enum XdpVerdict {
     /// User space has to decide.
     Ring,
     /// Answered by this frame, or nothing.
@@ -52,7 +52,7 @@ enum Fate {
 }
 
 /// The program as the kernel has it, attached to nothing.
-struct Kernel {
+struct HandshakeProgram {
     ebpf: Ebpf,
     terms: Array<MapData, [u8; PackedHandshakeConfig::LENGTH]>,
     events: PerCpuArray<MapData, u64>,
@@ -64,7 +64,7 @@ struct Kernel {
     _fast_path: ProgramArray<MapData>,
 }
 
-impl Kernel {
+impl HandshakeProgram {
     fn load() -> Self {
         assert!(nix::unistd::Uid::effective().is_root(), "loading an XDP program needs root");
         let mut ebpf = EbpfLoader::new()
@@ -117,8 +117,8 @@ impl Kernel {
         self.ebpf.program(abi::PROGRAM).expect("the program").try_into().expect("an XDP program")
     }
 
-    /// What it does with a frame that is ours.
-    fn judge(&mut self, frame: &[u8]) -> Fate {
+    /// Its treatment of a frame that is ours.
+    fn judge(&mut self, frame: &[u8]) -> XdpVerdict {
         let mut out = vec![0; frame.len() + 64];
         let options =
             TestRunOptions { data_in: Some(frame), data_out: Some(&mut out), ..TestRunOptions::default() };
@@ -135,10 +135,10 @@ impl Kernel {
         match (action, &grown[..]) {
             (4 | 2, []) => {
                 assert!(out == frame, "changed on its way to user space: {frame:02x?}");
-                Fate::Ring
+                XdpVerdict::Ring
             }
-            (3, &[event]) if event.kind() == OutcomeKind::Answer => Fate::Decided(event, Some(out)),
-            (1, &[event]) if event.kind() == OutcomeKind::Refusal => Fate::Decided(event, None),
+            (3, &[event]) if event.kind() == OutcomeKind::Answer => XdpVerdict::Decided(event, Some(out)),
+            (1, &[event]) if event.kind() == OutcomeKind::Refusal => XdpVerdict::Decided(event, None),
             _ => panic!("XDP action {action}, counted {grown:?}, for {frame:02x?}"),
         }
     }
@@ -149,9 +149,9 @@ impl Kernel {
 }
 
 /// The same through the library.
-fn core(terms: &TcpConfig, frame: &[u8]) -> Fate {
+fn core(terms: &TcpConfig, frame: &[u8]) -> XdpVerdict {
     let decide = || {
-        let layout = steer(frame, &Table).ok()?;
+        let layout = steer(frame, &HarnessSteering).ok()?;
         let received = control_segment::read(frame, &layout, &mut [0; control_segment::ROOM][..])?;
         let (outcome, answer) = handle_in_driver(terms, &received.segment)?;
         let answer = answer.map(|outgoing| {
@@ -161,14 +161,14 @@ fn core(terms: &TcpConfig, frame: &[u8]) -> Fate {
             header.write(&mut answer[..], &layout, &received.segment.tuple).expect("room for it");
             answer
         });
-        Some(Fate::Decided(outcome, answer))
+        Some(XdpVerdict::Decided(outcome, answer))
     };
-    decide().unwrap_or(Fate::Ring)
+    decide().unwrap_or(XdpVerdict::Ring)
 }
 
 /// Kernel, core, and a responder that remembers everything; all are told the same.
 struct Trio {
-    kernel: Kernel,
+    kernel: HandshakeProgram,
     responder: Responder,
     terms: TcpConfig,
     now: SystemTime,
@@ -190,7 +190,7 @@ impl Trio {
     fn new() -> Self {
         let offer = ServingState::new(content(1), policy(AckPolicy::Reliable, false, None));
         let terms = *offer.tcp_config();
-        let mut kernel = Kernel::load();
+        let mut kernel = HandshakeProgram::load();
         kernel.answer_by(&terms);
         let now = UNIX_EPOCH + Duration::from_hours(500_000);
         Self { kernel, responder: Responder::of(0, offer.into()), terms, now, seen: BTreeMap::new() }
@@ -202,15 +202,15 @@ impl Trio {
         self.responder.switch(offer.into());
     }
 
-    /// What the responder sends for a frame. Whatever the kernel decides itself, the responder has said the same.
-    fn exchange(&mut self, name: &str, frame: &[u8]) -> (Fate, Vec<Vec<u8>>) {
+    /// The responder's reply to a frame. Whatever the kernel decides itself, the responder has said the same.
+    fn exchange(&mut self, name: &str, frame: &[u8]) -> (XdpVerdict, Vec<Vec<u8>>) {
         let fate = self.kernel.judge(frame);
         assert_eq!(core(&self.terms, frame), fate, "{name}: core and kernel, of {frame:02x?}");
         let (counters, mut pool) = (Counters::default(), Pool::new(PLENTY));
         let received = pool.receive(frame);
         self.responder.respond(self.now, &mut pool, received, frame.len(), &counters);
         let counted = |counter| counters.get(counter);
-        if let Fate::Decided(event, answer) = &fate {
+        if let XdpVerdict::Decided(event, answer) = &fate {
             assert_eq!(
                 pool.sent,
                 answer.iter().cloned().collect::<Vec<_>>(),
@@ -227,8 +227,8 @@ impl Trio {
             *self.seen.entry(Outcome::PartialChecksum.name()).or_default() += partial;
         }
         let outcome = match fate {
-            Fate::Ring => "ring",
-            Fate::Decided(event, _) => event.name(),
+            XdpVerdict::Ring => "ring",
+            XdpVerdict::Decided(event, _) => event.name(),
         };
         *self.seen.entry(outcome).or_default() += 1;
         (fate, pool.sent)
@@ -260,19 +260,19 @@ fn the_kernel_answers_as_user_space_does() {
             }
             trio.switch(offer.clone());
         }
-        let mut client = Client::new(&mut random);
+        let mut client = HandshakeClient::new(&mut random);
         let syn = client.syn(&mut random);
         let (fate, sent) = trio.exchange("SYN", &syn.octets());
         client.hear(&sent);
         let offered = sent.iter().any(|frame| Packet::parse(frame).is_some());
-        assert!(!offered || matches!(fate, Fate::Decided(Outcome::SynAck, _)), "{fate:?}: {syn}");
+        assert!(!offered || matches!(fate, XdpVerdict::Decided(Outcome::SynAck, _)), "{fate:?}: {syn}");
         for _ in 0..random.below(12) {
             let packet = client.speak(&mut random);
             let mut frame = packet.octets();
             if random.one_in(5) {
                 disturb(&mut frame, &packet, &mut random);
             }
-            if steer(&frame[..], &Table).is_err() {
+            if steer(&frame[..], &HarnessSteering).is_err() {
                 continue;
             }
             let (_, sent) = trio.exchange("random", &frame);
@@ -282,7 +282,7 @@ fn the_kernel_answers_as_user_space_does() {
         }
         // What no conversation holds.
         let mut odd = client.syn(&mut random);
-        (odd.flags, odd.ack) = (random.octet(), random.word());
+        (odd.flags, odd.ack) = (random.byte(), random.word());
         if random.one_in(3) {
             odd.options =
                 (0..4 * random.below(11)).map(|_| random.pick(&[0, 1, 1, 2, 4, 8, 10, 34, 255])).collect();

@@ -1,4 +1,4 @@
-//! What is served, as files that change.
+//! The content, as files that change.
 
 use std::{
     fs,

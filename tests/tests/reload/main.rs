@@ -1,4 +1,4 @@
-//! What is served is replaced while it is served: nobody is disturbed, and no answer is put together from two.
+//! The content is replaced while it is served: nobody is disturbed, and no answer is put together from two.
 
 mod files;
 mod generations;
@@ -19,10 +19,10 @@ use std::{
 use nix::sys::signal::Signal;
 use stateless_tcp_tests::{
     client::{Barrier, Client, port, query},
+    lossy_network::{LossyNetwork, SERVER, Trouble},
     netns::text,
     packet::flags,
     responder::Responder,
-    rough::{Rough, SERVER, Trouble},
     topology::{INTERFACE, SERVERS, Topology},
 };
 
@@ -156,20 +156,20 @@ fn version(payload: &[u8]) -> u8 {
     found[0]
 }
 
-/// Sends the question for the large answer, of which `received` octets are there already.
+/// Sends the question for the large answer, of which `received` bytes are there already.
 fn ask_large(client: &Client<'_>, received: u32) {
     let question = query(7, "large.example.org", TXT);
     client.send(&client.segment(flags::PSH | flags::ACK, 1, 1 + received, &question));
 }
 
-/// All octets up to FIN.
+/// All bytes up to FIN.
 fn receive_all(client: &Client<'_>) -> Vec<u8> {
-    let mut octets = Vec::new();
+    let mut bytes = Vec::new();
     loop {
         let packet = client.expect();
-        octets.extend(&packet.payload);
+        bytes.extend(&packet.payload);
         if packet.flags & flags::FIN != 0 {
-            return octets;
+            return bytes;
         }
     }
 }
@@ -239,16 +239,16 @@ fn a_connection_whose_content_is_gone_is_never_answered() {
 
 /// An answer of version 0 as another version gives it.
 fn as_version(number: u8, answer: &[u8]) -> Vec<u8> {
-    let mut octets = answer.to_vec();
+    let mut bytes = answer.to_vec();
     let letters = [letter(0) as u8; 250];
-    for at in 0..octets.len() {
-        if octets[at..].starts_with(&[192, 0, 2, 100]) {
-            octets[at + 3] += number;
-        } else if octets[at..].starts_with(&letters) {
-            octets[at..at + letters.len()].fill(letter(number) as u8);
+    for at in 0..bytes.len() {
+        if bytes[at..].starts_with(&[192, 0, 2, 100]) {
+            bytes[at + 3] += number;
+        } else if bytes[at..].starts_with(&letters) {
+            bytes[at..at + letters.len()].fill(letter(number) as u8);
         }
     }
-    octets
+    bytes
 }
 
 /// Keys and zone are changed several times under load, on a path that loses: every client gets one version, whole.
@@ -275,7 +275,7 @@ fn changes_under_load_lose_nothing() {
         Ok(answer)
     }
 
-    let mut path = Rough::new(1);
+    let mut path = LossyNetwork::new(1);
     let files = Files::new();
     let (zone, key) = (files.path("zone"), files.path("key"));
     // Longer than a client takes that is out of luck several times.

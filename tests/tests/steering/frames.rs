@@ -27,17 +27,17 @@ fn from(source: impl Into<IpAddr>, packet: Packet) -> Vec<u8> {
     Packet { source: source.into(), ..packet }.octets()
 }
 
-/// A frame of the table with one octet of its headers set.
-fn with(packet: &Packet, offset: usize, octet: u8) -> Vec<u8> {
+/// A frame of the table with one byte of its headers set.
+fn with(packet: &Packet, offset: usize, byte: u8) -> Vec<u8> {
     let mut frame = packet.octets();
-    frame[offset] = octet;
+    frame[offset] = byte;
     frame
 }
 
 fn with_all(packet: &Packet, changes: &[(usize, u8)]) -> Vec<u8> {
     let mut frame = packet.octets();
-    for &(offset, octet) in changes {
-        frame[offset] = octet;
+    for &(offset, byte) in changes {
+        frame[offset] = byte;
     }
     frame
 }
@@ -50,7 +50,7 @@ fn tagged(packet: Packet, tags: &[(u16, u16)]) -> Vec<u8> {
     Packet { tags: tags.to_vec(), ..packet }.octets()
 }
 
-/// An IPv6 fragment header behind its next-header octet: offset in units of 8 octets, and whether more follow.
+/// An IPv6 fragment header behind its next-header byte: offset in units of 8 bytes, and whether more follow.
 fn fragment_header(offset: u16, more: bool) -> (u8, Vec<u8>) {
     let [high, low] = (offset << 3 | u16::from(more)).to_be_bytes();
     (44, vec![0, high, low, 0, 0, 0, 7])
@@ -200,18 +200,18 @@ pub(super) fn generate(random: &mut Random) -> Vec<u8> {
     let mut packet = if random.one_in(2) { v4() } else { v6() };
     packet.source_port = random.short();
     packet.destination_port = if random.one_in(3) { random.short() } else { random.pick(&PORTS) };
-    (packet.seq, packet.ack, packet.flags) = (random.word(), random.word(), random.octet());
-    packet.options = vec![random.octet(); 4 * random.below(11)];
-    packet.payload = vec![random.octet(); if random.one_in(3) { random.below(1200) } else { 0 }];
+    (packet.seq, packet.ack, packet.flags) = (random.word(), random.word(), random.byte());
+    packet.options = vec![random.byte(); 4 * random.below(11)];
+    packet.payload = vec![random.byte(); if random.one_in(3) { random.below(1200) } else { 0 }];
     let tags = random.pick(&[0, 0, 0, 1, 1, 2]);
     packet.tags = (0..tags).map(|_| (random.pick(&[0x8100, 0x88a8]), random.short())).collect();
-    let another = random.octet();
+    let another = random.byte();
     match &mut packet.destination {
         _ if !random.one_in(10) => {}
         IpAddr::V4(address) => *address = Ipv4Addr::from([192, 0, 2, another]),
         IpAddr::V6(address) => *address = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, u16::from(another)),
     }
-    let another = random.octet();
+    let another = random.byte();
     match &mut packet.source {
         _ if !random.one_in(4) => {}
         IpAddr::V4(address) => *address = Ipv4Addr::from([192, 0, 2, another]),
@@ -232,12 +232,12 @@ pub(super) fn generate(random: &mut Random) -> Vec<u8> {
     let mut frame = packet.octets();
     match random.below(16) {
         0 => frame.truncate(SHORTEST + random.below(headers + 1 - SHORTEST)),
-        1 => frame[..6].fill(random.octet()),
+        1 => frame[..6].fill(random.byte()),
         2 => frame[12..14]
             .copy_from_slice(&random.pick(&[0x0806_u16, 0x0800, 0x86dd, 0x8100, 0x002e]).to_be_bytes()),
-        3 => frame[packet.ip_offset()] = random.octet(),
+        3 => frame[packet.ip_offset()] = random.byte(),
         4 => {
-            let protocol = if random.one_in(2) { UDP } else { random.octet() };
+            let protocol = if random.one_in(2) { UDP } else { random.byte() };
             frame[packet.ip_offset() + if packet.source.is_ipv4() { 9 } else { 6 }] = protocol;
         }
         5 => {

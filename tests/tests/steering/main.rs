@@ -35,7 +35,7 @@ const OBJECT: &[u8] = aya::include_bytes_aligned!("../../../stateless-tcp-ebpf/s
 const PORTS: [u16; 2] = [53, 80];
 /// UDP port where questions are answered.
 const DATAGRAMS: u16 = 53;
-/// What is said of clients: networks, some of them within others, and hosts.
+/// The policies of clients: networks, some of them within others, and hosts.
 const CLIENTS: [(&str, ClientPolicy); 7] = [
     ("192.0.2.128/25", ClientPolicy::PassToKernel),
     ("192.0.2.192/26", ClientPolicy::PassToKernel),
@@ -49,7 +49,7 @@ const CLIENTS: [(&str, ClientPolicy); 7] = [
 const LEAST: usize = 500;
 
 /// The program as the kernel has it, attached to nothing.
-struct Kernel {
+struct SteeringProgram {
     ebpf: Ebpf,
     counts: PerCpuArray<MapData, u64>,
     before: Vec<u64>,
@@ -57,7 +57,7 @@ struct Kernel {
     _socket: Option<OwnedFd>,
 }
 
-/// What there is on the queue.
+/// The state of the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Queue {
     Bound,
@@ -69,7 +69,7 @@ enum Queue {
 impl Queue {
     const ALL: [Self; 3] = [Self::Bound, Self::Unbound, Self::Held];
 
-    /// What becomes of frames that are served.
+    /// The verdict on frames that are served.
     fn served(self) -> SteeringReason {
         match self {
             Self::Bound => SteeringReason::Served,
@@ -79,7 +79,7 @@ impl Queue {
     }
 }
 
-impl Kernel {
+impl SteeringProgram {
     fn load(queue: Queue) -> Self {
         assert!(nix::unistd::Uid::effective().is_root(), "loading an XDP program needs root");
         let mut ebpf = Ebpf::load(OBJECT).expect("load the object");
@@ -153,12 +153,12 @@ fn clients() -> ClientPolicies {
 }
 
 /// The same addresses and ports as in the maps; notes whether the port was asked about.
-struct Table {
+struct MapSteering {
     clients: ClientPolicies,
     port_tested: Cell<bool>,
 }
 
-impl Steering for Table {
+impl Steering for MapSteering {
     fn address(&self, address: &Address) -> bool {
         let address = IpAddr::from(*address);
         address == IpAddr::V4(SERVER_V4) || address == IpAddr::V6(SERVER_V6)
@@ -188,7 +188,7 @@ impl Steering for Table {
 
 /// The library's reason, and whether it came as far as the port.
 fn library(frame: &[u8], queue: Queue) -> (SteeringReason, bool) {
-    let table = Table { clients: clients(), port_tested: Cell::new(false) };
+    let table = MapSteering { clients: clients(), port_tested: Cell::new(false) };
     let reason = match steer(frame, &table) {
         Ok(_) => queue.served(),
         Err(reason) => reason,
@@ -198,7 +198,7 @@ fn library(frame: &[u8], queue: Queue) -> (SteeringReason, bool) {
 
 #[test]
 fn named_frames_come_to_the_verdict_that_is_written_here() {
-    let mut kernels = Queue::ALL.map(|queue| (queue, Kernel::load(queue)));
+    let mut kernels = Queue::ALL.map(|queue| (queue, SteeringProgram::load(queue)));
     for (name, frame, reason) in named().into_iter().chain(named_left()) {
         for (queue, kernel) in &mut kernels {
             let expected = if reason == SteeringReason::Served { queue.served() } else { reason };
@@ -212,7 +212,7 @@ fn named_frames_come_to_the_verdict_that_is_written_here() {
 fn generated_frames_come_to_the_same_verdict_on_both_sides() {
     let count = size(100_000, 1_000_000);
     let mut random = Random::new("steering");
-    let mut kernels = Queue::ALL.map(Kernel::load);
+    let mut kernels = Queue::ALL.map(SteeringProgram::load);
     let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
     let mut actions: BTreeMap<String, usize> = BTreeMap::new();
     let mut at_port = 0;

@@ -1,4 +1,4 @@
-//! What tcpdump captured, as values.
+//! A capture of tcpdump, as values.
 
 use std::fs::File;
 use std::net::{IpAddr, SocketAddr};
@@ -11,7 +11,7 @@ use pcap_file::pcap::PcapReader;
 
 use crate::demo::stage::{SERVER_V4, SERVER_V6};
 
-/// Who sent a packet.
+/// The sender of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Side {
     Client,

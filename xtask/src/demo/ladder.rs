@@ -95,7 +95,7 @@ fn label(packet: &Packet, origin: &Origin) -> String {
     parts.join(" ")
 }
 
-/// What happens at the server, in few words.
+/// The event at the server, in few words.
 fn remark(packet: &Packet, next: Option<&Packet>) -> &'static str {
     let flags = packet.flags;
     let answered = next.is_some_and(|next| next.side == Side::Server);

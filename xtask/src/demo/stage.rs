@@ -57,7 +57,7 @@ impl Stage {
         command
     }
 
-    /// How many TCP segments the server's kernel has received.
+    /// Number of TCP segments that the server's kernel has received.
     pub(crate) fn kernel_segments() -> Result<u64> {
         let text = read(Self::in_server(Path::new("cat")).arg("/proc/net/snmp"))?;
         let mut rows = text.lines().filter_map(|line| line.strip_prefix("Tcp: "));
@@ -81,7 +81,7 @@ impl Stage {
             .stderr(Stdio::piped())
             .spawn()
             .context("starting tcpdump")?;
-        let mut process = Process { name: "tcpdump", child };
+        let mut process = StageProcess { name: "tcpdump", child };
         let stderr = process.child.stderr.take().context("tcpdump has no standard error")?;
         wait_for_line(stderr, "tcpdump", |line| line.contains("listening on"))?;
         Ok(Capture { process, file })
@@ -98,7 +98,7 @@ impl Stage {
             .stderr(File::create(&log).with_context(|| format!("creating {}", log.display()))?)
             .spawn()
             .with_context(|| format!("starting {}", binary.display()))?;
-        let mut process = Process { name: "stateless-tcp", child };
+        let mut process = StageProcess { name: "stateless-tcp", child };
         let stdout = process.child.stdout.take().context("stateless-tcp has no standard output")?;
         let ready = wait_for_line(stdout, "stateless-tcp", |line| line.starts_with("ready"));
         if ready.is_err() {
@@ -112,7 +112,7 @@ impl Stage {
 
 /// tcpdump at work.
 pub(crate) struct Capture {
-    process: Process,
+    process: StageProcess,
     file: PathBuf,
 }
 
@@ -128,7 +128,7 @@ impl Capture {
 
 /// The responder at work.
 pub(crate) struct Responder {
-    process: Process,
+    process: StageProcess,
     log: PathBuf,
     /// The line by which it said that it answers.
     pub(crate) ready: String,
@@ -146,12 +146,12 @@ impl Responder {
     }
 }
 
-struct Process {
+struct StageProcess {
     name: &'static str,
     child: Child,
 }
 
-impl Process {
+impl StageProcess {
     /// SIGTERM, then a bounded wait.
     fn terminate(mut self) -> Result<ExitStatus> {
         let pid = Pid::from_raw(i32::try_from(self.child.id())?);

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::{Scale, Step};
 
-/// How a step ended.
+/// The outcome of a step.
 pub(super) enum Outcome {
     Passed,
     /// With this error.
@@ -13,7 +13,7 @@ pub(super) enum Outcome {
     Skipped(Step),
 }
 
-/// How each chosen step ended, in order.
+/// The outcomes of the chosen steps, in order.
 pub(super) struct Summary<'a> {
     pub(super) scale: &'a Scale,
     pub(super) outcomes: Vec<(Step, Outcome)>,

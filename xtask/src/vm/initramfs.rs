@@ -1,4 +1,4 @@
-//! What a virtual machine finds when its kernel has started: one archive with the guest program as its first process,
+//! The file system of a virtual machine when its kernel has started: one archive with the guest program as its first process,
 //! the responder, the clients, the libraries of all of them, and the modules of the network cards.
 
 use std::collections::BTreeSet;
@@ -13,7 +13,7 @@ use cpio::newc::{self, ModeFileType};
 use crate::process::read;
 use crate::setup::find_program;
 
-/// What the guest program runs, and behind the shell what the handbook's commands for cards need.
+/// Programs that the guest program runs, and behind the shell what the handbook's commands for cards need.
 const PROGRAMS: [&str; 12] =
     ["ip", "ethtool", "setpriv", "dig", "curl", "ping", "bash", "nproc", "ls", "sort", "grep", "cat"];
 

@@ -11,25 +11,25 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use nix::sched::{CloneFlags, unshare};
 
-use super::Nic;
+use super::NicModel;
 use super::packages::Qemu;
 use crate::process::run;
 
 /// Receive queues of each card, and processors to serve them.
 pub(super) const QUEUES: usize = 2;
-/// What a line of the guest program begins with.
+/// Prefix of a line of the guest program.
 const SAID: &str = "vm: ";
-/// How long a machine may take: ten times what one takes on two busy cores.
+/// Time limit for a machine: ten times what one takes on two busy cores.
 const PATIENCE: Duration = Duration::from_mins(20);
 /// The cards' addresses, by which the guest program knows them: the server's, the client's.
 const ADDRESSES: [&str; 2] = ["02:00:00:00:00:01", "02:00:00:00:00:02"];
 
-/// What the guest program is to be started with.
+/// Arguments of the guest program.
 pub(super) struct Boot<'a> {
     pub(super) qemu: &'a Qemu,
     pub(super) kernel: &'a Path,
     pub(super) initramfs: &'a Path,
-    pub(super) nic: Nic,
+    pub(super) nic: NicModel,
 }
 
 impl Boot<'_> {
@@ -40,7 +40,7 @@ impl Boot<'_> {
             let machine = scope.spawn(|| {
                 unshare(CloneFlags::CLONE_NEWNET).context("making a network namespace")?;
                 link(self.nic.tap_queues())?;
-                let mut machine = Machine(self.command().spawn().context("starting QEMU")?);
+                let mut machine = VirtualMachine(self.command().spawn().context("starting QEMU")?);
                 let outcome = judge(&machine.console(), &mut File::create(log)?);
                 drop(machine);
                 outcome
@@ -88,9 +88,9 @@ fn link(queues: usize) -> Result<()> {
 }
 
 /// A running QEMU; dropped, it is killed.
-struct Machine(Child);
+struct VirtualMachine(Child);
 
-impl Machine {
+impl VirtualMachine {
     /// The console's lines, until it ends.
     fn console(&mut self) -> Receiver<String> {
         let (sender, receiver) = mpsc::channel();
@@ -108,7 +108,7 @@ impl Machine {
     }
 }
 
-impl Drop for Machine {
+impl Drop for VirtualMachine {
     fn drop(&mut self) {
         // Fails where it has ended by itself.
         let _ = self.0.kill();

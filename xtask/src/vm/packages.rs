@@ -1,4 +1,4 @@
-//! What a virtual machine is made of: QEMU with its libraries, and a kernel with the modules of its network cards, of
+//! The parts of a virtual machine: QEMU with its libraries, and a kernel with the modules of its network cards, of
 //! Debian's packages, unpacked into `target/vm` and kept there.
 
 use std::collections::HashMap;
@@ -14,13 +14,13 @@ use crate::process::run;
 
 /// The release whose QEMU is used: that of Debian 12 has no igb yet. Its libraries come with it, down to the loader.
 const QEMU_SUITE: &str = "trixie";
-/// Where libraries lie in a package of that release.
+/// Directory of libraries in a package of that release.
 const LIBRARIES: &str = "usr/lib/x86_64-linux-gnu";
 
 /// The modules of the network cards; what they depend on comes with them.
 const MODULES: [&str; 4] = ["igb", "e1000e", "virtio_net", "virtio_pci"];
 
-/// What to do where nothing can be fetched.
+/// The remedy where nothing can be fetched.
 const REMEDY: &str = "QEMU and kernels come as Debian's packages: /etc/apt must name a mirror of Debian within reach, and \
                       target/ needs half a GB of disk";
 
@@ -137,7 +137,7 @@ fn list(directory: &Path, there: &mut HashMap<String, PathBuf>) -> Result<()> {
     Ok(())
 }
 
-/// Copies a module, uncompressed, after those that it depends on. What is not there is built in.
+/// Copies a module, uncompressed, after those that it depends on. A module that is not there is built in.
 fn take(
     name: &str,
     there: &HashMap<String, PathBuf>,
@@ -161,14 +161,14 @@ fn take(
     Ok(())
 }
 
-/// What a module says it depends on.
+/// The dependencies that a module names.
 fn depends(module: &Path) -> Result<Vec<String>> {
     const FIELD: &[u8] = b"\0depends=";
-    let octets = fs::read(module)?;
-    let start = octets.windows(FIELD.len()).position(|window| window == FIELD);
+    let bytes = fs::read(module)?;
+    let start = bytes.windows(FIELD.len()).position(|window| window == FIELD);
     let start =
         start.with_context(|| format!("{} does not say what it depends on", module.display()))? + FIELD.len();
-    let field = octets[start..].split(|octet| *octet == 0).next().unwrap_or_default();
+    let field = bytes[start..].split(|byte| *byte == 0).next().unwrap_or_default();
     let names = String::from_utf8_lossy(field);
     Ok(names.split(',').filter(|name| !name.is_empty()).map(|name| name.replace('-', "_")).collect())
 }

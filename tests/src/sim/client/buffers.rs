@@ -1,8 +1,8 @@
-//! What a client's buffers hold.
+//! The content of a client's buffers.
 
 use crate::sim::packet::{Micros, Position};
 
-/// Octets to be sent in one segment.
+/// Bytes to be sent in one segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "what a kernel knows of a piece of its send buffer")]
 pub(super) struct Chunk {
@@ -28,12 +28,12 @@ impl Chunk {
         self.to - self.from
     }
 
-    /// How many segments it is.
+    /// Its number of segments.
     pub(super) fn segments(&self, mss: Position) -> usize {
         usize::try_from((self.length() + mss - 1) / mss).expect("not negative").max(1)
     }
 
-    /// The place behind it, FIN's octet counted.
+    /// The place behind it, FIN's byte counted.
     pub(super) fn end(&self) -> Position {
         self.to + Position::from(self.fin)
     }
@@ -43,13 +43,13 @@ impl Chunk {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Piece {
     pub(super) at: Position,
-    pub(super) octets: Vec<u8>,
+    pub(super) bytes: Vec<u8>,
     pub(super) fin: bool,
 }
 
 impl Piece {
     pub(super) fn end(&self) -> Position {
-        self.at + Position::try_from(self.octets.len()).expect("short") + Position::from(self.fin)
+        self.at + Position::try_from(self.bytes.len()).expect("short") + Position::from(self.fin)
     }
 
     pub(super) fn covers(&self, other: &Self) -> bool {

@@ -16,7 +16,7 @@ pub use timer::Timer;
 use stateless_tcp_core::tcp::segment::{Flags, Timestamps};
 use std::collections::VecDeque;
 
-use super::packet::{Micros, Packet, Position, number, position};
+use super::packet::{Micros, Position, SimSegment, number, position};
 
 /// Largest retransmission timeout (Linux's `TCP_RTO_MAX`).
 const RTO_MAX: Micros = 120_000_000;
@@ -27,24 +27,24 @@ const RTO_INITIAL: Micros = 1_000_000;
 
 /// Whose TCP this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum TcpStack {
     /// Resends what it sent as it was cut, the oldest first; TS.Recent by `tcp_replace_ts_recent`.
     Linux,
     /// Goes back to SND.UNA and cuts anew; TS.Recent by RFC 7323 section 4.3.
     Bsd,
 }
 
-/// What kind of client this is.
+/// The kind of client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own that real clients have")]
 pub struct Profile {
     /// Whose TCP.
-    pub kind: Kind,
+    pub kind: TcpStack,
     /// Offers timestamps.
     pub timestamps: bool,
-    /// What its SYN offers.
+    /// The options of its SYN.
     pub mss: u16,
-    /// Octets of its receive buffer.
+    /// Bytes of its receive buffer.
     pub buffer: Position,
     /// Holds back small segments while one is out (RFC 9293 section 3.7.4).
     pub nagle: bool,
@@ -67,7 +67,7 @@ pub struct Profile {
     pub defer_ack: bool,
     /// Least retransmission timeout.
     pub rto_min: Micros,
-    /// How long an acknowledgment is delayed.
+    /// The delay of an acknowledgment.
     pub ack_delay: Micros,
     /// Probes a connection that is idle so long (RFC 9293 section 3.8.4).
     pub keep_alive: Option<Micros>,
@@ -75,12 +75,12 @@ pub struct Profile {
     pub clock: u32,
 }
 
-/// How far a connection is.
+/// The state of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
+pub enum ConnectionState {
     /// SYN-SENT.
     Opening,
-    /// Anything between, as [`Client::fin_sent`] and its like say.
+    /// Anything between, as [`SimClient::fin_sent`] and its like say.
     Open,
     /// Reset by the server.
     Reset,
@@ -91,15 +91,15 @@ pub enum State {
 /// One connection's client side.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "TCP's flags are independent of each other")]
-pub struct Client {
+pub struct SimClient {
     profile: Profile,
     port: u16,
     isn: u32,
     irs: u32,
-    /// Where in all that the application writes this connection began.
+    /// Offset of this connection's beginning in all that the application writes.
     base: usize,
-    /// How far it is.
-    pub state: State,
+    /// Its state.
+    pub state: ConnectionState,
     /// The content that the connection began with.
     pub generation: u8,
     /// TS.Recent, if timestamps were negotiated.
@@ -129,10 +129,10 @@ pub struct Client {
     fragmented: bool,
     recover: Option<Position>,
     in_loss: bool,
-    /// How many of the newest the next timeout does not take for lost, if not the clock decides.
+    /// Number of the newest that the next timeout does not take for lost, if not the clock decides.
     spared: Option<usize>,
     frto: bool,
-    /// Whether the timeout is taken for spurious, if timestamps do not decide (RFC 3522).
+    /// The timeout is taken for spurious, if timestamps do not decide (RFC 3522).
     spurious: Option<bool>,
     duplicates: u32,
     /// Duplicate acknowledgments that mean loss.
@@ -169,15 +169,15 @@ pub struct Client {
     keep_alive_at: Option<Micros>,
 }
 
-impl Client {
-    /// A connection from `port`, whose first octet is the octet `base` of all that is ever written; sends SYN.
+impl SimClient {
+    /// A connection from `port`, whose first byte is the byte `base` of all that is ever written; sends SYN.
     pub fn open(
         profile: Profile,
         port: u16,
         isn: u32,
         base: usize,
         now: Micros,
-        out: &mut Vec<Packet>,
+        out: &mut Vec<SimSegment>,
     ) -> Self {
         let edge = profile.buffer.min(65_535);
         let mut client = Self {
@@ -185,7 +185,7 @@ impl Client {
             isn,
             irs: 0,
             base,
-            state: State::Opening,
+            state: ConnectionState::Opening,
             generation: 0,
             timestamps: None,
             refused_by_paws: 0,
@@ -255,12 +255,12 @@ impl Client {
         self.high
     }
 
-    /// Octets written that are acknowledged.
+    /// Bytes written that are acknowledged.
     pub fn acknowledged(&self) -> Position {
         self.una.min(self.written) - 1
     }
 
-    /// Octets that the application has written.
+    /// Bytes that the application has written.
     pub fn written(&self) -> Position {
         self.written - 1
     }
@@ -284,9 +284,9 @@ impl Client {
         self.written + Position::from(self.fin)
     }
 
-    fn send_syn(&mut self, now: Micros, out: &mut Vec<Packet>) {
+    fn send_syn(&mut self, now: Micros, out: &mut Vec<SimSegment>) {
         let timestamps = self.profile.timestamps.then(|| Timestamps { value: self.clock(now), echo: 0 });
-        out.push(Packet {
+        out.push(SimSegment {
             mss: Some(self.profile.mss),
             timestamps,
             ack: 0,
@@ -295,9 +295,9 @@ impl Client {
     }
 
     /// A segment of ours as things stand.
-    fn packet(&self, now: Micros, flags: Flags, from: Position, length: Position) -> Packet {
+    fn packet(&self, now: Micros, flags: Flags, from: Position, length: Position) -> SimSegment {
         let window = (self.edge - self.rcv_nxt).clamp(0, 65_535);
-        Packet {
+        SimSegment {
             to_server: true,
             port: self.port,
             seq: number(from, self.isn),
@@ -308,7 +308,7 @@ impl Client {
             timestamps: self.timestamps.map(|echo| Timestamps { value: self.clock(now), echo }),
             from: self.base + usize::try_from((from - 1).max(0)).expect("not negative"),
             length: u16::try_from(length).expect("at most a segment"),
-            octets: Vec::new(),
+            bytes: Vec::new(),
             generation: 0,
         }
     }
@@ -320,30 +320,30 @@ impl Client {
     }
 
     /// Gives up: everything is forgotten, and the server told if `tell` says so.
-    pub fn abort(&mut self, now: Micros, tell: bool, out: &mut Vec<Packet>) {
-        if tell && self.state == State::Open {
+    pub fn abort(&mut self, now: Micros, tell: bool, out: &mut Vec<SimSegment>) {
+        if tell && self.state == ConnectionState::Open {
             out.push(self.packet(now, Flags::RST | Flags::ACK, self.high, 0));
         }
-        self.stop(State::Closed);
+        self.stop(ConnectionState::Closed);
         self.gone = true;
     }
 
-    fn stop(&mut self, state: State) {
+    fn stop(&mut self, state: ConnectionState) {
         self.state = state;
-        self.gone = state == State::Reset;
+        self.gone = state == ConnectionState::Reset;
         (self.retransmit_at, self.probe_at, self.ack_at) = (None, None, None);
         (self.push_at, self.keep_alive_at) = (None, None);
     }
 
     /// Whether both directions are closed and acknowledged.
     fn settle(&mut self) {
-        if self.state == State::Open
+        if self.state == ConnectionState::Open
             && self.fin
             && !self.waits()
             && self.fin_received
             && self.ack_at.is_none()
         {
-            self.stop(State::Closed);
+            self.stop(ConnectionState::Closed);
             self.gone = self.passive;
         }
     }

@@ -2,44 +2,44 @@
 
 use stateless_tcp_core::tcp::segment::{Flags, Timestamps};
 
-use super::{Client, Kind, Piece, State};
-use crate::sim::packet::{Micros, Packet, Position, position};
+use super::{ConnectionState, Piece, SimClient, TcpStack};
+use crate::sim::packet::{Micros, Position, SimSegment, position};
 
-/// What to do with the rest of a segment after its acknowledgment field.
+/// The treatment of the rest of a segment after its acknowledgment field.
 #[derive(PartialEq, Eq)]
 enum Acknowledged {
     Go,
     Discard,
 }
 
-impl Client {
+impl SimClient {
     /// A segment arrives.
-    pub fn receive(&mut self, now: Micros, packet: &Packet, out: &mut Vec<Packet>) {
+    pub fn receive(&mut self, now: Micros, packet: &SimSegment, out: &mut Vec<SimSegment>) {
         match self.state {
-            State::Opening => self.receive_opening(now, packet, out),
-            State::Open => {
+            ConnectionState::Opening => self.receive_opening(now, packet, out),
+            ConnectionState::Open => {
                 self.probes = 0;
                 self.keep_alive_at = self.idle_until(now);
                 self.receive_open(now, packet, out);
             }
-            State::Reset | State::Closed if self.gone => self.refuse(now, packet, out),
-            State::Reset | State::Closed => self.receive_late(now, packet, out),
+            ConnectionState::Reset | ConnectionState::Closed if self.gone => self.refuse(now, packet, out),
+            ConnectionState::Reset | ConnectionState::Closed => self.receive_late(now, packet, out),
         }
         self.settle();
     }
 
-    fn receive_opening(&mut self, now: Micros, packet: &Packet, out: &mut Vec<Packet>) {
+    fn receive_opening(&mut self, now: Micros, packet: &SimSegment, out: &mut Vec<SimSegment>) {
         let acknowledges = packet.is(Flags::ACK) && position(packet.ack, self.isn) == 1;
         if packet.is(Flags::RST) {
             if acknowledges {
-                self.stop(State::Reset);
+                self.stop(ConnectionState::Reset);
             }
             return;
         }
         if !packet.is(Flags::SYN) || !acknowledges || self.echo_is_foreign(now, packet) {
             return;
         }
-        self.state = State::Open;
+        self.state = ConnectionState::Open;
         self.generation = packet.generation;
         self.irs = packet.seq;
         (self.una, self.peer_window) = (1, packet.window.into());
@@ -68,7 +68,7 @@ impl Client {
     }
 
     /// An echo of something that was never sent (Linux; RFC 7323 section 3.2 says only that it is of no use).
-    fn echo_is_foreign(&self, now: Micros, packet: &Packet) -> bool {
+    fn echo_is_foreign(&self, now: Micros, packet: &SimSegment) -> bool {
         let Some(Timestamps { echo, .. }) = packet.timestamps.filter(|_| self.profile.timestamps) else {
             return false;
         };
@@ -87,13 +87,13 @@ impl Client {
         self.backoff = 0;
     }
 
-    fn receive_open(&mut self, now: Micros, packet: &Packet, out: &mut Vec<Packet>) {
+    fn receive_open(&mut self, now: Micros, packet: &SimSegment, out: &mut Vec<SimSegment>) {
         let seq = self.place(packet.seq);
         let fin = packet.is(Flags::FIN);
         let end = seq + Position::from(packet.length) + Position::from(fin);
         let reset = packet.is(Flags::RST);
         // Linux forgives one tick (`TCP_PAWS_WINDOW`).
-        let forgiven = i32::from(self.profile.kind == Kind::Linux);
+        let forgiven = i32::from(self.profile.kind == TcpStack::Linux);
         if let (Some(recent), Some(Timestamps { value, .. })) = (self.timestamps, packet.timestamps)
             && recent != 0
             && value.wrapping_sub(recent).cast_signed() < -forgiven
@@ -103,13 +103,13 @@ impl Client {
             self.needed_by_paws += u32::from(seq <= self.rcv_nxt && self.rcv_nxt < end);
             // An old pure ACK says nothing (Linux since 6.14, `tcp_disordered_ack_check`).
             let old_ack = end == seq && end < self.rcv_nxt && !packet.is(Flags::SYN);
-            if !(self.profile.kind == Kind::Linux && old_ack) {
+            if !(self.profile.kind == TcpStack::Linux && old_ack) {
                 self.send_ack(now, out);
             }
             return;
         }
         // Linux looks from what it has acknowledged on; BSD cuts off what it knows and looks at the rest.
-        let old = self.profile.kind == Kind::Linux && end < self.acked;
+        let old = self.profile.kind == TcpStack::Linux && end < self.acked;
         if old || seq > self.edge {
             if !reset {
                 self.send_ack(now, out);
@@ -118,7 +118,7 @@ impl Client {
         }
         if reset {
             if seq == self.rcv_nxt {
-                self.stop(State::Reset);
+                self.stop(ConnectionState::Reset);
             } else {
                 self.send_ack(now, out);
             }
@@ -155,18 +155,18 @@ impl Client {
                 return self.push(now, false, out);
             }
             if self.fin_received && seq >= self.rcv_nxt {
-                // Octets behind the server's FIN.
+                // Bytes behind the server's FIN.
                 return self.push(now, false, out);
             }
             if (self.deaf || self.fin_received) && end - Position::from(fin) > self.rcv_nxt {
-                // Octets for nobody.
-                self.stop(State::Closed);
+                // Bytes for nobody.
+                self.stop(ConnectionState::Closed);
                 self.gone = true;
                 return self.refuse(now, packet, out);
             }
             let open = !self.fin_received;
             self.accept(packet, seq);
-            if open && self.fin_received && self.fin && self.profile.kind == Kind::Linux {
+            if open && self.fin_received && self.fin && self.profile.kind == TcpStack::Linux {
                 // Both have closed: at once, and by itself (`tcp_fin`).
                 self.send_ack(now, out);
                 return self.push(now, false, out);
@@ -180,22 +180,22 @@ impl Client {
     }
 
     /// A segment for a connection that is no more (RFC 9293 section 3.5.2, first group).
-    fn refuse(&self, now: Micros, packet: &Packet, out: &mut Vec<Packet>) {
+    fn refuse(&self, now: Micros, packet: &SimSegment, out: &mut Vec<SimSegment>) {
         if !packet.is(Flags::RST) {
             let reset = self.packet(now, Flags::RST, position(packet.ack, self.isn), 0);
-            out.push(Packet { ack: 0, window: 0, timestamps: None, ..reset });
+            out.push(SimSegment { ack: 0, window: 0, timestamps: None, ..reset });
         }
     }
 
     /// TIME-WAIT: nothing new can come, so whatever takes room has come before (RFC 9293 section 3.10.7.4).
-    fn receive_late(&mut self, now: Micros, packet: &Packet, out: &mut Vec<Packet>) {
+    fn receive_late(&mut self, now: Micros, packet: &SimSegment, out: &mut Vec<SimSegment>) {
         let bare = packet.length == 0 && !packet.is(Flags::FIN);
         if !(packet.is(Flags::RST) || bare && self.place(packet.seq) == self.rcv_nxt) {
             self.send_ack(now, out);
         }
     }
 
-    fn note_timestamp(&mut self, packet: &Packet) {
+    fn note_timestamp(&mut self, packet: &SimSegment) {
         if let (Some(recent), Some(Timestamps { value, .. })) = (&mut self.timestamps, packet.timestamps)
             && (*recent == 0 || value.wrapping_sub(*recent).cast_signed() >= 0)
         {
@@ -207,13 +207,13 @@ impl Client {
     fn acknowledge(
         &mut self,
         now: Micros,
-        packet: &Packet,
+        packet: &SimSegment,
         seq: Position,
         end: Position,
-        out: &mut Vec<Packet>,
+        out: &mut Vec<SimSegment>,
     ) -> Acknowledged {
         let ack = position(packet.ack, self.isn);
-        let bsd = self.profile.kind == Kind::Bsd;
+        let bsd = self.profile.kind == TcpStack::Bsd;
         if bsd && seq <= self.acked && self.acked <= end {
             self.note_timestamp(packet);
         }
@@ -240,8 +240,8 @@ impl Client {
     }
 
     /// An acknowledgment that acknowledges nothing new (`tcp_add_reno_sack`).
-    fn duplicate(&mut self, now: Micros, out: &mut Vec<Packet>) {
-        if self.profile.kind == Kind::Linux && self.in_loss {
+    fn duplicate(&mut self, now: Micros, out: &mut Vec<SimSegment>) {
+        if self.profile.kind == TcpStack::Linux && self.in_loss {
             // The timeout was none too soon (RFC 5682 section 2.1, step 3a).
             self.frto = false;
             return self.recover_lost(now, out);
@@ -249,7 +249,7 @@ impl Client {
         self.duplicates += 1;
         // Linux: each stands for a segment that arrived behind the hole, and more than there are mean disorder.
         let flying = u32::try_from(self.flying()).expect("few");
-        if self.profile.kind == Kind::Linux && self.duplicates >= flying {
+        if self.profile.kind == TcpStack::Linux && self.duplicates >= flying {
             self.duplicates = flying.saturating_sub(1);
             self.disorder = self.disorder.max(flying + 1);
         }
@@ -259,7 +259,7 @@ impl Client {
         }
     }
 
-    fn advance(&mut self, now: Micros, packet: &Packet, ack: Position, out: &mut Vec<Packet>) {
+    fn advance(&mut self, now: Micros, packet: &SimSegment, ack: Position, out: &mut Vec<SimSegment>) {
         if self.backoff == 0 && self.recover.is_none() {
             self.round_trip = now - self.sent_at;
             self.rto = self.profile.rto_min + self.round_trip.min(1_000_000);
@@ -269,8 +269,11 @@ impl Client {
         let flown = self.outstanding();
         self.drop_acknowledged(ack);
         // Linux counts segments, and one of which a part is acknowledged is still out.
-        self.cwnd +=
-            if self.profile.kind == Kind::Bsd { 1 } else { flown.saturating_sub(self.outstanding()).min(1) };
+        self.cwnd += if self.profile.kind == TcpStack::Bsd {
+            1
+        } else {
+            flown.saturating_sub(self.outstanding()).min(1)
+        };
         let early = match (packet.timestamps, self.resent_at) {
             _ if self.spurious.is_some() => self.spurious == Some(true),
             (Some(timestamps), Some(resent)) => timestamps.echo.wrapping_sub(resent).cast_signed() < 0,
@@ -296,13 +299,13 @@ impl Client {
     }
 
     /// Payload and FIN; what is known already stays as it came first.
-    fn accept(&mut self, packet: &Packet, seq: Position) {
+    fn accept(&mut self, packet: &SimSegment, seq: Position) {
         let fin = packet.is(Flags::FIN);
         if seq > self.rcv_nxt {
-            let new = Piece { at: seq, octets: packet.octets.clone(), fin };
+            let new = Piece { at: seq, bytes: packet.bytes.clone(), fin };
             // What adjoins is one, FIN and all; what another covers is forgotten, its FIN too (`tcp_data_queue_ofo`).
             if let Some(piece) = self.pieces.iter_mut().find(|piece| !piece.fin && piece.end() == seq) {
-                piece.octets.extend(&new.octets);
+                piece.bytes.extend(&new.bytes);
                 piece.fin = fin;
             } else if !self.pieces.iter().any(|piece| piece.covers(&new)) {
                 self.pieces.retain(|piece| !new.covers(piece));
@@ -311,19 +314,19 @@ impl Client {
             }
             return;
         }
-        self.take(seq, &packet.octets, fin);
+        self.take(seq, &packet.bytes, fin);
         while self.pieces.first().is_some_and(|piece| piece.at <= self.rcv_nxt) {
-            let Piece { at, octets, fin } = self.pieces.remove(0);
-            self.take(at, &octets, fin);
+            let Piece { at, bytes, fin } = self.pieces.remove(0);
+            self.take(at, &bytes, fin);
         }
     }
 
-    fn take(&mut self, at: Position, octets: &[u8], fin: bool) {
+    fn take(&mut self, at: Position, bytes: &[u8], fin: bool) {
         let known = usize::try_from(self.rcv_nxt - at).expect("begins before RCV.NXT");
-        if known > octets.len() || self.fin_received {
+        if known > bytes.len() || self.fin_received {
             return;
         }
-        let new = &octets[known..];
+        let new = &bytes[known..];
         self.inbox.extend(new);
         self.rcv_nxt += Position::try_from(new.len()).expect("short");
         if fin {
@@ -340,7 +343,7 @@ impl Client {
         known: bool,
         end: Position,
         fin: bool,
-        out: &mut Vec<Packet>,
+        out: &mut Vec<SimSegment>,
     ) {
         let known = known && !self.profile.reader;
         let out_of_order = known || end > self.rcv_nxt || !self.pieces.is_empty();
@@ -357,7 +360,7 @@ impl Client {
     }
 
     /// Sends an acknowledgment, whatever it waits for.
-    pub fn send_ack(&mut self, now: Micros, out: &mut Vec<Packet>) {
+    pub fn send_ack(&mut self, now: Micros, out: &mut Vec<SimSegment>) {
         out.push(self.packet(now, Flags::ACK, self.high, 0));
         self.acknowledgment_sent();
     }
@@ -367,21 +370,21 @@ impl Client {
         self.ack_at = None;
     }
 
-    /// What has arrived in order and was not read.
+    /// The bytes that arrived in order and were not read.
     pub fn unread(&self) -> usize {
         self.inbox.len()
     }
 
-    /// The application reads at most so many octets into `into`.
-    pub fn read(&mut self, now: Micros, most: usize, into: &mut Vec<u8>, out: &mut Vec<Packet>) {
-        if self.take_octets(most, into) {
+    /// The application reads at most so many bytes into `into`.
+    pub fn read(&mut self, now: Micros, most: usize, into: &mut Vec<u8>, out: &mut Vec<SimSegment>) {
+        if self.take_bytes(most, into) {
             self.send_ack(now, out);
         }
         self.settle();
     }
 
-    /// As [`Client::read`]; returns whether the window has opened by so much that the server is told.
-    pub fn take_octets(&mut self, most: usize, into: &mut Vec<u8>) -> bool {
+    /// As [`SimClient::read`]; returns whether the window has opened by so much that the server is told.
+    pub fn take_bytes(&mut self, most: usize, into: &mut Vec<u8>) -> bool {
         let length = most.min(self.inbox.len());
         into.extend(self.inbox.drain(..length));
         // tcp_cleanup_rbuf
@@ -394,6 +397,9 @@ impl Client {
             return awaited;
         }
         self.edge = self.rcv_nxt + room;
-        awaited || room >= 2 * before.max(1) && self.state == State::Open && before < self.profile.buffer / 2
+        awaited
+            || room >= 2 * before.max(1)
+                && self.state == ConnectionState::Open
+                && before < self.profile.buffer / 2
     }
 }

@@ -2,24 +2,24 @@
 
 use stateless_tcp_core::tcp::segment::Flags;
 
-use super::{Client, Kind, MOST_FRAGMENTS, RTO_MAX, State};
-use crate::sim::packet::{Micros, Packet, Position};
+use super::{ConnectionState, MOST_FRAGMENTS, RTO_MAX, SimClient, TcpStack};
+use crate::sim::packet::{Micros, Position, SimSegment};
 
-impl Client {
-    pub(super) fn time_out(&mut self, now: Micros, out: &mut Vec<Packet>) {
+impl SimClient {
+    pub(super) fn time_out(&mut self, now: Micros, out: &mut Vec<SimSegment>) {
         self.backoff += 1;
         self.timeouts += 1;
         match self.state {
-            State::Opening => {
+            ConnectionState::Opening => {
                 self.send_syn(now, out);
                 self.retransmit_at = Some(now + (self.rto << self.backoff.min(7)));
                 return;
             }
-            State::Open if self.persists => return self.persist(now, out),
-            State::Open if self.una < self.nxt => {}
+            ConnectionState::Open if self.persists => return self.persist(now, out),
+            ConnectionState::Open if self.una < self.nxt => {}
             _ => return,
         }
-        let resent = self.in_loss && self.profile.kind == Kind::Linux;
+        let resent = self.in_loss && self.profile.kind == TcpStack::Linux;
         self.in_loss = true;
         // Linux doubts also what follows a timeout that nothing came of.
         self.frto = self.profile.frto && (self.recover.is_none() || self.backoff > 1);
@@ -30,7 +30,7 @@ impl Client {
         let clock = self.clock(now);
         self.resent_at = self.resent_at.filter(|_| resent).or(Some(clock));
         match self.profile.kind {
-            Kind::Linux => {
+            TcpStack::Linux => {
                 // RACK takes nothing for lost that was sent within a round trip (`tcp_timeout_mark_lost`).
                 let since = now.saturating_sub(self.round_trip);
                 let spared = self.spared.take();
@@ -42,7 +42,7 @@ impl Client {
                 self.cwnd = self.flying() + 1;
                 self.resend(now, 0, 1, out);
             }
-            Kind::Bsd => {
+            TcpStack::Bsd => {
                 self.nxt = self.una;
                 self.push_stream(now, true, true, out);
             }
@@ -69,18 +69,18 @@ impl Client {
     }
 
     /// Sends what the window has room for; else something that is answered (`tcp_write_wakeup`).
-    fn persist(&mut self, now: Micros, out: &mut Vec<Packet>) {
+    fn persist(&mut self, now: Micros, out: &mut Vec<SimSegment>) {
         let edge = self.una + self.peer_window;
         match self.profile.kind {
-            Kind::Linux => match self.chunks.iter().position(|chunk| !chunk.sent) {
+            TcpStack::Linux => match self.chunks.iter().position(|chunk| !chunk.sent) {
                 Some(index) if self.chunks[index].from < edge => {
                     self.split(index, (edge - self.chunks[index].from).min(self.mss));
                     self.send_chunk(now, index, out);
                 }
                 _ => out.push(self.packet(now, Flags::ACK, self.una - 1, 0)),
             },
-            // An octet that the window has no room for.
-            Kind::Bsd => {
+            // A byte that the window has no room for.
+            TcpStack::Bsd => {
                 self.transmit(now, self.una, 1.min(self.written - self.una), self.una == self.written, out);
             }
         }
@@ -89,7 +89,7 @@ impl Client {
 
     /// Sends at most so many segments of a chunk again, or one with as many of those behind it as fit
     /// (`__tcp_retransmit_skb`).
-    pub(super) fn resend(&mut self, now: Micros, index: usize, segments: usize, out: &mut Vec<Packet>) {
+    pub(super) fn resend(&mut self, now: Micros, index: usize, segments: usize, out: &mut Vec<SimSegment>) {
         if index == 0 {
             let una = self.una;
             let head = &mut self.chunks[0];
@@ -114,8 +114,8 @@ impl Client {
     }
 
     /// After an acknowledgment: lost segments first, as the congestion window opens (`tcp_xmit_retransmit_queue`).
-    pub(super) fn recover_lost(&mut self, now: Micros, out: &mut Vec<Packet>) {
-        if self.profile.kind == Kind::Bsd {
+    pub(super) fn recover_lost(&mut self, now: Micros, out: &mut Vec<SimSegment>) {
+        if self.profile.kind == TcpStack::Bsd {
             return;
         }
         loop {
@@ -128,11 +128,11 @@ impl Client {
     }
 
     /// Fast retransmit, and again after a partial acknowledgment (RFC 6582).
-    pub(super) fn resend_head(&mut self, now: Micros, out: &mut Vec<Packet>) {
+    pub(super) fn resend_head(&mut self, now: Micros, out: &mut Vec<SimSegment>) {
         match self.profile.kind {
-            Kind::Linux if !self.chunks.is_empty() => self.resend(now, 0, 1, out),
-            Kind::Linux => {}
-            Kind::Bsd => {
+            TcpStack::Linux if !self.chunks.is_empty() => self.resend(now, 0, 1, out),
+            TcpStack::Linux => {}
+            TcpStack::Bsd => {
                 let nxt = self.nxt;
                 self.nxt = self.una;
                 self.push_stream(now, true, true, out);

@@ -2,20 +2,20 @@
 
 use stateless_tcp_core::tcp::segment::Flags;
 
-use super::{Chunk, Client, Kind, RTO_MAX, State};
-use crate::sim::packet::{Micros, Packet, Position};
+use super::{Chunk, ConnectionState, RTO_MAX, SimClient, TcpStack};
+use crate::sim::packet::{Micros, Position, SimSegment};
 
 /// Until the device has sent what autocorking waits for.
 const DEVICE: Micros = 30;
 
-impl Client {
-    /// The application writes so many octets more.
-    pub fn write(&mut self, now: Micros, length: usize, out: &mut Vec<Packet>) {
+impl SimClient {
+    /// The application writes so many bytes more.
+    pub fn write(&mut self, now: Micros, length: usize, out: &mut Vec<SimSegment>) {
         let end = self.written + Position::try_from(length).expect("short");
         if self.rcv_nxt > 1 {
             self.interactive = true;
         }
-        if self.profile.kind == Kind::Linux {
+        if self.profile.kind == TcpStack::Linux {
             while self.written < end {
                 self.append(end);
                 let alone = self.chunks.iter().filter(|chunk| !chunk.sent).count() == 1;
@@ -26,7 +26,7 @@ impl Client {
             }
         }
         self.written = end;
-        if self.state != State::Open {
+        if self.state != ConnectionState::Open {
             return;
         }
         let small = self.chunks.back().is_some_and(|chunk| !chunk.sent && chunk.length() < self.mss);
@@ -37,7 +37,7 @@ impl Client {
         }
     }
 
-    /// Puts octets into the last chunk that is not sent, or a new one (`tcp_sendmsg`).
+    /// Puts bytes into the last chunk that is not sent, or a new one (`tcp_sendmsg`).
     fn append(&mut self, end: Position) {
         let (mss, written) = (self.mss, self.written);
         let open = self.chunks.back_mut().filter(|last| !last.sent && !last.full && last.length() < mss);
@@ -52,9 +52,9 @@ impl Client {
         }
     }
 
-    /// Octets written before the connection was open were cut for a guess of the segment size.
+    /// Bytes written before the connection was open were cut for a guess of the segment size.
     pub(super) fn cut_anew(&mut self) {
-        if self.profile.kind == Kind::Linux && self.written > 1 {
+        if self.profile.kind == TcpStack::Linux && self.written > 1 {
             let end = self.written;
             let fin = self.fin;
             self.chunks.clear();
@@ -70,20 +70,20 @@ impl Client {
     }
 
     /// The application closes its direction; with `deaf` also the other, so that data is answered by RST.
-    pub fn shut(&mut self, now: Micros, deaf: bool, out: &mut Vec<Packet>) {
+    pub fn shut(&mut self, now: Micros, deaf: bool, out: &mut Vec<SimSegment>) {
         self.deaf |= deaf;
         if deaf && !self.inbox.is_empty() {
-            // Octets that nobody will read (RFC 2525 section 2.17).
+            // Bytes that nobody will read (RFC 2525 section 2.17).
             return self.abort(now, true, out);
         }
         if self.fin {
             return;
         }
-        if self.state == State::Opening && self.written == 1 && deaf {
+        if self.state == ConnectionState::Opening && self.written == 1 && deaf {
             return self.abort(now, false, out);
         }
         self.append_fin();
-        if self.state == State::Open {
+        if self.state == ConnectionState::Open {
             self.push(now, true, out);
         }
     }
@@ -91,7 +91,7 @@ impl Client {
     fn append_fin(&mut self) {
         self.fin = true;
         self.passive = self.fin_received;
-        if self.profile.kind == Kind::Bsd {
+        if self.profile.kind == TcpStack::Bsd {
             return;
         }
         let at = self.written;
@@ -102,24 +102,24 @@ impl Client {
     }
 
     /// Sends what may be sent (`tcp_write_xmit`).
-    pub(super) fn push(&mut self, now: Micros, hurry: bool, out: &mut Vec<Packet>) {
-        if self.state != State::Open {
+    pub(super) fn push(&mut self, now: Micros, hurry: bool, out: &mut Vec<SimSegment>) {
+        if self.state != ConnectionState::Open {
             return;
         }
         match self.profile.kind {
-            Kind::Linux => {
+            TcpStack::Linux => {
                 while let Some(index) = self.sendable(hurry) {
                     self.split_at_window(index, hurry);
                     self.send_chunk(now, index, out);
                 }
             }
-            Kind::Bsd => while self.push_stream(now, hurry, false, out) {},
+            TcpStack::Bsd => while self.push_stream(now, hurry, false, out) {},
         }
         self.await_window(now);
     }
 
     /// Sends a chunk for the first time.
-    pub(super) fn send_chunk(&mut self, now: Micros, index: usize, out: &mut Vec<Packet>) {
+    pub(super) fn send_chunk(&mut self, now: Micros, index: usize, out: &mut Vec<SimSegment>) {
         let chunk = &mut self.chunks[index];
         (chunk.sent, chunk.sent_at) = (true, now);
         let chunk = *chunk;
@@ -166,7 +166,7 @@ impl Client {
         self.profile.nagle && !hurry && self.small_end > self.una && index > 0
     }
 
-    /// What waits to be sent is put together from what waits behind it (`tcp_grow_skb`): where several segments wait,
+    /// A waiting segment is put together from those behind it (`tcp_grow_skb`): where several segments wait,
     /// Linux keeps no boundaries but that of the last.
     fn grow(&mut self, index: usize, quota: usize) {
         let most = Position::try_from(quota).expect("few") * self.mss;
@@ -209,7 +209,7 @@ impl Client {
         self.split(index, limit);
     }
 
-    /// Cuts a chunk behind so many octets, if it has more.
+    /// Cuts a chunk behind so many bytes, if it has more.
     pub(super) fn split(&mut self, index: usize, length: Position) {
         let chunk = &mut self.chunks[index];
         if chunk.length() <= length {
@@ -220,7 +220,7 @@ impl Client {
         self.chunks.insert(index + 1, rest);
     }
 
-    pub(super) fn transmit_chunk(&mut self, now: Micros, chunk: Chunk, out: &mut Vec<Packet>) {
+    pub(super) fn transmit_chunk(&mut self, now: Micros, chunk: Chunk, out: &mut Vec<SimSegment>) {
         let mut from = chunk.from;
         while chunk.to - from > self.mss {
             self.transmit(now, from, self.mss, false, out);
@@ -235,7 +235,7 @@ impl Client {
         now: Micros,
         hurry: bool,
         force: bool,
-        out: &mut Vec<Packet>,
+        out: &mut Vec<SimSegment>,
     ) -> bool {
         let most = (self.una + self.peer_window)
             .min(self.una + Position::try_from(self.cwnd).expect("small") * self.mss);
@@ -262,7 +262,7 @@ impl Client {
         from: Position,
         length: Position,
         fin: bool,
-        out: &mut Vec<Packet>,
+        out: &mut Vec<SimSegment>,
     ) {
         let mut flags = Flags::ACK;
         if length > 0 {
@@ -293,8 +293,8 @@ impl Client {
     }
 
     /// Tail loss probe.
-    pub(super) fn probe(&mut self, now: Micros, out: &mut Vec<Packet>) {
-        if self.in_loss || self.una == self.nxt || self.state != State::Open {
+    pub(super) fn probe(&mut self, now: Micros, out: &mut Vec<SimSegment>) {
+        if self.in_loss || self.una == self.nxt || self.state != ConnectionState::Open {
             return;
         }
         if let Some(index) = self.chunks.iter().rposition(|chunk| chunk.sent) {
@@ -303,8 +303,8 @@ impl Client {
         }
     }
 
-    /// Keep-alive: an octet that is long acknowledged, without the octet.
-    pub(super) fn probe_idle(&mut self, now: Micros, out: &mut Vec<Packet>) {
+    /// Keep-alive: a byte that is long acknowledged, without the byte.
+    pub(super) fn probe_idle(&mut self, now: Micros, out: &mut Vec<SimSegment>) {
         if self.una == self.high && !self.fin {
             out.push(self.packet(now, Flags::ACK, self.high - 1, 0));
             self.probes += 1;

@@ -1,11 +1,11 @@
-//! What is drawn or follows from the time in a simulated client, decided from outside: by what a real one does.
+//! Random and timed choices of a simulated client, made from outside: by what a real one does.
 
 use stateless_tcp_core::tcp::segment::{Flags, Timestamps};
 
-use super::{Client, Kind, MOST_FRAGMENTS, Timer};
-use crate::sim::packet::{Micros, Packet, Position, position};
+use super::{MOST_FRAGMENTS, SimClient, TcpStack, Timer};
+use crate::sim::packet::{Micros, Position, SimSegment, position};
 
-/// How long an arrival in order waits for its acknowledgment.
+/// The delay of the acknowledgment of an arrival in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Delay {
     /// Not at all.
@@ -16,10 +16,10 @@ pub enum Delay {
     Reader,
 }
 
-impl Client {
+impl SimClient {
     /// Takes over what a real client draws from its memory and its clock: the window and the timestamp of a segment that it sent
     /// at `now` where this one would send the same.
-    pub fn follow(&mut self, now: Micros, sent: &Packet) {
+    pub fn follow(&mut self, now: Micros, sent: &SimSegment) {
         if !sent.is(Flags::SYN) {
             self.edge = position(sent.ack, self.irs) + Position::from(sent.window);
         }
@@ -36,12 +36,12 @@ impl Client {
         }
     }
 
-    /// Whether header prediction is on: Linux turns it off while memory is short, and for a while after disorder.
+    /// Switches header prediction: Linux turns it off while memory is short, and for a while after disorder.
     pub fn predict(&mut self, predicts: bool) {
-        self.profile.predicts = predicts && self.profile.kind == Kind::Linux;
+        self.profile.predicts = predicts && self.profile.kind == TcpStack::Linux;
     }
 
-    /// How long arrivals wait for their acknowledgment from now on.
+    /// Sets the delay of acknowledgments from now on.
     pub fn delay(&mut self, delay: Delay) {
         self.quick = if delay == Delay::None { u32::MAX } else { 0 };
         self.interactive = false;
@@ -59,7 +59,7 @@ impl Client {
         self.chunks.iter().map(|chunk| chunk.pieces).sum::<usize>() > MOST_FRAGMENTS
     }
 
-    /// Whether segments in so many fragments are not put together.
+    /// True if segments in so many fragments are not put together.
     pub fn set_fragmented(&mut self, fragmented: bool) {
         self.fragmented = fragmented;
     }
@@ -92,7 +92,7 @@ impl Client {
     }
 
     /// A timeout that takes the newest so many segments for not lost, and with `frto` is doubted (RFC 5682).
-    pub fn time_out_sparing(&mut self, spared: usize, frto: bool, now: Micros, out: &mut Vec<Packet>) {
+    pub fn time_out_sparing(&mut self, spared: usize, frto: bool, now: Micros, out: &mut Vec<SimSegment>) {
         self.spared = Some(spared);
         self.profile.frto = frto;
         self.fire(Timer::Retransmit, now, out);

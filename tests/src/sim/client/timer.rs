@@ -1,9 +1,9 @@
-//! What a client does by itself.
+//! A client's timers and their actions.
 
-use super::Client;
-use crate::sim::packet::{Micros, Packet};
+use super::SimClient;
+use crate::sim::packet::{Micros, SimSegment};
 
-/// What a client does by itself when its time has come.
+/// A client's timers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Timer {
     /// Sends what it held back for the device.
@@ -24,7 +24,7 @@ impl Timer {
         [Self::Push, Self::Acknowledge, Self::Probe, Self::KeepAlive, Self::Retransmit];
 }
 
-impl Client {
+impl SimClient {
     /// When it wants to be woken.
     pub fn next(&self) -> Option<Micros> {
         Timer::ALL.into_iter().filter_map(|timer| self.due(timer)).min()
@@ -42,7 +42,7 @@ impl Client {
     }
 
     /// Does what is due.
-    pub fn wake(&mut self, now: Micros, out: &mut Vec<Packet>) {
+    pub fn wake(&mut self, now: Micros, out: &mut Vec<SimSegment>) {
         for timer in Timer::ALL {
             if self.due(timer).is_some_and(|at| at <= now) {
                 self.fire(timer, now, out);
@@ -52,7 +52,7 @@ impl Client {
     }
 
     /// A timer goes off, whatever the time.
-    pub fn fire(&mut self, timer: Timer, now: Micros, out: &mut Vec<Packet>) {
+    pub fn fire(&mut self, timer: Timer, now: Micros, out: &mut Vec<SimSegment>) {
         match timer {
             Timer::Push => {
                 self.push_at = None;

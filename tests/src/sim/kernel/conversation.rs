@@ -3,16 +3,16 @@
 use super::{
     device::Device,
     follower::{Event, Follower, Got},
-    path::{Fate, Path},
-    script::{Manner, Script},
+    path::{LinkVerdict, Path},
+    script::{SocketOptions, SocketScript},
 };
 use crate::{
     seed::Random,
     sim::{
-        application::Plan,
-        client::{Client, Kind, Profile, State, Timer},
+        application::ApplicationConfig,
+        client::{ConnectionState, Profile, SimClient, TcpStack, Timer},
         network,
-        packet::{Micros, Packet, position},
+        packet::{Micros, SimSegment, position},
         scenario::{Scenario, Scope},
         servers::Servers,
         trace::Trace,
@@ -22,7 +22,7 @@ use crate::{
 use stateless_tcp_core::tcp::isn::MssClass;
 use stateless_tcp_core::tcp::segment::Flags;
 
-/// Most octets in a segment of a server's.
+/// Most bytes in a segment of a server's.
 const MSS_STANDARD: u16 = MssClass::Standard.bytes();
 /// Ethernet's, as the TUN device has it.
 const MSS: u16 = 1460;
@@ -32,9 +32,9 @@ const HURRY: Micros = 10;
 /// docs/protocol.md, and one with timestamps has failed.
 const MOST_ALONE: (u32, u32) = (4, 40);
 
-/// What a schedule came to.
+/// The outcome of a schedule.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Outcome {
+pub struct ScheduleOutcome {
     /// Questions answered.
     pub answered: usize,
     /// Connections.
@@ -54,13 +54,13 @@ pub(super) struct Conversation {
     random: Random,
     profile: Profile,
     servers: Servers,
-    script: Script,
+    script: SocketScript,
     to_server: Path,
     to_client: Path,
     connection: Option<Connection>,
     /// Segments that the client has sent by itself since it last read something.
     alone: u32,
-    outcome: Outcome,
+    outcome: ScheduleOutcome,
     trace: Trace,
 }
 
@@ -78,7 +78,7 @@ pub(super) enum Turn {
     /// Nothing can happen before the kernel moves.
     Waits,
     /// It is complete.
-    Done(Outcome),
+    Done(ScheduleOutcome),
 }
 
 impl Conversation {
@@ -92,7 +92,7 @@ impl Conversation {
         let mut plan = scenario.plan.clone();
         tame(&mut plan);
         let profile = Profile {
-            kind: Kind::Linux,
+            kind: TcpStack::Linux,
             timestamps,
             mss: MSS,
             buffer: 65_535,
@@ -104,7 +104,7 @@ impl Conversation {
             keep_alive: None,
             ..scenario.profile
         };
-        let manner = Manner {
+        let manner = SocketOptions {
             nagle: profile.nagle,
             buffer,
             pause: if plan.pause == 0 { 0 } else { 1 + u32::try_from(random.below(4)).expect("few") },
@@ -119,12 +119,12 @@ impl Conversation {
         );
         Self {
             servers: Servers::new(&scenario, Random::from_seed(0)),
-            script: Script::new(plan, manner),
+            script: SocketScript::new(plan, manner),
             to_server: Path::draw(&mut random, !timestamps),
             to_client: Path::draw(&mut random, !timestamps),
             connection: None,
             alone: 0,
-            outcome: Outcome::default(),
+            outcome: ScheduleOutcome::default(),
             trace,
             profile,
             random,
@@ -136,7 +136,7 @@ impl Conversation {
         self.connection.as_ref().map(|connection| connection.port)
     }
 
-    /// What happened, for human eyes.
+    /// The events, for human eyes.
     pub(super) fn text(&self) -> &str {
         self.trace.text()
     }
@@ -151,11 +151,11 @@ impl Conversation {
         let port = self.script.open();
         self.outcome.connections += 1;
         self.alone = 0;
-        let [syn] = <[Packet; 1]>::try_from(device.take(|packet| packet.port == port))
+        let [syn] = <[SimSegment; 1]>::try_from(device.take(|packet| packet.port == port))
             .map_err(|sent| format!("connect sent {} segments", sent.len()))?;
         let mut own = Vec::new();
         let client =
-            Client::open(self.profile.clone(), syn.port, syn.seq, self.script.begun(), now, &mut own);
+            SimClient::open(self.profile.clone(), syn.port, syn.seq, self.script.begun(), now, &mut own);
         if syn.mss != Some(MSS) || syn.timestamps.is_some() != self.profile.timestamps {
             return Err(format!("a SYN with MSS {:?} and {:?}", syn.mss, syn.timestamps));
         }
@@ -169,14 +169,14 @@ impl Conversation {
     ///
     /// # Errors
     /// The model would not.
-    pub(super) fn overhear(&mut self, now: Micros, sent: Vec<Packet>) -> Result<(), String> {
+    pub(super) fn overhear(&mut self, now: Micros, sent: Vec<SimSegment>) -> Result<(), String> {
         let count = u32::try_from(sent.len()).expect("few");
         self.alone += count;
         self.outcome.timed += sent.len();
         self.observe(now, None, sent)
     }
 
-    fn observe(&mut self, now: Micros, event: Option<&Event>, sent: Vec<Packet>) -> Result<(), String> {
+    fn observe(&mut self, now: Micros, event: Option<&Event>, sent: Vec<SimSegment>) -> Result<(), String> {
         let Some(connection) = &mut self.connection else { return Ok(()) };
         let observed = connection.follower.observe(now, event, &sent);
         self.outcome.segments += sent.len();
@@ -187,7 +187,7 @@ impl Conversation {
     }
 
     /// A segment of the client enters the network.
-    fn transmit(&mut self, now: Micros, packet: &Packet) {
+    fn transmit(&mut self, now: Micros, packet: &SimSegment) {
         if !packet.is(Flags::SYN) {
             self.script.least_window = self.script.least_window.min(packet.window.into());
         }
@@ -198,7 +198,7 @@ impl Conversation {
     /// Does one thing.
     ///
     /// # Errors
-    /// What is wrong.
+    /// The error.
     pub(super) fn turn(&mut self, now: Micros, device: &mut Device) -> Result<Turn, String> {
         let choices = [self.to_server.is_ready(), self.to_client.is_ready(), true];
         let first = self.random.below(choices.len());
@@ -255,13 +255,13 @@ impl Conversation {
         let Some(connection) = &self.connection else { return Ok(false) };
         let which = self.random.below(self.servers.count());
         self.trace.received(now, &packet, which);
-        let stream = &self.script.plan().octets;
+        let stream = &self.script.plan().bytes;
         if packet.length > 0 {
             let place = usize::try_from(position(packet.seq, connection.isn) - 1)
                 .map_err(|_| "data below the first octet")?;
             packet.from = self.script.begun() + place;
-            let written = stream.get(packet.from..packet.from + packet.octets.len());
-            if written != Some(&packet.octets) {
+            let written = stream.get(packet.from..packet.from + packet.bytes.len());
+            if written != Some(&packet.bytes) {
                 return Err("the kernel sent other octets than were written".into());
             }
         }
@@ -278,7 +278,8 @@ impl Conversation {
     fn rest(&mut self, now: Micros, device: &mut Device) -> Result<Turn, String> {
         let Some(connection) = &self.connection else { return Ok(Turn::Waits) };
         let follower = &connection.follower;
-        let over = follower.all(|client| matches!(client.state, State::Reset | State::Closed));
+        let over =
+            follower.all(|client| matches!(client.state, ConnectionState::Reset | ConnectionState::Closed));
         let idle = follower.all(|client| Timer::ALL.iter().all(|&timer| client.due(timer).is_none()));
         if self.script.has_left() && (over || idle) {
             self.connection = None;
@@ -310,30 +311,30 @@ impl Conversation {
     }
 }
 
-/// What a script on a socket that does not wait cannot do, or not see.
-fn tame(plan: &mut Plan) {
+/// The limits of a script on a socket that does not wait.
+fn tame(plan: &mut ApplicationConfig) {
     plan.eager = false;
     plan.linger = 0;
-    let Plan { questions, octets, ends, style, cuts, .. } = plan;
+    let ApplicationConfig { questions, bytes, ends, style, cuts, .. } = plan;
     if questions.iter().all(|question| question.answer > 0) {
         return;
     }
     // An empty answer does not show on a socket.
-    octets.clear();
+    bytes.clear();
     ends.clear();
     for question in questions {
         question.answer = question.answer.max(2);
-        question.write(*style, octets);
-        ends.push(octets.len());
+        question.write(*style, bytes);
+        ends.push(bytes.len());
     }
-    cuts.retain(|&cut| cut <= octets.len());
+    cuts.retain(|&cut| cut <= bytes.len());
 }
 
-fn told(fate: Fate) -> network::Fate {
+fn told(fate: LinkVerdict) -> network::Delivery {
     match fate {
-        Fate::Deliver => network::Fate::Deliver,
-        Fate::Lose => network::Fate::Lose,
-        Fate::Twice(behind) => network::Fate::Duplicate(behind as Micros * 1000),
-        Fate::Late(behind) => network::Fate::Delay(behind as Micros * 1000),
+        LinkVerdict::Deliver => network::Delivery::Deliver,
+        LinkVerdict::Lose => network::Delivery::Lose,
+        LinkVerdict::Twice(behind) => network::Delivery::Duplicate(behind as Micros * 1000),
+        LinkVerdict::Late(behind) => network::Delivery::Delay(behind as Micros * 1000),
     }
 }

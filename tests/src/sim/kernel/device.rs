@@ -6,7 +6,7 @@ use std::io::ErrorKind;
 use tun_rs::{DeviceBuilder, SyncDevice};
 
 use super::wire;
-use crate::{netns::Netns, sim::packet::Packet};
+use crate::{netns::Netns, sim::packet::SimSegment};
 
 const NAME: &str = "tun0";
 /// Least retransmission timeout of the kernel's clients. Which segments are sent does not depend on it, only how long it takes.
@@ -17,7 +17,7 @@ pub(super) struct Device {
     tun: SyncDevice,
     buffer: Vec<u8>,
     /// Sent by the kernel, and not yet taken.
-    sent: Vec<Packet>,
+    sent: Vec<SimSegment>,
 }
 
 impl Device {
@@ -44,8 +44,8 @@ impl Device {
         Self { tun, buffer: vec![0; 65_536], sent: Vec::new() }
     }
 
-    /// The segments that the kernel has sent and `wanted` picks, in their order; their payloads are in [`Packet::octets`].
-    pub(super) fn take(&mut self, wanted: impl Fn(&Packet) -> bool) -> Vec<Packet> {
+    /// The segments that the kernel has sent and `wanted` picks, in their order; their payloads are in [`SimSegment::bytes`].
+    pub(super) fn take(&mut self, wanted: impl Fn(&SimSegment) -> bool) -> Vec<SimSegment> {
         loop {
             match self.tun.recv(&mut self.buffer) {
                 Ok(length) => self.sent.extend(wire::read(&self.buffer[..length])),
@@ -57,9 +57,9 @@ impl Device {
     }
 
     /// Gives the kernel a segment of the server's.
-    pub(super) fn deliver(&self, packet: &Packet) {
-        let octets = wire::write(packet);
-        let sent = self.tun.send(&octets).expect("write to the TUN device");
-        assert_eq!(sent, octets.len(), "the TUN device took a part of a packet");
+    pub(super) fn deliver(&self, packet: &SimSegment) {
+        let bytes = wire::write(packet);
+        let sent = self.tun.send(&bytes).expect("write to the TUN device");
+        assert_eq!(sent, bytes.len(), "the TUN device took a part of a packet");
     }
 }

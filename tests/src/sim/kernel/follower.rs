@@ -1,6 +1,6 @@
 //! The model put through what a kernel client was put through.
 //!
-//! What is left to a real client's memory, clock and mood makes the model ambiguous: whether an arrival is acknowledged
+//! A real client's memory, clock and mood make the model ambiguous: whether an arrival is acknowledged
 //! at once, which timer goes off when. So all the clients that the model allows are followed at once, and those that
 //! would not have sent what the kernel sent are struck off. The kernel conforms as long as one is left.
 
@@ -9,8 +9,8 @@ use std::fmt::Write as _;
 use stateless_tcp_core::tcp::segment::Flags;
 
 use crate::sim::{
-    client::{Client, Delay, State, Timer},
-    packet::{Micros, Packet},
+    client::{ConnectionState, Delay, SimClient, Timer},
+    packet::{Micros, SimSegment},
 };
 
 /// More segments than the server's window has room for, where most of their payloads are not tiny.
@@ -18,10 +18,10 @@ const MOST_FLYING: usize = 48;
 /// Least and most segments that leave as one.
 const BURSTS: [usize; 2] = [4, 2];
 
-/// What a read came to.
+/// The outcome of a read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Got {
-    /// These octets.
+    /// These bytes.
     Octets(Vec<u8>),
     /// Nothing yet.
     Nothing,
@@ -31,14 +31,14 @@ pub(super) enum Got {
     Reset,
 }
 
-/// What happens to a client.
+/// An event at a client.
 #[derive(Clone, Debug)]
 pub(super) enum Event {
     /// A segment arrives.
-    Arrive(Packet),
-    /// So many octets are written.
+    Arrive(SimSegment),
+    /// So many bytes are written.
     Write(usize),
-    /// At most so many octets are read.
+    /// At most so many bytes are read.
     Read(usize, Got),
     /// The application closes its direction.
     Shut,
@@ -51,19 +51,19 @@ pub(super) enum Event {
 /// All clients that have sent, so far, what the kernel has sent.
 #[derive(Debug)]
 pub(super) struct Follower {
-    clients: Vec<Client>,
+    clients: Vec<SimClient>,
 }
 
 /// A search for the clients that send what the kernel sent when `event` happens, before or after a timer.
 struct Search<'a> {
     now: Micros,
     event: Option<&'a Event>,
-    found: Vec<Client>,
+    found: Vec<SimClient>,
 }
 
 impl Follower {
     /// Follows a client from its SYN on.
-    pub(super) fn new(now: Micros, mut client: Client, syn: &Packet) -> Self {
+    pub(super) fn new(now: Micros, mut client: SimClient, syn: &SimSegment) -> Self {
         client.follow(now, syn);
         Self { clients: vec![client] }
     }
@@ -76,7 +76,7 @@ impl Follower {
         &mut self,
         now: Micros,
         event: Option<&Event>,
-        sent: &[Packet],
+        sent: &[SimSegment],
     ) -> Result<(), String> {
         let mut search = Search { now, event, found: Vec::new() };
         for client in &self.clients {
@@ -102,15 +102,15 @@ impl Follower {
     }
 
     /// Whether all of them agree on something.
-    pub(super) fn all(&self, holds: impl Fn(&Client) -> bool) -> bool {
+    pub(super) fn all(&self, holds: impl Fn(&SimClient) -> bool) -> bool {
         self.clients.iter().all(holds)
     }
 
-    /// What the model would have sent.
-    fn explain(&self, now: Micros, event: Option<&Event>, sent: &[Packet]) -> String {
+    /// The segments that the model would have sent.
+    fn explain(&self, now: Micros, event: Option<&Event>, sent: &[SimSegment]) -> String {
         let mut text = "the model sends otherwise:\n".to_owned();
         for client in &self.clients {
-            let line = |packets: &[Packet]| -> String {
+            let line = |packets: &[SimSegment]| -> String {
                 packets.iter().map(|packet| brief(client, packet)).collect()
             };
             let _ = writeln!(text, "  the kernel:{}", line(sent));
@@ -127,7 +127,7 @@ impl Follower {
 }
 
 impl Search<'_> {
-    fn go(&mut self, client: &Client, rest: &[Packet], done: bool) {
+    fn go(&mut self, client: &SimClient, rest: &[SimSegment], done: bool) {
         if done && rest.is_empty() {
             if !self.found.contains(client) {
                 self.found.push(client.clone());
@@ -150,7 +150,7 @@ impl Search<'_> {
     }
 
     /// Goes on behind what a client has sent, if the kernel has sent the same.
-    fn take(&mut self, mut client: Client, out: &[Packet], rest: &[Packet], done: bool) {
+    fn take(&mut self, mut client: SimClient, out: &[SimSegment], rest: &[SimSegment], done: bool) {
         if out.len() > rest.len() || !out.iter().zip(rest).all(|(own, seen)| is_same(own, seen)) {
             return;
         }
@@ -163,8 +163,8 @@ impl Search<'_> {
 }
 
 /// The clients that a client may be after `event`, and what it sends.
-fn alternatives(client: &Client, now: Micros, event: &Event) -> Vec<(Client, Vec<Packet>)> {
-    let with = |act: &dyn Fn(&mut Client, &mut Vec<Packet>)| {
+fn alternatives(client: &SimClient, now: Micros, event: &Event) -> Vec<(SimClient, Vec<SimSegment>)> {
+    let with = |act: &dyn Fn(&mut SimClient, &mut Vec<SimSegment>)| {
         let (mut client, mut out) = (client.clone(), Vec::new());
         act(&mut client, &mut out);
         (client, out)
@@ -200,11 +200,11 @@ fn alternatives(client: &Client, now: Micros, event: &Event) -> Vec<(Client, Vec
         Event::Shut => vec![with(&|client, out| client.shut(now, false, out))],
         Event::Close => vec![with(&|client, out| client.shut(now, true, out))],
         Event::Abort => vec![with(&|client, out| client.abort(now, true, out))],
-        Event::Read(most, Got::Octets(octets)) => {
+        Event::Read(most, Got::Octets(bytes)) => {
             let mut read = Vec::new();
             let mut silent = client.clone();
-            silent.take_octets(*most, &mut read);
-            if read != *octets {
+            silent.take_bytes(*most, &mut read);
+            if read != *bytes {
                 return Vec::new();
             }
             // Whether a larger window is worth a segment depends on the kernel's memory.
@@ -214,7 +214,9 @@ fn alternatives(client: &Client, now: Micros, event: &Event) -> Vec<(Client, Vec
         }
         Event::Read(_, Got::Nothing) => same_if(client, client.unread() == 0 && !over(client)),
         Event::Read(_, Got::End) => same_if(client, client.unread() == 0 && client.fin_received),
-        Event::Read(_, Got::Reset) => same_if(client, client.unread() == 0 && client.state == State::Reset),
+        Event::Read(_, Got::Reset) => {
+            same_if(client, client.unread() == 0 && client.state == ConnectionState::Reset)
+        }
     }
 }
 
@@ -228,7 +230,7 @@ fn moods<T>(spurious: &[T]) -> impl Iterator<Item = (&T, Delay, bool)> {
 }
 
 /// The clients that a client may be after a timer, and what it sends.
-fn alone(client: &Client, now: Micros) -> Vec<(Client, Vec<Packet>)> {
+fn alone(client: &SimClient, now: Micros) -> Vec<(SimClient, Vec<SimSegment>)> {
     let mut found = Vec::new();
     for timer in Timer::ALL.into_iter().filter(|&timer| client.due(timer).is_some()) {
         // What RACK spares depends on the time.
@@ -251,24 +253,24 @@ fn alone(client: &Client, now: Micros) -> Vec<(Client, Vec<Packet>)> {
     found
 }
 
-fn over(client: &Client) -> bool {
-    client.fin_received || client.state == State::Reset
+fn over(client: &SimClient) -> bool {
+    client.fin_received || client.state == ConnectionState::Reset
 }
 
-fn same_if(client: &Client, holds: bool) -> Vec<(Client, Vec<Packet>)> {
+fn same_if(client: &SimClient, holds: bool) -> Vec<(SimClient, Vec<SimSegment>)> {
     if holds { vec![(client.clone(), Vec::new())] } else { Vec::new() }
 }
 
 /// Everything that the server looks at but the window; PSH means nothing to it, and TSval it only sends back.
-fn is_same(own: &Packet, seen: &Packet) -> bool {
-    let echo = |packet: &Packet| packet.timestamps.map(|timestamps| timestamps.echo);
+fn is_same(own: &SimSegment, seen: &SimSegment) -> bool {
+    let echo = |packet: &SimSegment| packet.timestamps.map(|timestamps| timestamps.echo);
     (own.seq, own.ack, own.flags | Flags::PSH, own.length)
         == (seen.seq, seen.ack, seen.flags | Flags::PSH, seen.length)
         && echo(own) == echo(seen)
         && own.mss == seen.mss
 }
 
-fn brief(client: &Client, packet: &Packet) -> String {
+fn brief(client: &SimClient, packet: &SimSegment) -> String {
     let (isn, irs) = client.initial();
     let echo = packet.timestamps.map(|timestamps| timestamps.echo);
     format!(

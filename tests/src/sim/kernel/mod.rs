@@ -4,15 +4,15 @@
 //! same servers, the same plans of questions and the same kinds of faults as in the simulator. Everything that is done
 //! to the client (a segment that arrives, a call of its application) is done to the model as well, and **the kernel must
 //! send, segment by segment, what the model sends**: SEG.SEQ, SEG.ACK, SEG.LEN, SYN, FIN, RST and ACK, the MSS, and the
-//! timestamp echoed, which is the promise. What the application reads must be what the model has received, octet by
-//! octet, and end (FIN, RST) where the model ends; and it must be the answers to what was asked.
+//! timestamp echoed, which is the promise. The application must read what the model has received, byte by
+//! byte, and end (FIN, RST) where the model ends; and it must be the answers to what was asked.
 //!
 //! This is stable because nothing here waits for a time. The device has no queue and one thread does everything, so that
 //! what the kernel sends in reaction is readable when the call that provoked it returns; what it sends otherwise, a timer
-//! sent. What becomes of a segment depends on how many went before it, and what is late waits for others. The kernel's
+//! sent. The fate of a segment depends on how many went before it, and what is late waits for others. The kernel's
 //! timers run, with a least retransmission timeout of 20 ms, but only their order counts.
 //!
-//! What hangs on the kernel's clock, memory or congestion control is left open, and all clients that it may be are
+//! Decisions by the kernel's clock, memory or congestion control are left open, and all clients that it may be are
 //! followed: when one of several pending timers goes off; whether an arrival in order is acknowledged at once, with
 //! the second full segment or when the application reads, and whether reading alone is worth a window update; whether
 //! header prediction is on; how many segments the congestion window has room for, and how many leave as one; what RACK
@@ -20,7 +20,7 @@
 //! kernel's. Out of comparison: TIME-WAIT, keep-alive, data written before the connection is open, the limit on answers
 //! to what is out of the window, and merging networks.
 //!
-//! What the model says of a Linux client is thereby confirmed, on 6.18, as far as the schedules meet with it:
+//! The model of a Linux client is thereby confirmed, on 6.18, as far as the schedules meet with it:
 //!
 //! - At a timeout the head alone is resent, as it was cut, from SND.UNA on; together with what follows it if both fit a
 //!   segment (collapse), the FIN too; and each of those that are lost behind it when acknowledgments make room.
@@ -30,11 +30,11 @@
 //!   came that disorder is expected, even later.
 //! - TS.Recent is taken only from a segment that is not beyond what was acknowledged last. (That it is not taken from one whose
 //!   own acknowledgment is old, the schedules drawn here do not tell: such a segment hardly ever carries a newer promise.)
-//! - PAWS refuses and acknowledges what has octets; an old pure ACK it drops in silence.
+//! - PAWS refuses and acknowledges what has bytes; an old pure ACK it drops in silence.
 //! - Outside of header prediction what an acknowledgment sets free goes out with the old RCV.NXT and the new echo.
 //! - Nagle as Minshall mended it; the last of a write waits, the full ones before it do not.
-//! - The first copy of an octet counts, whatever comes later.
-//! - A FIN that arrives after our own is acknowledged at once and by itself; octets behind it reset the connection if they
+//! - The first copy of a byte counts, whatever comes later.
+//! - A FIN that arrives after our own is acknowledged at once and by itself; bytes behind it reset the connection if they
 //!   begin before RCV.NXT, and are dropped else; what comes for a connection that is gone is answered by RST.
 
 mod conversation;
@@ -51,13 +51,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub use conversation::Outcome;
+pub use conversation::ScheduleOutcome;
 use conversation::{Conversation, Turn};
 use device::Device;
 
 use super::{
     Failure,
-    packet::{Micros, Packet},
+    packet::{Micros, SimSegment},
 };
 use crate::netns::Netns;
 
@@ -67,7 +67,7 @@ const AT_ONCE: usize = 64;
 const NAP: Duration = Duration::from_millis(1);
 /// Enough failures to tell a rare one from a model that is wrong.
 const MOST_FAILURES: usize = 8;
-/// How often a schedule that went wrong is tried again.
+/// Number of repetitions of a schedule that went wrong.
 const AGAIN: usize = 3;
 /// Without any progress of any schedule.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -80,7 +80,7 @@ const TIME: Duration = Duration::from_millis(65);
 ///
 /// # Panics
 /// If the kernel's client does what the model does not, or the protocol fails it; or if nothing moves any more.
-pub fn check(first: u64, count: u64, timestamps: bool) -> Outcome {
+pub fn check(first: u64, count: u64, timestamps: bool) -> ScheduleOutcome {
     let (total, mut failures) = attempt(first, count, timestamps);
     // A kernel that lacks memory, or was kept from its processor, does for once what it does not do again.
     for _ in 0..AGAIN {
@@ -90,7 +90,7 @@ pub fn check(first: u64, count: u64, timestamps: bool) -> Outcome {
     total
 }
 
-fn attempt(first: u64, count: u64, timestamps: bool) -> (Outcome, Vec<(u64, Failure)>) {
+fn attempt(first: u64, count: u64, timestamps: bool) -> (ScheduleOutcome, Vec<(u64, Failure)>) {
     let namespace = Netns::new("kernel");
     namespace.run(&format!("sysctl -q -w net.ipv4.tcp_timestamps={}", u8::from(timestamps)));
     namespace.enter(|| World::new(&namespace, timestamps).run(first, count))
@@ -114,9 +114,9 @@ impl World {
         Micros::try_from(self.begun.elapsed().as_micros()).expect("a short time")
     }
 
-    fn run(mut self, first: u64, count: u64) -> (Outcome, Vec<(u64, Failure)>) {
+    fn run(mut self, first: u64, count: u64) -> (ScheduleOutcome, Vec<(u64, Failure)>) {
         let mut waiting: VecDeque<u64> = (0..count).map(|index| first.wrapping_add(index)).collect();
-        let mut total = Outcome::default();
+        let mut total = ScheduleOutcome::default();
         let mut moved_at = Instant::now();
         let time = TIME * u32::try_from(count).expect("not that many");
         while self.failures.len() < MOST_FAILURES {
@@ -155,7 +155,7 @@ impl World {
     }
 
     /// Every schedule does one thing; whether any did.
-    fn round(&mut self, total: &mut Outcome) -> bool {
+    fn round(&mut self, total: &mut ScheduleOutcome) -> bool {
         let mut moved = false;
         let mut index = 0;
         while index < self.running.len() {
@@ -181,10 +181,10 @@ impl World {
         moved
     }
 
-    /// What the kernel sends by itself goes to whom it belongs.
+    /// The kernel's own segments go to their connections.
     fn overhear(&mut self) -> bool {
         // A SYN that is resent is a timer's too.
-        let mut sent: Vec<Packet> = self.device.take(|_| true);
+        let mut sent: Vec<SimSegment> = self.device.take(|_| true);
         let moved = !sent.is_empty();
         let now = self.now();
         while let Some(port) = sent.first().map(|packet| packet.port) {
@@ -207,7 +207,7 @@ impl World {
     }
 }
 
-impl Outcome {
+impl ScheduleOutcome {
     fn add(&mut self, other: Self) {
         self.answered += other.answered;
         self.connections += other.connections;

@@ -4,14 +4,14 @@ use std::collections::VecDeque;
 
 use stateless_tcp_core::tcp::segment::Flags;
 
-use crate::{seed::Random, sim::packet::Packet};
+use crate::{seed::Random, sim::packet::SimSegment};
 
 /// Segments of a direction that something may happen to where only a few are chosen.
 const FIRST: usize = 20;
 
-/// What becomes of a segment.
+/// The fate of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(super) enum LinkVerdict {
     /// It arrives in its turn.
     Deliver,
     /// It does not arrive.
@@ -22,13 +22,13 @@ pub(super) enum Fate {
     Late(usize),
 }
 
-/// How fates are decided.
+/// The way that fates are decided.
 #[derive(Clone, Debug)]
 enum Rule {
     /// In thousandths of the segments before `until`.
     Rates { lose: usize, twice: usize, late: usize, until: usize },
     /// Those at some ordinals.
-    Few(Vec<(usize, Fate)>),
+    Few(Vec<(usize, LinkVerdict)>),
 }
 
 /// A direction.
@@ -41,8 +41,8 @@ pub(super) struct Path {
     /// The segments of the handshake all arrive: without timestamps a SYN that was lost leaves a timeout of a second.
     gentle: bool,
     sent: usize,
-    ready: VecDeque<Packet>,
-    held: Vec<(usize, Packet)>,
+    ready: VecDeque<SimSegment>,
+    held: Vec<(usize, SimSegment)>,
 }
 
 impl Path {
@@ -71,14 +71,14 @@ impl Path {
     }
 
     /// Sends a segment, and says what becomes of it.
-    pub(super) fn send(&mut self, packet: Packet) -> Fate {
-        let fate = if self.gentle && packet.is(Flags::SYN) { Fate::Deliver } else { self.decide() };
+    pub(super) fn send(&mut self, packet: SimSegment) -> LinkVerdict {
+        let fate = if self.gentle && packet.is(Flags::SYN) { LinkVerdict::Deliver } else { self.decide() };
         self.sent += 1;
-        if let Fate::Deliver | Fate::Twice(_) = fate {
+        if let LinkVerdict::Deliver | LinkVerdict::Twice(_) = fate {
             self.ready.push_back(packet.clone());
         }
         self.advance();
-        if let Fate::Twice(behind) | Fate::Late(behind) = fate {
+        if let LinkVerdict::Twice(behind) | LinkVerdict::Late(behind) = fate {
             self.held.push((behind, packet));
         }
         fate
@@ -94,17 +94,17 @@ impl Path {
         }
     }
 
-    fn decide(&mut self) -> Fate {
+    fn decide(&mut self) -> LinkVerdict {
         match &self.rule {
             Rule::Few(few) => {
-                few.iter().find(|(at, _)| *at == self.sent).map_or(Fate::Deliver, |&(_, fate)| fate)
+                few.iter().find(|(at, _)| *at == self.sent).map_or(LinkVerdict::Deliver, |&(_, fate)| fate)
             }
-            Rule::Rates { until, .. } if self.sent >= *until => Fate::Deliver,
+            Rule::Rates { until, .. } if self.sent >= *until => LinkVerdict::Deliver,
             &Rule::Rates { lose, twice, late, .. } => match self.random.below(1000) {
-                drawn if drawn < lose => Fate::Lose,
-                drawn if drawn < lose + twice => Fate::Twice(behind(&mut self.random)),
-                drawn if drawn < lose + twice + late => Fate::Late(behind(&mut self.random)),
-                _ => Fate::Deliver,
+                drawn if drawn < lose => LinkVerdict::Lose,
+                drawn if drawn < lose + twice => LinkVerdict::Twice(behind(&mut self.random)),
+                drawn if drawn < lose + twice + late => LinkVerdict::Late(behind(&mut self.random)),
+                _ => LinkVerdict::Deliver,
             },
         }
     }
@@ -115,7 +115,7 @@ impl Path {
     }
 
     /// The segment that arrives next.
-    pub(super) fn arrive(&mut self) -> Option<Packet> {
+    pub(super) fn arrive(&mut self) -> Option<SimSegment> {
         self.ready.pop_front()
     }
 
@@ -134,11 +134,11 @@ impl Path {
     }
 }
 
-fn bad(random: &mut Random) -> Fate {
+fn bad(random: &mut Random) -> LinkVerdict {
     match random.below(4) {
-        0 | 1 => Fate::Lose,
-        2 => Fate::Twice(behind(random)),
-        _ => Fate::Late(behind(random)),
+        0 | 1 => LinkVerdict::Lose,
+        2 => LinkVerdict::Twice(behind(random)),
+        _ => LinkVerdict::Late(behind(random)),
     }
 }
 

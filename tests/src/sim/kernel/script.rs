@@ -1,4 +1,4 @@
-//! What uses the kernel's TCP: the simulator's plan on a real socket, one call at a time.
+//! The user of the kernel's TCP: the simulator's plan on a real socket, one call at a time.
 
 use std::{
     io::{ErrorKind, Read as _, Write as _},
@@ -20,19 +20,19 @@ use super::{
     wire,
 };
 use crate::sim::{
-    application::{Ending, Plan},
+    application::{ApplicationConfig, Ending},
     question::{REFUSED, Style, VOLATILE},
 };
 
 /// A larger answer may be refused whatever the window.
 const MOST_AT_ONCE: usize = 32_000;
 
-/// What a socket is like.
+/// The options of a socket.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Manner {
+pub(super) struct SocketOptions {
     /// Nagle's algorithm is on.
     pub(super) nagle: bool,
-    /// Octets of its receive buffer, if not the system's.
+    /// Bytes of its receive buffer, if not the system's.
     pub(super) buffer: Option<usize>,
     /// Calls between two writes.
     pub(super) pause: u32,
@@ -41,9 +41,9 @@ pub(super) struct Manner {
 /// The application.
 #[derive(Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a state of its own of a socket")]
-pub(super) struct Script {
-    plan: Plan,
-    manner: Manner,
+pub(super) struct SocketScript {
+    plan: ApplicationConfig,
+    manner: SocketOptions,
     socket: Option<TcpStream>,
     connections: u32,
     /// Questions answered.
@@ -63,9 +63,9 @@ pub(super) struct Script {
     pub(super) least_window: usize,
 }
 
-impl Script {
+impl SocketScript {
     /// Before its first connection.
-    pub(super) fn new(plan: Plan, manner: Manner) -> Self {
+    pub(super) fn new(plan: ApplicationConfig, manner: SocketOptions) -> Self {
         Self {
             plan,
             manner,
@@ -85,12 +85,12 @@ impl Script {
         }
     }
 
-    /// What is asked, and how.
-    pub(super) fn plan(&self) -> &Plan {
+    /// The questions and the way to ask them.
+    pub(super) fn plan(&self) -> &ApplicationConfig {
         &self.plan
     }
 
-    /// Where in all that is written the connection began.
+    /// Offset of the connection's beginning in all that is written.
     pub(super) fn begun(&self) -> usize {
         self.begun
     }
@@ -148,7 +148,7 @@ impl Script {
     /// The next call, if there is one to make now.
     ///
     /// # Errors
-    /// What was read is wrong.
+    /// The error in the bytes read.
     pub(super) fn act(&mut self) -> Result<Option<Event>, String> {
         let Some(socket) = &self.socket else { return Ok(None) };
         self.connected |= socket.peer_addr().is_ok();
@@ -162,7 +162,7 @@ impl Script {
     }
 
     fn read(&mut self) -> Result<Event, String> {
-        let most = self.plan.reading.map_or(1 << 17, |(octets, _)| octets);
+        let most = self.plan.reading.map_or(1 << 17, |(bytes, _)| bytes);
         let mut buffer = vec![0; most];
         let socket = self.socket.as_mut().expect("it is open");
         let got = match socket.read(&mut buffer) {
@@ -176,7 +176,7 @@ impl Script {
             Err(error) => return Err(format!("read: {error}")),
         };
         match &got {
-            Got::Octets(octets) => self.compare(octets)?,
+            Got::Octets(bytes) => self.compare(bytes)?,
             Got::Nothing => self.curious = false,
             Got::End => {
                 self.curious = false;
@@ -187,28 +187,28 @@ impl Script {
         Ok(Event::Read(most, got))
     }
 
-    fn compare(&mut self, mut octets: &[u8]) -> Result<(), String> {
-        while !octets.is_empty() {
+    fn compare(&mut self, mut bytes: &[u8]) -> Result<(), String> {
+        while !bytes.is_empty() {
             let index = self.answered;
             if self.plan.ends.get(index).is_none_or(|&end| end > self.written) {
-                return Err(format!("{} octets though no question is open", octets.len()));
+                return Err(format!("{} octets though no question is open", bytes.len()));
             }
-            let answer = self.plan.questions[index].octets(0);
+            let answer = self.plan.questions[index].bytes(0);
             let refusable = answer.len() + 1 > self.least_window.min(MOST_AT_ONCE);
-            if self.matched == 0 && octets[0] == REFUSED && refusable {
+            if self.matched == 0 && bytes[0] == REFUSED && refusable {
                 self.answered += 1;
-                octets = &octets[1..];
+                bytes = &bytes[1..];
                 continue;
             }
             let rest = &answer[self.matched..];
-            let common = rest.len().min(octets.len());
+            let common = rest.len().min(bytes.len());
             // What changes with time changes at the front of HTTP-like answers.
             let volatile = if self.plan.style == Style::Http { VOLATILE.min(answer.len()) } else { 0 };
             let fixed = volatile.saturating_sub(self.matched).min(common);
-            if octets[fixed..common] != rest[fixed..common] {
+            if bytes[fixed..common] != rest[fixed..common] {
                 return Err(format!("an octet behind {} of answer {index} is wrong", self.matched));
             }
-            octets = &octets[common..];
+            bytes = &bytes[common..];
             self.matched += common;
             if self.matched == answer.len() {
                 self.answered += 1;
@@ -229,7 +229,7 @@ impl Script {
                 self.leaving = true;
                 return Some(self.abort());
             }
-            Ending::HalfClose if self.written == self.plan.octets.len() && !self.shut => {
+            Ending::HalfClose if self.written == self.plan.bytes.len() && !self.shut => {
                 self.shut = true;
                 self.socket.as_ref()?.shutdown(Shutdown::Write).expect("shut a direction");
                 return Some(Event::Shut);
@@ -264,7 +264,7 @@ impl Script {
         } else {
             allowed
         };
-        let written = self.socket.as_mut()?.write(&self.plan.octets[self.written..cut]).ok()?;
+        let written = self.socket.as_mut()?.write(&self.plan.bytes[self.written..cut]).ok()?;
         self.written += written;
         self.pause = self.manner.pause;
         Some(Event::Write(written))

@@ -9,7 +9,7 @@ use stateless_tcp_core::wire::Reply;
 
 /// Makes them.
 #[derive(Clone, Debug)]
-pub struct Forger {
+pub struct SynFlood {
     network: u128,
     /// The bits of an address that are drawn.
     drawn: u128,
@@ -19,7 +19,7 @@ pub struct Forger {
     draws: u64,
 }
 
-impl Forger {
+impl SynFlood {
     /// From addresses in `prefix` to `server`. `secret` makes the draws.
     #[must_use]
     pub fn new(prefix: &Prefix, server: (Address, u16), mss: u16, secret: u64) -> Self {
@@ -74,12 +74,12 @@ mod tests {
     fn each_is_a_whole_syn_from_another_sender_of_the_prefix() {
         let prefix: Prefix = "198.18.0.0/15".parse().unwrap();
         let server = Address::from_ipv4([192, 0, 2, 1]);
-        let mut forger = Forger::new(&prefix, (server, 53), 1460, 5);
+        let mut syn_flood = SynFlood::new(&prefix, (server, 53), 1460, 5);
         let layout = Layout { network: 14, transport: 34, version: Version::V4, protocol: Protocol::Tcp };
         let mut senders = HashSet::new();
         for _ in 0..1_000 {
             let mut frame = [0xa5; 100];
-            let length = forger.write(&[2; 14], &layout, &mut frame);
+            let length = syn_flood.write(&[2; 14], &layout, &mut frame);
             let segment = stateless_tcp_core::wire::parse(&frame[..length], &layout).unwrap().segment;
             let FourTuple { server: receiver, client: sender, server_port, client_port } = segment.tuple;
             assert_eq!((receiver, server_port, segment.flags), (server, 53, Flags::SYN));

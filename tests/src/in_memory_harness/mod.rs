@@ -1,6 +1,6 @@
 //! The whole responder in memory: a frame in, every frame out, and what must hold of them asserted at each.
 //!
-//! Property tests and fuzz targets share it: they differ in where the octets come from that [`script::Script`] is made of.
+//! Property tests and fuzz targets share it: they differ in where the bytes come from that [`script::Script`] is made of.
 
 pub mod agreement;
 pub mod content;
@@ -67,25 +67,25 @@ pub fn http() -> Arc<dyn Service> {
 }
 
 /// A responder for the built-in content at [`SERVERS`].
-pub struct Lab {
+pub struct Harness {
     responder: Responder,
     counters: Counters,
     /// Rule set.
     pub rules: AckPolicy,
     /// Largest payload as configured.
     pub segment_size: u16,
-    /// What the clock says.
+    /// The clock's time.
     pub now: SystemTime,
 }
 
-/// What became of one frame.
+/// The result of one frame.
 #[derive(Clone, Debug)]
 pub struct Exchange {
     /// Why.
     pub outcome: Outcome,
-    /// What was sent, in order.
+    /// The frames sent, in order.
     pub sent: Vec<Packet>,
-    /// How much each counter grew.
+    /// The growth of each counter.
     grown: Vec<u64>,
 }
 
@@ -95,13 +95,13 @@ impl Exchange {
         self.grown[counter as usize]
     }
 
-    /// The octets of all segments sent.
+    /// The bytes of all segments sent.
     pub fn stream(&self) -> Vec<u8> {
         self.sent.iter().flat_map(|packet| packet.payload.clone()).collect()
     }
 }
 
-impl Lab {
+impl Harness {
     /// A responder with a fixed key.
     pub fn new(rules: AckPolicy, segment_size: u16) -> Self {
         Self::with(rules, segment_size, false)
@@ -130,12 +130,12 @@ impl Lab {
     /// Gives the responder a frame, with `free` further ones to take, and asserts everything that must hold of every
     /// exchange whatever the frame is.
     pub fn exchange(&mut self, frame: &[u8], free: usize) -> Exchange {
-        let (exchange, octets) = self.ask(frame, free);
-        invariants::assert_exchange(self, frame, &exchange, &octets);
+        let (exchange, bytes) = self.ask(frame, free);
+        invariants::assert_exchange(self, frame, &exchange, &bytes);
         exchange
     }
 
-    /// How many segments answer a frame, and nothing else looked at: for frames by the million.
+    /// Number of segments that answer a frame, with no other check: for frames by the million.
     pub fn segments_for(&mut self, frame: &[u8]) -> usize {
         let mut pool = Pool::new(PLENTY);
         let received = pool.receive(frame);
@@ -148,7 +148,7 @@ impl Lab {
         Outcome::ALL.iter().copied().zip(self.counts()).filter(|(_, count)| *count > 0).collect()
     }
 
-    /// An exchange in which only frames and counters are looked at; also the octets sent.
+    /// An exchange in which only frames and counters are looked at; also the bytes sent.
     fn ask(&mut self, frame: &[u8], free: usize) -> (Exchange, Vec<Vec<u8>>) {
         let before = self.counts();
         let mut pool = Pool::new(free);
@@ -164,7 +164,7 @@ impl Lab {
         let [outcome] = outcomes[..] else { panic!("not one outcome but {outcomes:?}") };
         assert_eq!(count(outcome), 1, "{outcome:?}");
         assert_eq!(count(Outcome::Sent), pool.sent.len() as u64, "frames sent");
-        let sent = pool.sent.iter().map(|octets| invariants::read(octets)).collect();
+        let sent = pool.sent.iter().map(|bytes| invariants::read(bytes)).collect();
         (Exchange { outcome, sent, grown }, pool.sent)
     }
 

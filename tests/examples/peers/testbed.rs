@@ -1,4 +1,4 @@
-//! Where it is measured: client ⇄ server, and for a relay ⇄ back end, by veth pairs. New for each server, so that nothing
+//! The testbed: client ⇄ server, and for a relay ⇄ back end, by veth pairs. New for each server, so that nothing
 //! of one is left to the next.
 //!
 //! One core is the server's: its threads, and the NAPI threads of its ends of the links. The generator, the back end and
@@ -11,11 +11,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use nix::unistd::Pid;
+use stateless_tcp_tests::connection_opener::CLIENTS;
 use stateless_tcp_tests::cores::{keep_on, put_first, receive_on, time_of};
 use stateless_tcp_tests::interrupts::put_off;
 use stateless_tcp_tests::nameserver::Server;
 use stateless_tcp_tests::netns::Netns;
-use stateless_tcp_tests::opener::CLIENTS;
 use stateless_tcp_tests::topology::{CLIENT_MAC, SERVER_MAC};
 use tempfile::TempDir;
 
@@ -34,7 +34,7 @@ pub(crate) const ZONE: &str = "bench.example";
 /// Names that are asked for, in turn: a cache has all of them when it is warm.
 const NAMES: usize = 1_000;
 
-/// What the generator's end receives goes before the generator, as softirqs do.
+/// Reception at the generator's end goes before the generator, as softirqs do.
 const BEFORE_GENERATOR: u8 = 1;
 
 /// The zone, and questions for what is in it.
@@ -42,18 +42,18 @@ pub(crate) struct Content {
     directory: TempDir,
 }
 
-/// Where a server runs, and what it serves.
-pub(crate) struct Place<'lab> {
-    pub(crate) netns: &'lab str,
-    pub(crate) device: &'lab str,
-    pub(crate) zone: &'lab Path,
+/// The place of a server, and its content.
+pub(crate) struct ServerSetup<'testbed> {
+    pub(crate) netns: &'testbed str,
+    pub(crate) device: &'testbed str,
+    pub(crate) zone: &'testbed Path,
     /// This.
-    pub(crate) binary: &'lab Path,
+    pub(crate) binary: &'testbed Path,
     pub(crate) core: usize,
 }
 
 /// A running server and its client's namespace.
-pub(crate) struct Lab {
+pub(crate) struct Testbed {
     // In the order in which they are to end.
     server: Server,
     _back_end: Option<Server>,
@@ -65,7 +65,7 @@ pub(crate) struct Lab {
 }
 
 /// One end of a link: namespace, device, address, core.
-type End<'lab> = (&'lab Netns, &'lab str, &'lab str, usize);
+type LinkEnd<'testbed> = (&'testbed Netns, &'testbed str, &'testbed str, usize);
 
 impl Content {
     pub(crate) fn new() -> anyhow::Result<Self> {
@@ -87,7 +87,7 @@ impl Content {
     }
 }
 
-impl Lab {
+impl Testbed {
     /// Starts a contender between namespaces of its own.
     pub(crate) fn new(content: &Content, entrant: &Entrant) -> anyhow::Result<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -113,7 +113,8 @@ impl Lab {
             put_off(&server, &device, ["1", &format!("{coalesce}000")]);
         }
         let zone = content.zone();
-        let place = Place { netns: server.name(), device: &device, zone: &zone, binary, core: SERVERS_CORE };
+        let place =
+            ServerSetup { netns: server.name(), device: &device, zone: &zone, binary, core: SERVERS_CORE };
         let mut back = None;
         if contender.relays() {
             let (receiver, inner) = connect(
@@ -122,7 +123,8 @@ impl Lab {
             )?;
             put_first(receiver, BEFORE_GENERATOR)?;
             napi.push(inner);
-            let behind = Place { netns: behind.name(), device: &at_back_end, core: OTHERS_CORE, ..place };
+            let behind =
+                ServerSetup { netns: behind.name(), device: &at_back_end, core: OTHERS_CORE, ..place };
             let started = back_end(&behind)?;
             keep_on(started.pid(), OTHERS_CORE)?;
             back = Some(started);
@@ -145,10 +147,10 @@ impl Lab {
 }
 
 /// Joins two namespaces. Returns the threads of the kernel that receive for them.
-fn connect(first: End, second: End) -> anyhow::Result<(Pid, Pid)> {
+fn connect(first: LinkEnd, second: LinkEnd) -> anyhow::Result<(Pid, Pid)> {
     let queues = "numrxqueues 1 numtxqueues 1";
     let [mac, peer_mac] =
-        [CLIENT_MAC, SERVER_MAC].map(|octets| octets.map(|octet| format!("{octet:02x}")).join(":"));
+        [CLIENT_MAC, SERVER_MAC].map(|bytes| bytes.map(|byte| format!("{byte:02x}")).join(":"));
     first.0.run(&format!(
         "ip link add {} address {mac} {queues} type veth peer name {} address {peer_mac} {queues} netns {}",
         first.1,

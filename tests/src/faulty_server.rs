@@ -11,25 +11,25 @@ use std::time::Duration;
 use nix::libc::linger;
 use nix::sys::socket::{setsockopt, sockopt::Linger};
 
-use crate::backend::answer;
 use crate::netns::Netns;
+use crate::upstream::answer;
 
-/// How long it takes to notice that it shall end, or that somebody has connected.
+/// Time to notice that it shall end, or that somebody has connected.
 const TICK: Duration = Duration::from_millis(1);
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// What it can do to a question.
+/// Its treatment of a question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lie {
+pub enum ServerFault {
     /// Answer it.
     None,
-    /// Answer it, octet by octet.
+    /// Answer it, byte by byte.
     Slow,
     /// Answer with another id.
     WrongId,
     /// Answer SERVFAIL.
     WrongCode,
-    /// Answer, and send an octet more.
+    /// Answer, and send a byte more.
     Malformed,
     /// Close within the answer.
     Closed,
@@ -37,26 +37,26 @@ pub enum Lie {
     Reset,
 }
 
-impl Lie {
+impl ServerFault {
     /// All, by their index.
     pub const ALL: [Self; 7] =
         [Self::None, Self::Slow, Self::WrongId, Self::WrongCode, Self::Malformed, Self::Closed, Self::Reset];
 }
 
-type Counts = [AtomicU64; Lie::ALL.len()];
+type Counts = [AtomicU64; ServerFault::ALL.len()];
 
 /// The server. Dropped, it ends.
 #[derive(Debug)]
-pub struct Liar {
+pub struct FaultyServer {
     counts: Arc<Counts>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Liar {
+impl FaultyServer {
     /// Listens at `address` in `namespace`.
     pub fn start(namespace: &Netns, address: SocketAddr) -> Self {
-        let listener = namespace.enter(|| TcpListener::bind(address)).expect("bind the liar's port");
+        let listener = namespace.enter(|| TcpListener::bind(address)).expect("bind the server's port");
         listener.set_nonblocking(true).expect("a listener that does not block");
         let (counts, stop) = (Arc::<Counts>::default(), Arc::new(AtomicBool::new(false)));
         let (counted, stopped) = (Arc::clone(&counts), Arc::clone(&stop));
@@ -66,8 +66,8 @@ impl Liar {
             while !stopped.load(Relaxed) {
                 match listener.accept() {
                     Ok((stream, _)) => {
-                        let (lie, stream) = serve(stream);
-                        counted[lie as usize].fetch_add(1, Relaxed);
+                        let (fault, stream) = serve(stream);
+                        counted[fault as usize].fetch_add(1, Relaxed);
                         open.lock().expect("no thread panicked").extend(stream);
                     }
                     Err(_) => std::thread::sleep(TICK),
@@ -77,13 +77,13 @@ impl Liar {
         Self { counts, stop, thread: Some(thread) }
     }
 
-    /// How often it lied so.
-    pub fn count(&self, lie: Lie) -> u64 {
-        self.counts[lie as usize].load(Relaxed)
+    /// Number of questions that met this fault.
+    pub fn count(&self, fault: ServerFault) -> u64 {
+        self.counts[fault as usize].load(Relaxed)
     }
 }
 
-impl Drop for Liar {
+impl Drop for FaultyServer {
     fn drop(&mut self) {
         self.stop.store(true, Relaxed);
         let _ = self.thread.take().expect("it was started").join();
@@ -91,7 +91,7 @@ impl Drop for Liar {
 }
 
 /// Answers the connection's question, and returns the connection if it is not closed.
-fn serve(mut stream: TcpStream) -> (Lie, Option<TcpStream>) {
+fn serve(mut stream: TcpStream) -> (ServerFault, Option<TcpStream>) {
     stream.set_nonblocking(false).expect("a stream that blocks");
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     stream.set_nodelay(true).expect("no delay");
@@ -99,30 +99,30 @@ fn serve(mut stream: TcpStream) -> (Lie, Option<TcpStream>) {
     stream.read_exact(&mut length).expect("a question's length");
     let mut question = vec![0; usize::from(u16::from_be_bytes(length))];
     stream.read_exact(&mut question).expect("a question");
-    let lie = Lie::ALL[usize::from(question[1]) % Lie::ALL.len()];
-    let code = if lie == Lie::WrongCode { 2 } else { 0 };
+    let fault = ServerFault::ALL[usize::from(question[1]) % ServerFault::ALL.len()];
+    let code = if fault == ServerFault::WrongCode { 2 } else { 0 };
     let mut answer = answer(&question, code, 60, [192, 0, 2, 80]);
-    if lie == Lie::WrongId {
+    if fault == ServerFault::WrongId {
         answer[0] ^= 0xff;
     }
     let length = u16::try_from(answer.len()).expect("a short answer").to_be_bytes();
     let mut whole = [&length[..], &answer].concat();
-    match lie {
-        Lie::Reset => {
+    match fault {
+        ServerFault::Reset => {
             let abort = linger { l_onoff: 1, l_linger: 0 };
             setsockopt(&stream.as_fd(), Linger, &abort).expect("a stream that is reset");
-            return (lie, None);
+            return (fault, None);
         }
-        Lie::Slow => {
-            for octet in whole {
-                stream.write_all(&[octet]).expect("an octet sent");
+        ServerFault::Slow => {
+            for byte in whole {
+                stream.write_all(&[byte]).expect("an octet sent");
             }
-            return (lie, Some(stream));
+            return (fault, Some(stream));
         }
-        Lie::Closed => whole.truncate(20),
-        Lie::Malformed => whole.push(0),
-        Lie::None | Lie::WrongId | Lie::WrongCode => {}
+        ServerFault::Closed => whole.truncate(20),
+        ServerFault::Malformed => whole.push(0),
+        ServerFault::None | ServerFault::WrongId | ServerFault::WrongCode => {}
     }
     stream.write_all(&whole).expect("an answer sent");
-    (lie, (lie != Lie::Closed).then_some(stream))
+    (fault, (fault != ServerFault::Closed).then_some(stream))
 }

@@ -1,4 +1,4 @@
-//! What makes one end of a veth pair take what an XDP program at the other end sends (`XDP_TX`): an XDP program of its
+//! An XDP peer makes one end of a veth pair take what an XDP program at the other end sends (`XDP_TX`): an XDP program of its
 //! own. GRO, which the kernel turns on with it, merges nothing: frames are to be seen as they were sent.
 
 use std::fmt;
@@ -15,17 +15,17 @@ use crate::netns::Netns;
 const OBJECT: &[u8] = aya::include_bytes_aligned!("../../stateless-tcp-ebpf/stateless-tcp.bpf.o");
 
 /// Holds the program on an interface. Dropped, it is off.
-pub struct Taker {
+pub struct VethXdpPeer {
     _ebpf: Ebpf,
 }
 
-impl fmt::Debug for Taker {
+impl fmt::Debug for VethXdpPeer {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("Taker")
+        formatter.write_str("VethXdpPeer")
     }
 }
 
-impl Taker {
+impl VethXdpPeer {
     /// Has `interface` take frames.
     pub fn attach(namespace: &Netns, interface: &str) -> Self {
         namespace.run(&format!("ip link set {interface} gro_max_size 1"));

@@ -9,27 +9,27 @@ use tempfile::TempDir;
 
 use crate::netns::{execute, text};
 
-/// How long what is to be seen may take, and the pause between two looks.
+/// Time limit for output to appear, and the pause between two looks.
 const PATIENCE: Duration = Duration::from_mins(1);
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// A terminal with a program in it. Dropped, both end.
 #[derive(Debug)]
-pub struct Screen {
+pub struct Pty {
     socket: PathBuf,
     width: usize,
     _directory: TempDir,
 }
 
-impl Screen {
+impl Pty {
     /// One of this size that runs `command`.
     pub fn open(width: usize, height: usize, command: &Command) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
-        let screen = Self { socket: directory.path().join("tmux"), width, _directory: directory };
+        let pty = Self { socket: directory.path().join("tmux"), width, _directory: directory };
         let size = ["-x", &width.to_string(), "-y", &height.to_string()].map(str::to_owned);
-        let mut tmux = screen.tmux(&["-f", "/dev/null", "new-session", "-d"]);
+        let mut tmux = pty.tmux(&["-f", "/dev/null", "new-session", "-d"]);
         execute(tmux.args(size).arg(command.get_program()).args(command.get_args()));
-        screen
+        pty
     }
 
     fn tmux(&self, arguments: &[&str]) -> Command {
@@ -43,7 +43,7 @@ impl Screen {
         execute(&mut self.tmux(&["send-keys", key]));
     }
 
-    /// What is seen, a line each.
+    /// The screen's content, a line each.
     pub fn lines(&self) -> Vec<String> {
         let output = execute(&mut self.tmux(&["capture-pane", "-p"]));
         text(&output.stdout).lines().map(ToOwned::to_owned).collect()
@@ -67,7 +67,7 @@ impl Screen {
     }
 }
 
-impl Drop for Screen {
+impl Drop for Pty {
     fn drop(&mut self) {
         let _ = self.tmux(&["kill-server"]).output();
     }

@@ -8,14 +8,14 @@ use stateless_tcp_core::wire::MAX_HEADERS;
 /// Payload of the largest segment that any rule sends.
 pub const LARGEST_PAYLOAD: usize = 1220;
 
-/// What stands in a frame before anything is written: a reply that leaves a hole shows it.
+/// The content of a frame before anything is written: a reply that leaves a hole shows it.
 const STALE: u8 = 0xa5;
 
 /// A frame. Only its pool makes one, and each has a number of its own.
 #[derive(Debug)]
 pub struct Frame {
     number: usize,
-    octets: Vec<u8>,
+    bytes: Vec<u8>,
 }
 
 /// A pool from which so many frames can be taken.
@@ -24,7 +24,7 @@ pub struct Pool {
     free: usize,
     made: usize,
     out: BTreeSet<usize>,
-    /// What was sent, in order.
+    /// The frames sent, in order.
     pub sent: Vec<Vec<u8>>,
 }
 
@@ -37,8 +37,8 @@ impl Pool {
     /// A frame that holds what was received. It has the least room that the responder may count on.
     pub fn receive(&mut self, received: &[u8]) -> Frame {
         let mut frame = self.make();
-        frame.octets.resize(received.len().max(MAX_HEADERS + LARGEST_PAYLOAD), STALE);
-        frame.octets[..received.len()].copy_from_slice(received);
+        frame.bytes.resize(received.len().max(MAX_HEADERS + LARGEST_PAYLOAD), STALE);
+        frame.bytes[..received.len()].copy_from_slice(received);
         frame
     }
 
@@ -56,7 +56,7 @@ impl Pool {
         let number = self.made;
         self.made += 1;
         self.out.insert(number);
-        Frame { number, octets: vec![STALE; MAX_HEADERS + LARGEST_PAYLOAD] }
+        Frame { number, bytes: vec![STALE; MAX_HEADERS + LARGEST_PAYLOAD] }
     }
 
     fn put_back(&mut self, frame: &Frame) {
@@ -68,7 +68,7 @@ impl Frames for Pool {
     type Frame = Frame;
 
     fn octets<'a>(&'a mut self, frame: &'a mut Frame) -> &'a mut [u8] {
-        &mut frame.octets
+        &mut frame.bytes
     }
 
     fn take(&mut self) -> Option<Frame> {
@@ -78,7 +78,7 @@ impl Frames for Pool {
 
     fn send(&mut self, frame: Frame, length: usize) {
         self.put_back(&frame);
-        self.sent.push(frame.octets[..length].to_vec());
+        self.sent.push(frame.bytes[..length].to_vec());
     }
 
     fn release(&mut self, frame: Frame) {

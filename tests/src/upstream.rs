@@ -8,18 +8,18 @@ use std::time::Duration;
 
 use crate::netns::Netns;
 
-/// How long it takes to notice that it shall end.
+/// Time to notice that it shall end.
 const TICK: Duration = Duration::from_millis(20);
 
 /// A server on a UDP port. Dropped, it ends.
 #[derive(Debug)]
-pub struct BackEnd {
+pub struct DnsUpstream {
     asked: Arc<AtomicUsize>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl BackEnd {
+impl DnsUpstream {
     /// Listens at `address` in `namespace`; `behave` gets the socket, each query, and who sent it.
     pub fn start(
         namespace: &Netns,
@@ -47,14 +47,14 @@ impl BackEnd {
     }
 }
 
-impl Drop for BackEnd {
+impl Drop for DnsUpstream {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         let _ = self.thread.take().expect("it was started").join();
     }
 }
 
-/// Where the question of a query ends.
+/// The end of a query's question.
 fn end_of_question(query: &[u8]) -> usize {
     let mut at = 12;
     while query[at] != 0 {

@@ -1,4 +1,4 @@
-//! What came of the clients.
+//! Statistics of the clients.
 
 use anyhow::{Context as _, Result};
 use hdrhistogram::Histogram;
@@ -20,7 +20,7 @@ pub enum Failure {
     WrongId,
     /// An answer with a code that was not expected.
     WrongCode,
-    /// No answer by its header, or more octets than one.
+    /// No answer by its header, or more bytes than one.
     Malformed,
 }
 
@@ -55,7 +55,7 @@ impl Failure {
 
 /// Counts, and latencies.
 #[derive(Clone, Debug)]
-pub struct Tally {
+pub struct Stats {
     /// Clients that began.
     pub offered: u64,
     /// Of these, those that got a right answer.
@@ -64,7 +64,7 @@ pub struct Tally {
     pub failed: [u64; Failure::ALL.len()],
     /// Whole answers, right or wrong, by code.
     pub codes: [u64; 16],
-    /// Nanoseconds from the first SYN to the last octet of a right answer.
+    /// Nanoseconds from the first SYN to the last byte of a right answer.
     pub latency: Histogram<u64>,
     /// Segments sent again.
     pub resent: u64,
@@ -76,7 +76,7 @@ pub struct Tally {
     pub damaged: u64,
 }
 
-impl Tally {
+impl Stats {
     /// Nothing yet. Latencies are kept by three significant digits, up to `longest` nanoseconds.
     ///
     /// # Errors

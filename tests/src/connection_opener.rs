@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crate::packet::{MSS_1460, Packet, flags};
 use crate::raw::Port;
 
-/// Where the clients are, in the form that `ip route` takes.
+/// The clients' network, in the form that `ip route` takes.
 pub const CLIENTS: &str = "198.18.0.0/15";
 
 const FIRST: u32 = u32::from_be_bytes([198, 18, 0, 1]);
@@ -26,12 +26,12 @@ const WINDOW: usize = 256;
 const RETRY: Duration = Duration::from_millis(300);
 /// Without any connection opened, after which nothing more is expected.
 const STANDSTILL: Duration = Duration::from_secs(4);
-/// How long a server may still send SYN,ACKs again, for acknowledgments that it had no room for.
+/// Time in which a server may still send SYN,ACKs again, for acknowledgments that it had no room for.
 const SETTLE: Duration = Duration::from_millis(1_500);
 const TICK: Duration = Duration::from_millis(10);
 
 /// Connections to one server.
-pub struct Opener<'port> {
+pub struct ConnectionOpener<'port> {
     port: &'port Port,
     server: SocketAddr,
     /// By client: the server's ISS, once it is known.
@@ -39,13 +39,13 @@ pub struct Opener<'port> {
     opened: usize,
 }
 
-impl std::fmt::Debug for Opener<'_> {
+impl std::fmt::Debug for ConnectionOpener<'_> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(formatter, "{} connections to {}", self.opened, self.server)
     }
 }
 
-impl<'port> Opener<'port> {
+impl<'port> ConnectionOpener<'port> {
     /// None is open yet.
     pub fn new(port: &'port Port, server: SocketAddr) -> Self {
         Self { port, server, clients: Vec::new(), opened: 0 }

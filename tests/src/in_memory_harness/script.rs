@@ -1,10 +1,10 @@
-//! Conversations made of arbitrary octets: mostly honest, so that they get far, and then not quite.
+//! Conversations made of arbitrary bytes: mostly honest, so that they get far, and then not quite.
 
 use arbitrary::{Arbitrary, Unstructured};
 use stateless_tcp_core::outcome::Outcome;
 use stateless_tcp_core::tcp::AckPolicy;
 
-use super::{DNS_PORT, Exchange, HTTP_PORT, Lab, PLENTY, agreement::repair};
+use super::{DNS_PORT, Exchange, HTTP_PORT, Harness, PLENTY, agreement::repair};
 use crate::{
     fast_open,
     packet::{Packet, checksum, flags},
@@ -21,12 +21,12 @@ pub struct Script {
     classic: bool,
     fast_open: bool,
     segment_size: u8,
-    conversations: Vec<Conversation>,
+    conversations: Vec<ScriptedConnection>,
 }
 
 /// A client that opens a connection, asks, asks again for what it did not get, and closes.
 #[derive(Arbitrary, Clone, Debug)]
-struct Conversation {
+struct ScriptedConnection {
     v6: bool,
     tags: u8,
     ip_options: u8,
@@ -36,7 +36,7 @@ struct Conversation {
     request: Request,
     cut: Option<u8>,
     window: Window,
-    had: Had,
+    had: ReceivedBytes,
     free: Option<u8>,
     closes: bool,
     partial: bool,
@@ -55,13 +55,13 @@ enum Offer {
 
 #[derive(Arbitrary, Clone, Debug)]
 enum Request {
-    Dns(Vec<Question>),
+    Dns(Vec<ScriptedQuestion>),
     Http(u8),
     Octets(bool, Vec<u8>),
 }
 
 #[derive(Arbitrary, Clone, Debug)]
-struct Question {
+struct ScriptedQuestion {
     id: u16,
     name: u8,
     qtype: u8,
@@ -76,9 +76,9 @@ enum Window {
     Small(u8),
 }
 
-/// Octets of the response that the client says it has.
+/// Bytes of the response that the client says it has.
 #[derive(Arbitrary, Clone, Copy, Debug)]
-enum Had {
+enum ReceivedBytes {
     Nothing,
     Segments(u8),
     Any(u16),
@@ -93,7 +93,7 @@ enum Off {
     Flags(u8),
 }
 
-/// Octets changed on the way, and the TCP checksum made right again or not.
+/// Bytes changed on the way, and the TCP checksum made right again or not.
 #[derive(Arbitrary, Clone, Copy, Debug)]
 struct Damage {
     at: u8,
@@ -103,28 +103,29 @@ struct Damage {
 }
 
 impl Script {
-    /// The script that `octets` stand for: every sequence of octets is one.
-    pub fn read(octets: &[u8]) -> Self {
+    /// The script that `bytes` stand for: every sequence of bytes is one.
+    pub fn read(bytes: &[u8]) -> Self {
         let empty = Self { classic: false, fast_open: false, segment_size: 0, conversations: Vec::new() };
-        Self::arbitrary_take_rest(Unstructured::new(octets)).unwrap_or(empty)
+        Self::arbitrary_take_rest(Unstructured::new(bytes)).unwrap_or(empty)
     }
 
     /// Plays it; every exchange is looked at.
     pub fn play(&self) {
         let rules = if self.classic { AckPolicy::Classic } else { AckPolicy::Reliable };
         let size = SEGMENT_SIZES[usize::from(self.segment_size) % SEGMENT_SIZES.len()];
-        let mut lab = if self.fast_open { Lab::with_fast_open(rules, size) } else { Lab::new(rules, size) };
+        let mut harness =
+            if self.fast_open { Harness::with_fast_open(rules, size) } else { Harness::new(rules, size) };
         for conversation in self.conversations.iter().take(8) {
-            conversation.play(&mut lab);
+            conversation.play(&mut harness);
         }
     }
 }
 
-impl Conversation {
-    fn play(&self, lab: &mut Lab) {
-        self.ask_early(lab);
+impl ScriptedConnection {
+    fn play(&self, harness: &mut Harness) {
+        self.ask_early(harness);
         let syn = Packet { flags: flags::SYN, seq: self.isn, options: self.mss.octets(), ..self.packet() };
-        let opened = lab.exchange(&self.send(&syn), 0);
+        let opened = harness.exchange(&self.send(&syn), 0);
         let iss = opened.sent.first().map_or(0, |syn_ack| syn_ack.seq);
         let request = Packet {
             seq: self.isn.wrapping_add(1),
@@ -134,23 +135,23 @@ impl Conversation {
             payload: self.payload(),
             ..self.packet()
         };
-        let answered = lab.exchange(&self.send(&request), self.free.map_or(PLENTY, usize::from));
+        let answered = harness.exchange(&self.send(&request), self.free.map_or(PLENTY, usize::from));
         if opened.outcome == Outcome::SynAck && !request.payload.is_empty() {
             let expected = [Outcome::Answered, Outcome::WindowTooSmall, Outcome::Buffered];
             assert!(expected.contains(&answered.outcome), "{:?} for {request}", answered.outcome);
         }
-        self.resume(lab, &request, &answered);
-        self.disturb(lab, request.clone());
+        self.resume(harness, &request, &answered);
+        self.disturb(harness, request.clone());
         let got =
             answered.sent.last().map_or(request.ack, |last| last.seq.wrapping_add(last.sequence_length()));
         let seq = request.seq.wrapping_add(request.sequence_length());
         let fin = Packet { seq, ack: got, flags: flags::FIN | flags::ACK, ..self.packet() };
-        lab.exchange(&self.send(&fin), 0);
+        harness.exchange(&self.send(&fin), 0);
     }
 
     /// Asks again, from where the client says that it has everything.
     /// Asks for a Fast Open cookie, and with it on the next SYN.
-    fn ask_early(&self, lab: &mut Lab) {
+    fn ask_early(&self, harness: &mut Harness) {
         let offer = |cookie: &[u8]| {
             let mut options = self.mss.octets();
             options.extend([1, 1, 34, u8::try_from(2 + cookie.len()).expect("a cookie")]);
@@ -158,21 +159,21 @@ impl Conversation {
             options
         };
         let syn = Packet { flags: flags::SYN, seq: self.isn, window: self.window.octets(), ..self.packet() };
-        let opened = lab.exchange(&self.send(&Packet { options: offer(&[]), ..syn.clone() }), 0);
+        let opened = harness.exchange(&self.send(&Packet { options: offer(&[]), ..syn.clone() }), 0);
         let Some(cookie) = opened.sent.first().and_then(|syn_ack| fast_open::cookie(&syn_ack.options)) else {
             return;
         };
         let early = Packet { options: offer(&cookie), payload: self.payload(), ..syn };
-        lab.exchange(&self.send(&early), self.free.map_or(PLENTY, usize::from));
+        harness.exchange(&self.send(&early), self.free.map_or(PLENTY, usize::from));
     }
 
-    fn resume(&self, lab: &mut Lab, request: &Packet, answered: &Exchange) {
+    fn resume(&self, harness: &mut Harness, request: &Packet, answered: &Exchange) {
         let had = match self.had {
-            Had::Nothing => 0,
-            Had::Segments(count) => {
+            ReceivedBytes::Nothing => 0,
+            ReceivedBytes::Segments(count) => {
                 answered.sent.iter().take(count.into()).map(Packet::sequence_length).sum()
             }
-            Had::Any(octets) => octets.into(),
+            ReceivedBytes::Any(bytes) => bytes.into(),
         };
         let window = u32::from(request.window).saturating_sub(had);
         let again = Packet {
@@ -180,11 +181,11 @@ impl Conversation {
             window: window.try_into().expect("less than before"),
             ..request.clone()
         };
-        lab.exchange(&self.send(&again), PLENTY);
+        harness.exchange(&self.send(&again), PLENTY);
     }
 
     /// Asks once more, but not as it should be.
-    fn disturb(&self, lab: &mut Lab, mut request: Packet) {
+    fn disturb(&self, harness: &mut Harness, mut request: Packet) {
         match self.off {
             Some(Off::Sequence(by)) => request.seq = request.seq.wrapping_add_signed(by.into()),
             Some(Off::Acknowledgment(by)) => request.ack = request.ack.wrapping_add_signed(by.into()),
@@ -201,7 +202,7 @@ impl Conversation {
                 repair(&mut frame);
             }
         }
-        lab.exchange(&frame, PLENTY);
+        harness.exchange(&frame, PLENTY);
     }
 
     fn packet(&self) -> Packet {
@@ -256,8 +257,8 @@ impl Window {
     fn octets(self) -> u16 {
         match self {
             Self::Whole => 65_535,
-            Self::Any(octets) => octets,
-            Self::Small(octets) => octets.into(),
+            Self::Any(bytes) => bytes,
+            Self::Small(bytes) => bytes.into(),
         }
     }
 }
@@ -269,7 +270,7 @@ impl Request {
 
     fn octets(&self) -> Vec<u8> {
         match self {
-            Self::Dns(questions) => questions.iter().flat_map(Question::octets).collect(),
+            Self::Dns(questions) => questions.iter().flat_map(ScriptedQuestion::octets).collect(),
             Self::Http(page) => {
                 let pages: [&[u8]; 8] = [
                     b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
@@ -283,12 +284,12 @@ impl Request {
                 ];
                 pages[usize::from(*page) % pages.len()].to_vec()
             }
-            Self::Octets(_, octets) => octets.clone(),
+            Self::Octets(_, bytes) => bytes.clone(),
         }
     }
 }
 
-impl Question {
+impl ScriptedQuestion {
     /// The query, its length before it.
     fn octets(&self) -> Vec<u8> {
         const NAMES: [&str; 10] = [

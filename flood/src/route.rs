@@ -22,33 +22,33 @@ const NDA_LLADDR: u16 = 2;
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
 
-/// How long the kernel may take to find a neighbour.
+/// Time limit for the kernel to find a neighbour.
 const PATIENCE: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(10);
-/// Where an empty datagram is sent that makes the kernel look for a neighbour: the discard service (RFC 863).
+/// Port of the empty datagram that makes the kernel look for a neighbour: the discard service (RFC 863).
 const DISCARD: u16 = 9;
 
-/// Octets of an IPv4 and of an IPv6 header with the TCP header.
+/// Bytes of an IPv4 and of an IPv6 header with the TCP header.
 const HEADERS: [u16; 2] = [40, 60];
 
-/// How frames get to the server.
+/// The route of frames to the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Path {
+pub struct Route {
     /// The link header of a frame that comes from there.
     pub link: [u8; 14],
     /// The router that is next, if the server is not on the link.
     pub gateway: Option<IpAddr>,
-    /// Octets of payload that a segment may have.
+    /// Bytes of payload that a segment may have.
     pub mss: u16,
 }
 
-impl Path {
+impl Route {
     /// Finds the way to `server` by the kernel's tables.
     ///
     /// # Errors
     /// If it is not by `interface`, or no neighbour is there.
     pub fn find(interface: &Interface, server: IpAddr) -> Result<Self> {
-        let route = route(server).with_context(|| format!("the kernel knows no way to {server}"))?;
+        let route = kernel_route(server).with_context(|| format!("the kernel knows no way to {server}"))?;
         if route.interface != interface.index {
             bail!(
                 "{server} is not reached by {}: `ip route get {server}` shows by which interface; name that one",
@@ -60,8 +60,8 @@ impl Path {
         let own = hardware_address(interface)?;
         let ethertype = if server.is_ipv4() { [0x08, 0x00] } else { [0x86, 0xdd] };
         let mut link = [0; 14];
-        for (room, octet) in link.iter_mut().zip([&own[..], &theirs, &ethertype].concat()) {
-            *room = octet;
+        for (room, byte) in link.iter_mut().zip([&own[..], &theirs, &ethertype].concat()) {
+            *room = byte;
         }
         let mtu: u16 = sysfs(interface, "mtu")?.trim().parse().unwrap_or(1500);
         let mss = mtu.saturating_sub(HEADERS[usize::from(server.is_ipv6())]);
@@ -72,25 +72,25 @@ impl Path {
 /// Refuses what may reach strangers: an interface with a default route, and forged senders through a router.
 ///
 /// # Errors
-/// What is refused, and what to say if it is meant.
-pub fn mind_manners(interface: &Interface, path: &Path, forging: bool) -> Result<()> {
+/// If it is unsafe; the message names the option that allows it.
+pub fn check_safety(interface: &Interface, route: &Route, forging: bool) -> Result<()> {
     let meant = "if this network is yours to load, say --yes-on-this-network";
     let name = &interface.name;
     if has_default_route(interface).context("asking the kernel for its default routes")? {
         bail!("{name} has a default route: it may lead to the internet; {meant}");
     }
-    if let (true, Some(gateway)) = (forging, path.gateway) {
+    if let (true, Some(gateway)) = (forging, route.gateway) {
         bail!("forged senders would go through the router {gateway} of {name}; {meant}");
     }
     Ok(())
 }
 
-struct Route {
+struct KernelRoute {
     interface: u32,
     gateway: Option<IpAddr>,
 }
 
-fn route(to: IpAddr) -> Result<Route> {
+fn kernel_route(to: IpAddr) -> Result<KernelRoute> {
     let address = octets(to);
     let bits = u8::try_from(address.len() * 8)?;
     let header = [family(to), bits, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
@@ -99,7 +99,7 @@ fn route(to: IpAddr) -> Result<Route> {
     let attributes = messages.first().and_then(|message| message.payload.get(ROUTE_HEADER..));
     let attributes = attributes.context("the kernel's answer is empty")?;
     let interface = find(attributes, RTA_OIF).and_then(u32_of).context("the route has no interface")?;
-    Ok(Route { interface, gateway: find(attributes, RTA_GATEWAY).and_then(address_of) })
+    Ok(KernelRoute { interface, gateway: find(attributes, RTA_GATEWAY).and_then(address_of) })
 }
 
 fn has_default_route(interface: &Interface) -> Result<bool> {
@@ -151,9 +151,9 @@ fn known_neighbour(interface: &Interface, address: IpAddr) -> Result<Option<[u8;
 
 fn hardware_address(interface: &Interface) -> Result<[u8; 6]> {
     let text = sysfs(interface, "address")?;
-    let octets: Vec<u8> =
-        text.trim().split(':').filter_map(|octet| u8::from_str_radix(octet, 16).ok()).collect();
-    octets.try_into().ok().with_context(|| format!("{} has no Ethernet address", interface.name))
+    let bytes: Vec<u8> =
+        text.trim().split(':').filter_map(|byte| u8::from_str_radix(byte, 16).ok()).collect();
+    bytes.try_into().ok().with_context(|| format!("{} has no Ethernet address", interface.name))
 }
 
 fn sysfs(interface: &Interface, file: &str) -> Result<String> {
@@ -172,9 +172,9 @@ fn octets(address: IpAddr) -> Vec<u8> {
     }
 }
 
-fn address_of(octets: &[u8]) -> Option<IpAddr> {
-    let v4 = <[u8; 4]>::try_from(octets).map(IpAddr::from);
-    v4.or_else(|_| <[u8; 16]>::try_from(octets).map(IpAddr::from)).ok()
+fn address_of(bytes: &[u8]) -> Option<IpAddr> {
+    let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
+    v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).ok()
 }
 
 #[cfg(test)]

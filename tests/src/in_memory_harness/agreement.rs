@@ -1,4 +1,4 @@
-//! Whether the code under test reads frames and options as an independent reader does.
+//! Comparison: the code under test reads frames and options as an independent reader does.
 
 use std::net::IpAddr;
 
@@ -13,11 +13,11 @@ use crate::{
     topology::SERVERS,
 };
 
-/// What the lab serves.
+/// The addresses and ports that the harness serves.
 #[derive(Debug)]
-pub struct Table;
+pub struct HarnessSteering;
 
-impl Steering for Table {
+impl Steering for HarnessSteering {
     fn address(&self, address: &Address) -> bool {
         SERVERS.contains(&IpAddr::from(*address))
     }
@@ -83,7 +83,7 @@ pub fn repair(frame: &mut [u8]) {
 /// Asserts that a frame is read alike by the code under test and by [`Packet::parse`].
 pub fn assert_segment(frame: &[u8]) {
     let expected = intact(frame);
-    let parsed = steer(frame, &Table).ok().map(|layout| (layout, wire::parse(frame, &layout)));
+    let parsed = steer(frame, &HarnessSteering).ok().map(|layout| (layout, wire::parse(frame, &layout)));
     match (&parsed, &expected) {
         (Some((layout, Ok(received))), Some((packet, partial))) => {
             let segment = &received.segment;
@@ -108,8 +108,8 @@ pub fn assert_segment(frame: &[u8]) {
 }
 
 /// Asserts that the options are read as written down here once more.
-pub fn assert_options(octets: &[u8]) {
-    assert_eq!(Options::parse(octets).ok(), options(octets), "{octets:02x?}");
+pub fn assert_options(bytes: &[u8]) {
+    assert_eq!(Options::parse(bytes).ok(), options(bytes), "{bytes:02x?}");
 }
 
 /// Whether nothing is wrong with a segment that was read.
@@ -137,27 +137,27 @@ pub fn is_fragment(packet: &Packet) -> bool {
 }
 
 /// RFC 9293 3.2: kind 0 ends, kind 1 stands alone, all others have a length that counts kind and length too.
-fn options(octets: &[u8]) -> Option<Options> {
+fn options(bytes: &[u8]) -> Option<Options> {
     let mut options = Options::default();
     let mut at = 0;
-    while at < octets.len() && octets[at] != 0 {
-        if octets[at] == 1 {
+    while at < bytes.len() && bytes[at] != 0 {
+        if bytes[at] == 1 {
             at += 1;
             continue;
         }
-        let length = usize::from(*octets.get(at + 1)?);
-        if length < 2 || at + length > octets.len() {
+        let length = usize::from(*bytes.get(at + 1)?);
+        if length < 2 || at + length > bytes.len() {
             return None;
         }
         let word =
-            |offset: usize| u32::from_be_bytes(octets[at + offset..][..4].try_into().expect("4 octets"));
-        match (octets[at], length) {
-            (2, 4) => options.mss = Some(u16::from_be_bytes([octets[at + 2], octets[at + 3]])),
+            |offset: usize| u32::from_be_bytes(bytes[at + offset..][..4].try_into().expect("4 octets"));
+        match (bytes[at], length) {
+            (2, 4) => options.mss = Some(u16::from_be_bytes([bytes[at + 2], bytes[at + 3]])),
             (8, 10) => options.timestamps = Some(Timestamps { value: word(2), echo: word(6) }),
             (2 | 8, _) => return None,
             (34, 2) => options.fast_open = Some(FastOpen::Request),
             (34, 10) => {
-                let cookie = octets[at + 2..][..8].try_into().expect("8 octets");
+                let cookie = bytes[at + 2..][..8].try_into().expect("8 octets");
                 options.fast_open = Some(FastOpen::Cookie(cookie));
             }
             // RFC 7413 2, 4.1.1: others are ignored.

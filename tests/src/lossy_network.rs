@@ -1,25 +1,25 @@
 //! Client ⇄ router ⇄ servers, where the router loses, repeats and delays what it forwards, and may send each packet to
 //! another server.
 //!
-//! nftables decides what becomes of a packet. What is to be late, or late and twice, takes a way of its own: out at
-//! `slow`, through a [`Line`] that holds it for a while, and back in.
+//! nftables decides what becomes of a packet. A packet that is to be late, or late and twice, takes a way of its own: out at
+//! `slow`, through a [`DelayLink`] that holds it for a while, and back in.
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use crate::line::Line;
+use crate::delay_link::DelayLink;
 use crate::netns::Netns;
 use crate::responder::in_driver;
 use crate::seed::Random;
-use crate::taker::Taker;
 use crate::topology::INTERFACE;
+use crate::veth_xdp_peer::VethXdpPeer;
 
 /// The servers' address, all of them the same.
 pub const SERVER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(198, 51, 100, 1));
-/// Where they answer DNS.
+/// Their DNS address and port.
 pub const DNS: SocketAddr = SocketAddr::new(SERVER, 53);
-/// Where they answer HTTP.
+/// Their HTTP address and port.
 pub const HTTP: SocketAddr = SocketAddr::new(SERVER, 80);
 
 /// The longest that a packet is held back, in milliseconds: many times what the path takes otherwise.
@@ -27,21 +27,21 @@ const LONGEST_HOLD: usize = 20;
 
 /// The path, and what stands at its ends.
 #[derive(Debug)]
-pub struct Rough {
+pub struct LossyNetwork {
     // First, as it is to end before the interface that it listens at.
-    line: Option<Line>,
-    /// Where the questions come from.
+    delay_link: Option<DelayLink>,
+    /// The namespace of the clients.
     pub client: Netns,
-    /// What loses, repeats and delays.
+    /// The router, which loses, repeats and delays.
     pub router: Netns,
-    /// Where the servers run, each on its own [`INTERFACE`].
+    /// The servers' namespaces, each on its own [`INTERFACE`].
     pub servers: Vec<Netns>,
     beyond: Netns,
-    /// Where the handshake is answered in the driver.
-    _takers: Vec<Taker>,
+    /// Programs for a handshake that is answered in the driver.
+    _xdp_peers: Vec<VethXdpPeer>,
 }
 
-/// What happens to how many of a hundred TCP packets, each way.
+/// The faults of a path, in a hundred TCP packets each way.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Trouble {
     /// Lost.
@@ -59,7 +59,7 @@ impl Trouble {
     }
 }
 
-impl Rough {
+impl LossyNetwork {
     /// The path to so many servers, without any trouble. With several, packets go to the first.
     pub fn new(servers: usize) -> Self {
         let (client, router, beyond) = (Netns::new("near"), Netns::new("router"), Netns::new("line"));
@@ -83,13 +83,13 @@ impl Rough {
         router.run("ip neighbour add 203.0.113.2 lladdr 02:00:00:00:02:01 dev slow nud permanent");
         router.run("ip rule add fwmark 99 lookup 99");
         router.run("ip route add default via 203.0.113.2 table 99");
-        let (mut ends, mut takers) = (Vec::new(), Vec::new());
+        let (mut ends, mut xdp_peers) = (Vec::new(), Vec::new());
         for index in 0..servers {
             let (end, side) = (Netns::new("far"), format!("far{index}"));
             let mac = format!("02:00:00:00:01:{index:02x}");
             link(&end, &side, &mac);
             if in_driver() {
-                takers.push(Taker::attach(&router, &side));
+                xdp_peers.push(VethXdpPeer::attach(&router, &side));
             }
             end.run(&format!("ip address add {SERVER}/24 dev {INTERFACE}"));
             end.run("ip route add default via 198.51.100.254");
@@ -99,7 +99,7 @@ impl Rough {
             router.run(&format!("ip route add {SERVER} dev {side} table {}", 100 + index));
             ends.push(end);
         }
-        Self { client, router, servers: ends, line: None, beyond, _takers: takers }
+        Self { client, router, servers: ends, delay_link: None, beyond, _xdp_peers: xdp_peers }
     }
 
     /// Makes the client's timers short, so that what it takes minutes to recover takes seconds. Nothing about the rules
@@ -123,8 +123,8 @@ impl Rough {
     /// From now on, TCP packets meet with `trouble`; and if there are several servers, each packet goes to any of them.
     pub fn disturb(&mut self, trouble: Trouble) {
         let mut random = Random::new("holding packets back");
-        self.line.get_or_insert_with(|| {
-            Line::start(&self.beyond, INTERFACE, move |_| {
+        self.delay_link.get_or_insert_with(|| {
+            DelayLink::start(&self.beyond, INTERFACE, move |_| {
                 Duration::from_millis(random.below(LONGEST_HOLD).try_into().expect("milliseconds"))
             })
         });
@@ -146,7 +146,7 @@ impl Rough {
 
     /// Sends every TCP packet through `box_in_the_middle` from now on, which may change it.
     pub fn interpose(&mut self, mut box_in_the_middle: impl FnMut(&mut Vec<u8>) + Send + 'static) {
-        self.line = Some(Line::start(&self.beyond, INTERFACE, move |frame| {
+        self.delay_link = Some(DelayLink::start(&self.beyond, INTERFACE, move |frame| {
             box_in_the_middle(frame);
             Duration::ZERO
         }));

@@ -26,15 +26,15 @@ const WAYS: [(AttachMode, CopyMode); 3] = [
 ];
 
 /// The program, attached, and the sockets that it hands frames to.
-pub struct Rings {
+pub struct XdpSockets {
     ebpf: Ebpf,
     /// One a queue.
     pub sockets: Vec<Socket>,
-    /// How they came to be.
+    /// Their attach mode and copy mode.
     pub way: (AttachMode, CopyMode),
 }
 
-impl Rings {
+impl XdpSockets {
     /// Takes what `plan` says off `interface` from now on.
     ///
     /// # Errors
@@ -51,7 +51,7 @@ impl Rings {
         let mut reasons = Vec::new();
         for way in WAYS.into_iter().filter(|&(attach, _)| wanted(attach)) {
             match Self::open_as(interface, plan, way) {
-                Ok(rings) => return Ok(rings),
+                Ok(xdp_sockets) => return Ok(xdp_sockets),
                 Err(error) => reasons.push(format!("{}, {}: {error:#}", way.0.name(), way.1.name())),
             }
         }
@@ -91,14 +91,14 @@ impl Rings {
         Ok(Self { ebpf, sockets, way })
     }
 
-    /// How many frames the program has taken for this, on all CPUs.
+    /// Number of frames of this class that the program has counted, on all CPUs.
     ///
     /// # Errors
     /// If the map cannot be read.
-    pub fn count(&self, caught: FlowClass) -> Result<u64> {
+    pub fn count(&self, class: FlowClass) -> Result<u64> {
         let map =
             self.ebpf.map(stateless_tcp_flood_filter::COUNTS).context("the program has no map of counts")?;
         let counts: PerCpuArray<_, u64> = PerCpuArray::try_from(map)?;
-        Ok(counts.get(&(caught as u32), 0)?.iter().sum())
+        Ok(counts.get(&(class as u32), 0)?.iter().sum())
     }
 }

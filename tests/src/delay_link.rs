@@ -10,17 +10,17 @@ use std::time::{Duration, Instant};
 use crate::netns::Netns;
 use crate::raw::Port;
 
-/// How long it may take to notice that it is to end.
+/// Time limit to notice that it is to end.
 const NAP: Duration = Duration::from_millis(20);
 
 /// Holds frames and gives them back to whom they came from. Ends when dropped.
 #[derive(Debug)]
-pub struct Line {
+pub struct DelayLink {
     ends: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Line {
+impl DelayLink {
     /// Takes what arrives at `interface` in `namespace`; `hold` says for how long, and may change the frame.
     pub fn start(
         namespace: &Netns,
@@ -53,7 +53,7 @@ impl Line {
     }
 }
 
-impl Drop for Line {
+impl Drop for DelayLink {
     fn drop(&mut self) {
         self.ends.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {

@@ -1,4 +1,4 @@
-//! Whether what a service answers is an answer: read by parsers that share nothing with the code under test.
+//! Checks of a service's answers: they are read by parsers that share nothing with the code under test.
 
 use stateless_tcp::services::{Context, Framing, MAX_RESPONSE, Service};
 
@@ -6,7 +6,7 @@ use crate::compare::Reply;
 
 const PREFIX: usize = 2;
 const HEADER: usize = 12;
-/// Octets from which on a window has room for any complaint about it.
+/// Bytes from which on a window has room for any complaint about it.
 const ROOM_TO_COMPLAIN: usize = 512;
 
 /// Asks a service for the first message of `stream`, and once more into no more room than that takes, and has `judge`
@@ -124,7 +124,7 @@ pub fn assert_http(request: &[u8], stream: &[u8], room: usize, incomplete: bool)
 
 /// RFC 9112 2.2: empty lines before the request line are passed over.
 fn is_head(request: &[u8]) -> bool {
-    let begin = request.iter().position(|octet| !b"\r\n".contains(octet)).unwrap_or(request.len());
+    let begin = request.iter().position(|byte| !b"\r\n".contains(byte)).unwrap_or(request.len());
     request[begin..].starts_with(b"HEAD ")
 }
 
