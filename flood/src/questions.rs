@@ -5,7 +5,7 @@ use domain::base::iana::Rtype;
 use domain::base::{MessageBuilder, Name};
 use std::fs;
 use std::ops::Range;
-use std::path::Route;
+use std::path::Path;
 
 /// The UDP payload size that an EDNS record must state (RFC 6891 section 6.2.3), although it is of no account over TCP.
 const PAYLOAD_SIZE: u16 = 1232;
@@ -33,7 +33,7 @@ impl Questions {
     ///
     /// # Errors
     /// If the file cannot be read, has no question, or has a line that is none.
-    pub fn read(file: &Route, dnssec: bool) -> Result<Self> {
+    pub fn read(file: &Path, dnssec: bool) -> Result<Self> {
         let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
         let mut messages = Vec::new();
         for (index, line) in text.lines().enumerate() {

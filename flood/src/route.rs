@@ -184,7 +184,7 @@ mod tests {
     #[test]
     fn the_way_to_this_machine_is_not_by_a_network() {
         let loopback = Interface::find("lo").unwrap();
-        assert_eq!(route(Ipv4Addr::LOCALHOST.into()).unwrap().interface, loopback.index);
+        assert_eq!(kernel_route(Ipv4Addr::LOCALHOST.into()).unwrap().interface, loopback.index);
         assert!(!has_default_route(&loopback).unwrap());
     }
 }

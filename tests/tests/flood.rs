@@ -122,14 +122,14 @@ fn nsd_on_the_kernels_tcp_answers_all(#[case] more: &[&str]) {
 fn wrong_answers_are_failures_by_their_reason() {
     let topology = topology();
     let server = SocketAddr::new(IpAddr::V4(SERVER_V4), 53);
-    let server = FaultyServer::start(&topology.server, server);
+    let faulty = FaultyServer::start(&topology.server, server);
     let server = server.to_string();
     let arguments =
         ["--server", &server, "--rate", "200", "--seconds", "2", "--timeout", "60", "www.example.com"];
     let report = flood(&topology.client, INTERFACE, &arguments);
     assert_eq!(
         report.number("/answered"),
-        server.count(ServerFault::None) + server.count(ServerFault::Slow),
+        faulty.count(ServerFault::None) + faulty.count(ServerFault::Slow),
         "{:#}",
         report.0
     );
@@ -140,8 +140,8 @@ fn wrong_answers_are_failures_by_their_reason() {
         ("closed", ServerFault::Closed),
         ("reset", ServerFault::Reset),
     ] {
-        assert!(server.count(fault) > 0, "no question was met with {fault:?}");
-        assert_eq!(report.failures(reason), server.count(fault), "{reason}: {:#}", report.0);
+        assert!(faulty.count(fault) > 0, "no question was met with {fault:?}");
+        assert_eq!(report.failures(reason), faulty.count(fault), "{reason}: {:#}", report.0);
     }
 }
 

@@ -145,7 +145,7 @@ fn ask(question: &Question) -> Result<()> {
     let bytes = field(&text, "MSG SIZE  rcvd: ").and_then(|value| value.parse().ok()).unwrap_or(0);
     let status = field(&text, "status: ").unwrap_or_default();
     let answers = answers(&text);
-    println!("  {status}, {} records, {octets} octets over TCP", answers.len());
+    println!("  {status}, {} records, {bytes} octets over TCP", answers.len());
     for record in answers.iter().take(4) {
         println!("  {}", shorten(&record.replace('\t', " "), 96));
     }

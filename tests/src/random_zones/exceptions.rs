@@ -5,6 +5,8 @@ use crate::exceptions::Arbiter;
 use crate::questions::Question;
 
 const CNAME: u16 = 5;
+/// Aliases that this server follows.
+const MAX_CHAIN: usize = 20;
 const NSEC: u16 = 47;
 
 /// Why BIND and Knot need not have all of an answer.
@@ -38,6 +40,11 @@ pub fn first_zone_s(
 /// The RFC's section that an answer follows where no other server does, if it is one of those.
 #[must_use]
 pub fn reason(question: &Question, answer: &Reply) -> Option<&'static str> {
+    if answer.sections[0].iter().filter(|record| record.rtype == CNAME).count() >= MAX_CHAIN {
+        return Some(
+            "a chain of aliases that does not end is cut off after 20; Knot, NSD and BIND cut it off elsewhere",
+        );
+    }
     let has = |rtype: u16| answer.sections[0].iter().any(|record| record.rtype == rtype);
     (question.rtype == NSEC && has(CNAME) && !has(NSEC)).then_some(
         "RFC 1034 section 4.3.2 step 3a: an alias is followed whatever is asked for, unless there is NSEC beside it; BIND \
