@@ -228,7 +228,7 @@ fn a_connection_whose_content_is_gone_is_never_answered() {
     for number in 1..=2 {
         files.write_zone(number);
         reload(&responder).expect("nothing is wrong");
-        let gone = |lines: &[String]| lines.iter().filter(|line| line.ends_with(" is gone")).count();
+        let gone = |lines: &[String]| lines.iter().filter(|line| line.ends_with(" has expired")).count();
         responder.log_until(|lines| gone(lines) == usize::from(number));
         ask_large(&client, 1220);
         assert_eq!(barrier.packets_for(&port, &client), [], "answered after reload {number}");
