@@ -1,7 +1,7 @@
 //! Frames built and read independently of the code under test: Ethernet, VLAN tags, IPv4 with options, IPv6 with
 //! extension headers, TCP with options.
 //!
-//! [`Packet::bytes`] fills in every length and checksum. A test that wants a wrong one patches the bytes afterwards,
+//! [`Packet::octets`] fills in every length and checksum. A test that wants a wrong one patches the bytes afterwards,
 //! at the offsets that [`Packet::ip_offset`] and [`Packet::tcp_offset`] give.
 
 use std::{
