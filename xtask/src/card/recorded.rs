@@ -16,8 +16,6 @@ use crate::workspace;
 const FILE: &str = "xtask/card/recorded.json";
 /// So much dearer a question may be, in percent. Figures of many questions in flight differ by half a percent.
 const TOLERANCE: u64 = 3;
-/// The same with one in flight: the clients' speed decides which frames find the guest asleep.
-const TOLERANCE_ALONE: u64 = 10;
 /// The command that writes the file.
 const RECORD: &str = "cargo xtask bench card --record";
 
@@ -30,9 +28,9 @@ pub(super) const SETUPS: [Setup; 5] = [
     Setup { server: Server::Driver, nic: Nic::VirtioNet, frames: Frames::Copied },
 ];
 
-/// With one question in flight, many questions at a time, and many a connection.
-pub(super) const LOADS: [Load; 3] = [
-    Load { transport: Transport::Tcp, questions: 1, in_flight: 1 },
+/// One question a connection, and many. Not with one in flight: the clients' speed decides how often a frame finds the guest
+/// asleep, which differed by 14 % between a busy and a quiet machine.
+pub(super) const LOADS: [Load; 2] = [
     Load { transport: Transport::Tcp, questions: 1, in_flight: 32 },
     Load { transport: Transport::Tcp, questions: 20, in_flight: 32 },
 ];
@@ -112,7 +110,7 @@ impl Recorded {
 
     /// Whether the first case takes more than the second and the tolerance.
     fn is_above(&self, here: &Environment, one: &Row, other: &Row) -> bool {
-        self.figure(here, one) * 100 > self.figure(here, other) * (100 + tolerance(one.load))
+        self.figure(here, one) * 100 > self.figure(here, other) * (100 + TOLERANCE)
     }
 
     /// What is compared of a row: everything, but under another kernel only user space, which that leaves as it was.
@@ -174,7 +172,7 @@ fn complaint(dearer: &[(&Row, String)]) -> String {
         let Row { setup: Setup { server, nic, frames }, load, .. } = row;
         let (server, nic, frames) = (word(server), word(nic), word(frames));
         let Load { questions, in_flight, .. } = load;
-        let _ = writeln!(text, "  {difference}, at most +{} % is allowed", tolerance(*load));
+        let _ = writeln!(text, "  {difference}, at most +{TOLERANCE} % is allowed");
         let _ = writeln!(
             text,
             "    by function: cargo xtask bench card --profile --server {server} --nic {nic} --frames {frames} \
@@ -183,10 +181,6 @@ fn complaint(dearer: &[(&Row, String)]) -> String {
     }
     let _ = writeln!(text, "if the price is meant, record it: `{RECORD}`, and commit {FILE}");
     text
-}
-
-fn tolerance(load: Load) -> u64 {
-    if load.in_flight == 1 { TOLERANCE_ALONE } else { TOLERANCE }
 }
 
 /// The difference between them, with its sign.
@@ -213,8 +207,8 @@ mod tests {
             (Server::Ring, 32, 10_000, false),
             (Server::Ring, 32, 10_300, false),
             (Server::Ring, 32, 10_301, true),
-            (Server::Auto, 1, 55_000, false),
-            (Server::Auto, 1, 55_001, true),
+            (Server::Auto, 1, 51_500, false),
+            (Server::Auto, 1, 51_501, true),
         ];
         for (server, in_flight, instructions, dearer) in cases {
             let row = row(server, in_flight, instructions);
