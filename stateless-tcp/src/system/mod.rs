@@ -11,15 +11,15 @@ pub(crate) mod driver;
 pub(crate) mod link;
 pub(crate) mod proc;
 
-use std::fs;
 use std::net::IpAddr;
 
 /// A fact, or the reason why it cannot be observed.
 pub(crate) type Observed<T> = Result<T, String>;
 
-/// The kernel's release.
+/// The kernel's release. A unit may be denied /proc/sys, but not this system call.
 pub(crate) fn kernel_release() -> String {
-    fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned()
+    nix::sys::utsname::uname()
+        .map_or_else(|_| String::new(), |name| name.release().to_string_lossy().into_owned())
 }
 
 /// Major and minor version of the kernel, if its release has them.
