@@ -10,7 +10,7 @@ use crate::af_xdp::inject_queue::Inlet;
 use crate::af_xdp::irq_deferral::Deferral;
 use crate::af_xdp::umem;
 use crate::config::{Config, ConfigSource};
-use crate::control::handover::{HandoverService, ReleasedPredecessor};
+use crate::control::handover::{HandoverService, HandoverStep, ReleasedPredecessor};
 use crate::control::server::{ControlHandles, ControlSocket};
 use crate::dataplane::worker::{self, Shared, Stop};
 use crate::observe::dnstap::DnstapOutput;
@@ -158,7 +158,8 @@ pub(super) async fn supervise(config: Config, source: ConfigSource, resources: R
         // The sockets close with the process. The successor notices that, and binds its own then.
         bail!("a worker is stuck: this process ends at once, as another takes over");
     }
-    let outcome = conclude(reason, drained, (deferrals, control), &mut handover_steps).await;
+    let mut held = Some((deferrals, control));
+    let outcome = conclude(reason, &mut held, &mut handover_steps).await;
     if let Some(dnstap) = dnstap {
         dnstap.end();
     }
@@ -166,23 +167,18 @@ pub(super) async fn supervise(config: Config, source: ConfigSource, resources: R
     outcome
 }
 
-/// The result of the service, once its workers have ended or are stuck. `held` is dropped when a successor takes over: the
-/// interrupts are as before then, and the successor's; commands are for the successor from then on.
+/// The result of the service, once its workers have ended. `held` is dropped when a successor takes over: the interrupts are
+/// as before then, and the successor's; commands are for the successor from then on.
 async fn conclude<T>(
     reason: StopReason,
-    drained: bool,
-    held: T,
-    steps: &mut UnboundedReceiver<crate::control::handover::HandoverStep>,
+    held: &mut Option<T>,
+    steps: &mut UnboundedReceiver<HandoverStep>,
 ) -> Result<()> {
     match reason {
         StopReason::Signal => Ok(()),
         StopReason::Failed(error) => Err(error),
-        StopReason::Handover(_) if !drained => {
-            // The sockets close with the process. The successor notices that, and binds its own then.
-            bail!("a worker is stuck: this process ends at once, as another takes over");
-        }
         StopReason::Handover(done) => {
-            drop(held);
+            *held = None;
             // The successor may have failed.
             let _ = done.send(());
             handover::conclude(steps).await
