@@ -43,7 +43,8 @@ impl Image {
     /// Writes the initramfs with `responder` and what else `servers` need.
     pub(super) fn write(responder: PathBuf, servers: &[Server], kernel: &Unpacked) -> Result<Self> {
         let file = NamedTempFile::new_in(directory()?).context("creating the initramfs")?;
-        let guest = std::env::current_exe().context("finding this program")?;
+        // By the process, not by its path: a build of the workspace may have replaced the file since this process began.
+        let guest = PathBuf::from(format!("/proc/{}/exe", std::process::id()));
         let mut archive = Initramfs::create(file.path(), &guest, &kernel.modules)?;
         for directory in ["sys/fs/bpf", "var"] {
             archive.directory(Path::new(directory))?;
