@@ -4,8 +4,10 @@
 //! seen to by who answers it: a damaged segment for a served port is not for the kernel either, which might reset.
 
 mod reason;
+mod vlan;
 
 pub use self::reason::{Action, SteeringReason};
+pub use self::vlan::VlanTags;
 use crate::admission::PacketKind;
 use crate::tcp::segment::{Address, Flags};
 pub use crate::wire::bytes::Frame;
@@ -25,6 +27,18 @@ pub trait Steering {
     fn limits_segments(&self) -> bool;
     /// Takes a token of `client`'s network for a packet of this kind. False if there is none.
     fn affords(&self, client: &Address, kind: PacketKind) -> bool;
+    /// Whether frames to this hardware address are for this host.
+    fn link_address(&self, _address: &[u8; 6]) -> bool {
+        true
+    }
+    /// Whether frames with these VLAN tags are for this host.
+    fn vlan(&self, _tags: VlanTags) -> bool {
+        true
+    }
+    /// Whether the kernel gets served traffic that has IPv6 extension headers. Nobody gets it otherwise.
+    fn passes_extension_headers(&self) -> bool {
+        false
+    }
 }
 
 /// The treatment of a client's frames for a served address and port.
@@ -40,6 +54,8 @@ pub enum ClientPolicy {
     Deny = 2,
     /// They are served, whatever others of its network do.
     Allow = 3,
+    /// They are dropped: the address is this host's own, or a broadcast address.
+    Impossible = 4,
 }
 
 impl ClientPolicy {
@@ -51,6 +67,7 @@ impl ClientPolicy {
             1 => Self::PassToKernel,
             2 => Self::Deny,
             3 => Self::Allow,
+            4 => Self::Impossible,
             _ => Self::Serve,
         }
     }
@@ -108,11 +125,13 @@ pub enum Version {
     V6,
 }
 
-/// Hop-by-hop, routing, encapsulating security payload, authentication, destination options, mobility, HIP, shim6.
-const EXTENSION_HEADERS: [u8; 8] = [0, 43, 50, 51, 60, 135, 139, 140];
-const EXTENSION_FRAGMENT: u8 = 44;
 const MORE_FRAGMENTS: u16 = 0x2000;
 const FRAGMENT_OFFSET: u16 = 0x1fff;
+
+/// Most IPv6 extension headers that are looked behind. Senders have reason for one or two.
+const MAX_EXTENSIONS: usize = 4;
+/// Farthest offset of a transport header that is looked at. An XDP program reads no further than 1023.
+const MAX_TRANSPORT: usize = 960;
 
 /// Decides where `frame`, an Ethernet frame, goes: where its headers are if it is ours, else why it is not.
 ///
@@ -124,9 +143,10 @@ const FRAGMENT_OFFSET: u16 = 0x1fff;
     reason = "one function in BPF: the verifier follows its offsets through every check"
 )]
 pub fn steer<F: Frame + ?Sized, S: Steering>(frame: &F, served: &S) -> Result<Layout, SteeringReason> {
+    // More than one byte: the verifier does not follow the comparison that one byte at the beginning comes to.
     let [first, ..]: [u8; 6] = frame.read(offset::ethernet::DESTINATION).ok_or(SteeringReason::Truncated)?;
     let (ethertype, network) = network(frame)?;
-    if first & 1 == 1 {
+    if first & offset::ethernet::GROUP != 0 {
         return Err(SteeringReason::LinkGroup);
     }
     match ethertype {
@@ -134,6 +154,28 @@ pub fn steer<F: Frame + ?Sized, S: Steering>(frame: &F, served: &S) -> Result<La
         offset::ethernet::IPV6 => steer_ipv6(frame, served, network),
         _ => Err(SteeringReason::NotIp),
     }
+}
+
+/// Refuses a frame that is not for this host at the link layer. The kernel gets it, and forwards or ignores it.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "see steer")]
+fn check_link<F: Frame + ?Sized, S: Steering>(
+    frame: &F,
+    served: &S,
+    network: usize,
+) -> Result<(), SteeringReason> {
+    let [destination @ .., source]: [u8; offset::ethernet::SOURCE + 1] =
+        frame.read(offset::ethernet::DESTINATION).ok_or(SteeringReason::Truncated)?;
+    if !served.link_address(&destination) {
+        return Err(SteeringReason::OtherHost);
+    }
+    if network > offset::ethernet::HEADER {
+        let tags = VlanTags::read(frame, network).ok_or(SteeringReason::Truncated)?;
+        if tags != VlanTags::NONE && !served.vlan(tags) {
+            return Err(SteeringReason::OtherHost);
+        }
+    }
+    if source & offset::ethernet::GROUP != 0 { Err(SteeringReason::ImpossibleSource) } else { Ok(()) }
 }
 
 /// Ethernet type and offset of what stands behind at most two VLAN tags.
@@ -170,9 +212,6 @@ fn steer_ipv4<F: Frame + ?Sized, S: Steering>(
     }
     let protocol = Protocol::numbered(protocol).ok_or(SteeringReason::NotTcp)?;
     let layout = Layout { network, transport: network + header, version: Version::V4, protocol };
-    if protocol == Protocol::Udp && fragment & (MORE_FRAGMENTS | FRAGMENT_OFFSET) != 0 {
-        return Err(SteeringReason::NotTcp);
-    }
     if fragment & FRAGMENT_OFFSET != 0 {
         return Err(SteeringReason::Fragment);
     }
@@ -199,27 +238,81 @@ fn steer_ipv6<F: Frame + ?Sized, S: Steering>(
     if let Some(protocol) = Protocol::numbered(next_header) {
         return serve(frame, served, &destination, Layout { protocol, ..layout });
     }
-    match next_header {
-        EXTENSION_FRAGMENT => {
-            let [next_header, _, high, low] =
-                frame.read(layout.transport).ok_or(SteeringReason::Truncated)?;
-            let offset = u16::from_be_bytes([high, low]) >> 3;
-            if offset != 0 || next_header != protocol.number() {
-                return Err(SteeringReason::Fragment);
-            }
-            let transport = layout.transport + offset::ipv6::FRAGMENT_HEADER;
-            Err(first_fragment(serve(frame, served, &destination, Layout { transport, ..layout })))
+    Err(behind_extensions(frame, served, &destination, layout, next_header))
+}
+
+/// The reason for a frame whose IPv6 header is followed by `next_header`, which is neither TCP nor UDP.
+///
+/// Extension headers do not get a client past the operator's policy: the kernel would look behind them and hand the segment to
+/// who listens there. So of the traffic of a served address the kernel gets only what is certainly not ours.
+#[inline(always)]
+fn behind_extensions<F: Frame + ?Sized, S: Steering>(
+    frame: &F,
+    served: &S,
+    destination: &Address,
+    layout: Layout,
+    mut next_header: u8,
+) -> SteeringReason {
+    use offset::ipv6::extension;
+
+    let (mut transport, mut is_fragment) = (layout.transport, false);
+    for _ in 0..MAX_EXTENSIONS {
+        let units = match next_header {
+            extension::FRAGMENT => 0,
+            extension::AUTHENTICATION => 4,
+            other if extension::OTHERS.contains(&other) => 8,
+            _ => return SteeringReason::NotTcp,
+        };
+        let Some([next, length, high, low]) = frame.read(transport) else {
+            return unclear(served, destination);
+        };
+        transport += match units {
+            0 if u16::from_be_bytes([high, low]) >> 3 != 0 => return SteeringReason::Fragment,
+            0 => offset::ipv6::FRAGMENT_HEADER,
+            4 => (usize::from(length) + 2) * units,
+            _ => (usize::from(length) + 1) * units,
+        };
+        is_fragment |= units == 0;
+        next_header = next;
+        if transport > MAX_TRANSPORT {
+            return unclear(served, destination);
         }
-        extension if EXTENSION_HEADERS.contains(&extension) => Err(SteeringReason::ExtensionHeader),
-        _ => Err(SteeringReason::NotTcp),
+        if let Some(protocol) = Protocol::numbered(next_header) {
+            let ours = serve(frame, served, destination, Layout { transport, protocol, ..layout });
+            return match ours {
+                Err(SteeringReason::Truncated) => unclear(served, destination),
+                _ if is_fragment => first_fragment(ours),
+                Err(reason) => reason,
+                Ok(_) => unclear(served, destination),
+            };
+        }
+    }
+    unclear(served, destination)
+}
+
+/// The reason for a frame with extension headers that is ours, or may be ours if it is for a served address.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "see steer")]
+fn unclear<S: Steering>(served: &S, destination: &Address) -> SteeringReason {
+    if !served.address(destination) {
+        SteeringReason::OtherAddress
+    } else if served.passes_extension_headers() {
+        SteeringReason::Left
+    } else {
+        SteeringReason::ExtensionHeader
     }
 }
 
-/// A first fragment is dropped if it would have been served whole.
+/// The reason for a first fragment, of which this would be the verdict if it were whole. What would have been served or
+/// dropped is dropped, so that the kernel has nothing to put together.
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "see steer")]
-fn first_fragment(ours: Result<Layout, SteeringReason>) -> SteeringReason {
-    if ours.is_ok() { SteeringReason::FirstFragment } else { SteeringReason::Fragment }
+fn first_fragment(whole: Result<Layout, SteeringReason>) -> SteeringReason {
+    match whole {
+        Ok(_) => SteeringReason::FirstFragment,
+        Err(reason) if matches!(reason.action(), Action::Drop) => reason,
+        Err(_) => SteeringReason::Fragment,
+    }
 }
 
 #[inline(always)]
@@ -253,6 +346,7 @@ fn admit<F: Frame + ?Sized, S: Steering>(
     served: &S,
     layout: Layout,
 ) -> Result<Layout, SteeringReason> {
+    check_link(frame, served, layout.network)?;
     let client = match layout.version {
         Version::V4 => frame.read(layout.network + offset::ipv4::SOURCE).map(Address::from_ipv4),
         Version::V6 => frame.read(layout.network + offset::ipv6::SOURCE).map(Address),
@@ -261,6 +355,7 @@ fn admit<F: Frame + ?Sized, S: Steering>(
     match served.treatment(&client) {
         ClientPolicy::PassToKernel => Err(SteeringReason::Left),
         ClientPolicy::Deny => Err(SteeringReason::Denied),
+        ClientPolicy::Impossible => Err(SteeringReason::ImpossibleSource),
         ClientPolicy::Allow => Ok(layout),
         ClientPolicy::Serve => match kind(frame, served, &layout) {
             Some(kind) if !served.affords(&client, kind) => Err(SteeringReason::Limited),

@@ -58,6 +58,12 @@ pub const ADDRESSES: &str = "ADDRESSES";
 /// Hash map: served TCP port, in host byte order (u16), to any octet.
 pub const PORTS: &str = "PORTS";
 
+/// Hash map: hardware address of this host on the interface, beside [`Settings::link_address`], to any octet.
+pub const LINK_ADDRESSES: &str = "LINK_ADDRESSES";
+
+/// Hash map: VLAN of this host on the interface ([`stateless_tcp_core::steering::VlanTags`]) to any octet.
+pub const VLANS: &str = "VLANS";
+
 /// Longest-prefix-match trie: bits of clients' [`stateless_tcp_core::tcp::segment::Address`] to a [`stateless_tcp_core::steering::ClientPolicy`] (u8). Takes
 /// memory for what is in it only.
 pub const CLIENTS: &str = "CLIENTS";
@@ -109,8 +115,20 @@ pub const MAX_ADDRESSES: u32 = 1024;
 /// Most served ports.
 pub const MAX_PORTS: u32 = 64;
 
-/// Most prefixes of clients that something is said about.
+/// Most prefixes of clients that the operator can list.
 pub const MAX_CLIENTS: u32 = 1 << 18;
+
+/// Most addresses that no other host can send from.
+pub const MAX_IMPOSSIBLE: u32 = 1 << 16;
+
+/// Entries of [`CLIENTS`]: those, and one for all of IPv4.
+pub const CLIENT_ENTRIES: u32 = MAX_CLIENTS + MAX_IMPOSSIBLE + 1;
+
+/// Most hardware addresses of an interface and those on top of it, beside its own.
+pub const MAX_LINK_ADDRESSES: u32 = 1024;
+
+/// Most VLANs.
+pub const MAX_VLANS: u32 = 8192;
 
 /// Most RX queues of an interface.
 pub const MAX_QUEUES: u32 = 256;
@@ -122,12 +140,17 @@ pub struct Settings {
     /// The limits of clients.
     pub limit: Limit,
     /// UDP port where questions are answered; 0: none.
-    datagrams: u64,
+    datagrams: u16,
+    /// 1: the kernel gets served traffic that has IPv6 extension headers.
+    extension_headers: u16,
+    /// Hardware address of the interface.
+    link_address: [u8; 6],
+    unused: [u8; 6],
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self::new(Limit::NONE, None)
+        Self::new(Limit::NONE, None, false)
     }
 }
 
@@ -135,31 +158,56 @@ impl Settings {
     /// Octets.
     pub const LENGTH: usize = size_of::<Self>();
 
-    /// `limit`, and the UDP port where questions are answered, if there is one.
+    /// `limit`, the UDP port where questions are answered, if there is one, and whether the kernel gets served traffic that
+    /// has IPv6 extension headers.
     #[must_use]
-    pub const fn new(limit: Limit, datagrams: Option<u16>) -> Self {
+    pub const fn new(limit: Limit, datagrams: Option<u16>, passes_extension_headers: bool) -> Self {
         let datagrams = match datagrams {
-            Some(port) => port as u64,
+            Some(port) => port,
             None => 0,
         };
-        Self { limit, datagrams }
+        let extension_headers = passes_extension_headers as u16;
+        Self { limit, datagrams, extension_headers, link_address: [0; 6], unused: [0; 6] }
+    }
+
+    /// The same settings for an interface with this hardware address.
+    #[must_use]
+    pub const fn with_link_address(self, link_address: [u8; 6]) -> Self {
+        Self { link_address, ..self }
+    }
+
+    /// The hardware address of the interface.
+    #[inline]
+    #[must_use]
+    pub const fn link_address(&self) -> &[u8; 6] {
+        &self.link_address
     }
 
     /// The UDP port where questions are answered.
     #[inline]
     #[must_use]
-    #[expect(clippy::cast_possible_truncation, reason = "it was a port")]
     pub const fn datagrams(&self) -> Option<u16> {
-        if self.datagrams == 0 { None } else { Some(self.datagrams as u16) }
+        if self.datagrams == 0 { None } else { Some(self.datagrams) }
+    }
+
+    /// Whether the kernel gets served traffic that has IPv6 extension headers.
+    #[inline]
+    #[must_use]
+    pub const fn passes_extension_headers(&self) -> bool {
+        self.extension_headers == 1
     }
 
     /// The octets as they stand in the map.
     #[must_use]
     pub fn octets(&self) -> [u8; Self::LENGTH] {
         let mut octets = [0; Self::LENGTH];
-        let (limit, datagrams) = octets.split_at_mut(Limit::LENGTH);
+        let (limit, rest) = octets.split_at_mut(Limit::LENGTH);
         limit.copy_from_slice(&self.limit.octets());
+        let (datagrams, rest) = rest.split_at_mut(size_of_val(&self.datagrams));
         datagrams.copy_from_slice(&self.datagrams.to_ne_bytes());
+        let (extension_headers, rest) = rest.split_at_mut(size_of_val(&self.extension_headers));
+        extension_headers.copy_from_slice(&self.extension_headers.to_ne_bytes());
+        rest[..self.link_address.len()].copy_from_slice(&self.link_address);
         octets
     }
 }

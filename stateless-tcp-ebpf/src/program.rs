@@ -5,6 +5,7 @@ mod scratch;
 
 use core::ptr;
 
+use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_REDIRECT};
 use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
 use aya_ebpf::macros::{map, xdp};
@@ -13,9 +14,11 @@ use aya_ebpf::maps::{Array, HashMap, PerCpuArray, XskMap};
 use aya_ebpf::programs::XdpContext;
 use aya_log_ebpf::{debug, trace};
 use stateless_tcp_core::admission::{self, PacketKind, SETS, Set, WAYS};
-use stateless_tcp_core::steering::{Action, ClientPolicy, Steering, SteeringReason, steer};
+use stateless_tcp_core::steering::{Action, ClientPolicy, Steering, SteeringReason, VlanTags, steer};
 use stateless_tcp_core::tcp::segment::Address;
-use stateless_tcp_ebpf::abi::{MAX_ADDRESSES, MAX_CLIENTS, MAX_COUNTS, MAX_PORTS, MAX_QUEUES, Settings};
+use stateless_tcp_ebpf::abi::{
+    CLIENT_ENTRIES, MAX_ADDRESSES, MAX_COUNTS, MAX_LINK_ADDRESSES, MAX_PORTS, MAX_QUEUES, MAX_VLANS, Settings,
+};
 use stateless_tcp_ebpf::packet::Packet;
 
 #[map]
@@ -23,7 +26,11 @@ static ADDRESSES: HashMap<Address, u8> = HashMap::with_max_entries(MAX_ADDRESSES
 #[map]
 static PORTS: HashMap<u16, u8> = HashMap::with_max_entries(MAX_PORTS, 0);
 #[map]
-static CLIENTS: LpmTrie<[u8; 16], u8> = LpmTrie::with_max_entries(MAX_CLIENTS, 0);
+static LINK_ADDRESSES: HashMap<[u8; 6], u8> = HashMap::with_max_entries(MAX_LINK_ADDRESSES, 0);
+#[map]
+static VLANS: HashMap<VlanTags, u8> = HashMap::with_max_entries(MAX_VLANS, BPF_F_NO_PREALLOC);
+#[map]
+static CLIENTS: LpmTrie<[u8; 16], u8> = LpmTrie::with_max_entries(CLIENT_ENTRIES, 0);
 #[map]
 static SETTINGS: Array<Settings> = Array::with_max_entries(1, 0);
 #[map]
@@ -137,6 +144,22 @@ impl Steering for Maps {
     fn affords(&self, client: &Address, kind: PacketKind) -> bool {
         let [high, low] = admission::halves(client);
         affords(high, low, kind)
+    }
+
+    #[inline(always)]
+    fn link_address(&self, address: &[u8; 6]) -> bool {
+        SETTINGS.get(0).is_some_and(|settings| settings.link_address() == address)
+            || LINK_ADDRESSES.get_ptr(address).is_some()
+    }
+
+    #[inline(always)]
+    fn vlan(&self, tags: VlanTags) -> bool {
+        VLANS.get_ptr(&tags).is_some()
+    }
+
+    #[inline(always)]
+    fn passes_extension_headers(&self) -> bool {
+        SETTINGS.get(0).is_some_and(Settings::passes_extension_headers)
     }
 }
 

@@ -17,11 +17,11 @@ use stateless_tcp_core::tcp::AckPolicy;
 use stateless_tcp_core::tcp::TcpConfig;
 use stateless_tcp_core::tcp::isn::{Generations, Key, Keys};
 use stateless_tcp_core::tcp::segment::Address;
-use stateless_tcp_ebpf::abi::{self, FastPathProgram, PackedHandshakeConfig};
+use stateless_tcp_ebpf::abi::{self, FastPathProgram, PackedHandshakeConfig, Settings};
 use stateless_tcp_tests::{
     client::query,
     packet::{Packet, flags},
-    topology::{GHOST_V4, GHOST_V6, SERVERS},
+    topology::{GHOST_V4, GHOST_V6, SERVER_MAC, SERVERS},
 };
 
 const RUNS: usize = 100_000;
@@ -98,6 +98,9 @@ fn main() {
         for server in SERVERS {
             addresses.insert(Address::from(server).0, 0, 0).expect("serve an address");
         }
+        let settings = Settings::default().with_link_address(SERVER_MAC);
+        let mut place: Array<_, [u8; Settings::LENGTH]> = take(abi::SETTINGS).try_into().expect("an array");
+        place.set(0, settings.octets(), 0).expect("its hardware address");
         let mut ports: HashMap<_, u16, u8> = take(abi::PORTS).try_into().expect("a hash map");
         ports.insert(53, 0, 0).expect("serve a port");
         let socket = socket(AddressFamily::XDP, SocketType::RAW, None).expect("an AF_XDP socket");

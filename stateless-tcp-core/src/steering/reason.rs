@@ -22,7 +22,7 @@ pub enum SteeringReason {
     Malformed,
     /// UDP, unless it is answered; ICMP, ...
     NotTcp,
-    /// IPv6 with an extension header before TCP.
+    /// Served traffic behind IPv6 extension headers, or what may be that: more headers than are looked behind.
     ExtensionHeader,
     /// Fragment that is not the first, or not of a served port.
     Fragment,
@@ -30,12 +30,17 @@ pub enum SteeringReason {
     OtherAddress,
     /// TCP to a port that is not served.
     OtherPort,
-    /// To a served address and port, from a client that is left to the kernel.
+    /// To a served address and port, from a client that is left to the kernel, or with extension headers that are.
     Left,
     /// To a served address and port, from a client that is denied.
     Denied,
     /// To a served address and port, from a network that has no token left.
     Limited,
+    /// To a served address and port, at the link layer to another host or VLAN.
+    OtherHost,
+    /// To a served address and port, from where no single other host sends: a group at the link layer, an address of this
+    /// host, a broadcast address.
+    ImpossibleSource,
 }
 
 /// The XDP program's verdict on a frame.
@@ -51,7 +56,7 @@ pub enum Action {
 
 impl SteeringReason {
     /// Every reason, by its index.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::Served,
         Self::NoSocket,
         Self::Held,
@@ -68,6 +73,8 @@ impl SteeringReason {
         Self::Left,
         Self::Denied,
         Self::Limited,
+        Self::OtherHost,
+        Self::ImpossibleSource,
     ];
 
     /// The verdict that follows from the reason.
@@ -76,17 +83,22 @@ impl SteeringReason {
     pub const fn action(self) -> Action {
         match self {
             Self::Served => Action::Redirect,
-            Self::Held | Self::FirstFragment | Self::Denied | Self::Limited => Action::Drop,
+            Self::Held
+            | Self::FirstFragment
+            | Self::ExtensionHeader
+            | Self::Denied
+            | Self::Limited
+            | Self::ImpossibleSource => Action::Drop,
             Self::NoSocket
             | Self::Truncated
             | Self::LinkGroup
             | Self::NotIp
             | Self::Malformed
             | Self::NotTcp
-            | Self::ExtensionHeader
             | Self::Fragment
             | Self::OtherAddress
             | Self::OtherPort
+            | Self::OtherHost
             | Self::Left => Action::Pass,
         }
     }
@@ -111,6 +123,8 @@ impl SteeringReason {
             Self::Left => "xdp_left",
             Self::Denied => "xdp_denied",
             Self::Limited => "xdp_limited",
+            Self::OtherHost => "xdp_other_host",
+            Self::ImpossibleSource => "xdp_impossible_source",
         }
     }
 }

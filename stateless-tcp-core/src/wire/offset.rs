@@ -7,6 +7,8 @@ pub mod ethernet {
     pub const DESTINATION: usize = 0;
     /// Source address, 6 bytes.
     pub const SOURCE: usize = 6;
+    /// Bit of an address's first byte: it is that of a group.
+    pub const GROUP: u8 = 1;
     /// Type, 2 bytes; behind each VLAN tag there is another one.
     pub const TYPE: usize = 12;
     /// Bytes of a header without tags.
@@ -67,6 +69,17 @@ pub mod ipv6 {
     pub const FRAGMENT_HEADER: usize = 8;
     /// The first byte of a header that we send.
     pub const VERSION_6: u8 = 0x60;
+
+    /// Extension headers (RFC 8200 section 4).
+    pub mod extension {
+        /// Type of the fragment header (RFC 8200 section 4.5).
+        pub const FRAGMENT: u8 = 44;
+        /// Type of the authentication header (RFC 4302). It states its length in units of 4 bytes, less 2.
+        pub const AUTHENTICATION: u8 = 51;
+        /// Types of the headers that state their length in units of 8 bytes, less 1: hop-by-hop options, routing, destination
+        /// options, mobility, HIP, shim6.
+        pub const OTHERS: [u8; 6] = [0, 43, 60, 135, 139, 140];
+    }
 }
 
 /// TCP (RFC 9293 section 3.1).

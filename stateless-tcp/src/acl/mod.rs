@@ -1,8 +1,11 @@
-//! Access lists: the operator's policy for clients, by prefix of their address. The longest matching prefix decides.
+//! Access lists: the operator's policy for clients, by prefix of their address. The longest matching prefix decides, among
+//! those of the client's family: `::/0` says nothing about IPv4.
 
 mod prefix;
 
 pub use prefix::{InvalidPrefix, Prefix};
+
+use prefix::IPV4_BITS;
 
 use foldhash::fast::RandomState;
 use stateless_tcp_core::steering::ClientPolicy;
@@ -42,12 +45,16 @@ impl ClientPolicies {
         self.policies.is_empty()
     }
 
-    /// Each prefix, as its length in bits and its first address, and its policy.
-    pub fn iter(&self) -> impl Iterator<Item = (u8, Address, ClientPolicy)> {
-        let entry = |(&(bits, address), &policy): (&(u8, u128), &ClientPolicy)| {
-            (bits, Address(address.to_be_bytes()), policy)
-        };
-        self.policies.iter().map(entry)
+    /// The entries of a table in which the longest matching prefix of an [`Address`] decides: each prefix, as its length in
+    /// bits and its first address, and its policy.
+    ///
+    /// One for all of IPv4 is always among them. IPv4 lies within the short prefixes of IPv6 there, and this entry is longer
+    /// than any of those.
+    pub fn entries(&self) -> impl Iterator<Item = (u8, Address, ClientPolicy)> {
+        let ipv4 = (IPV4_BITS, u128::from_be_bytes(Address::from_ipv4([0; 4]).0));
+        let default = (!self.policies.contains_key(&ipv4)).then_some((ipv4, ClientPolicy::default()));
+        let listed = self.policies.iter().map(|(&prefix, &policy)| (prefix, policy));
+        listed.chain(default).map(|((bits, address), policy)| (bits, Address(address.to_be_bytes()), policy))
     }
 
     /// The policy for `client`.
@@ -55,11 +62,12 @@ impl ClientPolicies {
     #[must_use]
     pub fn policy(&self, client: &Address) -> ClientPolicy {
         let address = u128::from_be_bytes(client.0);
+        let shortest = if client.ipv4().is_some() { IPV4_BITS } else { 0 };
         let listed = |&bits: &u8| {
             let mask = u128::MAX.checked_shl(128 - u32::from(bits)).unwrap_or(0);
             self.policies.get(&(bits, address & mask)).copied()
         };
-        self.lengths.iter().find_map(listed).unwrap_or_default()
+        self.lengths.iter().take_while(|&&bits| bits >= shortest).find_map(listed).unwrap_or_default()
     }
 }
 
@@ -87,6 +95,28 @@ mod tests {
             assert_eq!(clients.add(&prefix.parse().unwrap(), policy), None);
         }
         assert_eq!(clients.policy(&client.into()), policy);
+    }
+
+    #[rstest]
+    #[case::all_of_ipv6("::/0")]
+    #[case::its_first_half("::/1")]
+    #[case::the_prefix_around_ipv4("::/80")]
+    fn a_prefix_of_ipv6_says_nothing_about_ipv4(#[case] prefix: &str) {
+        let mut clients = ClientPolicies::default();
+        clients.add(&prefix.parse().unwrap(), ClientPolicy::Deny);
+        let (ipv4, ipv6) = (Address::from_ipv4([192, 0, 2, 1]), Address([0; 16]));
+        assert_eq!((clients.policy(&ipv4), clients.policy(&ipv6)), (ClientPolicy::Serve, ClientPolicy::Deny));
+        clients.add(&"0.0.0.0/0".parse().unwrap(), ClientPolicy::Allow);
+        assert_eq!((clients.policy(&ipv4), clients.policy(&ipv6)), (ClientPolicy::Allow, ClientPolicy::Deny));
+    }
+
+    #[test]
+    fn the_entries_name_ipv4_once() {
+        let mut clients = ClientPolicies::default();
+        let ipv4 = Address::from_ipv4([0; 4]);
+        assert_eq!(clients.entries().collect::<Vec<_>>(), [(IPV4_BITS, ipv4, ClientPolicy::Serve)]);
+        clients.add(&"0.0.0.0/0".parse().unwrap(), ClientPolicy::Deny);
+        assert_eq!(clients.entries().collect::<Vec<_>>(), [(IPV4_BITS, ipv4, ClientPolicy::Deny)]);
     }
 
     #[test]

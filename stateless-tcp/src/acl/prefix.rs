@@ -9,7 +9,7 @@ use std::str::FromStr;
 use thiserror::Error;
 
 /// Bits before an IPv4 address in its IPv4-mapped form, which [`Address`] holds.
-const MAPPED: u8 = 96;
+pub(super) const IPV4_BITS: u8 = 96;
 
 /// An IPv4 or IPv6 prefix. Bits behind its length are zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -25,7 +25,7 @@ impl Prefix {
     /// The first address, and the prefix length in the 128 bits of an [`Address`].
     #[must_use]
     pub fn bits(&self) -> (Address, u8) {
-        let mapped = if self.0.addr().is_ipv4() { MAPPED } else { 0 };
+        let mapped = if self.0.addr().is_ipv4() { IPV4_BITS } else { 0 };
         (self.0.network().into(), mapped + self.0.prefix_len())
     }
 

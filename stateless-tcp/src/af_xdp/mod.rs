@@ -38,6 +38,9 @@ pub enum XdpError {
     /// No such interface.
     #[error("there is no network interface {0:?} in this network namespace; `ip link` lists them")]
     NoInterface(String),
+    /// The kernel does not list its interfaces and addresses.
+    #[error("cannot list the interfaces and addresses of this network namespace: {0}")]
+    Network(io::Error),
     /// Somebody's XDP program is attached.
     #[error("{interface} has an XDP program already: {name} (id {id}, {mode} mode){steers}; {remedy}")]
     Occupied {

@@ -9,15 +9,16 @@ use crate::acl::ClientPolicies;
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, ProgramArray, XskMap};
 use aya::programs::Xdp;
-use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
+use aya::{Ebpf, EbpfLoader, Pod, VerifierLogLevel};
 use aya_log::EbpfLogger;
 use stateless_tcp_core::outcome::Outcome;
-use stateless_tcp_core::steering::SteeringReason;
+use stateless_tcp_core::steering::{ClientPolicy, SteeringReason, VlanTags};
 use stateless_tcp_core::tcp::TcpConfig;
 use stateless_tcp_core::tcp::segment::Address;
 use stateless_tcp_ebpf::abi::{self, MAX_TERMS, PackedHandshakeConfig, Settings};
-use std::collections;
+use std::collections::{self, HashSet};
 use std::error::Error;
+use std::hash::Hash;
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd, BorrowedFd};
 
@@ -41,6 +42,25 @@ pub struct Program {
     _fast_path: Option<ProgramArray<MapData>>,
     id: u32,
     link: Option<Link>,
+}
+
+/// The tables that the program steers by.
+#[derive(Clone, Debug)]
+pub struct SteeringTables<'a> {
+    /// The served addresses.
+    pub addresses: Vec<Address>,
+    /// The served TCP ports.
+    pub ports: Vec<u16>,
+    /// The policies for clients.
+    pub clients: &'a ClientPolicies,
+    /// Addresses that no other host sends from.
+    pub impossible: Vec<Address>,
+    /// Hardware addresses of this host on the interface, its own first.
+    pub link_addresses: Vec<[u8; 6]>,
+    /// VLANs of this host on the interface.
+    pub vlans: Vec<VlanTags>,
+    /// Everything else.
+    pub settings: Settings,
 }
 
 /// What the program answers by itself.
@@ -104,65 +124,59 @@ impl Program {
         EbpfLogger::init(&mut self.ebpf).map_err(|error| XdpError::Load { reason: chain(&error) })
     }
 
-    /// Steers TCP to `addresses` and `ports` from now on, and to no others; of `clients` as is said of them, and
-    /// as `settings` say.
+    /// Steers by `tables` from now on, and by nothing else.
     ///
     /// # Errors
     /// If a map is full or refuses.
-    pub fn serve(
-        &mut self,
-        addresses: impl IntoIterator<Item = Address>,
-        ports: impl IntoIterator<Item = u16>,
-        clients: &ClientPolicies,
-        settings: &Settings,
-    ) -> Result<(), XdpError> {
+    pub fn steer(&mut self, tables: &SteeringTables<'_>) -> Result<(), XdpError> {
         // First, so that nobody is answered who is not to be.
-        self.treat(clients)?;
-        let map = self.map(abi::SETTINGS)?;
+        self.set_clients(tables)?;
+        let (own, others) = tables.link_addresses.split_first().unwrap_or((&[0; 6], &[]));
+        let settings = tables.settings.with_link_address(*own);
         let mut place: Array<_, [u8; Settings::LENGTH]> =
-            Array::try_from(map).map_err(map_error(abi::SETTINGS))?;
+            Array::try_from(self.map(abi::SETTINGS)?).map_err(map_error(abi::SETTINGS))?;
         place.set(0, settings.octets(), 0).map_err(map_error(abi::SETTINGS))?;
-        let map = self.map(abi::ADDRESSES)?;
-        let mut served: HashMap<_, [u8; 16], u8> =
-            HashMap::try_from(map).map_err(map_error(abi::ADDRESSES))?;
-        let addresses: Vec<[u8; 16]> = addresses.into_iter().map(|address| address.0).collect();
-        for former in served.keys().filter_map(Result::ok).collect::<Vec<_>>() {
-            if !addresses.contains(&former) {
-                served.remove(&former).map_err(map_error(abi::ADDRESSES))?;
-            }
+        self.set_keys(abi::LINK_ADDRESSES, others)?;
+        let vlans: Vec<u32> = tables.vlans.iter().map(|tags| tags.0).collect();
+        self.set_keys(abi::VLANS, &vlans)?;
+        let addresses: Vec<[u8; 16]> = tables.addresses.iter().map(|address| address.0).collect();
+        self.set_keys(abi::ADDRESSES, &addresses)?;
+        self.set_keys(abi::PORTS, &tables.ports)
+    }
+
+    /// Makes `wanted` the keys of a hash map.
+    fn set_keys<K: Pod + Eq + Hash>(&mut self, name: &'static str, wanted: &[K]) -> Result<(), XdpError> {
+        let mut map: HashMap<_, K, u8> = HashMap::try_from(self.map(name)?).map_err(map_error(name))?;
+        let former: HashSet<K> = map.keys().filter_map(Result::ok).collect();
+        let wanted: HashSet<K> = wanted.iter().copied().collect();
+        // What has to go goes first, as what is new may need its room.
+        for key in former.difference(&wanted) {
+            map.remove(key).map_err(map_error(name))?;
         }
-        for address in addresses {
-            served.insert(address, 0, 0).map_err(map_error(abi::ADDRESSES))?;
-        }
-        let map = self.map(abi::PORTS)?;
-        let mut served: HashMap<_, u16, u8> = HashMap::try_from(map).map_err(map_error(abi::PORTS))?;
-        let ports: Vec<u16> = ports.into_iter().collect();
-        for former in served.keys().filter_map(Result::ok).collect::<Vec<_>>() {
-            if !ports.contains(&former) {
-                served.remove(&former).map_err(map_error(abi::PORTS))?;
-            }
-        }
-        for port in ports {
-            served.insert(port, 0, 0).map_err(map_error(abi::PORTS))?;
+        for key in wanted.difference(&former) {
+            map.insert(key, 0, 0).map_err(map_error(name))?;
         }
         Ok(())
     }
 
-    fn treat(&mut self, clients: &ClientPolicies) -> Result<(), XdpError> {
+    fn set_clients(&mut self, tables: &SteeringTables<'_>) -> Result<(), XdpError> {
         let map = self.map(abi::CLIENTS)?;
         let mut trie: LpmTrie<_, [u8; 16], u8> = LpmTrie::try_from(map).map_err(map_error(abi::CLIENTS))?;
-        let wanted: collections::HashMap<(u32, [u8; 16]), u8> = clients
-            .iter()
-            .map(|(bits, address, treatment)| ((bits.into(), address.0), treatment as u8))
+        // Behind those of the operator, and instead of them: nobody can allow these.
+        let impossible = tables.impossible.iter().map(|&address| (128, address, ClientPolicy::Impossible));
+        let wanted: collections::HashMap<(u32, [u8; 16]), u8> = tables
+            .clients
+            .entries()
+            .chain(impossible)
+            .map(|(bits, address, policy)| ((bits.into(), address.0), policy as u8))
             .collect();
         let former: Vec<_> =
             trie.keys().filter_map(Result::ok).map(|key| (key.prefix_len(), key.data())).collect();
-        // What has to go goes first, as what is new may need its room.
         for (bits, address) in former.into_iter().filter(|former| !wanted.contains_key(former)) {
             trie.remove(&Key::new(bits, address)).map_err(map_error(abi::CLIENTS))?;
         }
-        for ((bits, address), treatment) in wanted {
-            trie.insert(&Key::new(bits, address), treatment, 0).map_err(map_error(abi::CLIENTS))?;
+        for ((bits, address), policy) in wanted {
+            trie.insert(&Key::new(bits, address), policy, 0).map_err(map_error(abi::CLIENTS))?;
         }
         Ok(())
     }

@@ -38,6 +38,17 @@ pub enum UdpMode {
     Truncate,
 }
 
+/// The handling of served traffic that has IPv6 extension headers. What is denied or limited is dropped in any case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum ExtensionHeaders {
+    /// It is dropped
+    #[default]
+    Drop,
+    /// It is passed to the kernel, which answers it if a program listens there, and resets it otherwise
+    Kernel,
+}
+
 /// The rate limit for the clients of one network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RateLimit {

@@ -23,14 +23,16 @@ pub(crate) use self::check::{check_interface, check_key_file};
 pub use self::dns::CacheSize;
 pub use self::error::ConfigError;
 pub use self::http::CacheControl;
-pub use self::limit::{RateLimit, UdpMode};
+pub use self::limit::{ExtensionHeaders, RateLimit, UdpMode};
 pub use self::options::RunOptions;
 pub use self::ports::{Port, PortOptions, ServicePort, ServicePorts};
 pub use self::reload::ConfigSource;
 pub use self::sockets::{ListenAddress, SocketPath, UpstreamAddress};
 pub use self::values::{
-    HandshakeMode, InvalidValue, LogFormat, Queues, RuleSet, ServedAddress, XdpLog, XdpMode, ZeroCopy,
+    HandshakeMode, InvalidValue, LogFormat, Queues, RuleSet, ServedAddress, ServedVlan, XdpLog, XdpMode,
+    ZeroCopy,
 };
+use stateless_tcp_core::steering::VlanTags;
 pub use stateless_tcp_core::tcp::AckPolicy;
 
 use self::check::{excludes, requires};
@@ -56,12 +58,16 @@ pub struct Config {
     pub interfaces: Vec<String>,
     /// The served addresses; `None`: those of the interfaces, or all of a capture.
     pub addresses: Option<Vec<IpAddr>>,
+    /// VLANs to serve besides those of interfaces on top of the served ones.
+    pub vlans: Vec<VlanTags>,
     /// Access lists.
     pub clients: ClientPolicies,
     /// The rate limit for each client network.
     pub rate_limit: RateLimit,
     /// The handling of DNS over UDP.
     pub udp: UdpMode,
+    /// The handling of served traffic that has IPv6 extension headers.
+    pub extension_headers: ExtensionHeaders,
     /// The port of each service.
     pub ports: ServicePorts,
     /// Zone files; if empty, the built-in zone is served.
@@ -213,7 +219,9 @@ impl RunOptions {
             http_files: self.serve_files()?,
             addresses: check::addresses(&self.address, &self.interface)?,
             interfaces: self.interface,
+            vlans: self.vlan.into_iter().map(ServedVlan::get).collect(),
             udp: self.udp.unwrap_or_default(),
+            extension_headers: self.extension_headers.unwrap_or_default(),
             ports,
             zones,
             minimal_any: self.minimal_any,

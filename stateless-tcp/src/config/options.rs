@@ -3,10 +3,10 @@
 //! The table below is the only list of options: it defines the flags, the keys, and how a flag overrides a key. To add an
 //! option, add it here, and its validated value to [`Config`](super::Config).
 
-use super::limit::{Ipv4Length, Ipv6Length, Rate, UdpMode};
+use super::limit::{ExtensionHeaders, Ipv4Length, Ipv6Length, Rate, UdpMode};
 use super::{
     Bounded, CacheControl, CacheSize, ConfigError, HandshakeMode, ListenAddress, LogFormat, Port, Queues,
-    RuleSet, ServedAddress, SocketPath, UpstreamAddress, XdpLog, XdpMode, ZeroCopy, dns, http,
+    RuleSet, ServedAddress, ServedVlan, SocketPath, UpstreamAddress, XdpLog, XdpMode, ZeroCopy, dns, http,
 };
 use crate::acl::Prefix;
 use crate::files::read_text;
@@ -123,6 +123,9 @@ RunOptions {
     /// An address to serve; may be repeated [default: the interface's own]
     #[arg(long, value_name = "IP", help_heading = INTERFACES)]
     address: Vec<ServedAddress>,
+    /// A VLAN to serve, besides those that the host has on the interface; may be repeated
+    #[arg(long, value_name = "ID|OUTER.INNER", help_heading = INTERFACES)]
+    vlan: Vec<ServedVlan>,
     /// Clients to pass to the kernel's TCP, for example secondaries that transfer zones; may be repeated
     #[arg(long, value_name = "PREFIX", help_heading = CLIENTS)]
     kernel_from: Vec<Prefix>,
@@ -145,6 +148,9 @@ RunOptions {
     /// The handling of DNS over UDP [default: kernel]
     #[arg(long, value_name = "MODE", help_heading = DNS)]
     udp: Option<UdpMode>,
+    /// The handling of served traffic that has IPv6 extension headers [default: drop]
+    #[arg(long, value_name = "MODE", help_heading = CLIENTS)]
+    extension_headers: Option<ExtensionHeaders>,
     /// The port to serve DNS on [default: 53]
     #[arg(long, value_name = "PORT", help_heading = DNS)]
     dns_port: Option<Port>,

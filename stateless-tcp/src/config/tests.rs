@@ -5,15 +5,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{
-    AckPolicy, Config, ConfigError, HandshakeMode, LogFormat, RateLimit, ServicePorts, UdpMode, XdpLog,
-    XdpMode, ZeroCopy,
+    AckPolicy, Config, ConfigError, ExtensionHeaders, HandshakeMode, LogFormat, RateLimit, ServicePorts,
+    UdpMode, XdpLog, XdpMode, ZeroCopy,
 };
 use crate::acl::ClientPolicies;
 use crate::commands::cli::{self, Command};
 use crate::services::dns::ZoneOptions;
 use crate::services::dns::relay::ClientSubnet;
 use crate::services::http::FileOptions;
-use stateless_tcp_core::steering::ClientPolicy;
+use stateless_tcp_core::steering::{ClientPolicy, VlanTags};
 
 mod refused;
 
@@ -37,9 +37,11 @@ fn defaults() -> Config {
     Config {
         interfaces: vec!["eth0".to_owned()],
         addresses: None,
+        vlans: Vec::new(),
         clients: ClientPolicies::default(),
         rate_limit: RateLimit { rate: None, ipv4: 24, ipv6: 56 },
         udp: UdpMode::Kernel,
+        extension_headers: ExtensionHeaders::Drop,
         ports: ServicePorts { dns: 53, http: 80 },
         zones: ZoneOptions::default(),
         minimal_any: false,
@@ -90,6 +92,7 @@ fn everything() -> Config {
     Config {
         interfaces: vec!["eth0".to_owned(), "eth1".to_owned()],
         addresses: Some(vec!["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()]),
+        vlans: vec![VlanTags(7), VlanTags(100 << 16 | 8)],
         clients: clients(&[
             ("198.51.100.0/24", ClientPolicy::PassToKernel),
             ("2001:db8::7", ClientPolicy::PassToKernel),
@@ -98,6 +101,7 @@ fn everything() -> Config {
         ]),
         rate_limit: RateLimit { rate: Some(50), ipv4: 32, ipv6: 48 },
         udp: UdpMode::Truncate,
+        extension_headers: ExtensionHeaders::Kernel,
         ports: ServicePorts { dns: 5353, http: 8080 },
         zones: ZoneOptions {
             files: vec!["a.zone".parse().unwrap(), "example.org=b.zone".parse().unwrap()],
@@ -142,7 +146,7 @@ fn everything() -> Config {
 
 const EVERY_FLAG: &str = "-i eth0 --interface eth1 --address 2001:db8::1 --address 192.0.2.1 --address 192.0.2.1 \
     --kernel-from 198.51.100.0/24 --kernel-from 2001:db8::7 \
-    --deny 0.0.0.0/0 --allow 203.0.113.0/24 --rate-limit 50 --rate-prefix-ipv4 32 --rate-prefix-ipv6 48 --udp truncate --dns-port 5353 --http-port 8080 --zone a.zone --zone example.org=b.zone --zone-dir zones --zone-include-dir common --minimal-any --dns-keepalive 0 \
+    --deny 0.0.0.0/0 --allow 203.0.113.0/24 --rate-limit 50 --rate-prefix-ipv4 32 --rate-prefix-ipv6 48 --udp truncate --extension-headers kernel --vlan 7 --vlan 100.8 --dns-port 5353 --http-port 8080 --zone a.zone --zone example.org=b.zone --zone-dir zones --zone-include-dir common --minimal-any --dns-keepalive 0 \
     --dns-cookie-secret-file secret --http-root www --http-cache-control no-cache --http-dot-files --rules classic \
     --segment-size 512 --hints 99 --fast-open --key-file keys --xdp-mode native --handshake driver \
     --zero-copy always --busy-poll 50 --coalesce 100 --queues 0,2-5 --uncovered-queues \
@@ -158,6 +162,8 @@ rate-limit = 50
 rate-prefix-ipv4 = 32
 rate-prefix-ipv6 = 48
 udp = "truncate"
+extension-headers = "kernel"
+vlan = ["7", "100.8"]
 dns-port = 5353
 http-port = 8080
 zone = ["a.zone", { name = "example.org", file = "b.zone" }]
@@ -207,7 +213,7 @@ fn flags_override_the_file() {
     let (_directory, path) = file(EVERY_KEY);
     let flags = "-i eth9 --address 192.0.2.9 --dns-port 9 --http-port 10 --zone z --zone-dir zd --zone-include-dir zi --dns-keepalive 6553 --dns-cookie-secret-file s --http-root r --http-cache-control max-age=9 --rules reliable \
         --segment-size 99 --hints 0 --key-file k --xdp-mode auto --handshake auto --zero-copy never --busy-poll 0 --coalesce 0 --queues 9 --xdp-log off \
-        --test-panic-after-frames 1 --test-hang-after-frames 1 --kernel-from 192.0.2.3 --deny 192.0.2.4 --allow 192.0.2.5 --rate-limit 1 --rate-prefix-ipv4 1 --rate-prefix-ipv6 2 --metrics [::]:11 --dnstap s --log-format text --udp kernel --user root --test-escape s";
+        --test-panic-after-frames 1 --test-hang-after-frames 1 --kernel-from 192.0.2.3 --deny 192.0.2.4 --allow 192.0.2.5 --rate-limit 1 --rate-prefix-ipv4 1 --rate-prefix-ipv6 2 --metrics [::]:11 --dnstap s --log-format text --udp kernel --extension-headers drop --vlan 9 --user root --test-escape s";
     let config = run(&format!("{flags} --config {}", path.display())).unwrap();
     let expected = Config {
         config_file: Some(path.clone()),

@@ -2,6 +2,7 @@
 
 use clap::ValueEnum;
 use serde::Deserialize;
+use stateless_tcp_core::steering::VlanTags;
 use stateless_tcp_core::tcp::AckPolicy;
 use stateless_tcp_ebpf::abi::MAX_QUEUES;
 use std::net::IpAddr;
@@ -229,4 +230,31 @@ impl FromStr for Queues {
     }
 }
 
-deserialize_from_text!(Queues);
+/// A VLAN: an identifier, or two for a VLAN within one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct ServedVlan(VlanTags);
+
+impl ServedVlan {
+    /// The tags of its frames.
+    #[must_use]
+    pub const fn get(self) -> VlanTags {
+        self.0
+    }
+}
+
+impl FromStr for ServedVlan {
+    type Err = InvalidValue;
+
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
+        let id = |text: &str| text.parse().ok().filter(|id| (1..=4094).contains(id));
+        let within = |tags: VlanTags, text: &str| tags.within(id(text)?);
+        text.split('.').try_fold(VlanTags::NONE, within).map(Self).ok_or_else(|| {
+            InvalidValue(format!(
+                "{text:?} is not a VLAN: write its identifier, 1 to 4094, or OUTER.INNER for a VLAN within one"
+            ))
+        })
+    }
+}
+
+deserialize_from_text!(Queues, ServedVlan);

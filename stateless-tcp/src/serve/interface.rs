@@ -7,14 +7,16 @@ use crate::af_xdp::busy_poll;
 use crate::af_xdp::existing_program::make_way;
 use crate::af_xdp::interface::{AttachMode, Interface};
 use crate::af_xdp::irq_deferral::{Deferral, NapiTiming};
-use crate::af_xdp::program::Program;
+use crate::af_xdp::program::{Program, SteeringTables};
 use crate::af_xdp::socket::{CopyMode, Socket};
 use crate::af_xdp::umem::Pool;
 use crate::config::{Config, HandshakeMode, XdpMode, ZeroCopy};
 use crate::observe::counters::Counters;
 use crate::serving::{Content, ServingState};
 use crate::system;
+use crate::system::network::Network;
 use anyhow::{Context as _, Result, bail};
+use stateless_tcp_core::tcp::segment::Address;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -129,9 +131,20 @@ pub(super) fn load(
     Ok(AttachedProgram { program, mode, copy, handshake })
 }
 
-/// Makes `program` steer by the addresses, ports, clients and settings of `content`.
+/// Makes `program` steer by the addresses, ports, clients and settings of `content`, and by the addresses and VLANs that
+/// this host has now.
 pub(super) fn steer(program: &mut Program, content: &Content) -> Result<(), XdpError> {
-    program.serve(content.addresses().copied(), content.ports(), content.clients(), content.settings())
+    let network = Network::observe().map_err(XdpError::Network)?;
+    let scope = network.scope(program.interface().index);
+    program.steer(&SteeringTables {
+        addresses: content.addresses().copied().collect(),
+        ports: content.ports().collect(),
+        clients: content.clients(),
+        impossible: network.impossible_sources().into_iter().map(Address::from).collect(),
+        link_addresses: scope.addresses,
+        vlans: scope.vlans.into_iter().chain(content.vlans().iter().copied()).collect(),
+        settings: *content.settings(),
+    })
 }
 
 /// The queues to serve: all, or the configured ones, which must cover all unless --uncovered-queues is given.

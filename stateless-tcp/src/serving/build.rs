@@ -1,7 +1,7 @@
 //! Builds the served content from the configuration.
 
 use crate::config::keys;
-use crate::config::{Config, UdpMode};
+use crate::config::{Config, ExtensionHeaders, UdpMode};
 use crate::observe::snapshot;
 use crate::services::Service;
 use crate::services::dns::relay::{DnsForwarders, DnsRelay, DnsRelayOptions};
@@ -181,8 +181,12 @@ pub fn compose(
 ) -> Result<Content> {
     let mut key = Key([0; 16]);
     getrandom::fill(&mut key.0).context("no random numbers")?;
-    let settings = Settings::new(config.rate_limit.limit(key), udp_port(config));
-    Ok(Content::new(addresses, services).with_clients(config.clients.clone()).with_settings(settings))
+    let passes_extension_headers = config.extension_headers == ExtensionHeaders::Kernel;
+    let settings = Settings::new(config.rate_limit.limit(key), udp_port(config), passes_extension_headers);
+    Ok(Content::new(addresses, services)
+        .with_clients(config.clients.clone())
+        .with_vlans(config.vlans.clone())
+        .with_settings(settings))
 }
 
 /// The UDP port whose queries are answered, if there is one.

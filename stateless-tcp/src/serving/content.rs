@@ -5,7 +5,7 @@ use crate::fingerprint::Fingerprint;
 use crate::services::{Service, Upstream};
 use foldhash::fast::RandomState;
 use stateless_tcp_core::admission::PacketKind;
-use stateless_tcp_core::steering::{ClientPolicy, Steering};
+use stateless_tcp_core::steering::{ClientPolicy, Steering, VlanTags};
 use stateless_tcp_core::tcp::segment::Address;
 use stateless_tcp_ebpf::abi::Settings;
 use std::collections::HashSet;
@@ -22,6 +22,7 @@ pub struct Content {
     services: Vec<(u16, Arc<dyn Service>)>,
     fingerprint: Option<Fingerprint>,
     clients: ClientPolicies,
+    vlans: Vec<VlanTags>,
     settings: Settings,
 }
 
@@ -36,6 +37,7 @@ impl Content {
             fingerprint: all.map(|all| Fingerprint::new(&(ANSWER_VERSION, all))),
             services,
             clients: ClientPolicies::default(),
+            vlans: Vec::new(),
             settings: Settings::default(),
         }
     }
@@ -44,6 +46,18 @@ impl Content {
     #[must_use]
     pub fn with_clients(self, clients: ClientPolicies) -> Self {
         Self { clients, ..self }
+    }
+
+    /// The same content, also for these VLANs.
+    #[must_use]
+    pub fn with_vlans(self, vlans: Vec<VlanTags>) -> Self {
+        Self { vlans, ..self }
+    }
+
+    /// The VLANs that it is for besides those of the host.
+    #[must_use]
+    pub fn vlans(&self) -> &[VlanTags] {
+        &self.vlans
     }
 
     /// The same content with these settings of the XDP program.
@@ -129,5 +143,10 @@ impl Steering for Content {
     #[inline]
     fn affords(&self, _: &Address, _: PacketKind) -> bool {
         true
+    }
+
+    #[inline]
+    fn passes_extension_headers(&self) -> bool {
+        self.settings.passes_extension_headers()
     }
 }

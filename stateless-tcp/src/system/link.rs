@@ -1,7 +1,9 @@
 //! The facts of one network interface, from rtnetlink, ethtool, sysfs and BPF.
 
 use super::{Observed, proc};
-use crate::af_xdp::netlink::{Netlink, attribute, attributes, find, i32_of, nested, text_of, u32_of, u64_of};
+use crate::af_xdp::netlink::{
+    Netlink, attribute, attributes, find, i32_of, nested, text_of, u16_of, u32_of, u64_of,
+};
 use aya::programs::links::LinkType;
 use aya::programs::{loaded_links, loaded_programs};
 use nix::sys::socket::SockProtocol;
@@ -14,6 +16,7 @@ use std::path::Path;
 /// `linux/rtnetlink.h`, `linux/if_link.h`.
 const RTM_GETLINK: u16 = 18;
 const LINK_HEADER: usize = 16;
+const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
 const IFLA_LINK: u16 = 5;
@@ -23,6 +26,10 @@ const IFLA_CARRIER: u16 = 33;
 const IFLA_LINK_NETNSID: u16 = 37;
 const IFLA_XDP: u16 = 43;
 const IFLA_INFO_KIND: u16 = 1;
+const IFLA_INFO_DATA: u16 = 2;
+const IFLA_VLAN_ID: u16 = 1;
+/// Kinds of interfaces that are on top of the one that `IFLA_LINK` names. A veth names its peer.
+const UPPER_KINDS: [&str; 5] = ["vlan", "macvlan", "macvtap", "ipvlan", "ipvtap"];
 const IFLA_XDP_PROG_IDS: [(u16, &str); 3] = [(5, "native"), (6, "generic"), (7, "hardware")];
 const IFF_UP: u32 = 1;
 const IFF_LOOPBACK: u32 = 8;
@@ -96,8 +103,9 @@ pub(crate) struct ProgramFacts {
 }
 
 /// A link in an rtnetlink message.
+#[derive(Debug)]
 pub(crate) struct RawLink {
-    index: u32,
+    pub(crate) index: u32,
     pub(crate) name: String,
     flags: u32,
     attributes: Vec<u8>,
@@ -110,6 +118,30 @@ impl RawLink {
 
     fn kind(&self) -> Option<String> {
         find(find(&self.attributes, IFLA_LINKINFO)?, IFLA_INFO_KIND).map(text_of)
+    }
+
+    /// Its hardware address, if it has one as Ethernet does.
+    pub(crate) fn hardware_address(&self) -> Option<[u8; 6]> {
+        find(&self.attributes, IFLA_ADDRESS)?.try_into().ok()
+    }
+
+    /// The index of the bridge or bond that takes its frames.
+    pub(crate) fn master(&self) -> Option<u32> {
+        self.number(IFLA_MASTER)
+    }
+
+    /// The index of the interface of this network namespace that it is on top of.
+    pub(crate) fn lower(&self) -> Option<u32> {
+        let is_upper = self.kind().is_some_and(|kind| UPPER_KINDS.contains(&kind.as_str()));
+        let elsewhere = find(&self.attributes, IFLA_LINK_NETNSID).is_some();
+        self.number(IFLA_LINK).filter(|_| is_upper && !elsewhere)
+    }
+
+    /// Its VLAN, if it is the interface of one.
+    pub(crate) fn vlan(&self) -> Option<u16> {
+        let info = find(&self.attributes, IFLA_LINKINFO)?;
+        let is_vlan = find(info, IFLA_INFO_KIND).map(text_of)? == "vlan";
+        find(find(info, IFLA_INFO_DATA)?, IFLA_VLAN_ID).and_then(u16_of).filter(|_| is_vlan)
     }
 }
 

@@ -4,11 +4,13 @@
 //! | module | task |
 //! |---|---|
 //! | [`link`] | the facts of an interface |
+//! | [`network`] | the interfaces and addresses of the network namespace |
 //! | [`driver`] | the XDP abilities of its driver |
 //! | [`proc`] | parsers of files in /proc |
 
 pub(crate) mod driver;
 pub(crate) mod link;
+pub(crate) mod network;
 pub(crate) mod proc;
 
 use std::net::IpAddr;

@@ -1,5 +1,6 @@
 //! A client's segments, and the damage to them on the way.
 
+use super::vlan_tag;
 use stateless_tcp_tests::{
     client::query,
     in_memory_harness::{DNS_PORT, HTTP_PORT, agreement::repair},
@@ -30,7 +31,7 @@ impl HandshakeClient {
         let port = random.pick(&[DNS_PORT, DNS_PORT, HTTP_PORT]);
         let mut base = Packet::new(source, random.short().max(1), SERVERS[usize::from(v6)], port);
         let tags = random.pick(&[0, 0, 0, 1, 2]);
-        base.tags = (0..tags).map(|_| (random.pick(&[0x8100, 0x88a8]), random.short())).collect();
+        base.tags = (0..tags).map(|_| (random.pick(&[0x8100, 0x88a8]), vlan_tag(random))).collect();
         base.window = if random.one_in(8) { 0 } else { 64_240 };
         Self {
             base,
@@ -124,8 +125,9 @@ pub(crate) fn disturb(frame: &mut Vec<u8>, packet: &Packet, random: &mut Random)
         }
         kind => {
             for _ in 0..=random.below(3) {
-                // Not the addresses of the link: a group's is not ours.
-                let at = 12 + random.below(headers.min(frame.len()) - 12);
+                // Not the link header: it says which host the frame is for.
+                let link = packet.ip_offset();
+                let at = link + random.below(headers.min(frame.len()) - link);
                 frame[at] = if random.one_in(2) { random.byte() } else { frame[at] ^ 1 << random.below(8) };
             }
             if kind > 3 {

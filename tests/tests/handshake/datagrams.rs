@@ -16,7 +16,7 @@ use stateless_tcp_tests::in_memory_harness::{DNS_PORT, PLENTY, agreement::Harnes
 use stateless_tcp_tests::seed::{Random, size};
 use stateless_tcp_tests::topology::{CLIENT_V4, CLIENT_V6, SERVERS};
 
-use super::{HandshakeProgram, LEAST, XdpVerdict, content, policy};
+use super::{HandshakeProgram, LEAST, XdpVerdict, content, policy, vlan_tag};
 
 /// What the harness serves, and questions over UDP.
 struct WithDatagrams;
@@ -62,7 +62,7 @@ fn core(frame: &[u8]) -> XdpVerdict {
 
 #[test]
 fn questions_over_udp_get_the_same_from_all() {
-    let settings = Settings::new(Limit::NONE, Some(DNS_PORT));
+    let settings = Settings::new(Limit::NONE, Some(DNS_PORT), false);
     let mut kernel = HandshakeProgram::load();
     kernel.set(&settings);
     let mut responder =
@@ -164,7 +164,7 @@ fn question(random: &mut Random) -> Datagram {
     };
     let port = if random.one_in(20) { 0 } else { random.short() };
     Datagram {
-        tags: (0..tags).map(|_| (random.pick(&[0x8100, 0x88a8]), random.short())).collect(),
+        tags: (0..tags).map(|_| (random.pick(&[0x8100, 0x88a8]), vlan_tag(random))).collect(),
         checksum,
         ..Datagram::new(client, port, server, DNS_PORT, message)
     }

@@ -32,15 +32,22 @@ use stateless_tcp_tests::{
     in_memory_harness::{DNS_PORT, HTTP_PORT, PLENTY, agreement::HarnessSteering, dns, http, pool::Pool},
     packet::Packet,
     seed::{Random, size},
-    topology::SERVERS,
+    topology::{SERVER_MAC, SERVERS},
     verifier::assert_within_budget,
 };
 
 use client::{HandshakeClient, disturb};
 
 const OBJECT: &[u8] = aya::include_bytes_aligned!("../../../stateless-tcp-ebpf/stateless-tcp.bpf.o");
+/// Identifiers of the VLANs that are served.
+const VLANS: [u16; 2] = [7, 8];
 /// Least number of times that each event must occur among the generated frames.
 const LEAST: u64 = 100;
+
+/// A tag of a served VLAN, with any priority.
+fn vlan_tag(random: &mut Random) -> u16 {
+    random.short() & 0xf000 | random.pick(&VLANS)
+}
 
 /// The outcome of a frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,6 +87,16 @@ impl HandshakeProgram {
             HashMap::try_from(take(abi::ADDRESSES)).expect("a hash map");
         for address in SERVERS {
             addresses.insert(Address::from(address).0, 0, 0).expect("serve an address");
+        }
+        let mut link_addresses: HashMap<_, [u8; 6], u8> =
+            HashMap::try_from(take(abi::LINK_ADDRESSES)).expect("a hash map");
+        link_addresses.insert(SERVER_MAC, 0, 0).expect("its hardware address");
+        let mut vlans: HashMap<_, u32, u8> = HashMap::try_from(take(abi::VLANS)).expect("a hash map");
+        for tags in [0, VLANS[0], VLANS[1]]
+            .into_iter()
+            .flat_map(|outer| VLANS.map(|inner| u32::from(outer) << 16 | u32::from(inner)))
+        {
+            vlans.insert(tags, 0, 0).expect("serve a VLAN");
         }
         let mut ports: HashMap<_, u16, u8> = HashMap::try_from(take(abi::PORTS)).expect("a hash map");
         for port in [DNS_PORT, HTTP_PORT] {

@@ -21,22 +21,24 @@ use aya::{
 use rustix::net::{AddressFamily, SocketType, socket};
 use stateless_tcp::acl::ClientPolicies;
 use stateless_tcp_core::admission::{Limit, PacketKind};
-use stateless_tcp_core::steering::{Action, ClientPolicy, Steering, SteeringReason, steer};
+use stateless_tcp_core::steering::{Action, ClientPolicy, Steering, SteeringReason, VlanTags, steer};
 use stateless_tcp_core::tcp::segment::Address;
 use stateless_tcp_ebpf::abi::{self, Settings};
 use stateless_tcp_tests::{
     seed::{Random, size},
-    topology::{SERVER_V4, SERVER_V6},
+    topology::{SERVER_MAC, SERVER_V4, SERVER_V6},
 };
 
-use frames::{generate, named, named_left};
+use frames::{generate, named, named_extensions, named_left, named_links};
 
 const OBJECT: &[u8] = aya::include_bytes_aligned!("../../../stateless-tcp-ebpf/stateless-tcp.bpf.o");
 const PORTS: [u16; 2] = [53, 80];
 /// UDP port where questions are answered.
 const DATAGRAMS: u16 = 53;
 /// The policies of clients: networks, some of them within others, and hosts.
-const CLIENTS: [(&str, ClientPolicy); 7] = [
+const CLIENTS: [(&str, ClientPolicy); 8] = [
+    // IPv4 lies within it, once its addresses are those of IPv6.
+    ("::/3", ClientPolicy::Deny),
     ("192.0.2.128/25", ClientPolicy::PassToKernel),
     ("192.0.2.192/26", ClientPolicy::PassToKernel),
     ("192.0.2.224/27", ClientPolicy::Deny),
@@ -45,6 +47,12 @@ const CLIENTS: [(&str, ClientPolicy); 7] = [
     ("2001:db8::c0/122", ClientPolicy::Deny),
     ("192.0.2.9", ClientPolicy::PassToKernel),
 ];
+/// The hardware address of an interface on top of the served one.
+const UPPER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 9];
+/// The VLANs of this host: two, and one within one.
+const VLANS: [VlanTags; 3] = [VlanTags(7), VlanTags(8), VlanTags(7 << 16 | 8)];
+/// The broadcast address of a network of this host.
+const IMPOSSIBLE: Address = Address::from_ipv4([192, 0, 2, 255]);
 /// How often each verdict and each reason must occur among the generated frames.
 const LEAST: usize = 500;
 
@@ -96,14 +104,25 @@ impl SteeringProgram {
         for port in PORTS {
             ports.insert(port, 0, 0).expect("serve a port");
         }
+        let mut link_addresses: HashMap<_, [u8; 6], u8> =
+            HashMap::try_from(ebpf.take_map(abi::LINK_ADDRESSES).expect("its hardware addresses"))
+                .expect("a hash map");
+        link_addresses.insert(UPPER_MAC, 0, 0).expect("another hardware address");
+        let mut vlans: HashMap<_, u32, u8> =
+            HashMap::try_from(ebpf.take_map(abi::VLANS).expect("its VLANs")).expect("a hash map");
+        for tags in VLANS {
+            vlans.insert(tags.0, 0, 0).expect("serve a VLAN");
+        }
         let mut trie: LpmTrie<_, [u8; 16], u8> =
             LpmTrie::try_from(ebpf.take_map(abi::CLIENTS).expect("its prefixes")).expect("a trie");
-        for (bits, address, treatment) in clients().iter() {
+        for (bits, address, treatment) in clients().entries() {
             trie.insert(&Key::new(bits.into(), address.0), treatment as u8, 0).expect("say it of a prefix");
         }
+        trie.insert(&Key::new(128, IMPOSSIBLE.0), ClientPolicy::Impossible as u8, 0)
+            .expect("say it of an address");
         let mut settings: Array<_, [u8; Settings::LENGTH]> =
             Array::try_from(ebpf.take_map(abi::SETTINGS).expect("its settings")).expect("an array");
-        settings.set(0, Settings::new(Limit::NONE, Some(DATAGRAMS)).octets(), 0).expect("settings");
+        settings.set(0, xdp_settings().octets(), 0).expect("settings");
         let mut held: Array<_, u32> =
             Array::try_from(ebpf.take_map(abi::HELD).expect("what is held")).expect("an array");
         held.set(0, u32::from(queue == Queue::Held), 0).expect("hold it");
@@ -144,6 +163,10 @@ impl SteeringProgram {
     }
 }
 
+fn xdp_settings() -> Settings {
+    Settings::new(Limit::NONE, Some(DATAGRAMS), false).with_link_address(SERVER_MAC)
+}
+
 fn clients() -> ClientPolicies {
     let mut clients = ClientPolicies::default();
     for (prefix, treatment) in CLIENTS {
@@ -174,7 +197,7 @@ impl Steering for MapSteering {
     }
 
     fn treatment(&self, client: &Address) -> ClientPolicy {
-        self.clients.policy(client)
+        if *client == IMPOSSIBLE { ClientPolicy::Impossible } else { self.clients.policy(client) }
     }
 
     fn limits_segments(&self) -> bool {
@@ -183,6 +206,14 @@ impl Steering for MapSteering {
 
     fn affords(&self, _: &Address, _: PacketKind) -> bool {
         true
+    }
+
+    fn link_address(&self, address: &[u8; 6]) -> bool {
+        [SERVER_MAC, UPPER_MAC].contains(address)
+    }
+
+    fn vlan(&self, tags: VlanTags) -> bool {
+        VLANS.contains(&tags)
     }
 }
 
@@ -199,7 +230,7 @@ fn library(frame: &[u8], queue: Queue) -> (SteeringReason, bool) {
 #[test]
 fn named_frames_come_to_the_verdict_that_is_written_here() {
     let mut kernels = Queue::ALL.map(|queue| (queue, SteeringProgram::load(queue)));
-    for (name, frame, reason) in named().into_iter().chain(named_left()) {
+    for (name, frame, reason) in [named(), named_links(), named_extensions(), named_left()].concat() {
         for (queue, kernel) in &mut kernels {
             let expected = if reason == SteeringReason::Served { queue.served() } else { reason };
             assert_eq!(library(&frame, *queue).0, expected, "{name}, library, {queue:?}");

@@ -30,6 +30,8 @@ use super::{file, run};
     "--allow 192.0.2.0/24 is listed by --deny, too"
 )]
 #[case::unconfined_user("-i eth0 --unconfined --user nobody", "leave out one")]
+#[case::vlan("-i eth0 --vlan 4095", "\"4095\" is not a VLAN: write its identifier, 1 to 4094")]
+#[case::vlans("-i eth0 --vlan 1.2.3", "\"1.2.3\" is not a VLAN")]
 #[case::no_rate("-i eth0 --rate-limit 0", "0 is not in the range 1 to 1000000")]
 #[case::prefix_too_long("-i eth0 --udp truncate --rate-prefix-ipv4 33", "33 is not in the range 0 to 32")]
 #[case::no_queue("-i eth0 --queues ,", "\"\" is not a number")]
