@@ -3,6 +3,7 @@
 mod handover;
 mod handshake;
 mod interface;
+mod link_status;
 mod reload;
 mod running;
 mod sd_notify;
@@ -21,7 +22,7 @@ use crate::observe::exporter;
 use crate::serving::build::{self, Stores};
 use crate::serving::{ActiveState, AnswerPolicy, ServingState};
 use anyhow::{Context as _, Result};
-use interface::{ServedInterface, addresses, queues};
+use interface::{ServedInterface, addresses, check_reception, queues};
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
 use sd_notify::SdNotify;
 use stateless_tcp_core::tcp::segment::Address;
@@ -44,6 +45,7 @@ pub fn run(config: Config, source: ConfigSource) -> Result<()> {
     confine::check(&config)?;
     let interfaces =
         config.interfaces.iter().map(|name| Interface::find(name)).collect::<Result<Vec<_>, XdpError>>()?;
+    interfaces.iter().try_for_each(check_reception)?;
     let mut predecessor = takeover::find(&config, &interfaces)?;
     let keys = takeover::keys(&config, predecessor.as_ref())?;
     let policy = AnswerPolicy::new(&config, keys);

@@ -75,13 +75,14 @@ fn the_driver_is_refused_where_it_cannot_answer() {
     for interface in ["here", "there"] {
         namespace.run(&format!("ip link set {interface} up"));
     }
+    namespace.run("ip link add upper type bridge");
     let run = |interface, handshake| {
         let address = ["--address", "192.0.2.7", "--handshake", handshake];
         Responder::try_start(&namespace, 1, &[&["run", "-i", interface], &address[..]].concat())
     };
     for (interface, cause) in [
         ("here", "there, the other end of this veth, does not receive"),
-        ("lo", "the driver cannot send for XDP programs"),
+        ("upper", "the driver cannot send for XDP programs"),
     ] {
         let ended = run(interface, "driver").expect_err("it cannot answer there");
         assert_eq!(ended.status.code(), Some(1), "{}", ended.log);

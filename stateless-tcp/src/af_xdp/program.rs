@@ -38,6 +38,8 @@ pub struct Program {
     counts: PerCpuArray<MapData, u64>,
     sockets: XskMap<MapData>,
     handshake: Handshake,
+    /// Policies as they are in the table, by prefix length and first address.
+    clients: collections::HashMap<(u32, [u8; 16]), u8>,
     /// The kernel empties the program array when its last descriptor is closed.
     _fast_path: Option<ProgramArray<MapData>>,
     id: u32,
@@ -110,6 +112,7 @@ impl Program {
             counts,
             sockets,
             handshake,
+            clients: collections::HashMap::new(),
             _fast_path: fast_path,
             id,
             link: None,
@@ -160,7 +163,7 @@ impl Program {
     }
 
     fn set_clients(&mut self, tables: &SteeringTables<'_>) -> Result<(), XdpError> {
-        let map = self.map(abi::CLIENTS)?;
+        let map = self.ebpf.map_mut(abi::CLIENTS).ok_or_else(|| missing_map(abi::CLIENTS))?;
         let mut trie: LpmTrie<_, [u8; 16], u8> = LpmTrie::try_from(map).map_err(map_error(abi::CLIENTS))?;
         // Behind those of the operator, and instead of them: nobody can allow these.
         let impossible = tables.impossible.iter().map(|&address| (128, address, ClientPolicy::Impossible));
@@ -170,14 +173,15 @@ impl Program {
             .chain(impossible)
             .map(|(bits, address, policy)| ((bits.into(), address.0), policy as u8))
             .collect();
-        let former: Vec<_> =
-            trie.keys().filter_map(Result::ok).map(|key| (key.prefix_len(), key.data())).collect();
-        for (bits, address) in former.into_iter().filter(|former| !wanted.contains_key(former)) {
+        for &(bits, address) in self.clients.keys().filter(|former| !wanted.contains_key(former)) {
             trie.remove(&Key::new(bits, address)).map_err(map_error(abi::CLIENTS))?;
         }
-        for ((bits, address), policy) in wanted {
-            trie.insert(&Key::new(bits, address), policy, 0).map_err(map_error(abi::CLIENTS))?;
+        for (key @ &(bits, address), policy) in &wanted {
+            if self.clients.get(key) != Some(policy) {
+                trie.insert(&Key::new(bits, address), policy, 0).map_err(map_error(abi::CLIENTS))?;
+            }
         }
+        self.clients = wanted;
         Ok(())
     }
 
@@ -332,14 +336,16 @@ impl Program {
     }
 
     fn map(&mut self, name: &'static str) -> Result<&mut Map, XdpError> {
-        self.ebpf
-            .map_mut(name)
-            .ok_or_else(|| XdpError::Map { map: name, reason: "not in the object".to_owned() })
+        self.ebpf.map_mut(name).ok_or_else(|| missing_map(name))
     }
 }
 
 pub(super) fn take(ebpf: &mut Ebpf, name: &'static str) -> Result<Map, XdpError> {
-    ebpf.take_map(name).ok_or_else(|| XdpError::Map { map: name, reason: "not in the object".to_owned() })
+    ebpf.take_map(name).ok_or_else(|| missing_map(name))
+}
+
+fn missing_map(map: &'static str) -> XdpError {
+    XdpError::Map { map, reason: "not in the object".to_owned() }
 }
 
 pub(super) fn map_error<E: Error>(map: &'static str) -> impl Fn(E) -> XdpError {
@@ -354,6 +360,10 @@ fn attach_hint(error: &io::Error) -> &'static str {
         Some(libc_errno::EINVAL | libc_errno::ERANGE | libc_errno::E2BIG) => {
             "; usual causes: an MTU too large for the driver's XDP, LRO on, or too few queues: `stateless-tcp doctor`"
         }
+        Some(libc_errno::ENOSPC) => {
+            "; the other end of this veth pair has more queues to send than this end has to receive: \
+             `ethtool -L` makes them equal"
+        }
         Some(libc_errno::EPERM | libc_errno::EACCES) => "; run as root or with CAP_NET_ADMIN and CAP_BPF",
         _ => "",
     }
@@ -367,6 +377,7 @@ mod libc_errno {
     pub(super) const EINVAL: i32 = Errno::EINVAL as i32;
     pub(super) const ERANGE: i32 = Errno::ERANGE as i32;
     pub(super) const E2BIG: i32 = Errno::E2BIG as i32;
+    pub(super) const ENOSPC: i32 = Errno::ENOSPC as i32;
     pub(super) const EPERM: i32 = Errno::EPERM as i32;
     pub(super) const EACCES: i32 = Errno::EACCES as i32;
 }

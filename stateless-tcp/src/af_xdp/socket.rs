@@ -221,7 +221,11 @@ impl Socket {
             if waiting == 0 {
                 break;
             }
-            self.tx.wakeup()?;
+            match self.tx.wakeup() {
+                // The interface is down. The frames wait in the ring until it is up again.
+                Err(error) if error.raw_os_error() == Some(Errno::ENETDOWN as i32) => break,
+                sent => sent?,
+            }
             let left = TX_RING - self.tx.nb_free_exact();
             if left == waiting {
                 // No progress: the device is busy. The next turn tries again.
@@ -268,7 +272,7 @@ impl Socket {
     /// If the kernel refuses to look at all.
     pub fn poll_busily(&self) -> io::Result<()> {
         match recv(self.as_raw_fd(), &mut [], MsgFlags::MSG_DONTWAIT) {
-            Ok(_) | Err(Errno::EAGAIN | Errno::EBUSY | Errno::EINTR) => Ok(()),
+            Ok(_) | Err(Errno::EAGAIN | Errno::EBUSY | Errno::EINTR | Errno::ENETDOWN) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }

@@ -96,9 +96,20 @@ impl Stop {
         let _ = self.wakeup.write(1);
     }
 
-    fn is_requested(&self) -> bool {
+    /// Whether the worker was told to stop.
+    #[must_use]
+    pub fn is_requested(&self) -> bool {
         self.asked.load(Relaxed)
     }
+}
+
+/// The end of a worker.
+#[derive(Debug)]
+pub struct WorkerEnd {
+    /// Its number.
+    pub worker: usize,
+    /// The reason, unless it was told to stop.
+    pub result: io::Result<()>,
 }
 
 /// Starts worker number `worker` on a thread of its own, pinned to a CPU. It answers the frames of `socket` from
@@ -112,7 +123,7 @@ pub fn spawn(
     socket: Socket,
     active: Arc<ActiveState>,
     shared: Arc<Shared>,
-    ended: UnboundedSender<io::Result<()>>,
+    ended: UnboundedSender<WorkerEnd>,
 ) -> io::Result<()> {
     // A snapshot before the first report shows the frames, too.
     let status = WorkerStatus { frames: socket.account(), completed: 0, statistics: None, tables: None };
@@ -120,7 +131,8 @@ pub fn spawn(
     let work = move || {
         pin(worker % std::thread::available_parallelism().map_or(1, usize::from));
         // The supervisor may have given up already.
-        let _ = ended.send(run(worker, socket, active, &shared));
+        let result = run(worker, socket, active, &shared);
+        let _ = ended.send(WorkerEnd { worker, result });
     };
     std::thread::Builder::new().name(name).spawn(work).map(drop)
 }

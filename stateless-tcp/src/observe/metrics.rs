@@ -52,7 +52,7 @@ pub fn text(snapshot: &Snapshot) -> prometheus::Result<Vec<u8>> {
     Ok(text)
 }
 
-fn interfaces(snapshot: &Snapshot) -> [Family; 5] {
+fn interfaces(snapshot: &Snapshot) -> [Family; 6] {
     let mut info = gauge(
         "interface_info",
         "XDP mode and copy mode of an interface, and the place where handshakes are answered.",
@@ -65,8 +65,13 @@ fn interfaces(snapshot: &Snapshot) -> [Family; 5] {
         counter("driver_refusals_total", "Segments that the XDP program dropped itself, by reason.");
     let mut partial =
         counter("driver_partial_checksums_total", "Segments of both kinds with a partial checksum.");
+    let mut up = gauge(
+        "interface_up",
+        "1 if frames can arrive on the interface; 0 if it is gone, down, or without carrier.",
+    );
     for interface in &snapshot.interfaces {
         let name = [("interface", &*interface.name)];
+        up = up.sample(&name, if interface.condition == "up" { 1.0 } else { 0.0 });
         let modes = [
             ("xdp_mode", &*interface.xdp_mode),
             ("copy_mode", &*interface.copy),
@@ -78,7 +83,7 @@ fn interfaces(snapshot: &Snapshot) -> [Family; 5] {
         refused = refused.counts(&name, "reason", &interface.refused);
         partial = partial.sample(&name, float(interface.partial_checksums));
     }
-    [info, steered, answered, refused, partial]
+    [info, up, steered, answered, refused, partial]
 }
 
 fn queues(snapshot: &Snapshot) -> Vec<Family> {

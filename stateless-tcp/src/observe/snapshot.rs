@@ -76,6 +76,9 @@ pub struct DnstapSnapshot {
 pub struct InterfaceSnapshot {
     /// The name of the interface.
     pub name: Label,
+    /// `up`, `no carrier`, `down`, or `gone`: deleted, or moved to another network namespace.
+    #[serde(default = "up")]
+    pub condition: Label,
     /// `native` or `generic`.
     pub xdp_mode: Label,
     /// `zero-copy` or `copy`.
@@ -179,6 +182,11 @@ impl Occupancy {
     pub fn bytes(table: &'static str, used: u64, limit: u64) -> Self {
         Self { table: Label::Borrowed(table), unit: Unit::Bytes, used, limit }
     }
+}
+
+/// The condition of an interface, where the process does not tell: it is older than that.
+fn up() -> Label {
+    Label::Borrowed("up")
 }
 
 /// The name of a reason in [`InterfaceSnapshot::steered`].

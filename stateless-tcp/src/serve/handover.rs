@@ -90,7 +90,11 @@ fn send_state(
     let AnswerPolicy { keys, rules, segment_size, .. } = &state.policy;
     let Key(current) = keys.current;
     let handover = HandoverState {
-        interfaces: programs.iter().map(interface).collect(),
+        interfaces: programs
+            .iter()
+            .filter(|attached| attached.program.link().is_some())
+            .map(interface)
+            .collect(),
         metrics: metrics.and_then(|listener| listener.local_addr().ok()),
         keys: (current, keys.previous.map(|Key(previous)| previous)),
         key_since: seconds(key),

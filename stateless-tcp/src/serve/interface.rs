@@ -1,6 +1,7 @@
 //! Opening a network interface: the XDP program, and an AF_XDP socket on each queue.
 
 use super::handshake;
+use super::link_status::LinkStatus;
 use super::running::AttachedProgram;
 use crate::af_xdp::XdpError;
 use crate::af_xdp::busy_poll;
@@ -13,8 +14,9 @@ use crate::af_xdp::umem::Pool;
 use crate::config::{Config, HandshakeMode, XdpMode, ZeroCopy};
 use crate::observe::counters::Counters;
 use crate::serving::{Content, ServingState};
-use crate::system;
+use crate::system::link::link;
 use crate::system::network::Network;
+use crate::system::reception::{self, Reception, Verdict};
 use anyhow::{Context as _, Result, bail};
 use stateless_tcp_core::tcp::segment::Address;
 use std::net::IpAddr;
@@ -128,7 +130,7 @@ pub(super) fn load(
     let (mut program, handshake) = handshake::load(config, interface, mode, copy)?;
     steer(&mut program, &state.current.content)?;
     program.answer_by(state.tcp_config())?;
-    Ok(AttachedProgram { program, mode, copy, handshake })
+    Ok(AttachedProgram { program, mode, copy, handshake, link: LinkStatus::new(interface) })
 }
 
 /// Makes `program` steer by the addresses, ports, clients and settings of `content`, and by the addresses and VLANs that
@@ -215,13 +217,33 @@ pub(super) fn addresses(config: &Config, interfaces: &[Interface]) -> Result<Vec
     if let Some(addresses) = &config.addresses {
         return Ok(addresses.clone());
     }
-    let names: Vec<&str> = interfaces.iter().map(|interface| interface.name.as_str()).collect();
-    let addresses = system::addresses(&names).context("cannot list the addresses of this machine")?;
+    let network = Network::observe().map_err(XdpError::Network)?;
+    let addresses = own_addresses(interfaces, &network);
     if addresses.is_empty() {
+        let names: Vec<&str> = interfaces.iter().map(|interface| interface.name.as_str()).collect();
         bail!(
             "{} has no IP address: add one, or give the addresses to serve by --address",
             names.join(" and ")
         );
     }
     Ok(addresses)
+}
+
+/// The addresses of the interfaces.
+pub(super) fn own_addresses(interfaces: &[Interface], network: &Network) -> Vec<IpAddr> {
+    interfaces.iter().flat_map(|interface| network.addresses_of(interface.index)).collect()
+}
+
+/// Refuses an interface that can never serve, and warns of one that cannot now.
+pub(super) fn check_reception(interface: &Interface) -> Result<()> {
+    let name = &interface.name;
+    // A start does not fail because of a fact that cannot be observed.
+    let Ok(link) = link(name) else { return Ok(()) };
+    let Reception { verdict, finding, remedy } = reception::judge(name, &link);
+    match verdict {
+        Verdict::Ready => {}
+        Verdict::NotYet => tracing::warn!(interface = name, "{finding}: {remedy}"),
+        Verdict::Never => bail!("{finding}: {remedy}"),
+    }
+    Ok(())
 }

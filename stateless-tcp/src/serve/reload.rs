@@ -5,7 +5,7 @@
 //! The previous content is retained for [`RETENTION`], and so are those before it ([`History`]): none ends before its
 //! connections can be expected to end. At the limit of retained content, a reload waits for the oldest to expire.
 
-use super::interface::{addresses, steer};
+use super::interface::{addresses, own_addresses, steer};
 use super::running::{AttachedProgram, ContentStatus, LoadTimes};
 use super::sd_notify::SdNotify;
 use crate::af_xdp::XdpError;
@@ -19,7 +19,9 @@ use crate::serving::{
     ActiveState, AnswerPolicy, CLIENT_RETRY_TIME, Content, GenerationLimit, History, MAX_GENERATIONS,
     RetiredGeneration, ServingState,
 };
+use crate::system::network::Network;
 use anyhow::{Error, Result, bail};
+use stateless_tcp_core::steering::Steering as _;
 use stateless_tcp_core::tcp::TcpConfig;
 use stateless_tcp_core::tcp::segment::Address;
 use stateless_tcp_ebpf::abi::MAX_ADDRESSES;
@@ -282,6 +284,43 @@ impl Reloader {
         }
         self.config = config;
         Ok(text)
+    }
+
+    /// Follows the network: the interfaces' addresses, unless the configuration names those to serve, and which frames are for
+    /// this host.
+    pub(super) fn follow(
+        &mut self,
+        network: &Network,
+        programs: &mut [AttachedProgram],
+    ) -> Result<(), XdpError> {
+        let state = self.state();
+        let content = &state.current.content;
+        let addresses = own_addresses(&self.interfaces, network);
+        let is_own = |address: &Address| addresses.contains(&IpAddr::from(*address));
+        let added: Vec<_> = addresses.iter().filter(|&&address| !content.address(&address.into())).collect();
+        let removed: Vec<_> = content.addresses().filter(|address| !is_own(address)).collect();
+        let follows =
+            self.config.addresses.is_none() && !self.held && addresses.len() <= MAX_ADDRESSES as usize;
+        if !follows || added.is_empty() && removed.is_empty() {
+            return steer_all(programs, content);
+        }
+        for address in added {
+            tracing::info!("{address} is an address of a served interface now: it is served");
+        }
+        for address in removed {
+            let address = IpAddr::from(*address);
+            tracing::warn!("{address} is no address of a served interface any more: it is not served");
+        }
+        let content = Content::clone(content).with_addresses(addresses.iter().map(|&address| address.into()));
+        let prepared = PreparedReload {
+            config: self.config.clone(),
+            addresses,
+            content,
+            policy: state.policy.clone(),
+            load_times: self.load_times,
+            notes: Vec::new(),
+        };
+        self.activate(prepared, programs).map(drop)
     }
 
     /// Logs the result, and sends it to the service manager and the requests.

@@ -1,5 +1,6 @@
 //! The running parts of the service, as its supervisor sees them.
 
+use super::link_status::LinkStatus;
 use crate::af_xdp::interface::AttachMode;
 use crate::af_xdp::program::Program;
 use crate::af_xdp::socket::CopyMode;
@@ -14,6 +15,8 @@ pub(super) struct AttachedProgram {
     pub(super) copy: CopyMode,
     /// The program answers handshakes itself.
     pub(super) handshake: bool,
+    /// The interface as it was seen last.
+    pub(super) link: LinkStatus,
 }
 
 /// A worker.

@@ -107,8 +107,12 @@ impl Watchdog {
     /// Checks the workers, and feeds the watchdog if none is stuck.
     pub(super) fn check(&mut self, workers: &[WorkerHandle], service_manager: &SdNotify) {
         let turns: Vec<u64> = workers.iter().map(|worker| worker.shared.turns.load(Relaxed)).collect();
-        let stuck =
-            workers.iter().zip(self.turns.iter().zip(&turns)).filter(|(_, (before, now))| before == now);
+        let is_stuck =
+            |worker: &WorkerHandle, before, now| before == now && !worker.shared.stop.is_requested();
+        let stuck = workers
+            .iter()
+            .zip(self.turns.iter().zip(&turns))
+            .filter(|(worker, (before, now))| is_stuck(worker, *before, *now));
         let stuck: Vec<String> =
             stuck.map(|(worker, _)| format!("{}/{}", worker.interface, worker.queue)).collect();
         self.turns = turns;

@@ -1,5 +1,6 @@
 //! Views of the running service: snapshots, taps for traces, and targets for health checks.
 
+use super::link_status::Condition;
 use super::running::{AttachedProgram, ContentStatus, WorkerHandle};
 use crate::af_xdp::socket::{CopyMode, FrameCounts};
 use crate::control::check::{CheckTargets, QueueTarget, TestFrame};
@@ -83,17 +84,33 @@ fn program_of<'a>(
 
 /// Runs an XDP program on a frame of a health check, and replies with the verdict.
 pub(super) fn run_program(programs: &mut [AttachedProgram], test: TestFrame) {
-    let TestFrame { program, queue, frame, reply } = test;
-    let verdict = programs.get_mut(program).map(|attached| attached.program.attempt(queue, &frame));
-    if let Some(verdict) = verdict {
-        // The check may have timed out.
-        let _ = reply.send(verdict.map_err(|error| error.to_string()));
-    }
+    let TestFrame { program, queue, mut frame, reply } = test;
+    let Some(AttachedProgram { program, link, .. }) = programs.get_mut(program) else { return };
+    let verdict = if matches!(link.condition, Condition::Gone | Condition::Down) {
+        let (name, condition) = (&program.interface().name, link.condition.name());
+        Err(format!("{name} cannot serve: {condition}"))
+    } else {
+        // It may have changed since the check was prepared.
+        if let (Some(address), Some(destination)) = (link.hardware_address(), frame.first_chunk_mut()) {
+            *destination = address;
+        }
+        program.attempt(queue, &frame).map_err(|error| error.to_string())
+    };
+    // The check may have timed out.
+    let _ = reply.send(verdict);
+}
+
+/// The program of a worker's interface.
+pub(super) fn program_of_worker<'a>(
+    programs: &'a [AttachedProgram],
+    worker: &WorkerHandle,
+) -> Option<&'a AttachedProgram> {
+    program_of(programs, worker).map(|(_, attached)| attached)
 }
 
 impl AttachedProgram {
     fn snapshot(&self) -> InterfaceSnapshot {
-        let Self { program, mode, copy, handshake } = self;
+        let Self { program, mode, copy, handshake, link } = self;
         // A map that cannot be read counts as zero.
         let counts = program.counts().unwrap_or_default();
         let steered =
@@ -104,6 +121,7 @@ impl AttachedProgram {
         let named = |(outcome, count): (Outcome, _)| (Label::Borrowed(outcome.name()), count);
         InterfaceSnapshot {
             name: Label::Owned(program.interface().name.clone()),
+            condition: Label::Borrowed(link.condition.name()),
             xdp_mode: Label::Borrowed(mode.name()),
             copy: Label::Borrowed(match copy {
                 CopyMode::ZeroCopy => "zero-copy",

@@ -2,22 +2,24 @@
 
 use super::handover::{self, HandoverProgress};
 use super::interface::ServedInterface;
+use super::link_status::{Condition, LinkStatus};
 use super::reload::Reloader;
 use super::running::{AttachedProgram, LoadTimes, WorkerHandle};
 use super::sd_notify::{SdNotify, Watchdog};
 use super::status;
 use crate::af_xdp::inject_queue::Inlet;
 use crate::af_xdp::irq_deferral::Deferral;
-use crate::af_xdp::umem;
+use crate::af_xdp::{XdpError, umem};
 use crate::config::{Config, ConfigSource};
 use crate::control::handover::{HandoverService, HandoverStep, ReleasedPredecessor};
 use crate::control::server::{ControlHandles, ControlSocket};
-use crate::dataplane::worker::{self, Shared, Stop};
+use crate::dataplane::worker::{self, Shared, Stop, WorkerEnd};
 use crate::observe::dnstap::DnstapOutput;
 use crate::observe::exporter;
 use crate::observe::histogram::Histogram;
 use crate::serving::build::{self, Stores};
 use crate::serving::{ActiveState, RetiredGeneration};
+use crate::system::network::{Network, NetworkWatch};
 use anyhow::{Context as _, Error, Result, anyhow, bail};
 use stateless_tcp_core::outcome::{Outcome, OutcomeKind};
 use stateless_tcp_core::steering::SteeringReason;
@@ -63,6 +65,7 @@ enum StopReason {
 }
 
 /// Starts the workers, reports `ready`, and runs the service until its end.
+#[expect(clippy::too_many_lines, reason = "one loop, with a few lines for each event")]
 pub(super) async fn supervise(config: Config, source: ConfigSource, resources: Resources) -> Result<()> {
     let Resources { interfaces, active, stores, metrics, control, .. } = resources;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -99,6 +102,7 @@ pub(super) async fn supervise(config: Config, source: ConfigSource, resources: R
     let service_manager = Arc::new(resources.service_manager);
     service_manager.ready(&ready);
     let mut watchdog = Watchdog::new();
+    let mut watch = NetworkWatch::open().context("cannot watch the network interfaces")?;
     if let Some(predecessor) = resources.predecessor {
         predecessor.serving();
     }
@@ -140,9 +144,15 @@ pub(super) async fn supervise(config: Config, source: ConfigSource, resources: R
                     break StopReason::Handover(done);
                 }
             }
+            () = watch.due() => {
+                if let Err(error) = follow(&mut programs, &workers, &mut reloader) {
+                    break StopReason::Failed(error);
+                }
+            }
             Some(end) = ends.recv() => {
-                let error = end.err().map_or_else(|| anyhow!("for no reason"), Error::from);
-                break StopReason::Failed(error.context("a worker ended, so nothing is served any more"));
+                if let Err(error) = worker_ended(end, &mut programs, &workers, &mut reloader) {
+                    break StopReason::Failed(error);
+                }
             }
         }
     };
@@ -165,6 +175,56 @@ pub(super) async fn supervise(config: Config, source: ConfigSource, resources: R
     }
     log_counters(&programs, &workers, &stores);
     outcome
+}
+
+/// Follows what has become of the interfaces and addresses. Those that are gone are given up, and the others go on.
+///
+/// # Errors
+/// None is left.
+fn follow(programs: &mut [AttachedProgram], workers: &[WorkerHandle], reloader: &mut Reloader) -> Result<()> {
+    let network = match Network::observe() {
+        Ok(network) => network,
+        Err(error) => {
+            tracing::warn!("{}", XdpError::Network(error));
+            return Ok(());
+        }
+    };
+    for attached in programs.iter_mut() {
+        attached.link.follow(&network);
+        if attached.link.condition == Condition::Gone && attached.program.link().is_some() {
+            attached.program.detach();
+            let name = &attached.program.interface().name;
+            let of_interface = workers.iter().filter(|worker| worker.interface == *name);
+            of_interface.for_each(|worker| worker.shared.stop.request());
+        }
+    }
+    if programs.iter().all(|attached| attached.link.condition == Condition::Gone) {
+        bail!("no served interface is left");
+    }
+    if let Err(error) = reloader.follow(&network, programs) {
+        tracing::error!("cannot follow the addresses of this host: {error}");
+    }
+    Ok(())
+}
+
+/// Takes the end of a worker, which is right if its interface is gone.
+///
+/// # Errors
+/// The reason of its end otherwise.
+fn worker_ended(
+    WorkerEnd { worker, result }: WorkerEnd,
+    programs: &mut [AttachedProgram],
+    workers: &[WorkerHandle],
+    reloader: &mut Reloader,
+) -> Result<()> {
+    // It may have gone a moment ago.
+    follow(programs, workers, reloader)?;
+    let attached = status::program_of_worker(programs, &workers[worker]);
+    if attached.is_some_and(|attached| attached.link.condition == Condition::Gone) {
+        return Ok(());
+    }
+    let error = result.err().map_or_else(|| anyhow!("for no reason"), Error::from);
+    Err(error.context("a worker ended, so nothing is served any more"))
 }
 
 /// The result of the service, once its workers have ended. `held` is dropped when a successor takes over: the interrupts are
@@ -193,7 +253,7 @@ fn start_dnstap(config: &Config, workers: &[WorkerHandle]) -> io::Result<Option<
 }
 
 /// Stops the workers once their rings are empty. Returns false if one does not end in time.
-async fn drain(workers: &[WorkerHandle], ends: &mut UnboundedReceiver<io::Result<()>>) -> bool {
+async fn drain(workers: &[WorkerHandle], ends: &mut UnboundedReceiver<WorkerEnd>) -> bool {
     for worker in workers {
         worker.shared.stop.request();
     }
@@ -219,14 +279,16 @@ fn start(
     config: &Config,
     interfaces: Vec<ServedInterface>,
     active: &Arc<ActiveState>,
-    ended: &UnboundedSender<io::Result<()>>,
+    ended: &UnboundedSender<WorkerEnd>,
 ) -> Result<Started> {
     let (mut programs, mut workers, mut descriptions) = (Vec::new(), Vec::new(), Vec::new());
     let mut deferrals = Vec::new();
     for ServedInterface { mut attached, sockets, deferral } in interfaces {
         deferrals.extend(deferral);
-        let AttachedProgram { program, mode, copy, handshake } = &mut attached;
+        let AttachedProgram { program, mode, copy, handshake, link } = &mut attached;
         let interface = program.interface().clone();
+        // Attaching may have changed the number of queues.
+        *link = LinkStatus::new(&interface);
         let name = &interface.name;
         let count = sockets.len();
         let by = if *handshake { "handshake in the driver, " } else { "" };

@@ -42,6 +42,12 @@ impl Content {
         }
     }
 
+    /// The same content at these addresses.
+    #[must_use]
+    pub fn with_addresses(self, addresses: impl IntoIterator<Item = Address>) -> Self {
+        Self { addresses: addresses.into_iter().collect(), ..self }
+    }
+
     /// The same content with these client policies.
     #[must_use]
     pub fn with_clients(self, clients: ClientPolicies) -> Self {

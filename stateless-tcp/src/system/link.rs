@@ -47,9 +47,16 @@ const NETDEV_CMD_DEV_GET: u8 = 1;
 const NETDEV_A_DEV_IFINDEX: u16 = 1;
 const NETDEV_A_DEV_XDP_FEATURES: u16 = 3;
 
+/// `linux/if_arp.h`.
+const ARPHRD_ETHER: u16 = 1;
+const ARPHRD_LOOPBACK: u16 = 772;
+
 /// A network interface.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts")]
 pub(crate) struct LinkFacts {
+    /// Its frames begin with an Ethernet header.
+    pub(crate) ethernet: bool,
     pub(crate) up: bool,
     pub(crate) carrier: bool,
     pub(crate) loopback: bool,
@@ -107,6 +114,7 @@ pub(crate) struct ProgramFacts {
 pub(crate) struct RawLink {
     pub(crate) index: u32,
     pub(crate) name: String,
+    hardware_type: u16,
     flags: u32,
     attributes: Vec<u8>,
 }
@@ -118,6 +126,16 @@ impl RawLink {
 
     fn kind(&self) -> Option<String> {
         find(find(&self.attributes, IFLA_LINKINFO)?, IFLA_INFO_KIND).map(text_of)
+    }
+
+    /// Whether it is set up.
+    pub(crate) fn is_up(&self) -> bool {
+        self.flags & IFF_UP != 0
+    }
+
+    /// Whether something is connected, as far as the driver can tell.
+    pub(crate) fn has_carrier(&self) -> bool {
+        find(&self.attributes, IFLA_CARRIER).and_then(|value| value.first()) != Some(&0)
     }
 
     /// Its hardware address, if it has one as Ethernet does.
@@ -156,11 +174,12 @@ pub(crate) fn links() -> io::Result<Vec<RawLink>> {
     let messages = Netlink::open(SockProtocol::NetlinkRoute)?.dump(RTM_GETLINK, &[0; LINK_HEADER])?;
     let links = messages.into_iter().filter_map(|message| {
         // struct ifinfomsg: family and type, index, flags, change mask.
+        let hardware_type = u16_of(message.payload.get(2..)?)?;
         let index = u32_of(message.payload.get(4..)?)?;
         let flags = u32_of(message.payload.get(8..)?)?;
         let attributes = message.payload.get(LINK_HEADER..)?.to_vec();
         let name = text_of(find(&attributes, IFLA_IFNAME)?);
-        Some(RawLink { index, name, flags, attributes })
+        Some(RawLink { index, name, hardware_type, flags, attributes })
     });
     Ok(links.collect())
 }
@@ -175,15 +194,16 @@ pub(crate) fn describe(link: &RawLink, links: &[RawLink]) -> LinkFacts {
         other.number(IFLA_LINK) == Some(link.index) && other.kind().as_deref() == Some("vlan")
     });
     LinkFacts {
-        up: link.flags & IFF_UP != 0,
-        carrier: find(&link.attributes, IFLA_CARRIER).and_then(|value| value.first()) != Some(&0),
+        ethernet: [ARPHRD_ETHER, ARPHRD_LOOPBACK].contains(&link.hardware_type),
+        up: link.is_up(),
+        carrier: link.has_carrier(),
         loopback,
         mtu: link.number(IFLA_MTU).unwrap_or_default(),
         bus: driver.as_ref().and_then(|_| target_name(&sysfs.join("device/subsystem"))),
         driver: driver.or_else(|| kind.clone()).or_else(|| loopback.then(|| "loopback".to_owned())),
         master: link.number(IFLA_MASTER).and_then(name_of),
         vlans: on_top.map(|other| other.name.clone()).collect(),
-        addresses: super::addresses(&[&link.name]).unwrap_or_default(),
+        addresses: addresses_of(link.index),
         rx_queues: queues(&sysfs, "rx-"),
         tx_queues: queues(&sysfs, "tx-").map(|queues| queues.len()),
         offloads: offloads(link.index),
@@ -191,6 +211,11 @@ pub(crate) fn describe(link: &RawLink, links: &[RawLink]) -> LinkFacts {
         programs: programs(link),
         peer: if kind.as_deref() == Some("veth") { peer(link, links) } else { VethPeer::None },
     }
+}
+
+fn addresses_of(index: u32) -> Vec<IpAddr> {
+    let all = super::network::addresses().unwrap_or_default();
+    all.iter().filter(|entry| entry.index == index).map(|entry| entry.address).collect()
 }
 
 /// The file name of a symbolic link's target.

@@ -3,11 +3,15 @@
 
 use super::link::{RawLink, links};
 use crate::af_xdp::netlink::{Netlink, find, u32_of};
-use nix::sys::socket::SockProtocol;
+use nix::sys::socket::{AddressFamily, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, socket};
 use stateless_tcp_core::steering::VlanTags;
 use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::AsRawFd as _;
+use std::time::Duration;
+use tokio::net::UnixDatagram;
+use tokio::time::Instant;
 
 /// `linux/rtnetlink.h`, `linux/if_addr.h`.
 const RTM_GETADDR: u16 = 22;
@@ -17,6 +21,14 @@ const IFA_LOCAL: u16 = 2;
 const IFA_BROADCAST: u16 = 4;
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
+
+/// `linux/rtnetlink.h`: notifications about links, and about addresses of both families.
+const RTMGRP: u32 = 0x1 | 0x10 | 0x100;
+
+/// Time for which changes are taken together: an interface that goes away loses its addresses one by one.
+const SETTLE: Duration = Duration::from_millis(50);
+/// Longest time between two observations. The kernel reports no change of the number of queues here.
+const REGULAR: Duration = Duration::from_secs(5);
 
 /// The longest IPv4 prefix with a broadcast address (RFC 3021).
 const LONGEST_BROADCAST: u8 = 30;
@@ -52,9 +64,17 @@ pub(crate) struct LinkScope {
 impl Network {
     /// Observes it.
     pub(crate) fn observe() -> io::Result<Self> {
-        let messages = Netlink::open(SockProtocol::NetlinkRoute)?.dump(RTM_GETADDR, &[0; ADDRESS_HEADER])?;
-        let addresses = messages.iter().filter_map(|message| InterfaceAddress::parse(&message.payload));
-        Ok(Self { links: links()?, addresses: addresses.collect() })
+        Ok(Self { links: links()?, addresses: addresses()? })
+    }
+
+    /// The interface with this index.
+    pub(crate) fn link(&self, index: u32) -> Option<&RawLink> {
+        self.links.iter().find(|link| link.index == index)
+    }
+
+    /// The addresses of the interface with this index.
+    pub(crate) fn addresses_of(&self, index: u32) -> impl Iterator<Item = IpAddr> {
+        self.addresses.iter().filter(move |entry| entry.index == index).map(|entry| entry.address)
     }
 
     /// Addresses that no other host sends from: this host's, and the broadcast addresses of its networks.
@@ -72,7 +92,7 @@ impl Network {
     }
 
     fn extend_scope(&self, scope: &mut LinkScope, index: u32, tags: VlanTags, depth: usize) {
-        let Some(link) = self.links.iter().find(|link| link.index == index) else { return };
+        let Some(link) = self.link(index) else { return };
         if let Some(address) = link.hardware_address()
             && !scope.addresses.contains(&address)
         {
@@ -96,6 +116,47 @@ impl Network {
             }
             self.extend_scope(scope, upper.index, tags, depth - 1);
         }
+    }
+}
+
+/// The addresses of all interfaces.
+pub(crate) fn addresses() -> io::Result<Vec<InterfaceAddress>> {
+    let messages = Netlink::open(SockProtocol::NetlinkRoute)?.dump(RTM_GETADDR, &[0; ADDRESS_HEADER])?;
+    Ok(messages.iter().filter_map(|message| InterfaceAddress::parse(&message.payload)).collect())
+}
+
+/// Tells when to observe the network again.
+#[derive(Debug)]
+pub(crate) struct NetworkWatch {
+    /// A netlink socket: what it takes to receive from it is the same.
+    socket: UnixDatagram,
+    /// Time of the next observation.
+    due: Instant,
+}
+
+impl NetworkWatch {
+    /// Watches this network namespace, within a runtime.
+    pub(crate) fn open() -> io::Result<Self> {
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let socket = socket(AddressFamily::Netlink, SockType::Raw, flags, SockProtocol::NetlinkRoute)?;
+        bind(socket.as_raw_fd(), &NetlinkAddr::new(0, RTMGRP))?;
+        Ok(Self { socket: UnixDatagram::from_std(socket.into())?, due: Instant::now() + REGULAR })
+    }
+
+    /// Returns some time after a change, and regularly. Cancel safe.
+    pub(crate) async fn due(&mut self) {
+        // The network is observed as a whole, so it does not matter what the notifications say, or how many were lost.
+        let mut notification = [0; 1 << 12];
+        tokio::select! {
+            () = tokio::time::sleep_until(self.due) => {}
+            _ = self.socket.recv(&mut notification) => {
+                self.due = self.due.min(Instant::now() + SETTLE);
+                tokio::time::sleep_until(self.due).await;
+                // Those that came meanwhile, or a few of them: the next observation covers the rest.
+                while self.socket.try_recv(&mut notification).is_ok() {}
+            }
+        }
+        self.due = Instant::now() + REGULAR;
     }
 }
 

@@ -8,6 +8,7 @@ mod tests;
 use super::facts::Facts;
 use crate::system::driver::native_xdp;
 use crate::system::link::LinkFacts;
+use crate::system::reception::{self, Verdict};
 
 /// The severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -81,7 +82,9 @@ pub(super) fn judge(facts: &Facts) -> Diagnosis {
     let plan = Plan::new(facts, link);
     let checks = [interface::checks(facts, link, &plan), system::checks(facts, link, &plan)].concat();
     let summary = summary(facts, &checks);
-    Diagnosis { checks, summary, command: Some(plan.command(facts)) }
+    let can_serve = reception::judge(&facts.interface, link).verdict != Verdict::Never;
+    let summary = if can_serve { summary } else { format!("{} cannot serve.", facts.interface) };
+    Diagnosis { checks, summary, command: can_serve.then(|| plan.command(facts)) }
 }
 
 /// The choices that `run` would make.

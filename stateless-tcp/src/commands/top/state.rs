@@ -221,6 +221,7 @@ pub(super) mod tests {
             tables: vec![],
         };
         let interface = InterfaceSnapshot {
+            condition: "up".into(),
             name: Label::Borrowed("eth0"),
             xdp_mode: Label::Borrowed("native"),
             copy: Label::Borrowed("copy"),

@@ -5,7 +5,7 @@ use crate::observe::snapshot::InterfaceSnapshot;
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Style, Stylize as _};
-use ratatui::text::Line;
+use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Paragraph, Row, Table};
 
 /// Height of the headline.
@@ -49,10 +49,15 @@ pub(super) fn draw(state: &TopState, frame: &mut Frame<'_>) {
 fn headline(state: &TopState) -> Vec<Line<'static>> {
     let now = &state.now;
     let interface = |interface: &InterfaceSnapshot| {
-        let InterfaceSnapshot { name, xdp_mode, copy, handshake, .. } = interface;
-        format!("{name}: {xdp_mode}, {copy}, handshake by the {handshake}")
+        let InterfaceSnapshot { name, condition, xdp_mode, copy, handshake, .. } = interface;
+        if condition == "up" {
+            Span::from(format!("{name}: {xdp_mode}, {copy}, handshake by the {handshake}"))
+        } else {
+            Span::from(format!("{name}: {condition}")).red().bold()
+        }
     };
-    let interfaces: Vec<String> = now.interfaces.iter().map(interface).collect();
+    let interfaces = now.interfaces.iter().map(interface);
+    let interfaces = interfaces.flat_map(|interface| [Span::from("; "), interface]).skip(1);
     vec![
         Line::from(format!(
             "stateless-tcp, up {}; content {} for {}{}, key for {}",
@@ -63,7 +68,7 @@ fn headline(state: &TopState) -> Vec<Line<'static>> {
             age(now.time - now.key_since),
         ))
         .bold(),
-        Line::from(interfaces.join("; ")),
+        interfaces.collect::<Line<'_>>(),
     ]
 }
 

@@ -4,6 +4,7 @@ use super::super::facts::Facts;
 use super::{Check, HEADERS, NATIVE_MTU, Native, Plan, SEGMENT, Severity, list};
 use crate::system::driver::{self, DriverAnswers, native_xdp};
 use crate::system::link::{LinkFacts, ProgramFacts, VethPeer};
+use crate::system::reception::{self, Reception, Verdict};
 use stateless_tcp_ebpf::abi::MAX_QUEUES;
 
 pub(super) fn checks(facts: &Facts, link: &LinkFacts, plan: &Plan) -> Vec<Check> {
@@ -31,31 +32,20 @@ pub(super) fn checks(facts: &Facts, link: &LinkFacts, plan: &Plan) -> Vec<Check>
 }
 
 fn state(facts: &Facts, link: &LinkFacts) -> Check {
-    let name = &facts.interface;
-    if link.loopback {
-        return Check::new(
-            "interface",
-            Severity::Fail,
-            format!("{name} carries only traffic of this machine to itself"),
-        )
-        .remedy(
-            "choose another: clients with a loopback address or the server's own address are never answered",
-        );
-    }
-    if !link.up {
-        return Check::new("interface", Severity::Fail, format!("{name} is down"))
-            .remedy(format!("ip link set {name} up"));
-    }
-    if !link.carrier {
-        return Check::new("interface", Severity::Warn, format!("{name} is up, without carrier"))
-            .remedy("nothing arrives before the cable or the other end is up");
-    }
-    let addresses: Vec<_> = link.addresses.iter().map(ToString::to_string).collect();
-    if addresses.is_empty() {
-        return Check::new("interface", Severity::Warn, format!("{name} is up, and has no address"))
-            .remedy("give --address with the addresses to serve");
-    }
-    Check::new("interface", Severity::Ok, format!("{name} is up, with {}", addresses.join(", ")))
+    let Reception { verdict, finding, remedy } = reception::judge(&facts.interface, link);
+    let severity = match verdict {
+        Verdict::Ready if link.addresses.is_empty() => {
+            let name = &facts.interface;
+            let finding = format!("{name} is up, and has no address");
+            return Check::new("interface", Severity::Fail, finding)
+                .remedy(format!("add one (ip address add 192.0.2.53/24 dev {name}), or give --address"));
+        }
+        Verdict::Ready => Severity::Ok,
+        // The other end may come up by itself.
+        Verdict::NotYet if link.up => Severity::Warn,
+        Verdict::NotYet | Verdict::Never => Severity::Fail,
+    };
+    Check::new("interface", severity, finding).remedy(remedy)
 }
 
 fn driver(link: &LinkFacts) -> Check {

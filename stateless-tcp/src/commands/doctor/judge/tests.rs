@@ -16,6 +16,7 @@ fn good() -> Facts {
         queues: None,
         interfaces: vec!["lo".to_owned(), "eth0".to_owned()],
         link: Some(LinkFacts {
+            ethernet: true,
             up: true,
             carrier: true,
             loopback: false,
@@ -93,8 +94,7 @@ fn missing_interface_has_no_command() {
 #[rstest]
 #[case::down(|f: &mut Facts| link(f).up = false, "interface", Severity::Fail, "is down", "")]
 #[case::no_carrier(|f: &mut Facts| link(f).carrier = false, "interface", Severity::Warn, "without carrier", "")]
-#[case::no_address(|f: &mut Facts| link(f).addresses.clear(), "interface", Severity::Warn, "no address", "")]
-#[case::loopback(|f: &mut Facts| link(f).loopback = true, "interface", Severity::Fail, "to itself", "")]
+#[case::no_address(|f: &mut Facts| link(f).addresses.clear(), "interface", Severity::Fail, "no address", "")]
 #[case::no_native(|f: &mut Facts| link(f).xdp_features = Ok(0), "native XDP", Severity::Warn, "the kernel reports it",
     " --xdp-mode generic")]
 #[case::no_redirect(|f: &mut Facts| link(f).xdp_features = Ok(1), "native XDP", Severity::Warn, "not supported",
@@ -198,6 +198,18 @@ fn a_spoilt_fact_is_reported(
     assert_eq!(diagnosis.works(), severity != Severity::Fail);
     assert!(severity < Severity::Warn || diagnosis.summary.contains(name), "{}", diagnosis.summary);
     assert_eq!(diagnosis.command, Some(format!("stateless-tcp run -i eth0{options}")));
+}
+
+#[rstest]
+#[case::loopback(|f: &mut Facts| link(f).loopback = true, "to itself")]
+#[case::layer_3(|f: &mut Facts| link(f).ethernet = false, "without an Ethernet header")]
+fn an_interface_that_can_never_serve_gets_no_command(#[case] spoil: fn(&mut Facts), #[case] text: &str) {
+    let mut facts = good();
+    spoil(&mut facts);
+    let diagnosis = judge(&facts);
+    let check = find(&diagnosis, "interface");
+    assert!(check.severity == Severity::Fail && check.finding.contains(text), "{check:?}");
+    assert_eq!((diagnosis.summary.as_str(), diagnosis.command), ("eth0 cannot serve.", None));
 }
 
 #[rstest]
