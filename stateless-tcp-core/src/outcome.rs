@@ -137,6 +137,8 @@ outcomes! {
     BadCookie = "bad_cookie" (Refusal, Drop),
     /// The content that the connection began with is not served any more.
     GenerationGone = "generation_gone" (Refusal, UserSpace),
+    /// The connection began longer ago than connections live; FIN or RST.
+    Expired = "expired" (Refusal, UserSpace),
     /// Acknowledges more than the response holds.
     BeyondResponse = "beyond_response" (Refusal, UserSpace),
     /// Asks to resume inside bytes that were not the same the first time.

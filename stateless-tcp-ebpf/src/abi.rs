@@ -5,6 +5,7 @@
 use stateless_tcp_core::admission::Limit;
 use stateless_tcp_core::outcome::Outcome;
 use stateless_tcp_core::steering::SteeringReason;
+use stateless_tcp_core::tcp::epoch::{Epochs, Slots};
 use stateless_tcp_core::tcp::isn::{Generations, Key, Keys};
 use stateless_tcp_core::tcp::{AckPolicy, TcpConfig};
 
@@ -212,12 +213,14 @@ impl Settings {
     }
 }
 
-/// [`TcpConfig`], any octets of which mean something.
+/// [`TcpConfig`] and [`Epochs`], any octets of which mean something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct PackedHandshakeConfig {
     generations: [u64; 3],
     keys: [[u8; 16]; 2],
+    /// The current slot and the other one, of connections of one request and of persistent ones.
+    slots: [[u32; 2]; 2],
     generation: u8,
     /// Flags: there is a previous key, the rules are classic, Fast Open is on.
     flags: u8,
@@ -235,22 +238,26 @@ impl PackedHandshakeConfig {
     /// The values that were packed.
     #[inline]
     #[must_use]
-    pub fn unpack(&self) -> TcpConfig {
-        let Self { generations, keys: [current, previous], generation, flags, .. } = *self;
+    pub fn unpack(&self) -> (TcpConfig, Epochs) {
+        let Self { generations, keys: [current, previous], slots, generation, flags, .. } = *self;
         let has = |flag: u8| flags & flag != 0;
         // Its octets are there in either case: no verifier before Linux 6.3 has a program copy what was never written.
         let mut former_key = Some(Key(previous));
         if !has(Self::PREVIOUS_KEY) {
             former_key = None;
         }
-        TcpConfig {
+        let [single_request, persistent] = slots.map(|[current, other]| Slots { current, other });
+        // Only connections that are asked something end.
+        let epochs = Epochs { single_request, persistent, ending: false };
+        let config = TcpConfig {
             ack_policy: if has(Self::CLASSIC) { AckPolicy::Classic } else { AckPolicy::Reliable },
             keys: Keys { current: Key(current), previous: former_key },
             generations: Generations::from_bits(generation, generations),
             // Only answers of applications are cut into segments.
             segment_size: 0,
             fast_open: has(Self::FAST_OPEN),
-        }
+        };
+        (config, epochs)
     }
 
     /// The octets as they stand in the map.
@@ -261,18 +268,25 @@ impl PackedHandshakeConfig {
         generations.copy_from_slice(self.generations.map(u64::to_ne_bytes).as_flattened());
         let (keys, rest) = rest.split_at_mut(size_of_val(&self.keys));
         keys.copy_from_slice(self.keys.as_flattened());
+        let (slots, rest) = rest.split_at_mut(size_of_val(&self.slots));
+        slots.copy_from_slice(
+            self.slots.map(|slots| slots.map(u32::to_ne_bytes)).as_flattened().as_flattened(),
+        );
         rest[..2].copy_from_slice(&[self.generation, self.flags]);
         octets
     }
 }
 
-impl From<&TcpConfig> for PackedHandshakeConfig {
-    fn from(config: &TcpConfig) -> Self {
+impl PackedHandshakeConfig {
+    /// Packs both.
+    #[must_use]
+    pub fn new(config: &TcpConfig, epochs: &Epochs) -> Self {
         let TcpConfig { ack_policy, keys, ref generations, fast_open, .. } = *config;
         let flag = |is: bool, flag: u8| if is { flag } else { 0 };
         Self {
             generations: generations.bits(),
             keys: [keys.current.0, keys.previous.map_or([0; 16], |key| key.0)],
+            slots: [epochs.single_request, epochs.persistent].map(|slots| [slots.current, slots.other]),
             generation: generations.current(),
             flags: flag(keys.previous.is_some(), Self::PREVIOUS_KEY)
                 | flag(ack_policy == AckPolicy::Classic, Self::CLASSIC)

@@ -1,5 +1,6 @@
 //! The `run` command: opens everything, gives up privileges, serves until a signal, and returns the ports to the kernel.
 
+mod epochs;
 mod handover;
 mod handshake;
 mod interface;

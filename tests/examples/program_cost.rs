@@ -5,6 +5,7 @@
 //! holds what it takes to read the clock twice (the packet that is nobody's says how much).
 
 use std::os::fd::AsRawFd as _;
+use std::time::Duration;
 
 use aya::{
     EbpfLoader, TestRun as _, TestRunOptions,
@@ -15,6 +16,7 @@ use rustix::net::{AddressFamily, SocketType, socket};
 use stateless_tcp::af_xdp::load::load_fast_path;
 use stateless_tcp_core::tcp::AckPolicy;
 use stateless_tcp_core::tcp::TcpConfig;
+use stateless_tcp_core::tcp::epoch::{CONNECTION_LIFETIME, Epochs};
 use stateless_tcp_core::tcp::isn::{Generations, Key, Keys};
 use stateless_tcp_core::tcp::segment::Address;
 use stateless_tcp_ebpf::abi::{self, FastPathProgram, PackedHandshakeConfig, Settings};
@@ -71,6 +73,7 @@ fn main() {
         segment_size: 1220,
         fast_open: false,
     };
+    let epochs = Epochs::at(Duration::from_hours(500_000), CONNECTION_LIFETIME);
     for handshake in [0_u8, 1] {
         let mut ebpf = EbpfLoader::new()
             .override_global(abi::HANDSHAKE, &handshake, true)
@@ -108,7 +111,7 @@ fn main() {
         sockets.set(0, socket.as_raw_fd(), 0).expect("fill the slot of queue 0");
         let mut places: Array<_, [u8; PackedHandshakeConfig::LENGTH]> =
             take(abi::TERMS).try_into().expect("an array");
-        places.set(0, PackedHandshakeConfig::from(&terms).octets(), 0).expect("put the terms");
+        places.set(0, PackedHandshakeConfig::new(&terms, &epochs).octets(), 0).expect("put the terms");
         let mut in_force: Array<_, u32> = take(abi::IN_FORCE).try_into().expect("an array");
         in_force.set(0, 1, 0).expect("in force");
 

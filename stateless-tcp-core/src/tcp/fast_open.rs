@@ -9,6 +9,7 @@ use super::application::Application;
 use super::conn_cache::ConnCache;
 use super::{Engine, Handled, RxSegment, Transmit, persistent, single_request};
 use crate::outcome::Outcome;
+use crate::tcp::epoch::Slots;
 use crate::tcp::isn::{self, Key, Keys, MssClass};
 use crate::tcp::output::{Reply, TxSegment};
 use crate::tcp::segment::{Address, FastOpen, Flags, Segment, Timestamps};
@@ -34,29 +35,32 @@ pub struct Grant {
     pub cookie: Option<[u8; 8]>,
 }
 
-/// The cookie of the client at `address`: 64 bits that nobody can tell who lacks the key.
+/// The cookie of the client at `address` in `slot`: 63 bits that nobody can tell who lacks the key, and the slot's last bit.
 #[inline]
 #[must_use]
-pub fn cookie(key: &Key, address: Address) -> [u8; 8] {
-    let mut octets = [0; 32];
+pub fn cookie(key: &Key, address: Address, slot: u32) -> [u8; 8] {
+    let mut octets = [0; 32 + isn::SLOT];
     octets[..16].copy_from_slice(LABEL);
-    octets[16..].copy_from_slice(&address.0);
-    isn::sip(key, &octets).to_be_bytes()
+    octets[16..32].copy_from_slice(&address.0);
+    octets[32..].copy_from_slice(&isn::slot_bytes(slot));
+    (isn::sip(key, &octets) & !1 | u64::from(slot & 1)).to_be_bytes()
 }
 
 /// What the Fast Open option of `segment`, a SYN, gets.
 #[inline]
 #[must_use]
-pub fn grant(keys: &Keys, segment: &Segment) -> Grant {
+pub fn grant(keys: &Keys, slots: Slots, segment: &Segment) -> Grant {
     let Some(option) = segment.options.fast_open else { return Grant::default() };
     let address = segment.tuple.client;
-    let current = cookie(&keys.current, address);
+    let current = cookie(&keys.current, address, slots.current);
     let FastOpen::Cookie(presented) = option else { return Grant { accepted: false, cookie: Some(current) } };
     if presented == current {
         return Grant { accepted: true, cookie: None };
     }
-    let former = keys.previous.is_some_and(|key| presented == cookie(&key, address));
-    Grant { accepted: former, cookie: Some(current) }
+    let [.., last] = presented;
+    let slot = slots.ending_in(last.into());
+    let mut keys = core::iter::once(&keys.current).chain(&keys.previous);
+    Grant { accepted: keys.any(|key| presented == cookie(key, address, slot)), cookie: Some(current) }
 }
 
 /// The segment in which the payload of `segment`, a SYN, would come again after our `syn_ack`.
@@ -84,7 +88,7 @@ pub(super) fn on_syn<A: Application, C: ConnCache>(
     rx: &RxSegment<'_>,
     syn_ack: TxSegment,
 ) -> Handled<A::FetchId> {
-    let Grant { accepted, cookie } = grant(&engine.config.keys, rx.segment);
+    let Grant { accepted, cookie } = grant(&engine.config.keys, rx.epochs.persistent, rx.segment);
     let syn_ack = TxSegment { fast_open: cookie, ..syn_ack };
     let handed_out = cookie.map(|_| Outcome::FastOpenCookie);
     if rx.payload.is_empty() || !accepted {

@@ -1,21 +1,25 @@
 //! The cookie: our initial sequence number, which only who has seen our SYN,ACK knows (docs/protocol.md, "The cookie").
 //!
 //! ```text
-//! ISS = H(key, addresses, ports, client ISN) + class * 2^23 + generation * 2^24      modulo 2^32
+//! ISS       = P                  P = slot:1 | V:31, V = guard + (H + fields * width) modulo 31 * 2^26
+//! H         = SipHash-2-4(key, addresses, ports, client ISN, slot)
 //! ```
 //!
-//! H is the low half of SipHash-2-4. The class and the generation are added, not hashed: the sequence numbers that they
-//! give lie 2^23 apart, no response is that long, so one hash tells them apart with no chance of error.
+//! The slot is a stretch of time ([`crate::tcp::epoch`]): its last bit stands in the cookie as it is and says which slot was
+//! hashed. The fields, class and generation, are added, not hashed: the sequence numbers that they give lie further apart
+//! than any response is long. V keeps a distance from both ends of its 31 bits, so that what is added to a cookie never
+//! reaches the bit of the slot. So one hash reads back everything with no chance of error.
 //!
-//! With timestamps the client's ISN is added too, so that every later segment proves as much as the first:
+//! With timestamps the client's ISN is added, not hashed, so that every later segment proves as much as the first:
 //!
 //! ```text
-//! ISS = ISN + F.low + class * 2^25 + generation * 2^26     modulo 2^32,     F = H(key, addresses, ports), 64 bits
+//! ISS       = client ISN + P     with F.low in the place of H, F = SipHash-2-4(key, addresses, ports, slot), 64 bits
 //! ```
 //!
-//! SEG.ACK - SEG.SEQ then differs from F.low and the terms by what the server sent less what the client sent: the
-//! drift. F.high seals the promises ([`crate::tcp::ts_cookie`]).
+//! SEG.ACK - SEG.SEQ then differs from P by what the server sent less what the client sent: the stream delta. F.high masks
+//! the timestamp cookies ([`crate::tcp::ts_cookie`]).
 
+use crate::tcp::epoch::{Epochs, Slots};
 use crate::tcp::segment::{FourTuple, Segment};
 use crate::tcp::ts_cookie::Mask;
 use siphasher::sip::SipHasher24;
@@ -188,6 +192,8 @@ pub struct StreamDelta {
     pub class: MssClass,
     /// The last six bits of the generation's number.
     pub generation: u8,
+    /// The time slot in which the connection began.
+    pub slot: u32,
     /// F: the same for all segments of the connection, and known to nobody who lacks the key.
     pub secret: u64,
 }
@@ -201,54 +207,120 @@ impl StreamDelta {
     }
 }
 
-/// A connection with timestamps ends when its drift goes beyond this, half of what can be read: 2^23 octets.
-pub const MAX_STREAM_DELTA: i32 = 1 << 23;
+/// A persistent connection ends when the server has sent so many bytes more than the client, or the client
+/// [`MAX_NEGATIVE_DELTA`] more than the server.
+pub const MAX_STREAM_DELTA: i32 = 8 << 20;
 
-/// Bits of a sequence number below the terms.
-const TERMS_SHIFT: u32 = 23;
-
-/// The same, with timestamps.
-const DRIFT_BITS: u32 = 25;
+/// See [`MAX_STREAM_DELTA`].
+pub const MAX_NEGATIVE_DELTA: i32 = 6 << 20;
 
 /// The bits of a generation's number that there is room for beside the drift.
 pub const GENERATION_MASK: u8 = 63;
 
-/// Our initial sequence number for the connection that begins with the client's `isn`.
+/// Numbers that V takes.
+const MODULUS: u32 = 31 << 26;
+
+/// The least V. Half of what 31 bits have beyond the modulus: more than any stream delta.
+const GUARD: u32 = ((1 << 31) - MODULUS) / 2;
+
+/// Distance of the fields of a connection of one request, whose class and generation take nine bits.
+const SINGLE_REQUEST_WIDTH: u32 = MODULUS >> 9;
+
+/// Distance of the fields of a persistent connection, whose class and generation take seven bits.
+const PERSISTENT_WIDTH: u32 = MODULUS >> 7;
+
+/// The least stream delta that can be read. Beyond the limits there is room for what is under way when they are passed.
+const LEAST_DELTA: i32 = -(13 << 19);
+
+const _: () = {
+    let most = (PERSISTENT_WIDTH - 1).cast_signed() + LEAST_DELTA;
+    assert!(most - MAX_STREAM_DELTA > 1 << 19, "more than four responses");
+    assert!(-LEAST_DELTA - MAX_NEGATIVE_DELTA >= 1 << 19, "more than a window");
+    assert!(GUARD > PERSISTENT_WIDTH, "no delta reaches the bit of the slot");
+};
+
+const V_BITS: u32 = 31;
+const V_MASK: u32 = (1 << V_BITS) - 1;
+
+/// P: the cookie of `fields` that lie `width` apart, in `slot`.
 #[inline]
-#[must_use]
-pub fn iss(key: &Key, tuple: &FourTuple, isn: u32, terms: CookieFields) -> u32 {
-    let terms = u32::from(terms.generation) << 1 | terms.class.bit();
-    hash(key, tuple, isn).wrapping_add(terms << TERMS_SHIFT)
+const fn place(hash: u32, slot: u32, fields: u32, width: u32) -> u32 {
+    (slot << V_BITS) | (GUARD + (scaled(hash) + fields * width) % MODULUS)
 }
 
-/// Our initial sequence number for a connection with timestamps, and the seal of its promises.
+/// Reads `distance`, a cookie and what was added to it, at least `least`: the fields, and what was added less `least`.
 #[inline]
-#[must_use]
-pub fn iss_with_timestamps(key: &Key, tuple: &FourTuple, isn: u32, terms: CookieFields) -> (u32, Mask) {
-    let secret = secret(key, tuple);
-    let terms = u32::from(terms.generation & GENERATION_MASK) << 1 | terms.class.bit();
-    (isn.wrapping_add(sum(secret)).wrapping_add(terms << DRIFT_BITS), mask(secret))
+const fn read(hash: u32, distance: u32, width: u32, least: i32) -> (u32, u32) {
+    let beyond = (distance & V_MASK).wrapping_sub(GUARD).wrapping_sub(least.cast_unsigned());
+    let place = beyond.wrapping_add(MODULUS - scaled(hash)) % MODULUS;
+    (place / width, place % width)
 }
 
-/// Reads `segment`, of a connection with timestamps, under `key`. Every segment says something: it proves no more than
-/// that one generation in 64 was guessed, until its promise is looked at.
+/// A number below the modulus, each as likely as any other.
+#[inline]
+const fn scaled(hash: u32) -> u32 {
+    ((hash as u64 * MODULUS as u64) >> 32) as u32
+}
+
+/// The time slots' bit of a cookie, to which less than the guard was added.
+#[inline]
+const fn slot_of(slots: Slots, distance: u32) -> u32 {
+    slots.ending_in(distance >> V_BITS)
+}
+
+/// Our initial sequence number for the connection that begins with the client's `isn` in `slot`.
 #[inline]
 #[must_use]
-pub fn stream_delta(key: &Key, segment: &Segment) -> StreamDelta {
-    const HALF: u32 = 1 << (DRIFT_BITS - 1);
-    let secret = secret(key, &segment.tuple);
-    let distance = segment.ack.wrapping_sub(segment.seq).wrapping_sub(sum(secret)).wrapping_add(HALF);
-    let terms = distance >> DRIFT_BITS;
+pub fn iss(key: &Key, tuple: &FourTuple, isn: u32, slot: u32, terms: CookieFields) -> u32 {
+    let fields = u32::from(terms.generation) << 1 | terms.class.bit();
+    place(hash(key, tuple, isn, slot), slot, fields, SINGLE_REQUEST_WIDTH)
+}
+
+/// Our initial sequence number for a connection with timestamps that begins in `slot`, and the mask of its cookies.
+#[inline]
+#[must_use]
+pub fn iss_with_timestamps(
+    key: &Key,
+    tuple: &FourTuple,
+    isn: u32,
+    slot: u32,
+    terms: CookieFields,
+) -> (u32, Mask) {
+    let secret = secret(key, tuple, slot);
+    let fields = u32::from(terms.generation & GENERATION_MASK) << 1 | terms.class.bit();
+    (isn.wrapping_add(place(low(secret), slot, fields, PERSISTENT_WIDTH)), mask(secret))
+}
+
+/// Reads `segment`, of a connection with timestamps that began in one of `slots`, under `key`. Every segment says something:
+/// it proves no more than that one generation in 64 was guessed, until its cookie is looked at.
+#[inline]
+#[must_use]
+pub fn stream_delta(key: &Key, slots: Slots, segment: &Segment) -> StreamDelta {
+    let distance = segment.ack.wrapping_sub(segment.seq);
+    let slot = slot_of(slots, distance);
+    let secret = secret(key, &segment.tuple, slot);
+    let (fields, above) = read(low(secret), distance, PERSISTENT_WIDTH, LEAST_DELTA);
+    #[expect(clippy::cast_possible_truncation, reason = "seven bits")]
+    let generation = (fields >> 1) as u8;
     StreamDelta {
-        bytes: (distance & (2 * HALF - 1)).cast_signed() - HALF.cast_signed(),
-        class: MssClass::of_bit(terms),
-        generation: (terms >> 1) as u8,
+        bytes: above.cast_signed() + LEAST_DELTA,
+        class: MssClass::of_bit(fields),
+        generation,
+        slot,
         secret,
     }
 }
 
+/// Identifies a connection of one request in the cache: known to nobody who lacks the key.
+#[inline]
+#[must_use]
+pub fn connection(key: &Key, tuple: &FourTuple) -> u64 {
+    // The same at all times.
+    secret(key, tuple, 0)
+}
+
 /// What `segment` proves if `lead` octets of its connection went before it, that is if SEG.SEQ - 1 - `lead` is the client's
-/// ISN: that it knows our ISS and has at most `most` octets of ours. None if it proves nothing.
+/// ISN: that it knows our ISS, of one of the accepted slots, and has at most `most` octets of ours. None if it proves nothing.
 ///
 /// During a key rotation both keys may fit by accident. A proof of a generation that is served then goes before one of a
 /// generation that is not; of two such, the one with fewer octets received is the likelier one, and the true one
@@ -257,13 +329,15 @@ pub fn stream_delta(key: &Key, segment: &Segment) -> StreamDelta {
 #[must_use]
 pub fn prove(
     keys: &Keys,
+    epochs: &Epochs,
     generations: &Generations,
     segment: &Segment,
     lead: u32,
     most: u32,
 ) -> Option<Proof> {
-    let current = prove_by(&keys.current, segment, lead, most);
-    let previous = keys.previous.as_ref().and_then(|key| prove_by(key, segment, lead, most));
+    let slots = epochs.single_request;
+    let current = prove_by(&keys.current, slots, segment, lead, most);
+    let previous = keys.previous.as_ref().and_then(|key| prove_by(key, slots, segment, lead, most));
     match (current, previous) {
         (Some(current), Some(previous)) => {
             let rank = |proof: &Proof| (!generations.hold(proof.terms.generation), proof.received);
@@ -274,38 +348,50 @@ pub fn prove(
 }
 
 #[inline]
-fn prove_by(key: &Key, segment: &Segment, lead: u32, most: u32) -> Option<Proof> {
-    let base = hash(key, &segment.tuple, segment.seq.wrapping_sub(lead).wrapping_sub(1));
-    let distance = segment.ack.wrapping_sub(base).wrapping_sub(1);
-    let received = distance & ((1 << TERMS_SHIFT) - 1);
-    let terms = CookieFields {
-        class: MssClass::of_bit(distance >> TERMS_SHIFT),
-        generation: (distance >> (TERMS_SHIFT + 1)) as u8,
-    };
+fn prove_by(key: &Key, slots: Slots, segment: &Segment, lead: u32, most: u32) -> Option<Proof> {
+    let distance = segment.ack.wrapping_sub(1);
+    let slot = slot_of(slots, distance);
+    let hash = hash(key, &segment.tuple, segment.seq.wrapping_sub(lead).wrapping_sub(1), slot);
+    let (fields, received) = read(hash, distance, SINGLE_REQUEST_WIDTH, 0);
+    #[expect(clippy::cast_possible_truncation, reason = "nine bits")]
+    let generation = (fields >> 1) as u8;
+    let terms = CookieFields { class: MssClass::of_bit(fields), generation };
     (received <= most).then_some(Proof { received, terms })
 }
 
 // In BPF a function of its own, for the room on the stack. It may be one, as it returns a number.
 #[cfg_attr(not(target_arch = "bpf"), inline)]
 #[cfg_attr(target_arch = "bpf", inline(never))]
-#[expect(clippy::cast_possible_truncation, reason = "a sequence number is the low half of the hash")]
-fn hash(key: &Key, tuple: &FourTuple, isn: u32) -> u32 {
-    let mut octets: [u8; TUPLE + 4] = pack(tuple);
-    octets[TUPLE..].copy_from_slice(&isn.to_be_bytes());
-    sip(key, &octets) as u32
+fn hash(key: &Key, tuple: &FourTuple, isn: u32, slot: u32) -> u32 {
+    let mut octets: [u8; TUPLE + 4 + SLOT] = pack(tuple);
+    octets[TUPLE..TUPLE + 4].copy_from_slice(&isn.to_be_bytes());
+    octets[TUPLE + 4..].copy_from_slice(&slot_bytes(slot));
+    low(sip(key, &octets))
 }
 
 /// F. Of fewer octets than the hash of a first segment, so that neither says anything about the other.
 // See `hash`.
 #[cfg_attr(not(target_arch = "bpf"), inline)]
 #[cfg_attr(target_arch = "bpf", inline(never))]
-fn secret(key: &Key, tuple: &FourTuple) -> u64 {
-    sip::<TUPLE>(key, &pack(tuple))
+fn secret(key: &Key, tuple: &FourTuple, slot: u32) -> u64 {
+    let mut octets: [u8; TUPLE + SLOT] = pack(tuple);
+    octets[TUPLE..].copy_from_slice(&slot_bytes(slot));
+    sip(key, &octets)
+}
+
+/// Octets of a slot's number: they find room in the last block of each hash, which takes no more rounds for them. The number
+/// comes again after 15 years at least.
+pub(crate) const SLOT: usize = 3;
+
+#[inline]
+pub(crate) fn slot_bytes(slot: u32) -> [u8; SLOT] {
+    let [low, middle, high, _] = slot.to_le_bytes();
+    [low, middle, high]
 }
 
 #[inline]
 #[expect(clippy::cast_possible_truncation, reason = "the low half")]
-fn sum(secret: u64) -> u32 {
+fn low(secret: u64) -> u32 {
     secret as u32
 }
 

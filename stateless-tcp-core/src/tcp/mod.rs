@@ -14,6 +14,7 @@
 //! | module | task |
 //! |---|---|
 //! | [`segment`] | a TCP header as values |
+//! | [`epoch`] | time slots, after which proofs expire |
 //! | [`isn`] | initial sequence numbers that prove a connection |
 //! | [`ts_cookie`] | timestamps that carry RCV.NXT and SND.NXT |
 //! | [`tcb`] | a connection as one segment tells it |
@@ -25,6 +26,7 @@
 pub mod application;
 pub mod conn_cache;
 pub mod conn_entry;
+pub mod epoch;
 pub mod fast_open;
 pub mod isn;
 pub mod output;
@@ -40,6 +42,7 @@ pub mod ts_cookie;
 
 use self::application::{Application, FetchPolicy, InUserSpace};
 use self::conn_cache::ConnCache;
+use self::epoch::Epochs;
 use self::isn::{CookieFields, Generations, Keys, MssClass};
 use self::output::{Reply, TxSegment};
 use self::segment::{Flags, Segment, Timestamps};
@@ -103,6 +106,8 @@ pub struct TcpConfig {
 pub struct RxSegment<'a> {
     /// Wall-clock time since the epoch.
     pub now: Duration,
+    /// The time slots at `now`.
+    pub epochs: Epochs,
     /// Its header.
     pub segment: &'a Segment,
     /// Its payload.
@@ -325,9 +330,10 @@ impl<A: Application, C: ConnCache> Engine<'_, A, C> {
                 }
                 single_request::on_data(self, rx)
             }
-            (false, true, true) => {
-                Ok(Handled::one(Outcome::FinAcknowledged, single_request::on_fin(self.config, segment)))
-            }
+            (false, true, true) => Ok(Handled::one(
+                Outcome::FinAcknowledged,
+                single_request::on_fin(self.config, &rx.epochs, segment),
+            )),
             (false, true, false) => Err(Outcome::BareAck.into()),
             (true, _, true) | (false, false, _) => Err(Outcome::UnusualFlags.into()),
         }
@@ -336,7 +342,7 @@ impl<A: Application, C: ConnCache> Engine<'_, A, C> {
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "see handle")]
     fn on_syn(&mut self, rx: &RxSegment<'_>) -> Result<Handled<A::FetchId>, Stop> {
-        let syn_ack = syn_ack(self.config, rx.segment)?;
+        let syn_ack = syn_ack(self.config, &rx.epochs, rx.segment)?;
         if !self.config.fast_open || rx.segment.options.fast_open.is_none() {
             return Ok(Handled::one(Outcome::SynAck, syn_ack));
         }
@@ -353,11 +359,16 @@ impl<A: Application, C: ConnCache> Engine<'_, A, C> {
 #[inline(always)]
 #[must_use]
 #[expect(clippy::inline_always, reason = "see Engine::handle")]
-pub fn handle_in_driver(config: &TcpConfig, segment: &Segment) -> Option<(Outcome, Option<TxSegment>)> {
+pub fn handle_in_driver(
+    config: &TcpConfig,
+    epochs: Epochs,
+    segment: &Segment,
+) -> Option<(Outcome, Option<TxSegment>)> {
     let (mut application, mut cache) = (InUserSpace, InUserSpace);
     let assembly = Assembly::new(&mut []);
     let engine = Engine { config, application: &mut application, cache: &mut cache, assembly };
-    let rx = RxSegment { now: Duration::ZERO, segment, payload: &[], source: Source::Client, crowded: false };
+    let (now, source) = (Duration::ZERO, Source::Client);
+    let rx = RxSegment { now, epochs, segment, payload: &[], source, crowded: false };
     let handled = engine.handle(&rx).ok()?;
     match (handled.outcome.xdp_action(), handled.transmit) {
         (XdpAction::Transmit, Transmit::One(answer)) => Some((handled.outcome, Some(answer))),
@@ -371,7 +382,7 @@ pub fn handle_in_driver(config: &TcpConfig, segment: &Segment) -> Option<(Outcom
 /// # Errors
 /// [`Outcome::MssTooSmall`].
 #[inline]
-pub fn syn_ack(config: &TcpConfig, segment: &Segment) -> Result<TxSegment, Outcome> {
+pub fn syn_ack(config: &TcpConfig, epochs: &Epochs, segment: &Segment) -> Result<TxSegment, Outcome> {
     let TcpConfig { ack_policy, ref keys, ref generations, .. } = *config;
     let ipv4 = segment.tuple.server.ipv4().is_some();
     let class = MssClass::offered(segment.options.mss, ipv4).ok_or(Outcome::MssTooSmall)?;
@@ -379,11 +390,16 @@ pub fn syn_ack(config: &TcpConfig, segment: &Segment) -> Result<TxSegment, Outco
     let ack = segment.seq.wrapping_add(1);
     let (seq, timestamps) = match segment.options.timestamps {
         Some(offered) if ack_policy == AckPolicy::Reliable => {
-            let (iss, mask) = isn::iss_with_timestamps(&keys.current, &segment.tuple, segment.seq, fields);
+            let slot = epochs.persistent.current;
+            let (iss, mask) =
+                isn::iss_with_timestamps(&keys.current, &segment.tuple, segment.seq, slot, fields);
             let cookie = TsCookie::new(ack, iss.wrapping_add(1), TsState::Acked);
             (iss, Some(Timestamps { value: cookie.encode(mask), echo: offered.value }))
         }
-        _ => (isn::iss(&keys.current, &segment.tuple, segment.seq, fields), None),
+        _ => {
+            let slot = epochs.single_request.current;
+            (isn::iss(&keys.current, &segment.tuple, segment.seq, slot, fields), None)
+        }
     };
     Ok(TxSegment {
         mss: Some(MssClass::Standard.bytes()),
@@ -391,3 +407,6 @@ pub fn syn_ack(config: &TcpConfig, segment: &Segment) -> Result<TxSegment, Outco
         ..TxSegment::bare(seq, ack, Flags::SYN | Flags::ACK, ack_policy.window())
     })
 }
+
+#[cfg(test)]
+mod tests;

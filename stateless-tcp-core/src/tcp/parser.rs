@@ -1,7 +1,7 @@
 //! The messages of a payload on both sides of RCV.NXT, and their answers.
 
 use super::application::{Application, FetchPolicy, Framing, MAX_RESPONSE, RequestContext, Unavailable};
-use super::isn::MAX_STREAM_DELTA;
+use super::isn::{MAX_NEGATIVE_DELTA, MAX_STREAM_DELTA};
 use super::tcb::{self, ParsedMessages, ResponseSpan};
 use arrayvec::ArrayVec;
 
@@ -215,7 +215,7 @@ impl ParseLimits {
     fn exhausted(&self, sent: usize, at: usize) -> bool {
         let received = (at - self.rcv_nxt).cast_signed();
         let delta = i64::from(self.stream_delta) + (sent.cast_signed() - received) as i64;
-        delta.unsigned_abs() > u64::from(MAX_STREAM_DELTA.unsigned_abs())
+        delta > MAX_STREAM_DELTA.into() || delta < -i64::from(MAX_NEGATIVE_DELTA)
     }
 }
 

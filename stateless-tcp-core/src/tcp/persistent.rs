@@ -4,14 +4,15 @@
 //! Both keys are tried whole: one that fits the numbers and fails the messages has not fitted.
 
 mod data;
+mod expired;
 
 use super::application::{Application, FetchPolicy, MAX_RESPONSE, Origin, RequestContext};
 use super::conn_cache::ConnCache;
-use super::isn::Key;
+use super::isn::{self, Key};
 use super::retry::{ONCE_MORE, PATIENCE};
 use super::segment::{Flags, Segment};
 use super::tcb::Tcb;
-use super::{Engine, Handled, RxSegment, Stop, WHOLE};
+use super::{Engine, Handled, RxSegment, Stop, TcpConfig, WHOLE};
 use crate::outcome::Outcome;
 
 pub(super) use data::early_reply;
@@ -27,7 +28,7 @@ pub(super) fn on_segment<A: Application, C: ConnCache>(
     for key in core::iter::once(&keys.current).chain(&keys.previous) {
         match attempt(engine, rx, key) {
             Err(Stop::Refuse(outcome)) if refusal == Outcome::BadCookie => {
-                refusal = on_refusal(engine.cache, rx, key, outcome)?;
+                refusal = on_refusal(engine.config, engine.cache, rx, outcome)?;
             }
             Err(Stop::Refuse(_)) => {}
             decided => return decided,
@@ -37,6 +38,9 @@ pub(super) fn on_segment<A: Application, C: ConnCache>(
         // Silence would keep the client trying for a quarter of an hour.
         Outcome::GenerationGone | Outcome::NonRepeatable | Outcome::ReassemblyLost | Outcome::RetryLimit => {
             Ok(Handled::reset(refusal, rx.segment))
+        }
+        _ if !C::ELSEWHERE && asks(rx.segment) => {
+            expired::on_segment(engine.config, engine.cache, rx).ok_or(refusal.into())
         }
         _ => Err(refusal.into()),
     }
@@ -51,7 +55,7 @@ fn attempt<A: Application, C: ConnCache>(
     key: &Key,
 ) -> Result<Handled<A::FetchId>, Stop> {
     let segment = rx.segment;
-    let tcb = Tcb::read(key, segment).ok_or(Outcome::BadCookie)?;
+    let tcb = Tcb::read(key, rx.epochs.persistent, segment).ok_or(Outcome::BadCookie)?;
     let generation = engine.config.generations.ending_in(tcb.generation());
     if !generation.is_some_and(|generation| engine.application.select(generation, segment.tuple.server_port))
     {
@@ -85,7 +89,7 @@ fn on_gone_generation<A: Application, C: ConnCache>(
     }
     let certain = segment.length > 0 && tcb.is_idle();
     let told = certain
-        || engine.cache.is_retry_loop(fingerprint(tcb, segment), ONCE_MORE, rx.now)
+        || engine.cache.is_retry_loop(fingerprint(engine.config, segment), ONCE_MORE, rx.now)
             && engine.cache.allow_unproven(rx.now);
     if told { Outcome::GenerationGone.into() } else { Outcome::BadCookie.into() }
 }
@@ -94,9 +98,9 @@ fn on_gone_generation<A: Application, C: ConnCache>(
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "see Engine::handle")]
 fn on_refusal<C: ConnCache>(
+    config: &TcpConfig,
     cache: &mut C,
     rx: &RxSegment<'_>,
-    key: &Key,
     outcome: Outcome,
 ) -> Result<Outcome, Stop> {
     if !matches!(outcome, Outcome::OutOfOrder | Outcome::Misaligned) || !asks(rx.segment) {
@@ -105,8 +109,7 @@ fn on_refusal<C: ConnCache>(
     if C::ELSEWHERE {
         return Err(Stop::Defer);
     }
-    let Some(tcb) = Tcb::read(key, rx.segment) else { return Ok(outcome) };
-    let in_vain = cache.is_retry_loop(fingerprint(&tcb, rx.segment), PATIENCE, rx.now);
+    let in_vain = cache.is_retry_loop(fingerprint(config, rx.segment), PATIENCE, rx.now);
     Ok(if in_vain && cache.allow_unproven(rx.now) { Outcome::RetryLimit } else { outcome })
 }
 
@@ -197,9 +200,12 @@ fn request_context(rx: &RxSegment<'_>, policy: FetchPolicy, segment_size: u16) -
 
 /// Identifies a segment of a connection: a client that has heard anything new sends another.
 #[inline]
-fn fingerprint(tcb: &Tcb, segment: &Segment) -> u64 {
+fn fingerprint(config: &TcpConfig, segment: &Segment) -> u64 {
     let heard = segment.options.timestamps.map_or(0, |timestamps| u64::from(timestamps.echo));
-    tcb.connection() ^ heard.rotate_right(16) ^ (u64::from(segment.seq) << 32 | u64::from(segment.ack))
+    // The same in every time slot.
+    isn::connection(&config.keys.current, &segment.tuple)
+        ^ heard.rotate_right(16)
+        ^ (u64::from(segment.seq) << 32 | u64::from(segment.ack))
 }
 
 #[cfg(test)]

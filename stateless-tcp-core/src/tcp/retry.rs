@@ -55,7 +55,8 @@ impl RetryDetector {
             (*last, *times, *since) = (fingerprint, 0, now);
         }
         *times = times.saturating_add(1);
-        *times >= patience && now.checked_sub(*since).is_some_and(|since| since >= AT_LEAST)
+        // A clock that was set back says nothing about how long it has been.
+        *times >= patience && now.checked_sub(*since).is_none_or(|since| since >= AT_LEAST)
     }
 }
 
@@ -80,6 +81,14 @@ mod tests {
         let now = Duration::ZERO;
         assert_eq!([7; 6].map(|segment| stuck.is_retry_loop(segment, PATIENCE, now)), [false; 6]);
         assert!(stuck.is_retry_loop(7, PATIENCE, now + AT_LEAST));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_keeps_nobody_waiting() {
+        let mut stuck = RetryDetector::default();
+        let at = Duration::from_secs;
+        let times = [at(90_000), at(90_001), at(0), at(1)];
+        assert_eq!(times.map(|now| stuck.is_retry_loop(7, PATIENCE, now)), [false, false, false, true]);
     }
 
     #[test]

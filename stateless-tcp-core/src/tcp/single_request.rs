@@ -8,6 +8,7 @@
 mod data;
 
 use super::application::{MAX_NON_REPEATABLE, MAX_RESPONSE};
+use super::epoch::Epochs;
 use super::isn::{self, Generations, Keys, MssClass, Proof};
 use super::output::{Acknowledgment, Fin, Grid, Reply, Rest, TxSegment};
 use super::segment::{Flags, Segment};
@@ -26,8 +27,8 @@ const MAX_REFUSAL: u32 = 512;
 /// FIN without payload. Acknowledged as it stands, for nothing is known of a later segment; the answer is no larger
 /// than the segment. A client that closes without having asked anything gets our FIN as well.
 #[inline]
-pub(super) fn on_fin(config: &TcpConfig, segment: &Segment) -> TxSegment {
-    let proof = isn::prove(&config.keys, &config.generations, segment, 0, 0);
+pub(super) fn on_fin(config: &TcpConfig, epochs: &Epochs, segment: &Segment) -> TxSegment {
+    let proof = isn::prove(&config.keys, epochs, &config.generations, segment, 0, 0);
     let asked_nothing = matches!(proof, Some(Proof { received: 0, .. }));
     let flags = if asked_nothing { Flags::FIN | Flags::ACK } else { Flags::ACK };
     TxSegment::bare(segment.ack, segment.next(), flags, config.ack_policy.window())
@@ -41,11 +42,13 @@ pub(super) fn on_fin(config: &TcpConfig, segment: &Segment) -> TxSegment {
 #[inline]
 pub fn prove(
     keys: &Keys,
+    epochs: &Epochs,
     generations: &Generations,
     segment: &Segment,
     lead: u32,
 ) -> Result<Request, Outcome> {
-    let proof = isn::prove(keys, generations, segment, lead, MAX_RESPONSE + 1).ok_or(Outcome::BadCookie)?;
+    let proof =
+        isn::prove(keys, epochs, generations, segment, lead, MAX_RESPONSE + 1).ok_or(Outcome::BadCookie)?;
     let Proof { received, terms } = proof;
     if !generations.hold(terms.generation) {
         return Err(Outcome::GenerationGone);

@@ -17,6 +17,7 @@
 use crate::tcp::AckPolicy;
 use crate::tcp::application::MAX_RESPONSE;
 use crate::tcp::conn_entry::SeqPair;
+use crate::tcp::epoch::Slots;
 use crate::tcp::isn::{self, Key, StreamDelta};
 use crate::tcp::output::Grid;
 use crate::tcp::segment::Segment;
@@ -84,13 +85,13 @@ impl AckStatus {
 }
 
 impl Tcb {
-    /// Reads `segment` under `key`; none without timestamps. Every number says something: only the messages at hand tell
+    /// Reads `segment`, of a connection that began in one of `slots`, under `key`; none without timestamps. Every number says something: only the messages at hand tell
     /// whether it is true.
     #[inline]
     #[must_use]
-    pub fn read(key: &Key, segment: &Segment) -> Option<Self> {
+    pub fn read(key: &Key, slots: Slots, segment: &Segment) -> Option<Self> {
         let timestamps = segment.options.timestamps?;
-        let delta = isn::stream_delta(key, segment);
+        let delta = isn::stream_delta(key, slots, segment);
         Some(Self::new(delta, TsCookie::decode(timestamps.echo, delta.mask()), segment))
     }
 
@@ -113,6 +114,13 @@ impl Tcb {
         self.delta.generation
     }
 
+    /// The time slot in which the connection began.
+    #[inline]
+    #[must_use]
+    pub fn slot(&self) -> u32 {
+        self.delta.slot
+    }
+
     /// Identifies the connection in the cache: the same for all its segments, and known to nobody who lacks the key.
     #[inline]
     #[must_use]
@@ -130,6 +138,13 @@ impl Tcb {
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.accounted == 0 && self.ack_status == AckStatus::Unacked(0)
+    }
+
+    /// Whether the segment begins at RCV.NXT, and the client has received everything before SND.NXT, and perhaps our FIN.
+    #[inline]
+    #[must_use]
+    pub fn has_received_all(&self) -> bool {
+        self.accounted == 0 && matches!(self.ack_status, AckStatus::Unacked(0) | AckStatus::Beyond(1))
     }
 
     /// RCV.NXT.

@@ -3,6 +3,7 @@
 use super::application::{Answered, Application, Framing, RequestContext, Unavailable};
 use super::conn_cache::{BufferedRange, ConnCache};
 use super::conn_entry::{ConnEntry, SeqPair};
+use super::epoch::{CONNECTION_LIFETIME as LIFETIME, Epochs};
 use super::output::TxSegment;
 use super::segment::Segment;
 use super::{Assembly, Engine, Handled, RxSegment, Source, TcpConfig};
@@ -11,6 +12,14 @@ use core::time::Duration;
 use std::collections::HashMap;
 use std::vec;
 use std::vec::Vec;
+
+/// The present.
+pub(crate) const NOW: Duration = Duration::from_secs(1_700_000_000);
+
+/// The time slots of the present.
+pub(crate) fn epochs() -> Epochs {
+    Epochs::at(NOW, LIFETIME)
+}
 
 /// Takes each payload for one message, and answers it by so many bytes.
 #[derive(Clone, Copy, Debug, Default)]
@@ -82,6 +91,8 @@ impl Application for FixedLength {
 pub(crate) struct Unlimited {
     /// Or nothing.
     pub(crate) refuses: bool,
+    /// Takes every segment for one that came before.
+    pub(crate) in_vain: bool,
     entries: HashMap<u64, ConnEntry>,
     buffers: HashMap<u64, (Vec<u8>, BufferedRange)>,
 }
@@ -125,7 +136,7 @@ impl ConnCache for Unlimited {
     }
 
     fn is_retry_loop(&mut self, _: u64, _: u8, _: Duration) -> bool {
-        false
+        self.in_vain
     }
 
     fn allow_unproven(&mut self, _: Duration) -> bool {
@@ -140,11 +151,22 @@ pub(crate) fn handle<A: Application, C: ConnCache>(
     application: &mut A,
     cache: &mut C,
 ) -> Handled<A::FetchId> {
+    handle_at(NOW, config, segment, application, cache)
+}
+
+/// The same at `now`.
+pub(crate) fn handle_at<A: Application, C: ConnCache>(
+    now: Duration,
+    config: &TcpConfig,
+    segment: &Segment,
+    application: &mut A,
+    cache: &mut C,
+) -> Handled<A::FetchId> {
     let payload = vec![0; segment.length.into()];
     let mut memory = vec![0; Assembly::CAPACITY];
     let engine = Engine { config, application, cache, assembly: Assembly::new(&mut memory) };
-    let rx =
-        RxSegment { now: Duration::ZERO, segment, payload: &payload, source: Source::Client, crowded: false };
+    let epochs = Epochs::at(now, LIFETIME);
+    let rx = RxSegment { now, epochs, segment, payload: &payload, source: Source::Client, crowded: false };
     engine.handle(&rx).expect("nothing is deferred")
 }
 

@@ -14,6 +14,7 @@ use aya_ebpf::programs::XdpContext;
 use aya_log_ebpf::debug;
 use stateless_tcp_core::outcome::{Outcome, XdpAction};
 use stateless_tcp_core::steering::{Layout, Protocol, SteeringReason};
+use stateless_tcp_core::tcp::epoch::Epochs;
 use stateless_tcp_core::tcp::segment::FastOpen;
 use stateless_tcp_core::tcp::{TcpConfig, handle_in_driver};
 use stateless_tcp_core::udp::{self, Question};
@@ -40,7 +41,7 @@ static WORK: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
 /// The results that one program or step hands to the next. They are in a map, so that the verifier forgets their values:
 /// it checks each step once, and not once for each path through the steps before it.
 struct Scratch {
-    config: MaybeUninit<TcpConfig>,
+    config: MaybeUninit<(TcpConfig, Epochs)>,
     layout: MaybeUninit<Layout>,
     received: MaybeUninit<ControlSegment>,
     header: MaybeUninit<Header>,
@@ -126,8 +127,8 @@ fn decide(work: &mut Scratch) -> Option<Outcome> {
     let config = TERMS.get(IN_FORCE.get(0)?.wrapping_sub(1))?;
     // SAFETY: `parse_segment` has put it there.
     let ControlSegment { segment, .. } = unsafe { work.received.assume_init_ref() };
-    let config = work.config.write(config.unpack());
-    let (outcome, answer) = handle_in_driver(config, segment)?;
+    let (config, epochs) = work.config.write(config.unpack());
+    let (outcome, answer) = handle_in_driver(config, *epochs, segment)?;
     if let Some(answer) = &answer {
         work.header.write(Header::new(&segment.tuple, answer));
     }

@@ -21,6 +21,7 @@ use stateless_tcp::services::{Context, MAX_RESPONSE, Service};
 use stateless_tcp::serving::{AnswerPolicy, Content, ContentGeneration, ServingState};
 use stateless_tcp_core::outcome::Outcome;
 use stateless_tcp_core::steering;
+use stateless_tcp_core::tcp::epoch::{CONNECTION_LIFETIME, Epochs};
 use stateless_tcp_core::tcp::isn::{self, CookieFields, Generations, Key, Keys, MssClass};
 use stateless_tcp_core::tcp::output::TxSegment;
 use stateless_tcp_core::tcp::segment::Flags;
@@ -29,6 +30,11 @@ use stateless_tcp_core::wire::{self, Reply};
 
 const ISN: u32 = 1_000;
 const KEYS: Keys = Keys { current: Key([7; 16]), previous: None };
+/// The epochs at [`now`].
+fn epochs() -> Epochs {
+    Epochs::at(now().duration_since(UNIX_EPOCH).unwrap_or_default(), CONNECTION_LIFETIME)
+}
+
 const SERVED: Generations = Generations::only(0);
 const SYN: u8 = 0x02;
 const FIN_ACK: u8 = 0x11;
@@ -74,7 +80,8 @@ fn steps() -> Vec<Case> {
         let config =
             TcpConfig { ack_policy, keys: KEYS, generations: SERVED, segment_size: 1220, fast_open: false };
         cases.push(case(decide, move || {
-            black_box(syn_ack(black_box(&config), black_box(&received.segment))).expect("SYN,ACK");
+            black_box(syn_ack(black_box(&config), black_box(&epochs()), black_box(&received.segment)))
+                .expect("SYN,ACK");
         }));
     }
     for (name, length) in [("emit/0", 0), ("emit/231", 231), ("emit/1220", 1220)] {
@@ -251,6 +258,7 @@ fn responding(
         segment_size: 1220,
         hints: 64,
         fast_open: false,
+        connection_lifetime: CONNECTION_LIFETIME,
     };
     let offer = ServingState::new(content(server), policy);
     let ContentGeneration { generation, content } = &offer.current;
@@ -259,7 +267,8 @@ fn responding(
         let layout = steering::steer(&octets[..], &**content).expect("served");
         let tuple = wire::parse(&octets, &layout).expect("a segment").segment.tuple;
         let terms = CookieFields { class: MssClass::Standard, generation: *generation };
-        segment.ack = isn::iss(&KEYS.current, &tuple, ISN, terms).wrapping_add(1);
+        segment.ack =
+            isn::iss(&KEYS.current, &tuple, ISN, epochs().single_request.current, terms).wrapping_add(1);
     }
     let octets = frame(client, server, segment);
     let mut responder = Responder::of(0, offer.into());

@@ -14,6 +14,7 @@ use aya_log::EbpfLogger;
 use stateless_tcp_core::outcome::Outcome;
 use stateless_tcp_core::steering::{ClientPolicy, SteeringReason, VlanTags};
 use stateless_tcp_core::tcp::TcpConfig;
+use stateless_tcp_core::tcp::epoch::Epochs;
 use stateless_tcp_core::tcp::segment::Address;
 use stateless_tcp_ebpf::abi::{self, MAX_TERMS, PackedHandshakeConfig, Settings};
 use std::collections::{self, HashSet};
@@ -185,18 +186,18 @@ impl Program {
         Ok(())
     }
 
-    /// Has the program answer by `terms` from now on, if it was loaded for that.
+    /// Has the program answer by `config`, at a time of `epochs`, from now on, if it was loaded for that.
     ///
     /// They are put into a place that is not in force, and then put in force by a single number: the program sees the
     /// former terms or these, whole.
     ///
     /// # Errors
     /// If a map refuses.
-    pub fn answer_by(&mut self, terms: &TcpConfig) -> Result<(), XdpError> {
+    pub fn answer_by(&mut self, config: &TcpConfig, epochs: &Epochs) -> Result<(), XdpError> {
         let Handshake { terms: places, in_force, place, .. } = &mut self.handshake;
         let next = *place % MAX_TERMS + 1;
         places
-            .set(next - 1, PackedHandshakeConfig::from(terms).octets(), 0)
+            .set(next - 1, PackedHandshakeConfig::new(config, epochs).octets(), 0)
             .map_err(map_error(abi::TERMS))?;
         in_force.set(0, next, 0).map_err(map_error(abi::IN_FORCE))?;
         *place = next;

@@ -34,6 +34,7 @@ pub use self::values::{
 };
 use stateless_tcp_core::steering::VlanTags;
 pub use stateless_tcp_core::tcp::AckPolicy;
+use stateless_tcp_core::tcp::epoch::CONNECTION_LIFETIME;
 
 use self::check::{excludes, requires};
 use crate::acl::ClientPolicies;
@@ -94,6 +95,8 @@ pub struct Config {
     pub hints: usize,
     /// Answer requests that come with the SYN (RFC 7413).
     pub fast_open: bool,
+    /// Most time that a connection lives.
+    pub connection_lifetime: Duration,
     /// The file with the cookie keys; `None`: a random key.
     pub key_file: Option<PathBuf>,
     /// The mode in which the XDP program is attached.
@@ -232,6 +235,9 @@ impl RunOptions {
             segment_size: self.segment_size.map(Bounded::get_u16),
             hints: self.hints.map_or(CONN_CACHE, Bounded::get) as usize,
             fast_open: self.fast_open,
+            connection_lifetime: self
+                .connection_lifetime
+                .map_or(CONNECTION_LIFETIME, |seconds| Duration::from_secs(seconds.get().into())),
             key_file: self.key_file,
             xdp_mode,
             handshake,

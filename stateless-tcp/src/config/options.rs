@@ -169,6 +169,9 @@ RunOptions {
     /// Answer requests that come with the SYN (TCP Fast Open, RFC 7413)
     #[arg(long, help_heading = PROTOCOL)]
     fast_open: bool,
+    /// Most time that a connection lives, 60 to 604800; then its next answer ends it [default: 3600]
+    #[arg(long, value_name = "SECONDS", help_heading = PROTOCOL)]
+    connection_lifetime: Option<Bounded<60, 604_800>>,
     /// Cookie keys, 32 hexadecimal digits a line: the current key, then the previous; created if the file does not exist
     /// [default: a random key]
     #[arg(long, value_name = "FILE", help_heading = PROTOCOL)]

@@ -43,6 +43,7 @@ impl Config {
             rules: "rules",
             segment_size: "segment-size",
             hints: "hints",
+            connection_lifetime: "connection-lifetime",
             xdp_mode: "xdp-mode",
             handshake: "handshake",
             zero_copy: "zero-copy",

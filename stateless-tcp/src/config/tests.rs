@@ -55,6 +55,7 @@ fn defaults() -> Config {
         segment_size: None,
         hints: 4096,
         fast_open: false,
+        connection_lifetime: Duration::from_hours(1),
         key_file: None,
         xdp_mode: XdpMode::Auto,
         handshake: HandshakeMode::Auto,
@@ -119,6 +120,7 @@ fn everything() -> Config {
         segment_size: Some(512),
         hints: 99,
         fast_open: true,
+        connection_lifetime: Duration::from_mins(1),
         key_file: Some("keys".into()),
         xdp_mode: XdpMode::Native,
         handshake: HandshakeMode::Driver,
@@ -148,7 +150,7 @@ const EVERY_FLAG: &str = "-i eth0 --interface eth1 --address 2001:db8::1 --addre
     --kernel-from 198.51.100.0/24 --kernel-from 2001:db8::7 \
     --deny 0.0.0.0/0 --allow 203.0.113.0/24 --rate-limit 50 --rate-prefix-ipv4 32 --rate-prefix-ipv6 48 --udp truncate --extension-headers kernel --vlan 7 --vlan 100.8 --dns-port 5353 --http-port 8080 --zone a.zone --zone example.org=b.zone --zone-dir zones --zone-include-dir common --minimal-any --dns-keepalive 0 \
     --dns-cookie-secret-file secret --http-root www --http-cache-control no-cache --http-dot-files --rules classic \
-    --segment-size 512 --hints 99 --fast-open --key-file keys --xdp-mode native --handshake driver \
+    --segment-size 512 --hints 99 --fast-open --connection-lifetime 60 --key-file keys --xdp-mode native --handshake driver \
     --zero-copy always --busy-poll 50 --coalesce 100 --queues 0,2-5 --uncovered-queues \
     --replace --take-over --xdp-log trace --metrics 127.0.0.1:9953 --dnstap /run/dnstap.sock --log-format json --user nobody --test-escape secret --test-panic-after-frames 9 --test-hang-after-frames 8";
 
@@ -179,6 +181,7 @@ rules = "classic"
 segment-size = 512
 hints = 99
 fast-open = true
+connection-lifetime = 60
 key-file = "keys"
 xdp-mode = "native"
 handshake = "driver"
@@ -212,7 +215,7 @@ fn flags_and_file_have_the_same_options() {
 fn flags_override_the_file() {
     let (_directory, path) = file(EVERY_KEY);
     let flags = "-i eth9 --address 192.0.2.9 --dns-port 9 --http-port 10 --zone z --zone-dir zd --zone-include-dir zi --dns-keepalive 6553 --dns-cookie-secret-file s --http-root r --http-cache-control max-age=9 --rules reliable \
-        --segment-size 99 --hints 0 --key-file k --xdp-mode auto --handshake auto --zero-copy never --busy-poll 0 --coalesce 0 --queues 9 --xdp-log off \
+        --segment-size 99 --hints 0 --connection-lifetime 604800 --key-file k --xdp-mode auto --handshake auto --zero-copy never --busy-poll 0 --coalesce 0 --queues 9 --xdp-log off \
         --test-panic-after-frames 1 --test-hang-after-frames 1 --kernel-from 192.0.2.3 --deny 192.0.2.4 --allow 192.0.2.5 --rate-limit 1 --rate-prefix-ipv4 1 --rate-prefix-ipv6 2 --metrics [::]:11 --dnstap s --log-format text --udp kernel --extension-headers drop --vlan 9 --user root --test-escape s";
     let config = run(&format!("{flags} --config {}", path.display())).unwrap();
     let expected = Config {

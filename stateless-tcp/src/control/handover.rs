@@ -85,6 +85,8 @@ pub struct HandoverState {
     pub reliable: bool,
     /// Largest payload of a segment, in bytes.
     pub segment_size: u16,
+    /// Most time that a connection lives, in seconds.
+    pub connection_lifetime: u64,
 }
 
 /// An interface of a predecessor.

@@ -7,6 +7,7 @@ use super::server::{ControlHandles, ControlSocket, ReloadRequest};
 use super::*;
 use crate::serving::{ActiveState, AnswerPolicy, Content, ServingState};
 use stateless_tcp_core::tcp::AckPolicy;
+use stateless_tcp_core::tcp::epoch::CONNECTION_LIFETIME;
 use stateless_tcp_core::tcp::isn::{Key, Keys};
 use std::io::Read as _;
 use std::os::unix::net::UnixListener;
@@ -16,7 +17,14 @@ use tokio::sync::mpsc;
 fn handles(reloads: mpsc::UnboundedSender<ReloadRequest>) -> ControlHandles {
     let keys = Keys { current: Key([1; 16]), previous: None };
     let rules = AckPolicy::Reliable;
-    let policy = AnswerPolicy { rules, keys, segment_size: 1220, hints: 0, fast_open: false };
+    let policy = AnswerPolicy {
+        rules,
+        keys,
+        segment_size: 1220,
+        hints: 0,
+        fast_open: false,
+        connection_lifetime: CONNECTION_LIFETIME,
+    };
     let active = Arc::new(ActiveState::from_pointee(ServingState::new(Content::new([], Vec::new()), policy)));
     let targets = CheckTargets { queues: Arc::new([]), active, test_frames: mpsc::unbounded_channel().0 };
     let handover = HandoverService { programs: Arc::new([]), steps: mpsc::unbounded_channel().0 };

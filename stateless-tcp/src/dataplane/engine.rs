@@ -12,6 +12,7 @@ use crate::serving::{Content, ServingState};
 use application::ServedApplication;
 use stateless_tcp_core::outcome::Outcome;
 pub use stateless_tcp_core::tcp::Source;
+use stateless_tcp_core::tcp::epoch::EpochClock;
 use stateless_tcp_core::tcp::output::TxSegment;
 use stateless_tcp_core::tcp::parser::MAX_RESPONSES;
 use stateless_tcp_core::tcp::segment::Segment;
@@ -56,6 +57,7 @@ pub struct TcpEngine {
     assembly: Box<[u8]>,
     cache: ConnTable,
     waiting: Option<DeferredSegment>,
+    clock: EpochClock,
 }
 
 impl TcpEngine {
@@ -65,6 +67,7 @@ impl TcpEngine {
         Self {
             worker,
             cache: ConnTable::new(state.policy.hints),
+            clock: EpochClock::new(state.policy.connection_lifetime),
             state,
             responses: Vec::with_capacity(MAX_RESPONSES),
             query_log: QueryLog::default(),
@@ -75,6 +78,7 @@ impl TcpEngine {
 
     /// Answers from `state` from now on.
     pub fn switch(&mut self, state: Arc<ServingState>) {
+        self.clock = EpochClock::new(state.policy.connection_lifetime);
         self.state = state;
     }
 
@@ -127,8 +131,9 @@ impl TcpEngine {
     pub fn handle(&mut self, arrival: Arrival<'_>, counters: &Counters) -> Transmit {
         let Arrival { now, segment, payload, source, crowded } = arrival;
         self.query_log.clear();
-        let Self { worker, state, responses, query_log, assembly, cache, .. } = self;
+        let Self { worker, state, responses, query_log, assembly, cache, clock, .. } = self;
         let since_epoch = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let epochs = clock.at(since_epoch);
         let mut application =
             ServedApplication { state, worker: *worker, now, service: None, responses, query_log };
         let engine = Engine {
@@ -138,7 +143,8 @@ impl TcpEngine {
             assembly: Assembly::new(assembly),
         };
         // The application and the cache are here: nothing is deferred.
-        let Ok(handled) = engine.handle(&RxSegment { now: since_epoch, segment, payload, source, crowded })
+        let Ok(handled) =
+            engine.handle(&RxSegment { now: since_epoch, epochs, segment, payload, source, crowded })
         else {
             return Transmit::Nothing;
         };

@@ -87,7 +87,7 @@ fn send_state(
     };
     let LoadTimes { content: loaded, key } = reloader.load_times();
     let state = reloader.state();
-    let AnswerPolicy { keys, rules, segment_size, .. } = &state.policy;
+    let AnswerPolicy { keys, rules, segment_size, connection_lifetime, .. } = &state.policy;
     let Key(current) = keys.current;
     let handover = HandoverState {
         interfaces: programs
@@ -104,6 +104,7 @@ fn send_state(
         former: reloader.reserved().map(|(retired, rest)| (retired, rest.as_secs())).collect(),
         reliable: *rules == AckPolicy::Reliable,
         segment_size: *segment_size,
+        connection_lifetime: connection_lifetime.as_secs(),
     };
     let _ = reply.send(Ok((handover, files)));
     true

@@ -21,6 +21,7 @@ use anyhow::{Context as _, Result, bail};
 use stateless_tcp_core::tcp::segment::Address;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 /// A queue's number, socket and counters.
 pub(super) type QueueSocket = (u32, Socket, Arc<Counters>);
@@ -129,7 +130,7 @@ pub(super) fn load(
 ) -> Result<AttachedProgram, XdpError> {
     let (mut program, handshake) = handshake::load(config, interface, mode, copy)?;
     steer(&mut program, &state.current.content)?;
-    program.answer_by(state.tcp_config())?;
+    program.answer_by(state.tcp_config(), &state.policy.epochs(SystemTime::now()))?;
     Ok(AttachedProgram { program, mode, copy, handshake, link: LinkStatus::new(interface) })
 }
 

@@ -5,6 +5,7 @@
 //! The previous content is retained for [`RETENTION`], and so are those before it ([`History`]): none ends before its
 //! connections can be expected to end. At the limit of retained content, a reload waits for the oldest to expire.
 
+use super::epochs::EpochTicker;
 use super::interface::{addresses, own_addresses, steer};
 use super::running::{AttachedProgram, ContentStatus, LoadTimes};
 use super::sd_notify::SdNotify;
@@ -22,7 +23,6 @@ use crate::serving::{
 use crate::system::network::Network;
 use anyhow::{Error, Result, bail};
 use stateless_tcp_core::steering::Steering as _;
-use stateless_tcp_core::tcp::TcpConfig;
 use stateless_tcp_core::tcp::segment::Address;
 use stateless_tcp_ebpf::abi::MAX_ADDRESSES;
 use std::fmt::Write as _;
@@ -68,6 +68,8 @@ pub(super) struct Reloader {
     /// No reload begins, as a successor takes over.
     held: bool,
     load_times: LoadTimes,
+    /// Keeps the programs' time slots those of the present.
+    epoch_ticker: EpochTicker,
 }
 
 /// A reload that was requested.
@@ -92,6 +94,7 @@ impl Reloader {
         service_manager: Arc<SdNotify>,
     ) -> Self {
         let retention = config.test_keep_seconds.map_or(RETENTION, Duration::from_secs);
+        let epoch_ticker = EpochTicker::new(&active.load().policy);
         let history = History::new(retention).with_predecessor(reserved, &active.load());
         Self {
             source,
@@ -106,6 +109,7 @@ impl Reloader {
             pending: None,
             held: false,
             load_times,
+            epoch_ticker,
         }
     }
 
@@ -186,7 +190,7 @@ impl Reloader {
         self.history.next_expiry().into_iter().chain(number).min().map(|until| self.epoch + until)
     }
 
-    /// Waits for the next event of a reload or a generation, and handles it. Cancel safe.
+    /// Waits for the next event of a reload, a generation or an epoch, and handles it. Cancel safe.
     pub(super) async fn proceed(&mut self, programs: &mut [AttachedProgram]) {
         self.begin();
         let due = self.due();
@@ -202,7 +206,9 @@ impl Reloader {
                 None => std::future::pending().await,
             }
         };
+        let answers = programs.iter().any(|attached| attached.handshake);
         let prepared = tokio::select! {
+            () = self.epoch_ticker.change(answers) => return configure_handshakes(programs, &self.active.load()),
             prepared = read => prepared,
             () = expiry => return self.expire(programs),
         };
@@ -241,7 +247,7 @@ impl Reloader {
             return;
         };
         // The programs come first: they leave segments of unknown generations to the workers.
-        configure_handshakes(programs, state.tcp_config());
+        configure_handshakes(programs, &state);
         release_later(self.active.swap(Arc::new(state)));
         for generation in expired {
             tracing::debug!("generation {generation} has expired");
@@ -265,7 +271,7 @@ impl Reloader {
         if let Err(error) = steered.and_then(|()| steer_all(programs, &content)) {
             // The maps had room for this content a moment ago.
             steer_all(programs, &before.current.content)?;
-            configure_handshakes(programs, before.tcp_config());
+            configure_handshakes(programs, &before);
             return Err(error);
         }
         let state = self.history.replace(&before, content, policy, self.epoch.elapsed());
@@ -273,10 +279,10 @@ impl Reloader {
             self.load_times.content = load_times.content;
         }
         self.load_times.key = load_times.key;
-        let tcp_config = *state.tcp_config();
         self.stores.zones.commit();
-        release_later(self.active.swap(Arc::new(state)));
-        configure_handshakes(programs, &tcp_config);
+        let state = Arc::new(state);
+        release_later(self.active.swap(Arc::clone(&state)));
+        configure_handshakes(programs, &state);
         let mut text = format!("reloaded: {}", build::describe(&config, &self.stores, &addresses));
         for note in notes {
             text.push('\n');
@@ -375,10 +381,11 @@ fn steer_all(programs: &mut [AttachedProgram], content: &Content) -> Result<(), 
     programs.iter_mut().try_for_each(|attached| steer(&mut attached.program, content))
 }
 
-/// Makes the programs answer handshakes by `config`. A program that fails leaves unknown handshakes to the workers.
-fn configure_handshakes(programs: &mut [AttachedProgram], config: &TcpConfig) {
+/// Makes the programs answer handshakes by `state`, at the present time. A program that fails leaves unknown handshakes to the workers.
+fn configure_handshakes(programs: &mut [AttachedProgram], state: &ServingState) {
+    let epochs = state.policy.epochs(SystemTime::now());
     for AttachedProgram { program, .. } in programs {
-        if let Err(error) = program.answer_by(config) {
+        if let Err(error) = program.answer_by(state.tcp_config(), &epochs) {
             tracing::warn!(interface = program.interface().name, "the workers answer alone: {error}");
         }
     }

@@ -86,6 +86,8 @@ pub(super) fn check(config: &Config, policy: &AnswerPolicy, predecessor: &Predec
     ensure!(same, "--take-over: connections cannot continue with other --rules: {remedy}");
     let same = state.segment_size == policy.segment_size;
     ensure!(same, "--take-over: connections cannot continue with another --segment-size: {remedy}");
+    let same = state.connection_lifetime == policy.connection_lifetime.as_secs();
+    ensure!(same, "--take-over: connections cannot continue with another --connection-lifetime: {remedy}");
     Ok(())
 }
 

@@ -219,9 +219,9 @@ impl AnswerPolicy {
     /// The configured options of the TCP engine, with these keys.
     #[must_use]
     pub fn new(config: &Config, keys: Keys) -> Self {
-        let Config { rules, hints, fast_open, .. } = *config;
+        let Config { rules, hints, fast_open, connection_lifetime, .. } = *config;
         let segment_size = config.segment_size.unwrap_or(rules.segment_size());
-        Self { rules, keys, segment_size, hints, fast_open }
+        Self { rules, keys, segment_size, hints, fast_open, connection_lifetime }
     }
 }
 

@@ -14,9 +14,11 @@ pub use history::{CLIENT_RETRY_TIME, GenerationLimit, History, MAX_GENERATIONS};
 use crate::fingerprint::Fingerprint;
 use arc_swap::ArcSwap;
 use serde::{Deserialize, Serialize};
+use stateless_tcp_core::tcp::epoch::Epochs;
 use stateless_tcp_core::tcp::isn::{GENERATION_MASK, Generations, Keys};
 use stateless_tcp_core::tcp::{AckPolicy, TcpConfig};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The state that new segments are answered from.
 ///
@@ -64,6 +66,16 @@ pub struct AnswerPolicy {
     pub hints: usize,
     /// Answer requests that come with the SYN (RFC 7413).
     pub fast_open: bool,
+    /// Most time that a connection with timestamps, and a Fast Open cookie, lives. The same on all servers that share a key.
+    pub connection_lifetime: Duration,
+}
+
+impl AnswerPolicy {
+    /// The epochs at `now`.
+    #[must_use]
+    pub fn epochs(&self, now: SystemTime) -> Epochs {
+        Epochs::at(now.duration_since(UNIX_EPOCH).unwrap_or_default(), self.connection_lifetime)
+    }
 }
 
 /// Everything that determines an answer besides the segment: content and keys.

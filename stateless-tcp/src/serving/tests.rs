@@ -4,6 +4,7 @@ use super::*;
 use crate::services::dns::{Dns, DnsOptions};
 use crate::services::{Answered, Context, Framing, Service, Unavailable};
 use stateless_tcp_core::tcp::AckPolicy;
+use stateless_tcp_core::tcp::epoch::CONNECTION_LIFETIME;
 use stateless_tcp_core::tcp::isn::{Key, Keys};
 
 /// A service with this fingerprint, if any.
@@ -37,7 +38,14 @@ pub(super) fn known(number: u64) -> Content {
 
 pub(super) fn policy() -> AnswerPolicy {
     let keys = Keys { current: Key([1; 16]), previous: None };
-    AnswerPolicy { rules: AckPolicy::Reliable, keys, segment_size: 1220, hints: 64, fast_open: false }
+    AnswerPolicy {
+        rules: AckPolicy::Reliable,
+        keys,
+        segment_size: 1220,
+        hints: 64,
+        fast_open: false,
+        connection_lifetime: CONNECTION_LIFETIME,
+    }
 }
 
 fn ports(state: &ServingState, generation: u8) -> Option<Vec<u16>> {

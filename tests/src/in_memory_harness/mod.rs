@@ -23,6 +23,7 @@ use stateless_tcp::services::{
 use stateless_tcp::serving::{AnswerPolicy, Content};
 use stateless_tcp_core::outcome::{Outcome, OutcomeKind};
 use stateless_tcp_core::tcp::AckPolicy;
+use stateless_tcp_core::tcp::epoch::CONNECTION_LIFETIME;
 use stateless_tcp_core::tcp::isn::{Key, Keys};
 
 use crate::{packet::Packet, topology::SERVERS};
@@ -118,7 +119,14 @@ impl Harness {
         Self {
             responder: Responder::new(
                 Content::new(SERVERS.map(Into::into), services),
-                AnswerPolicy { rules, keys, segment_size, hints: 0, fast_open },
+                AnswerPolicy {
+                    rules,
+                    keys,
+                    segment_size,
+                    hints: 0,
+                    fast_open,
+                    connection_lifetime: CONNECTION_LIFETIME,
+                },
             ),
             counters: Counters::default(),
             rules,
@@ -141,6 +149,14 @@ impl Harness {
         let received = pool.receive(frame);
         self.responder.respond(self.now, &mut pool, received, frame.len(), &self.counters);
         pool.sent.len()
+    }
+
+    /// The segments that answer a frame, likewise.
+    pub fn answers_to(&mut self, frame: &[u8]) -> Vec<Packet> {
+        let mut pool = Pool::new(PLENTY);
+        let received = pool.receive(frame);
+        self.responder.respond(self.now, &mut pool, received, frame.len(), &self.counters);
+        pool.sent.iter().map(|frame| Packet::parse(frame).expect("TCP")).collect()
     }
 
     /// All that was counted so far.

@@ -11,11 +11,13 @@
 //! - `orphans`: a client without timestamps that has closed both directions never hears the server's FIN.
 //! - `refused`: an answer that is larger than four windows of a client without timestamps, or than one that takes no segment.
 //! - RST, after which the client asks again: where content was replaced; where messages are cut, so that the beginning of one
-//!   may be known to another server only, or forgotten; where somebody on the way merges what the client sends in parts.
+//!   may be known to another server only, or forgotten; where somebody on the way merges what the client sends in parts; where
+//!   a connection has outlived its proof, or a clock was set.
 //!
 //! | module | its room |
 //! |---|---|
 //! | [`question`] | toy protocols whose every byte tells where it belongs |
+//! | [`clocks`] | what time it is for each server |
 //! | [`client`] | the client's TCP: Linux's and BSD's manners |
 //! | [`application`] | asks, compares, closes, asks again |
 //! | [`kernel`] | the client checked against a real one |
@@ -29,6 +31,7 @@
 
 pub mod application;
 pub mod client;
+pub mod clocks;
 pub mod explore;
 pub mod kernel;
 pub mod network;
@@ -164,6 +167,8 @@ struct Run<'a> {
     servers: Servers,
     application: Application,
     client: SimClient,
+    /// When this connection was opened.
+    opened: Micros,
     /// The smallest window of the client on this connection.
     least_window: usize,
     /// Number of fetched answers.
@@ -196,6 +201,7 @@ impl<'a> Run<'a> {
             servers,
             client: SimClient::open(scenario.profile.clone(), FIRST_PORT, isn, base, 0, &mut out),
             application,
+            opened: 0,
             least_window: usize::from(u16::MAX),
             fetches: 0,
             reloads: 0,
@@ -239,7 +245,7 @@ impl<'a> Run<'a> {
                 ));
             }
             let unheard = self.client.probes > MOST_PROBES;
-            if unheard && !self.client.fin_received {
+            if unheard && !self.client.fin_received && !self.may_have_expired() {
                 return Err("keep-alive probes are not answered".into());
             }
             self.summary.unheard |= u64::from(unheard);
@@ -305,6 +311,7 @@ impl<'a> Run<'a> {
         let base = self.application.opened(self.now);
         let port = self.client.port() + 1;
         let isn = self.random.word();
+        self.opened = self.now;
         self.least_window = usize::from(u16::MAX);
         if let Some(trace) = &mut self.trace {
             trace.say(self.now, "a new connection");
@@ -327,13 +334,23 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
+    /// Whether this connection may have outlived its proof.
+    fn may_have_expired(&self) -> bool {
+        let timestamps = self.scenario.profile.timestamps;
+        self.scenario.clocks.may_have_expired(self.opened, self.now, timestamps)
+    }
+
     /// Whether the servers may have cause for a RST: the content that the connection began with was kept for its time, or what
     /// was kept of the connection is lost.
     fn may_reset(&self, packet: &SimSegment) -> bool {
         let forgets = self.scenario.relay.is_some_and(|relay| relay.forget > 0);
         let former = packet.port != self.client.port();
         let gone = former || self.servers.may_have_forgotten(self.client.generation, self.now);
-        self.reloads > 0 && gone || self.kept_and_lost() || self.scenario.coalesce || forgets
+        self.may_have_expired()
+            || self.reloads > 0 && gone
+            || self.kept_and_lost()
+            || self.scenario.coalesce
+            || forgets
     }
 
     /// Whether messages may be cut, so that the beginning of one may be kept and lost.
@@ -387,7 +404,11 @@ impl<'a> Run<'a> {
         for packet in sent {
             let acknowledged = position(packet.ack, self.client.initial().0);
             let current = packet.port == self.client.port();
-            let beyond = current && packet.is(Flags::ACK) && acknowledged > self.client.high();
+            // Read as of another slot, a segment may seem to belong to other numbers. A client heeds no such ACK.
+            let beyond = current
+                && packet.is(Flags::ACK)
+                && acknowledged > self.client.high()
+                && !self.may_have_expired();
             let reset = packet.is(Flags::RST) && !self.may_reset(&packet);
             let copy = self.trace.is_some().then(|| packet.clone());
             let fate = self.network.send(self.now, packet);

@@ -3,6 +3,7 @@
 use super::{
     application::{ApplicationConfig, Ending},
     client::{Profile, TcpStack},
+    clocks::Clocks,
     network::Faults,
     packet::Micros,
     question::{LONGEST, MAX_ANSWER, MOST_IDS, SimQuestion, Style},
@@ -36,6 +37,8 @@ pub struct Scenario {
     pub poison: usize,
     /// When their content is replaced, and by which.
     pub reloads: Vec<(Micros, u8)>,
+    /// What time it is for them.
+    pub clocks: Clocks,
     /// They have to ask for their answers.
     pub relay: Option<RelayBehaviour>,
     /// Largest payload that they send.
@@ -110,6 +113,7 @@ impl Scenario {
         let fits =
             |question: &SimQuestion| 4 * question.length() < usize::try_from(profile.buffer).unwrap_or(0);
         self.quiet()
+            && self.clocks.are_steady()
             && self.relay.is_none()
             && profile.timestamps
             && profile.rto_min >= 200_000
@@ -185,6 +189,7 @@ impl Scenario {
             poison,
             relay,
             reloads: reloads(&mut random),
+            clocks: Clocks::draw(&mut mood, relayed),
             segment_size,
             isn,
             limit: LIMIT,

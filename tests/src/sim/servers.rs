@@ -1,11 +1,6 @@
 //! The servers: the real core, several of one key, and what must hold of everything they send.
 
-use std::{
-    collections::HashMap,
-    net::Ipv4Addr,
-    sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{collections::HashMap, net::Ipv4Addr, sync::Arc, time::Duration};
 
 use stateless_tcp::dataplane::engine::{Arrival, DeferredSegment, Source, TcpEngine};
 use stateless_tcp::dataplane::pending::{PendingRequest, PendingRequests};
@@ -21,6 +16,7 @@ use stateless_tcp_core::tcp::ts_cookie::{Mask, TsCookie, TsState};
 
 use super::{
     client::Profile,
+    clocks::Clocks,
     packet::{Micros, Position, SimSegment, position},
     question::{Style, Toy, VOLATILE},
     relay::Relay,
@@ -52,10 +48,8 @@ pub struct Servers {
     generation: u8,
     /// When other content took the place of each.
     replaced: HashMap<u8, Micros>,
+    clocks: Clocks,
 }
-
-/// Of the world, on the servers' clocks.
-const BEGINNING: Duration = Duration::from_hours(1);
 
 /// The time that replaced content is kept.
 pub const KEEP: Micros = 60_000_000;
@@ -63,11 +57,18 @@ pub const KEEP: Micros = 60_000_000;
 impl Servers {
     /// The servers of a scenario. What takes them how long is drawn from `random`.
     pub fn new(scenario: &Scenario, random: Random) -> Self {
-        let &Scenario { servers, segment_size, hints, ref plan, .. } = scenario;
+        let &Scenario { servers, segment_size, hints, ref plan, ref clocks, .. } = scenario;
         let relay = scenario.relay.map(|manner| Arc::new(Relay::new(plan.style, manner, random)));
         let generation = 0;
         let keys = Keys { current: Key(*b"sixteen octets !"), previous: None };
-        let policy = AnswerPolicy { rules: AckPolicy::Reliable, keys, segment_size, hints, fast_open: false };
+        let policy = AnswerPolicy {
+            rules: AckPolicy::Reliable,
+            keys,
+            segment_size,
+            hints,
+            fast_open: false,
+            connection_lifetime: clocks.lifetime,
+        };
         let offer = Arc::new(ServingState::new(content(generation, relay.as_ref()), policy));
         Self {
             exchanges: (0..servers).map(|_| TcpEngine::new(0, Arc::clone(&offer))).collect(),
@@ -77,6 +78,7 @@ impl Servers {
             offer,
             history: History::new(Duration::from_micros(KEEP)),
             replaced: HashMap::new(),
+            clocks: clocks.clone(),
             segment_size,
             server_port: if plan.style == Style::Dns { DNS_PORT } else { HTTP_PORT },
             generation,
@@ -171,7 +173,7 @@ impl Servers {
 
     /// When the relay has something to be done, after `now`.
     pub fn next(&self, now: Micros) -> Option<Micros> {
-        let due = self.relay.as_ref()?.poll_timeout(0, clock(now))?;
+        let due = self.relay.as_ref()?.poll_timeout(0, self.clocks.at(0, now))?;
         Some(now + Micros::try_from(due.as_micros()).expect("64 bits"))
     }
 
@@ -182,7 +184,7 @@ impl Servers {
     pub fn turn(&mut self, now: Micros, mss: u16, sent: &mut Vec<SimSegment>) -> Result<(), String> {
         let mut ready = Vec::new();
         if let Some(relay) = &self.relay {
-            relay.poll(0, clock(now), &mut ready);
+            relay.poll(0, self.clocks.at(0, now), &mut ready);
         }
         for ticket in ready {
             for PendingRequest { waiting: DeferredSegment { segment, payload, .. }, .. } in
@@ -206,10 +208,10 @@ impl Servers {
         sent: &mut Vec<SimSegment>,
     ) -> Result<(), String> {
         let exchange = &mut self.exchanges[which];
-        let arrival = Arrival::new(clock(now), segment, payload);
+        let arrival = Arrival::new(self.clocks.at(which, now), segment, payload);
         let answer = exchange.handle(Arrival { source, ..arrival }, &self.counters);
         if let Some(waiting) = exchange.take_waiting() {
-            self.parking.park(waiting, clock(now), ());
+            self.parking.park(waiting, self.clocks.at(which, now), ());
         }
         let before = sent.len();
         for outgoing in answer {
@@ -252,10 +254,6 @@ impl Servers {
             length: packet.length,
         }
     }
-}
-
-fn clock(now: Micros) -> SystemTime {
-    UNIX_EPOCH + BEGINNING + Duration::from_micros(now)
 }
 
 fn content(generation: u8, relay: Option<&Arc<Relay>>) -> Content {

@@ -3,6 +3,7 @@
 use super::{
     application::{ApplicationConfig, Ending},
     client::{Profile, TcpStack},
+    clocks::Clocks,
     network::Faults,
     packet::Micros,
     question::{SimQuestion, Style},
@@ -78,6 +79,7 @@ pub fn draw(number: u64, depth: u32) -> Scenario {
         hints: 0,
         poison: 0,
         reloads: vec![],
+        clocks: Clocks::agreeing(),
         segment_size: SEGMENT_SIZE,
         isn: Isn::Client(0x7fff_fff8),
         limit: 1_000_000_000,

@@ -30,6 +30,7 @@ pub fn describe(scenario: &Scenario) -> String {
     );
     let Scenario { servers, hints, poison, .. } = scenario;
     let _ = writeln!(text, "servers {servers} hints {hints} poison {poison}");
+    let _ = writeln!(text, "{:?}", scenario.clocks);
     let _ = writeln!(text, "cuts {:?}; jitter {} ms", plan.cuts, milliseconds(scenario.jitter));
     for (question, end) in plan.questions.iter().zip(&plan.ends) {
         let last = if question.last { ", the last of its connection" } else { "" };

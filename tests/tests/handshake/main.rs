@@ -23,6 +23,7 @@ use stateless_tcp::serving::{AnswerPolicy, Content, ServingState};
 use stateless_tcp_core::outcome::{Outcome, OutcomeKind};
 use stateless_tcp_core::steering::steer;
 use stateless_tcp_core::tcp::AckPolicy;
+use stateless_tcp_core::tcp::epoch::{CONNECTION_LIFETIME, Epochs};
 use stateless_tcp_core::tcp::isn::{Key, Keys};
 use stateless_tcp_core::tcp::segment::Address;
 use stateless_tcp_core::tcp::{TcpConfig, handle_in_driver};
@@ -120,8 +121,8 @@ impl HandshakeProgram {
         }
     }
 
-    fn answer_by(&mut self, terms: &TcpConfig) {
-        self.terms.set(0, PackedHandshakeConfig::from(terms).octets(), 0).expect("put the terms");
+    fn answer_by(&mut self, terms: &TcpConfig, epochs: &Epochs) {
+        self.terms.set(0, PackedHandshakeConfig::new(terms, epochs).octets(), 0).expect("put the terms");
     }
 
     fn set(&mut self, settings: &Settings) {
@@ -166,11 +167,11 @@ impl HandshakeProgram {
 }
 
 /// The same through the library.
-fn core(terms: &TcpConfig, frame: &[u8]) -> XdpVerdict {
+fn core(terms: &TcpConfig, epochs: Epochs, frame: &[u8]) -> XdpVerdict {
     let decide = || {
         let layout = steer(frame, &HarnessSteering).ok()?;
         let received = control_segment::read(frame, &layout, &mut [0; control_segment::ROOM][..])?;
-        let (outcome, answer) = handle_in_driver(terms, &received.segment)?;
+        let (outcome, answer) = handle_in_driver(terms, epochs, &received.segment)?;
         let answer = answer.map(|outgoing| {
             let header = Header::new(&received.segment.tuple, &outgoing);
             let mut answer = frame.to_vec();
@@ -187,14 +188,21 @@ fn core(terms: &TcpConfig, frame: &[u8]) -> XdpVerdict {
 struct Trio {
     kernel: HandshakeProgram,
     responder: Responder,
-    terms: TcpConfig,
+    offer: ServingState,
     now: SystemTime,
     seen: BTreeMap<&'static str, u64>,
 }
 
 fn policy(rules: AckPolicy, fast_open: bool, previous: Option<Key>) -> AnswerPolicy {
     let keys = Keys { current: Key(*b"sixteen octets !"), previous };
-    AnswerPolicy { rules, keys, segment_size: 1220, hints: 256, fast_open }
+    AnswerPolicy {
+        rules,
+        keys,
+        segment_size: 1220,
+        hints: 256,
+        fast_open,
+        connection_lifetime: CONNECTION_LIFETIME,
+    }
 }
 
 /// With the same number, the same content.
@@ -206,23 +214,38 @@ fn content(number: u16) -> Content {
 impl Trio {
     fn new() -> Self {
         let offer = ServingState::new(content(1), policy(AckPolicy::Reliable, false, None));
-        let terms = *offer.tcp_config();
-        let mut kernel = HandshakeProgram::load();
-        kernel.answer_by(&terms);
         let now = UNIX_EPOCH + Duration::from_hours(500_000);
-        Self { kernel, responder: Responder::of(0, offer.into()), terms, now, seen: BTreeMap::new() }
+        let responder = Responder::of(0, offer.clone().into());
+        let mut trio =
+            Self { kernel: HandshakeProgram::load(), responder, offer, now, seen: BTreeMap::new() };
+        trio.set_clock(now);
+        trio
     }
 
     fn switch(&mut self, offer: ServingState) {
-        self.terms = *offer.tcp_config();
-        self.kernel.answer_by(&self.terms);
-        self.responder.switch(offer.into());
+        self.responder.switch(offer.clone().into());
+        self.offer = offer;
+        self.set_clock(self.now);
+    }
+
+    /// The epochs of all of them, those of the kernel included.
+    fn set_clock(&mut self, now: SystemTime) {
+        self.now = now;
+        self.kernel.answer_by(self.offer.tcp_config(), &self.epochs());
+    }
+
+    fn epochs(&self) -> Epochs {
+        self.offer.policy.epochs(self.now)
     }
 
     /// The responder's reply to a frame. Whatever the kernel decides itself, the responder has said the same.
     fn exchange(&mut self, name: &str, frame: &[u8]) -> (XdpVerdict, Vec<Vec<u8>>) {
         let fate = self.kernel.judge(frame);
-        assert_eq!(core(&self.terms, frame), fate, "{name}: core and kernel, of {frame:02x?}");
+        assert_eq!(
+            core(self.offer.tcp_config(), self.epochs(), frame),
+            fate,
+            "{name}: core and kernel, of {frame:02x?}"
+        );
         let (counters, mut pool) = (Counters::default(), Pool::new(PLENTY));
         let received = pool.receive(frame);
         self.responder.respond(self.now, &mut pool, received, frame.len(), &counters);
@@ -277,6 +300,10 @@ fn the_kernel_answers_as_user_space_does() {
             }
             trio.switch(offer.clone());
         }
+        if random.one_in(20) {
+            let step = Duration::from_secs(random.pick(&[1, 20, 60, 600, 100_000]));
+            trio.set_clock(if random.one_in(3) { trio.now - step } else { trio.now + step });
+        }
         let mut client = HandshakeClient::new(&mut random);
         let syn = client.syn(&mut random);
         let (fate, sent) = trio.exchange("SYN", &syn.octets());
@@ -284,6 +311,9 @@ fn the_kernel_answers_as_user_space_does() {
         let offered = sent.iter().any(|frame| Packet::parse(frame).is_some());
         assert!(!offered || matches!(fate, XdpVerdict::Decided(Outcome::SynAck, _)), "{fate:?}: {syn}");
         for _ in 0..random.below(12) {
+            if random.one_in(40) {
+                trio.set_clock(trio.now + Duration::from_secs(random.pick(&[15, 60, 900, 2_000])));
+            }
             let packet = client.speak(&mut random);
             let mut frame = packet.octets();
             if random.one_in(5) {

@@ -1,11 +1,14 @@
 //! Cookies, and how an answer goes out with its SYN,ACK.
 
 use super::*;
+use crate::tcp::epoch::{CONNECTION_LIFETIME, Epochs};
 use crate::tcp::isn::{CookieFields, Generations, iss_with_timestamps};
 use crate::tcp::segment::{FourTuple, Options};
 use crate::tcp::single_request::{Request, Response, prove};
 use crate::tcp::tcb::{ParsedMessages, ResponseSpan, Tcb};
+use crate::tcp::testing::{NOW, epochs};
 use crate::tcp::{AckPolicy, TcpConfig};
+use core::time::Duration;
 use proptest::prelude::*;
 use rstest::rstest;
 
@@ -16,6 +19,10 @@ const ROTATED: Keys = Keys { current: TWO, previous: Some(ONE) };
 const SERVED: Generations = Generations::only(9);
 const CLIENT: Address = Address::from_ipv4([192, 0, 2, 2]);
 const OTHER: Address = Address::from_ipv4([192, 0, 2, 3]);
+
+fn slots() -> Slots {
+    epochs().persistent
+}
 
 fn syn(fast_open: Option<FastOpen>, timestamps: bool) -> Segment {
     Segment {
@@ -42,30 +49,49 @@ fn syn(fast_open: Option<FastOpen>, timestamps: bool) -> Segment {
 #[case::none(None, false, None)]
 #[case::request(Some(FastOpen::Request), false, Some(TWO))]
 #[case::of_another_server(Some(FastOpen::Foreign), false, Some(TWO))]
-#[case::current(Some(FastOpen::Cookie(cookie(&TWO, CLIENT))), true, None)]
-#[case::previous(Some(FastOpen::Cookie(cookie(&ONE, CLIENT))), true, Some(TWO))]
-#[case::forgotten(Some(FastOpen::Cookie(cookie(&THREE, CLIENT))), false, Some(TWO))]
-#[case::of_another_client(Some(FastOpen::Cookie(cookie(&TWO, OTHER))), false, Some(TWO))]
-#[case::of_another_client_previous(Some(FastOpen::Cookie(cookie(&ONE, OTHER))), false, Some(TWO))]
+#[case::current(Some(FastOpen::Cookie(cookie(&TWO, CLIENT, slots().current))), true, None)]
+#[case::previous(Some(FastOpen::Cookie(cookie(&ONE, CLIENT, slots().current))), true, Some(TWO))]
+#[case::forgotten(Some(FastOpen::Cookie(cookie(&THREE, CLIENT, slots().current))), false, Some(TWO))]
+#[case::of_another_client(Some(FastOpen::Cookie(cookie(&TWO, OTHER, slots().current))), false, Some(TWO))]
+#[case::of_another_client_previous(Some(FastOpen::Cookie(cookie(&ONE, OTHER, slots().current))), false, Some(TWO))]
 #[case::zero(Some(FastOpen::Cookie([0; 8])), false, Some(TWO))]
 fn granted(#[case] option: Option<FastOpen>, #[case] accepted: bool, #[case] handed_out: Option<Key>) {
-    let expected = Grant { accepted, cookie: handed_out.map(|key| cookie(&key, CLIENT)) };
-    assert_eq!(grant(&ROTATED, &syn(option, true)), expected);
+    let expected = Grant { accepted, cookie: handed_out.map(|key| cookie(&key, CLIENT, slots().current)) };
+    assert_eq!(grant(&ROTATED, slots(), &syn(option, true)), expected);
 }
 
 /// Without a previous key its cookies are none.
 #[test]
 fn a_cookie_ends_with_its_key() {
-    let presented = Some(FastOpen::Cookie(cookie(&ONE, CLIENT)));
-    let granted = grant(&Keys { current: TWO, previous: None }, &syn(presented, true));
-    assert_eq!(granted, Grant { accepted: false, cookie: Some(cookie(&TWO, CLIENT)) });
+    let presented = Some(FastOpen::Cookie(cookie(&ONE, CLIENT, slots().current)));
+    let granted = grant(&Keys { current: TWO, previous: None }, slots(), &syn(presented, true));
+    assert_eq!(granted, Grant { accepted: false, cookie: Some(cookie(&TWO, CLIENT, slots().current)) });
+}
+
+/// As a connection does, and the client gets a fresh one meanwhile.
+#[test]
+fn a_cookie_expires() {
+    let start = NOW.as_secs() / 1_800 * 1_800;
+    let at = |seconds| Epochs::at(Duration::from_secs(start + seconds), CONNECTION_LIFETIME).persistent;
+    let presented = Some(FastOpen::Cookie(cookie(&TWO, CLIENT, at(0).current)));
+    for (seconds, accepted, fresh) in [
+        (0, true, false),
+        (1_799, true, false),
+        (1_800, true, true),
+        (3_374, true, true),
+        (3_375, false, true),
+        (100_000, false, true),
+    ] {
+        let granted = grant(&ROTATED, at(seconds), &syn(presented, true));
+        assert_eq!((granted.accepted, granted.cookie.is_some()), (accepted, fresh), "{seconds} s");
+    }
 }
 
 fn syn_ack(segment: &Segment) -> TxSegment {
     let ack_policy = AckPolicy::Reliable;
     let config =
         TcpConfig { ack_policy, keys: ROTATED, generations: SERVED, segment_size: 1220, fast_open: true };
-    crate::tcp::syn_ack(&config, segment).expect("a SYN is answered")
+    crate::tcp::syn_ack(&config, &epochs(), segment).expect("a SYN is answered")
 }
 
 /// The same that the client sends who gets no answer on its SYN: see `rule` and `converse` for what it proves.
@@ -73,27 +99,27 @@ fn syn_ack(segment: &Segment) -> TxSegment {
 fn the_first_segment_proves_the_connection() {
     let segment = syn(None, false);
     let first = first(&segment, &syn_ack(&segment));
-    let proven = prove(&ROTATED, &SERVED, &first, 0);
+    let proven = prove(&ROTATED, &epochs(), &SERVED, &first, 0);
     assert!(matches!(proven, Ok(Request { received: 0, generation: 9, .. })), "{proven:?}");
 
     let segment = syn(None, true);
     let syn_ack = syn_ack(&segment);
     let terms = CookieFields { class: MssClass::Standard, generation: 9 };
-    assert_eq!(syn_ack.seq, iss_with_timestamps(&TWO, &segment.tuple, segment.seq, terms).0);
+    assert_eq!(syn_ack.seq, iss_with_timestamps(&TWO, &segment.tuple, segment.seq, slots().current, terms).0);
     let first = super::first(&segment, &syn_ack);
-    assert!(Tcb::read(&TWO, &first).is_some_and(|tcb| tcb.is_idle()));
+    assert!(Tcb::read(&TWO, slots(), &first).is_some_and(|tcb| tcb.is_idle()));
 }
 
 /// A reply of the whole response to a connection without timestamps: closing.
 fn closing_reply(first: &Segment, length: u32) -> Reply {
-    let request = prove(&ROTATED, &SERVED, first, 0).expect("proven");
+    let request = prove(&ROTATED, &epochs(), &SERVED, first, 0).expect("proven");
     let response = Response { length, volatile: 0, complete: true };
     request.reply(AckPolicy::Reliable, first, response, 1220).expect("a reply")
 }
 
 /// A reply on a connection with timestamps, to so many of the octets of `first`.
 fn open_reply(first: &Segment, end: u16, new: u32) -> Reply {
-    let tcb = Tcb::read(&TWO, first).expect("timestamps");
+    let tcb = Tcb::read(&TWO, slots(), first).expect("timestamps");
     let messages = ParsedMessages { new, end, ..ParsedMessages::default() };
     let span = ResponseSpan { end: new, message: end, volatile: 0 };
     tcb.build_reply(first, &messages, &[span], 1220).expect("a reply")
@@ -153,7 +179,7 @@ proptest! {
     #[test]
     fn cookies_differ(key: [u8; 16], other_key: [u8; 16], address: [u8; 16], other: [u8; 16]) {
         prop_assume!(key != other_key && address != other);
-        let cookie = |key, address| cookie(&Key(key), Address(address));
+        let cookie = |key, address| cookie(&Key(key), Address(address), 7);
         prop_assert_ne!(cookie(key, address), cookie(other_key, address));
         prop_assert_ne!(cookie(key, address), cookie(key, other));
     }

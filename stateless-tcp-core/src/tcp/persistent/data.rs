@@ -40,7 +40,7 @@ pub(super) fn on_buffered<A: Application, C: ConnCache>(
     segment: &Segment,
 ) -> Result<Handled<A::FetchId>, Stop> {
     let Engine { config, application, cache, assembly } = engine;
-    let tcb = Tcb::read(key, segment).ok_or(Outcome::BadCookie)?;
+    let tcb = Tcb::read(key, rx.epochs.persistent, segment).ok_or(Outcome::BadCookie)?;
     let tcb = advance(*cache, tcb, segment)?;
     let length = assembly.length;
     let (payload, memory) = assembly.memory.split_at_mut(length);
@@ -64,7 +64,7 @@ pub(in super::super) fn early_reply<A: Application, C: ConnCache>(
     rx: &RxSegment<'_>,
 ) -> Option<Reply> {
     let (config, segment) = (engine.config, rx.segment);
-    let tcb = Tcb::read(&config.keys.current, segment)?;
+    let tcb = Tcb::read(&config.keys.current, rx.epochs.persistent, segment)?;
     if !engine.application.select(config.generations.current(), segment.tuple.server_port) {
         return None;
     }
@@ -218,6 +218,9 @@ impl<'e, 'a, A: Application, C: ConnCache> DataHandler<'e, 'a, A, C> {
             learn_received(self.engine.cache, segment, tcb);
             return Ok(self.handled(Outcome::Pending, Transmit::Nothing));
         }
+        // Its time is over: the first reply that leaves nothing unanswered is the last one.
+        let over = self.rx.epochs.is_ending(tcb.slot()) && messages.new > 0 && messages.rest == 0;
+        let messages = &ParsedMessages { last: messages.last || over, ..*messages };
         let reply =
             tcb.build_reply(segment, messages, &self.parsed.spans, self.engine.config.segment_size)?;
         if messages.new > 0 && !messages.last {

@@ -1,11 +1,13 @@
 //! A connection with timestamps, segment by segment: with a connection cache, without, and as an XDP program sees it.
 
 use super::*;
+use crate::tcp::epoch::{CONNECTION_LIFETIME as LIFETIME, Epochs};
 use crate::tcp::isn::{Generations, Keys, MssClass};
 use crate::tcp::output::TxSegment;
 use crate::tcp::segment::{Address, FourTuple, Options, Timestamps};
-use crate::tcp::testing::{FixedLength, Unlimited, handle};
+use crate::tcp::testing::{FixedLength, NOW, Unlimited, handle_at};
 use crate::tcp::{AckPolicy, TcpConfig, handle_in_driver, syn_ack};
+use core::time::Duration;
 use rstest::rstest;
 use std::vec::Vec;
 
@@ -28,14 +30,24 @@ struct Client {
     iss: u32,
     echo: u32,
     cache: Unlimited,
+    now: Duration,
 }
 
 impl Client {
     fn open() -> Self {
-        let mut client = Self { config: config(), iss: 0, echo: 0, cache: Unlimited::default() };
-        let opened = syn_ack(&client.config, &client.segment(Flags::SYN, 0, 0, 0)).expect("SYN,ACK");
+        Self::open_at(NOW)
+    }
+
+    fn open_at(now: Duration) -> Self {
+        let mut client = Self { config: config(), iss: 0, echo: 0, cache: Unlimited::default(), now };
+        let syn = client.segment(Flags::SYN, 0, 0, 0);
+        let opened = syn_ack(&client.config, &client.epochs(), &syn).expect("SYN,ACK");
         (client.iss, client.echo) = (opened.seq, opened.timestamps.expect("offered").value);
         client
+    }
+
+    fn epochs(&self) -> Epochs {
+        Epochs::at(self.now, LIFETIME)
     }
 
     /// Sequence numbers are relative to the first byte of either side.
@@ -67,9 +79,12 @@ impl Client {
         answer: usize,
     ) -> (Outcome, Vec<TxSegment>) {
         let segment = self.segment(flags, seq, ack, length);
-        let handled = handle(&self.config, &segment, &mut FixedLength::new(answer), &mut self.cache);
+        let handled =
+            handle_at(self.now, &self.config, &segment, &mut FixedLength::new(answer), &mut self.cache);
         let sent: Vec<_> = handled.transmit.collect();
-        if let Some(decided) = (length == 0).then(|| handle_in_driver(&self.config, &segment)).flatten() {
+        if let Some(decided) =
+            (length == 0).then(|| handle_in_driver(&self.config, self.epochs(), &segment)).flatten()
+        {
             assert_eq!(decided, (handled.outcome, sent.first().copied()), "an XDP program decides otherwise");
         }
         (handled.outcome, sent)
@@ -166,7 +181,116 @@ fn fin_of_content_that_is_gone_is_left_to_user_space() {
     let mut client = Client::open();
     client.config.generations = Generations::only(8);
     let fin = client.segment(Flags::FIN | Flags::ACK, 0, 0, 0);
-    assert_eq!(handle_in_driver(&client.config, &fin), None);
+    assert_eq!(handle_in_driver(&client.config, client.epochs(), &fin), None);
     let ack = client.segment(Flags::ACK, 0, 0, 0);
-    assert_eq!(handle_in_driver(&client.config, &ack), Some((Outcome::BadCookie, None)));
+    assert_eq!(handle_in_driver(&client.config, client.epochs(), &ack), Some((Outcome::BadCookie, None)));
+}
+
+/// The beginning of a slot.
+const SLOT_START: Duration = Duration::from_secs(NOW.as_secs() / 1_800 * 1_800);
+
+/// A client that has its first answer, of a connection that began `into` seconds into a slot.
+fn answered(into: u64) -> Client {
+    let mut client = Client::open_at(SLOT_START + Duration::from_secs(into));
+    let (_, sent) = client.send(Flags::ACK, 0, 0, 40, 100);
+    client.hear(&sent);
+    client
+}
+
+/// docs/protocol.md, "Proofs expire": half a slot after its own the next answer ends a connection, and an eighth before the
+/// end of that slot nothing of it is answered any more.
+#[rstest]
+#[case::of_the_beginning(0)]
+#[case::of_the_end(1_799)]
+fn a_connection_ends_with_fin_when_its_time_is_over(#[case] into: u64) {
+    let (ack, fin) = (Flags::ACK, Flags::FIN | Flags::ACK);
+    for (seconds, outcome, sent) in [
+        (1_800, Outcome::Answered, Some((ack, 100))),
+        (2_699, Outcome::Answered, Some((ack, 100))),
+        (2_700, Outcome::Answered, Some((fin, 100))),
+        (3_374, Outcome::Answered, Some((fin, 100))),
+        (3_375, Outcome::Expired, Some((fin, 0))),
+        (6_974, Outcome::Expired, Some((fin, 0))),
+        (6_975, Outcome::BadCookie, None),
+    ] {
+        let mut client = answered(into);
+        client.now = SLOT_START + Duration::from_secs(seconds);
+        let (got, segments) = client.send(ack, 40, 100, 40, 100);
+        let expired = matches!(
+            got,
+            Outcome::BadCookie | Outcome::GenerationGone | Outcome::OutOfOrder | Outcome::Misaligned
+        );
+        let got = if expired { Outcome::BadCookie } else { got };
+        assert_eq!(got, outcome, "{seconds} s after its slot began");
+        let segments: Vec<_> = segments.iter().map(|segment| (segment.flags, segment.length)).collect();
+        assert_eq!(segments, Vec::from_iter(sent), "{seconds} s after its slot began");
+    }
+}
+
+/// The last answer is of several segments, and received in two parts: FIN stays where it is.
+#[test]
+fn fin_at_the_end_of_its_time_is_recovered() {
+    let mut client = answered(0);
+    client.now = SLOT_START + Duration::from_mins(45);
+    let (_, sent) = client.send(Flags::ACK, 40, 100, 40, 3_000);
+    let fins: Vec<_> = sent.iter().filter(|segment| segment.flags.contains(Flags::FIN)).collect();
+    assert!(matches!(fins[..], [fin] if fin.offset + u32::from(fin.length) == 3_000), "{sent:?}");
+    let first = sent.iter().find(|segment| segment.offset == 0).expect("the first");
+    client.hear(&[*first]);
+    let (_, rest) = client.send(Flags::ACK, 40, 100 + u32::from(first.length), 40, 3_000);
+    assert_eq!(
+        rest.iter().map(|segment| u32::from(segment.length)).sum::<u32>(),
+        3_000 - u32::from(first.length)
+    );
+    assert_eq!(rest.iter().filter(|segment| segment.flags.contains(Flags::FIN)).count(), 1);
+    // Its FIN is received, and the client's answered.
+    client.hear(&rest);
+    let (outcome, sent) = client.send(Flags::FIN | Flags::ACK, 80, 3_101, 0, 0);
+    assert_eq!((outcome, sent[0].flags, acked(&sent[0])), (Outcome::Confirmed, Flags::ACK, 81));
+}
+
+/// A connection that is over gets an end, whatever the client does: FIN of ours, ACK and FIN for its own, or RST.
+#[test]
+fn what_comes_later_is_ended() {
+    let (ack, fin, rst) = (Flags::ACK, Flags::FIN | Flags::ACK, Flags::RST);
+    let flags = |sent: Vec<TxSegment>| sent.into_iter().map(|segment| segment.flags).collect::<Vec<_>>();
+    let mut client = answered(0);
+    client.now = SLOT_START + Duration::from_secs(4_000);
+    // An idle client closes.
+    let (outcome, sent) = client.send(fin, 40, 100, 0, 0);
+    assert_eq!((outcome, sent[0].flags, acked(&sent[0]), sent[0].length), (Outcome::Expired, fin, 41, 0));
+    // Or asks, hears our FIN, and sends its question once more, with its own.
+    let (outcome, sent) = client.send(ack, 40, 100, 40, 100);
+    assert_eq!((outcome, acked(&sent[0])), (Outcome::Expired, 40));
+    let (outcome, sent) = client.send(fin, 40, 101, 40, 100);
+    assert_eq!((outcome, flags(sent)), (Outcome::Expired, [rst].into()));
+    // It lacks an answer that will not come.
+    let (_, sent) = client.send(ack, 40, 50, 40, 100);
+    assert!(sent.iter().all(|segment| segment.length == 0), "{sent:?}");
+    // Hours later, or with a clock that was set back, it gets RST when it asks once more.
+    for seconds in [-7_200_i64, 7_200, 10_000, 20_000, 80_000] {
+        let mut client = answered(0);
+        client.now = Duration::from_secs(SLOT_START.as_secs().strict_add_signed(seconds));
+        for (in_vain, expected) in [(false, Vec::new()), (true, [rst].into())] {
+            client.cache.in_vain = in_vain;
+            client.config.generations = Generations::only(8);
+            let (_, sent) = client.send(ack, 40, 100, 40, 100);
+            assert!(!in_vain || flags(sent.clone()) == expected, "{seconds} s: {sent:?}");
+            assert!(in_vain || sent.is_empty(), "{seconds} s: {sent:?}");
+        }
+    }
+}
+
+/// Who sets the clock by hours, in either direction, answers new connections at once.
+#[test]
+fn a_clock_that_is_set_begins_anew() {
+    let mut clock = crate::tcp::epoch::EpochClock::new(LIFETIME);
+    let mut now = NOW;
+    for step in [1_i64, 7_200, -10_800, 86_400, -3, -86_400, 40] {
+        now = Duration::from_secs(now.as_secs().strict_add_signed(step));
+        assert_eq!(clock.at(now), Epochs::at(now, LIFETIME));
+        let mut client = Client::open_at(now);
+        let (outcome, sent) = client.send(Flags::ACK, 0, 0, 40, 100);
+        assert_eq!((outcome, sent[0].length), (Outcome::Answered, 100), "{step} s");
+    }
 }

@@ -23,7 +23,7 @@ pub(in super::super) fn on_data<A: Application, C: ConnCache>(
     rx: &RxSegment<'_>,
 ) -> Result<Handled<A::FetchId>, Stop> {
     let config = engine.config;
-    let first = prove(&config.keys, &config.generations, rx.segment, 0)
+    let first = prove(&config.keys, &rx.epochs, &config.generations, rx.segment, 0)
         .and_then(|request| answer(engine, rx, false, request));
     let decided = first.or_else(|outcome| on_later_segment(engine, rx, outcome));
     match decided {
@@ -38,7 +38,7 @@ pub(in super::super) fn early_reply<A: Application, C: ConnCache>(
     rx: &RxSegment<'_>,
 ) -> Option<Reply> {
     let config = engine.config;
-    let request = prove(&config.keys, &config.generations, rx.segment, 0).ok()?;
+    let request = prove(&config.keys, &rx.epochs, &config.generations, rx.segment, 0).ok()?;
     let Found { response, .. } = find(engine, rx, false, request, FetchPolicy::CachedOnly).ok()?;
     let whole = response.complete && response.length > 0;
     whole.then(|| request.reply(config.ack_policy, rx.segment, response, config.segment_size).ok())?
@@ -96,7 +96,7 @@ fn buffer<A: Application, C: ConnCache>(
 ) -> bool {
     let Engine { config, application, cache, assembly } = engine;
     let stream = stream(assembly, rx, assembled);
-    let connection = isn::stream_delta(&config.keys.current, rx.segment).secret;
+    let connection = isn::connection(&config.keys.current, &rx.segment.tuple);
     let end = rx.segment.next();
     let range = BufferedRange { end, snd_nxt: rx.segment.ack, part: true };
     application.frame(stream) == Framing::Incomplete
@@ -161,9 +161,9 @@ fn assemble<A: Application, C: ConnCache>(
 ) -> Option<(Request, bool)> {
     let Engine { config, application, cache, assembly } = engine;
     let segment = rx.segment;
-    let prove = |lead| prove(&config.keys, &config.generations, segment, lead).ok();
+    let prove = |lead| prove(&config.keys, &rx.epochs, &config.generations, segment, lead).ok();
     assembly.clear();
-    let connection = isn::stream_delta(&config.keys.current, segment).secret;
+    let connection = isn::connection(&config.keys.current, &segment.tuple);
     if let Some(before) = cache.buffered_before(connection, segment.seq) {
         #[expect(clippy::cast_possible_truncation, reason = "at most MAX_BUFFERED")]
         if let Some(request) = prove(before.len() as u32) {
@@ -190,7 +190,7 @@ fn is_retry_loop<A, C: ConnCache>(engine: &mut Engine<'_, A, C>, rx: &RxSegment<
     let segment = rx.segment;
     let sent = u64::from(segment.seq) << 32 | u64::from(segment.ack);
     // Segments that are the same from many addresses are no retries.
-    let connection = isn::stream_delta(&engine.config.keys.current, segment).secret;
+    let connection = isn::connection(&engine.config.keys.current, &segment.tuple);
     engine.cache.is_retry_loop(connection ^ sent, PATIENCE, rx.now) && engine.cache.allow_unproven(rx.now)
 }
 

@@ -4,7 +4,7 @@ use super::*;
 use crate::tcp::isn::{CookieFields, Key, iss};
 use crate::tcp::segment::{Address, FourTuple, Options};
 use crate::tcp::syn_ack;
-use crate::tcp::testing::answer;
+use crate::tcp::testing::{answer, epochs};
 use core::ops::Range;
 use proptest::prelude::*;
 use rstest::rstest;
@@ -24,7 +24,7 @@ fn tuple() -> FourTuple {
 }
 
 fn server_isn() -> u32 {
-    iss(&KEYS.current, &tuple(), ISN, TERMS)
+    iss(&KEYS.current, &tuple(), ISN, epochs().single_request.current, TERMS)
 }
 
 /// A segment with numbers relative to both ISNs.
@@ -188,7 +188,7 @@ fn a_part_is_not_acknowledged(
     #[case] sent: (Flags, u32, u32, Range<usize>),
 ) {
     let data = segment(PSH_ACK, 1, ack, 34);
-    let request = prove(&KEYS, &SERVED, &data, 0).expect("proven");
+    let request = prove(&KEYS, &epochs(), &SERVED, &data, 0).expect("proven");
     let part = Response { complete: false, ..response(length) };
     let reply = request.reply(AckPolicy::Reliable, &data, part, 1220).expect("fits the window");
     assert_eq!(reply.map(relative).collect::<Vec<_>>(), [sent]);
@@ -197,8 +197,8 @@ fn a_part_is_not_acknowledged(
 #[test]
 fn syn_ack_carries_mss_and_the_window_of_its_rules() {
     for (rules, window) in [(AckPolicy::Classic, 65_535), (AckPolicy::Reliable, 4_095)] {
-        let outgoing =
-            syn_ack(&config(rules, &SERVED), &segment(Flags::SYN, 0, 0, 0)).expect("a SYN is answered");
+        let outgoing = syn_ack(&config(rules, &SERVED), &epochs(), &segment(Flags::SYN, 0, 0, 0))
+            .expect("a SYN is answered");
         assert_eq!((outgoing.mss, outgoing.window), (Some(1220), window));
     }
 }
@@ -207,15 +207,16 @@ fn syn_ack_carries_mss_and_the_window_of_its_rules() {
 fn a_small_mss_bounds_every_segment() {
     let mut syn = segment(Flags::SYN, 0, 0, 0);
     syn.options.mss = Some(600);
-    let answered = syn_ack(&config(AckPolicy::Reliable, &SERVED), &syn).expect("a SYN is answered");
+    let answered =
+        syn_ack(&config(AckPolicy::Reliable, &SERVED), &epochs(), &syn).expect("a SYN is answered");
     let mut data = segment(PSH_ACK, 1, 0, 34);
     data.ack = answered.seq.wrapping_add(1);
-    let request = prove(&KEYS, &SERVED, &data, 0).expect("proven");
+    let request = prove(&KEYS, &epochs(), &SERVED, &data, 0).expect("proven");
     let reply = request.reply(AckPolicy::Reliable, &data, response(1300), 1220).expect("fits the window");
     assert_eq!(reply.map(|outgoing| outgoing.length).collect::<Vec<_>>(), [536, 536, 228]);
 
     syn.options.mss = Some(535);
-    assert_eq!(syn_ack(&config(AckPolicy::Reliable, &SERVED), &syn), Err(Outcome::MssTooSmall));
+    assert_eq!(syn_ack(&config(AckPolicy::Reliable, &SERVED), &epochs(), &syn), Err(Outcome::MssTooSmall));
 }
 
 #[test]
@@ -247,7 +248,7 @@ fn windows_and_volatile_octets() {
     ] {
         let ack = 1 + received;
         let resent = segment(PSH_ACK, 1, ack, 34);
-        let request = prove(&KEYS, &SERVED, &resent, 0).expect("proven");
+        let request = prove(&KEYS, &epochs(), &SERVED, &resent, 0).expect("proven");
         assert_eq!(
             request
                 .reply(AckPolicy::Reliable, &resent, Response { volatile: 50, ..response(2000) }, 20)
@@ -271,11 +272,20 @@ fn a_connection_stays_with_its_generation(#[case] served: Generations, #[case] a
     let data = segment(PSH_ACK, 1, 1, 34);
     let request = Request { received: 0, class: MssClass::Standard, generation: 7 };
     let expected = if answered { Ok(request) } else { Err(Outcome::GenerationGone) };
-    assert_eq!(prove(&KEYS, &served, &data, 0), expected);
-    let syn_ack = syn_ack(&config(AckPolicy::Reliable, &served), &segment(Flags::SYN, 0, 0, 0))
+    assert_eq!(prove(&KEYS, &epochs(), &served, &data, 0), expected);
+    let syn_ack = syn_ack(&config(AckPolicy::Reliable, &served), &epochs(), &segment(Flags::SYN, 0, 0, 0))
         .expect("a SYN is answered");
     let generation = served.current();
-    assert_eq!(syn_ack.seq, iss(&KEYS.current, &tuple(), ISN, CookieFields { generation, ..TERMS }));
+    assert_eq!(
+        syn_ack.seq,
+        iss(
+            &KEYS.current,
+            &tuple(),
+            ISN,
+            epochs().single_request.current,
+            CookieFields { generation, ..TERMS }
+        )
+    );
 }
 
 #[test]
@@ -308,7 +318,7 @@ proptest! {
         let rules = if classic { AckPolicy::Classic } else { AckPolicy::Reliable };
         let mut seg = segment(PSH_ACK, 1, 1 + received, payload);
         seg.window = window;
-        let request = prove(&KEYS, &SERVED, &seg, 0).expect("proven");
+        let request = prove(&KEYS, &epochs(), &SERVED, &seg, 0).expect("proven");
         prop_assert_eq!(request.received, received);
         let reply = match request.reply(rules, &seg, response(length), size) {
             Err(Outcome::Misaligned) => {

@@ -167,13 +167,27 @@ impl Tcb {
     pub fn reassembly_lost(&self, segment: &Segment, segment_size: u16) -> Result<TxSegment, Outcome> {
         let grid = self.grid(u32::from(self.segment_size(segment_size)));
         match self.ack_status {
-            AckStatus::Unacked(0) if segment.window > 0 => {
-                let flags = Flags::FIN | Flags::ACK;
-                Ok(TxSegment { flags, ..self.bare(segment, segment.seq, self.cookie) })
-            }
+            AckStatus::Unacked(0) if segment.window > 0 => self.end_unanswered(segment),
             // Hardly a guess: the cookie fits SEG.SEQ, and SEG.ACK lies close to it or where a segment may have ended.
             AckStatus::Beyond(bytes) if bytes <= MAX_BATCH || grid.beyond(segment.ack) == 0 => {
                 Err(Outcome::ReassemblyLost)
+            }
+            _ => Err(Outcome::Misaligned),
+        }
+    }
+
+    /// FIN, which acknowledges nothing of the payload and covers nothing new: for a client that has received everything
+    /// before it.
+    ///
+    /// # Errors
+    /// [`Outcome::Misaligned`], if it has not, or has our FIN; [`Outcome::WindowTooSmall`].
+    #[inline]
+    pub fn end_unanswered(&self, segment: &Segment) -> Result<TxSegment, Outcome> {
+        match self.ack_status {
+            AckStatus::Unacked(0) if segment.window == 0 => Err(Outcome::WindowTooSmall),
+            AckStatus::Unacked(0) => {
+                let flags = Flags::FIN | Flags::ACK;
+                Ok(TxSegment { flags, ..self.bare(segment, segment.seq, self.cookie) })
             }
             _ => Err(Outcome::Misaligned),
         }

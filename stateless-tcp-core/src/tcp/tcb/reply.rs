@@ -229,8 +229,10 @@ impl ResumePoint {
 mod tests {
     use super::*;
     use crate::tcp::application::MAX_RESPONSE;
+    use crate::tcp::epoch::Slots;
     use crate::tcp::isn::{CookieFields, Key, MssClass, iss_with_timestamps};
     use crate::tcp::segment::{Address, FourTuple, Options, Timestamps};
+    use crate::tcp::testing::epochs;
     use crate::tcp::ts_cookie::Mask;
     use std::vec::Vec;
 
@@ -242,10 +244,14 @@ mod tests {
         client_port: 40_000,
     };
 
+    fn slots() -> Slots {
+        epochs().persistent
+    }
+
     /// The first sequence numbers behind SYN, the client's and ours, and the mask of a connection.
     fn opened() -> (u32, u32, Mask) {
         let fields = CookieFields { class: MssClass::Standard, generation: 7 };
-        let (iss, mask) = iss_with_timestamps(&KEY, &TUPLE, 1_000, fields);
+        let (iss, mask) = iss_with_timestamps(&KEY, &TUPLE, 1_000, slots().current, fields);
         (1_001, iss.wrapping_add(1), mask)
     }
 
@@ -273,7 +279,7 @@ mod tests {
                 options: Options { timestamps: Some(timestamps), ..Options::default() },
                 length: REQUEST,
             };
-            let tcb = Tcb::read(&KEY, &segment).expect("timestamps");
+            let tcb = Tcb::read(&KEY, slots(), &segment).expect("timestamps");
             let reply = tcb.build_reply(&segment, &messages, &spans, 1220).expect("there is room");
             assert_eq!(reply.timestamps, Some(Timestamps { value: cookie.encode(mask), echo: 5 }));
             assert_eq!(reply.acknowledged(), acknowledged);
@@ -298,7 +304,7 @@ mod tests {
                 options: Options { timestamps: Some(Timestamps { value: 5, echo }), ..Options::default() },
                 length: PART,
             };
-            (segment, Tcb::read(&KEY, &segment).expect("timestamps"))
+            (segment, Tcb::read(&KEY, slots(), &segment).expect("timestamps"))
         };
         let value = TsCookie::new(seq, base, TsState::Closing).encode(mask);
         let closing = Some(Timestamps { value, echo: 5 });

@@ -16,6 +16,7 @@ use crate::serving::{ActiveState, AnswerPolicy, Content, ServingState};
 use domain::base::Rtype;
 use rstest::rstest;
 use stateless_tcp_core::tcp::AckPolicy;
+use stateless_tcp_core::tcp::epoch::CONNECTION_LIFETIME;
 use stateless_tcp_core::tcp::isn::{Key, Keys};
 use stateless_tcp_core::tcp::segment::{Address, FourTuple};
 use std::net::IpAddr;
@@ -52,7 +53,17 @@ fn state(server: Address, rules: AckPolicy) -> ServingState {
     let content = Content::new([server], vec![(53, dns), (80, Arc::new(Http::builtin()))]);
     let keys = Keys { current: Key([7; 16]), previous: None };
     let segment_size = rules.segment_size();
-    ServingState::new(content, AnswerPolicy { rules, keys, segment_size, hints: 0, fast_open: false })
+    ServingState::new(
+        content,
+        AnswerPolicy {
+            rules,
+            keys,
+            segment_size,
+            hints: 0,
+            fast_open: false,
+            connection_lifetime: CONNECTION_LIFETIME,
+        },
+    )
 }
 
 #[test]

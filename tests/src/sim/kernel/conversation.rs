@@ -11,6 +11,7 @@ use crate::{
     sim::{
         application::ApplicationConfig,
         client::{ConnectionState, Profile, SimClient, TcpStack, Timer},
+        clocks::Clocks,
         network,
         packet::{Micros, SimSegment, position},
         scenario::{Scenario, Scope},
@@ -84,7 +85,8 @@ pub(super) enum Turn {
 impl Conversation {
     /// The schedule of a number.
     pub(super) fn draw(number: u64, timestamps: bool) -> Self {
-        let scenario = Scenario::draw(number, if timestamps { Scope::Many } else { Scope::Single });
+        let drawn = Scenario::draw(number, if timestamps { Scope::Many } else { Scope::Single });
+        let scenario = Scenario { clocks: Clocks::agreeing(), ..drawn };
         let mut random = scenario.random.clone();
         // A small memory is full of small segments before the window is, and then the kernel drops what is out of order.
         let buffer = random.pick(&[None, None, Some(20_000), Some(6_000)]);

@@ -9,6 +9,7 @@ use crate::serving::{AnswerPolicy, Content, ServingState};
 use proptest::prelude::*;
 use stateless_tcp_core::outcome::Outcome;
 use stateless_tcp_core::tcp::AckPolicy;
+use stateless_tcp_core::tcp::epoch::{CONNECTION_LIFETIME, Epochs};
 use stateless_tcp_core::tcp::fast_open;
 use stateless_tcp_core::tcp::isn::{Key, Keys};
 use stateless_tcp_core::tcp::output::TxSegment;
@@ -20,13 +21,25 @@ const KEYS: Keys = Keys { current: Key([7; 16]), previous: None };
 const SERVER: Address = Address::from_ipv4([192, 0, 2, 1]);
 const CLIENT: Address = Address::from_ipv4([192, 0, 2, 2]);
 
+/// The present slot of cookies.
+fn slot() -> u32 {
+    Epochs::at(Duration::from_hours(500_000), CONNECTION_LIFETIME).persistent.current
+}
+
 fn exchange(rules: AckPolicy, segment_size: u16, fast_open: bool) -> TcpEngine {
     static SERVICES: LazyLock<[(u16, Arc<dyn Service>); 2]> = LazyLock::new(|| {
         let cookies = Some(Cookies::new(Key([8; 16]), SystemTime::UNIX_EPOCH));
         let dns = Dns::builtin(DnsOptions { cookies, keepalive: 1_200, ..DnsOptions::default() });
         [(53, Arc::new(dns)), (80, Arc::new(Http::builtin()))]
     });
-    let policy = AnswerPolicy { rules, keys: KEYS, segment_size, hints: 0, fast_open };
+    let policy = AnswerPolicy {
+        rules,
+        keys: KEYS,
+        segment_size,
+        hints: 0,
+        fast_open,
+        connection_lifetime: CONNECTION_LIFETIME,
+    };
     TcpEngine::new(0, Arc::new(ServingState::new(Content::new([SERVER], SERVICES.to_vec()), policy)))
 }
 
@@ -94,7 +107,7 @@ proptest! {
         let mut with = exchange(rules, segment_size, true);
         let mut without = exchange(rules, segment_size, false);
         let counters = Counters::default();
-        let cookie = fast_open::cookie(&KEYS.current, CLIENT);
+        let cookie = fast_open::cookie(&KEYS.current, CLIENT, slot());
         let segment = Segment {
             tuple: FourTuple { server: SERVER, client: CLIENT, server_port, client_port: 40_000 },
             seq: isn,
@@ -156,7 +169,7 @@ fn a_question_is_answered_at_once() {
         options: Options {
             mss: Some(1460),
             timestamps: Some(Timestamps { value: 77, echo: 0 }),
-            fast_open: Some(FastOpen::Cookie(fast_open::cookie(&KEYS.current, CLIENT))),
+            fast_open: Some(FastOpen::Cookie(fast_open::cookie(&KEYS.current, CLIENT, slot()))),
         },
         length: payload.len().try_into().expect("a segment"),
     };

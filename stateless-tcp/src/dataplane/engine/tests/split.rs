@@ -7,6 +7,7 @@ use crate::serving::{AnswerPolicy, Content, ServingState};
 use rstest::rstest;
 use stateless_tcp_core::outcome::Outcome;
 use stateless_tcp_core::tcp::AckPolicy;
+use stateless_tcp_core::tcp::epoch::CONNECTION_LIFETIME;
 use stateless_tcp_core::tcp::isn::{Key, Keys};
 use stateless_tcp_core::tcp::output::TxSegment;
 use stateless_tcp_core::tcp::segment::{Address, Flags, FourTuple, Options, Segment};
@@ -70,6 +71,7 @@ impl Pair {
             segment_size: 1220,
             hints,
             fast_open: false,
+            connection_lifetime: CONNECTION_LIFETIME,
         };
         let offer = Arc::new(ServingState::new(Content::new([server], services), policy));
         let tuple = FourTuple {
