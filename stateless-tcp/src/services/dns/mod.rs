@@ -259,10 +259,7 @@ impl Service for Dns {
         context: &Context,
         response: &mut Vec<u8>,
     ) -> Result<Answered, Unavailable> {
-        let Some(query) = message.get(PREFIX..).filter(|query| query::is_query(query)) else {
-            return Ok(Answered::default());
-        };
-        let (query, question) = query::parse(query);
+        let Some((query, question)) = query::parse_framed(message) else { return Ok(Answered::default()) };
         let question = match (question.as_ref(), &query.tsig) {
             // This server has no TSIG keys.
             (Ok(_), Some(_)) => Err(Rcode::NotAuth),

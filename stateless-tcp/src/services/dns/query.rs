@@ -5,8 +5,8 @@ use super::name::{DomainName, MAX_NAME};
 use super::response_writer::{Overflow, ResponseWriter};
 use super::rtype;
 use super::wire::{
-    ADDITIONALS, ANSWERS, AUTHORITIES, CLASS_ANY, CLASS_IN, FIXED, HEADER, QUESTIONS, Rcode, TYPE_CLASS,
-    flag, skip_name, word,
+    ADDITIONALS, ANSWERS, AUTHORITIES, CLASS_ANY, CLASS_IN, FIXED, HEADER, PREFIX, QUESTIONS, Rcode,
+    TYPE_CLASS, flag, skip_name, word,
 };
 
 /// A parsed query: the parts that every response repeats, and its EDNS and TSIG records.
@@ -136,6 +136,11 @@ pub(super) fn length(stream: &[u8]) -> Option<usize> {
         at += FIXED + usize::from(word(fixed, 8));
     }
     (at <= stream.len()).then_some(at)
+}
+
+/// Parses the query behind a length prefix. `None` if it deserves no answer ([`is_query`]).
+pub(super) fn parse_framed(message: &[u8]) -> Option<(ParsedQuery<'_>, Result<DnsQuestion, Rcode>)> {
+    message.get(PREFIX..).filter(|query| is_query(query)).map(parse)
 }
 
 /// Parses a message for which [`is_query`] holds: the question, or the code that answers it without a lookup.

@@ -88,12 +88,10 @@ impl Field for NameListField {
     }
 
     fn present(&self, data: &mut Cursor<'_>, out: &mut String) -> Result<(), MalformedRdata> {
-        let mut first = true;
+        let mut separator = "";
         while !data.is_at_end() {
-            if !first {
-                out.push(' ');
-            }
-            first = false;
+            out.push_str(separator);
+            separator = " ";
             escape_name(data.name(self.0)?, out);
         }
         Ok(())

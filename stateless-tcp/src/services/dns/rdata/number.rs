@@ -54,12 +54,11 @@ impl<const N: usize> Field for Named<N> {
     }
 
     fn check(&self, data: &mut Cursor<'_>) -> Result<(), MalformedRdata> {
-        data.number(N, self.0).map(drop)
+        Number::<N>(self.0).check(data)
     }
 
     fn present(&self, data: &mut Cursor<'_>, out: &mut String) -> Result<(), MalformedRdata> {
-        put!(out, "{}", data.number(N, self.0)?);
-        Ok(())
+        Number::<N>(self.0).present(data, out)
     }
 }
 

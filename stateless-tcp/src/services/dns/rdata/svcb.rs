@@ -35,12 +35,10 @@ impl Field for Params {
     }
 
     fn present(&self, data: &mut Cursor<'_>, out: &mut String) -> Result<(), MalformedRdata> {
-        let mut first = true;
+        let mut separator = "";
         while !data.is_at_end() {
-            if !first {
-                out.push(' ');
-            }
-            first = false;
+            out.push_str(separator);
+            separator = " ";
             let (key, value) = take(data)?;
             params::present(key, value, out)?;
         }

@@ -232,10 +232,7 @@ impl Service for DnsRelay {
         context: &Context,
         response: &mut Vec<u8>,
     ) -> Result<Answered, Unavailable> {
-        let Some(query) = message.get(PREFIX..).filter(|query| query::is_query(query)) else {
-            return Ok(Answered::default());
-        };
-        let (query, question) = query::parse(query);
+        let Some((query, question)) = query::parse_framed(message) else { return Ok(Answered::default()) };
         let mut forwarder = self.forwarders.forwarder(context.worker);
         let forwarder = &mut *forwarder;
         if let Err(rcode) = forwarder.read(&query, &question, context) {
@@ -280,8 +277,7 @@ impl Service for DnsRelay {
     }
 
     fn prepare(&self, message: &[u8], context: &Context) {
-        let Some(query) = message.get(PREFIX..).filter(|query| query::is_query(query)) else { return };
-        let (query, question) = query::parse(query);
+        let Some((query, question)) = query::parse_framed(message) else { return };
         let mut forwarder = self.forwarders.forwarder(context.worker);
         let context = Context { policy: FetchPolicy::MayFetch, ..*context };
         if forwarder.read(&query, &question, &context).is_ok()
