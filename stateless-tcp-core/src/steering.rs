@@ -185,7 +185,7 @@ fn network<F: Frame + ?Sized>(frame: &F) -> Result<(u16, usize), SteeringReason>
     let mut at = offset::ethernet::TYPE;
     let mut ethertype = u16::from_be_bytes(frame.read(at).ok_or(SteeringReason::Truncated)?);
     for _ in 0..2 {
-        if !offset::ethernet::VLAN.contains(&ethertype) {
+        if !offset::ethernet::is_vlan_tag(ethertype) {
             break;
         }
         at += offset::ethernet::TAG;

@@ -5,7 +5,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::ops::BitOr;
 
 /// An IPv4 or IPv6 address in 16 octets; IPv4 as IPv4-mapped (RFC 4291 section 2.5.5.2), so that one path serves both.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(transparent)]
 pub struct Address(pub [u8; 16]);
 
@@ -13,18 +13,21 @@ impl Address {
     /// The address whose four octets stand in an IPv4 header.
     #[inline]
     #[must_use]
-    pub const fn from_ipv4([a, b, c, d]: [u8; 4]) -> Self {
-        Self([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d])
+    pub const fn from_ipv4(octets: [u8; 4]) -> Self {
+        Self((0xffff << 32 | u32::from_be_bytes(octets) as u128).to_be_bytes())
     }
 
     /// The four octets of an IPv4 address, if it is one.
     #[inline]
     #[must_use]
     pub const fn ipv4(self) -> Option<[u8; 4]> {
-        match self.0 {
-            [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d] => Some([a, b, c, d]),
-            _ => None,
+        let number = u128::from_be_bytes(self.0);
+        // Not octet by octet: each frame asks several times.
+        if number >> 32 != 0xffff {
+            return None;
         }
+        #[expect(clippy::cast_possible_truncation, reason = "the last four octets")]
+        Some((number as u32).to_be_bytes())
     }
 
     /// Whether a segment may come from here: one host, not this one (RFC 1122 section 3.2.1.3, RFC 4291 section 2.5).
@@ -163,6 +166,13 @@ impl Options {
     /// [`MalformedOption`], whatever stands before it.
     #[inline]
     pub fn parse(octets: &[u8]) -> Result<Self, MalformedOption> {
+        // As every segment but SYN has them (RFC 7323 appendix A).
+        if let Some((&[NO_OPERATION, NO_OPERATION, TIMESTAMPS, 10], numbers)) = octets.split_first_chunk()
+            && let ([value, echo], []) = numbers.as_chunks()
+        {
+            let [value, echo] = [value, echo].map(|number| u32::from_be_bytes(*number));
+            return Ok(Self { timestamps: Some(Timestamps { value, echo }), ..Self::default() });
+        }
         Self::read(octets, octets.len(), MOST_OPTIONS).ok_or(MalformedOption)
     }
 

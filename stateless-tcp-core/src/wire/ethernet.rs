@@ -1,6 +1,7 @@
 //! The Ethernet header with up to two VLAN tags (IEEE 802.3, 802.1Q).
 
 use super::offset::ethernet as field;
+use super::{array, first, put};
 use crate::steering::Version;
 
 /// Octets of the longest header: addresses, two tags, type.
@@ -14,15 +15,22 @@ pub struct Header {
 }
 
 impl Header {
-    /// The header that goes back to the sender of `received` (14, 18 or 22 octets): addresses swapped, tags kept.
+    /// The header that goes back to the sender of `frame`, whose header has `length` octets (14, 18 or 22): addresses swapped,
+    /// tags kept.
     #[inline]
     #[must_use]
-    pub fn reply(received: &[u8]) -> Self {
+    pub fn reply(frame: &[u8], length: usize) -> Self {
         let mut octets = [0; MAX_HEADER];
-        octets[..received.len()].copy_from_slice(received);
-        octets[field::DESTINATION..field::SOURCE].copy_from_slice(&received[field::SOURCE..field::TYPE]);
-        octets[field::SOURCE..field::TYPE].copy_from_slice(&received[field::DESTINATION..field::SOURCE]);
-        Self { octets, length: received.len() }
+        match frame.first_chunk() {
+            // As many as a header can have: to copy as many as this one has would be a call.
+            Some(longest) => octets = *longest,
+            None => octets[..length].copy_from_slice(&frame[..length]),
+        }
+        let [destination, source] =
+            [field::DESTINATION, field::SOURCE].map(|at| array::<6, MAX_HEADER>(&octets, at));
+        put(&mut octets, field::DESTINATION, source);
+        put(&mut octets, field::SOURCE, destination);
+        Self { octets, length }
     }
 
     /// A header without tags, of a frame that an interface sends to itself, or receives from itself.
@@ -39,11 +47,19 @@ impl Header {
         Self { octets, length: field::HEADER }
     }
 
-    /// The header's octets.
+    /// Octets.
     #[inline]
     #[must_use]
-    pub fn as_slice(&self) -> &[u8] {
-        &self.octets[..self.length]
+    pub const fn length(&self) -> usize {
+        self.length
+    }
+
+    /// Writes the header at the beginning of `frame`, and returns what stands behind it. The octets there mean nothing.
+    #[inline]
+    pub(super) fn emit<'a>(&self, frame: &'a mut [u8]) -> &'a mut [u8] {
+        let (header, _) = first(frame);
+        *header = self.octets;
+        &mut frame[self.length..]
     }
 }
 
@@ -53,12 +69,12 @@ mod tests {
 
     #[test]
     fn addresses_swap_and_tags_stay() {
-        let received: Vec<u8> = (1..=22).collect();
-        let reply = Header::reply(&received);
-        assert_eq!(
-            reply.as_slice(),
-            [7, 8, 9, 10, 11, 12, 1, 2, 3, 4, 5, 6, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22]
-        );
-        assert_eq!(Header::reply(&received[..14]).as_slice().len(), 14);
+        let received: Vec<u8> = (1..=60).collect();
+        for length in [14, 18, 22] {
+            let mut sent = [0; 60];
+            let rest = Header::reply(&received, length).emit(&mut sent).len();
+            let expected = [&received[6..12], &received[..6], &received[12..length]].concat();
+            assert_eq!((&sent[..length], rest), (&expected[..], 60 - length));
+        }
     }
 }

@@ -17,30 +17,11 @@ pub mod tcp;
 use crate::outcome::Outcome;
 use crate::steering::{Layout, Version};
 use crate::tcp::output::TxSegment;
-use crate::tcp::segment::{FourTuple, Segment};
+use crate::tcp::segment::{Address, FourTuple, Segment};
 use core::ops::Range;
 
 /// Octets of headers that a reply can have at the most: Ethernet with two tags, IPv6, TCP with its options.
 pub const MAX_HEADERS: usize = ethernet::MAX_HEADER + ipv6::HEADER + tcp::HEADER + tcp::MAX_OPTIONS;
-
-/// The addresses of a datagram as its header holds them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Network {
-    /// RFC 791.
-    V4 {
-        /// Sender.
-        source: [u8; 4],
-        /// Receiver.
-        destination: [u8; 4],
-    },
-    /// RFC 8200.
-    V6 {
-        /// Sender.
-        source: [u8; 16],
-        /// Receiver.
-        destination: [u8; 16],
-    },
-}
 
 /// The same connection from the other side.
 #[must_use]
@@ -49,15 +30,10 @@ pub const fn swapped(tuple: FourTuple) -> FourTuple {
     FourTuple { server: client, client: server, server_port: client_port, client_port: server_port }
 }
 
-impl Network {
-    /// From the server to the client, and how long that header is.
-    #[inline]
-    fn back(tuple: &FourTuple) -> (Self, usize) {
-        if let (Some(source), Some(destination)) = (tuple.server.ipv4(), tuple.client.ipv4()) {
-            return (Self::V4 { source, destination }, ipv4::HEADER);
-        }
-        (Self::V6 { source: tuple.server.0, destination: tuple.client.0 }, ipv6::HEADER)
-    }
+/// Sender and receiver of a datagram.
+struct Addresses {
+    source: Address,
+    destination: Address,
 }
 
 /// A whole segment with right checksums.
@@ -65,6 +41,8 @@ impl Network {
 pub struct Received {
     /// Its header fields.
     pub segment: Segment,
+    /// Octets of its link header.
+    link: usize,
     /// Offset of its payload in the frame.
     payload: usize,
     /// The checksum field holds the sum of the pseudo-header alone: sent by a local kernel that left the rest to
@@ -79,6 +57,13 @@ impl Received {
     pub fn payload(&self) -> Range<usize> {
         self.payload..self.payload + usize::from(self.segment.length)
     }
+
+    /// The way back to where `frame` came from.
+    #[inline]
+    #[must_use]
+    pub fn reply(&self, frame: &[u8]) -> Reply {
+        Reply { link: ethernet::Header::reply(frame, self.link), tuple: self.segment.tuple }
+    }
 }
 
 /// Reads the frame whose headers begin where `layout` says.
@@ -87,11 +72,17 @@ impl Received {
 /// The outcome that names the first field that is not right.
 #[inline]
 pub fn parse(frame: &[u8], layout: &Layout) -> Result<Received, Outcome> {
-    let (network, transport) = match layout.version {
-        Version::V4 => ipv4::parse(frame, layout)?,
-        Version::V6 => ipv6::parse(frame, layout)?,
-    };
-    tcp::parse(frame, network, transport)
+    // Two calls, since where addresses of two kinds meet the compiler takes them apart octet by octet.
+    match layout.version {
+        Version::V4 => {
+            let (addresses, end) = ipv4::parse(frame, layout)?;
+            tcp::parse(frame, layout, &addresses, end)
+        }
+        Version::V6 => {
+            let (addresses, end) = ipv6::parse(frame, layout)?;
+            tcp::parse(frame, layout, &addresses, end)
+        }
+    }
 }
 
 /// What all replies to one frame have in common: link header and addresses, swapped.
@@ -106,7 +97,7 @@ impl Reply {
     #[inline]
     #[must_use]
     pub fn to(frame: &[u8], layout: &Layout, tuple: FourTuple) -> Self {
-        Self { link: ethernet::Header::reply(&frame[..layout.network]), tuple }
+        Self { link: ethernet::Header::reply(frame, layout.network), tuple }
     }
 
     /// The way from `tuple`'s client to its server, which the interface with this hardware address is to take for a frame
@@ -128,18 +119,42 @@ impl Reply {
     /// `frame` has room for [`MAX_HEADERS`] and the payload.
     #[inline]
     pub fn emit(&self, frame: &mut [u8], outgoing: &TxSegment, payload: &[u8]) -> usize {
-        let link = self.link.as_slice();
         let segment = tcp::header(outgoing) + payload.len();
-        let (network, header) = Network::back(&self.tuple);
-        let length = link.len() + header + segment;
-        let (front, transport) = frame[..length].split_at_mut(link.len() + header);
-        front[..link.len()].copy_from_slice(link);
-        let datagram = &mut front[link.len()..];
-        match network {
-            Network::V4 { source, destination } => ipv4::emit(datagram, source, destination, segment),
-            Network::V6 { source, destination } => ipv6::emit(datagram, source, destination, segment),
-        }
-        tcp::emit(transport, &self.tuple, outgoing, payload, checksum::pseudo_header(&network, segment));
-        length
+        let datagram = self.link.emit(frame);
+        let addresses = (self.tuple.server.ipv4(), self.tuple.client.ipv4());
+        let (network, transport) = if let (Some(source), Some(destination)) = addresses {
+            let (header, transport) = first(datagram);
+            *header = ipv4::emit(source, destination, segment);
+            (ipv4::HEADER, transport)
+        } else {
+            let (header, transport) = first(datagram);
+            *header = ipv6::emit(&self.tuple.server, &self.tuple.client, segment);
+            (ipv6::HEADER, transport)
+        };
+        tcp::emit(&mut transport[..segment], &self.tuple, outgoing, payload);
+        self.link.length() + network + segment
     }
+}
+
+/// The `N` bytes of a field of a header, whose length the compiler knows: it removes the checks.
+#[inline]
+fn array<const N: usize, const HEADER: usize>(header: &[u8; HEADER], at: usize) -> [u8; N] {
+    let mut array = [0; N];
+    array.copy_from_slice(&header[at..at + N]);
+    array
+}
+
+/// Writes the bytes of a field, likewise.
+#[inline]
+fn put<const N: usize, const HEADER: usize>(header: &mut [u8; HEADER], at: usize, value: [u8; N]) {
+    header[at..at + N].copy_from_slice(&value);
+}
+
+/// The first `N` bytes of a frame, and the rest.
+///
+/// # Panics
+/// There are fewer.
+#[inline]
+fn first<const N: usize>(octets: &mut [u8]) -> (&mut [u8; N], &mut [u8]) {
+    octets.split_first_chunk_mut().expect("a frame has room for all headers")
 }

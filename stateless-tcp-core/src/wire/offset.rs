@@ -19,8 +19,13 @@ pub mod ethernet {
     pub const IPV4: u16 = 0x0800;
     /// Type of IPv6.
     pub const IPV6: u16 = 0x86dd;
-    /// Types of VLAN tags: 802.1Q and 802.1ad.
-    pub const VLAN: [u16; 2] = [0x8100, 0x88a8];
+
+    /// Whether a VLAN tag has this type: 802.1Q or 802.1ad.
+    #[inline]
+    #[must_use]
+    pub const fn is_vlan_tag(ethertype: u16) -> bool {
+        matches!(ethertype, 0x8100 | 0x88a8)
+    }
 }
 
 /// IPv4 (RFC 791 section 3.1).

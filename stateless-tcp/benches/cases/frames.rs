@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 
 use stateless_tcp::dataplane::responder::Frames;
-use stateless_tcp_core::wire::{Network, checksum};
+use stateless_tcp_core::tcp::segment::FourTuple;
+use stateless_tcp_core::wire::checksum;
 
 /// Octets of a frame, as in a UMEM.
 pub(crate) const CHUNK: usize = 4096;
@@ -66,7 +67,7 @@ pub(crate) fn frame(client: IpAddr, server: IpAddr, segment: Segment<'_>) -> Vec
     let length = u16::try_from(tcp.len()).expect("one segment");
 
     let mut frame = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2];
-    let network = match (client, server) {
+    match (client, server) {
         (IpAddr::V4(client), IpAddr::V4(server)) => {
             let mut header = vec![0x45, 0];
             header.extend((20 + length).to_be_bytes());
@@ -76,18 +77,17 @@ pub(crate) fn frame(client: IpAddr, server: IpAddr, segment: Segment<'_>) -> Vec
             header[10..12].copy_from_slice(&sum.to_be_bytes());
             frame.extend([0x08, 0x00]);
             frame.extend(header);
-            Network::V4 { source: client.octets(), destination: server.octets() }
         }
         (IpAddr::V6(client), IpAddr::V6(server)) => {
             frame.extend([0x86, 0xdd, 0x60, 0, 0, 0]);
             frame.extend(length.to_be_bytes());
             frame.extend([6, 64]);
             frame.extend([client.octets(), server.octets()].concat());
-            Network::V6 { source: client.octets(), destination: server.octets() }
         }
         mixed => panic!("addresses of two families: {mixed:?}"),
-    };
-    let sum = checksum::pseudo_header(&network, tcp.len()).over(&tcp).complement();
+    }
+    let tuple = FourTuple { server: server.into(), client: client.into(), server_port: 0, client_port: 0 };
+    let sum = checksum::pseudo_header(&tuple, tcp.len()).over(&tcp).complement();
     tcp[16..18].copy_from_slice(&sum.to_be_bytes());
     frame.extend(tcp);
     frame

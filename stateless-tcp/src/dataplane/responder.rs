@@ -144,19 +144,19 @@ impl Responder {
     ) {
         counters.add(Outcome::Received, 1);
         let octets = frames.octets(&mut frame);
-        let read = match steering::steer(&octets[..length], self.engine.content()) {
+        let received = match steering::steer(&octets[..length], self.engine.content()) {
             Ok(layout) if layout.protocol == Protocol::Udp => {
                 return truncate(frames, frame, length, &layout, counters);
             }
-            Ok(layout) => wire::parse(&octets[..length], &layout).map(|received| (received, layout)),
+            Ok(layout) => wire::parse(&octets[..length], &layout),
             Err(_) => Err(Outcome::NotServed),
         };
         if !self.taps.is_empty() {
-            let tuple = read.as_ref().ok().map(|(received, _)| received.segment.tuple);
+            let tuple = received.as_ref().ok().map(|received| received.segment.tuple);
             self.taps.frame(now, tuple.as_ref(), Direction::Received, &octets[..length]);
         }
-        let (received, layout) = match read {
-            Ok(read) => read,
+        let received = match received {
+            Ok(received) => received,
             Err(counter) => {
                 counters.add(counter, 1);
                 return frames.release(frame);
@@ -165,7 +165,7 @@ impl Responder {
         if received.partial_checksum {
             counters.add(Outcome::PartialChecksum, 1);
         }
-        let reply = Reply::to(octets, &layout, received.segment.tuple);
+        let reply = received.reply(octets);
         let payload = &octets[received.payload()];
         let arrival = Arrival::new(now, &received.segment, payload);
         let arrival = Arrival { crowded: self.parking.is_full(), ..arrival };

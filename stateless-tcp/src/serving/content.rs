@@ -3,12 +3,11 @@
 use crate::acl::ClientPolicies;
 use crate::fingerprint::Fingerprint;
 use crate::services::{Service, Upstream};
-use foldhash::fast::RandomState;
 use stateless_tcp_core::admission::PacketKind;
 use stateless_tcp_core::steering::{ClientPolicy, Steering, VlanTags};
 use stateless_tcp_core::tcp::segment::Address;
 use stateless_tcp_ebpf::abi::Settings;
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Version of the answers that this program gives to the same question from the same content. It goes into the fingerprint:
@@ -18,7 +17,8 @@ const ANSWER_VERSION: u32 = 1;
 /// The services at the served addresses, shared by all workers.
 #[derive(Clone)]
 pub struct Content {
-    addresses: HashSet<Address, RandomState>,
+    /// In ascending order.
+    addresses: Arc<[Address]>,
     services: Vec<(u16, Arc<dyn Service>)>,
     fingerprint: Option<Fingerprint>,
     clients: ClientPolicies,
@@ -33,7 +33,7 @@ impl Content {
         let fingerprint = |(port, service): &(u16, Arc<dyn Service>)| Some((*port, service.fingerprint()?));
         let all: Option<Vec<_>> = services.iter().map(fingerprint).collect();
         Self {
-            addresses: addresses.into_iter().collect(),
+            addresses: addresses.into_iter().collect::<BTreeSet<_>>().into_iter().collect(),
             fingerprint: all.map(|all| Fingerprint::new(&(ANSWER_VERSION, all))),
             services,
             clients: ClientPolicies::default(),
@@ -123,7 +123,11 @@ impl Content {
 impl Steering for Content {
     #[inline]
     fn address(&self, address: &Address) -> bool {
-        self.addresses.contains(address)
+        match &self.addresses[..] {
+            // The usual host.
+            [only] => only == address,
+            all => all.binary_search(address).is_ok(),
+        }
     }
 
     #[inline]
