@@ -2,11 +2,14 @@
 //!
 //! All maps may be changed while the program runs; it looks at them anew for each frame.
 
-use stateless_tcp_core::admission::Limit;
+use core::array::from_fn;
+use core::ops::BitOr;
+use stateless_tcp_core::admission::{self, Limit};
 use stateless_tcp_core::outcome::Outcome;
-use stateless_tcp_core::steering::SteeringReason;
+use stateless_tcp_core::steering::{ClientPolicy, SteeringReason};
 use stateless_tcp_core::tcp::epoch::{Epochs, Slots};
 use stateless_tcp_core::tcp::isn::{Generations, Key, Keys};
+use stateless_tcp_core::tcp::segment::Address;
 use stateless_tcp_core::tcp::{AckPolicy, TcpConfig};
 
 /// Name of the XDP program that is attached to the interface.
@@ -134,12 +137,23 @@ pub const MAX_VLANS: u32 = 8192;
 /// Most RX queues of an interface.
 pub const MAX_QUEUES: u32 = 256;
 
+/// One address of each family, for most hosts.
+const FIRST_ADDRESSES: usize = 2;
+
+const FIRST_PORTS: usize = 4;
+
 /// What else the operator has said, any octets of which mean something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Settings {
     /// The limits of clients.
     pub limit: Limit,
+    /// Halves of the first addresses in [`ADDRESSES`], and the first ports in [`PORTS`]. A frame for them takes no look into a
+    /// hash map, which costs as much as the rest of steering.
+    first_addresses: [[u64; 2]; FIRST_ADDRESSES],
+    first_ports: [u16; FIRST_PORTS],
+    /// A bit for each value that [`client_bit`] can have: whether [`CLIENTS`] may know a client of that value.
+    listed_clients: u64,
     /// UDP port where questions are answered; 0: none.
     datagrams: u16,
     /// 1: the kernel gets served traffic that has IPv6 extension headers.
@@ -168,7 +182,66 @@ impl Settings {
             None => 0,
         };
         let extension_headers = passes_extension_headers as u16;
-        Self { limit, datagrams, extension_headers, link_address: [0; 6], unused: [0; 6] }
+        Self {
+            limit,
+            first_addresses: [[0; 2]; FIRST_ADDRESSES],
+            first_ports: [0; FIRST_PORTS],
+            listed_clients: 0,
+            datagrams,
+            extension_headers,
+            link_address: [0; 6],
+            unused: [0; 6],
+        }
+    }
+
+    /// The same settings for these served addresses and ports.
+    #[must_use]
+    pub fn with_served(self, addresses: &[Address], ports: &[u16]) -> Self {
+        let mut settings = self;
+        // The first one fills the places that are left.
+        if let Some(first) = addresses.first() {
+            settings.first_addresses =
+                from_fn(|place| admission::halves(addresses.get(place).unwrap_or(first)));
+        }
+        if let Some(first) = ports.first() {
+            settings.first_ports = from_fn(|place| *ports.get(place).unwrap_or(first));
+        }
+        settings
+    }
+
+    /// The same settings, where the prefixes in [`CLIENTS`] are these.
+    #[must_use]
+    pub fn with_listed_clients(self, prefixes: impl Iterator<Item = (u8, Address, ClientPolicy)>) -> Self {
+        let bits = |(length, address, policy)| match (policy, length) {
+            // As if it were not listed.
+            (ClientPolicy::Serve, _) => 0,
+            (_, 128) => 1 << client_bit(&address),
+            _ => u64::MAX,
+        };
+        Self { listed_clients: prefixes.map(bits).fold(0, BitOr::bitor), ..self }
+    }
+
+    /// Whether [`CLIENTS`] may know `client`: a look at it costs as much as the rest of steering, and in most hosts it knows
+    /// a few addresses only.
+    #[inline]
+    #[must_use]
+    pub fn may_be_listed(&self, client: &Address) -> bool {
+        self.listed_clients >> client_bit(client) & 1 == 1
+    }
+
+    /// Whether this is one of the first served addresses.
+    #[inline]
+    #[must_use]
+    pub fn is_first_address(&self, address: &Address) -> bool {
+        let halves = admission::halves(address);
+        self.first_addresses.contains(&halves)
+    }
+
+    /// Whether this is one of the first served ports.
+    #[inline]
+    #[must_use]
+    pub fn is_first_port(&self, port: u16) -> bool {
+        self.first_ports.contains(&port)
     }
 
     /// The same settings for an interface with this hardware address.
@@ -202,15 +275,33 @@ impl Settings {
     #[must_use]
     pub fn octets(&self) -> [u8; Self::LENGTH] {
         let mut octets = [0; Self::LENGTH];
-        let (limit, rest) = octets.split_at_mut(Limit::LENGTH);
-        limit.copy_from_slice(&self.limit.octets());
-        let (datagrams, rest) = rest.split_at_mut(size_of_val(&self.datagrams));
-        datagrams.copy_from_slice(&self.datagrams.to_ne_bytes());
-        let (extension_headers, rest) = rest.split_at_mut(size_of_val(&self.extension_headers));
-        extension_headers.copy_from_slice(&self.extension_headers.to_ne_bytes());
-        rest[..self.link_address.len()].copy_from_slice(&self.link_address);
+        let mut rest = &mut octets[..];
+        let mut append = |field: &[u8]| {
+            let (place, behind) = core::mem::take(&mut rest).split_at_mut(field.len());
+            place.copy_from_slice(field);
+            rest = behind;
+        };
+        append(&self.limit.octets());
+        for half in self.first_addresses.as_flattened() {
+            append(&half.to_ne_bytes());
+        }
+        for port in self.first_ports {
+            append(&port.to_ne_bytes());
+        }
+        append(&self.listed_clients.to_ne_bytes());
+        append(&self.datagrams.to_ne_bytes());
+        append(&self.extension_headers.to_ne_bytes());
+        append(&self.link_address);
+        append(&self.unused);
         octets
     }
+}
+
+/// One of 64 values for each client, spread by the golden ratio.
+#[inline]
+fn client_bit(client: &Address) -> u64 {
+    let [high, low] = admission::halves(client);
+    (high ^ low).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58
 }
 
 /// [`TcpConfig`] and [`Epochs`], any octets of which mean something.

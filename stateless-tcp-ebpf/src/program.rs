@@ -116,12 +116,13 @@ struct Maps;
 impl Steering for Maps {
     #[inline(always)]
     fn address(&self, address: &Address) -> bool {
-        ADDRESSES.get_ptr(address).is_some()
+        SETTINGS.get(0).is_some_and(|settings| settings.is_first_address(address))
+            || ADDRESSES.get_ptr(address).is_some()
     }
 
     #[inline(always)]
     fn port(&self, port: u16) -> bool {
-        PORTS.get_ptr(&port).is_some()
+        SETTINGS.get(0).is_some_and(|settings| settings.is_first_port(port)) || PORTS.get_ptr(&port).is_some()
     }
 
     #[inline(always)]
@@ -131,6 +132,9 @@ impl Steering for Maps {
 
     #[inline(always)]
     fn treatment(&self, client: &Address) -> ClientPolicy {
+        if !SETTINGS.get(0).is_some_and(|settings| settings.may_be_listed(client)) {
+            return ClientPolicy::Serve;
+        }
         let [high, low] = admission::halves(client);
         ClientPolicy::numbered(treatment(high, low) as u8)
     }

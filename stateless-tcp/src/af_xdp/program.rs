@@ -66,6 +66,15 @@ pub struct SteeringTables<'a> {
     pub settings: Settings,
 }
 
+impl SteeringTables<'_> {
+    /// The prefixes of clients that are not served like all others. The impossible ones come last and replace those of the
+    /// operator: nobody can allow them.
+    fn listed_clients(&self) -> impl Iterator<Item = (u8, Address, ClientPolicy)> {
+        let impossible = self.impossible.iter().map(|&address| (128, address, ClientPolicy::Impossible));
+        self.clients.entries().chain(impossible)
+    }
+}
+
 /// What the program answers by itself.
 struct Handshake {
     terms: Array<MapData, [u8; PackedHandshakeConfig::LENGTH]>,
@@ -136,7 +145,11 @@ impl Program {
         // First, so that nobody is answered who is not to be.
         self.set_clients(tables)?;
         let (own, others) = tables.link_addresses.split_first().unwrap_or((&[0; 6], &[]));
-        let settings = tables.settings.with_link_address(*own);
+        let settings = tables
+            .settings
+            .with_link_address(*own)
+            .with_served(&tables.addresses, &tables.ports)
+            .with_listed_clients(tables.listed_clients());
         let mut place: Array<_, [u8; Settings::LENGTH]> =
             Array::try_from(self.map(abi::SETTINGS)?).map_err(map_error(abi::SETTINGS))?;
         place.set(0, settings.octets(), 0).map_err(map_error(abi::SETTINGS))?;
@@ -166,12 +179,8 @@ impl Program {
     fn set_clients(&mut self, tables: &SteeringTables<'_>) -> Result<(), XdpError> {
         let map = self.ebpf.map_mut(abi::CLIENTS).ok_or_else(|| missing_map(abi::CLIENTS))?;
         let mut trie: LpmTrie<_, [u8; 16], u8> = LpmTrie::try_from(map).map_err(map_error(abi::CLIENTS))?;
-        // Behind those of the operator, and instead of them: nobody can allow these.
-        let impossible = tables.impossible.iter().map(|&address| (128, address, ClientPolicy::Impossible));
         let wanted: collections::HashMap<(u32, [u8; 16]), u8> = tables
-            .clients
-            .entries()
-            .chain(impossible)
+            .listed_clients()
             .map(|(bits, address, policy)| ((bits.into(), address.0), policy as u8))
             .collect();
         for &(bits, address) in self.clients.keys().filter(|former| !wanted.contains_key(former)) {

@@ -115,11 +115,9 @@ impl SteeringProgram {
         }
         let mut trie: LpmTrie<_, [u8; 16], u8> =
             LpmTrie::try_from(ebpf.take_map(abi::CLIENTS).expect("its prefixes")).expect("a trie");
-        for (bits, address, treatment) in clients().entries() {
-            trie.insert(&Key::new(bits.into(), address.0), treatment as u8, 0).expect("say it of a prefix");
+        for (bits, address, policy) in listed_clients() {
+            trie.insert(&Key::new(bits.into(), address.0), policy as u8, 0).expect("say it of a prefix");
         }
-        trie.insert(&Key::new(128, IMPOSSIBLE.0), ClientPolicy::Impossible as u8, 0)
-            .expect("say it of an address");
         let mut settings: Array<_, [u8; Settings::LENGTH]> =
             Array::try_from(ebpf.take_map(abi::SETTINGS).expect("its settings")).expect("an array");
         settings.set(0, xdp_settings().octets(), 0).expect("settings");
@@ -164,7 +162,15 @@ impl SteeringProgram {
 }
 
 fn xdp_settings() -> Settings {
-    Settings::new(Limit::NONE, Some(DATAGRAMS), false).with_link_address(SERVER_MAC)
+    // One address and one port as the first ones; of the others the hash maps know.
+    Settings::new(Limit::NONE, Some(DATAGRAMS), false)
+        .with_link_address(SERVER_MAC)
+        .with_served(&[Address::from(IpAddr::from(SERVER_V4))], &PORTS[..1])
+        .with_listed_clients(listed_clients())
+}
+
+fn listed_clients() -> impl Iterator<Item = (u8, Address, ClientPolicy)> {
+    clients().entries().collect::<Vec<_>>().into_iter().chain([(128, IMPOSSIBLE, ClientPolicy::Impossible)])
 }
 
 fn clients() -> ClientPolicies {
@@ -268,4 +274,25 @@ fn generated_frames_come_to_the_same_verdict_on_both_sides() {
         let seen = actions.get(&format!("{action:?}")).copied().unwrap_or(0);
         assert!(seen >= LEAST, "{action:?} occurred {seen} times, at least {LEAST} are wanted");
     }
+}
+
+#[test]
+fn a_client_of_which_something_is_said_is_looked_up() {
+    let mut random = Random::new("listed clients");
+    let address = |random: &mut Random| Address::from(IpAddr::from(random.word().to_be_bytes()));
+    for _ in 0..1_000 {
+        let listed: Vec<_> = (0..random.below(4)).map(|_| address(&mut random)).collect();
+        let single = listed.iter().map(|&address| (128, address, ClientPolicy::Deny));
+        let settings = Settings::default().with_listed_clients(single);
+        assert!(listed.iter().all(|address| settings.may_be_listed(address)));
+        let others = (0..1_000).filter(|_| settings.may_be_listed(&address(&mut random))).count();
+        // 16 of 1,000 for each that is listed.
+        assert!(others <= 40 * listed.len(), "{others} of 1,000 for {} addresses", listed.len());
+        let network = (96 + random.byte() % 32, address(&mut random), ClientPolicy::Deny);
+        let settings = Settings::default().with_listed_clients([network].into_iter());
+        assert!(settings.may_be_listed(&address(&mut random)));
+    }
+    let default = ClientPolicies::default();
+    let settings = Settings::default().with_listed_clients(default.entries());
+    assert!(!settings.may_be_listed(&address(&mut random)), "nothing is said of anybody");
 }
