@@ -22,7 +22,7 @@ const SERVFAIL: u8 = 2;
 const DNS: SocketAddr = SocketAddr::new(IpAddr::V4(SERVER_V4), 53);
 /// Time limit of any answer: far longer than the relay's own 4 seconds.
 const PATIENCE: Duration = Duration::from_mins(1);
-/// At most so often one that does not answer is tried by a copy of a client's question.
+/// At most so often one that does not answer is probed.
 const TRIED_EVERY: Duration = Duration::from_millis(500);
 /// Clients at a time.
 const AT_ONCE: usize = 16;
@@ -69,8 +69,12 @@ fn number_as_address(number: usize) -> [u8; 4] {
     [10, 0, high, low]
 }
 
-/// The number in the first label of a query's name, as in `n17.example`.
+/// The number in the first label of a query's name, as in `n17.example`; 0 for the root's.
 fn number_in(query: &[u8]) -> usize {
+    // The relay's own probes ask for the root.
+    if query[12] == 0 {
+        return 0;
+    }
     let label = &query[14..13 + usize::from(query[12])];
     std::str::from_utf8(label).ok().and_then(|digits| digits.parse().ok()).unwrap_or(usize::MAX)
 }
@@ -101,6 +105,40 @@ fn a_back_end_that_is_killed_is_not_missed() {
     println!("{counters:?}");
     assert!(wrong.is_empty(), "{} of {QUERIES}: {:?}\n{counters:?}", wrong.len(), wrong[0]);
     assert!(counters.get("dns_relay_unreachable") + counters.get("dns_relay_timed_out") > 0, "{counters:?}");
+}
+
+/// A resolver that answers at once, but for the names of one domain whose servers are gone. Clients who ask for those do others no
+/// harm: their answers are refreshed when their time is over, and nobody is called dead.
+#[test]
+fn a_domain_that_is_gone_is_no_upstream_that_is() {
+    const NAMES: usize = 16;
+    const TTL: u32 = 1;
+    let topology = Topology::new(1);
+    let upstream = local(5301);
+    let resolver = DnsUpstream::start(&topology.server, upstream, |socket, query, from| {
+        if !query.windows(5).any(|label| label == b"\x04gone") {
+            let _ = socket.send_to(&answer(query, 0, TTL, number_as_address(number_in(query))), from);
+        }
+    });
+    let responder = Responder::start(&topology, &["--dns-relay", &upstream.to_string()]);
+    let others =
+        || many(&topology.client, NAMES, 4, |number| ask_patiently(&plain(1, &format!("n{number}.example"))));
+    assert_eq!(others(), [Some(0); NAMES]);
+    std::thread::scope(|scope| {
+        let gone = scope.spawn(|| {
+            many(&topology.client, 24, 12, |number| ask_patiently(&plain(1, &format!("n{number}.gone"))))
+        });
+        while !gone.is_finished() {
+            sleep(Duration::from_secs(u64::from(TTL)) + Duration::from_millis(100));
+            assert_eq!(others(), [Some(0); NAMES]);
+        }
+        assert_eq!(gone.join().expect("no thread panicked"), [Some(SERVFAIL); 24]);
+    });
+    assert!(!responder.log().contains("does not answer"), "{}", responder.log());
+    let asked = resolver.asked();
+    let counters = responder.stop();
+    assert_eq!(counters.get("dns_cache_stale"), 0, "{counters:?}");
+    println!("{asked} queries, {counters:?}");
 }
 
 /// Silent ones, to whom packets go and from whom none comes; and ones that their host says nothing listens at.

@@ -26,7 +26,7 @@ use tokio::runtime::Handle;
 /// The interval between searches for timed-out queries.
 const SWEEP: Duration = Duration::from_millis(10);
 
-/// The interval between probes of dead upstreams.
+/// The interval between probes of upstreams whose health is in question.
 const PROBE: Duration = Duration::from_millis(500);
 
 /// The interval between reads of idle sockets: datagrams that arrive then are late and are dropped.
@@ -39,6 +39,7 @@ const DRAWS: u32 = 64;
 pub(super) struct DnsForwarder {
     /// The current query.
     pub(super) query: UpstreamQuery,
+    probe: UpstreamQuery,
     /// Sent answers that clients may lack a part of.
     pub(super) retransmit_store: RetransmitStore,
     pub(super) counts: DnsCounters,
@@ -87,6 +88,7 @@ impl DnsForwarder {
         let buffers = ReceiveBuffers::new(&upstreams);
         Ok(Self {
             query: UpstreamQuery::default(),
+            probe: UpstreamQuery::probe(),
             retransmit_store: RetransmitStore::new(options.retransmit_store),
             counts: DnsCounters::default(),
             client_info: ClientInfo { subnet: options.client_subnet, addresses: options.proxy_protocol },
@@ -155,20 +157,22 @@ impl DnsForwarder {
             return None;
         };
         self.try_next(slot, now);
-        self.probe(context);
         Some(fetch_id)
     }
 
-    /// Sends the current query to a dead upstream as a probe, if one is due.
-    pub(super) fn probe(&mut self, context: &Context) {
-        let now = self.clock.tell(context.now);
-        if now < self.next_probe {
+    /// Probes the upstreams whose health is in question, if that is due.
+    fn probe(&mut self, now: Duration) {
+        if now < self.next_probe || !self.upstreams.any_in_question() {
             return;
         }
-        let Some(dead) = self.upstreams.pick_dead(&mut self.rng) else { return };
         self.next_probe = now + PROBE;
-        if let Some(slot) = self.in_flight.insert_query(&self.query, None, context.origin.tuple, now) {
-            self.send(slot, dead, now);
+        let tuple = Context::default().origin.tuple;
+        for upstream in 0..self.upstreams.len() {
+            if self.upstreams.is_in_question(upstream)
+                && let Some(slot) = self.in_flight.insert_query(&self.probe, None, tuple, now)
+            {
+                self.send(slot, upstream, now);
+            }
         }
     }
 
@@ -187,6 +191,7 @@ impl DnsForwarder {
             self.next_sweep = now + SWEEP;
             self.expire(now, cx);
         }
+        self.probe(now);
         self.flush(now);
     }
 
@@ -211,7 +216,9 @@ impl DnsForwarder {
         if self.sockets.any_queued() {
             return Some(Duration::ZERO);
         }
-        self.in_flight.any_active().then(|| self.next_sweep.saturating_sub(now))
+        let sweep = self.in_flight.any_active().then_some(self.next_sweep);
+        let probe = self.upstreams.any_in_question().then_some(self.next_probe);
+        sweep.into_iter().chain(probe).min().map(|due| due.saturating_sub(now))
     }
 
     fn flush(&mut self, now: Duration) {
@@ -229,7 +236,11 @@ impl DnsForwarder {
         let mut buffers = std::mem::take(&mut self.buffers);
         match self.sockets.receive(socket, &mut buffers) {
             Ok(()) => buffers.iter().for_each(|datagram| self.on_datagram(socket, datagram, now, cx)),
-            Err(Errno::ECONNREFUSED) => self.on_refused(self.sockets.upstream(socket), now),
+            Err(Errno::ECONNREFUSED) => {
+                if let Some(upstream) = self.sockets.upstream(socket) {
+                    self.on_refused(upstream, now);
+                }
+            }
             Err(_) => {}
         }
         self.buffers = buffers;
@@ -252,7 +263,7 @@ impl DnsForwarder {
             Err(AnswerError::Malformed) => return self.counts.add(DnsCounter::Malformed),
             Err(AnswerError::Truncated) | Ok(_) => {}
         }
-        let upstream = self.sockets.upstream(socket);
+        let Some(upstream) = self.sockets.upstream(socket) else { return };
         self.upstreams.record_answer(upstream, after);
         self.counts.add(DnsCounter::Answers);
         match parsed {
@@ -297,7 +308,7 @@ impl DnsForwarder {
     /// Nobody listens at an upstream: its queries go to another one at once, if one is alive.
     fn on_refused(&mut self, upstream: usize, now: Duration) {
         self.counts.add(DnsCounter::Unreachable);
-        self.upstreams.record_failure(upstream);
+        self.upstreams.record_failed_probe(upstream);
         let mut from = 0;
         while let Some(slot) = self.in_flight.next_waiting_for(from, upstream) {
             from = slot + 1;
@@ -315,7 +326,11 @@ impl DnsForwarder {
             let entry = self.in_flight.get(slot);
             if matches!(entry.state, QueryState::Waiting) {
                 self.counts.add(DnsCounter::TimedOut);
-                self.upstreams.record_failure(entry.upstream);
+                if entry.fetch_id.is_some() {
+                    self.upstreams.record_missing(entry.upstream);
+                } else {
+                    self.upstreams.record_failed_probe(entry.upstream);
+                }
             }
             self.retry_or_fail(slot, now, cx);
         }
@@ -325,9 +340,13 @@ impl DnsForwarder {
     fn retry_or_fail(&mut self, slot: usize, now: Duration, cx: &mut PollContext<'_>) {
         let entry = self.in_flight.get(slot);
         let in_time = now < entry.started + self.total_timeout;
-        // While no upstream answers, a stale answer from the cache is better than none, and the client should get it
+        // Where no upstream is left to ask, a stale answer from the cache is better than none, and the client should get it
         // soon (RFC 8767 section 5).
-        let kept = || !self.upstreams.any_alive() && cx.cache.get(entry.query.key()).is_some();
+        let kept = || {
+            let cached = cx.cache.get(entry.query.key());
+            !self.upstreams.has_another(entry.tried)
+                && cached.is_some_and(|cached| cached.stale(cx.seconds).is_some())
+        };
         if entry.fetch_id.is_none() {
             self.end(slot, None, cx);
         } else if in_time && !kept() {
@@ -362,8 +381,10 @@ impl DnsForwarder {
         let payload = self.upstreams.get(upstream).payload;
         let told = self.client_info.addresses;
         self.sockets.queue(socket, |out| {
-            if told {
-                proxy_protocol::push(&entry.tuple, out);
+            match entry.fetch_id {
+                Some(_) if told => proxy_protocol::push(&entry.tuple, out),
+                None if told => proxy_protocol::push_local(out),
+                _ => {}
             }
             entry.query.write(id, payload, out);
         });

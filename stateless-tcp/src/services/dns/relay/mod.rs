@@ -130,12 +130,13 @@ impl DnsForwarders {
             return Ok(Some((Arc::clone(cached), age)));
         }
         let stale = cached.and_then(|cached| cached.stale(now).map(|age| (cached, age)));
-        let stale = stale.filter(|_| !self.upstreams.any_alive());
+        // Not before it was tried to refresh it, unless nobody is there to ask (RFC 8767 section 5).
+        let failed = matches!(found, Some(InFlightLookup::Ended(None)));
+        let stale = stale.filter(|_| failed || !self.upstreams.any_alive());
         match (context.policy, found) {
             (FetchPolicy::CachedOnly | FetchPolicy::Repeat, _) => Err(Unavailable::NotCached),
             _ if stale.is_some() => {
                 forwarder.counts.add(DnsCounter::CacheStale);
-                forwarder.probe(context);
                 Ok(stale)
             }
             (FetchPolicy::AnswerNow, _) | (_, Some(InFlightLookup::Ended(_))) => Ok(None),

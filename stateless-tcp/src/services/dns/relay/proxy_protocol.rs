@@ -5,6 +5,8 @@ use stateless_tcp_core::tcp::segment::FourTuple;
 const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
 /// Version 2, command PROXY.
 const PROXIED: u8 = 0x21;
+/// Version 2, command LOCAL.
+const LOCAL: u8 = 0x20;
 /// TCP over IPv4 and over IPv6.
 const TCP_V4: u8 = 0x11;
 const TCP_V6: u8 = 0x21;
@@ -24,6 +26,12 @@ pub(super) fn push(tuple: &FourTuple, out: &mut Vec<u8>) {
     }
     out.extend_from_slice(&tuple.client_port.to_be_bytes());
     out.extend_from_slice(&tuple.server_port.to_be_bytes());
+}
+
+/// Appends the header of a query of our own.
+pub(super) fn push_local(out: &mut Vec<u8>) {
+    out.extend_from_slice(&SIGNATURE);
+    out.extend_from_slice(&[LOCAL, 0, 0, 0]);
 }
 
 #[cfg(test)]

@@ -98,6 +98,17 @@ impl UpstreamQuery {
         Ok(())
     }
 
+    /// A query that every name server answers at once, in one way or another: for the root's name servers, without recursion.
+    pub(super) fn probe() -> Self {
+        let mut bytes = vec![0; HEADER];
+        bytes[QUESTIONS + 1] = 1;
+        bytes[ADDITIONALS + 1] = 1;
+        bytes.extend_from_slice(&[0, 0, 2, 0, 1]);
+        let question = bytes.len();
+        bytes.extend_from_slice(&[0, 0, 41, 0, 0, 0, 0, 0, 0, 0, 0]);
+        Self { bytes, query: 0, question }
+    }
+
     /// The key that identifies this query.
     pub(super) fn key(&self) -> &[u8] {
         &self.bytes

@@ -1,4 +1,5 @@
-//! One worker's UDP sockets: several for each upstream, at unpredictable ports that change.
+//! One worker's UDP sockets: several for each upstream, at unpredictable ports that change, also under load: a new socket takes
+//! the queries, and the old one stays until all of its own are answered.
 
 use super::rng::Rng;
 use super::upstreams::DnsUpstreams;
@@ -36,16 +37,21 @@ struct UpstreamSocket {
     queries: u32,
     /// Queries without an answer yet.
     open: u32,
+    /// Another socket has taken its place.
+    replaced: bool,
     /// Queued datagrams back to back, and the end of each.
     bytes: Vec<u8>,
     ends: Vec<usize>,
 }
 
-/// All of a worker's sockets, [`EACH`] for each upstream, by number.
+/// All of a worker's sockets, by number.
 #[derive(Debug)]
 pub(super) struct UpstreamSockets {
     epoll: Epoll,
-    all: Vec<UpstreamSocket>,
+    /// A place is free where there is none.
+    all: Vec<Option<UpstreamSocket>>,
+    /// Those for new queries: [`EACH`] for each upstream.
+    places: Vec<u16>,
     /// By upstream: the socket of this turn, so that queries go out in one batch.
     current: Vec<Option<u16>>,
 }
@@ -63,15 +69,29 @@ impl UpstreamSockets {
     pub(super) fn open(upstreams: &DnsUpstreams, mailbox: impl AsFd) -> io::Result<Self> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         epoll.add(mailbox, EpollEvent::new(EpollFlags::EPOLLIN, MAILBOX))?;
-        let mut all = Vec::new();
+        let (all, places, current) = (Vec::new(), Vec::new(), vec![None; upstreams.len()]);
+        let mut sockets = Self { epoll, all, places, current };
         for upstream in 0..upstreams.len() {
             for _ in 0..EACH {
                 let socket = connect(upstreams.get(upstream).address)?;
-                epoll.add(&socket, event(all.len()))?;
-                all.push(UpstreamSocket::new(upstream, socket));
+                let number = sockets.add(UpstreamSocket::new(upstream, socket, Duration::ZERO))?;
+                sockets.places.push(number);
             }
         }
-        Ok(Self { epoll, all, current: vec![None; upstreams.len()] })
+        Ok(sockets)
+    }
+
+    /// Adds a socket, and returns its number.
+    fn add(&mut self, socket: UpstreamSocket) -> io::Result<u16> {
+        let free = self.all.iter().position(Option::is_none).unwrap_or(self.all.len());
+        let number = u16::try_from(free).map_err(|_| io::Error::other("too many sockets"))?;
+        self.epoll.add(&socket.socket, event(number))?;
+        if free == self.all.len() {
+            self.all.push(Some(socket));
+        } else {
+            self.all[free] = Some(socket);
+        }
+        Ok(number)
     }
 
     /// Readable when any of the sockets is.
@@ -79,8 +99,9 @@ impl UpstreamSockets {
         self.epoll.0.as_raw_fd()
     }
 
-    pub(super) fn upstream(&self, socket: u16) -> usize {
-        self.all[usize::from(socket)].upstream
+    /// The upstream of a socket; none if it was closed.
+    pub(super) fn upstream(&self, socket: u16) -> Option<usize> {
+        self.all[usize::from(socket)].as_ref().map(|socket| socket.upstream)
     }
 
     /// The socket for queries to `upstream` in this turn.
@@ -88,42 +109,44 @@ impl UpstreamSockets {
         if let Some(current) = self.current[upstream] {
             return current;
         }
-        let first = rng.below(u32::try_from(EACH).unwrap_or(1)) as usize;
-        let numbers = (0..EACH).map(|offset| upstream * EACH + (first + offset) % EACH);
-        // An expired socket is not used until all its queries are answered; then it is replaced.
-        let chosen = numbers.clone().find(|&number| self.renew_if_expired(number, now));
-        let chosen = chosen.unwrap_or(upstream * EACH + first);
-        #[expect(clippy::cast_possible_truncation, reason = "at most 64 upstreams")]
-        let chosen = chosen as u16;
+        let place = upstream * EACH + rng.below(u32::try_from(EACH).unwrap_or(1)) as usize;
+        let mut chosen = self.places[place];
+        if let Some(socket) = &mut self.all[usize::from(chosen)]
+            && socket.has_expired(now)
+        {
+            let address = socket.socket.peer_addr();
+            (socket.since, socket.queries) = (now, 0);
+            let renewed =
+                address.and_then(connect).map(|renewed| UpstreamSocket::new(upstream, renewed, now));
+            match renewed.and_then(|renewed| self.add(renewed)) {
+                Ok(renewed) => {
+                    self.replace(chosen);
+                    self.places[place] = renewed;
+                    chosen = renewed;
+                }
+                Err(error) => {
+                    tracing::warn!("a socket for an upstream is used longer than intended: {error}");
+                }
+            }
+        }
         self.current[upstream] = Some(chosen);
         chosen
     }
 
-    /// Returns true if a socket is usable; replaces it first if it has expired.
-    fn renew_if_expired(&mut self, number: usize, now: Duration) -> bool {
-        let socket = &mut self.all[number];
-        if now.saturating_sub(socket.since) < LIFE && socket.queries < QUERIES {
-            return true;
+    /// Closes a socket as soon as all its queries are answered.
+    fn replace(&mut self, number: u16) {
+        let place = &mut self.all[usize::from(number)];
+        if let Some(socket) = place {
+            socket.replaced = true;
+            if socket.open == 0 {
+                *place = None;
+            }
         }
-        if socket.open > 0 {
-            return false;
-        }
-        let renewed = socket.socket.peer_addr().and_then(connect).and_then(|renewed| {
-            self.epoll.add(&renewed, event(number))?;
-            Ok(renewed)
-        });
-        match renewed {
-            // The old socket is closed, which removes it from epoll.
-            Ok(renewed) => socket.socket = renewed,
-            Err(error) => tracing::warn!("a socket for an upstream is used longer than intended: {error}"),
-        }
-        (socket.since, socket.queries) = (now, 0);
-        true
     }
 
     /// Queues the datagram that `write` appends.
     pub(super) fn queue(&mut self, socket: u16, write: impl FnOnce(&mut Vec<u8>)) {
-        let socket = &mut self.all[usize::from(socket)];
+        let Some(socket) = &mut self.all[usize::from(socket)] else { return };
         write(&mut socket.bytes);
         socket.ends.push(socket.bytes.len());
         socket.queries += 1;
@@ -132,7 +155,14 @@ impl UpstreamSockets {
 
     /// Ends the wait for one query's answer at this socket.
     pub(super) fn end_query(&mut self, socket: u16) {
-        self.all[usize::from(socket)].open -= 1;
+        let place = &mut self.all[usize::from(socket)];
+        if let Some(socket) = place {
+            socket.open -= 1;
+            if socket.replaced && socket.open == 0 {
+                // The kernel removes a closed socket from epoll.
+                *place = None;
+            }
+        }
     }
 
     /// Whether datagrams are queued.
@@ -145,7 +175,7 @@ impl UpstreamSockets {
     pub(super) fn flush(&mut self, mut refused: impl FnMut(usize)) {
         for current in &mut self.current {
             let Some(number) = current.take() else { continue };
-            let socket = &mut self.all[usize::from(number)];
+            let Some(socket) = &mut self.all[usize::from(number)] else { continue };
             if socket.send() == Err(Errno::ECONNREFUSED) {
                 refused(socket.upstream);
             }
@@ -167,14 +197,21 @@ impl UpstreamSockets {
     /// # Errors
     /// ECONNREFUSED if the upstream's host says that nobody listens.
     pub(super) fn receive(&self, socket: u16, buffers: &mut ReceiveBuffers) -> Result<(), Errno> {
-        buffers.fill(self.all[usize::from(socket)].socket.as_raw_fd())
+        match &self.all[usize::from(socket)] {
+            Some(socket) => buffers.fill(socket.socket.as_raw_fd()),
+            None => Err(Errno::EBADF),
+        }
     }
 }
 
 impl UpstreamSocket {
-    fn new(upstream: usize, socket: UdpSocket) -> Self {
+    fn new(upstream: usize, socket: UdpSocket, since: Duration) -> Self {
         let (bytes, ends) = (Vec::new(), Vec::new());
-        Self { upstream, socket, since: Duration::ZERO, queries: 0, open: 0, bytes, ends }
+        Self { upstream, socket, since, queries: 0, open: 0, replaced: false, bytes, ends }
+    }
+
+    fn has_expired(&self, now: Duration) -> bool {
+        now.saturating_sub(self.since) >= LIFE || self.queries >= QUERIES
     }
 
     fn send(&mut self) -> Result<(), Errno> {
@@ -236,6 +273,40 @@ fn connect(address: SocketAddr) -> io::Result<UdpSocket> {
     Ok(socket)
 }
 
-fn event(socket: usize) -> EpollEvent {
-    EpollEvent::new(EpollFlags::EPOLLIN, socket as u64)
+fn event(socket: u16) -> EpollEvent {
+    EpollEvent::new(EpollFlags::EPOLLIN, socket.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::upstreams::DnsUpstream;
+    use super::*;
+
+    /// Ports change although queries are always open, and answers to the old ports still arrive.
+    #[test]
+    fn ports_of_a_busy_relay_change() {
+        let upstream = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let address = upstream.local_addr().unwrap();
+        let upstreams = DnsUpstreams::new(vec![DnsUpstream { address, weight: 1, payload: 1232 }]);
+        let (mailbox, _other) = std::os::unix::net::UnixDatagram::pair().unwrap();
+        let mut sockets = UpstreamSockets::open(&upstreams, mailbox).unwrap();
+        let (mut rng, mut ports) = (Rng::new().unwrap(), std::collections::HashSet::new());
+        let mut open = Vec::new();
+        for turn in 0..200_u64 {
+            let socket = sockets.choose(0, Duration::from_secs(turn), &mut rng);
+            sockets.queue(socket, |out| out.push(7));
+            open.push(socket);
+            sockets.flush(|_| panic!("somebody listens"));
+            let (_, from) = upstream.recv_from(&mut [0; 1]).unwrap();
+            ports.insert(from.port());
+            // Always eight queries without an answer.
+            if open.len() > 8 {
+                sockets.end_query(open.remove(0));
+            }
+        }
+        assert!(ports.len() >= 40, "{} ports in 200 s", ports.len());
+        assert!(sockets.all.len() <= EACH + 8, "{} sockets", sockets.all.len());
+        let last = *open.last().unwrap();
+        assert_eq!(sockets.upstream(last), Some(0));
+    }
 }
