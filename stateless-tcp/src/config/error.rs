@@ -5,6 +5,9 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
+/// Similarity from which on a key is suggested (Jaro), as for flags.
+const SIMILAR: f64 = 0.7;
+
 /// The reason why a configuration is refused.
 #[derive(Debug, Error)]
 pub enum ConfigError {
@@ -63,13 +66,28 @@ impl ConfigError {
     pub(super) fn in_file(path: &Path, text: &str, error: &toml::de::Error) -> Self {
         let span = error.span().unwrap_or_default();
         let (line, column) = position(text, &span);
-        let mut message = error.message().to_owned();
+        let mut message = unknown_key(error.message()).unwrap_or_else(|| error.message().to_owned());
         // The parser's message contains an unknown key, but not the key of an invalid value.
         if let Some(key) = key_of(text, &span).filter(|key| !message.contains(&format!("`{key}`"))) {
             message = format!("{key}: {message}");
         }
         Self::InFile { path: path.to_owned(), line, column, message }
     }
+}
+
+/// The message for an unknown key, from the parser's "unknown field `KEY`, expected one of `KEY`, …". The parser lists all keys,
+/// among which one would have to look for the right one.
+fn unknown_key(message: &str) -> Option<String> {
+    let mut words = message.strip_prefix("unknown field ")?.split('`').skip(1).step_by(2);
+    let unknown = words.next()?;
+    let similarity = |key: &str| strsim::jaro(unknown, key);
+    let nearest = words.max_by(|one, other| similarity(one).total_cmp(&similarity(other)))?;
+    let remedy = if similarity(nearest) > SIMILAR {
+        format!("a similar key exists: `{nearest}`")
+    } else {
+        "`stateless-tcp run --help` lists all".to_owned()
+    };
+    Some(format!("unknown key `{unknown}`; {remedy}"))
 }
 
 fn position(text: &str, span: &Range<usize>) -> (usize, usize) {

@@ -138,7 +138,7 @@ pub(super) use deserialize_from_text;
 
 /// An address that can be served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "IpAddr")]
+#[serde(try_from = "String")]
 pub struct ServedAddress(IpAddr);
 
 impl ServedAddress {
@@ -257,4 +257,4 @@ impl FromStr for ServedVlan {
     }
 }
 
-deserialize_from_text!(Queues, ServedVlan);
+deserialize_from_text!(Queues, ServedAddress, ServedVlan);

@@ -75,7 +75,21 @@ fn bad_usage_is_refused(#[case] arguments: &str, #[case] message: &str) {
 }
 
 #[rstest]
-#[case::unknown_key("zone = []\nzones = []\n", "s.toml:2:1:", "unknown field `zones`")]
+#[case::unknown_key(
+    "zone = []\nzones = []\n",
+    "s.toml:2:1:",
+    "unknown key `zones`; a similar key exists: `zone`"
+)]
+#[case::no_such_key(
+    "zone = []\nqqq = []\n",
+    "s.toml:2:1:",
+    "unknown key `qqq`; `stateless-tcp run --help` lists all"
+)]
+#[case::address(
+    "address = [\"192.0.2.300\"]\n",
+    "s.toml:1:",
+    "address: \"192.0.2.300\" is not an IP address"
+)]
 #[case::bad_value(
     "replace = true\n\nsegment-size = 9\n",
     "s.toml:3:16:",
@@ -93,7 +107,7 @@ fn bad_usage_is_refused(#[case] arguments: &str, #[case] message: &str) {
 #[case::unknown_relay_key(
     "[[dns.relay]]\naddress = \"[::1]:53\"\nwait = 1\n",
     "s.toml:3:1:",
-    "unknown field `wait`"
+    "unknown key `wait`"
 )]
 #[case::relay_weight(
     "[[dns.relay]]\naddress = \"[::1]:53\"\nweight = 0\n",
