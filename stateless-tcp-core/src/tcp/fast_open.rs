@@ -13,13 +13,14 @@ use crate::tcp::epoch::Slots;
 use crate::tcp::isn::{self, Key, Keys, MssClass};
 use crate::tcp::output::{Reply, TxSegment};
 use crate::tcp::segment::{Address, FastOpen, Flags, Segment, Timestamps};
+use crate::tcp::siphash::SipHash;
 
 /// Most segments sent behind a SYN,ACK: the initial window of RFC 3390 (4,380 octets), which RFC 7413 section 4.2.2 asks
 /// for, and all that a replayed SYN can bring upon the host that the cookie was given to.
 pub const MAX_SEGMENTS: usize = 3;
 
 /// Keeps the hash apart from the others under the same key.
-const LABEL: &[u8; 16] = b"tcp fast open\0\0\0";
+const LABEL: [u64; 2] = [u64::from_le_bytes(*b"tcp fast"), u64::from_le_bytes(*b" open\0\0\0")];
 
 /// Octets of the options of a SYN,ACK, each with its padding.
 const MSS: u16 = 4;
@@ -39,11 +40,9 @@ pub struct Grant {
 #[inline]
 #[must_use]
 pub fn cookie(key: &Key, address: Address, slot: u32) -> [u8; 8] {
-    let mut octets = [0; 32 + isn::SLOT];
-    octets[..16].copy_from_slice(LABEL);
-    octets[16..32].copy_from_slice(&address.0);
-    octets[32..].copy_from_slice(&isn::slot_bytes(slot));
-    (isn::sip(key, &octets) & !1 | u64::from(slot & 1)).to_be_bytes()
+    let hash = SipHash::new(key).word(LABEL[0]).word(LABEL[1]).address(&address);
+    let hash = hash.finish(isn::slot_octets(slot), isn::SLOT);
+    (hash & !1 | u64::from(slot & 1)).to_be_bytes()
 }
 
 /// What the Fast Open option of `segment`, a SYN, gets.

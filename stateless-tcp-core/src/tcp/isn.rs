@@ -21,8 +21,8 @@
 
 use crate::tcp::epoch::{Epochs, Slots};
 use crate::tcp::segment::{FourTuple, Segment};
+use crate::tcp::siphash::SipHash;
 use crate::tcp::ts_cookie::Mask;
-use siphasher::sip::SipHasher24;
 
 /// A secret of 128 bits, shared by all servers that answer for one address.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -363,10 +363,8 @@ fn prove_by(key: &Key, slots: Slots, segment: &Segment, lead: u32, most: u32) ->
 #[cfg_attr(not(target_arch = "bpf"), inline)]
 #[cfg_attr(target_arch = "bpf", inline(never))]
 fn hash(key: &Key, tuple: &FourTuple, isn: u32, slot: u32) -> u32 {
-    let mut octets: [u8; TUPLE + 4 + SLOT] = pack(tuple);
-    octets[TUPLE..TUPLE + 4].copy_from_slice(&isn.to_be_bytes());
-    octets[TUPLE + 4..].copy_from_slice(&slot_bytes(slot));
-    low(sip(key, &octets))
+    let hash = SipHash::new(key).addresses(tuple).word(ports(tuple) << 32 | u64::from(isn));
+    low(hash.finish(slot_octets(slot), SLOT))
 }
 
 /// F. Of fewer octets than the hash of a first segment, so that neither says anything about the other.
@@ -374,19 +372,22 @@ fn hash(key: &Key, tuple: &FourTuple, isn: u32, slot: u32) -> u32 {
 #[cfg_attr(not(target_arch = "bpf"), inline)]
 #[cfg_attr(target_arch = "bpf", inline(never))]
 fn secret(key: &Key, tuple: &FourTuple, slot: u32) -> u64 {
-    let mut octets: [u8; TUPLE + SLOT] = pack(tuple);
-    octets[TUPLE..].copy_from_slice(&slot_bytes(slot));
-    sip(key, &octets)
+    let tail = slot_octets(slot) << 32 | ports(tuple);
+    SipHash::new(key).addresses(tuple).finish(tail, 4 + SLOT)
 }
 
-/// Octets of a slot's number: they find room in the last block of each hash, which takes no more rounds for them. The number
+#[inline]
+fn ports(tuple: &FourTuple) -> u64 {
+    u64::from(tuple.server_port) << 16 | u64::from(tuple.client_port)
+}
+
+/// Octets of a slot's number: they find room in the last word of each hash, which takes no more rounds for them. The number
 /// comes again after 15 years at least.
-pub(crate) const SLOT: usize = 3;
+pub(crate) const SLOT: u64 = 3;
 
 #[inline]
-pub(crate) fn slot_bytes(slot: u32) -> [u8; SLOT] {
-    let [low, middle, high, _] = slot.to_le_bytes();
-    [low, middle, high]
+pub(crate) fn slot_octets(slot: u32) -> u64 {
+    u64::from(slot & 0xff_ffff)
 }
 
 #[inline]
@@ -398,25 +399,6 @@ fn low(secret: u64) -> u32 {
 #[inline]
 fn mask(secret: u64) -> Mask {
     Mask((secret >> 32) as u32)
-}
-
-/// Octets of a packed tuple.
-const TUPLE: usize = 36;
-
-/// The tuple, at the beginning of `N` octets.
-#[inline]
-fn pack<const N: usize>(tuple: &FourTuple) -> [u8; N] {
-    let mut octets = [0; N];
-    octets[..16].copy_from_slice(&tuple.server.0);
-    octets[16..32].copy_from_slice(&tuple.client.0);
-    octets[32..34].copy_from_slice(&tuple.server_port.to_be_bytes());
-    octets[34..TUPLE].copy_from_slice(&tuple.client_port.to_be_bytes());
-    octets
-}
-
-#[inline]
-pub(crate) fn sip<const N: usize>(key: &Key, octets: &[u8; N]) -> u64 {
-    SipHasher24::new_with_key(&key.0).hash(octets)
 }
 
 #[cfg(test)]

@@ -35,6 +35,7 @@ pub mod persistent;
 pub mod retry;
 pub mod segment;
 pub mod single_request;
+mod siphash;
 pub mod tcb;
 #[cfg(test)]
 mod testing;
