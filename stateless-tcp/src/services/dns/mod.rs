@@ -231,7 +231,12 @@ struct CookieOutcome {
 impl Service for Dns {
     fn frame(&self, stream: &[u8]) -> Framing {
         let Some(&prefix) = stream.first_chunk::<PREFIX>() else { return Framing::Incomplete };
-        let whole = PREFIX + usize::from(u16::from_be_bytes(prefix));
+        let length = usize::from(u16::from_be_bytes(prefix));
+        if query::is_hopeless(length, &stream[PREFIX..]) {
+            // Nobody will answer what begins so, whatever follows: the connection ends with it.
+            return Framing::Message(stream.len());
+        }
+        let whole = PREFIX + length;
         if stream.len() < whole { Framing::Incomplete } else { Framing::Message(whole) }
     }
 
@@ -259,7 +264,9 @@ impl Service for Dns {
         context: &Context,
         response: &mut Vec<u8>,
     ) -> Result<Answered, Unavailable> {
-        let Some((query, question)) = query::parse_framed(message) else { return Ok(Answered::default()) };
+        let Some((query, question)) = query::parse_framed(message) else {
+            return Ok(Answered { last: true, ..Answered::default() });
+        };
         let question = match (question.as_ref(), &query.tsig) {
             // This server has no TSIG keys.
             (Ok(_), Some(_)) => Err(Rcode::NotAuth),

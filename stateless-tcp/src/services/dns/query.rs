@@ -8,6 +8,13 @@ use super::wire::{
     ADDITIONALS, ANSWERS, AUTHORITIES, CLASS_ANY, CLASS_IN, FIXED, HEADER, PREFIX, QUESTIONS, Rcode,
     TYPE_CLASS, flag, skip_name, word,
 };
+use stateless_tcp_core::tcp::conn_cache::MAX_BUFFERED;
+
+/// Bytes of the root's question, the shortest one.
+const LEAST_QUESTION: usize = 1 + TYPE_CLASS;
+
+/// Bytes of a record of the root's without data, the shortest one.
+const LEAST_RECORD: usize = 1 + FIXED;
 
 /// A parsed query: the parts that every response repeats, and its EDNS and TSIG records.
 #[derive(Clone, Copy, Debug)]
@@ -113,6 +120,22 @@ pub(super) fn is_query(message: &[u8]) -> bool {
     message.len() >= HEADER && word(message, 2) & flag::QR == 0
 }
 
+/// Whether a message of `length` bytes that begins with `beginning` will get no answer, whatever follows: it is too short for
+/// a header or too long to be kept until it is complete, it is a response, or it is too short for the records that its header
+/// counts. So HTTP, TLS, SSH and the PROXY protocol are told from DNS by their first bytes.
+pub(super) fn is_hopeless(length: usize, beginning: &[u8]) -> bool {
+    if length < HEADER || beginning.len() < length && PREFIX + length > MAX_BUFFERED {
+        return true;
+    }
+    let Some(header) = beginning.first_chunk::<HEADER>() else {
+        return beginning.len() > 3 && word(beginning, 2) & flag::QR != 0;
+    };
+    let count = |at| usize::from(word(header, at));
+    let records = count(ANSWERS) + count(AUTHORITIES) + count(ADDITIONALS);
+    let least = HEADER + count(QUESTIONS) * LEAST_QUESTION + records * LEAST_RECORD;
+    !is_query(header) || beginning.len() < length && least > length
+}
+
 /// Whether `message` begins as clients' queries do: one question, no answer, and no more records than IXFR, EDNS and
 /// signed queries have. The inside of a message hardly ever does.
 pub(super) fn is_plain(message: &[u8]) -> bool {
@@ -138,9 +161,11 @@ pub(super) fn length(stream: &[u8]) -> Option<usize> {
     (at <= stream.len()).then_some(at)
 }
 
-/// Parses the query behind a length prefix. `None` if it deserves no answer ([`is_query`]).
+/// Parses the query behind a length prefix. `None` if it deserves no answer ([`is_query`]), or is what [`is_hopeless`] cut off.
 pub(super) fn parse_framed(message: &[u8]) -> Option<(ParsedQuery<'_>, Result<DnsQuestion, Rcode>)> {
-    message.get(PREFIX..).filter(|query| is_query(query)).map(parse)
+    let (length, query) = message.split_first_chunk::<PREFIX>()?;
+    let whole = usize::from(u16::from_be_bytes(*length)) == query.len();
+    (whole && is_query(query)).then(|| parse(query))
 }
 
 /// Parses a message for which [`is_query`] holds: the question, or the code that answers it without a lookup.

@@ -233,7 +233,9 @@ impl Service for DnsRelay {
         context: &Context,
         response: &mut Vec<u8>,
     ) -> Result<Answered, Unavailable> {
-        let Some((query, question)) = query::parse_framed(message) else { return Ok(Answered::default()) };
+        let Some((query, question)) = query::parse_framed(message) else {
+            return Ok(Answered { last: true, ..Answered::default() });
+        };
         let mut forwarder = self.forwarders.forwarder(context.worker);
         let forwarder = &mut *forwarder;
         if let Err(rcode) = forwarder.read(&query, &question, context) {
