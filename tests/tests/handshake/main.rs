@@ -3,6 +3,7 @@
 
 mod client;
 mod datagrams;
+mod expiry;
 
 use std::{
     collections::BTreeMap,

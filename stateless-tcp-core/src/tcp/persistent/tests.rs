@@ -249,6 +249,20 @@ fn fin_at_the_end_of_its_time_is_recovered() {
     assert_eq!((outcome, sent[0].flags, acked(&sent[0])), (Outcome::Confirmed, Flags::ACK, 81));
 }
 
+/// FIN waits for the answers that this reply has no room for.
+#[test]
+fn the_end_of_its_time_leaves_nothing_unanswered() {
+    let mut client = answered(0);
+    client.now = SLOT_START + Duration::from_mins(45);
+    let segment = client.segment(Flags::ACK, 40, 100, 2);
+    let mut fins = |each| {
+        let mut messages = FixedLength { each, bytewise: true, ..FixedLength::default() };
+        let handled = handle_at(client.now, &client.config, &segment, &mut messages, &mut client.cache);
+        handled.transmit.filter(|segment| segment.flags.contains(Flags::FIN)).count()
+    };
+    assert_eq!([100, 10_000].map(&mut fins), [1, 0]);
+}
+
 /// A connection that is over gets an end, whatever the client does: FIN of ours, ACK and FIN for its own, or RST.
 #[test]
 fn what_comes_later_is_ended() {
