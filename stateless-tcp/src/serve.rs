@@ -61,7 +61,9 @@ pub fn run(config: Config, source: ConfigSource) -> Result<()> {
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start tokio")?;
     let stores = Arc::new(Stores::new(workers, runtime.handle().clone()));
     let load_times = takeover::load_times(&config, predecessor.as_ref());
-    let services = build::load(&config, &keys, load_times.content, &stores)?;
+    let service_manager = SdNotify::connect();
+    let services =
+        service_manager.while_loading(|| build::load(&config, &keys, load_times.content, &stores))?;
     stores.zones.commit();
     let zones = stores.zones.report();
     zones.warnings().for_each(|line| tracing::warn!("{line}"));
@@ -70,7 +72,6 @@ pub fn run(config: Config, source: ConfigSource) -> Result<()> {
     let state = takeover::choose_generation(ServingState::new(content, policy), predecessor.as_ref())?;
 
     let metrics = metrics(&config, predecessor.as_mut())?;
-    let service_manager = SdNotify::connect();
     let reserved = takeover::reserved_generations(predecessor.as_ref());
     let (interfaces, predecessor) = open(&config, &interfaces, &state, predecessor)?;
     // Not earlier: until now commands are for the predecessor.

@@ -23,6 +23,9 @@ const PATIENCE: Duration = Duration::from_mins(2);
 /// Time that the service may be silent, in microseconds.
 const WATCHDOG: u32 = 4_000_000;
 
+/// A start that may take longer than the service manager would wait.
+const LOADING: [&str; 2] = ["EXTEND_TIMEOUT_USEC=60000000", "STATUS=loading"];
+
 /// A sign of life.
 const ALIVE: &str = "WATCHDOG=1";
 
@@ -96,6 +99,7 @@ fn every_state_is_told(#[values("path", "abstract")] kind: &str) {
     let zone_option = ["--test-keep-seconds", "0", "--zone", zone.to_str().expect("a name")];
     let responder = start(&topology, &name, &zone_option);
 
+    assert_eq!(cut(&manager.hear()), LOADING);
     let ready = manager.hear();
     let (first, status) = ready.split_once("\nSTATUS=").expect("two lines");
     assert_eq!((first, format!("ready: {status}")), ("READY=1", responder.ready().to_owned()));
@@ -133,6 +137,7 @@ fn a_stuck_worker_is_noticed() {
     let manager = Manager::listen(&topology, &SocketAddr::from_pathname(&path).expect("an address"));
     let name = path.display().to_string();
     let mut responder = start(&topology, &name, &["--test-hang-after-frames", "0"]);
+    assert_eq!(cut(&manager.hear()), LOADING);
     assert_eq!(cut(&manager.hear())[0], "READY=1");
     assert_eq!(manager.hear(), ALIVE, "nobody is stuck yet");
     // To one worker of the two.

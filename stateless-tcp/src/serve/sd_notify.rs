@@ -2,14 +2,15 @@
 //! manager they go nowhere.
 
 use super::running::WorkerHandle;
-use sd_notify::NotifyState::{self, MonotonicUsec, Ready, Reloading, Status, Stopping};
+use sd_notify::NotifyState::{self, ExtendTimeoutUsec, MonotonicUsec, Ready, Reloading, Status, Stopping};
 use std::ffi::OsStr;
 use std::io;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::{Duration, Instant};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 /// The environment variable with the name of the service manager's socket.
@@ -20,6 +21,10 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Checks of the workers within the watchdog's time limit. A worker may be late for one of them.
 const CHECKS_PER_TIMEOUT: u32 = 4;
+
+/// Time within which a start that takes long says so again, and what it asks for each time.
+const LOADING_INTERVAL: Duration = Duration::from_secs(10);
+const LOADING_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// The connection to the service manager, if there is one.
 #[derive(Debug)]
@@ -35,6 +40,30 @@ impl SdNotify {
                 })
                 .ok()
         }))
+    }
+
+    /// Does `work`, which may take longer than the service manager waits for a start, and tells it so until it is done. The thread
+    /// that tells it has ended then.
+    pub(super) fn while_loading<T>(&self, work: impl FnOnce() -> T) -> T {
+        std::thread::scope(|scope| {
+            let (done, wait) = mpsc::channel::<()>();
+            if self.0.is_some() {
+                scope.spawn(move || {
+                    let started = Instant::now();
+                    loop {
+                        let timeout = u32::try_from(LOADING_TIMEOUT.as_micros()).unwrap_or(u32::MAX);
+                        let status = format!("loading zones and files for {} s", started.elapsed().as_secs());
+                        self.send(&[ExtendTimeoutUsec(timeout), Status(&status)]);
+                        if wait.recv_timeout(LOADING_INTERVAL) != Err(RecvTimeoutError::Timeout) {
+                            break;
+                        }
+                    }
+                });
+            }
+            let result = work();
+            drop(done);
+            result
+        })
     }
 
     /// The process serves, at the start or after a reload. `status` says what.
