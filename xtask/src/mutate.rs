@@ -1,8 +1,8 @@
 //! `cargo xtask mutate`: breaks the rules one at a time, in a copy of the sources, and sees the simulator catch each, or,
 //! where what goes wrong takes a client that no schedule has, the named cases.
 //!
-//! A mutation is a text replaced by another (tests/mutations.toml). Whoever changes a rule so that the text is not found
-//! any more is told so, and mends the mutation.
+//! A mutation is a text replaced by another (tests/mutations.toml). A unit test tells whoever changes a rule so that the text
+//! is not found any more.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,6 +15,8 @@ use serde::Deserialize;
 use crate::process::{read, run};
 use crate::run::cargo;
 use crate::workspace;
+
+const FILE: &str = "tests/mutations.toml";
 
 /// The same schedules each time: what notices a broken rule once is to notice it again.
 const SEED: &str = "6840158632157708290";
@@ -47,14 +49,11 @@ struct Mutation {
 
 /// Tries every mutation; one that survives, or cannot be applied, is a failure.
 pub(crate) fn mutate(options: &MutateOptions) -> Result<()> {
-    let path = workspace().join("tests/mutations.toml");
-    let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
-    let mut mutations =
-        toml::from_str::<Mutations>(&text).with_context(|| format!("parsing {}", path.display()))?.mutation;
+    let mut mutations = load()?;
     if let Some(only) = &options.only {
         mutations.retain(|mutation| mutation.name.contains(only));
     }
-    ensure!(!mutations.is_empty(), "no mutation is called so: see {}", path.display());
+    ensure!(!mutations.is_empty(), "no mutation is called so: see {FILE}");
     let copy = copy_sources()?;
     // Before an hour is spent on those that can.
     for mutation in &mutations {
@@ -77,6 +76,14 @@ pub(crate) fn mutate(options: &MutateOptions) -> Result<()> {
     println!("{} of {} caught", mutations.len() - survivors.len(), mutations.len());
     ensure!(survivors.is_empty(), "nothing notices: {}", survivors.join(", "));
     Ok(())
+}
+
+fn load() -> Result<Vec<Mutation>> {
+    let path = workspace().join(FILE);
+    let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+    let mutations =
+        toml::from_str::<Mutations>(&text).with_context(|| format!("parsing {}", path.display()))?;
+    Ok(mutations.mutation)
 }
 
 /// The tracked files as they are now, committed or not, in a place of their own: these may be broken.
@@ -165,5 +172,18 @@ impl Mutation {
         };
         fs::write(&path, sound).with_context(|| format!("writing {}", path.display()))?;
         Ok(by)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_mutation_breaks_a_text_that_is_there() {
+        for mutation in load().expect("the list") {
+            let (sound, broken) = mutation.apply(&workspace()).unwrap_or_else(|error| panic!("{error:#}"));
+            assert_ne!(sound, broken, "{}", mutation.name);
+        }
     }
 }
