@@ -71,7 +71,7 @@ fn a_blind_sender_is_as_good_as_never_answered() {
         harness.counted()
     );
     let first = &answered[..answered.len().min(10)];
-    assert!(answered.len() < if count == ALL { 10 } else { 2 }, "{} answered, as {first:#?}", answered.len());
+    assert!(answered.len() < if count == ALL { 10 } else { 4 }, "{} answered, as {first:#?}", answered.len());
 }
 
 /// The same over the wire.
@@ -100,7 +100,7 @@ fn a_blind_sender_is_not_answered_over_xdp() {
     println!("{counted:?}");
     let barriers = (COUNT / BETWEEN_BARRIERS) as u64;
     assert_eq!(counted["received"], COUNT as u64 + barriers, "{counted:?}");
-    // Nothing but barriers, give or take the one in a million that the bound allows.
-    assert!(counted["sent"] <= barriers + 1, "{counted:?}");
+    // Nothing but barriers, give or take the one in a million that the bound allows: of a few segments, in one run of ten.
+    assert!(counted["sent"] <= barriers + 8, "{counted:?}");
     responder.stop();
 }

@@ -189,7 +189,6 @@ fn frames_meet_silence_and_the_right_counter(#[case] mode: &str) {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let topology = Topology::new(1);
     hush(&topology.client);
-    // With a random key, one forged segment in 130 would by chance fit a generation that is gone.
     let arguments = ["--xdp-mode", mode, "--key-file", &key_file(&directory)];
     let responder = Responder::start(&topology, &arguments);
     let port = port(&topology);
@@ -208,6 +207,12 @@ fn frames_meet_silence_and_the_right_counter(#[case] mode: &str) {
         let steered = if reason.starts_with("xdp_") { &[][..] } else { &["xdp_served", "received"][..] };
         let expected: BTreeMap<_, _> =
             steered.iter().chain([&reason]).map(|name| ((*name).to_owned(), 1)).collect();
+        // One forged segment in 130 fits a generation that is gone, by chance: cookies change with the time.
+        if reason == "bad_cookie"
+            && let Some(one) = counted.remove("generation_gone")
+        {
+            counted.insert(reason.to_owned(), one);
+        }
         if !answers.is_empty() || counted != expected {
             wrong.push(format!("{name}: answers {answers:02x?}, counted {counted:?}, expected {expected:?}"));
         }
@@ -238,7 +243,11 @@ fn a_cookie_of_another_connection_is_wrong() {
             client.send(&wrong);
         }
         assert_eq!(barrier.pass(&port), [[0; 0]; 0]);
-        assert_eq!(responder.counters().since(&before).get("bad_cookie"), Some(&4));
+        let counted = responder.counters().since(&before);
+        // By chance they fit a generation that is gone.
+        let refused =
+            ["bad_cookie", "generation_gone"].map(|reason| counted.get(reason).copied().unwrap_or(0));
+        assert_eq!(refused.iter().sum::<u64>(), 4, "{counted:?}");
         // And the right one is right.
         client.send(&right);
         assert!(!client.expect().payload.is_empty());
@@ -246,11 +255,10 @@ fn a_cookie_of_another_connection_is_wrong() {
     responder.stop();
 }
 
-/// A blind sender's requests, with sequence numbers at random: not one of a million is answered.
+/// A blind sender's requests, with sequence numbers at random: at most two of a million are answered.
 ///
 /// A guess fits if it falls among the bytes of its answer, under one of two MSS classes: for REFUSED, of 19 bytes, 42 of
-/// 2^32. A million guesses succeed once in a hundred runs; the key is fixed, so that the seed decides, and the default one
-/// is not such a run.
+/// 2^32. So one of a million succeeds in one run of a hundred, and three in one run of six million.
 #[test]
 fn forged_requests_are_not_answered() {
     const BETWEEN_BARRIERS: usize = 512;
@@ -267,14 +275,15 @@ fn forged_requests_are_not_answered() {
         let packet = Packet { flags: flags::PSH | flags::ACK, payload: query(1, ".", A), ..base };
         (packet.octets(), packet.ip_offset(), packet.tcp_offset())
     });
-    let mut sent = 0;
+    let (mut sent, mut answered) = (0, 0);
     while sent < COUNT {
         for _ in 0..BETWEEN_BARRIERS.min(COUNT - sent) {
             let (frame, ip, tcp) = &templates[random.below(2)];
             port.send(&forge(frame, *ip, *tcp, &mut random));
             sent += 1;
         }
-        assert_eq!(barrier.pass(&port), [[0; 0]; 0], "something answered one of {sent} forged requests");
+        answered += barrier.pass(&port).len() as u64;
+        assert!(answered <= 2, "{answered} of {sent} forged requests are answered");
     }
     let counted = responder.counters().since(&before);
     let refused: u64 = ["bad_cookie", "generation_gone", "beyond_response"]
@@ -282,8 +291,9 @@ fn forged_requests_are_not_answered() {
         .iter()
         .sum();
     println!("{counted:?}");
-    assert_eq!(refused, 1_000_000, "{counted:?}");
-    assert_eq!(counted.get("syn_ack"), counted.get("sent"), "only the barriers were answered: {counted:?}");
+    assert_eq!(refused + answered, COUNT as u64, "{counted:?}");
+    let count = |counter: &str| counted.get(counter).copied().unwrap_or(0);
+    assert_eq!(count("syn_ack") + answered, count("sent"), "only the barriers were answered: {counted:?}");
     responder.stop();
 }
 
