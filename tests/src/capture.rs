@@ -73,13 +73,18 @@ impl Capture {
     }
 
     /// Ends the capture and returns every frame, in order.
-    pub fn stop(mut self) -> Vec<Vec<u8>> {
+    pub fn stop(self) -> Vec<Vec<u8>> {
+        self.stop_timed().into_iter().map(|(_, frame)| frame).collect()
+    }
+
+    /// The same, each frame with its time since 1970.
+    pub fn stop_timed(mut self) -> Vec<(Duration, Vec<u8>)> {
         self.port.send(MARK);
         let end = Instant::now() + PATIENCE;
         loop {
             let frames = self.read();
             // What was under way may still come behind it.
-            if let Some(end) = frames.iter().position(|frame| frame.starts_with(MARK)) {
+            if let Some(end) = frames.iter().position(|(_, frame)| frame.starts_with(MARK)) {
                 return frames[..end].to_vec();
             }
             assert!(Instant::now() < end, "tcpdump did not write the closing frame within {PATIENCE:?}");
@@ -94,14 +99,14 @@ impl Capture {
     }
 
     /// The frames up to the mark, or as far as they are written.
-    fn read(&self) -> Vec<Vec<u8>> {
+    fn read(&self) -> Vec<(Duration, Vec<u8>)> {
         let mut frames = Vec::new();
         let Ok(mut reader) = PcapReader::new(File::open(&self.file).expect("open the capture")) else {
             return frames;
         };
         while let Some(Ok(packet)) = reader.next_packet() {
-            frames.push(packet.data.into_owned());
-            if frames.last().is_some_and(|frame| frame.starts_with(MARK)) {
+            frames.push((packet.timestamp, packet.data.into_owned()));
+            if frames.last().is_some_and(|(_, frame)| frame.starts_with(MARK)) {
                 break;
             }
         }

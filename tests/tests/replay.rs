@@ -20,8 +20,11 @@ use stateless_tcp_tests::topology::{CLIENT_V4, INTERFACE, SERVER_MAC, SERVERS, T
 
 const ETHERNET: usize = 14;
 
+/// A frame, and its time since 1970: cookies change with the time.
+type TimedFrame = (Duration, Vec<u8>);
+
 /// Of one run: what went to the server, and what came from it.
-fn conversation(rules: &str, key: &Path) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
+fn conversation(rules: &str, key: &Path) -> (Vec<TimedFrame>, Vec<Vec<u8>>) {
     let topology = Topology::new(1);
     let key = key.to_str().expect("a path in UTF-8");
     let responder = Responder::start(&topology, &["--rules", rules, "--key-file", key]);
@@ -29,19 +32,21 @@ fn conversation(rules: &str, key: &Path) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
     for server in SERVERS {
         for (name, rtype) in [("example.com", "A"), ("large.example.com", "TXT"), ("none.example.com", "MX")]
         {
-            // A cookie would have the time in it, which the captures written here do not keep.
+            // A DNS cookie would have the time of the responder's answer in it.
             topology
                 .client
                 .run(&format!("dig +tcp +tries=1 +time=60 +nocookie +dnssec @{server} {name} {rtype}"));
         }
     }
     responder.stop().assert_conserved();
-    let tcp = |frame: &Vec<u8>| match frame[12..14] {
+    let tcp = |(_, frame): &TimedFrame| match frame[12..14] {
         [0x08, 0x00] => frame[ETHERNET + 9] == 6,
         [0x86, 0xdd] => frame[ETHERNET + 6] == 6,
         _ => false,
     };
-    capture.stop().into_iter().filter(tcp).partition(|frame| frame[..6] == SERVER_MAC)
+    let frames = capture.stop_timed().into_iter().filter(tcp);
+    let (asked, answered): (Vec<_>, Vec<_>) = frames.partition(|(_, frame)| frame[..6] == SERVER_MAC);
+    (asked, answered.into_iter().map(|(_, frame)| frame).collect())
 }
 
 #[derive(Clone, Copy)]
@@ -50,16 +55,16 @@ enum Format {
     PcapNg,
 }
 
-fn write(path: &Path, format: Format, frames: &[Vec<u8>]) {
+fn write(path: &Path, format: Format, frames: &[TimedFrame]) {
     let file = File::create(path).expect("create the capture");
     let length = |bytes: &[u8]| u32::try_from(bytes.len()).expect("a short frame");
     match format {
         Format::Pcap(datalink) => {
             let header = PcapHeader { datalink, ..PcapHeader::default() };
             let mut writer = PcapWriter::with_header(file, header).expect("write the header");
-            for frame in frames {
+            for (time, frame) in frames {
                 let bytes = if datalink == DataLink::RAW { &frame[ETHERNET..] } else { &frame[..] };
-                let packet = PcapPacket::new(Duration::ZERO, length(bytes), bytes);
+                let packet = PcapPacket::new(*time, length(bytes), bytes);
                 writer.write_packet(&packet).expect("write a packet");
             }
         }
@@ -68,10 +73,10 @@ fn write(path: &Path, format: Format, frames: &[Vec<u8>]) {
             let interface =
                 InterfaceDescriptionBlock { linktype: DataLink::ETHERNET, snaplen: 0, options: vec![] };
             writer.write_pcapng_block(interface).expect("write the interface");
-            for frame in frames {
+            for (time, frame) in frames {
                 let packet = EnhancedPacketBlock {
                     interface_id: 0,
-                    timestamp: Duration::ZERO,
+                    timestamp: *time,
                     original_len: length(frame),
                     data: frame.into(),
                     options: vec![],
