@@ -17,7 +17,7 @@ const ANSWER_VERSION: u32 = 1;
 /// The services at the served addresses, shared by all workers.
 #[derive(Clone)]
 pub struct Content {
-    /// In ascending order.
+    /// In ascending order ([`ascending`]).
     addresses: Arc<[Address]>,
     services: Vec<(u16, Arc<dyn Service>)>,
     fingerprint: Option<Fingerprint>,
@@ -33,7 +33,7 @@ impl Content {
         let fingerprint = |(port, service): &(u16, Arc<dyn Service>)| Some((*port, service.fingerprint()?));
         let all: Option<Vec<_>> = services.iter().map(fingerprint).collect();
         Self {
-            addresses: addresses.into_iter().collect::<BTreeSet<_>>().into_iter().collect(),
+            addresses: ascending(addresses),
             fingerprint: all.map(|all| Fingerprint::new(&(ANSWER_VERSION, all))),
             services,
             clients: ClientPolicies::default(),
@@ -45,7 +45,7 @@ impl Content {
     /// The same content at these addresses.
     #[must_use]
     pub fn with_addresses(self, addresses: impl IntoIterator<Item = Address>) -> Self {
-        Self { addresses: addresses.into_iter().collect(), ..self }
+        Self { addresses: ascending(addresses), ..self }
     }
 
     /// The same content with these client policies.
@@ -120,6 +120,11 @@ impl Content {
     }
 }
 
+/// The addresses, each once, as [`Content`] searches them.
+fn ascending(addresses: impl IntoIterator<Item = Address>) -> Arc<[Address]> {
+    addresses.into_iter().collect::<BTreeSet<_>>().into_iter().collect()
+}
+
 impl Steering for Content {
     #[inline]
     fn address(&self, address: &Address) -> bool {
@@ -158,5 +163,24 @@ impl Steering for Content {
     #[inline]
     fn passes_extension_headers(&self) -> bool {
         self.settings.passes_extension_headers()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// In the order in which the kernel lists them, which is that of their configuration.
+    #[test]
+    fn every_address_is_served_in_any_order() {
+        let [low, middle, high] = [1, 2, 3].map(|last| Address::from_ipv4([192, 0, 2, last]));
+        for order in [[low, middle, high], [high, middle, low], [middle, high, low]] {
+            let content = Content::new(order, Vec::new());
+            let changed = Content::new([], Vec::new()).with_addresses(order);
+            for content in [content, changed] {
+                assert!(order.iter().all(|address| content.address(address)), "{order:?}");
+                assert!(!content.address(&Address::from_ipv4([192, 0, 2, 4])));
+            }
+        }
     }
 }
