@@ -2,8 +2,10 @@
 //! answers.
 
 use crate::services::dns::edns::{self, Edns, FIXED, OPTION_HEAD, SIZE};
+use crate::services::dns::name::DomainName;
 use crate::services::dns::query::{DnsQuestion, ParsedQuery};
-use crate::services::dns::wire::{ADDITIONALS, HEADER, QUESTIONS, TYPE_CLASS, flag};
+use crate::services::dns::rtype;
+use crate::services::dns::wire::{ADDITIONALS, CLASS_IN, HEADER, QUESTIONS, TYPE_CLASS, flag};
 use stateless_tcp_core::tcp::segment::{Address, FourTuple};
 use std::ops::Range;
 
@@ -72,18 +74,11 @@ impl UpstreamQuery {
             bytes.extend_from_slice(&tuple.client.0);
             bytes.extend_from_slice(&tuple.server.0);
         }
-        self.query = bytes.len();
         let dnssec_ok = query.edns.is_some_and(|edns| edns.dnssec_ok);
         let flags = query.flags & (flag::RD | flag::AD | flag::CD);
-        bytes.extend_from_slice(&[0; HEADER]);
-        let header = &mut bytes[self.query..];
-        header[2..4].copy_from_slice(&flags.to_be_bytes());
-        header[QUESTIONS + 1] = 1;
-        header[ADDITIONALS + 1] = 1;
-        bytes.extend_from_slice(question.name.wire());
-        bytes.extend_from_slice(&query.question[query.question.len() - TYPE_CLASS..]);
-        self.question = bytes.len() - self.query;
-        bytes.extend_from_slice(&[0, 0, 41, 0, 0, 0, 0, if dnssec_ok { 0x80 } else { 0 }, 0, 0, 0]);
+        let type_class = &query.question[query.question.len() - TYPE_CLASS..];
+        self.append(flags, question.name.wire(), type_class, dnssec_ok);
+        let Self { bytes, .. } = self;
         let options = bytes.len();
         let told = query.edns.is_some_and(|edns| pass_on(&edns, client_info.subnet, bytes));
         if client_info.subnet != ClientSubnet::PassThrough && !told {
@@ -100,13 +95,25 @@ impl UpstreamQuery {
 
     /// A query that every name server answers at once, in one way or another: for the root's name servers, without recursion.
     pub(super) fn probe() -> Self {
-        let mut bytes = vec![0; HEADER];
-        bytes[QUESTIONS + 1] = 1;
-        bytes[ADDITIONALS + 1] = 1;
-        bytes.extend_from_slice(&[0, 0, 2, 0, 1]);
-        let question = bytes.len();
-        bytes.extend_from_slice(&[0, 0, 41, 0, 0, 0, 0, 0, 0, 0, 0]);
-        Self { bytes, query: 0, question }
+        let mut probe = Self::default();
+        let type_class = [rtype::NS, CLASS_IN].map(u16::to_be_bytes);
+        probe.append(0, DomainName::root().wire(), type_class.as_flattened(), false);
+        probe
+    }
+
+    /// Appends the header, the question, and an OPT record without options.
+    fn append(&mut self, flags: u16, name: &[u8], type_class: &[u8], dnssec_ok: bool) {
+        let Self { bytes, query, question } = self;
+        *query = bytes.len();
+        bytes.extend_from_slice(&[0; HEADER]);
+        let header = &mut bytes[*query..];
+        header[2..4].copy_from_slice(&flags.to_be_bytes());
+        header[QUESTIONS + 1] = 1;
+        header[ADDITIONALS + 1] = 1;
+        bytes.extend_from_slice(name);
+        bytes.extend_from_slice(type_class);
+        *question = bytes.len() - *query;
+        bytes.extend_from_slice(&[0, 0, 41, 0, 0, 0, 0, if dnssec_ok { 0x80 } else { 0 }, 0, 0, 0]);
     }
 
     /// The key that identifies this query.
