@@ -129,15 +129,15 @@ pub(super) fn load(
     copy: CopyMode,
 ) -> Result<AttachedProgram, XdpError> {
     let (mut program, handshake) = handshake::load(config, interface, mode, copy)?;
-    steer(&mut program, &state.current.content)?;
+    let network = Network::observe().map_err(XdpError::Network)?;
+    steer(&mut program, &state.current.content, &network)?;
     program.answer_by(state.tcp_config(), &state.policy.epochs(SystemTime::now()))?;
     Ok(AttachedProgram { program, mode, copy, handshake, link: LinkStatus::new(interface) })
 }
 
-/// Makes `program` steer by the addresses, ports, clients and settings of `content`, and by the addresses and VLANs that
-/// this host has now.
-pub(super) fn steer(program: &mut Program, content: &Content) -> Result<(), XdpError> {
-    let network = Network::observe().map_err(XdpError::Network)?;
+/// Makes `program` steer by the addresses, ports, clients and settings of `content`, and by the addresses and VLANs of this
+/// host in `network`.
+pub(super) fn steer(program: &mut Program, content: &Content, network: &Network) -> Result<(), XdpError> {
     let scope = network.scope(program.interface().index);
     program.steer(&SteeringTables {
         addresses: content.addresses().copied().collect(),

@@ -214,7 +214,10 @@ impl Reloader {
         };
         let Some((_, reload)) = self.reading.take() else { return };
         let outcome = match prepared {
-            Ok(Ok(prepared)) => self.activate(prepared, programs).map_err(Into::into),
+            Ok(Ok(prepared)) => Network::observe()
+                .map_err(XdpError::Network)
+                .and_then(|network| self.activate(prepared, &network, programs))
+                .map_err(Into::into),
             Ok(Err(error)) => Err(error),
             Err(error) => Err(error.into()),
         };
@@ -263,14 +266,15 @@ impl Reloader {
     fn activate(
         &mut self,
         prepared: PreparedReload,
+        network: &Network,
         programs: &mut [AttachedProgram],
     ) -> Result<String, XdpError> {
         let PreparedReload { config, addresses, content, policy, load_times, notes } = prepared;
         let before = self.state();
         let steered = programs.iter_mut().try_for_each(|attached| attached.program.answer_nothing());
-        if let Err(error) = steered.and_then(|()| steer_all(programs, &content)) {
+        if let Err(error) = steered.and_then(|()| steer_all(programs, &content, network)) {
             // The maps had room for this content a moment ago.
-            steer_all(programs, &before.current.content)?;
+            steer_all(programs, &before.current.content, network)?;
             configure_handshakes(programs, &before);
             return Err(error);
         }
@@ -308,7 +312,7 @@ impl Reloader {
         let follows =
             self.config.addresses.is_none() && !self.held && addresses.len() <= MAX_ADDRESSES as usize;
         if !follows || added.is_empty() && removed.is_empty() {
-            return steer_all(programs, content);
+            return steer_all(programs, content, network);
         }
         for address in added {
             tracing::info!("{address} is an address of a served interface now: it is served");
@@ -326,7 +330,7 @@ impl Reloader {
             load_times: self.load_times,
             notes: Vec::new(),
         };
-        self.activate(prepared, programs).map(drop)
+        self.activate(prepared, network, programs).map(drop)
     }
 
     /// Logs the result, and sends it to the service manager and the requests.
@@ -377,11 +381,12 @@ fn prepare(
     Ok(PreparedReload { config, addresses, content, policy, load_times, notes })
 }
 
-fn steer_all(programs: &mut [AttachedProgram], content: &Content) -> Result<(), XdpError> {
-    programs.iter_mut().try_for_each(|attached| steer(&mut attached.program, content))
+fn steer_all(programs: &mut [AttachedProgram], content: &Content, network: &Network) -> Result<(), XdpError> {
+    programs.iter_mut().try_for_each(|attached| steer(&mut attached.program, content, network))
 }
 
-/// Makes the programs answer handshakes by `state`, at the present time. A program that fails leaves unknown handshakes to the workers.
+/// Makes the programs answer handshakes by `state`, at the present time. A program that fails leaves unknown handshakes to
+/// the workers.
 fn configure_handshakes(programs: &mut [AttachedProgram], state: &ServingState) {
     let epochs = state.policy.epochs(SystemTime::now());
     for AttachedProgram { program, .. } in programs {
