@@ -85,8 +85,8 @@ impl AckStatus {
 }
 
 impl Tcb {
-    /// Reads `segment`, of a connection that began in one of `slots`, under `key`; none without timestamps. Every number says something: only the messages at hand tell
-    /// whether it is true.
+    /// Reads `segment`, of a connection that began in one of `slots`, under `key`; none without timestamps. Every number says
+    /// something: only the messages at hand tell whether it is true.
     #[inline]
     #[must_use]
     pub fn read(key: &Key, slots: Slots, segment: &Segment) -> Option<Self> {
