@@ -9,7 +9,7 @@ use rstest::rstest;
 use stateless_tcp_tests::{
     client::{Client, port},
     netns::{Netns, text},
-    packet::flags,
+    packet::{Packet, flags},
     responder::{Responder, binary},
     topology::{INTERFACE, SERVER_V4, SERVER_V6, Topology},
 };
@@ -38,6 +38,26 @@ fn second_link(topology: &Topology) {
 
 fn said(responder: &Responder, what: &str) {
     responder.log_until(|lines| lines.iter().any(|line| line.contains(what)));
+}
+
+/// Sends SYNs with `change`, each from another port, until `is_done` after one.
+fn syns_until(
+    topology: &Topology,
+    responder: &Responder,
+    change: impl Fn(&mut Packet),
+    is_done: impl Fn(&Client<'_>) -> bool,
+) {
+    let port = port(topology);
+    let end = Instant::now() + PATIENCE;
+    for number in 1_000.. {
+        assert!(Instant::now() < end, "{}", responder.log());
+        let mut client = Client::new(&port, number, SERVER_V4.into(), 53, 7);
+        change(&mut client.template);
+        client.send(&client.syn());
+        if is_done(&client) {
+            return;
+        }
+    }
 }
 
 fn command(topology: &Topology, line: &str) -> Output {
@@ -180,17 +200,8 @@ fn configured_addresses_stay() {
     topology.server.run(&format!("ip address add 192.0.2.77/24 dev {INTERFACE}"));
     topology.server.run(&format!("ip address del {SERVER_V6}/64 dev {INTERFACE}"));
     // Another address of the host than the served one, as a source: once that is refused, the change was seen.
-    let port = port(&topology);
-    let end = Instant::now() + PATIENCE;
-    for number in 1_000.. {
-        assert!(Instant::now() < end, "{}", responder.log());
-        let mut client = Client::new(&port, number, SERVER_V4.into(), 53, 7);
-        client.template.source = IpAddr::from([192, 0, 2, 77]);
-        client.send(&client.syn());
-        if responder.counters().get("xdp_impossible_source") > 0 {
-            break;
-        }
-    }
+    let change = |syn: &mut Packet| syn.source = IpAddr::from([192, 0, 2, 77]);
+    syns_until(&topology, &responder, change, |_| responder.counters().get("xdp_impossible_source") > 0);
     assert!(!responder.log().contains("of a served interface"), "{}", responder.log());
     responder.stop();
 }
@@ -200,18 +211,10 @@ fn a_new_hardware_address_is_followed() {
     let topology = Topology::new(1);
     let responder = Responder::start(&topology, &[]);
     topology.server.run(&format!("ip link set {INTERFACE} address 02:00:00:00:00:77"));
-    let port = port(&topology);
-    let end = Instant::now() + PATIENCE;
-    for number in 1_000.. {
-        assert!(Instant::now() < end, "{}", responder.log());
-        let mut client = Client::new(&port, number, SERVER_V4.into(), 53, 7);
-        client.template.to = [2, 0, 0, 0, 0, 0x77];
-        client.send(&client.syn());
-        if client.receive(Duration::from_millis(100)).is_some_and(|answer| answer.is(flags::SYN | flags::ACK))
-        {
-            break;
-        }
-    }
+    let change = |syn: &mut Packet| syn.to = [2, 0, 0, 0, 0, 0x77];
+    syns_until(&topology, &responder, change, |client| {
+        client.receive(Duration::from_millis(100)).is_some_and(|answer| answer.is(flags::SYN | flags::ACK))
+    });
     let checked = ask(&topology, &responder, "check");
     assert_eq!(checked.status.code(), Some(0), "{}", text(&checked.stderr));
     responder.stop();
