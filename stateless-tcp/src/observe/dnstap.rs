@@ -138,7 +138,7 @@ impl DnstapWriter {
         self.status.connected.store(false, Relaxed);
         // Unread transactions are lost, too.
         self.status.lost.fetch_add(listener.discard(), Relaxed);
-        outcome
+        outcome.map_err(|error| if is_closed(&error) { closed() } else { error })
     }
 
     fn write_all(&mut self, listener: &mut TapListener, stream: &mut UnixStream) -> io::Result<()> {
@@ -182,10 +182,20 @@ fn wait(stream: &mut UnixStream) -> io::Result<()> {
         any => any?,
     };
     match stream.read(&mut [0]) {
-        Ok(0) => Err(io::Error::new(ErrorKind::UnexpectedEof, "the reader closed the connection")),
+        Ok(0) => Err(closed()),
         Ok(_) => Err(io::Error::new(ErrorKind::InvalidData, "the reader ended the stream")),
         Err(error) => Err(error),
     }
+}
+
+/// The reader is gone: seen while the output waits.
+fn closed() -> io::Error {
+    io::Error::new(ErrorKind::UnexpectedEof, "the reader closed the connection")
+}
+
+/// Whether the reader is gone, seen by a write.
+fn is_closed(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset)
 }
 
 /// Events to write. Dropping it counts them as lost.
