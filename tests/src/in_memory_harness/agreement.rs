@@ -122,7 +122,7 @@ fn is_served(frame: &[u8], packet: &Packet) -> bool {
         && packet.extensions.is_empty()
         && !is_fragment(packet)
         && !is_mapped(packet.source)
-        && packet.to[0] & 1 == 0
+        && [packet.to, packet.from].iter().all(|link_address| link_address[0] & 1 == 0)
         && options(&packet.options).is_some()
 }
 
