@@ -37,7 +37,7 @@ fn assert_says(outcome: &Result<String, String>, expected: Result<&str, &str>) {
 }
 
 #[rstest]
-#[case::whatever(&[], Ok(". SOA at 192.0.2.1 port 53: REFUSED, 2 queue(s)"))]
+#[case::whatever(&[], Ok(". SOA at 192.0.2.1 port 53: REFUSED, 2 queue(s), handshake by the "))]
 #[case::name(&["--name", "example.com"], Ok("example.com. SOA at 192.0.2.1 port 53: NOERROR"))]
 #[case::large(&["--name", "large.example.com", "--type", "TXT"], Ok("large.example.com. TXT"))]
 #[case::page(&["--http", "/20k.html"], Ok("GET /20k.html at 192.0.2.1 port 80: status 200"))]

@@ -35,7 +35,7 @@ fn top_shows_all_its_parts(#[case] width: usize, #[case] height: usize) {
     let pty = open(width, height, &format!("top --pid {}", responder.pid()));
     let parts = [
         "stateless-tcp, up ",
-        "eth0: native, copy, handshake by the ring",
+        "eth0: native, copy, handshake by the ring (as configured)",
         "Queues",
         "eth0/0",
         "eth0/1",

@@ -189,7 +189,7 @@ RunOptions {
     /// The mode in which the XDP program is attached [default: auto, native if the driver supports it]
     #[arg(long, value_name = "MODE", help_heading = INTERFACES)]
     xdp_mode: Option<XdpMode>,
-    /// The place where SYN, FIN and acknowledgments are answered [default: auto, in the driver if that is known to work]
+    /// The place where SYN, FIN and acknowledgments are answered [default: auto, the cheaper one that is known to work]
     #[arg(long, value_name = "PLACE", help_heading = INTERFACES)]
     handshake: Option<HandshakeMode>,
     /// The use of zero-copy between driver and workers [default: auto, if the driver supports it]

@@ -25,7 +25,7 @@ pub enum XdpMode {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum HandshakeMode {
-    /// In the driver if that is known to work, else by the workers
+    /// By the workers with zero-copy; where frames are copied, in the driver if that is known to work, else by the workers
     #[default]
     Auto,
     /// In the driver, by the XDP program; unusual segments go to the workers

@@ -85,6 +85,9 @@ pub struct InterfaceSnapshot {
     pub copy: Label,
     /// The place where handshakes are answered: `driver` or `ring`.
     pub handshake: Label,
+    /// The reason for that place, in a few words. Empty from an earlier version.
+    #[serde(default)]
+    pub handshake_reason: Label,
     /// Frames by the reason of their steering.
     pub steered: NamedCounts,
     /// Segments that the program answered, by rule.

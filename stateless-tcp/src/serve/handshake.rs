@@ -1,4 +1,4 @@
-//! The choice of who answers handshakes on an interface: the XDP program in the driver, if its frames arrive, or the
+//! Loads the program of an interface for the place where its handshakes are answered: the XDP program in the driver, or the
 //! workers.
 
 use crate::af_xdp::XdpError;
@@ -7,37 +7,45 @@ use crate::af_xdp::program::Program;
 use crate::af_xdp::socket::CopyMode;
 use crate::config::{Config, HandshakeMode};
 use crate::system::driver::{DriverAnswers, driver_answers};
+use crate::system::handshake::{HandshakeChoice, HandshakePlace, HandshakeReason, choose};
 
-/// Loads the program for `interface`. The second value is true if it answers handshakes.
+/// Loads the program for `interface`, and logs the choice of `--handshake auto`.
 pub(super) fn load(
     config: &Config,
     interface: &Interface,
     mode: AttachMode,
     copy: CopyMode,
-) -> Result<(Program, bool), XdpError> {
+) -> Result<(Program, HandshakeChoice), XdpError> {
     let log = config.xdp_log.level();
-    let refusal = |reason| XdpError::Handshake { interface: interface.name.clone(), reason };
-    let fall_back = |reason: &dyn std::fmt::Display| {
-        tracing::info!(interface = interface.name, "the handshake is answered through the ring: {reason}");
-        Ok((Program::load(interface, log, false)?, false))
-    };
-    if config.handshake == HandshakeMode::Ring {
-        return Ok((Program::load(interface, log, false)?, false));
-    }
-    if mode == AttachMode::Generic {
-        return fall_back(&"the driver runs no program in generic mode");
-    }
-    match (driver_answers(&interface.name, copy == CopyMode::ZeroCopy), config.handshake) {
-        (DriverAnswers::Yes, _) => {}
-        (DriverAnswers::Unknown(reason), HandshakeMode::Driver) => {
-            tracing::warn!(interface = interface.name, "{reason}");
+    let load = |choice: &HandshakeChoice| Program::load(interface, log, choice.is_driver());
+    let zero_copy = copy == CopyMode::ZeroCopy;
+    let answers = || driver_answers(&interface.name, zero_copy);
+    let configured = |place| HandshakeChoice { place, reason: HandshakeReason::Configured };
+    let choice = match config.handshake {
+        HandshakeMode::Ring => configured(HandshakePlace::Ring),
+        HandshakeMode::Driver => {
+            match answers() {
+                DriverAnswers::Yes => {}
+                DriverAnswers::Unknown(reason) => tracing::warn!(interface = interface.name, "{reason}"),
+                DriverAnswers::No(reason) => {
+                    return Err(XdpError::Handshake { interface: interface.name.clone(), reason });
+                }
+            }
+            configured(HandshakePlace::Driver)
         }
-        (DriverAnswers::No(reason), HandshakeMode::Driver) => return Err(refusal(reason)),
-        (DriverAnswers::Unknown(reason) | DriverAnswers::No(reason), _) => return fall_back(&reason),
+        HandshakeMode::Auto => choose(answers(), mode != AttachMode::Generic, zero_copy),
+    };
+    let (program, choice) = match load(&choice) {
+        Err(error) if config.handshake == HandshakeMode::Auto && choice.is_driver() => {
+            let reason = HandshakeReason::Impossible(error.to_string());
+            let choice = HandshakeChoice { place: HandshakePlace::Ring, reason };
+            (load(&choice)?, choice)
+        }
+        program => (program?, choice),
+    };
+    if choice.reason != HandshakeReason::Configured {
+        let HandshakeChoice { place, reason } = &choice;
+        tracing::info!(interface = interface.name, "the handshake is answered {place}: {reason}");
     }
-    match Program::load(interface, log, true) {
-        Ok(program) => Ok((program, true)),
-        Err(error) if config.handshake == HandshakeMode::Auto => fall_back(&error),
-        Err(error) => Err(error),
-    }
+    Ok((program, choice))
 }

@@ -206,7 +206,7 @@ impl Reloader {
                 None => std::future::pending().await,
             }
         };
-        let answers = programs.iter().any(|attached| attached.handshake);
+        let answers = programs.iter().any(|attached| attached.handshake.is_driver());
         let prepared = tokio::select! {
             () = self.epoch_ticker.change(answers) => return configure_handshakes(programs, &self.active.load()),
             prepared = read => prepared,

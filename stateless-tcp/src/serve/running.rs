@@ -5,6 +5,7 @@ use crate::af_xdp::interface::AttachMode;
 use crate::af_xdp::program::Program;
 use crate::af_xdp::socket::CopyMode;
 use crate::dataplane::worker::Shared;
+use crate::system::handshake::HandshakeChoice;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -13,8 +14,8 @@ pub(super) struct AttachedProgram {
     pub(super) program: Program,
     pub(super) mode: AttachMode,
     pub(super) copy: CopyMode,
-    /// The program answers handshakes itself.
-    pub(super) handshake: bool,
+    /// The place where handshakes are answered.
+    pub(super) handshake: HandshakeChoice,
     /// The interface as it was seen last.
     pub(super) link: LinkStatus,
 }

@@ -50,7 +50,7 @@ pub(super) fn snapshot(
 /// The taps of all workers.
 pub(super) fn tap_sources(programs: &[AttachedProgram], workers: &[WorkerHandle]) -> Arc<[TapSource]> {
     let source = |worker: &WorkerHandle| {
-        let driver = program_of(programs, worker).is_some_and(|(_, program)| program.handshake);
+        let driver = program_of(programs, worker).is_some_and(|(_, program)| program.handshake.is_driver());
         let WorkerHandle { interface, queue, shared } = worker;
         TapSource { interface: interface.clone(), queue: *queue, driver, taps: Arc::clone(&shared.taps) }
     };
@@ -69,7 +69,8 @@ pub(super) fn check_targets(
         let address = attached.program.interface().hardware_address().unwrap_or(UNKNOWN_ADDRESS);
         let WorkerHandle { interface, queue, shared } = worker;
         let (interface, shared) = (interface.clone(), Arc::clone(shared));
-        Some(QueueTarget { interface, address, program, queue: *queue, shared })
+        let handshake = attached.handshake.to_string();
+        Some(QueueTarget { interface, address, program, handshake, queue: *queue, shared })
     };
     CheckTargets { queues: workers.iter().filter_map(target).collect(), active, test_frames }
 }
@@ -127,7 +128,8 @@ impl AttachedProgram {
                 CopyMode::ZeroCopy => "zero-copy",
                 CopyMode::Copy => "copy",
             }),
-            handshake: Label::Borrowed(if *handshake { "driver" } else { "ring" }),
+            handshake: Label::Borrowed(handshake.place.name()),
+            handshake_reason: Label::Borrowed(handshake.reason.summary()),
             steered: SteeringReason::ALL.iter().map(steered).collect(),
             answered: answered.into_iter().map(named).collect(),
             refused: refused.into_iter().map(named).collect(),

@@ -291,7 +291,7 @@ fn start(
         *link = LinkStatus::new(&interface);
         let name = &interface.name;
         let count = sockets.len();
-        let by = if *handshake { "handshake in the driver, " } else { "" };
+        let by = if handshake.is_driver() { "handshake in the driver, " } else { "" };
         descriptions.push(format!("{name} ({} mode, {}, {by}{count} queue(s))", mode.name(), copy.name()));
         if config.xdp_log.level().is_some() {
             tokio::spawn(read_log(program.logger()?));

@@ -7,9 +7,11 @@
 //! | [`network`] | the interfaces and addresses of the network namespace |
 //! | [`reception`] | the judgement about an interface |
 //! | [`driver`] | the XDP abilities of its driver |
+//! | [`handshake`] | the place where its handshakes are answered |
 //! | [`proc`] | parsers of files in /proc |
 
 pub(crate) mod driver;
+pub(crate) mod handshake;
 pub(crate) mod link;
 pub(crate) mod network;
 pub(crate) mod proc;

@@ -226,6 +226,7 @@ pub(super) mod tests {
             xdp_mode: Label::Borrowed("native"),
             copy: Label::Borrowed("copy"),
             handshake: Label::Borrowed("driver"),
+            handshake_reason: Label::Borrowed("as configured"),
             steered: counts(&["served", "denied"]),
             answered: counts(&["syn_ack"]),
             refused: vec![],

@@ -49,9 +49,14 @@ pub(super) fn draw(state: &TopState, frame: &mut Frame<'_>) {
 fn headline(state: &TopState) -> Vec<Line<'static>> {
     let now = &state.now;
     let interface = |interface: &InterfaceSnapshot| {
-        let InterfaceSnapshot { name, condition, xdp_mode, copy, handshake, .. } = interface;
+        let InterfaceSnapshot { name, condition, xdp_mode, copy, handshake, handshake_reason, .. } =
+            interface;
         if condition == "up" {
-            Span::from(format!("{name}: {xdp_mode}, {copy}, handshake by the {handshake}"))
+            let reason = match &**handshake_reason {
+                "" => String::new(),
+                reason => format!(" ({reason})"),
+            };
+            Span::from(format!("{name}: {xdp_mode}, {copy}, handshake by the {handshake}{reason}"))
         } else {
             Span::from(format!("{name}: {condition}")).red().bold()
         }
@@ -160,7 +165,7 @@ mod tests {
         terminal.draw(|frame| draw(&state, frame)).unwrap();
         let text = terminal.backend().to_string();
         for word in [
-            "eth0: native, copy, handshake by the driver",
+            "eth0: native, copy, handshake by the driver (as configured)",
             "(3 before it kept), key for",
             "Queues",
             "answers",

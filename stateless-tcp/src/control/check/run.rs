@@ -8,6 +8,7 @@ use crate::dataplane::worker::Shared;
 use crate::observe::tap::{Direction, FrameRecord, TapFilter, TapListener};
 use crate::serving::ActiveState;
 use stateless_tcp_core::tcp::segment::{Address, FourTuple};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, mpsc};
@@ -36,6 +37,8 @@ pub struct QueueTarget {
     pub address: [u8; 6],
     /// Index of the interface's XDP program.
     pub program: usize,
+    /// The place where the interface's handshakes are answered, and the reason.
+    pub handshake: String,
     /// The queue's number.
     pub queue: u32,
     /// State that is shared with its worker.
@@ -122,7 +125,12 @@ pub fn run_check(request: &CheckRequest, targets: &CheckTargets) -> Result<Strin
         sleep(POLL_INTERVAL);
     };
     let (queues, took) = (connections.len(), started.elapsed().as_millis());
-    Ok(format!("{} at {server} port {port}: {response}, {queues} queue(s), {took} ms", request.query))
+    let handshakes: BTreeSet<&str> = targets.queues.iter().map(|target| &*target.handshake).collect();
+    let handshakes = handshakes.into_iter().collect::<Vec<_>>().join(" and ");
+    Ok(format!(
+        "{} at {server} port {port}: {response}, {queues} queue(s), {handshakes}, {took} ms",
+        request.query
+    ))
 }
 
 /// The response, once all queues have given it.

@@ -189,7 +189,9 @@ fn shared() -> Arc<Shared> {
 #[case::no_fault(
     WorkerFault::None,
     Ok(XdpVerdict::Redirected),
-    Ok("example.com. SOA at 192.0.2.1 port 53: NOERROR, 2 queue(s)")
+    Ok(
+        "example.com. SOA at 192.0.2.1 port 53: NOERROR, 2 queue(s), handshake by the ring (as configured), "
+    )
 )]
 #[case::stopped(WorkerFault::Stopped, Ok(XdpVerdict::Redirected), Err("eth0/1: its worker is stuck"))]
 #[case::no_answer(
@@ -220,6 +222,7 @@ fn a_faulty_queue_is_named(
         interface: "eth0".to_owned(),
         address: [2, 0, 0, 0, 0, 1],
         program: 0,
+        handshake: "handshake by the ring (as configured)".to_owned(),
         queue,
         shared: shared(),
     };

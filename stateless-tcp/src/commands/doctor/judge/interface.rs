@@ -2,7 +2,8 @@
 
 use super::super::facts::Facts;
 use super::{Check, HEADERS, NATIVE_MTU, Native, Plan, SEGMENT, Severity, list};
-use crate::system::driver::{self, DriverAnswers, native_xdp};
+use crate::system::driver::{self, native_xdp};
+use crate::system::handshake::{HandshakeChoice, HandshakeReason, choose};
 use crate::system::link::{LinkFacts, ProgramFacts, VethPeer};
 use crate::system::reception::{self, Reception, Verdict};
 use stateless_tcp_ebpf::abi::MAX_QUEUES;
@@ -81,19 +82,22 @@ fn zero_copy(link: &LinkFacts, plan: &Plan) -> Check {
 
 fn handshake(facts: &Facts, link: &LinkFacts, plan: &Plan) -> Check {
     let name = "handshake";
-    let zero_copy = plan.native == Native::Yes && driver::zero_copy(link).0;
-    match (driver::can_answer(link, facts.system.version, zero_copy), plan.native) {
-        (DriverAnswers::Yes, Native::Yes) => Check::new(name, Severity::Ok, "answered in the driver"),
-        (DriverAnswers::Yes, _) => {
-            Check::new(name, Severity::Note, "answered through the ring: the driver needs native XDP")
+    let native = plan.native == Native::Yes;
+    let zero_copy = native && driver::zero_copy(link).0;
+    let answers = driver::can_answer(link, facts.system.version, zero_copy);
+    let HandshakeChoice { place, reason } = choose(answers, native, zero_copy);
+    let severity = match reason {
+        HandshakeReason::Configured
+        | HandshakeReason::CheaperWithZeroCopy
+        | HandshakeReason::CheaperWithCopies => Severity::Ok,
+        HandshakeReason::Generic | HandshakeReason::Unknown(_) | HandshakeReason::Impossible(_) => {
+            Severity::Note
         }
-        (DriverAnswers::Unknown(reason), _) => {
-            Check::new(name, Severity::Note, format!("answered through the ring: {reason}"))
-                .remedy("--handshake driver, once that has changed")
-        }
-        (DriverAnswers::No(reason), _) => {
-            Check::new(name, Severity::Note, format!("answered through the ring: {reason}"))
-        }
+    };
+    let check = Check::new(name, severity, format!("answered {place}: {reason}"));
+    match reason {
+        HandshakeReason::Unknown(_) => check.remedy("--handshake driver, once that has changed"),
+        _ => check,
     }
 }
 

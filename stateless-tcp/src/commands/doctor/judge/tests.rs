@@ -146,10 +146,17 @@ fn missing_interface_has_no_command() {
     "no XDP sockets", "")]
 #[case::old_kernel(|f: &mut Facts| f.system.version = Some((5, 8)), "kernel", Severity::Fail, "BPF links", "")]
 #[case::oldest_kernel(|f: &mut Facts| f.system.version = Some((5, 9)), "kernel", Severity::Ok, "BTF", "")]
-#[case::kernel_that_gives_up(|f: &mut Facts| f.system.version = Some((6, 11)), "handshake", Severity::Note,
+#[case::kernel_that_gives_up(|f: &mut Facts| {
+    f.system.version = Some((6, 11));
+    link(f).xdp_features = Ok(3);
+}, "handshake", Severity::Note,
     "through the ring: the program that answers in the driver is known to pass the verifier since Linux 6.12", "")]
-#[case::kernel_that_follows(|f: &mut Facts| f.system.version = Some((6, 12)), "handshake", Severity::Ok,
-    "answered in the driver", "")]
+#[case::kernel_that_follows(|f: &mut Facts| {
+    f.system.version = Some((6, 12));
+    link(f).xdp_features = Ok(3);
+}, "handshake", Severity::Ok, "answered in the driver: that costs less where frames are copied", "")]
+#[case::cheaper_by_the_ring(|f: &mut Facts| f.system.version = Some((6, 12)), "handshake", Severity::Ok,
+    "answered through the ring: that costs less with zero-copy", "")]
 #[case::drops_from_zero_copy(|f: &mut Facts| link(f).driver = Some("virtio_net".to_owned()), "handshake",
     Severity::Note, "through the ring: with zero-copy, virtio_net drops frames that an XDP program sends", "")]
 #[case::sends_copies(|f: &mut Facts| {
