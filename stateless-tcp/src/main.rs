@@ -41,7 +41,7 @@ fn main() -> ExitCode {
         Command::Replay { input, output, config } => {
             replay::run(&config, &input, &output).map(|()| ExitCode::SUCCESS)
         }
-        Command::Doctor(options, ports) => doctor::run(&options, ports),
+        Command::Doctor { config, arguments } => doctor::run(&config, arguments),
         Command::Check(options) => check::run(&options).map(|answer| {
             println!("{answer}");
             ExitCode::SUCCESS

@@ -43,6 +43,9 @@ pub fn run(config: Config, source: ConfigSource) -> Result<()> {
     if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) {
         let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);
     }
+    if let Some(warning) = build::unnamed_warning(&config) {
+        tracing::warn!("{warning}");
+    }
     confine::check(&config)?;
     let interfaces =
         config.interfaces.iter().map(|name| Interface::find(name)).collect::<Result<Vec<_>, XdpError>>()?;

@@ -99,9 +99,10 @@ fn handshake(arguments: &[&str]) -> &'static [&'static str] {
 }
 
 impl Responder {
-    /// Starts `run -i` on the server's interface and waits until it says that it answers.
+    /// Starts `run -i` on the server's interface and waits until it says that it answers. DNS and HTTP run both, with built-in
+    /// content where `arguments` name none.
     pub fn start(topology: &Topology, arguments: &[&str]) -> Self {
-        let run = [&["run", "-i", INTERFACE], arguments].concat();
+        let run = [&["run", "-i", INTERFACE, "--demo"], arguments].concat();
         match Self::try_start(&topology.server, topology.queues, &run) {
             Ok(responder) => responder,
             Err(ended) => panic!("the responder ended with {}:\n{}", ended.status, ended.log),

@@ -4,10 +4,7 @@ use crate::commands::check::CheckOptions;
 use crate::commands::top::TopOptions;
 use crate::commands::trace::TraceOptions;
 use crate::config::keys::Rotation;
-use crate::config::{
-    Config, ConfigError, ConfigSource, PortOptions, Queues, RunOptions, ServicePorts, check_interface,
-    check_key_file,
-};
+use crate::config::{Config, ConfigError, ConfigSource, RunOptions, check_key_file};
 use crate::services::dns::ZoneSource;
 use clap::{ArgAction, CommandFactory as _, Parser, Subcommand};
 use std::ffi::OsString;
@@ -54,7 +51,12 @@ pub enum Command {
         config: Box<Config>,
     },
     /// Examine a network interface.
-    Doctor(DoctorOptions, ServicePorts),
+    Doctor {
+        /// The configuration, with one interface.
+        config: Box<Config>,
+        /// The arguments, which are also those of `run`.
+        arguments: Vec<String>,
+    },
     /// Trace the frames of a running instance.
     Trace(TraceOptions),
     /// Show rates of a running instance.
@@ -68,20 +70,6 @@ pub enum Command {
         /// Directories for its included files, besides its own.
         include: Vec<PathBuf>,
     },
-}
-
-/// The options of `doctor`.
-#[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
-pub struct DoctorOptions {
-    /// Network interface to examine
-    #[arg(short, long, value_name = "IFACE")]
-    pub interface: String,
-    /// The ports.
-    #[command(flatten)]
-    pub ports: PortOptions,
-    /// The receive queues to serve [default: all]
-    #[arg(long, value_name = "LIST")]
-    pub queues: Option<Queues>,
 }
 
 /// Answer DNS and HTTP over TCP from `AF_XDP` with no state per connection
@@ -139,7 +127,13 @@ enum Subcommands {
         config: Option<PathBuf>,
     },
     /// Predict if an interface will serve, and print the effects and the command to use
-    Doctor(DoctorOptions),
+    Doctor {
+        #[command(flatten)]
+        options: Box<RunOptions>,
+        /// Read options from a TOML file, with the names of the flags; flags override it
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
     /// Show the frames of a running instance as they pass, in both directions, with relative sequence numbers
     Trace(TraceOptions),
     /// Show rates of a running instance in the terminal, by rule, reason, queue, name and client
@@ -179,9 +173,10 @@ pub fn parse() -> Result<Invocation, ConfigError> {
 pub fn parse_from<I>(arguments: I) -> Result<Invocation, ConfigError>
 where
     I: IntoIterator,
-    I::Item: Into<OsString> + Clone,
+    I::Item: Into<OsString>,
 {
-    let Cli { verbose, action } = Cli::try_parse_from(arguments)?;
+    let arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
+    let Cli { verbose, action } = Cli::try_parse_from(&arguments)?;
     let command = match action {
         Subcommands::Run { options, config } => {
             let source = Box::new(ConfigSource::new(*options, config));
@@ -201,10 +196,9 @@ where
             let config = options.with_file(config.as_deref())?.for_replay()?;
             Command::Replay { input, output, config: Box::new(config) }
         }
-        Subcommands::Doctor(options) => {
-            let ports = options.ports.validate()?;
-            check_interface(&options.interface)?;
-            Command::Doctor(options, ports)
+        Subcommands::Doctor { options, config } => {
+            let config = options.with_file(config.as_deref())?.for_doctor()?;
+            Command::Doctor { config: Box::new(config), arguments: following("doctor", &arguments) }
         }
         Subcommands::Trace(options) => Command::Trace(options),
         Subcommands::Top(options) => Command::Top(options),
@@ -222,22 +216,42 @@ where
     Ok(Invocation { verbose, command })
 }
 
+/// The arguments behind the name of a command.
+fn following(command: &str, arguments: &[OsString]) -> Vec<String> {
+    let behind = arguments.iter().skip_while(|&argument| argument != command).skip(1);
+    behind.map(|argument| argument.to_string_lossy().into_owned()).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rstest::rstest;
 
     #[test]
     fn the_definition_is_valid() {
         definition().debug_assert();
     }
 
-    #[test]
-    fn doctor_has_ports_and_queues() {
-        let invocation =
-            parse_from(["stateless-tcp", "doctor", "-vv", "-i", "eth0", "--queues", "1"]).unwrap();
+    /// With the services that `run` would have by the same options.
+    #[rstest]
+    #[case::all("", &[53, 80])]
+    #[case::zones("--zone a.zone --dns-port 5353", &[5353])]
+    #[case::files("--http-root www", &[80])]
+    fn doctor_takes_the_options_of_run(#[case] options: &str, #[case] ports: &[u16]) {
+        let words = "stateless-tcp doctor -vv -i eth0 --queues 1".split(' ');
+        let invocation = parse_from(words.chain(options.split_whitespace())).unwrap();
         assert_eq!(invocation.verbose, 2);
-        let Command::Doctor(options, ports) = invocation.command else { panic!("another command") };
-        assert_eq!((ports.dns, ports.http), (53, 80));
-        assert_eq!(options.queues.unwrap().get(), [1]);
+        let Command::Doctor { config, arguments } = invocation.command else { panic!("another command") };
+        let served: Vec<u16> = config.services.ports().iter().map(|service| service.port).collect();
+        assert_eq!((&served[..], config.queues), (ports, Some(vec![1])));
+        assert_eq!(arguments.join(" "), format!("-vv -i eth0 --queues 1 {options}").trim_end());
+    }
+
+    #[rstest]
+    #[case::none("doctor", "give -i IFACE")]
+    #[case::two("doctor -i eth0 -i eth1", "one at a time")]
+    fn doctor_examines_one_interface(#[case] words: &str, #[case] message: &str) {
+        let error = parse_from(["stateless-tcp"].into_iter().chain(words.split(' '))).unwrap_err();
+        assert!(error.to_string().contains(message), "{error}");
     }
 }

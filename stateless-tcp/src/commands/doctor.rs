@@ -8,17 +8,16 @@ mod facts;
 mod judge;
 mod report;
 
-use crate::commands::cli::DoctorOptions;
-use crate::config::ServicePorts;
+use crate::config::Config;
 use std::io::Write as _;
 use std::process::ExitCode;
 
-/// Examines an interface and prints the findings. Returns success if it will serve.
+/// Examines the interface of `config`, which `arguments` give, and prints the findings. Returns success if it will serve.
 ///
 /// # Errors
 /// Standard output cannot be written to.
-pub fn run(options: &DoctorOptions, ports: ServicePorts) -> anyhow::Result<ExitCode> {
-    let facts = collect::collect(options, ports);
+pub fn run(config: &Config, arguments: Vec<String>) -> anyhow::Result<ExitCode> {
+    let facts = collect::collect(config, arguments);
     let diagnosis = judge::judge(&facts);
     std::io::stdout().lock().write_all(report::render(&diagnosis).as_bytes())?;
     Ok(if diagnosis.works() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -37,6 +37,9 @@ pub fn run(config: &Config, input: &Path, output: &Path) -> Result<()> {
              acknowledged a sequence number of this key"
         );
     }
+    if let Some(warning) = build::unnamed_warning(config) {
+        tracing::warn!("{warning}");
+    }
     refuse_same(input, output)?;
     let keys = match &config.key_file {
         Some(path) => keys::load(path)?,

@@ -1,6 +1,6 @@
 //! Cross-field validation.
 
-use super::{ConfigError, ListenAddress, ServedAddress, ServicePorts};
+use super::{ConfigError, ListenAddress, ServedAddress, Services};
 use stateless_tcp_ebpf::abi::MAX_ADDRESSES;
 use std::net::IpAddr;
 use std::path::Path;
@@ -62,9 +62,9 @@ pub(crate) fn check_key_file(option: &str, path: Option<&Path>) -> Result<(), Co
 }
 
 /// Refuses a metrics listener on a served port: its clients' segments would never reach the kernel.
-pub(super) fn metrics(metrics: Option<ListenAddress>, ports: ServicePorts) -> Result<(), ConfigError> {
+pub(super) fn metrics(metrics: Option<ListenAddress>, services: &Services) -> Result<(), ConfigError> {
     let Some(port) = metrics.map(|address| address.get().port()) else { return Ok(()) };
-    match ports.all().iter().find(|service| service.port == port) {
+    match services.ports().iter().find(|service| service.port == port) {
         Some(service) => Err(ConfigError::invalid(format!(
             "--metrics: {} is served on port {port}; choose another port for metrics",
             service.name

@@ -89,6 +89,7 @@ impl RunOptions {
 mod tests {
     use super::*;
     use crate::commands::cli::{self, Command};
+    use crate::config::HttpContent;
     use rstest::rstest;
 
     /// The relay's options by these flags and a file with `text`.
@@ -98,7 +99,10 @@ mod tests {
         std::fs::write(&path, text).unwrap();
         let words = ["stateless-tcp", "run", "-i", "eth0", "--config", path.to_str().unwrap()];
         match cli::parse_from(words.into_iter().chain(flags.split_whitespace()))?.command {
-            Command::Run { config, .. } => Ok(config.http_relay),
+            Command::Run { config, .. } => Ok(match config.services.http.map(|http| http.content) {
+                Some(HttpContent::Relay(relay)) => Some(relay),
+                _ => None,
+            }),
             other => panic!("another command: {other:?}"),
         }
     }

@@ -11,8 +11,8 @@ mod http;
 pub mod keys;
 mod limit;
 mod options;
-mod ports;
 mod reload;
+mod services;
 mod sockets;
 #[cfg(test)]
 mod tests;
@@ -25,8 +25,8 @@ pub use self::error::ConfigError;
 pub use self::http::CacheControl;
 pub use self::limit::{ExtensionHeaders, RateLimit, UdpMode};
 pub use self::options::RunOptions;
-pub use self::ports::{Port, PortOptions, ServicePort, ServicePorts};
 pub use self::reload::ConfigSource;
+pub use self::services::{DnsContent, HttpContent, Port, Served, ServicePort, Services};
 pub use self::sockets::{ListenAddress, SocketPath, UpstreamAddress};
 pub use self::values::{
     HandshakeMode, InvalidValue, LogFormat, Queues, RuleSet, ServedAddress, ServedVlan, XdpLog, XdpMode,
@@ -38,9 +38,6 @@ use stateless_tcp_core::tcp::epoch::CONNECTION_LIFETIME;
 
 use self::check::{excludes, requires};
 use crate::acl::ClientPolicies;
-use crate::services::dns::ZoneOptions;
-use crate::services::dns::relay::DnsRelayOptions;
-use crate::services::http::{FileOptions, HttpRelayOptions};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -69,24 +66,14 @@ pub struct Config {
     pub udp: UdpMode,
     /// The handling of served traffic that has IPv6 extension headers.
     pub extension_headers: ExtensionHeaders,
-    /// The port of each service.
-    pub ports: ServicePorts,
-    /// Zone files; if empty, the built-in zone is served.
-    pub zones: ZoneOptions,
+    /// The services that run, with their content.
+    pub services: Services,
     /// Answer ANY with one set of records (RFC 8482).
     pub minimal_any: bool,
     /// Idle timeout in seconds for clients that ask (RFC 7828); 0: no timeout is sent.
     pub dns_keepalive: u16,
     /// The file with the secret of DNS cookies (RFC 9018); `None`: derived from the cookie key.
     pub dns_cookie_secret_file: Option<PathBuf>,
-    /// Options of the DNS relay; `None`: queries are answered from zones.
-    pub dns_relay: Option<DnsRelayOptions>,
-    /// The directory served over HTTP; `None`: the built-in pages.
-    pub http_root: Option<PathBuf>,
-    /// Options of its files.
-    pub http_files: FileOptions,
-    /// Options of the HTTP relay; `None`: requests are answered from files.
-    pub http_relay: Option<HttpRelayOptions>,
     /// The rule set.
     pub rules: AckPolicy,
     /// Largest payload of a segment in bytes; `None`: the rule set's.
@@ -154,6 +141,15 @@ impl RunOptions {
         self.validate()
     }
 
+    /// Validates the options of `doctor`, which examines one interface.
+    pub(crate) fn for_doctor(self) -> Result<Config, ConfigError> {
+        match &self.interface[..] {
+            [_] => self.validate(),
+            [] => Err(ConfigError::invalid("no interface to examine: give -i IFACE")),
+            _ => Err(ConfigError::invalid("several interfaces: doctor examines one at a time, by -i IFACE")),
+        }
+    }
+
     /// Validates the options of `replay`.
     pub(crate) fn for_replay(self) -> Result<Config, ConfigError> {
         if let Some(interface) = self.interface.first() {
@@ -185,10 +181,10 @@ impl RunOptions {
             "--user",
             "changing the user gives up privileges",
         )?;
-        let ports = PortOptions { dns_port: self.dns_port, http_port: self.http_port }.validate()?;
+        let services = self.services()?;
         check_key_file("--key-file", self.key_file.as_deref())?;
         check_key_file("--dns-cookie-secret-file", self.dns_cookie_secret_file.as_deref())?;
-        check::metrics(self.metrics, ports)?;
+        check::metrics(self.metrics, &services)?;
         let xdp_mode = self.xdp_mode.unwrap_or_default();
         let zero_copy = self.zero_copy.unwrap_or_default();
         let handshake = self.handshake.unwrap_or_default();
@@ -206,31 +202,18 @@ impl RunOptions {
         if self.queues.is_none() {
             requires("--queues", &[(self.uncovered_queues, "--uncovered-queues")])?;
         }
-        let zones = ZoneOptions {
-            files: self.zone.clone(),
-            directories: self.zone_dir.clone(),
-            include: self.zone_include_dir.clone(),
-        };
-        if zones.is_empty() {
-            requires("--zone or --zone-dir", &[(!zones.include.is_empty(), "--zone-include-dir")])?;
-        }
         Ok(Config {
             clients: self.clients()?,
             rate_limit: self.rate_limit()?,
-            dns_relay: self.relay_dns()?,
-            http_relay: self.relay_http()?,
-            http_files: self.serve_files()?,
             addresses: check::addresses(&self.address, &self.interface)?,
             interfaces: self.interface,
             vlans: self.vlan.into_iter().map(ServedVlan::get).collect(),
             udp: self.udp.unwrap_or_default(),
             extension_headers: self.extension_headers.unwrap_or_default(),
-            ports,
-            zones,
+            services,
             minimal_any: self.minimal_any,
             dns_keepalive: self.dns_keepalive.map_or(DNS_KEEPALIVE, Bounded::get_u16),
             dns_cookie_secret_file: self.dns_cookie_secret_file,
-            http_root: self.http_root,
             rules: self.rules.map(AckPolicy::from).unwrap_or_default(),
             segment_size: self.segment_size.map(Bounded::get_u16),
             hints: self.hints.map_or(CONN_CACHE, Bounded::get) as usize,

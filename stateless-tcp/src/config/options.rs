@@ -85,9 +85,8 @@ RunOptions {
     /// A network interface to serve on; may be repeated
     #[arg(short, long, value_name = "IFACE", help_heading = INTERFACES)]
     interface: Vec<String>,
-    /// A zone file to serve over DNS, with the zone's name if the file does not contain it; may be repeated [default: a
-    /// built-in zone, example.com]
-    #[arg(long, value_name = "[NAME=]FILE")]
+    /// A zone file to serve over DNS, with the zone's name if the file does not contain it; may be repeated
+    #[arg(long, value_name = "[NAME=]FILE", help_heading = DNS)]
     zone: Vec<ZoneSource>,
     /// A directory of zone files to serve over DNS, each named after its zone (example.org.zone); may be repeated
     #[arg(long, value_name = "DIR", help_heading = DNS)]
@@ -103,7 +102,7 @@ RunOptions {
     dns_cache: Option<CacheSize>,
     #[arg(skip)]
     dns: dns::DnsTable,
-    /// The directory to serve over HTTP [default: a built-in page]
+    /// The directory to serve over HTTP
     #[arg(long, value_name = "DIR", help_heading = HTTP)]
     http_root: Option<PathBuf>,
     /// The Cache-Control field of files under --http-root, as in "max-age=3600" [default: no field]
@@ -120,6 +119,10 @@ RunOptions {
     http_unsafe_methods: bool,
     #[arg(skip)]
     http: http::HttpTable,
+    /// Serve built-in content, the zone example.com and some pages, over each of DNS and HTTP that no other option names
+    /// content for
+    #[arg(long, help_heading = OPERATION)]
+    demo: bool,
     /// An address to serve; may be repeated [default: the interface's own]
     #[arg(long, value_name = "IP", help_heading = INTERFACES)]
     address: Vec<ServedAddress>,

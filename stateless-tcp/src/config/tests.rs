@@ -5,14 +5,16 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{
-    AckPolicy, Config, ConfigError, ExtensionHeaders, HandshakeMode, LogFormat, RateLimit, ServicePorts,
-    UdpMode, XdpLog, XdpMode, ZeroCopy,
+    AckPolicy, Config, ConfigError, DnsContent, ExtensionHeaders, HandshakeMode, HttpContent, LogFormat,
+    RateLimit, Served, Services, UdpMode, XdpLog, XdpMode, ZeroCopy,
 };
 use crate::acl::ClientPolicies;
 use crate::commands::cli::{self, Command};
 use crate::services::dns::ZoneOptions;
-use crate::services::dns::relay::ClientSubnet;
+use crate::services::dns::relay::{ClientSubnet, DnsRelayOptions};
 use crate::services::http::FileOptions;
+use crate::serving::build;
+use rstest::rstest;
 use stateless_tcp_core::steering::{ClientPolicy, VlanTags};
 
 mod refused;
@@ -42,15 +44,14 @@ fn defaults() -> Config {
         rate_limit: RateLimit { rate: None, ipv4: 24, ipv6: 56 },
         udp: UdpMode::Kernel,
         extension_headers: ExtensionHeaders::Drop,
-        ports: ServicePorts { dns: 53, http: 80 },
-        zones: ZoneOptions::default(),
+        services: Services {
+            dns: Some(Served { port: 53, content: DnsContent::Builtin }),
+            http: Some(Served { port: 80, content: HttpContent::Builtin }),
+            unnamed: true,
+        },
         minimal_any: false,
         dns_keepalive: 120,
         dns_cookie_secret_file: None,
-        dns_relay: None,
-        http_root: None,
-        http_files: FileOptions::default(),
-        http_relay: None,
         rules: AckPolicy::Reliable,
         segment_size: None,
         hints: 4096,
@@ -81,6 +82,17 @@ fn defaults() -> Config {
     }
 }
 
+fn files(port: u16, root: &str, options: FileOptions) -> Served<HttpContent> {
+    Served { port, content: HttpContent::Files(root.into(), options) }
+}
+
+fn dns_relay(config: Config) -> DnsRelayOptions {
+    match config.services.dns.map(|dns| dns.content) {
+        Some(DnsContent::Relay(relay)) => relay,
+        other => panic!("another content: {other:?}"),
+    }
+}
+
 fn clients(lists: &[(&str, ClientPolicy)]) -> ClientPolicies {
     let mut clients = ClientPolicies::default();
     for (prefix, policy) in lists {
@@ -103,19 +115,25 @@ fn everything() -> Config {
         rate_limit: RateLimit { rate: Some(50), ipv4: 32, ipv6: 48 },
         udp: UdpMode::Truncate,
         extension_headers: ExtensionHeaders::Kernel,
-        ports: ServicePorts { dns: 5353, http: 8080 },
-        zones: ZoneOptions {
-            files: vec!["a.zone".parse().unwrap(), "example.org=b.zone".parse().unwrap()],
-            directories: vec!["zones".into()],
-            include: vec!["common".into()],
+        services: Services {
+            dns: Some(Served {
+                port: 5353,
+                content: DnsContent::Zones(ZoneOptions {
+                    files: vec!["a.zone".parse().unwrap(), "example.org=b.zone".parse().unwrap()],
+                    directories: vec!["zones".into()],
+                    include: vec!["common".into()],
+                }),
+            }),
+            http: Some(files(
+                8080,
+                "www",
+                FileOptions { cache_control: Some("no-cache".to_owned()), dot_files: true },
+            )),
+            unnamed: false,
         },
         minimal_any: true,
         dns_keepalive: 0,
         dns_cookie_secret_file: Some("secret".into()),
-        dns_relay: None,
-        http_root: Some("www".into()),
-        http_files: FileOptions { cache_control: Some("no-cache".to_owned()), dot_files: true },
-        http_relay: None,
         rules: AckPolicy::Classic,
         segment_size: Some(512),
         hints: 99,
@@ -148,7 +166,7 @@ fn everything() -> Config {
 
 const EVERY_FLAG: &str = "-i eth0 --interface eth1 --address 2001:db8::1 --address 192.0.2.1 --address 192.0.2.1 \
     --kernel-from 198.51.100.0/24 --kernel-from 2001:db8::7 \
-    --deny 0.0.0.0/0 --allow 203.0.113.0/24 --rate-limit 50 --rate-prefix-ipv4 32 --rate-prefix-ipv6 48 --udp truncate --extension-headers kernel --vlan 7 --vlan 100.8 --dns-port 5353 --http-port 8080 --zone a.zone --zone example.org=b.zone --zone-dir zones --zone-include-dir common --minimal-any --dns-keepalive 0 \
+    --deny 0.0.0.0/0 --allow 203.0.113.0/24 --rate-limit 50 --rate-prefix-ipv4 32 --rate-prefix-ipv6 48 --udp truncate --extension-headers kernel --demo --vlan 7 --vlan 100.8 --dns-port 5353 --http-port 8080 --zone a.zone --zone example.org=b.zone --zone-dir zones --zone-include-dir common --minimal-any --dns-keepalive 0 \
     --dns-cookie-secret-file secret --http-root www --http-cache-control no-cache --http-dot-files --rules classic \
     --segment-size 512 --hints 99 --fast-open --connection-lifetime 60 --key-file keys --xdp-mode native --handshake driver \
     --zero-copy always --busy-poll 50 --coalesce 100 --queues 0,2-5 --uncovered-queues \
@@ -165,6 +183,7 @@ rate-prefix-ipv4 = 32
 rate-prefix-ipv6 = 48
 udp = "truncate"
 extension-headers = "kernel"
+demo = true
 vlan = ["7", "100.8"]
 dns-port = 5353
 http-port = 8080
@@ -218,16 +237,24 @@ fn flags_override_the_file() {
         --segment-size 99 --hints 0 --connection-lifetime 604800 --key-file k --xdp-mode auto --handshake auto --zero-copy never --busy-poll 0 --coalesce 0 --queues 9 --xdp-log off \
         --test-panic-after-frames 1 --test-hang-after-frames 1 --kernel-from 192.0.2.3 --deny 192.0.2.4 --allow 192.0.2.5 --rate-limit 1 --rate-prefix-ipv4 1 --rate-prefix-ipv6 2 --metrics [::]:11 --dnstap s --log-format text --udp kernel --extension-headers drop --vlan 9 --user root --test-escape s";
     let config = run(&format!("{flags} --config {}", path.display())).unwrap();
+    let named = run(flags).unwrap();
     let expected = Config {
         config_file: Some(path.clone()),
         // Flags cannot turn off a switch.
         minimal_any: true,
-        http_files: FileOptions { cache_control: Some("max-age=9".to_owned()), dot_files: true },
+        services: Services {
+            http: Some(files(
+                10,
+                "r",
+                FileOptions { cache_control: Some("max-age=9".to_owned()), dot_files: true },
+            )),
+            ..named.services
+        },
         fast_open: true,
         uncovered_queues: true,
         replace: true,
         take_over: true,
-        ..run(flags).unwrap()
+        ..named
     };
     assert_eq!(config, expected);
 }
@@ -239,10 +266,8 @@ fn flags_and_file_configure_the_dns_relay() {
         weight,
         payload,
     };
-    let relay = run("-i eth0 --dns-relay 192.0.2.1:53 --dns-relay [::1]:5353 --dns-cache 0")
-        .unwrap()
-        .dns_relay
-        .unwrap();
+    let relay =
+        dns_relay(run("-i eth0 --dns-relay 192.0.2.1:53 --dns-relay [::1]:5353 --dns-cache 0").unwrap());
     assert_eq!(relay.upstreams, [upstream("192.0.2.1:53", 1, 1_232), upstream("[::1]:5353", 1, 4_096)]);
     assert_eq!((relay.cache, relay.retransmit_store, relay.in_flight), (0, 64 << 20, 4_096));
     assert_eq!((relay.timeout, relay.total_timeout), (Duration::from_secs(1), Duration::from_secs(4)));
@@ -252,7 +277,7 @@ fn flags_and_file_configure_the_dns_relay() {
         edns-client-subnet = true\nedns-client-subnet-from-clients = true\nproxy-protocol = true\n[[dns.relay]]\naddress = \"127.0.0.1:53\"\nweight = 3\n\
         [[dns.relay]]\naddress = \"192.0.2.1:53\"\nedns-payload = 1400\n";
     let (_directory, path) = file(text);
-    let relay = run(&format!("-i eth0 --config {}", path.display())).unwrap().dns_relay.unwrap();
+    let relay = dns_relay(run(&format!("-i eth0 --config {}", path.display())).unwrap());
     assert_eq!(relay.upstreams, [upstream("127.0.0.1:53", 3, 4_096), upstream("192.0.2.1:53", 1, 1_400)]);
     assert_eq!((relay.cache, relay.retransmit_store, relay.in_flight), (7 << 20, 2 << 20, 9));
     assert_eq!(
@@ -261,7 +286,7 @@ fn flags_and_file_configure_the_dns_relay() {
     );
     assert_eq!((relay.client_subnet, relay.proxy_protocol), (ClientSubnet::FromClientOrAddress, true));
     let flags = format!("-i eth0 --dns-relay 192.0.2.9:53 --config {}", path.display());
-    let relay = run(&flags).unwrap().dns_relay.unwrap();
+    let relay = dns_relay(run(&flags).unwrap());
     assert_eq!((relay.upstreams, relay.in_flight), (vec![upstream("192.0.2.9:53", 1, 1_232)], 9));
 
     for (text, message) in [
@@ -282,6 +307,35 @@ fn flags_and_file_configure_the_dns_relay() {
     let error =
         cli::parse_from(["stateless-tcp", "replay", "in", "out", "--dns-relay", "192.0.2.1:53"]).unwrap_err();
     assert!(error.to_string().contains("replay has no upstreams"), "{error}");
+}
+
+/// The ports of the services that run. All others are the kernel's.
+#[rstest]
+#[case::nothing("", &[("DNS", 53), ("HTTP", 80)])]
+#[case::demo("--demo", &[("DNS", 53), ("HTTP", 80)])]
+#[case::zone("--zone a.zone", &[("DNS", 53)])]
+#[case::directory("--zone-dir zones --dns-port 5353", &[("DNS", 5353)])]
+#[case::name_servers("--dns-relay 192.0.2.1:53", &[("DNS", 53)])]
+#[case::files("--http-root www", &[("HTTP", 80)])]
+#[case::web_server("--http-relay 192.0.2.1:80 --http-port 53", &[("HTTP", 53)])]
+#[case::both("--zone a.zone --http-root www", &[("DNS", 53), ("HTTP", 80)])]
+#[case::demo_of_the_other("--zone a.zone --demo --http-port 8080", &[("DNS", 53), ("HTTP", 8080)])]
+#[case::ports_name_nothing("--dns-port 5353 --udp truncate", &[("DNS", 5353), ("HTTP", 80)])]
+fn a_service_runs_if_its_content_is_named(#[case] options: &str, #[case] running: &[(&str, u16)]) {
+    let config = run(&format!("-i eth0 {options}")).unwrap();
+    let ports: Vec<_> = config.services.ports().iter().map(|service| (service.name, service.port)).collect();
+    assert_eq!(ports, running);
+    let is_named = ["--zone", "--dns-relay", "--http-r", "--demo"].iter().any(|name| options.contains(name));
+    let warning = build::unnamed_warning(&config);
+    assert_eq!(warning.is_none(), is_named, "{warning:?}");
+}
+
+/// The table of relayed name servers names DNS as well.
+#[test]
+fn a_table_of_the_file_names_its_service() {
+    let (_directory, path) = file("[[dns.relay]]\naddress = \"192.0.2.1:53\"\n");
+    let config = run(&format!("-i eth0 --config {}", path.display())).unwrap();
+    assert_eq!((config.services.http, config.services.unnamed), (None, false));
 }
 
 #[test]
@@ -356,15 +410,21 @@ fn a_file_is_read_again_and_options_that_need_a_restart_are_named() {
     let expected = Config {
         addresses: Some(vec!["192.0.2.7".parse().unwrap()]),
         // The flag overrides the file, as it did at the start.
-        ports: ServicePorts { dns: 5353, http: 8080 },
-        zones: ZoneOptions { files: vec!["b.zone".parse().unwrap()], ..ZoneOptions::default() },
+        services: Services {
+            dns: Some(Served {
+                port: 5353,
+                content: DnsContent::Zones(ZoneOptions {
+                    files: vec!["b.zone".parse().unwrap()],
+                    ..ZoneOptions::default()
+                }),
+            }),
+            http: Some(files(8080, "www", FileOptions::default())),
+            unnamed: false,
+        },
         minimal_any: true,
         fast_open: true,
         dns_keepalive: 9,
         dns_cookie_secret_file: Some("s".into()),
-        dns_relay: None,
-        http_root: Some("www".into()),
-        http_relay: None,
         key_file: Some("k".into()),
         ..running.clone()
     };

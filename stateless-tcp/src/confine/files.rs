@@ -3,8 +3,9 @@
 //! A Landlock rule applies to the file that exists when it is made, and a later file may replace it by renaming. So the rules
 //! are for the directories of configured files.
 
-use crate::config::Config;
+use crate::config::{Config, DnsContent, HttpContent};
 use crate::control;
+use crate::services::dns::ZoneOptions;
 use anyhow::Result;
 use landlock::{
     ABI, Access as _, AccessFs, CompatLevel, Compatible as _, Ruleset, RulesetAttr as _,
@@ -47,7 +48,15 @@ pub fn has_landlock() -> bool {
 
 /// The directories of the content, the secrets, and the configuration file.
 fn content(config: &Config) -> Vec<PathBuf> {
-    let Config { zones, key_file, dns_cookie_secret_file, config_file, http_root, .. } = config;
+    let Config { services, key_file, dns_cookie_secret_file, config_file, .. } = config;
+    let zones = match services.dns.as_ref().map(|dns| &dns.content) {
+        Some(DnsContent::Zones(zones)) => zones,
+        _ => &ZoneOptions::default(),
+    };
+    let http_root = match services.http.as_ref().map(|http| &http.content) {
+        Some(HttpContent::Files(root, _)) => Some(root),
+        _ => None,
+    };
     let zone_files = || zones.files.iter().map(|zone| zone.file.clone());
     // The target of a link is replaced in its own directory.
     let linked = zone_files().chain(zones.directories.iter().flat_map(|path| entries(path)));

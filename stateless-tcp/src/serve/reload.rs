@@ -358,6 +358,11 @@ fn prepare(
     stores: &Stores,
 ) -> Result<PreparedReload> {
     let (config, kept) = source.read()?.retain_restart_only(running);
+    if config.services.unnamed && !running.services.unnamed {
+        bail!(
+            "no option names content any more: name zones, files or upstreams, or confirm the built-in content by --demo"
+        );
+    }
     let mut notes = Vec::new();
     if !kept.is_empty() {
         notes.push(format!("unchanged until a restart: {}", kept.join(", ")));

@@ -1,11 +1,11 @@
 //! Builds the served content from the configuration.
 
 use crate::config::keys;
-use crate::config::{Config, ExtensionHeaders, UdpMode};
+use crate::config::{Config, DnsContent, ExtensionHeaders, HttpContent, UdpMode};
 use crate::observe::snapshot;
 use crate::services::Service;
 use crate::services::dns::relay::{DnsForwarders, DnsRelay, DnsRelayOptions};
-use crate::services::dns::{Cookies, Dns, DnsOptions, Library};
+use crate::services::dns::{Cookies, Dns, DnsOptions, Library, LoadedZones, ZoneOptions};
 use crate::services::http::{self, Http};
 use crate::serving::{AnswerPolicy, Content};
 use anyhow::{Context as _, Result, bail};
@@ -118,7 +118,7 @@ impl<O: Clone + PartialEq, R> OpenRelays<O, R> {
     }
 }
 
-/// Creates all services, with their ports. Each is a line here; zones and files are read.
+/// Creates the services that run, with their ports. Each is a line here; zones and files are read.
 ///
 /// `now` is the time for DNS cookies that must not depend on the clock. Without a secret file their secret is derived from
 /// `keys`. Relays are those of `stores`.
@@ -131,13 +131,40 @@ pub fn load(
     now: SystemTime,
     stores: &Stores,
 ) -> Result<Vec<(u16, Arc<dyn Service>)>> {
-    Ok(vec![
-        (config.ports.dns, dns_service(config, keys, now, stores)?),
-        (config.ports.http, http_service(config, stores)?),
-    ])
+    let (dns, http) = (&config.services.dns, &config.services.http);
+    let zones = match dns.as_ref().map(|dns| &dns.content) {
+        Some(DnsContent::Zones(zones)) => zones,
+        _ => &ZoneOptions::default(),
+    };
+    // Also without zones, so that those of an earlier configuration are not reported any more.
+    let zones = load_zones(config, zones, stores)?;
+    let mut services: Vec<(u16, Arc<dyn Service>)> = Vec::new();
+    if let Some(dns) = dns {
+        services.push((dns.port, dns_service(config, &dns.content, zones, keys, now, stores)?));
+    }
+    if let Some(http) = http {
+        services.push((http.port, http_service(&http.content, stores)?));
+    }
+    Ok(services)
 }
 
-fn dns_service(config: &Config, keys: &Keys, now: SystemTime, stores: &Stores) -> Result<Arc<dyn Service>> {
+fn load_zones(config: &Config, zones: &ZoneOptions, stores: &Stores) -> Result<LoadedZones> {
+    if let Some(zone) = zones.files.iter().find(|zone| keys::are_in(&zone.file)) {
+        bail!("--zone {}: this file holds keys, not a zone: name a zone file", zone.file.display());
+    }
+    let secrets = [&config.key_file, &config.dns_cookie_secret_file, &config.config_file];
+    let secrets: Vec<&Path> = secrets.into_iter().flatten().map(PathBuf::as_path).collect();
+    Ok(stores.zones.load(zones, &secrets)?)
+}
+
+fn dns_service(
+    config: &Config,
+    content: &DnsContent,
+    zones: LoadedZones,
+    keys: &Keys,
+    now: SystemTime,
+    stores: &Stores,
+) -> Result<Arc<dyn Service>> {
     let cookies = match &config.dns_cookie_secret_file {
         Some(path) => Cookies::new(keys::load(path).context("--dns-cookie-secret-file")?.current, now),
         None => Cookies::derived(&keys.current, now),
@@ -148,25 +175,20 @@ fn dns_service(config: &Config, keys: &Keys, now: SystemTime, stores: &Stores) -
         keepalive: config.dns_keepalive.saturating_mul(10),
         cookies: Some(cookies),
     };
-    if let Some(zone) = config.zones.files.iter().find(|zone| keys::are_in(&zone.file)) {
-        bail!("--zone {}: this file holds keys, not a zone: name a zone file", zone.file.display());
-    }
-    let secrets = [&config.key_file, &config.dns_cookie_secret_file, &config.config_file];
-    let secrets: Vec<&Path> = secrets.into_iter().flatten().map(PathBuf::as_path).collect();
-    // Also without zones, so that those of an earlier configuration are not reported any more.
-    let zones = stores.zones.load(&config.zones, &secrets)?;
-    Ok(match &config.dns_relay {
-        Some(relay) => Arc::new(DnsRelay::new(options, stores.relays("--dns-relay")?.dns(relay)?)),
-        None if config.zones.is_empty() => Arc::new(Dns::builtin(options)),
-        None => Arc::new(Dns::new(zones, options)),
+    Ok(match content {
+        DnsContent::Builtin => Arc::new(Dns::builtin(options)),
+        DnsContent::Zones(_) => Arc::new(Dns::new(zones, options)),
+        DnsContent::Relay(relay) => {
+            Arc::new(DnsRelay::new(options, stores.relays("--dns-relay")?.dns(relay)?))
+        }
     })
 }
 
-fn http_service(config: &Config, stores: &Stores) -> Result<Arc<dyn Service>> {
-    Ok(match (&config.http_relay, &config.http_root) {
-        (Some(relay), _) => stores.relays("--http-relay")?.http(relay)?,
-        (None, Some(root)) => Arc::new(Http::load(root, &config.http_files)?),
-        (None, None) => Arc::new(Http::builtin()),
+fn http_service(content: &HttpContent, stores: &Stores) -> Result<Arc<dyn Service>> {
+    Ok(match content {
+        HttpContent::Builtin => Arc::new(Http::builtin()),
+        HttpContent::Files(root, options) => Arc::new(Http::load(root, options)?),
+        HttpContent::Relay(relay) => stores.relays("--http-relay")?.http(relay)?,
     })
 }
 
@@ -192,27 +214,49 @@ pub fn compose(
 /// The UDP port whose queries are answered, if there is one.
 #[must_use]
 pub fn udp_port(config: &Config) -> Option<u16> {
-    (config.udp == UdpMode::Truncate).then_some(config.ports.dns)
+    let dns = config.services.dns.as_ref().filter(|_| config.udp == UdpMode::Truncate);
+    dns.map(|dns| dns.port)
 }
 
-/// A line about all services and addresses.
+/// A line about all services that run and all addresses.
 #[must_use]
 pub fn describe(config: &Config, stores: &Stores, addresses: &[IpAddr]) -> String {
-    let zones = match (&config.dns_relay, stores.zones.report().count()) {
-        (Some(relay), _) => relay.describe(),
-        (None, _) if config.zones.is_empty() => "built-in zone".to_owned(),
-        (None, 1) => "1 zone".to_owned(),
-        (None, count) => format!("{count} zones"),
-    };
-    let pages = match (&config.http_relay, &config.http_root) {
-        (Some(relay), _) => format!("relay to {}", relay.upstream),
-        (None, Some(_)) => "files".to_owned(),
-        (None, None) => "built-in page".to_owned(),
-    };
-    let services = [(zones, config.ports.dns), (pages, config.ports.http)];
-    let services = services.map(|(text, port)| format!("{text} at port {port}")).join(" and ");
+    let dns = config.services.dns.as_ref().map(|dns| {
+        let content = match (&dns.content, stores.zones.report().count()) {
+            (DnsContent::Builtin, _) => "built-in zone".to_owned(),
+            (DnsContent::Relay(relay), _) => relay.describe(),
+            (DnsContent::Zones(_), 1) => "1 zone".to_owned(),
+            (DnsContent::Zones(_), count) => format!("{count} zones"),
+        };
+        (content, dns.port)
+    });
+    let http = config.services.http.as_ref().map(|http| {
+        let content = match &http.content {
+            HttpContent::Builtin => "built-in page".to_owned(),
+            HttpContent::Files(..) => "files".to_owned(),
+            HttpContent::Relay(relay) => format!("relay to {}", relay.upstream),
+        };
+        (content, http.port)
+    });
+    let services = dns.into_iter().chain(http).map(|(content, port)| format!("{content} at port {port}"));
+    let services = services.collect::<Vec<_>>().join(" and ");
     let addresses: Vec<String> = addresses.iter().map(IpAddr::to_string).collect();
     format!("{services} of {}", addresses.join(", "))
+}
+
+/// A warning if built-in content is served only because no option names any.
+#[must_use]
+pub fn unnamed_warning(config: &Config) -> Option<String> {
+    let services = &config.services;
+    let ports: Vec<String> =
+        services.ports().iter().map(|service| format!("{} at port {}", service.name, service.port)).collect();
+    services.unnamed.then(|| {
+        format!(
+            "no option names content, so everybody gets the built-in zone example.com and pages, {}: name your own by \
+             --zone, --zone-dir, --dns-relay, --http-root or --http-relay, or confirm the built-in one by --demo",
+            ports.join(" and ")
+        )
+    })
 }
 
 impl AnswerPolicy {

@@ -94,6 +94,11 @@ impl Content {
         self.services.iter().map(|&(port, _)| port)
     }
 
+    /// The services, with their ports.
+    pub fn services(&self) -> impl Iterator<Item = (u16, &dyn Service)> {
+        self.services.iter().map(|(port, service)| (*port, &**service))
+    }
+
     /// Whether every process that serves this content gives the same answers, as no answer is fetched from an upstream.
     #[must_use]
     pub fn is_pure(&self) -> bool {

@@ -2,6 +2,7 @@
 
 mod files;
 mod generations;
+mod services;
 
 use std::{
     fs,

@@ -91,7 +91,7 @@ impl Stage {
     pub(crate) fn start_responder(&self, binary: &Path) -> Result<Responder> {
         let log = self.scratch.join("responder.log");
         let child = Self::in_server(binary)
-            .args(["run", "-i", SERVER_DEVICE])
+            .args(["run", "-i", SERVER_DEVICE, "--demo"])
             .env("NO_COLOR", "1")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -2,8 +2,7 @@
 
 use super::facts::{Facts, Firewall, InstanceFacts, SystemFacts};
 use crate::af_xdp::netlink::{Netlink, find, text_of};
-use crate::commands::cli::DoctorOptions;
-use crate::config::ServicePorts;
+use crate::config::Config;
 use crate::system::link::{describe, links};
 use crate::system::proc::{self, SocketFacts};
 use crate::system::{Observed, kernel_release};
@@ -19,14 +18,16 @@ const NFT_GETRULE: u16 = 10 << 8 | 7;
 const NFT_HEADER: usize = 4;
 const NFTA_RULE_TABLE: u16 = 1;
 
-/// Collects the facts of the interface in `options`, and of the machine.
-pub(super) fn collect(options: &DoctorOptions, ports: ServicePorts) -> Facts {
+/// Collects the facts of the interface in `config`, which `arguments` give, and of the machine.
+pub(super) fn collect(config: &Config, arguments: Vec<String>) -> Facts {
+    let interface = config.interfaces.first().cloned().unwrap_or_default();
     let links = links().unwrap_or_default();
-    let link = links.iter().find(|link| link.name == options.interface);
+    let link = links.iter().find(|link| link.name == interface);
     Facts {
-        interface: options.interface.clone(),
-        ports,
-        queues: options.queues.as_ref().map(|queues| queues.get().to_vec()),
+        interface,
+        arguments,
+        ports: config.services.ports(),
+        queues: config.queues.clone(),
         interfaces: links.iter().map(|link| link.name.clone()).collect(),
         link: link.map(|link| describe(link, &links)),
         system: system(),

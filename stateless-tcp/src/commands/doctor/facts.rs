@@ -1,6 +1,6 @@
 //! The facts that the doctor judges.
 
-use crate::config::ServicePorts;
+use crate::config::ServicePort;
 use crate::system::Observed;
 use crate::system::link::LinkFacts;
 use crate::system::proc::SocketFacts;
@@ -9,8 +9,10 @@ use crate::system::proc::SocketFacts;
 #[derive(Clone, Debug)]
 pub(super) struct Facts {
     pub(super) interface: String,
+    /// The arguments of the command line, which are also those of `run`.
+    pub(super) arguments: Vec<String>,
     /// The ports that would be served.
-    pub(super) ports: ServicePorts,
+    pub(super) ports: Vec<ServicePort>,
     /// The value of `--queues`.
     pub(super) queues: Option<Vec<u32>>,
     /// The names of all interfaces of this network namespace.

@@ -1,5 +1,6 @@
 //! Judges the facts.
 
+mod command;
 mod interface;
 mod system;
 #[cfg(test)]
@@ -144,31 +145,32 @@ impl Plan {
         }
     }
 
+    /// The command with the options of `facts`, apart from those that the plan decides.
     fn command(&self, facts: &Facts) -> String {
+        let mut decided = Vec::new();
+        if self.native != Native::Yes {
+            decided.push(("--xdp-mode", Some("generic".to_owned())));
+        }
+        if let Some(size) = self.segment_size {
+            decided.push(("--segment-size", Some(size.to_string())));
+        }
+        if facts.queues.is_some() && !self.served.is_empty() {
+            decided.push(("--queues", Some(list(&self.served))));
+            if !self.uncovered.is_empty() {
+                decided.push(("--uncovered-queues", None));
+            }
+        }
+        if self.replaces {
+            decided.push(("--replace", None));
+        }
         let mut words = Vec::new();
         if self.needs_root {
             words.push("sudo".to_owned());
         }
         words.extend(["stateless-tcp", "run", "-i", &facts.interface].map(str::to_owned));
-        for service in facts.ports.all() {
-            if service.port != service.default {
-                words.push(format!("{} {}", service.flag, service.port));
-            }
-        }
-        if self.native != Native::Yes {
-            words.push("--xdp-mode generic".to_owned());
-        }
-        if let Some(size) = self.segment_size {
-            words.push(format!("--segment-size {size}"));
-        }
-        if facts.queues.is_some() && !self.served.is_empty() {
-            words.push(format!("--queues {}", list(&self.served)));
-            if !self.uncovered.is_empty() {
-                words.push("--uncovered-queues".to_owned());
-            }
-        }
-        if self.replaces {
-            words.push("--replace".to_owned());
+        words.extend(command::without(&facts.arguments, decided.iter().map(|(flag, _)| *flag)));
+        for (flag, value) in decided {
+            words.extend([Some(flag.to_owned()), value].into_iter().flatten());
         }
         words.join(" ")
     }

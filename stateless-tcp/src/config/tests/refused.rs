@@ -67,6 +67,22 @@ use super::{file, run};
     "have no effect without --rate-limit or --udp truncate"
 )]
 #[case::cache_without_relay("-i eth0 --dns-cache 1", "--dns-cache has no effect without --dns-relay")]
+#[case::dns_port_without_dns(
+    "-i eth0 --http-root www --dns-port 54",
+    "--dns-port has no effect without --zone, --zone-dir, --dns-relay or --demo: give that"
+)]
+#[case::udp_without_dns("-i eth0 --http-root www --udp truncate", "--udp has no effect without --zone")]
+#[case::any_without_dns("-i eth0 --http-root www --minimal-any", "--minimal-any has no effect")]
+#[case::keepalive_without_dns("-i eth0 --http-root www --dns-keepalive 9", "--dns-keepalive has no effect")]
+#[case::secret_without_dns(
+    "-i eth0 --http-root www --dns-cookie-secret-file s",
+    "--dns-cookie-secret-file has no effect"
+)]
+#[case::dnstap_without_dns("-i eth0 --http-root www --dnstap s", "--dnstap has no effect")]
+#[case::http_port_without_http(
+    "-i eth0 --zone z --http-port 81",
+    "--http-port has no effect without --http-root, --http-relay or --demo"
+)]
 #[case::cache_too_large("-i eth0 --dns-relay 192.0.2.1:53 --dns-cache 65537", "not in the range 0 to 65536")]
 fn bad_usage_is_refused(#[case] arguments: &str, #[case] message: &str) {
     let error = run(arguments).unwrap_err();

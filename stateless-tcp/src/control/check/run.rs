@@ -6,7 +6,7 @@ use super::query::CheckQuery;
 use crate::af_xdp::test_run::XdpVerdict;
 use crate::dataplane::worker::Shared;
 use crate::observe::tap::{Direction, FrameRecord, TapFilter, TapListener};
-use crate::serving::ActiveState;
+use crate::serving::{ActiveState, Content};
 use stateless_tcp_core::tcp::segment::{Address, FourTuple};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -147,6 +147,17 @@ fn common_response(connections: &[CheckConnection<'_>]) -> Result<Option<String>
     Ok(last.filter(|_| complete))
 }
 
+/// The port of the service that `query` is for.
+pub(super) fn port_for(content: &Content, query: &CheckQuery) -> Result<u16, String> {
+    let (is_dns, service, remedy) = match query {
+        CheckQuery::Dns { .. } => (true, "DNS", "ask for a page by --http PATH"),
+        CheckQuery::Http { .. } => (false, "HTTP", "ask for a name by --name NAME"),
+    };
+    let port =
+        content.services().find(|(_, service)| service.role().is_some() == is_dns).map(|(port, _)| port);
+    port.ok_or_else(|| format!("this instance does not serve {service}: {remedy}"))
+}
+
 impl CheckTargets {
     /// The served address and port to ask at.
     fn destination(&self, request: &CheckRequest) -> Result<(IpAddr, u16), String> {
@@ -154,13 +165,7 @@ impl CheckTargets {
         let content = &state.current.content;
         let lowest = || content.addresses().map(|&address| IpAddr::from(address)).min();
         let address = request.address.or_else(lowest).ok_or("no address is served")?;
-        // The services are in the order of the configuration's.
-        let mut ports = content.ports();
-        let port = match request.query {
-            CheckQuery::Dns { .. } => ports.next(),
-            CheckQuery::Http { .. } => ports.nth(1),
-        };
-        Ok((address, port.ok_or("this service is not configured")?))
+        Ok((address, port_for(content, &request.query)?))
     }
 
     /// The verdict of the XDP program on a frame that arrives at `target`.

@@ -1,6 +1,7 @@
 //! The simulated client against a real responder, with and without faults between them.
 
 use super::client::CheckClient;
+use super::run::port_for;
 use super::*;
 use crate::af_xdp::inject_queue::Inlet;
 use crate::af_xdp::socket::FrameCounts;
@@ -10,6 +11,7 @@ use crate::dataplane::worker::{Shared, Stop, WorkerStatus};
 use crate::observe::counters::Counters;
 use crate::observe::histogram::Histogram;
 use crate::observe::snapshot::Occupancy;
+use crate::services::Service;
 use crate::services::dns::{Dns, DnsOptions};
 use crate::services::http::Http;
 use crate::serving::{ActiveState, AnswerPolicy, Content, ServingState};
@@ -84,6 +86,33 @@ fn frames_for_other_clients_are_ignored() {
     let [answer] = &memory.0[..] else { panic!("{:?}", memory.0) };
     assert!(ours.receive(answer).is_none() && !ours.is_open());
     assert!(neighbour.receive(answer).is_some() && neighbour.is_open());
+}
+
+#[rstest]
+#[case::both(&[(53, true), (80, false)], Ok(53), Ok(80))]
+#[case::dns(&[(5353, true)], Ok(5353), Err("does not serve HTTP: ask for a name by --name NAME"))]
+#[case::http(&[(8080, false)], Err("does not serve DNS: ask for a page by --http PATH"), Ok(8080))]
+fn the_service_that_runs_is_asked(
+    #[case] services: &[(u16, bool)],
+    #[case] dns: Result<u16, &str>,
+    #[case] http: Result<u16, &str>,
+) {
+    let service = |&(port, is_dns): &(u16, bool)| -> (u16, Arc<dyn Service>) {
+        if is_dns {
+            (port, Arc::new(Dns::builtin(DnsOptions::default())))
+        } else {
+            (port, Arc::new(Http::builtin()))
+        }
+    };
+    let content = Content::new([], services.iter().map(service).collect());
+    let asked = [CheckQuery::dns(".", Rtype::SOA, false), CheckQuery::http("/")].map(Result::unwrap);
+    for (query, expected) in asked.iter().zip([dns, http]) {
+        match (port_for(&content, query), expected) {
+            (Ok(port), Ok(expected)) => assert_eq!(port, expected),
+            (Err(error), Err(expected)) => assert!(error.ends_with(expected), "{error}"),
+            (found, _) => panic!("{found:?} instead of {expected:?}"),
+        }
+    }
 }
 
 /// Exchanges frames until neither side sends one.

@@ -155,7 +155,7 @@ fn sockets(facts: &Facts, link: &LinkFacts) -> Vec<Check> {
     };
     let concerned = |socket: &&SocketFacts| {
         let address = socket.local.ip();
-        facts.ports.all().iter().any(|service| service.port == socket.local.port())
+        facts.ports.iter().any(|service| service.port == socket.local.port())
             && (address.is_unspecified() || link.addresses.contains(&address))
     };
     let names = |listening: bool| {
@@ -171,7 +171,7 @@ fn sockets(facts: &Facts, link: &LinkFacts) -> Vec<Check> {
     let mut checks = Vec::new();
     let listening = names(true);
     checks.push(if listening.is_empty() {
-        Check::new(listeners, Severity::Ok, format!("no kernel TCP service on ports {} here", ports(facts)))
+        Check::new(listeners, Severity::Ok, format!("no kernel TCP service on {} here", ports(facts)))
     } else {
         let finding =
             format!("{}: TCP clients of this interface will no longer reach them", listening.join(", "));
@@ -219,17 +219,18 @@ fn firewall(facts: &Facts) -> Check {
     if facts.firewall.conntrack.is_some() {
         found.push("connection tracking".to_owned());
     }
-    let finding = format!("{} will no longer see TCP to ports {}{unseen}", found.join(", "), ports(facts));
+    let finding = format!("{} will no longer see TCP to {}{unseen}", found.join(", "), ports(facts));
     Check::new(name, Severity::Warn, finding)
         .remedy("rules for these ports (limits, blocks, DNAT) lose their effect: filter before this machine")
 }
 
 /// The served ports, in words.
 fn ports(facts: &Facts) -> String {
-    facts.ports.all().map(|service| service.port.to_string()).join(" and ")
+    let ports: Vec<_> = facts.ports.iter().map(|service| service.port.to_string()).collect();
+    format!("port{} {}", if ports.len() == 1 { "" } else { "s" }, ports.join(" and "))
 }
 
 /// The flags of the served ports, in words.
 fn flags(facts: &Facts) -> String {
-    facts.ports.all().map(|service| service.flag).join(", ")
+    facts.ports.iter().map(|service| service.flag).collect::<Vec<_>>().join(", ")
 }

@@ -4,7 +4,7 @@ use rstest::rstest;
 
 use super::super::facts::{Facts, Firewall, SystemFacts};
 use super::{Check, Diagnosis, Severity, judge, list};
-use crate::config::ServicePorts;
+use crate::config::ServicePort;
 use crate::system::link::{LinkFacts, ProgramFacts, VethPeer};
 use crate::system::proc::SocketFacts;
 
@@ -12,7 +12,8 @@ use crate::system::proc::SocketFacts;
 fn good() -> Facts {
     Facts {
         interface: "eth0".to_owned(),
-        ports: ServicePorts { dns: 53, http: 80 },
+        arguments: vec!["-i".to_owned(), "eth0".to_owned()],
+        ports: ports(53, 80),
         queues: None,
         interfaces: vec!["lo".to_owned(), "eth0".to_owned()],
         link: Some(LinkFacts {
@@ -50,6 +51,11 @@ fn good() -> Facts {
         sockets: Ok(vec![]),
         firewall: Firewall { nftables: Ok(vec![]), iptables: Ok(vec![]), conntrack: None },
     }
+}
+
+fn ports(dns: u16, http: u16) -> Vec<ServicePort> {
+    let port = |name, flag, port| ServicePort { name, flag, port };
+    vec![port("DNS", "--dns-port", dns), port("HTTP", "--http-port", http)]
 }
 
 fn link(facts: &mut Facts) -> &mut LinkFacts {
@@ -187,8 +193,12 @@ fn missing_interface_has_no_command() {
     f.system.capabilities = Ok(without_capability(14));
     f.system.memlock = Ok(None);
 }, "locked memory", Severity::Ok, "unlimited", "")]
-#[case::other_ports(|f: &mut Facts| f.ports = ServicePorts { dns: 5353, http: 8080 }, "listeners", Severity::Ok, "5353 and 8080",
-    " --dns-port 5353 --http-port 8080")]
+#[case::other_ports(|f: &mut Facts| f.ports = ports(5353, 8080), "listeners", Severity::Ok, "ports 5353 and 8080", "")]
+#[case::one_service(|f: &mut Facts| {
+    f.ports.truncate(1);
+    f.arguments.extend(["--zone", "a.zone"].map(str::to_owned));
+    f.sockets = Ok(vec![socket("192.0.2.1:80", true)]);
+}, "listeners", Severity::Ok, "on port 53 here", " --zone a.zone")]
 fn a_spoilt_fact_is_reported(
     #[case] spoil: fn(&mut Facts),
     #[case] name: &str,
