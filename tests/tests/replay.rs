@@ -1,7 +1,7 @@
 //! `replay` is the responder: over a capture of what the running one was asked, it gives what that one sent.
 
 use std::fs::{self, File, Permissions};
-use std::io::BufReader;
+use std::io::{BufReader, BufWriter, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
@@ -157,6 +157,25 @@ fn what_is_no_capture_is_named() {
         assert_eq!(ended.status.code(), Some(1), "{log}");
         assert!(log.contains(said) && log.contains(input.to_str().unwrap()), "{log}");
     }
+}
+
+/// However long a capture is, a replay takes the same memory. A frame of 4 KiB for each packet would be three times the limit.
+#[test]
+fn a_replay_takes_no_memory_for_each_packet() {
+    const PACKETS: u32 = 200_000;
+    let directory = tempfile::tempdir().expect("a directory");
+    let [input, output] = ["in.pcap", "out.pcap"].map(|name| directory.path().join(name));
+    let file = BufWriter::new(File::create(&input).expect("create the capture"));
+    let mut writer = PcapWriter::new(file).expect("write the header");
+    for _ in 0..PACKETS {
+        writer.write_packet(&PcapPacket::new(Duration::ZERO, 60, &[0; 60])).expect("write a packet");
+    }
+    writer.into_writer().flush().expect("write the capture");
+    let mut replay = Command::new("prlimit");
+    replay.arg(format!("--data={}", 256 << 20)).arg(binary()).arg("replay").arg(&input).arg(&output);
+    let ended = execute(&mut replay);
+    let log = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert!(log.contains(&format!("counter received {PACKETS}")), "{log}");
 }
 
 /// By whatever name; and what cannot be written is named.

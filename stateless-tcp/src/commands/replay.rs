@@ -1,7 +1,10 @@
 //! The `replay` command: runs the responder on a capture, without a NIC and without privileges.
 //!
 //! Each answer is written byte for byte, at the time of the packet that caused it. This time is also the clock's, so two
-//! replays of a capture with the same key are equal.
+//! replays of a capture with the same key are equal. The capture is read once for each fact that the first answer depends on,
+//! so that no more than one packet is in memory.
+
+mod capture;
 
 use crate::config::Config;
 use crate::config::keys;
@@ -9,9 +12,9 @@ use crate::dataplane::responder::{Frames, Responder};
 use crate::observe::counters::Counters;
 use crate::serving::AnswerPolicy;
 use crate::serving::build::{self, Stores};
-use anyhow::{Context as _, Result, bail, ensure};
-use pcap_file::pcap::{PcapHeader, PcapPacket, PcapReader, PcapWriter};
-use pcap_file::pcapng::{Block, PcapNgReader};
+use anyhow::{Context as _, Result, ensure};
+use capture::{Capture, CapturedPacket, ETHERNET_HEADER, FRAME_SIZE};
+use pcap_file::pcap::{PcapHeader, PcapPacket, PcapWriter};
 use pcap_file::{DataLink, TsResolution};
 use stateless_tcp_core::admission::PacketKind;
 use stateless_tcp_core::outcome::Outcome;
@@ -20,7 +23,7 @@ use stateless_tcp_core::tcp::segment::Address;
 use std::cell::RefCell;
 use std::collections::HashSet;
 use std::fs::{self, File};
-use std::io::{BufReader, BufWriter, IntoInnerError, Read};
+use std::io::{BufWriter, IntoInnerError};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
@@ -45,18 +48,16 @@ pub fn run(config: &Config, input: &Path, output: &Path) -> Result<()> {
         Some(path) => keys::load(path)?,
         None => keys::random()?,
     };
-    let packets = read(input)?;
-    let begin = packets.first().map_or(Duration::ZERO, |packet| packet.time);
+    let (begin, raw) = survey(input)?;
     let services = build::load(config, &keys, UNIX_EPOCH + begin, &Stores::default())?;
     let ports: Vec<u16> = services.iter().map(|&(port, _)| port).collect();
     let addresses = match &config.addresses {
         Some(addresses) => addresses.iter().map(|&address| Address::from(address)).collect(),
-        None => destinations(&packets, ports, build::udp_port(config)),
+        None => destinations(input, ports, build::udp_port(config))?,
     };
     let content = build::compose(config, addresses, services)?;
     let mut responder = Responder::new(content, AnswerPolicy::new(config, keys));
 
-    let raw = packets.iter().all(|packet| packet.raw);
     let header = PcapHeader {
         datalink: if raw { DataLink::RAW } else { DataLink::ETHERNET },
         ts_resolution: TsResolution::NanoSecond,
@@ -67,7 +68,8 @@ pub fn run(config: &Config, input: &Path, output: &Path) -> Result<()> {
     let mut writer = PcapWriter::with_header(BufWriter::new(file), header).with_context(failed)?;
     let counters = Counters::default();
     let mut memory = MemoryFrames { sent: Vec::new() };
-    for CapturedPacket { time, mut frame, .. } in packets {
+    for packet in Capture::open(input)? {
+        let CapturedPacket { time, mut frame, .. } = packet?;
         let length = frame.len();
         frame.resize(length.max(FRAME_SIZE), 0);
         responder.respond(UNIX_EPOCH + time, &mut memory, frame, length, &counters);
@@ -87,6 +89,17 @@ pub fn run(config: &Config, input: &Path, output: &Path) -> Result<()> {
     Ok(())
 }
 
+/// The time of the first packet of a capture, and whether no packet of it has an Ethernet header.
+fn survey(input: &Path) -> Result<(Duration, bool)> {
+    let (mut begin, mut raw) = (None, true);
+    for packet in Capture::open(input)? {
+        let packet = packet?;
+        begin.get_or_insert(packet.time);
+        raw &= packet.raw;
+    }
+    Ok((begin.unwrap_or_default(), raw))
+}
+
 /// Refuses an output that is the same file as the input, by any name: it would be truncated before it is read.
 fn refuse_same(input: &Path, output: &Path) -> Result<()> {
     let identity = |path| fs::metadata(path).map(|metadata| (metadata.dev(), metadata.ino()));
@@ -99,37 +112,6 @@ fn refuse_same(input: &Path, output: &Path) -> Result<()> {
         );
     }
     Ok(())
-}
-
-/// Size of a frame, in which answers are written.
-const FRAME_SIZE: usize = 4096;
-
-const ETHERNET_HEADER: usize = 14;
-
-/// A captured packet. If the capture has no Ethernet headers, one is added.
-struct CapturedPacket {
-    time: Duration,
-    frame: Vec<u8>,
-    /// The Ethernet header was added.
-    raw: bool,
-}
-
-impl CapturedPacket {
-    fn new(time: Duration, link: DataLink, captured: &[u8]) -> Result<Self> {
-        let mut frame = Vec::with_capacity(FRAME_SIZE);
-        let raw = match link {
-            DataLink::ETHERNET => false,
-            DataLink::RAW | DataLink::IPV4 | DataLink::IPV6 => {
-                let ipv6 = captured.first().is_some_and(|first| first >> 4 == 6);
-                frame.resize(ETHERNET_HEADER - 2, 0);
-                frame.extend(if ipv6 { [0x86, 0xdd] } else { [0x08, 0x00] });
-                true
-            }
-            other => bail!("link type {other:?} is neither Ethernet nor raw IP"),
-        };
-        frame.extend(captured);
-        Ok(Self { time, frame, raw })
-    }
 }
 
 /// Frames in plain memory, without a limit.
@@ -156,52 +138,8 @@ impl Frames for MemoryFrames {
     fn release(&mut self, _: Vec<u8>) {}
 }
 
-/// All packets of a capture. Its first four bytes determine the format.
-fn read(path: &Path) -> Result<Vec<CapturedPacket>> {
-    let open = || File::open(path).with_context(|| format!("cannot open {}", path.display()));
-    let broken = || format!("{} is not a whole capture", path.display());
-    let mut magic = [0; 4];
-    open()?.read_exact(&mut magic).with_context(broken)?;
-    let file = BufReader::new(open()?);
-    if magic == [0x0a, 0x0d, 0x0d, 0x0a] { read_pcapng(file) } else { read_pcap(file) }.with_context(broken)
-}
-
-fn read_pcap(file: impl Read) -> Result<Vec<CapturedPacket>> {
-    let mut reader = PcapReader::new(file)?;
-    let link = reader.header().datalink;
-    let mut packets = Vec::new();
-    while let Some(packet) = reader.next_packet() {
-        let packet = packet?;
-        packets.push(CapturedPacket::new(packet.timestamp, link, &packet.data)?);
-    }
-    Ok(packets)
-}
-
-fn read_pcapng(file: impl Read) -> Result<Vec<CapturedPacket>> {
-    let mut reader = PcapNgReader::new(file)?;
-    let mut links = Vec::new();
-    let mut packets = Vec::new();
-    while let Some(block) = reader.next_block() {
-        match block? {
-            Block::SectionHeader(_) => links.clear(),
-            Block::InterfaceDescription(interface) => links.push(interface.linktype),
-            Block::EnhancedPacket(packet) => {
-                let link =
-                    links.get(packet.interface_id as usize).context("a packet of an unknown interface")?;
-                packets.push(CapturedPacket::new(packet.timestamp, *link, &packet.data)?);
-            }
-            Block::SimplePacket(packet) => {
-                let link = links.first().context("a packet of an unknown interface")?;
-                packets.push(CapturedPacket::new(Duration::ZERO, *link, &packet.data)?);
-            }
-            _ => {}
-        }
-    }
-    Ok(packets)
-}
-
 /// The presumed addresses of the server: destinations of TCP to one of `ports`, or of UDP to `udp_port`.
-fn destinations(packets: &[CapturedPacket], ports: Vec<u16>, udp_port: Option<u16>) -> HashSet<Address> {
+fn destinations(input: &Path, ports: Vec<u16>, udp_port: Option<u16>) -> Result<HashSet<Address>> {
     struct Observer {
         ports: Vec<u16>,
         udp_port: Option<u16>,
@@ -229,8 +167,13 @@ fn destinations(packets: &[CapturedPacket], ports: Vec<u16>, udp_port: Option<u1
         }
     }
     let observer = Observer { ports, udp_port, last: RefCell::new(None) };
-    let steered = packets.iter().filter(|packet| steering::steer(&packet.frame[..], &observer).is_ok());
-    steered.filter_map(|_| *observer.last.borrow()).collect()
+    let mut destinations = HashSet::new();
+    for packet in Capture::open(input)? {
+        if steering::steer(&packet?.frame[..], &observer).is_ok() {
+            destinations.extend(*observer.last.borrow());
+        }
+    }
+    Ok(destinations)
 }
 
 #[cfg(test)]
