@@ -18,7 +18,7 @@ use stateless_tcp_core::tcp::parser::MAX_RESPONSES;
 use stateless_tcp_core::tcp::segment::Segment;
 use stateless_tcp_core::tcp::{Assembly, Engine, Handled, Pending, RxSegment, Transmit};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A segment, and everything that its answer depends on besides.
 #[derive(Clone, Copy)]
@@ -58,6 +58,16 @@ pub struct TcpEngine {
     cache: ConnTable,
     waiting: Option<DeferredSegment>,
     clock: EpochClock,
+    /// The time of the last segment.
+    time: Time,
+}
+
+/// A time as the wall clock has it, and as the protocol does. All segments of a batch have the same time, so that it is
+/// converted once.
+#[derive(Clone, Copy)]
+struct Time {
+    wall: SystemTime,
+    since_epoch: Duration,
 }
 
 impl TcpEngine {
@@ -68,6 +78,7 @@ impl TcpEngine {
             worker,
             cache: ConnTable::new(state.policy.hints),
             clock: EpochClock::new(state.policy.connection_lifetime),
+            time: Time { wall: UNIX_EPOCH, since_epoch: Duration::ZERO },
             state,
             responses: Vec::with_capacity(MAX_RESPONSES),
             query_log: QueryLog::default(),
@@ -131,8 +142,11 @@ impl TcpEngine {
     pub fn handle(&mut self, arrival: Arrival<'_>, counters: &Counters) -> Transmit {
         let Arrival { now, segment, payload, source, crowded } = arrival;
         self.query_log.clear();
-        let Self { worker, state, responses, query_log, assembly, cache, clock, .. } = self;
-        let since_epoch = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let Self { worker, state, responses, query_log, assembly, cache, clock, time, .. } = self;
+        if time.wall != now {
+            *time = Time { wall: now, since_epoch: now.duration_since(UNIX_EPOCH).unwrap_or_default() };
+        }
+        let since_epoch = time.since_epoch;
         let epochs = clock.at(since_epoch);
         let mut application =
             ServedApplication { state, worker: *worker, now, service: None, responses, query_log };
@@ -143,12 +157,12 @@ impl TcpEngine {
             assembly: Assembly::new(assembly),
         };
         // The application and the cache are here: nothing is deferred.
-        let Ok(handled) =
+        // Taken apart at once: the whole would be copied first.
+        let Ok(Handled { outcome, notes, messages, transmit, pending }) =
             engine.handle(&RxSegment { now: since_epoch, epochs, segment, payload, source, crowded })
         else {
             return Transmit::Nothing;
         };
-        let Handled { outcome, notes, messages, transmit, pending } = handled;
         counters.add(outcome, 1);
         for note in notes.into_iter().flatten() {
             counters.add(note, 1);
