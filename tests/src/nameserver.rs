@@ -19,6 +19,9 @@ use tempfile::TempDir;
 const PATIENCE: Duration = Duration::from_mins(1);
 const FAREWELL: Duration = Duration::from_secs(3);
 
+/// The name that each server tells clients who ask which one answers.
+pub const IDENTITY: &str = "ns1.example.net";
+
 /// A running knotd.
 pub struct Knot {
     /// Its process.
@@ -98,7 +101,7 @@ impl Knot {
             ("", "")
         };
         let mut conf = format!(
-            "server:\n    listen: {}@{}\n    rundir: {at}\n    tcp-workers: 1\n    udp-workers: 1\n    \
+            "server:\n    listen: {}@{}\n    rundir: {at}\n    identity: {IDENTITY}\n    nsid: {IDENTITY}\n    tcp-workers: 1\n    udp-workers: 1\n    \
              background-workers: 1\ndatabase:\n    storage: {at}\n{module}{acl}template:\n  - id: default\n{global}{transfers}    \
              journal-content: none\n    zonefile-load: whole\n    zonefile-sync: -1\n    semantic-checks: off\n\
              log:\n  - target: stderr\n    any: info\nzone:\n",
@@ -144,7 +147,7 @@ impl Nsd {
         let mut conf = format!(
             "server:\n  ip-address: {}@{}\n  username: \"\"\n  pidfile: \"\"\n  database: \"\"\n  \
              zonelistfile: \"{at}/zone.list\"\n  xfrdfile: \"{at}/xfrd.state\"\n  xfrdir: \"{at}\"\n  \
-             server-count: 1\n  verbosity: 1\n  refuse-any: no\n  rrl-ratelimit: 0\n{cookies}remote-control:\n  control-enable: no\n",
+             server-count: 1\n  identity: {IDENTITY}\n  nsid: ascii_{IDENTITY}\n  verbosity: 1\n  refuse-any: no\n  rrl-ratelimit: 0\n{cookies}remote-control:\n  control-enable: no\n",
             address.ip(),
             address.port()
         );
@@ -169,7 +172,7 @@ impl Bind {
             if ip.is_ipv4() { ("listen-on", "listen-on-v6") } else { ("listen-on-v6", "listen-on") };
         let mut conf = format!(
             "options {{\n  directory \"{}\";\n  {listen} port {port} {{ {ip}; }};\n  {other} {{ none; }};\n  \
-             recursion no;\n  minimal-responses no-auth;\n  minimal-any no;\n  zero-no-soa-ttl no;\n  dnssec-validation no;\n  \
+             recursion no;\n  server-id \"{IDENTITY}\";\n  hostname \"{IDENTITY}\";\n  minimal-responses no-auth;\n  minimal-any no;\n  zero-no-soa-ttl no;\n  dnssec-validation no;\n  \
              notify no;\n  pid-file none;\n  session-keyfile none;\n  check-integrity no;\n  check-names primary ignore;\n  allow-transfer {{ any; }};\n}};\ncontrols {{ }};\n",
             dir.path().display()
         );

@@ -11,7 +11,7 @@ use std::{
 
 use rstest::rstest;
 use stateless_tcp_tests::{
-    nameserver::{Knot, Nsd, zones},
+    nameserver::{Bind, IDENTITY, Knot, Nsd, zones},
     netns::Netns,
     responder::Responder,
     topology::{INTERFACE, SERVERS, Topology},
@@ -36,6 +36,63 @@ fn cookie(answer: &str) -> &str {
         line.and_then(|line| line.split_once(' ')).unwrap_or_else(|| panic!("{answer}"));
     assert_eq!((judgement, cookie.len()), ("(good)", 48), "{answer}");
     cookie
+}
+
+/// The lines of dig's output that say who answers and why: status, options and answers.
+fn said(client: &Netns, server: SocketAddr, words: &str) -> Vec<String> {
+    let tools = format!("-p {} +tcp +nocookie +noall +comments +answer {words}", server.port());
+    let answer = dig(client, server.ip(), &tools);
+    let told =
+        |line: &&str| line.starts_with("; NSID") || line.starts_with("; EDE") || !line.starts_with(';');
+    let lines = answer.lines().filter(told).filter(|line| !line.is_empty());
+    let lines = lines.map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
+    std::iter::once(status(&answer).to_owned()).chain(lines).collect()
+}
+
+/// As NSD, Knot and BIND tell it.
+#[test]
+fn who_is_answering_is_told_as_others_tell_it() {
+    let topology = Topology::new(1);
+    let [server, _] = SERVERS;
+    let at = |port| SocketAddr::new(server, port);
+    let namespace = Some(topology.server.name());
+    let _nsd = Nsd::start(&zones(), at(5301), namespace).expect("start NSD");
+    let _knot = Knot::start(&zones(), at(5302), namespace).expect("start Knot");
+    let _bind = Bind::start(&zones(), at(5303), namespace).expect("start BIND");
+    let (ours, nsd, knot, bind) = (at(53), at(5301), at(5302), at(5303));
+    let files: Vec<String> = zones().iter().map(|zone| zone.display().to_string()).collect();
+    let mut arguments: Vec<&str> = files.iter().flat_map(|file| ["--zone", file]).collect();
+    arguments.extend(["--identity", IDENTITY]);
+    let responder = Responder::start(&topology, &arguments);
+    let alike = |words: &str, peers: &[SocketAddr]| {
+        let found = said(&topology.client, ours, words);
+        for peer in peers {
+            assert_eq!(said(&topology.client, *peer, words), found, "{words} at {peer}");
+        }
+        found
+    };
+    for name in ["id.server", "hostname.bind"] {
+        let found = alike(&format!("CH TXT {name}"), &[nsd, knot, bind]);
+        assert_eq!(found, ["NOERROR".to_owned(), format!("{name}. 0 CH TXT \"{IDENTITY}\"")]);
+    }
+    let found = alike("plain.example SOA +nsid +noanswer", &[nsd, knot, bind]);
+    assert!(found.len() == 2 && found[1].starts_with("; NSID: ") && found[1].contains(IDENTITY), "{found:?}");
+    assert_eq!(alike("elsewhere.test A", &[nsd, knot]), ["REFUSED", "; EDE: 20 (Not Authoritative)"]);
+    assert_eq!(alike("elsewhere.test A +noedns", &[nsd, knot, bind]), ["REFUSED"]);
+    assert_eq!(alike("CH TXT authors.server", &[nsd]), ["REFUSED", "; EDE: 21 (Not Supported)"]);
+    for name in ["version.server", "version.bind"] {
+        let found = said(&topology.client, ours, &format!("CH TXT {name}"));
+        assert!(found[0] == "NOERROR" && found[1].contains("CH TXT \"stateless-tcp "), "{found:?}");
+    }
+    responder.stop();
+
+    let quiet = Responder::start(&topology, &["--hide-version"]);
+    for name in ["id.server", "hostname.bind", "version.server", "version.bind"] {
+        let found = said(&topology.client, ours, &format!("CH TXT {name}"));
+        assert_eq!(found, ["REFUSED", "; EDE: 21 (Not Supported)"], "{name}");
+    }
+    assert_eq!(said(&topology.client, ours, "example.com SOA +nsid +noanswer"), ["NOERROR"]);
+    quiet.stop();
 }
 
 fn status(answer: &str) -> &str {

@@ -29,8 +29,8 @@ pub use self::reload::ConfigSource;
 pub use self::services::{DnsContent, HttpContent, Port, Served, ServicePort, Services};
 pub use self::sockets::{ListenAddress, SocketPath, UpstreamAddress};
 pub use self::values::{
-    HandshakeMode, InvalidValue, LogFormat, Queues, RuleSet, ServedAddress, ServedVlan, XdpLog, XdpMode,
-    ZeroCopy,
+    HandshakeMode, IdentityName, InvalidValue, LogFormat, Queues, RuleSet, ServedAddress, ServedVlan, XdpLog,
+    XdpMode, ZeroCopy,
 };
 use stateless_tcp_core::steering::VlanTags;
 pub use stateless_tcp_core::tcp::AckPolicy;
@@ -38,6 +38,7 @@ use stateless_tcp_core::tcp::epoch::CONNECTION_LIFETIME;
 
 use self::check::{excludes, requires};
 use crate::acl::ClientPolicies;
+use crate::services::dns::Identity;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -72,6 +73,8 @@ pub struct Config {
     pub minimal_any: bool,
     /// Idle timeout in seconds for clients that ask (RFC 7828); 0: no timeout is sent.
     pub dns_keepalive: u16,
+    /// Answers to clients that ask who is answering.
+    pub identity: Identity,
     /// The file with the secret of DNS cookies (RFC 9018); `None`: derived from the cookie key.
     pub dns_cookie_secret_file: Option<PathBuf>,
     /// The rule set.
@@ -213,6 +216,10 @@ impl RunOptions {
             services,
             minimal_any: self.minimal_any,
             dns_keepalive: self.dns_keepalive.map_or(DNS_KEEPALIVE, Bounded::get_u16),
+            identity: Identity {
+                name: self.identity.map(IdentityName::get),
+                hide_version: self.hide_version,
+            },
             dns_cookie_secret_file: self.dns_cookie_secret_file,
             rules: self.rules.map(AckPolicy::from).unwrap_or_default(),
             segment_size: self.segment_size.map(Bounded::get_u16),

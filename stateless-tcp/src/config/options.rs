@@ -5,8 +5,9 @@
 
 use super::limit::{ExtensionHeaders, Ipv4Length, Ipv6Length, Rate, UdpMode};
 use super::{
-    Bounded, CacheControl, CacheSize, ConfigError, HandshakeMode, ListenAddress, LogFormat, Port, Queues,
-    RuleSet, ServedAddress, ServedVlan, SocketPath, UpstreamAddress, XdpLog, XdpMode, ZeroCopy, dns, http,
+    Bounded, CacheControl, CacheSize, ConfigError, HandshakeMode, IdentityName, ListenAddress, LogFormat,
+    Port, Queues, RuleSet, ServedAddress, ServedVlan, SocketPath, UpstreamAddress, XdpLog, XdpMode, ZeroCopy,
+    dns, http,
 };
 use crate::acl::Prefix;
 use crate::files::read_text;
@@ -185,6 +186,13 @@ RunOptions {
     /// The idle timeout that clients are told if they ask (RFC 7828), 0 to 6553; 0: they are told none [default: 120]
     #[arg(long, value_name = "SECONDS", help_heading = DNS)]
     dns_keepalive: Option<Bounded<0, 6_553>>,
+    /// The name to tell clients that ask which server answers, by NSID (RFC 5001), id.server or hostname.bind; of the same
+    /// length on servers that share a key [default: none is told]
+    #[arg(long, value_name = "NAME", help_heading = DNS)]
+    identity: Option<IdentityName>,
+    /// Do not tell clients that ask for version.server or version.bind the program's version
+    #[arg(long, help_heading = DNS)]
+    hide_version: bool,
     /// The secret of DNS cookies (RFC 9018), 32 hexadecimal digits, shared with other servers [default: derived from the
     /// cookie key]
     #[arg(long, value_name = "FILE", help_heading = DNS)]

@@ -99,6 +99,8 @@ impl RunOptions {
                 (self.minimal_any, "--minimal-any"),
                 (self.dns_keepalive.is_some(), "--dns-keepalive"),
                 (self.dns_cookie_secret_file.is_some(), "--dns-cookie-secret-file"),
+                (self.identity.is_some(), "--identity"),
+                (self.hide_version, "--hide-version"),
                 (self.dnstap.is_some(), "--dnstap"),
             ];
             requires(NAMES_DNS, &given)?;

@@ -10,8 +10,8 @@ use super::{
 };
 use crate::acl::ClientPolicies;
 use crate::commands::cli::{self, Command};
-use crate::services::dns::ZoneOptions;
 use crate::services::dns::relay::{ClientSubnet, DnsRelayOptions};
+use crate::services::dns::{Identity, ServerName, ZoneOptions};
 use crate::services::http::FileOptions;
 use crate::serving::build;
 use rstest::rstest;
@@ -51,6 +51,7 @@ fn defaults() -> Config {
         },
         minimal_any: false,
         dns_keepalive: 120,
+        identity: Identity::default(),
         dns_cookie_secret_file: None,
         rules: AckPolicy::Reliable,
         segment_size: None,
@@ -133,6 +134,7 @@ fn everything() -> Config {
         },
         minimal_any: true,
         dns_keepalive: 0,
+        identity: Identity { name: ServerName::new("ns1"), hide_version: true },
         dns_cookie_secret_file: Some("secret".into()),
         rules: AckPolicy::Classic,
         segment_size: Some(512),
@@ -166,7 +168,7 @@ fn everything() -> Config {
 
 const EVERY_FLAG: &str = "-i eth0 --interface eth1 --address 2001:db8::1 --address 192.0.2.1 --address 192.0.2.1 \
     --kernel-from 198.51.100.0/24 --kernel-from 2001:db8::7 \
-    --deny 0.0.0.0/0 --allow 203.0.113.0/24 --rate-limit 50 --rate-prefix-ipv4 32 --rate-prefix-ipv6 48 --udp truncate --extension-headers kernel --demo --vlan 7 --vlan 100.8 --dns-port 5353 --http-port 8080 --zone a.zone --zone example.org=b.zone --zone-dir zones --zone-include-dir common --minimal-any --dns-keepalive 0 \
+    --deny 0.0.0.0/0 --allow 203.0.113.0/24 --rate-limit 50 --rate-prefix-ipv4 32 --rate-prefix-ipv6 48 --udp truncate --extension-headers kernel --demo --vlan 7 --vlan 100.8 --dns-port 5353 --http-port 8080 --zone a.zone --zone example.org=b.zone --zone-dir zones --zone-include-dir common --minimal-any --dns-keepalive 0 --identity ns1 --hide-version \
     --dns-cookie-secret-file secret --http-root www --http-cache-control no-cache --http-dot-files --rules classic \
     --segment-size 512 --hints 99 --fast-open --connection-lifetime 60 --key-file keys --xdp-mode native --handshake driver \
     --zero-copy always --busy-poll 50 --coalesce 100 --queues 0,2-5 --uncovered-queues \
@@ -192,6 +194,8 @@ zone-dir = ["zones"]
 zone-include-dir = ["common"]
 minimal-any = true
 dns-keepalive = 0
+identity = "ns1"
+hide-version = true
 dns-cookie-secret-file = "secret"
 http-root = "www"
 http-cache-control = "no-cache"
@@ -233,7 +237,7 @@ fn flags_and_file_have_the_same_options() {
 #[test]
 fn flags_override_the_file() {
     let (_directory, path) = file(EVERY_KEY);
-    let flags = "-i eth9 --address 192.0.2.9 --dns-port 9 --http-port 10 --zone z --zone-dir zd --zone-include-dir zi --dns-keepalive 6553 --dns-cookie-secret-file s --http-root r --http-cache-control max-age=9 --rules reliable \
+    let flags = "-i eth9 --address 192.0.2.9 --dns-port 9 --http-port 10 --zone z --zone-dir zd --zone-include-dir zi --dns-keepalive 6553 --identity ns9 --dns-cookie-secret-file s --http-root r --http-cache-control max-age=9 --rules reliable \
         --segment-size 99 --hints 0 --connection-lifetime 604800 --key-file k --xdp-mode auto --handshake auto --zero-copy never --busy-poll 0 --coalesce 0 --queues 9 --xdp-log off \
         --test-panic-after-frames 1 --test-hang-after-frames 1 --kernel-from 192.0.2.3 --deny 192.0.2.4 --allow 192.0.2.5 --rate-limit 1 --rate-prefix-ipv4 1 --rate-prefix-ipv6 2 --metrics [::]:11 --dnstap s --log-format text --udp kernel --extension-headers drop --vlan 9 --user root --test-escape s";
     let config = run(&format!("{flags} --config {}", path.display())).unwrap();
@@ -242,6 +246,7 @@ fn flags_override_the_file() {
         config_file: Some(path.clone()),
         // Flags cannot turn off a switch.
         minimal_any: true,
+        identity: Identity { name: ServerName::new("ns9"), hide_version: true },
         services: Services {
             http: Some(files(
                 10,

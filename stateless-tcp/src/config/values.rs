@@ -1,5 +1,6 @@
 //! Values of options. Each type holds valid values only, from a flag or a file.
 
+use crate::services::dns::ServerName;
 use clap::ValueEnum;
 use serde::Deserialize;
 use stateless_tcp_core::steering::VlanTags;
@@ -230,6 +231,33 @@ impl FromStr for Queues {
     }
 }
 
+/// The name that a server tells clients who ask which one answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct IdentityName(ServerName);
+
+impl IdentityName {
+    /// The name.
+    #[must_use]
+    pub const fn get(self) -> ServerName {
+        self.0
+    }
+}
+
+impl FromStr for IdentityName {
+    type Err = InvalidValue;
+
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
+        let printable = text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+        ServerName::new(text).filter(|_| printable).map(Self).ok_or_else(|| {
+            InvalidValue(format!(
+                "write 1 to {} printable ASCII characters, as in ns1.example.net",
+                ServerName::MAX
+            ))
+        })
+    }
+}
+
 /// A VLAN: an identifier, or two for a VLAN within one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
@@ -257,4 +285,4 @@ impl FromStr for ServedVlan {
     }
 }
 
-deserialize_from_text!(Queues, ServedAddress, ServedVlan);
+deserialize_from_text!(IdentityName, Queues, ServedAddress, ServedVlan);

@@ -174,6 +174,7 @@ fn dns_service(
         // The option is in seconds, the wire format in units of 100 ms (RFC 7828 section 3.1).
         keepalive: config.dns_keepalive.saturating_mul(10),
         cookies: Some(cookies),
+        identity: config.identity,
     };
     Ok(match content {
         DnsContent::Builtin => Arc::new(Dns::builtin(options)),

@@ -65,6 +65,7 @@ pub const RUN: &[(&str, &str, Runner)] = &[
     ("docs/operations.md", "Rotating keys", Runner::Link(Given::Serving)),
     ("docs/operations.md", "Health check", Runner::Link(Given::Serving)),
     ("docs/operations.md", "Beside a name server on UDP", Runner::Link(Given::Quiet)),
+    ("docs/operations.md", "Who is answering", Runner::Link(Given::Serving)),
     ("docs/operations.md", "Relaying DNS", Runner::Link(Given::Quiet)),
     ("docs/operations.md", "Metrics", Runner::Link(Given::Quiet)),
     ("docs/operations.md", "Tracing", Runner::Link(Given::Serving)),

@@ -83,6 +83,10 @@ use super::{file, run};
     "-i eth0 --zone z --http-port 81",
     "--http-port has no effect without --http-root, --http-relay or --demo"
 )]
+#[case::identity_empty("-i eth0 --identity=", "write 1 to 63 printable ASCII characters")]
+#[case::identity_beyond_ascii("-i eth0 --identity \u{e4}", "write 1 to 63 printable")]
+#[case::identity_without_dns("-i eth0 --http-root www --identity a", "--identity has no effect")]
+#[case::version_without_dns("-i eth0 --http-root www --hide-version", "--hide-version has no effect")]
 #[case::cache_too_large("-i eth0 --dns-relay 192.0.2.1:53 --dns-cache 65537", "not in the range 0 to 65536")]
 fn bad_usage_is_refused(#[case] arguments: &str, #[case] message: &str) {
     let error = run(arguments).unwrap_err();

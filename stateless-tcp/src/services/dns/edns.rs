@@ -1,13 +1,16 @@
 //! The OPT record (RFC 6891): parsing a query's, and composing an answer's.
 
 use super::cookie;
+use super::identity::ServerName;
 
 /// The UDP payload size in our OPT record, which every path carries (RFC 9715). This server does not serve UDP.
 const UDP_SIZE: u16 = 1232;
 
-/// Option codes (RFC 7873 section 4, RFC 7828 section 3.1).
+/// Option codes (RFC 5001 section 2.3, RFC 7873 section 4, RFC 7828 section 3.1, RFC 8914 section 2).
+pub(super) const NSID: u16 = 3;
 pub(super) const COOKIE: u16 = 10;
 pub(super) const KEEPALIVE: u16 = 11;
+pub(super) const EXTENDED_ERROR: u16 = 15;
 
 /// Bytes before an option's data: code and length.
 pub(super) const OPTION_HEAD: usize = 4;
@@ -17,8 +20,8 @@ pub(super) const FIXED: usize = 11;
 pub(super) const SIZE: usize = 3;
 const EXTENDED: usize = 5;
 const DATA_LENGTH: usize = 9;
-/// Bytes of the largest OPT that is composed: both options.
-const MAX: usize = FIXED + OPTION_HEAD + 2 + OPTION_HEAD + cookie::DATA;
+/// Bytes of the largest OPT that is composed: all four options.
+const MAX_LENGTH: usize = FIXED + 4 * OPTION_HEAD + 2 + 2 + ServerName::MAX + cookie::DATA;
 
 /// The query's OPT record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +30,8 @@ pub(super) struct Edns<'a> {
     pub(super) dnssec_ok: bool,
     /// The client asks for the idle timeout (RFC 7828).
     pub(super) keepalive: bool,
+    /// The client asks for the server's name (RFC 5001).
+    pub(super) nsid: bool,
     /// The data of the COOKIE option, of a valid length.
     pub(super) cookie: Option<&'a [u8]>,
     /// All options, well formed.
@@ -36,7 +41,12 @@ pub(super) struct Edns<'a> {
 impl<'a> Edns<'a> {
     /// An OPT record whose options are ignored.
     pub(super) fn without_options(dnssec_ok: bool) -> Self {
-        Self { dnssec_ok, keepalive: false, cookie: None, options: &[] }
+        Self { dnssec_ok, keepalive: false, nsid: false, cookie: None, options: &[] }
+    }
+
+    /// Whether the client asks for an option of the answer.
+    pub(super) fn asks(&self) -> bool {
+        self.keepalive || self.nsid || self.cookie.is_some()
     }
 
     /// Parses an OPT record's options; `None` if one is malformed. Unknown options are skipped.
@@ -53,6 +63,8 @@ impl<'a> Edns<'a> {
                     }
                     edns.cookie = Some(option);
                 }
+                // Data in a query counts for nothing.
+                NSID => edns.nsid = true,
                 KEEPALIVE => {
                     // A client states no timeout (RFC 7828 section 3.2.1).
                     if !option.is_empty() {
@@ -88,15 +100,18 @@ pub(super) fn options(options: &[u8]) -> impl Iterator<Item = (u16, &[u8])> + Cl
 
 /// An OPT record under construction.
 pub(super) struct Opt {
-    bytes: [u8; MAX],
+    bytes: [u8; MAX_LENGTH],
     length: usize,
 }
 
 impl Opt {
+    /// Largest length in bytes.
+    pub(super) const MAX: usize = MAX_LENGTH;
+
     /// A record without options: root, type 41, size, version 0, the client's DO bit (RFC 6891 section 6.1.3).
     pub(super) fn new(dnssec_ok: bool) -> Self {
         let [high, low] = UDP_SIZE.to_be_bytes();
-        let mut bytes = [0; MAX];
+        let mut bytes = [0; MAX_LENGTH];
         bytes[..FIXED].copy_from_slice(&[
             0,
             0,
@@ -119,14 +134,24 @@ impl Opt {
     }
 
     /// Adds an option. Each kind at most once: the buffer has no space for more.
-    pub(super) fn option<const N: usize>(&mut self, code: u16, data: &[u8; N]) {
-        let option = &mut self.bytes[self.length..][..OPTION_HEAD + N];
+    #[inline]
+    pub(super) fn option(&mut self, code: u16, data: &[u8]) {
+        let option = &mut self.bytes[self.length..][..OPTION_HEAD + data.len()];
         #[expect(clippy::cast_possible_truncation, reason = "less than MAX")]
-        let length = N as u16;
+        let length = data.len() as u16;
         option[..2].copy_from_slice(&code.to_be_bytes());
         option[2..OPTION_HEAD].copy_from_slice(&length.to_be_bytes());
         option[OPTION_HEAD..].copy_from_slice(data);
-        self.length += OPTION_HEAD + N;
+        self.length += OPTION_HEAD + data.len();
+    }
+
+    /// Adds an option if it fits `left` bytes, and returns true then.
+    pub(super) fn option_within(&mut self, left: usize, code: u16, data: &[u8]) -> bool {
+        let fits = OPTION_HEAD + data.len() <= left;
+        if fits {
+            self.option(code, data);
+        }
+        fits
     }
 
     /// The record with the high bits of the response code. The caller appends `further` bytes of options.
@@ -156,8 +181,13 @@ mod tests {
             let data = option(COOKIE, &cookie);
             let edns = Edns::read(true, &data);
             let good = length == 8 || (16..=40).contains(&length);
-            let expected =
-                Edns { dnssec_ok: true, keepalive: false, cookie: Some(&cookie[..]), options: &data };
+            let expected = Edns {
+                dnssec_ok: true,
+                keepalive: false,
+                nsid: false,
+                cookie: Some(&cookie[..]),
+                options: &data,
+            };
             assert_eq!(edns, good.then_some(expected), "{length} bytes");
         }
     }
@@ -182,7 +212,8 @@ mod tests {
         ]
         .concat();
         let edns = Edns::read(false, &data).unwrap();
-        let expected = Edns { dnssec_ok: false, keepalive: true, cookie: Some(b"the-1st."), options: &data };
+        let expected =
+            Edns { dnssec_ok: false, keepalive: true, nsid: true, cookie: Some(b"the-1st."), options: &data };
         assert_eq!(edns, expected);
         let ends: Vec<usize> =
             (0..=data.len()).filter(|&end| Edns::read(false, &data[..end]).is_some()).collect();
@@ -198,6 +229,8 @@ mod tests {
         let head = [0, 0, 41, 4, 208, 1, 0, 0x80, 0, 0, 34, 0, 11, 0, 2, 4, 176, 0, 10, 0, 24];
         assert_eq!(opt.finish(23, 0), [&head[..], &[7; 24]].concat());
         assert_eq!(opt.finish(0, 300)[DATA_LENGTH..][..2], [1, 34 + 44]);
-        assert_eq!(opt.len(), MAX);
+        opt.option(EXTENDED_ERROR, &[0, 20]);
+        opt.option(NSID, &[b'x'; ServerName::MAX]);
+        assert_eq!(opt.len(), Opt::MAX);
     }
 }

@@ -2,6 +2,7 @@
 //! 6672 (DNAME), RFC 4035 section 3.1 and RFC 5155 section 7.2 (signed zones).
 
 use super::catalog::{Authority, Catalog, RrsetRef, ZoneView};
+use super::extended_error::ExtendedError;
 use super::name::{DomainName, MAX_NAME};
 use super::query::DnsQuestion;
 use super::response_writer::{Overflow, OwnerName, ResponseWriter, Section};
@@ -18,6 +19,14 @@ pub(super) struct ResponseStatus {
     pub(super) rcode: Rcode,
     /// The first name of the answer lies in a zone of this server.
     pub(super) authoritative: bool,
+    /// The reason for the code, for clients that use EDNS.
+    pub(super) error: Option<ExtendedError>,
+}
+
+impl ResponseStatus {
+    const fn error(rcode: Rcode, error: ExtendedError) -> Self {
+        Self { rcode, authoritative: false, error: Some(error) }
+    }
 }
 
 /// A lookup and its options.
@@ -75,9 +84,11 @@ impl<'a> Lookup<'a> {
         let view = match self.authority(&question.name, question.rtype) {
             Authority::Zone(view) => view,
             Authority::Broken(_) => {
-                return Ok(ResponseStatus { rcode: Rcode::ServFail, authoritative: false });
+                return Ok(ResponseStatus::error(Rcode::ServFail, ExtendedError::InvalidData));
             }
-            Authority::None => return Ok(ResponseStatus { rcode: Rcode::Refused, authoritative: false }),
+            Authority::None => {
+                return Ok(ResponseStatus::error(Rcode::Refused, ExtendedError::NotAuthoritative));
+            }
         };
         let found = view.zone.find(&question.name);
         let (anchor, depth) = match found {
@@ -118,7 +129,7 @@ impl<'a> Lookup<'a> {
         }
         message.write_proofs()?;
         message.write_additional(self.dnssec_ok)?;
-        Ok(ResponseStatus { rcode, authoritative: !referral })
+        Ok(ResponseStatus { rcode, authoritative: !referral, error: None })
     }
 
     /// The zone to answer from. A DS set belongs to the parent's side of a cut (RFC 4035 section 3.1.4.1).

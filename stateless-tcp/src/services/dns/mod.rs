@@ -8,7 +8,7 @@
 //!
 //! Choices that the RFCs leave open:
 //! - AXFR and IXFR are REFUSED, as NSD answers clients without permission (Knot says NOTAUTH).
-//! - Every class but IN is REFUSED; ANY too, since no other class is known here.
+//! - Every class but IN is REFUSED, ANY too; class CH but for the texts that tell who is answering (`identity`).
 //! - A question for type OPT is FORMERR, for MAILA and MAILB (obsolete since RFC 1035) NOTIMP.
 //! - [`DnsOptions::minimal_any`] answers ANY with the first RRset in the zone file's order, signed if the client sets
 //!   DO.
@@ -22,6 +22,8 @@ mod catalog;
 mod compression;
 mod cookie;
 mod edns;
+mod extended_error;
+mod identity;
 mod load;
 mod lookup;
 mod name;
@@ -36,6 +38,7 @@ mod zone;
 mod zonefile;
 
 pub use cookie::Cookies;
+pub use identity::{Identity, ServerName};
 pub use load::{
     Fallback, Library, LoadedZones, ZoneFailure, ZoneName, ZoneOptions, ZoneReport, ZoneSource, ZoneSummary,
     check as check_zone,
@@ -49,7 +52,7 @@ use catalog::{Catalog, CatalogZone};
 use cookie::CookieStatus;
 use edns::{Edns, Opt};
 use lookup::{Lookup, ResponseStatus};
-use query::{DnsQuestion, ParsedQuery};
+use query::{DirectAnswer, DnsQuestion, ParsedQuery};
 use response_writer::{Overflow, ResponseWriter};
 use std::path::Path;
 use std::sync::Arc;
@@ -67,6 +70,8 @@ pub struct DnsOptions {
     pub keepalive: u16,
     /// Server cookies; `None`: cookies are ignored.
     pub cookies: Option<Cookies>,
+    /// Answers to clients that ask who is answering.
+    pub identity: Identity,
 }
 
 /// The authoritative DNS service: compiled zones.
@@ -125,11 +130,16 @@ impl Dns {
         Self { catalog: Catalog::default(), options, fingerprint: Fingerprint::default() }
     }
 
+    /// The text that tells who is answering, if `question` asks for it.
+    fn own_text(&self, question: &DnsQuestion) -> Option<&[u8]> {
+        self.options.identity.text(question)
+    }
+
     /// Appends the response to `question`, or the error for it, as [`Service::answer`] does.
     fn respond(
         &self,
         query: &ParsedQuery<'_>,
-        question: Result<&DnsQuestion, Rcode>,
+        question: Result<&DnsQuestion, DirectAnswer<'_>>,
         context: &Context,
         response: &mut Vec<u8>,
     ) -> Answered {
@@ -137,12 +147,20 @@ impl Dns {
         let Some(room) = context.room.checked_sub(PREFIX) else { return Answered::default() };
         let room = room.min(usize::from(u16::MAX));
         response.extend_from_slice(&[0; PREFIX]);
+        let closing = Context { persistent: false, ..*context };
         let mut last = false;
-        let written = self.write(query, question, context, room, response).or_else(|Overflow| {
+        let mut written = self.write(query, question, context, room, response);
+        // A text that another server would not give must be one segment. Otherwise it is the last answer.
+        let tells = question.is_err_and(|direct| direct.text.is_some());
+        if written.is_ok() && tells && response.len() - start > context.whole {
             last = true;
             response.truncate(start + PREFIX);
-            let closing = Context { persistent: false, ..*context };
-            self.write(query, Err(Rcode::ServFail), &closing, room, response)
+            written = self.write(query, question, &closing, room, response);
+        }
+        let written = written.or_else(|Overflow| {
+            last = true;
+            response.truncate(start + PREFIX);
+            self.write(query, Err(Rcode::ServFail.into()), &closing, room, response)
         });
         let Ok(volatile) = written else {
             response.truncate(start);
@@ -158,7 +176,7 @@ impl Dns {
     fn write(
         &self,
         query: &ParsedQuery<'_>,
-        question: Result<&DnsQuestion, Rcode>,
+        question: Result<&DnsQuestion, DirectAnswer<'_>>,
         context: &Context,
         room: usize,
         response: &mut Vec<u8>,
@@ -171,15 +189,23 @@ impl Dns {
                 let minimal_any = self.options.minimal_any;
                 Lookup { catalog: &self.catalog, dnssec_ok, minimal_any }.answer(question, &mut message)?
             }
-            Err(rcode) => ResponseStatus { rcode, authoritative: false },
+            Err(DirectAnswer { rcode, error, text }) => {
+                text.map_or(Ok(()), |text| message.write_text(text))?;
+                ResponseStatus { rcode, authoritative: false, error }
+            }
         };
-        let mut volatile = false;
+        let mut volatile = question.is_err_and(|direct| direct.text.is_some());
         if let Some(edns) = &query.edns {
             let mut opt = Opt::new(edns.dnssec_ok);
-            if edns.keepalive || edns.cookie.is_some() {
+            if let Some(error) = outcome.error {
+                // The code alone is an answer.
+                let left = room.saturating_sub(message.bytes().len() + opt.len());
+                opt.option_within(left, edns::EXTENDED_ERROR, &error.data());
+            }
+            if edns.asks() {
                 let length = PREFIX + message.bytes().len();
                 let cookie = self.options(edns, context, length, &mut opt);
-                volatile = cookie.volatile;
+                volatile |= cookie.volatile;
                 // A cookie decides only a query without a question (RFC 7873 section 5.4).
                 if cookie.status == CookieStatus::Invalid
                     && outcome.rcode == Rcode::NoError
@@ -211,10 +237,18 @@ impl Dns {
             let timeout = if context.persistent { self.options.keepalive } else { 0 };
             opt.option(edns::KEEPALIVE, &timeout.to_be_bytes());
         }
-        let (Some(cookies), Some(presented)) = (self.options.cookies, edns.cookie) else {
-            return CookieOutcome { status: CookieStatus::ClientOnly, volatile: false };
+        let cookies = self.options.cookies.zip(edns.cookie);
+        let cookie_length = cookies.map_or(0, |_| edns::OPTION_HEAD + cookie::DATA);
+        // A longer answer must be the same from every server that may finish it.
+        let left = context.whole.saturating_sub(length + opt.len() + cookie_length);
+        let named = match &self.options.identity.name {
+            Some(name) if edns.nsid => opt.option_within(left, edns::NSID, name.bytes()),
+            _ => false,
         };
-        let volatile = length + opt.len() + edns::OPTION_HEAD + cookie::DATA <= context.whole;
+        let Some((cookies, presented)) = cookies else {
+            return CookieOutcome { status: CookieStatus::ClientOnly, volatile: named };
+        };
+        let volatile = length + opt.len() + cookie_length <= context.whole;
         let renewed = cookies.answer(presented, context.origin.tuple.client, volatile.then_some(context.now));
         opt.option(edns::COOKIE, &renewed.data);
         CookieOutcome { status: renewed.status, volatile }
@@ -254,8 +288,9 @@ impl Service for Dns {
     }
 
     fn fingerprint(&self) -> Option<Fingerprint> {
-        let DnsOptions { minimal_any, keepalive, cookies } = self.options;
-        Some(Fingerprint::new(&(self.fingerprint, minimal_any, keepalive, cookies.is_some())))
+        let DnsOptions { minimal_any, keepalive, cookies, identity } = self.options;
+        let options = (minimal_any, keepalive, cookies.is_some(), identity.lengths());
+        Some(Fingerprint::new(&(self.fingerprint, options)))
     }
 
     fn answer(
@@ -269,8 +304,11 @@ impl Service for Dns {
         };
         let question = match (question.as_ref(), &query.tsig) {
             // This server has no TSIG keys.
-            (Ok(_), Some(_)) => Err(Rcode::NotAuth),
-            (question, _) => question.map_err(|&rcode| rcode).and_then(DnsQuestion::check_authoritative),
+            (Ok(_), Some(_)) => Err(Rcode::NotAuth.into()),
+            (Err(&rcode), _) => Err(rcode.into()),
+            (Ok(question), None) => question
+                .check_authoritative()
+                .map_err(|refusal| self.own_text(question).map_or(refusal, DirectAnswer::text)),
         };
         Ok(self.respond(&query, question, context, response))
     }

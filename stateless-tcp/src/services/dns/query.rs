@@ -1,6 +1,7 @@
 //! Parsing a query: header, question, OPT. Other records are skipped, but must be well formed.
 
 use super::edns::Edns;
+use super::extended_error::ExtendedError;
 use super::name::{DomainName, MAX_NAME};
 use super::response_writer::{Overflow, ResponseWriter};
 use super::rtype;
@@ -89,26 +90,56 @@ fn expand(message: &[u8], mut at: usize) -> Option<([u8; MAX_NAME], usize)> {
 pub(super) struct DnsQuestion {
     pub(super) name: DomainName,
     pub(super) rtype: u16,
-    class: u16,
+    pub(super) class: u16,
+}
+
+/// The answer to a question that needs no lookup.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct DirectAnswer<'a> {
+    pub(super) rcode: Rcode,
+    /// The reason for the code, for clients that use EDNS.
+    pub(super) error: Option<ExtendedError>,
+    /// The text of a TXT record of class CH.
+    pub(super) text: Option<&'a [u8]>,
+}
+
+impl From<Rcode> for DirectAnswer<'_> {
+    fn from(rcode: Rcode) -> Self {
+        Self { rcode, error: None, text: None }
+    }
+}
+
+impl<'a> DirectAnswer<'a> {
+    /// A refusal, and its reason.
+    pub(super) const fn error(rcode: Rcode, error: ExtendedError) -> Self {
+        Self { rcode, error: Some(error), text: None }
+    }
+
+    /// A text of class CH.
+    pub(super) const fn text(text: &'a [u8]) -> Self {
+        Self { rcode: Rcode::NoError, error: None, text: Some(text) }
+    }
 }
 
 impl DnsQuestion {
-    /// Accepts a question for the zones of class IN, or returns the code that answers it without a lookup.
-    pub(super) fn check_authoritative(&self) -> Result<&Self, Rcode> {
+    /// Accepts a question for the zones of class IN, or returns the answer that it gets without a lookup.
+    pub(super) fn check_authoritative(&self) -> Result<&Self, DirectAnswer<'static>> {
         if self.class != CLASS_IN {
-            return Err(Rcode::Refused);
+            return Err(DirectAnswer::error(Rcode::Refused, ExtendedError::NotSupported));
         }
         match self.rtype {
-            rtype::MAILA | rtype::MAILB => Err(Rcode::NotImp),
+            rtype::MAILA | rtype::MAILB => {
+                Err(DirectAnswer::error(Rcode::NotImp, ExtendedError::NotSupported))
+            }
             _ => self.check_relayable(),
         }
     }
 
     /// Accepts a question that a relay may forward: anything but a zone transfer.
-    pub(super) fn check_relayable(&self) -> Result<&Self, Rcode> {
+    pub(super) fn check_relayable(&self) -> Result<&Self, DirectAnswer<'static>> {
         match self.rtype {
-            rtype::OPT => Err(Rcode::FormErr),
-            rtype::AXFR | rtype::IXFR => Err(Rcode::Refused),
+            rtype::OPT => Err(Rcode::FormErr.into()),
+            rtype::AXFR | rtype::IXFR => Err(DirectAnswer::error(Rcode::Refused, ExtendedError::Prohibited)),
             _ => Ok(self),
         }
     }

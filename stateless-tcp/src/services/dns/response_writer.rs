@@ -4,7 +4,7 @@ use super::catalog::{Catalog, RrsetRef, ZoneView};
 use super::compression::{CompressionTable, REACH};
 use super::name::DomainName;
 use super::rtype;
-use super::wire::{CLASS_ANY, CLASS_IN, DATA_LENGTH, FIXED, HEADER, TTL};
+use super::wire::{CLASS_ANY, CLASS_CH, CLASS_IN, DATA_LENGTH, FIXED, HEADER, TTL};
 use super::zone::{NameId, RecordData, RecordIter, RrsetId};
 use std::ops::ControlFlow;
 
@@ -17,6 +17,10 @@ const MAX_PROOFS: usize = 48;
 /// No addresses are added beyond this length: they are optional and must not make the answer fail. The rest is for OPT
 /// and TSIG records.
 const OPTIONAL: usize = 64_000;
+
+/// A pointer to the question's name, which follows the header.
+const QUESTION_NAME: [u8; 2] = [0xc0, 12];
+const _: () = assert!(QUESTION_NAME[1] as usize == HEADER, "the offset of the question");
 
 /// The response does not fit.
 #[derive(Debug)]
@@ -334,6 +338,20 @@ impl<'a> ResponseWriter<'a> {
         (self.counts, self.rrset_count, self.own) = (counts, rrset_count, own);
         self.compression.return_to(compression);
         Ok(false)
+    }
+
+    /// Writes the TXT record of class CH that answers the question with `text`, of at most 255 bytes.
+    pub(super) fn write_text(&mut self, text: &[u8]) -> Result<(), Overflow> {
+        self.push(&QUESTION_NAME)?;
+        let fixed = self.out.len();
+        let mut head = head(rtype::TXT, 0);
+        head[2..4].copy_from_slice(&CLASS_CH.to_be_bytes());
+        self.push(&head)?;
+        #[expect(clippy::cast_possible_truncation, reason = "at most 255 bytes")]
+        self.push(&[text.len() as u8])?;
+        self.push(text)?;
+        self.finish(fixed, Section::Answer);
+        Ok(())
     }
 
     /// Writes an OPT record (RFC 6891 section 6.1).

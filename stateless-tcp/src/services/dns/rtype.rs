@@ -18,6 +18,7 @@ pub(super) const SVCB: u16 = 64;
 pub(super) const HTTPS: u16 = 65;
 pub(super) const TSIG: u16 = 250;
 pub(super) const IXFR: u16 = 251;
+pub(super) const TXT: u16 = 16;
 pub(super) const AXFR: u16 = 252;
 pub(super) const MAILB: u16 = 253;
 pub(super) const MAILA: u16 = 254;

@@ -5,6 +5,7 @@ use domain::rdata::AllRecordData;
 use rstest::rstest;
 use std::path::PathBuf;
 
+mod identity;
 mod options;
 mod zones;
 

@@ -18,8 +18,9 @@ pub(super) const FIXED: usize = 10;
 /// Ranges of the TTL and the data length in these bytes.
 pub(super) const TTL: Range<usize> = 4..8;
 pub(super) const DATA_LENGTH: Range<usize> = 8..10;
-/// Classes IN and ANY (RFC 1035 section 3.2.4).
+/// Classes IN, CH and ANY (RFC 1035 section 3.2.4).
 pub(super) const CLASS_IN: u16 = 1;
+pub(super) const CLASS_CH: u16 = 3;
 pub(super) const CLASS_ANY: u16 = 255;
 
 /// Bits of the header's second 16-bit word.

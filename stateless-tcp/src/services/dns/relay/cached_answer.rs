@@ -2,6 +2,7 @@
 
 use super::upstream_query::is_hop_by_hop;
 use crate::services::dns::edns;
+use crate::services::dns::extended_error::ExtendedError;
 use crate::services::dns::query::ParsedQuery;
 use crate::services::dns::rtype;
 use crate::services::dns::wire::{
@@ -110,6 +111,15 @@ impl CachedAnswer {
         let beyond = now.saturating_sub(self.since).saturating_sub(self.lifetime.into());
         let failed = self.rcode == Rcode::ServFail as u16;
         (beyond < STALE.into() && self.may_be_kept() && !failed).then_some(AnswerAge::Stale)
+    }
+
+    /// The extended error for this answer once it is stale (RFC 8914 sections 4.4 and 4.20).
+    pub(super) fn stale_error(&self) -> ExtendedError {
+        if self.rcode == Rcode::NxDomain as u16 {
+            ExtendedError::StaleNxDomain
+        } else {
+            ExtendedError::StaleAnswer
+        }
     }
 
     /// EDNS options to pass on: code and whole option.

@@ -12,6 +12,8 @@ use super::upstream_query::{ClientInfo, QueryTooLong, UpstreamQuery};
 use super::upstream_sockets::{ReceiveBuffers, UpstreamSockets};
 use super::upstreams::DnsUpstreams;
 use crate::observe::snapshot::Occupancy;
+use crate::services::dns::extended_error::ExtendedError;
+use crate::services::dns::query::DirectAnswer;
 use crate::services::dns::query::{DnsQuestion, ParsedQuery};
 use crate::services::dns::wire::Rcode;
 use crate::services::retransmit_store::RetransmitStore;
@@ -65,8 +67,8 @@ pub(super) struct DnsForwarder {
 /// The state of the current query.
 pub(super) enum InFlightLookup {
     InFlight(FetchId),
-    /// It has ended, with this answer or without.
-    Ended(Option<Arc<CachedAnswer>>),
+    /// It has ended, with this answer or for this reason.
+    Ended(Result<Arc<CachedAnswer>, ExtendedError>),
 }
 
 /// The context of a poll besides the forwarder.
@@ -126,14 +128,14 @@ impl DnsForwarder {
         query: &ParsedQuery<'_>,
         question: &Result<DnsQuestion, Rcode>,
         context: &Context,
-    ) -> Result<(), Rcode> {
-        let question = question.as_ref().map_err(|&rcode| rcode)?.check_relayable()?;
+    ) -> Result<(), DirectAnswer<'static>> {
+        let question = question.as_ref().map_err(|&rcode| DirectAnswer::from(rcode))?.check_relayable()?;
         // A signature (TSIG, SIG(0)) would not match the forwarded query.
         if query.others {
-            return Err(Rcode::Refused);
+            return Err(DirectAnswer::error(Rcode::Refused, ExtendedError::NotSupported));
         }
         let composed = self.query.compose(query, question, &context.origin.tuple, self.client_info);
-        composed.map_err(|QueryTooLong| Rcode::Refused)
+        composed.map_err(|QueryTooLong| DirectAnswer::error(Rcode::Refused, ExtendedError::NotSupported))
     }
 
     /// The state of the current query.
@@ -141,7 +143,14 @@ impl DnsForwarder {
         let slot = self.in_flight.find(&self.query)?;
         let entry = self.in_flight.get(slot);
         match (&entry.state, entry.fetch_id) {
-            (QueryState::Ended(outcome), _) => Some(InFlightLookup::Ended(outcome.clone())),
+            (QueryState::Ended(outcome), _) => {
+                let reason = if entry.network_error {
+                    ExtendedError::NetworkError
+                } else {
+                    ExtendedError::NoReachableAuthority
+                };
+                Some(InFlightLookup::Ended(outcome.clone().ok_or(reason)))
+            }
             (_, Some(fetch_id)) => Some(InFlightLookup::InFlight(fetch_id)),
             (_, None) => None,
         }
@@ -300,6 +309,7 @@ impl DnsForwarder {
             return self.end(slot, Some(Arc::new(cached)), cx);
         }
         self.counts.add(DnsCounter::TcpFailed);
+        entry.network_error = true;
         if matches!(entry.state, QueryState::OverTcp) {
             self.retry_or_fail(slot, now, cx);
         }
@@ -313,6 +323,7 @@ impl DnsForwarder {
         while let Some(slot) = self.in_flight.next_waiting_for(from, upstream) {
             from = slot + 1;
             let entry = self.in_flight.get(slot);
+            entry.network_error = true;
             if entry.fetch_id.is_some() && self.upstreams.has_another(entry.tried) {
                 self.try_next(slot, now);
             }

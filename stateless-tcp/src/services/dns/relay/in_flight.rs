@@ -32,6 +32,8 @@ pub(super) struct InFlightQuery {
     /// Sent queries by socket and ID, each without an answer yet.
     tries: Vec<(u16, u16)>,
     pub(super) tried: UpstreamSet,
+    /// An upstream could not be reached, or broke off its answer.
+    pub(super) network_error: bool,
     /// The upstream of the current try.
     pub(super) upstream: usize,
 }
@@ -117,6 +119,7 @@ impl InFlightTable {
         entry.tuple = tuple;
         (entry.started, entry.sent_at, entry.deadline) = (now, now, now);
         entry.tried = UpstreamSet::default();
+        entry.network_error = false;
         if fetch_id.is_some() {
             self.by_key.insert(entry.hash, slot);
         }
@@ -140,6 +143,7 @@ impl InFlightTable {
             deadline: Duration::ZERO,
             tries: Vec::new(),
             tried: UpstreamSet::default(),
+            network_error: false,
             upstream: 0,
         });
         Some(self.slots.len() - 1)

@@ -11,8 +11,8 @@
 //! Choices that the RFCs leave open:
 //! - A query goes out with its name in lowercase, and only an answer with exactly the same question is accepted. The
 //!   client gets its own question back.
-//! - EDNS options of the client and of the upstream are passed on, except hop-by-hop options: cookies (RFC 7873),
-//!   keepalive (RFC 7828) and padding (RFC 7830). Cookies and keepalive are answered as by the authoritative service.
+//! - EDNS options of the client and of the upstream are passed on, except hop-by-hop options: NSID (RFC 5001), cookies (RFC
+//!   7873), keepalive (RFC 7828) and padding (RFC 7830). The first three are answered as by the authoritative service.
 //! - Records behind an answer's OPT record are left out.
 //! - A query with records besides the OPT is REFUSED: a signature by TSIG or SIG(0) would no longer match.
 //! - A question is in flight once per worker, so no worker waits for another.
@@ -40,8 +40,9 @@ use self::cached_answer::{AnswerAge, CachedAnswer};
 use self::counters::{DnsCounter, DnsCounters};
 use self::forwarder::{DnsForwarder, InFlightLookup, PollContext};
 use self::upstreams::DnsUpstreams;
-use super::edns::Opt;
-use super::query::{self, ParsedQuery};
+use super::edns::{self, Opt};
+use super::extended_error::ExtendedError;
+use super::query::{self, DirectAnswer, DnsQuestion, ParsedQuery};
 use super::response_writer::Overflow;
 use super::wire::{PREFIX, Rcode};
 use super::{Dns, DnsOptions};
@@ -118,8 +119,8 @@ impl DnsForwarders {
     /// Finds the answer to the current query: in flight, in the cache, or from an upstream.
     fn find(&self, forwarder: &mut DnsForwarder, context: &Context) -> Result<FoundAnswer, Unavailable> {
         let found = forwarder.find();
-        if let Some(InFlightLookup::Ended(Some(cached))) = found {
-            return Ok(Some((cached, AnswerAge::Fresh(0))));
+        if let Some(InFlightLookup::Ended(Ok(cached))) = found {
+            return Ok(Ok((cached, AnswerAge::Fresh(0))));
         }
         let now = seconds(context.now);
         let cached = self.cache.get(forwarder.query.key());
@@ -127,32 +128,38 @@ impl DnsForwarders {
             && let Some(age) = cached.fresh(now)
         {
             forwarder.counts.add(DnsCounter::CacheHits);
-            return Ok(Some((Arc::clone(cached), age)));
+            return Ok(Ok((Arc::clone(cached), age)));
         }
         let stale = cached.and_then(|cached| cached.stale(now).map(|age| (cached, age)));
         // Not before it was tried to refresh it, unless nobody is there to ask (RFC 8767 section 5).
-        let failed = matches!(found, Some(InFlightLookup::Ended(None)));
+        let failed = matches!(found, Some(InFlightLookup::Ended(Err(_))));
         let stale = stale.filter(|_| failed || !self.upstreams.any_alive());
-        match (context.policy, found) {
-            (FetchPolicy::CachedOnly | FetchPolicy::Repeat, _) => Err(Unavailable::NotCached),
-            _ if stale.is_some() => {
+        match (context.policy, found, stale) {
+            (FetchPolicy::CachedOnly | FetchPolicy::Repeat, ..) => Err(Unavailable::NotCached),
+            (.., Some(stale)) => {
                 forwarder.counts.add(DnsCounter::CacheStale);
-                Ok(stale)
+                Ok(Ok(stale))
             }
-            (FetchPolicy::AnswerNow, _) | (_, Some(InFlightLookup::Ended(_))) => Ok(None),
-            (FetchPolicy::MayFetch, Some(InFlightLookup::InFlight(fetch_id))) => {
+            (_, Some(InFlightLookup::Ended(outcome)), _) => {
+                Ok(outcome.map(|cached| (cached, AnswerAge::Fresh(0))))
+            }
+            (FetchPolicy::AnswerNow, ..) => Ok(Err(ExtendedError::NotReady)),
+            (FetchPolicy::MayFetch, Some(InFlightLookup::InFlight(fetch_id)), _) => {
                 Err(Unavailable::Pending(fetch_id))
             }
-            (FetchPolicy::MayFetch, None) => {
+            (FetchPolicy::MayFetch, None, _) => {
                 forwarder.counts.add(DnsCounter::CacheMisses);
-                forwarder.fetch(context).map_or(Ok(None), |fetch_id| Err(Unavailable::Pending(fetch_id)))
+                match forwarder.fetch(context) {
+                    Some(fetch_id) => Err(Unavailable::Pending(fetch_id)),
+                    None => Ok(Err(ExtendedError::NotReady)),
+                }
             }
         }
     }
 }
 
-/// A cached answer and its age, or none.
-type FoundAnswer = Option<(Arc<CachedAnswer>, AnswerAge)>;
+/// A cached answer and its age, or the reason why there is none.
+type FoundAnswer = Result<(Arc<CachedAnswer>, AnswerAge), ExtendedError>;
 
 /// The DNS service that asks upstreams.
 pub struct DnsRelay {
@@ -168,6 +175,12 @@ impl DnsRelay {
         Self { local: Dns::empty(local), forwarders }
     }
 
+    /// The text that tells who is answering, if the client asks for it, and this server tells it.
+    fn own_text(&self, query: &ParsedQuery<'_>, question: &Result<DnsQuestion, Rcode>) -> Option<&[u8]> {
+        let question = question.as_ref().ok().filter(|_| !query.others)?;
+        self.local.own_text(question)
+    }
+
     /// Appends an upstream's answer with its length prefix.
     fn write_answer(
         &self,
@@ -180,12 +193,17 @@ impl DnsRelay {
         let mut opt = None;
         if let Some(edns) = &query.edns {
             let mut own = Opt::new(edns.dnssec_ok);
-            self.local.options(edns, context, length, &mut own);
             // A client gets the option back only if it sent one (RFC 7871 section 7.2.2).
             let told = self.forwarders.client_subnet.forwards_client_subnet(edns);
             let options =
                 cached.options().filter(move |&(code, _)| told || code != upstream_query::CLIENT_SUBNET);
-            let further = options.clone().map(|(_, bytes)| bytes.len()).sum();
+            let further: usize = options.clone().map(|(_, bytes)| bytes.len()).sum();
+            if *age == AnswerAge::Stale {
+                // The answer comes first.
+                let left = context.room.saturating_sub(length + further + Opt::MAX);
+                own.option_within(left, edns::EXTENDED_ERROR, &cached.stale_error().data());
+            }
+            self.local.options(edns, context, length + further, &mut own);
             length += own.len() + further;
             opt = Some((own, options, further));
         }
@@ -205,7 +223,7 @@ impl DnsRelay {
     /// Appends a SERVFAIL as the last answer of the connection, because a repeated query may get another answer.
     fn write_servfail(&self, query: &ParsedQuery<'_>, context: &Context, response: &mut Vec<u8>) -> Answered {
         let closing = Context { persistent: false, ..*context };
-        let answered = self.local.respond(query, Err(Rcode::ServFail), &closing, response);
+        let answered = self.local.respond(query, Err(Rcode::ServFail.into()), &closing, response);
         Answered { last: true, ..answered }
     }
 }
@@ -236,10 +254,13 @@ impl Service for DnsRelay {
         let Some((query, question)) = query::parse_framed(message) else {
             return Ok(Answered { last: true, ..Answered::default() });
         };
+        if let Some(text) = self.own_text(&query, &question) {
+            return Ok(self.local.respond(&query, Err(DirectAnswer::text(text)), context, response));
+        }
         let mut forwarder = self.forwarders.forwarder(context.worker);
         let forwarder = &mut *forwarder;
-        if let Err(rcode) = forwarder.read(&query, &question, context) {
-            return Ok(self.local.respond(&query, Err(rcode), context, response));
+        if let Err(direct) = forwarder.read(&query, &question, context) {
+            return Ok(self.local.respond(&query, Err(direct), context, response));
         }
         if let Some(sent) = forwarder.retransmit_store.find(&context.origin, message) {
             if sent.len() > context.room {
@@ -254,14 +275,18 @@ impl Service for DnsRelay {
         }
         let found = self.forwarders.find(forwarder, context)?;
         let start = response.len();
-        if let Some(found) = &found {
-            if let Err(Overflow) = self.write_answer(found, &query, context, response) {
-                return Ok(self.write_servfail(&query, context, response));
+        match &found {
+            Ok(found) => {
+                if let Err(Overflow) = self.write_answer(found, &query, context, response) {
+                    return Ok(self.write_servfail(&query, context, response));
+                }
             }
-        } else {
-            let refused = self.local.respond(&query, Err(Rcode::ServFail), context, response);
-            if refused.last {
-                return Ok(refused);
+            Err(error) => {
+                let direct = DirectAnswer::error(Rcode::ServFail, *error);
+                let refused = self.local.respond(&query, Err(direct), context, response);
+                if refused.last {
+                    return Ok(refused);
+                }
             }
         }
         let answer = &response[start..];
@@ -281,6 +306,9 @@ impl Service for DnsRelay {
 
     fn prepare(&self, message: &[u8], context: &Context) {
         let Some((query, question)) = query::parse_framed(message) else { return };
+        if self.own_text(&query, &question).is_some() {
+            return;
+        }
         let mut forwarder = self.forwarders.forwarder(context.worker);
         let context = Context { policy: FetchPolicy::MayFetch, ..*context };
         if forwarder.read(&query, &question, &context).is_ok()

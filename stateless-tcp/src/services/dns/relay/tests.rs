@@ -7,6 +7,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use tokio::runtime::Runtime;
 
+mod errors;
 mod messages;
 mod subnet;
 

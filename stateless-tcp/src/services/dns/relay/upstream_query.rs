@@ -56,7 +56,7 @@ pub(super) struct UpstreamQuery {
 
 /// Whether an option is hop-by-hop, so that it is never passed on.
 pub(super) fn is_hop_by_hop(code: u16) -> bool {
-    matches!(code, edns::COOKIE | edns::KEEPALIVE | PADDING)
+    matches!(code, edns::NSID | edns::COOKIE | edns::KEEPALIVE | PADDING)
 }
 
 impl UpstreamQuery {

@@ -74,7 +74,7 @@ fn what_stands_behind_the_opt_is_left_out() {
 #[test]
 fn neighbours_options_do_not_go_on() {
     let (_, query) = asked();
-    let options: Vec<u8> = [8_u16, 10, 11, 12, 15]
+    let options: Vec<u8> = [3_u16, 8, 10, 11, 12, 15]
         .into_iter()
         .flat_map(|code| [&code.to_be_bytes()[..], &[0, 2, 7, 7]].concat())
         .collect();
