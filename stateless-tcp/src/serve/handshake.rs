@@ -7,7 +7,7 @@ use crate::af_xdp::program::Program;
 use crate::af_xdp::socket::CopyMode;
 use crate::config::{Config, HandshakeMode};
 use crate::system::driver::{DriverAnswers, driver_answers};
-use crate::system::handshake::{HandshakeChoice, HandshakePlace, HandshakeReason, choose};
+use crate::system::handshake::{HandshakeChoice, HandshakePlace, HandshakeReason, decide};
 
 /// Loads the program for `interface`, and logs the choice of `--handshake auto`.
 pub(super) fn load(
@@ -19,22 +19,12 @@ pub(super) fn load(
     let log = config.xdp_log.level();
     let load = |choice: &HandshakeChoice| Program::load(interface, log, choice.is_driver());
     let zero_copy = copy == CopyMode::ZeroCopy;
-    let answers = || driver_answers(&interface.name, zero_copy);
-    let configured = |place| HandshakeChoice { place, reason: HandshakeReason::Configured };
-    let choice = match config.handshake {
-        HandshakeMode::Ring => configured(HandshakePlace::Ring),
-        HandshakeMode::Driver => {
-            match answers() {
-                DriverAnswers::Yes => {}
-                DriverAnswers::Unknown(reason) => tracing::warn!(interface = interface.name, "{reason}"),
-                DriverAnswers::No(reason) => {
-                    return Err(XdpError::Handshake { interface: interface.name.clone(), reason });
-                }
-            }
-            configured(HandshakePlace::Driver)
-        }
-        HandshakeMode::Auto => choose(answers(), mode != AttachMode::Generic, zero_copy),
-    };
+    let answers = driver_answers(&interface.name, zero_copy);
+    if let (HandshakeMode::Driver, DriverAnswers::Unknown(reason)) = (config.handshake, &answers) {
+        tracing::warn!(interface = interface.name, "{reason}");
+    }
+    let choice = decide(config.handshake, answers, mode != AttachMode::Generic, zero_copy)
+        .map_err(|reason| XdpError::Handshake { interface: interface.name.clone(), reason })?;
     let (program, choice) = match load(&choice) {
         Err(error) if config.handshake == HandshakeMode::Auto && choice.is_driver() => {
             let reason = HandshakeReason::Impossible(error.to_string());

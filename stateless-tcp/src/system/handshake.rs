@@ -1,6 +1,7 @@
 //! The place where the handshakes of an interface are answered, and the reason for it.
 
 use super::driver::DriverAnswers;
+use crate::config::HandshakeMode;
 use std::fmt;
 
 /// The place where handshakes are answered.
@@ -36,8 +37,27 @@ pub(crate) struct HandshakeChoice {
     pub(crate) reason: HandshakeReason,
 }
 
+/// The choice of `--handshake MODE`. `answers` is what is known of the driver.
+///
+/// # Errors
+/// The place is named, and not possible, for this reason.
+pub(crate) fn decide(
+    mode: HandshakeMode,
+    answers: DriverAnswers,
+    native: bool,
+    zero_copy: bool,
+) -> Result<HandshakeChoice, String> {
+    let configured = |place| HandshakeChoice { place, reason: HandshakeReason::Configured };
+    match (mode, answers) {
+        (HandshakeMode::Auto, answers) => Ok(choose(answers, native, zero_copy)),
+        (HandshakeMode::Ring, _) => Ok(configured(HandshakePlace::Ring)),
+        (HandshakeMode::Driver, DriverAnswers::No(reason)) => Err(reason),
+        (HandshakeMode::Driver, _) => Ok(configured(HandshakePlace::Driver)),
+    }
+}
+
 /// The choice of `--handshake auto`: the cheaper place where both are possible. `answers` is what is known of the driver.
-pub(crate) fn choose(answers: DriverAnswers, native: bool, zero_copy: bool) -> HandshakeChoice {
+fn choose(answers: DriverAnswers, native: bool, zero_copy: bool) -> HandshakeChoice {
     let ring = |reason| HandshakeChoice { place: HandshakePlace::Ring, reason };
     match answers {
         _ if !native => ring(HandshakeReason::Generic),

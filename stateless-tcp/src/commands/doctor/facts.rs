@@ -1,6 +1,6 @@
 //! The facts that the doctor judges.
 
-use crate::config::ServicePort;
+use crate::config::{HandshakeMode, ServicePort, XdpMode, ZeroCopy};
 use crate::system::Observed;
 use crate::system::link::LinkFacts;
 use crate::system::proc::SocketFacts;
@@ -13,6 +13,12 @@ pub(super) struct Facts {
     pub(super) arguments: Vec<String>,
     /// The ports that would be served.
     pub(super) ports: Vec<ServicePort>,
+    /// The value of `--xdp-mode`.
+    pub(super) xdp_mode: XdpMode,
+    /// The value of `--zero-copy`.
+    pub(super) zero_copy: ZeroCopy,
+    /// The value of `--handshake`.
+    pub(super) handshake: HandshakeMode,
     /// The value of `--queues`.
     pub(super) queues: Option<Vec<u32>>,
     /// The names of all interfaces of this network namespace.

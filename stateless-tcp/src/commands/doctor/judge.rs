@@ -7,7 +7,9 @@ mod system;
 mod tests;
 
 use super::facts::Facts;
-use crate::system::driver::native_xdp;
+use crate::config::{XdpMode, ZeroCopy};
+use crate::system::driver::{self, native_xdp};
+use crate::system::handshake::{HandshakeChoice, decide};
 use crate::system::link::LinkFacts;
 use crate::system::reception::{self, Verdict};
 
@@ -91,6 +93,8 @@ pub(super) fn judge(facts: &Facts) -> Diagnosis {
 /// The choices that `run` would make.
 struct Plan {
     native: Native,
+    /// The place where handshakes would be answered, or the reason why that is not possible.
+    handshake: Result<HandshakeChoice, String>,
     /// Queues that would be served.
     served: Vec<u32>,
     /// Queues that would be left to the kernel.
@@ -126,6 +130,9 @@ impl Plan {
             (true, _) if link.mtu > NATIVE_MTU && !link.loopback => Native::TooLarge,
             (true, _) => Native::Yes,
         };
+        let runs_native = native == Native::Yes && facts.xdp_mode != XdpMode::Generic;
+        let zero_copy = runs_native && facts.zero_copy != ZeroCopy::Never && driver::zero_copy(link).0;
+        let answers = driver::can_answer(link, facts.system.version, zero_copy);
         let there = link.rx_queues.clone().unwrap_or_default();
         let asked = facts.queues.as_ref();
         let is_served = |queue: &u32| asked.is_none_or(|asked| asked.contains(queue));
@@ -133,6 +140,7 @@ impl Plan {
         let missing = asked.into_iter().flatten().copied().filter(|queue| !there.contains(queue)).collect();
         Self {
             native,
+            handshake: decide(facts.handshake, answers, runs_native, zero_copy),
             served,
             uncovered,
             missing,
@@ -150,6 +158,9 @@ impl Plan {
         let mut decided = Vec::new();
         if self.native != Native::Yes {
             decided.push(("--xdp-mode", Some("generic".to_owned())));
+        }
+        if self.handshake.is_err() {
+            decided.push(("--handshake", Some("auto".to_owned())));
         }
         if let Some(size) = self.segment_size {
             decided.push(("--segment-size", Some(size.to_string())));

@@ -1,26 +1,29 @@
 //! The arguments of the command line that the command to use repeats.
 
-/// Options with a value that are not repeated, as the command has its own.
-const WITH_VALUE: [&str; 5] = ["-i", "--interface", "--queues", "--xdp-mode", "--segment-size"];
+/// Options that the command has by itself.
+const OWN: [&str; 4] = ["--interface", "--verbose", "--queues", "--uncovered-queues"];
+
+/// The options without a value, of those that are not repeated.
+const WITHOUT_VALUE: [&str; 3] = ["--verbose", "--uncovered-queues", "--replace"];
 
 /// `arguments` as a shell takes them, without the interface, `-v`, the queues, and the options that are `decided` anew.
 pub(super) fn without<'a>(arguments: &[String], decided: impl IntoIterator<Item = &'a str>) -> Vec<String> {
-    let dropped: Vec<&str> = ["-i", "--interface", "--verbose", "--queues", "--uncovered-queues"]
-        .into_iter()
-        .chain(decided)
-        .collect();
+    let dropped: Vec<&str> = OWN.into_iter().chain(decided).collect();
     let mut kept = Vec::new();
     let mut words = arguments.iter();
     while let Some(word) = words.next() {
-        let short = !word.starts_with("--") && (word.starts_with("-v") || word.starts_with("-i"));
-        let (flag, value) =
-            word.split_once('=').map_or((&word[..], None), |(flag, value)| (flag, Some(value)));
-        if short && word != "-i" {
+        if word.starts_with('-') && !word.starts_with("--") {
+            // These are -i and -v, which may be one word. The interface may be the next.
+            if word.trim_start_matches(['-', 'v']) == "i" {
+                words.next();
+            }
             continue;
         }
+        let (flag, value) =
+            word.split_once('=').map_or((&word[..], None), |(flag, value)| (flag, Some(value)));
         if !dropped.contains(&flag) {
             kept.push(quoted(word));
-        } else if value.is_none() && WITH_VALUE.contains(&flag) {
+        } else if value.is_none() && !WITHOUT_VALUE.contains(&flag) {
             words.next();
         }
     }
@@ -44,6 +47,7 @@ mod tests {
     #[rstest]
     #[case::content("-i eth0 --zone a.zone --http-root=/srv/www", "--zone a.zone --http-root=/srv/www")]
     #[case::short("-vv -ieth0 --dns-port 5353", "--dns-port 5353")]
+    #[case::in_one_word("-vi eth0 --demo", "--demo")]
     #[case::queues("--queues 0-3 --uncovered-queues --interface=eth0 -v --demo", "--demo")]
     #[case::decided("-i eth0 --xdp-mode native --segment-size 900", "--segment-size 900")]
     fn options_are_repeated(#[case] given: &str, #[case] repeated: &str) {

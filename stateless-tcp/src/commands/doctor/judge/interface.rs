@@ -3,7 +3,7 @@
 use super::super::facts::Facts;
 use super::{Check, HEADERS, NATIVE_MTU, Native, Plan, SEGMENT, Severity, list};
 use crate::system::driver::{self, native_xdp};
-use crate::system::handshake::{HandshakeChoice, HandshakeReason, choose};
+use crate::system::handshake::{HandshakeChoice, HandshakeReason};
 use crate::system::link::{LinkFacts, ProgramFacts, VethPeer};
 use crate::system::reception::{self, Reception, Verdict};
 use stateless_tcp_ebpf::abi::MAX_QUEUES;
@@ -14,7 +14,7 @@ pub(super) fn checks(facts: &Facts, link: &LinkFacts, plan: &Plan) -> Vec<Check>
         driver(link),
         xdp(facts, link, plan),
         zero_copy(link, plan),
-        handshake(facts, link, plan),
+        handshake(plan),
         queues(facts, link, plan),
         mtu(link, plan),
         receive_offloads(facts, link, plan),
@@ -80,12 +80,12 @@ fn zero_copy(link: &LinkFacts, plan: &Plan) -> Check {
     }
 }
 
-fn handshake(facts: &Facts, link: &LinkFacts, plan: &Plan) -> Check {
+fn handshake(plan: &Plan) -> Check {
     let name = "handshake";
-    let native = plan.native == Native::Yes;
-    let zero_copy = native && driver::zero_copy(link).0;
-    let answers = driver::can_answer(link, facts.system.version, zero_copy);
-    let HandshakeChoice { place, reason } = choose(answers, native, zero_copy);
+    let HandshakeChoice { place, reason } = match &plan.handshake {
+        Ok(choice) => choice,
+        Err(reason) => return Check::new(name, Severity::Fail, reason).remedy("--handshake auto"),
+    };
     let severity = match reason {
         HandshakeReason::Configured
         | HandshakeReason::CheaperWithZeroCopy

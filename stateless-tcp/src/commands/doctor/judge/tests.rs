@@ -4,7 +4,7 @@ use rstest::rstest;
 
 use super::super::facts::{Facts, Firewall, SystemFacts};
 use super::{Check, Diagnosis, Severity, judge, list};
-use crate::config::ServicePort;
+use crate::config::{HandshakeMode, ServicePort, XdpMode, ZeroCopy};
 use crate::system::link::{LinkFacts, ProgramFacts, VethPeer};
 use crate::system::proc::SocketFacts;
 
@@ -14,6 +14,9 @@ fn good() -> Facts {
         interface: "eth0".to_owned(),
         arguments: vec!["-i".to_owned(), "eth0".to_owned()],
         ports: ports(53, 80),
+        xdp_mode: XdpMode::Auto,
+        zero_copy: ZeroCopy::Auto,
+        handshake: HandshakeMode::Auto,
         queues: None,
         interfaces: vec!["lo".to_owned(), "eth0".to_owned()],
         link: Some(LinkFacts {
@@ -163,6 +166,18 @@ fn missing_interface_has_no_command() {
 }, "handshake", Severity::Ok, "answered in the driver: that costs less where frames are copied", "")]
 #[case::cheaper_by_the_ring(|f: &mut Facts| f.system.version = Some((6, 12)), "handshake", Severity::Ok,
     "answered through the ring: that costs less with zero-copy", "")]
+#[case::copies_asked_for(|f: &mut Facts| {
+    f.system.version = Some((6, 12));
+    f.zero_copy = ZeroCopy::Never;
+}, "handshake", Severity::Ok, "answered in the driver: that costs less where frames are copied", "")]
+#[case::generic_asked_for(|f: &mut Facts| f.xdp_mode = XdpMode::Generic, "handshake", Severity::Note,
+    "answered through the ring: the driver runs no program in generic mode", "")]
+#[case::place_asked_for(|f: &mut Facts| f.handshake = HandshakeMode::Driver, "handshake", Severity::Ok,
+    "answered in the driver: --handshake says so", "")]
+#[case::impossible_place(|f: &mut Facts| {
+    link(f).driver = Some("virtio_net".to_owned());
+    f.handshake = HandshakeMode::Driver;
+}, "handshake", Severity::Fail, "with zero-copy, virtio_net drops frames that an XDP program sends", " --handshake auto")]
 #[case::drops_from_zero_copy(|f: &mut Facts| link(f).driver = Some("virtio_net".to_owned()), "handshake",
     Severity::Note, "through the ring: with zero-copy, virtio_net drops frames that an XDP program sends", "")]
 #[case::sends_copies(|f: &mut Facts| {
