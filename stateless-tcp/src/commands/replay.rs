@@ -1,8 +1,8 @@
 //! The `replay` command: runs the responder on a capture, without a NIC and without privileges.
 //!
 //! Each answer is written byte for byte, at the time of the packet that caused it. This time is also the clock's, so two
-//! replays of a capture with the same key are equal. The capture is read once for each fact that the first answer depends on,
-//! so that no more than one packet is in memory.
+//! replays of a capture with the same key are equal. The capture is read twice, first for the facts that the first answer
+//! depends on, so that no more than one packet is in memory.
 
 mod capture;
 
@@ -48,12 +48,11 @@ pub fn run(config: &Config, input: &Path, output: &Path) -> Result<()> {
         Some(path) => keys::load(path)?,
         None => keys::random()?,
     };
-    let (begin, raw) = survey(input)?;
+    let Survey { begin, raw, destinations } = Survey::new(config, input)?;
     let services = build::load(config, &keys, UNIX_EPOCH + begin, &Stores::default())?;
-    let ports: Vec<u16> = services.iter().map(|&(port, _)| port).collect();
     let addresses = match &config.addresses {
         Some(addresses) => addresses.iter().map(|&address| Address::from(address)).collect(),
-        None => destinations(input, ports, build::udp_port(config))?,
+        None => destinations,
     };
     let content = build::compose(config, addresses, services)?;
     let mut responder = Responder::new(content, AnswerPolicy::new(config, keys));
@@ -89,15 +88,34 @@ pub fn run(config: &Config, input: &Path, output: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The time of the first packet of a capture, and whether no packet of it has an Ethernet header.
-fn survey(input: &Path) -> Result<(Duration, bool)> {
-    let (mut begin, mut raw) = (None, true);
-    for packet in Capture::open(input)? {
-        let packet = packet?;
-        begin.get_or_insert(packet.time);
-        raw &= packet.raw;
+/// The facts of a capture that the first answer depends on.
+struct Survey {
+    /// The time of the first packet.
+    begin: Duration,
+    /// No packet has an Ethernet header.
+    raw: bool,
+    /// The presumed addresses of the server: destinations of TCP to a served port, or of UDP to the one that is answered.
+    destinations: HashSet<Address>,
+}
+
+impl Survey {
+    fn new(config: &Config, input: &Path) -> Result<Self> {
+        let observer = Observer {
+            ports: config.services.ports().iter().map(|service| service.port).collect(),
+            udp_port: build::udp_port(config),
+            last: RefCell::new(None),
+        };
+        let (mut begin, mut raw, mut destinations) = (None, true, HashSet::new());
+        for packet in Capture::open(input)? {
+            let packet = packet?;
+            begin.get_or_insert(packet.time);
+            raw &= packet.raw;
+            if steering::steer(&packet.frame[..], &observer).is_ok() {
+                destinations.extend(*observer.last.borrow());
+            }
+        }
+        Ok(Self { begin: begin.unwrap_or_default(), raw, destinations })
     }
-    Ok((begin.unwrap_or_default(), raw))
 }
 
 /// Refuses an output that is the same file as the input, by any name: it would be truncated before it is read.
@@ -138,42 +156,39 @@ impl Frames for MemoryFrames {
     fn release(&mut self, _: Vec<u8>) {}
 }
 
-/// The presumed addresses of the server: destinations of TCP to one of `ports`, or of UDP to `udp_port`.
-fn destinations(input: &Path, ports: Vec<u16>, udp_port: Option<u16>) -> Result<HashSet<Address>> {
-    struct Observer {
-        ports: Vec<u16>,
-        udp_port: Option<u16>,
-        last: RefCell<Option<Address>>,
+/// Steers to the served ports of every address, and notes it.
+struct Observer {
+    ports: Vec<u16>,
+    udp_port: Option<u16>,
+    /// The address of the last packet.
+    last: RefCell<Option<Address>>,
+}
+
+impl Steering for Observer {
+    fn address(&self, address: &Address) -> bool {
+        *self.last.borrow_mut() = Some(*address);
+        true
     }
-    impl Steering for Observer {
-        fn address(&self, address: &Address) -> bool {
-            *self.last.borrow_mut() = Some(*address);
-            true
-        }
-        fn port(&self, port: u16) -> bool {
-            self.ports.contains(&port)
-        }
-        fn datagrams(&self) -> Option<u16> {
-            self.udp_port
-        }
-        fn treatment(&self, _: &Address) -> ClientPolicy {
-            ClientPolicy::Serve
-        }
-        fn limits_segments(&self) -> bool {
-            false
-        }
-        fn affords(&self, _: &Address, _: PacketKind) -> bool {
-            true
-        }
+
+    fn port(&self, port: u16) -> bool {
+        self.ports.contains(&port)
     }
-    let observer = Observer { ports, udp_port, last: RefCell::new(None) };
-    let mut destinations = HashSet::new();
-    for packet in Capture::open(input)? {
-        if steering::steer(&packet?.frame[..], &observer).is_ok() {
-            destinations.extend(*observer.last.borrow());
-        }
+
+    fn datagrams(&self) -> Option<u16> {
+        self.udp_port
     }
-    Ok(destinations)
+
+    fn treatment(&self, _: &Address) -> ClientPolicy {
+        ClientPolicy::Serve
+    }
+
+    fn limits_segments(&self) -> bool {
+        false
+    }
+
+    fn affords(&self, _: &Address, _: PacketKind) -> bool {
+        true
+    }
 }
 
 #[cfg(test)]
