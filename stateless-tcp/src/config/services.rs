@@ -82,6 +82,22 @@ impl Services {
         let http = self.http.as_ref().map(|http| http.port).map(port("HTTP", "--http-port"));
         dns.into_iter().chain(http).collect()
     }
+
+    /// The zone files, if DNS serves any.
+    pub(crate) fn zones(&self) -> Option<&ZoneOptions> {
+        match &self.dns.as_ref()?.content {
+            DnsContent::Zones(zones) => Some(zones),
+            DnsContent::Builtin | DnsContent::Relay(_) => None,
+        }
+    }
+
+    /// The directory of the files, if HTTP serves any.
+    pub(crate) fn http_root(&self) -> Option<&PathBuf> {
+        match &self.http.as_ref()?.content {
+            HttpContent::Files(root, _) => Some(root),
+            HttpContent::Builtin | HttpContent::Relay(_) => None,
+        }
+    }
 }
 
 impl RunOptions {

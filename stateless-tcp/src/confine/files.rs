@@ -3,9 +3,8 @@
 //! A Landlock rule applies to the file that exists when it is made, and a later file may replace it by renaming. So the rules
 //! are for the directories of configured files.
 
-use crate::config::{Config, DnsContent, HttpContent};
+use crate::config::Config;
 use crate::control;
-use crate::services::dns::ZoneOptions;
 use anyhow::Result;
 use landlock::{
     ABI, Access as _, AccessFs, CompatLevel, Compatible as _, Ruleset, RulesetAttr as _,
@@ -49,21 +48,16 @@ pub fn has_landlock() -> bool {
 /// The directories of the content, the secrets, and the configuration file.
 fn content(config: &Config) -> Vec<PathBuf> {
     let Config { services, key_file, dns_cookie_secret_file, config_file, .. } = config;
-    let zones = match services.dns.as_ref().map(|dns| &dns.content) {
-        Some(DnsContent::Zones(zones)) => zones,
-        _ => &ZoneOptions::default(),
-    };
-    let http_root = match services.http.as_ref().map(|http| &http.content) {
-        Some(HttpContent::Files(root, _)) => Some(root),
-        _ => None,
-    };
-    let zone_files = || zones.files.iter().map(|zone| zone.file.clone());
+    let zone_files =
+        || services.zones().into_iter().flat_map(|zones| &zones.files).map(|zone| zone.file.clone());
+    let zone_directories = || services.zones().into_iter().flat_map(|zones| &zones.directories);
+    let include = services.zones().into_iter().flat_map(|zones| &zones.include);
     // The target of a link is replaced in its own directory.
-    let linked = zone_files().chain(zones.directories.iter().flat_map(|path| entries(path)));
+    let linked = zone_files().chain(zone_directories().flat_map(|path| entries(path)));
     let targets = linked.filter_map(|path| path.canonicalize().ok());
     let secrets = key_file.iter().chain(dns_cookie_secret_file).chain(config_file).cloned();
     let files = zone_files().chain(targets).chain(secrets).map(|path| directory_of(&path));
-    let directories = zones.directories.iter().chain(&zones.include).chain(http_root);
+    let directories = zone_directories().chain(include).chain(services.http_root());
     let mut content: Vec<PathBuf> = files.chain(directories.cloned()).collect();
     content.sort_unstable();
     content.dedup();

@@ -131,24 +131,21 @@ pub fn load(
     now: SystemTime,
     stores: &Stores,
 ) -> Result<Vec<(u16, Arc<dyn Service>)>> {
-    let (dns, http) = (&config.services.dns, &config.services.http);
-    let zones = match dns.as_ref().map(|dns| &dns.content) {
-        Some(DnsContent::Zones(zones)) => zones,
-        _ => &ZoneOptions::default(),
-    };
-    // Also without zones, so that those of an earlier configuration are not reported any more.
-    let zones = load_zones(config, zones, stores)?;
+    let zones = load_zones(config, stores)?;
     let mut services: Vec<(u16, Arc<dyn Service>)> = Vec::new();
-    if let Some(dns) = dns {
+    if let Some(dns) = &config.services.dns {
         services.push((dns.port, dns_service(config, &dns.content, zones, keys, now, stores)?));
     }
-    if let Some(http) = http {
+    if let Some(http) = &config.services.http {
         services.push((http.port, http_service(&http.content, stores)?));
     }
     Ok(services)
 }
 
-fn load_zones(config: &Config, zones: &ZoneOptions, stores: &Stores) -> Result<LoadedZones> {
+/// Loads the zones of `config`. Also if there are none, so that those of an earlier configuration are not reported any more.
+fn load_zones(config: &Config, stores: &Stores) -> Result<LoadedZones> {
+    let none = ZoneOptions::default();
+    let zones = config.services.zones().unwrap_or(&none);
     if let Some(zone) = zones.files.iter().find(|zone| keys::are_in(&zone.file)) {
         bail!("--zone {}: this file holds keys, not a zone: name a zone file", zone.file.display());
     }
@@ -248,10 +245,10 @@ pub fn describe(config: &Config, stores: &Stores, addresses: &[IpAddr]) -> Strin
 /// A warning if built-in content is served only because no option names any.
 #[must_use]
 pub fn unnamed_warning(config: &Config) -> Option<String> {
-    let services = &config.services;
-    let ports: Vec<String> =
-        services.ports().iter().map(|service| format!("{} at port {}", service.name, service.port)).collect();
-    services.unnamed.then(|| {
+    config.services.unnamed.then(|| {
+        let ports = config.services.ports();
+        let ports: Vec<String> =
+            ports.iter().map(|service| format!("{} at port {}", service.name, service.port)).collect();
         format!(
             "no option names content, so everybody gets the built-in zone example.com and pages, {}: name your own by \
              --zone, --zone-dir, --dns-relay, --http-root or --http-relay, or confirm the built-in one by --demo",
