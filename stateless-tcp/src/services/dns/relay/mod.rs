@@ -118,10 +118,12 @@ impl DnsForwarders {
 
     /// Finds the answer to the current query: in flight, in the cache, or from an upstream.
     fn find(&self, forwarder: &mut DnsForwarder, context: &Context) -> Result<FoundAnswer, Unavailable> {
-        let found = forwarder.find();
-        if let Some(InFlightLookup::Ended(Ok(cached))) = found {
-            return Ok(Ok((cached, AnswerAge::Fresh(0))));
-        }
+        let (fetch, failed) = match forwarder.find() {
+            Some(InFlightLookup::Ended(Ok(cached))) => return Ok(Ok((cached, AnswerAge::Fresh(0)))),
+            Some(InFlightLookup::Ended(Err(reason))) => (None, Some(reason)),
+            Some(InFlightLookup::InFlight(fetch_id)) => (Some(fetch_id), None),
+            None => (None, None),
+        };
         let now = seconds(context.now);
         let cached = self.cache.get(forwarder.query.key());
         if let Some(cached) = &cached
@@ -130,31 +132,28 @@ impl DnsForwarders {
             forwarder.counts.add(DnsCounter::CacheHits);
             return Ok(Ok((Arc::clone(cached), age)));
         }
-        let stale = cached.and_then(|cached| cached.stale(now).map(|age| (cached, age)));
-        // Not before it was tried to refresh it, unless nobody is there to ask (RFC 8767 section 5).
-        let failed = matches!(found, Some(InFlightLookup::Ended(Err(_))));
-        let stale = stale.filter(|_| failed || !self.upstreams.any_alive());
-        match (context.policy, found, stale) {
-            (FetchPolicy::CachedOnly | FetchPolicy::Repeat, ..) => Err(Unavailable::NotCached),
-            (.., Some(stale)) => {
-                forwarder.counts.add(DnsCounter::CacheStale);
-                Ok(Ok(stale))
-            }
-            (_, Some(InFlightLookup::Ended(outcome)), _) => {
-                Ok(outcome.map(|cached| (cached, AnswerAge::Fresh(0))))
-            }
-            (FetchPolicy::AnswerNow, ..) => Ok(Err(ExtendedError::NotReady)),
-            (FetchPolicy::MayFetch, Some(InFlightLookup::InFlight(fetch_id)), _) => {
-                Err(Unavailable::Pending(fetch_id))
-            }
-            (FetchPolicy::MayFetch, None, _) => {
-                forwarder.counts.add(DnsCounter::CacheMisses);
-                match forwarder.fetch(context) {
-                    Some(fetch_id) => Err(Unavailable::Pending(fetch_id)),
-                    None => Ok(Err(ExtendedError::NotReady)),
-                }
-            }
+        if matches!(context.policy, FetchPolicy::CachedOnly | FetchPolicy::Repeat) {
+            return Err(Unavailable::NotCached);
         }
+        // Not before it was tried to refresh it, unless nobody is there to ask (RFC 8767 section 5).
+        if (failed.is_some() || !self.upstreams.any_alive())
+            && let Some(cached) = cached
+            && let Some(age) = cached.stale(now)
+        {
+            forwarder.counts.add(DnsCounter::CacheStale);
+            return Ok(Ok((cached, age)));
+        }
+        if let Some(reason) = failed {
+            return Ok(Err(reason));
+        }
+        if context.policy == FetchPolicy::AnswerNow {
+            return Ok(Err(ExtendedError::NotReady));
+        }
+        let fetch = fetch.or_else(|| {
+            forwarder.counts.add(DnsCounter::CacheMisses);
+            forwarder.fetch(context)
+        });
+        fetch.map_or(Ok(Err(ExtendedError::NotReady)), |fetch_id| Err(Unavailable::Pending(fetch_id)))
     }
 }
 
