@@ -138,7 +138,11 @@ impl DnstapWriter {
         self.status.connected.store(false, Relaxed);
         // Unread transactions are lost, too.
         self.status.lost.fetch_add(listener.discard(), Relaxed);
-        outcome.map_err(|error| if is_closed(&error) { closed() } else { error })
+        outcome.map_err(|error| match error.kind() {
+            // A write has seen it.
+            ErrorKind::BrokenPipe | ErrorKind::ConnectionReset => closed(),
+            _ => error,
+        })
     }
 
     fn write_all(&mut self, listener: &mut TapListener, stream: &mut UnixStream) -> io::Result<()> {
@@ -188,14 +192,9 @@ fn wait(stream: &mut UnixStream) -> io::Result<()> {
     }
 }
 
-/// The reader is gone: seen while the output waits.
+/// The error for a reader that is gone.
 fn closed() -> io::Error {
     io::Error::new(ErrorKind::UnexpectedEof, "the reader closed the connection")
-}
-
-/// Whether the reader is gone, seen by a write.
-fn is_closed(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset)
 }
 
 /// Events to write. Dropping it counts them as lost.
